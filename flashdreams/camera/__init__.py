@@ -1,0 +1,1 @@
+"""Cameras: poses, intrinsics, rays, keys to motion, and trajectory files; knows nothing of models."""

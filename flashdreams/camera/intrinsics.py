@@ -1,0 +1,62 @@
+"""Pinhole intrinsics in pixels: how wide a camera sees."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+
+
+@dataclass(frozen=True)
+class Intrinsics:
+    """Focal lengths and principal point in pixels; the first pixel's centre lies at (0.5, 0.5).
+
+    Raises ValueError unless all are finite and the focal lengths positive.
+    """
+
+    fx: float
+    fy: float
+    cx: float
+    cy: float
+
+    def __post_init__(self) -> None:
+        for name in ("fx", "fy", "cx", "cy"):
+            value = getattr(self, name)
+            if not math.isfinite(value) or (name in ("fx", "fy") and value <= 0):
+                raise ValueError(f"intrinsics.{name} must be a finite number{', above 0' * (name[0] == 'f')}, got {value}")
+
+    @classmethod
+    def from_fov(cls, h_fov_deg: float, width: int, height: int) -> Intrinsics:
+        """Square pixels, principal point in the middle, horizontal field of view in degrees (above 0, below 180)."""
+        _check_fov("h_fov_deg", h_fov_deg)
+        _check_size(width, height)
+        focal = width / 2 / math.tan(math.radians(h_fov_deg) / 2)
+        return cls(focal, focal, width / 2, height / 2)
+
+    @classmethod
+    def from_vertical_fov(cls, v_fov_deg: float, width: int, height: int) -> Intrinsics:
+        """As `from_fov` with the vertical field of view in degrees."""
+        _check_fov("v_fov_deg", v_fov_deg)
+        _check_size(width, height)
+        focal = height / 2 / math.tan(math.radians(v_fov_deg) / 2)
+        return cls(focal, focal, width / 2, height / 2)
+
+    def scaled(self, x: float, y: float | None = None) -> Intrinsics:
+        """For the same picture resized by factor `x` in width and `y` (default: `x`) in height."""
+        factor_y = x if y is None else y
+        return Intrinsics(self.fx * x, self.fy * factor_y, self.cx * x, self.cy * factor_y)
+
+    def as_tensor(self, dtype: torch.dtype = torch.float32, device: torch.device | str | None = None) -> torch.Tensor:
+        """`[4]`: fx, fy, cx, cy."""
+        return torch.tensor([self.fx, self.fy, self.cx, self.cy], dtype=dtype, device=device)
+
+
+def _check_fov(name: str, degrees: float) -> None:
+    if not 0.0 < degrees < 180.0:
+        raise ValueError(f"{name} must be above 0 and below 180 degrees, got {degrees}")
+
+
+def _check_size(width: int, height: int) -> None:
+    if width < 1 or height < 1:
+        raise ValueError(f"width and height must be at least 1 pixel, got {width}x{height}")
