@@ -1,0 +1,66 @@
+# Every target is a line or two over the same Python commands; `make help` lists them.
+PYTHON ?= python3
+VENV ?= .venv
+WORLD ?= pocket
+PORT ?=
+ARGS ?=
+TRAJECTORY ?= assets/trajectories/tour.json
+OUTPUT ?= outputs/clip.mp4
+TORCH_INDEX ?=
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
+INSTALL := $(PIP) install -c constraints.txt $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
+
+.DEFAULT_GOAL := help
+.PHONY: help play clip train eval-world bench test lint wheel clean
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+play: $(VENV)/.play  ## play in the browser (PORT=8000 WORLD=pocket ARGS="--help" for more)
+	@$(BIN)/python -m backend --world $(WORLD) $(if $(PORT),--port $(PORT)) $(ARGS)
+
+clip: $(VENV)/.play  ## render a camera path to an MP4 (TRAJECTORY=file OUTPUT=file ARGS="--seed 7 --scene dusk")
+	@$(BIN)/flashdreams-run $(WORLD) --trajectory $(TRAJECTORY) --output $(OUTPUT) $(ARGS)
+
+train: $(VENV)/.play  ## train the pocket world; stop at any moment, the same command goes on
+	@$(BIN)/python -m flashdreams.integrations.pocket.train $(ARGS)
+
+eval-world: $(VENV)/.play  ## measure the pocket world against the true renderer, as JSON
+	@$(BIN)/python -m flashdreams.integrations.pocket.evaluate $(ARGS)
+
+bench: $(VENV)/.dev  ## measure speed, latency, steadiness and start; needs an idle machine (about 12 minutes)
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+test: $(VENV)/.dev  ## all tests (ARGS="-k name" for some, ARGS="-m 'not slow'" for the quick ones)
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/.dev  ## ruff and mypy
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+
+wheel: $(VENV)/.dev  ## dist/*.whl, which plays from any folder once installed
+	@$(PIP) wheel --quiet --no-deps --no-build-isolation -w dist .
+	@ls -1 dist/*.whl
+
+clean:  ## remove the environment and what commands made; training work in runs/ stays
+	rm -rf $(VENV) dist build outputs .pytest_cache .ruff_cache .mypy_cache
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed and $(PYTHON) is older or missing; name another one: make PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || \
+	  { rm -rf $(VENV); echo "The venv module is missing; on Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
+
+$(VENV)/.play: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing into $(VENV): PyTorch and a few small packages, one to five minutes, once."
+	@$(if $(TORCH_INDEX),,command -v nvidia-smi >/dev/null || [ "$$(uname -s)" != Linux ] || \
+	  echo "Without an NVIDIA GPU, TORCH_INDEX=<address of PyTorch's CPU wheels> makes this a far smaller download.")
+	@start=$$(date +%s); $(INSTALL) -e . && echo "Installed in $$(( $$(date +%s) - start )) s."
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.play
+	@echo "Installing what tests, lint and benchmarks need: about a minute, once."
+	@start=$$(date +%s); $(INSTALL) -e ".[dev]" && echo "Installed in $$(( $$(date +%s) - start )) s."
+	@touch $@
