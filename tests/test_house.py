@@ -192,7 +192,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     subprocess.run([*pip, "--python", python, "install", "--no-deps", "--no-index", wheel], check=True, timeout=300)
     asked = [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
     packages = subprocess.run(asked, check=True, capture_output=True, text=True).stdout.strip()
-    # A line of a .pth file adds a folder without reading the .pth files in it, so an editable install of this tree stays out.
+    # A folder named in a .pth file is added without reading the .pth files in it: an editable install stays out.
     (Path(packages) / "dependencies.pth").write_text(f"{Path(pytest.__file__).parents[1]}\n", encoding="utf-8")
     return bin_folder
 
