@@ -1,0 +1,23 @@
+"""Attention over keys and values of a streaming model: cache, rotary embedding, native and context-parallel."""
+
+from flashdreams.core.attention.kv_cache import BlockKVCache, KVSnapshot
+from flashdreams.core.attention.native import NativeAttention, attend
+from flashdreams.core.attention.rope import (
+    KVCacheRelativeRotaryPositionEmbedding3D,
+    RopeTable,
+    RotaryPositionEmbedding3D,
+    apply_rope_freqs,
+    rope_table,
+)
+
+__all__ = [
+    "BlockKVCache",
+    "KVCacheRelativeRotaryPositionEmbedding3D",
+    "KVSnapshot",
+    "NativeAttention",
+    "RopeTable",
+    "RotaryPositionEmbedding3D",
+    "apply_rope_freqs",
+    "attend",
+    "rope_table",
+]

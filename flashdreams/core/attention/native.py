@@ -1,0 +1,80 @@
+"""Attention of one process: written for the CPU where there is no GPU, torch's fused kernels elsewhere."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+# Scores of at most this many elements are held at once; longer ones are made for a few queries at a time.
+_SCORES_AT_ONCE = 16 * 1024 * 1024
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, scale: float | None = None) -> Tensor:
+    """Softmax attention of `q` `[..., Lq, H, D]` over `k` `[..., Lk, H, D]` and `v` `[..., Lk, H, Dv]`.
+
+    Leading dims are the same for all three. `mask` broadcasts to `[..., H, Lq, Lk]`: boolean (True attends, at least
+    one per query) or a float added to the scores. `scale` defaults to `1 / sqrt(D)`. Returns `[..., Lq, H, Dv]`.
+    Differentiable. On a CPU it is an explicit product, softmax and product in the inputs' dtype, which is two to
+    three times faster than the fused kernel there, most of all with keys in the memory order of `BlockKVCache`.
+    """
+    _check_shapes(q, k, v, mask)
+    scale = 1.0 / math.sqrt(q.shape[-1]) if scale is None else scale
+    q, k, v = q.transpose(-3, -2), k.transpose(-3, -2), v.transpose(-3, -2)
+    if q.device.type == "cpu":
+        return _explicit(q * scale, k.transpose(-2, -1), v, mask).transpose(-3, -2)
+    if mask is not None and mask.dtype != torch.bool:
+        mask = mask.to(q.dtype)
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale).transpose(-3, -2)
+
+
+class NativeAttention(nn.Module):
+    """`attend` as a module without parameters."""
+
+    def forward(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
+        """See `attend`: `q` `[..., Lq, H, D]`, `k`, `v` `[..., Lk, H, D]` -> `[..., Lq, H, D]`."""
+        return attend(q, k, v, mask)
+
+
+def _explicit(q: Tensor, k_t: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+    """`softmax(q @ k_t + mask) @ v` with heads before the sequence, a block of queries at a time when it is large."""
+    rows = q.shape[-2]
+    row_scores = q.shape[:-2].numel() * k_t.shape[-1]
+    step = max(1, _SCORES_AT_ONCE // max(1, row_scores))
+    if step >= rows:
+        return _explicit_block(q, k_t, v, mask)
+    blocks = []
+    for start in range(0, rows, step):
+        block_mask = (
+            mask if mask is None or mask.ndim < 2 or mask.shape[-2] == 1 else mask[..., start : start + step, :]
+        )
+        blocks.append(_explicit_block(q[..., start : start + step, :], k_t, v, block_mask))
+    return torch.cat(blocks, dim=-2)
+
+
+def _explicit_block(q: Tensor, k_t: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+    scores = q @ k_t
+    if mask is not None:
+        scores = scores.masked_fill(~mask, -math.inf) if mask.dtype == torch.bool else scores + mask.to(scores.dtype)
+    if scores.requires_grad or torch.compiler.is_compiling():
+        return scores.softmax(dim=-1) @ v
+    # Scores are the largest tensor by far: overwriting them saves a fresh allocation, a fifth to half of the time.
+    torch.softmax(scores, dim=-1, out=scores)
+    return scores @ v
+
+
+def _check_shapes(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> None:
+    if q.ndim < 3 or q.ndim != k.ndim or k.ndim != v.ndim:
+        raise ValueError(f"q, k, v must be [..., L, H, D] alike, got {list(q.shape)}, {list(k.shape)}, {list(v.shape)}")
+    same_batch = q.shape[:-3] == k.shape[:-3] == v.shape[:-3] and q.shape[-2] == k.shape[-2] == v.shape[-2]
+    if not same_batch or q.shape[-1] != k.shape[-1] or k.shape[-3] != v.shape[-3]:
+        raise ValueError(
+            "q, k, v must agree in batch and heads, q and k in head dim, k and v in length, "
+            f"got {list(q.shape)}, {list(k.shape)}, {list(v.shape)}"
+        )
+    if k.shape[-3] == 0:
+        raise ValueError("k and v hold no tokens: there is nothing to attend to")
+    if mask is not None and mask.dtype != torch.bool and not mask.is_floating_point():
+        raise TypeError(f"mask must be boolean or floating point, got {mask.dtype}")
