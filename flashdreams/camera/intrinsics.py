@@ -23,8 +23,10 @@ class Intrinsics:
     def __post_init__(self) -> None:
         for name in ("fx", "fy", "cx", "cy"):
             value = getattr(self, name)
-            if not math.isfinite(value) or (name in ("fx", "fy") and value <= 0):
-                raise ValueError(f"intrinsics.{name} must be a finite number{', above 0' * (name[0] == 'f')}, got {value}")
+            if not math.isfinite(value):
+                raise ValueError(f"intrinsics: {name} must be a finite number, got {value}")
+        if self.fx <= 0 or self.fy <= 0:
+            raise ValueError(f"intrinsics: fx and fy must be above 0, got {self.fx} and {self.fy}")
 
     @classmethod
     def from_fov(cls, h_fov_deg: float, width: int, height: int) -> Intrinsics:

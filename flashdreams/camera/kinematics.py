@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
+import numpy.typing as npt
 
 from flashdreams.camera.poses import FloatArray, check_pose, pose_from_yaw_pitch, yaw_pitch_roll_of
 
@@ -59,8 +60,8 @@ class View:
     roll: float
 
     @classmethod
-    def of(cls, pose: FloatArray, pitch_limit: float) -> Self:
-        """The view of a pose `[4, 4]`, its pitch clamped. Raises ValueError for a pose that is none."""
+    def of(cls, pose: npt.ArrayLike, pitch_limit: float) -> Self:
+        """The view of a pose `[4, 4]`, its pitch clamped. Raises ValueError where it is no pose."""
         checked = check_pose(pose, "pose")
         yaw, pitch, roll = yaw_pitch_roll_of(checked)
         x, y, z = (float(value) for value in checked[:3, 3])

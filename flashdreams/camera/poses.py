@@ -78,48 +78,56 @@ def check_poses(array: npt.ArrayLike, name: str) -> FloatArray:
     Accepted are finite matrices with last row (0, 0, 0, 1), an orthonormal right-handed rotation and coordinates within
     a million units.
     """
-    try:
-        poses = np.asarray(array, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise ValueError(f"{name}: expected a list of 4x4 matrices of numbers") from None
-    if poses.ndim != 3 or poses.shape[1:] != (4, 4) or poses.shape[0] == 0:
-        raise ValueError(f"{name}: expected one or more 4x4 matrices (shape [N, 4, 4]), got shape {list(poses.shape)}")
-    faults = (
-        (~np.isfinite(poses).all(axis=(1, 2)), "every number must be finite"),
-        (
-            (np.abs(poses[:, 3] - (0.0, 0.0, 0.0, 1.0)) > 1e-6).any(axis=1),
-            "the last row must be 0 0 0 1",
-        ),
-        ((np.abs(poses[:, :3, 3]) > MAX_COORDINATE).any(axis=1), f"positions must lie within {MAX_COORDINATE:g} units"),
-    )
-    for wrong, sentence in faults:
-        if wrong.any():
-            raise ValueError(f"{name}[{int(wrong.argmax())}]: {sentence}")
+    poses = _stack_of_matrices(array, name)
+    finite = np.isfinite(poses).all(axis=(1, 2))
+    _refuse(~finite, name, "every number must be finite")
+    last_row = np.abs(poses[:, 3] - (0.0, 0.0, 0.0, 1.0)).max(axis=1)
+    _refuse(last_row > 1e-6, name, "the last row must be 0 0 0 1")
+    far = (np.abs(poses[:, :3, 3]) > MAX_COORDINATE).any(axis=1)
+    _refuse(far, name, f"the position must lie within {MAX_COORDINATE:,.0f} units")
     _check_rotations(poses[:, :3, :3], name)
     return poses
 
 
+def _refuse(wrong: npt.ArrayLike, name: str, sentence: str) -> None:
+    """ValueError naming the first index where `wrong` `[N]` holds."""
+    indices = np.flatnonzero(wrong)
+    if len(indices):
+        raise ValueError(f"{name}[{indices[0]}]: {sentence}")
+
+
+def _stack_of_matrices(array: npt.ArrayLike, name: str) -> FloatArray:
+    """Float64 `[N, 4, 4]`, or ValueError naming the first entry that is no 4x4 matrix of numbers."""
+    try:
+        poses = np.asarray(array, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError):
+        poses = None
+    if poses is not None and poses.ndim == 3 and poses.shape[1:] == (4, 4) and len(poses):
+        return poses
+    for index, entry in enumerate(array if isinstance(array, (list, tuple)) else ()):
+        try:
+            shape = np.asarray(entry, dtype=np.float64).shape
+        except (TypeError, ValueError, OverflowError):
+            raise ValueError(f"{name}[{index}]: expected a 4x4 matrix of numbers") from None
+        if shape != (4, 4):
+            raise ValueError(f"{name}[{index}]: expected a 4x4 matrix of numbers, got shape {list(shape)}")
+    got = "something else" if poses is None else f"shape {list(poses.shape)}"
+    raise ValueError(f"{name}: expected one or more 4x4 matrices of numbers (shape [N, 4, 4]), got {got}")
+
+
 def _check_rotations(rotations: FloatArray, name: str) -> None:
     """ValueError naming the first of `[N, 3, 3]` that is no proper rotation."""
-    bounded = (np.abs(rotations) <= 2.0).all(axis=(1, 2))  # keeps the products below from overflowing
-    safe = np.where(bounded[:, None, None], rotations, 0.0)
-    error = np.abs(np.swapaxes(safe, 1, 2) @ safe - np.eye(3)).max(axis=(1, 2))
-    wrong = error > ORTHONORMAL_TOLERANCE
-    if wrong.any():
-        raise ValueError(
-            f"{name}[{int(wrong.argmax())}]: the upper left 3x3 must be a rotation (orthonormal columns without scale)"
-        )
-    mirrored = np.linalg.det(safe) < 0
-    if mirrored.any():
-        raise ValueError(f"{name}[{int(mirrored.argmax())}]: the rotation is mirrored, its determinant must be +1")
+    bounded = np.asarray((np.abs(rotations) <= 2.0).all(axis=(1, 2)))  # keeps the products below from overflowing
+    safe: FloatArray = np.where(bounded[:, None, None], rotations, 0.0)
+    error: FloatArray = np.abs(np.swapaxes(safe, 1, 2) @ safe - np.eye(3)).max(axis=(1, 2))
+    sentence = "the upper left 3x3 must be a rotation (orthonormal columns, no scale)"
+    _refuse(error > ORTHONORMAL_TOLERANCE, name, sentence)
+    _refuse(np.linalg.det(safe) < 0, name, "the rotation is mirrored, its determinant must be +1")
 
 
 def check_pose(array: npt.ArrayLike, name: str) -> FloatArray:
     """One pose as float64 `[4, 4]`, checked as `check_poses` does."""
     try:
-        pose = np.asarray(array, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise ValueError(f"{name}: expected a 4x4 matrix of numbers") from None
-    if pose.shape != (4, 4):
-        raise ValueError(f"{name}: expected a 4x4 matrix, got shape {list(pose.shape)}")
-    return check_poses(pose[None], name)[0]
+        return check_poses([array], name)[0]  # type: ignore[arg-type]
+    except ValueError as error:
+        raise ValueError(str(error).replace(f"{name}[0]", name, 1)) from None

@@ -49,7 +49,9 @@ def relative_to_previous(poses: Tensor, previous: Tensor | None = None) -> Tenso
 def ray_conditioning(
     poses: Tensor, intrinsics: Intrinsics | Tensor, world_scale: float, height: int, width: int
 ) -> Tensor:
-    """Six channels per pixel, `[..., 6, H, W]`: ray origin over `world_scale` (constant over a picture), unit direction.
+    """Six channels per pixel, `[..., 6, H, W]`: ray origin over `world_scale`, then the unit ray direction.
+
+    The origin is the same for all pixels of a picture.
 
     `poses` `[..., 4, 4]` are relative ones (`relative_to_previous`). Raises ValueError for a scale that is not above 0.
     """

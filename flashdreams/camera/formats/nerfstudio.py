@@ -1,0 +1,92 @@
+"""Nerfstudio's `camera_path.json`, as its viewer exports it.
+
+`camera_path` lists one camera per video frame: `camera_to_world`, 16 numbers row by row, and `fov`, the vertical field
+of view in degrees for a picture of `render_height` x `render_width`. Its cameras have OpenGL axes (x right, y up,
+looking along -z) in a world whose up is +z; both are turned to ours here. The video lasts `seconds`; `fps` is used
+where that is missing.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from flashdreams.camera.intrinsics import Intrinsics
+from flashdreams.camera.paths import Trajectory, check_count, check_fps
+from flashdreams.camera.poses import FloatArray, check_poses
+
+CAMERA_AXES = np.diag([1.0, -1.0, -1.0, 1.0])
+"""Ours to OpenGL's camera axes."""
+WORLD_AXES = np.array([[1.0, 0.0, 0.0, 0.0], [0.0, 0.0, -1.0, 0.0], [0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 0.0, 1.0]])
+"""A z-up world to ours: its +z becomes -y, its +y becomes +z."""
+
+
+def parse(document: dict[str, Any]) -> Trajectory:
+    """The trajectory of a parsed file, in our axes. Raises ValueError naming the field and the camera."""
+    cameras = document.get("camera_path")
+    if not isinstance(cameras, list):
+        raise ValueError("camera_path: expected a list of cameras")
+    check_count(len(cameras), "camera_path")
+    matrices = [_matrix(camera, index) for index, camera in enumerate(cameras)]
+    try:
+        poses = check_poses(np.stack(matrices), "camera_path")
+    except ValueError as error:
+        raise ValueError(str(error).replace("]:", "].camera_to_world:", 1)) from None
+    fps = _fps(document, len(cameras))
+    intrinsics, size = _intrinsics(document, cameras)
+    return Trajectory(WORLD_AXES @ poses @ CAMERA_AXES, fps, intrinsics, size)
+
+
+def _matrix(camera: Any, index: int) -> FloatArray:
+    where = f"camera_path[{index}].camera_to_world"
+    if not isinstance(camera, dict) or "camera_to_world" not in camera:
+        raise ValueError(f"{where} is missing")
+    try:
+        numbers = np.asarray(camera["camera_to_world"], dtype=np.float64)
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError(f"{where}: expected 16 numbers, row by row") from None
+    if numbers.size != 16:
+        raise ValueError(f"{where}: expected 16 numbers, row by row, got {numbers.size}")
+    return numbers.reshape(4, 4)
+
+
+def _fps(document: dict[str, Any], count: int) -> float:
+    seconds = document.get("seconds")
+    if seconds is None:
+        if "fps" not in document:
+            raise ValueError("seconds and fps are both missing: expected the length of the video or its rate")
+        return check_fps(document["fps"])
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 < seconds < 1e6:
+        raise ValueError(f"seconds must be a number above 0, the length of the video, got {seconds!r:.40}")
+    try:
+        return check_fps(count / seconds)
+    except ValueError as error:
+        raise ValueError(f"{count} cameras in {seconds:g} seconds: {error}") from None
+
+
+def _intrinsics(
+    document: dict[str, Any], cameras: list[dict[str, Any]]
+) -> tuple[FloatArray | None, tuple[int, int] | None]:
+    """Pinhole intrinsics `[N, 4]` and their picture size, or None where the file does not give them."""
+    if document.get("camera_type", "perspective") != "perspective":
+        return None, None  # fisheye and panoramas: the path is good, the lens is not ours
+    if "render_width" not in document or "render_height" not in document or not all("fov" in c for c in cameras):
+        return None, None
+    size = (_pixels(document, "render_width"), _pixels(document, "render_height"))
+    rows = []
+    for index, camera in enumerate(cameras):
+        fov = camera["fov"]
+        if isinstance(fov, bool) or not isinstance(fov, (int, float)) or not 0 < fov < 180:
+            raise ValueError(f"camera_path[{index}].fov must be above 0 and below 180 degrees, got {fov!r:.40}")
+        k = Intrinsics.from_vertical_fov(fov, *size)
+        rows.append((k.fx, k.fy, k.cx, k.cy))
+    return np.asarray(rows), size
+
+
+def _pixels(document: dict[str, Any], field: str) -> int:
+    value = document[field]
+    # Exported by JavaScript: 1920 may be written 1920.0.
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 1 <= value <= 65536 or value != int(value):
+        raise ValueError(f"{field} must be a whole number from 1 to 65536, got {value!r:.40}")
+    return int(value)
