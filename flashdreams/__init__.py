@@ -1,0 +1,1 @@
+"""flashdreams: real-time streaming video world models, as a library."""

@@ -1,0 +1,1 @@
+"""What every streaming model shares: config, pipeline, diffusion model, scheduler, encoder, decoder, runner."""

@@ -1,0 +1,57 @@
+"""The contracts of streaming decoders, in general and of video."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from torch import Tensor, nn
+
+from flashdreams.infra.config import InstantiateConfig
+
+
+@dataclass(kw_only=True)
+class DecoderConfig(InstantiateConfig):
+    """Config of a `StreamingDecoder`."""
+
+
+class StreamingDecoderCache:
+    """A rollout's state in a streaming decoder."""
+
+
+CacheT = TypeVar("CacheT", bound=StreamingDecoderCache)
+
+
+class StreamingDecoder(nn.Module, ABC, Generic[CacheT]):
+    """Decodes the latent of one chunk after another. Holds no rollout state."""
+
+    @abstractmethod
+    def forward(self, input: Tensor, autoregressive_index: int = 0, cache: CacheT | None = None) -> Tensor:
+        """The decoded latent of chunk `autoregressive_index`; `cache=None` is a one-shot call."""
+
+    @abstractmethod
+    def initialize_autoregressive_cache(self, **context: Any) -> CacheT:
+        """The cache of a new rollout."""
+
+
+class StreamingVideoDecoder(StreamingDecoder[CacheT]):
+    """A streaming decoder to video `[..., T, C, H, W]`. `flashdreams.infra.temporal` has the rule for causal ones."""
+
+    @property
+    @abstractmethod
+    def spatial_compression_ratio(self) -> int:
+        """Pixels to a latent position, along each side."""
+
+    @property
+    @abstractmethod
+    def temporal_compression_ratio(self) -> int:
+        """Pixel frames to a latent frame, the first of a rollout aside."""
+
+    @abstractmethod
+    def get_output_temporal_size(self, autoregressive_index: int, input_temporal_size: int) -> int:
+        """Pixel frames that a chunk of latent frames gives; raises ValueError for a count that cannot be decoded."""
+
+    @abstractmethod
+    def get_input_temporal_size(self, autoregressive_index: int, output_temporal_size: int) -> int:
+        """Latent frames that give a chunk of pixel frames; raises ValueError for a count that cannot be reached."""

@@ -1,0 +1,69 @@
+"""The plainest flow sampler: Euler steps along the predicted flow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from flashdreams.infra.diffusion.scheduler.base import (
+    FlowPredictor,
+    Scheduler,
+    SchedulerConfig,
+    arithmetic_dtype,
+    check_steps,
+)
+from flashdreams.infra.diffusion.scheduler.fm_unipc import wan_sigmas
+
+
+@dataclass(kw_only=True)
+class FlowMatchEulerDiscreteSchedulerConfig(SchedulerConfig):
+    """Config of `FlowMatchEulerDiscreteScheduler`."""
+
+    _target: type = field(default_factory=lambda: FlowMatchEulerDiscreteScheduler)
+
+    num_inference_steps: int = 4
+    """Network evaluations per chunk."""
+    shift: float = 5.0
+    """Warp of the noise levels towards noise: `s <- shift s / (1 + (shift - 1) s)`."""
+    fixed_timesteps: tuple[float, ...] | None = None
+    """Timesteps to use as they stand, `num_inference_steps + 1` of them: the last is where the sampler ends."""
+
+
+class FlowMatchEulerDiscreteScheduler(Scheduler):
+    """`x <- x + (s_{i+1} - s_i) v(x, t_i)`."""
+
+    def __init__(self, config: FlowMatchEulerDiscreteSchedulerConfig) -> None:
+        super().__init__(config)
+        check_steps(config.num_inference_steps, config.shift)
+        self.config = config
+        steps, total = config.num_inference_steps, config.num_train_timesteps
+        if config.fixed_timesteps is None:
+            timesteps = [*(wan_sigmas(steps, config.shift, total) * total).tolist(), 0.0]
+        else:
+            timesteps = _checked(config.fixed_timesteps, steps, total)
+        self._keep("timesteps", torch.tensor(timesteps[:-1], dtype=torch.float32, device="cpu"))
+        self._keep("sigmas", torch.tensor([t / total for t in timesteps], dtype=torch.float32, device="cpu"))
+        levels = self.sigmas.tolist()
+        self._strides: list[float] = [after - here for here, after in zip(levels, levels[1:], strict=False)]
+
+    def sample(self, initial_noise: Tensor, predict_flow: FlowPredictor, rng: torch.Generator | None = None) -> Tensor:
+        """See `Scheduler.sample`; this sampler draws no noise."""
+        dtype, exact = initial_noise.dtype, arithmetic_dtype(initial_noise)
+        x = initial_noise.to(exact)
+        for i in self._steps(len(self._strides)):
+            x = x.add(predict_flow(x.to(dtype), self.timesteps[i]), alpha=self._strides[i])
+        return x.to(dtype)
+
+
+def _checked(fixed_timesteps: tuple[float, ...], steps: int, total: int) -> list[float]:
+    if len(fixed_timesteps) != steps + 1:
+        raise ValueError(
+            f"fixed_timesteps must have num_inference_steps + 1 = {steps + 1} entries, "
+            f"got {len(fixed_timesteps)}: {fixed_timesteps}"
+        )
+    for t in fixed_timesteps:
+        if not 0 <= t <= total:
+            raise ValueError(f"fixed_timesteps must lie in [0, {total}], got {t}")
+    return [float(t) for t in fixed_timesteps]

@@ -1,0 +1,92 @@
+"""The contract of a causal flow transformer and of the per-rollout cache that it works on."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from flashdreams.infra.config import InstantiateConfig
+
+
+class TransformerAutoregressiveCache:
+    """A rollout's state in the transformer: KV caches, sizes, RoPE offsets, and the rollout's random generator."""
+
+    rng: torch.Generator | None = None
+    """Source of all of this rollout's noise; the diffusion model sets it."""
+
+    def start(self, autoregressive_index: int) -> None:
+        """Called before the first denoising step of chunk `autoregressive_index`."""
+
+    def finalize(self, autoregressive_index: int) -> None:
+        """Called after the clean chunk `autoregressive_index` was written by `finalize_kv_cache`."""
+
+
+CacheT = TypeVar("CacheT", bound=TransformerAutoregressiveCache)
+PayloadT = TypeVar("PayloadT")
+
+
+@dataclass(kw_only=True)
+class TransformerConfig(InstantiateConfig):
+    """Config of a `Transformer`."""
+
+
+class Transformer(nn.Module, ABC, Generic[CacheT]):
+    """Predicts the flow of a patchified noisy latent, given the rollout's cache. Holds weights and no rollout state."""
+
+    def __init__(self, config: Any) -> None:
+        super().__init__()
+        self.config = config
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are; the CPU for a transformer without any."""
+        weight = next(self.parameters(), None)
+        return torch.device("cpu") if weight is None else weight.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type of the latents that it works on: that of its first floating-point weight, else fp32."""
+        return next((w.dtype for w in self.parameters() if w.is_floating_point()), torch.float32)
+
+    @property
+    @abstractmethod
+    def latent_shape(self) -> tuple[int, ...]:
+        """Shape of one chunk's patchified latent on this rank, e.g. `[B, L, D]`."""
+
+    @abstractmethod
+    def predict_flow(self, noisy_latent: Tensor, timestep: Tensor, cache: CacheT, input: Any = None) -> Tensor:
+        """Flow of the patchified `noisy_latent` at `timestep` (scalar, per batch or per token), of the same shape."""
+
+    @abstractmethod
+    def patchify_and_maybe_split_cp(self, x: PayloadT) -> PayloadT:
+        """Latents (or a structured payload of them) as tokens, this rank's share; returns the type it is given."""
+
+    @abstractmethod
+    def unpatchify_and_maybe_gather_cp(self, x: Tensor) -> Tensor:
+        """The inverse of `patchify_and_maybe_split_cp` for a latent."""
+
+    def latent_shape_of(self, cache: CacheT) -> tuple[int, ...]:
+        """`latent_shape` of the rollout `cache`. Override it where rollouts differ in size."""
+        return self.latent_shape
+
+    def unpatchify_of(self, x: Tensor, cache: CacheT) -> Tensor:
+        """`unpatchify_and_maybe_gather_cp` for the rollout `cache`. Override it where rollouts differ in size."""
+        return self.unpatchify_and_maybe_gather_cp(x)
+
+    def finalize_kv_cache(self, noisy_latent: Tensor, timestep: Tensor, cache: CacheT, input: Any = None) -> None:
+        """Write the finished chunk into the KV cache; here by one `predict_flow` whose result is dropped."""
+        self.predict_flow(noisy_latent=noisy_latent, timestep=timestep, cache=cache, input=input)
+
+    def initialize_autoregressive_cache(self, **context: Any) -> CacheT:
+        """The cache of a new rollout. Override it to take a context; this one raises TypeError for any."""
+        if context:
+            raise TypeError(f"{type(self).__name__} takes no rollout context, got {', '.join(context)}")
+        return TransformerAutoregressiveCache()  # type: ignore[return-value]
+
+    def postprocess_clean_latent(self, clean_latent: Tensor, cache: CacheT, input: Any = None) -> Tensor:
+        """Last change to the patchified clean latent of a chunk; here none."""
+        return clean_latent

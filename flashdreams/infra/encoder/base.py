@@ -1,0 +1,90 @@
+"""The contracts of encoders: one-shot, streaming, and streaming over video."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+from torch import nn
+
+from flashdreams.infra.config import InstantiateConfig
+
+
+@dataclass(kw_only=True)
+class EncoderConfig(InstantiateConfig):
+    """Config of an `Encoder` or a `StreamingEncoder`."""
+
+
+class Encoder(nn.Module, ABC):
+    """Encodes a whole input at once, e.g. a prompt."""
+
+    @abstractmethod
+    def forward(self, input: Any) -> Any:
+        """The encoded `input`."""
+
+
+class StreamingEncoderCache:
+    """A rollout's state in a streaming encoder."""
+
+
+CacheT = TypeVar("CacheT", bound=StreamingEncoderCache)
+
+
+class StreamingEncoder(nn.Module, ABC, Generic[CacheT]):
+    """Encodes the input of one chunk after another. Holds no rollout state."""
+
+    @abstractmethod
+    def forward(self, input: Any, autoregressive_index: int = 0, cache: CacheT | None = None) -> Any:
+        """The encoded input of chunk `autoregressive_index`; `cache=None` is a one-shot call."""
+
+    @abstractmethod
+    def initialize_autoregressive_cache(self, **context: Any) -> CacheT:
+        """The cache of a new rollout."""
+
+
+class StreamingVideoEncoder(StreamingEncoder[CacheT]):
+    """A streaming encoder of video `[..., T, C, H, W]`. `flashdreams.infra.temporal` has the rule for causal ones."""
+
+    @property
+    @abstractmethod
+    def spatial_compression_ratio(self) -> int:
+        """Pixels to a latent position, along each side."""
+
+    @property
+    @abstractmethod
+    def temporal_compression_ratio(self) -> int:
+        """Pixel frames to a latent frame, the first of a rollout aside."""
+
+    @abstractmethod
+    def get_output_temporal_size(self, autoregressive_index: int, input_temporal_size: int) -> int:
+        """Latent frames that a chunk of pixel frames gives; raises ValueError for a count that cannot be encoded."""
+
+    @abstractmethod
+    def get_input_temporal_size(self, autoregressive_index: int, output_temporal_size: int) -> int:
+        """Pixel frames that give a chunk of latent frames; raises ValueError for a count that cannot be reached."""
+
+
+@dataclass(kw_only=True)
+class NullEncoderConfig(EncoderConfig):
+    """Config of `NullEncoder`."""
+
+    _target: type = field(default_factory=lambda: NullEncoder)
+
+
+class NullEncoder(StreamingEncoder[StreamingEncoderCache]):
+    """Hands its input on unchanged, for models that are conditioned on it as it is."""
+
+    def __init__(self, config: NullEncoderConfig) -> None:
+        super().__init__()
+        self.config = config
+
+    def forward(self, input: Any, autoregressive_index: int = 0, cache: StreamingEncoderCache | None = None) -> Any:
+        """`input` itself."""
+        return input
+
+    def initialize_autoregressive_cache(self, **context: Any) -> StreamingEncoderCache:
+        """An empty cache; raises TypeError for any context."""
+        if context:
+            raise TypeError(f"NullEncoder takes no rollout context, got {', '.join(context)}")
+        return StreamingEncoderCache()
