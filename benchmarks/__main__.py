@@ -1,0 +1,38 @@
+"""Runs every benchmark, each in a process of its own, prints the results and keeps them in benchmarks/results."""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+
+from benchmarks.common import ROOT, say
+
+NAMES = ("start", "chunk", "latency", "steady")
+RESULTS = ROOT / "benchmarks" / "results"
+
+
+def main() -> int:
+    """Returns 1 where a benchmark failed; the others are run all the same."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="name", help=f"some of {', '.join(NAMES)}; none means all")
+    names = parser.parse_args().names or list(NAMES)
+    if unknown := set(names) - set(NAMES):
+        parser.error(f"no benchmark {', '.join(sorted(unknown))}: choose from {', '.join(NAMES)}")
+    RESULTS.mkdir(exist_ok=True)
+    failed = []
+    for name in names:
+        say(f"--- {name}")
+        run = subprocess.run([sys.executable, "-m", f"benchmarks.{name}"], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        if run.returncode:
+            failed.append(name)
+            continue
+        (RESULTS / f"{name}.json").write_text(run.stdout, encoding="utf-8")
+        print(run.stdout, end="", flush=True)
+    if failed:
+        say(f"failed: {', '.join(failed)}")
+    return int(bool(failed))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,55 @@
+"""A real Chromium on the page, with a probe that notes messages and frames with their times."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Browser, Page, sync_playwright
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+PROBE = Path(__file__).with_name("probe.js")
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """The system's Chromium, else Playwright's own. `CHROMIUM` in the environment names another executable."""
+    named = os.environ.get("CHROMIUM")
+    executable = named or next(filter(None, map(shutil.which, NAMES)), None)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=executable, args=ARGUMENTS)
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+def watched_page(browser: Browser) -> Page:
+    """An empty tab whose next page is watched by the probe."""
+    page = browser.new_page(viewport={"width": 1280, "height": 720})
+    page.add_init_script(path=PROBE)
+    return page
+
+
+def start_playing(page: Page, url: str) -> None:
+    """Opens the app and waits until a dreamed picture is on screen."""
+    page.goto(url, wait_until="domcontentloaded")
+    page.wait_for_function("() => window.__probe?.frames.some((frame) => frame.brightness > 1)", timeout=120_000)
+
+
+def read(page: Page, expression: str) -> Any:
+    """The value of a JavaScript expression in which `probe` is the probe."""
+    return page.evaluate(f"() => {{ const probe = window.__probe; return {expression}; }}")

@@ -1,0 +1,100 @@
+"""What all benchmarks share: statistics of a series, the machine they ran on, and how a result is printed."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def summary(values: Sequence[float] | npt.NDArray[np.float64], digits: int = 2) -> dict[str, float]:
+    """Median, 95th percentile, mean, least, greatest and number of `values`. Raises ValueError where there are none."""
+    if len(values) == 0:
+        raise ValueError("a summary needs at least one value")
+    series = np.asarray(values, dtype=np.float64)
+    figures = {
+        "median": np.median(series),
+        "p95": np.percentile(series, 95),
+        "mean": series.mean(),
+        "min": series.min(),
+        "max": series.max(),
+    }
+    return {**{name: round(float(value), digits) for name, value in figures.items()}, "n": len(values)}
+
+
+def growth_percent(values: Sequence[float]) -> float:
+    """How much a straight line fitted to `values` rises from its first to its last, in percent of their median."""
+    series = np.asarray(values, dtype=np.float64)
+    if len(series) < 3:
+        raise ValueError(f"growth needs at least three values, got {len(series)}")
+    slope = np.polyfit(np.arange(len(series)), series, 1)[0]
+    return float(100 * slope * (len(series) - 1) / np.median(series))
+
+
+def machine() -> dict[str, Any]:
+    """What ran it: processor, cores, memory, versions, the commit, and how busy the machine was beforehand."""
+    return {
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "memory_gib": round(_memory_bytes() / 2**30, 1),
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        "torch": _version("torch"),
+        "av": _version("av"),
+        "commit": _commit(),
+        "load_before": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
+        "time": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+    }
+
+
+def say(text: str) -> None:
+    """Progress for the person who waits; standard output holds nothing but the JSON."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def report(name: str, before: dict[str, Any], result: dict[str, Any]) -> None:
+    """Prints the result of benchmark `name` as JSON; `before` is `machine()` as it was before the work began."""
+    command = f"python -m benchmarks.{name} {' '.join(sys.argv[1:])}".strip()
+    print(json.dumps({"benchmark": name, "command": command, "machine": before, **result}, indent=2))
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or "unknown"
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "unknown")
+
+
+def _memory_bytes() -> int:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):
+        return 0
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _commit() -> str | None:
+    try:
+        command = ["git", "describe", "--always", "--dirty", "--exclude", "*"]
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None

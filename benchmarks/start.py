@@ -1,0 +1,45 @@
+"""Seconds from typing the command to the first dreamed picture in a real browser, once everything is installed."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from typing import Any
+
+from benchmarks.browser import chromium, start_playing, watched_page
+from benchmarks.common import machine, report, say, summary
+from benchmarks.server import running_server
+
+
+def one_start(world: str, browser: Any) -> dict[str, float]:
+    """Seconds since the process was made until each thing had happened. The browser is open already, the tab is not."""
+    page = watched_page(browser)
+    with running_server(world) as server:
+        answers = server.wait()
+        start_playing(page, server.url)
+        picture = time.perf_counter() - server.started
+        loaded = server.wait("ok")
+        page.close()
+    return {"page_is_served": answers, "model_is_loaded_at_most": loaded, "first_picture": picture}
+
+
+def main() -> None:
+    """Prints the figures as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--world", default="pocket")
+    parser.add_argument("--times", type=int, default=5, help="how often to start")
+    arguments = parser.parse_args()
+    if arguments.times < 1:
+        parser.error("--times must be 1 or more")
+    before = machine()
+    starts = []
+    with chromium() as browser:
+        for number in range(arguments.times):
+            say(f"start {number + 1} of {arguments.times}")
+            starts.append(one_start(arguments.world, browser))
+    seconds = {name: summary([start[name] for start in starts]) for name in starts[0]}
+    report("start", before, {"world": arguments.world, "seconds": seconds})
+
+
+if __name__ == "__main__":
+    main()
