@@ -1,5 +1,6 @@
 """Attention over keys and values of a streaming model: cache, rotary embedding, native and context-parallel."""
 
+from flashdreams.core.attention.context_parallel import ContextParallelAttention, ContextParallelMethod
 from flashdreams.core.attention.kv_cache import BlockKVCache, KVSnapshot
 from flashdreams.core.attention.native import NativeAttention, attend
 from flashdreams.core.attention.rope import (
@@ -12,6 +13,8 @@ from flashdreams.core.attention.rope import (
 
 __all__ = [
     "BlockKVCache",
+    "ContextParallelAttention",
+    "ContextParallelMethod",
     "KVCacheRelativeRotaryPositionEmbedding3D",
     "KVSnapshot",
     "NativeAttention",

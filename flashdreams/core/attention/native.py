@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -31,7 +32,15 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, scale: f
 
 
 class NativeAttention(nn.Module):
-    """`attend` as a module without parameters."""
+    """`attend` as a module without parameters, for one process that holds the whole sequence."""
+
+    def set_context_parallel_group(self, group: dist.ProcessGroup | None) -> None:
+        """Accepts None or a group of one process; ValueError for more, which `ContextParallelAttention` serves."""
+        if group is not None and dist.get_world_size(group) > 1:
+            raise ValueError(
+                f"NativeAttention serves one process, the group has {dist.get_world_size(group)}: "
+                "use ContextParallelAttention"
+            )
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
         """See `attend`: `q` `[..., Lq, H, D]`, `k`, `v` `[..., Lk, H, D]` -> `[..., Lq, H, D]`."""

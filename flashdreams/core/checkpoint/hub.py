@@ -1,0 +1,87 @@
+"""Fetching checkpoint files from the Hugging Face hub, at a pinned revision, with sentences for what can go wrong."""
+
+from __future__ import annotations
+
+import logging
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+_log = logging.getLogger(__name__)
+_HF = re.compile(r"hf://(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>[^/@]+))?/(?P<filename>.+)")
+_URL = re.compile(
+    r"https?://(huggingface\.co|hf\.co)/(?P<repo>[\w.-]+/[\w.-]+)/(resolve|blob)/(?P<revision>[^/]+)/(?P<filename>[^?]+)"
+)
+
+
+@dataclass(frozen=True)
+class HubFile:
+    """One file of a model repository on the hub."""
+
+    repo: str
+    """Owner and name, `owner/name`."""
+    filename: str
+    """Path in the repository."""
+    revision: str | None = None
+    """Commit, tag or branch; None is the main branch as it is today."""
+
+    def __str__(self) -> str:
+        return f"hf://{self.repo}{'@' + self.revision if self.revision else ''}/{self.filename}"
+
+    def beside(self, filename: str) -> HubFile:
+        """The file of this name in the same folder and revision."""
+        folder = self.filename.rpartition("/")[0]
+        return HubFile(self.repo, f"{folder}/{filename}" if folder else filename, self.revision)
+
+
+def parse_hub_address(address: str) -> HubFile | None:
+    """The hub file that `address` names, or None when it is no web address at all.
+
+    Accepts `hf://owner/name[@revision]/path` and `https://huggingface.co/owner/name/resolve/revision/path`; raises
+    ValueError for any other address with a scheme.
+    """
+    if "://" not in address:
+        return None
+    match = _HF.fullmatch(address) or _URL.fullmatch(address)
+    if match is None:
+        raise ValueError(
+            f"cannot load a checkpoint from {address!r}: give a local path, hf://owner/name[@revision]/path or "
+            "https://huggingface.co/owner/name/resolve/revision/path"
+        )
+    return HubFile(match["repo"], match["filename"], match["revision"])
+
+
+def download(file: HubFile) -> Path:
+    """The local copy of `file`, fetched with a progress bar unless it is in the hub's cache already.
+
+    Raises FileNotFoundError when the hub has no such repository, revision or file (or one that asks for a login),
+    ConnectionError when it cannot be reached and the cache does not have it.
+    """
+    from huggingface_hub import errors, hf_hub_download
+
+    try:
+        path = Path(hf_hub_download(file.repo, file.filename, revision=file.revision))
+    except errors.GatedRepoError as error:
+        raise FileNotFoundError(
+            f"{file} asks for its licence to be accepted: do so at https://huggingface.co/{file.repo}, "
+            "then log in with `hf auth login`"
+        ) from error
+    except errors.RepositoryNotFoundError as error:
+        raise FileNotFoundError(
+            f"{file}: there is no public repository {file.repo!r}; if it is private, log in with `hf auth login`"
+        ) from error
+    except errors.RevisionNotFoundError as error:
+        raise FileNotFoundError(f"{file}: {file.repo!r} has no revision {file.revision!r}") from error
+    except errors.LocalEntryNotFoundError as error:
+        raise ConnectionError(
+            f"{file} is not in the local cache and the hub cannot be reached: connect once, or copy the file here and "
+            "give its local path"
+        ) from error
+    except errors.EntryNotFoundError as error:
+        raise FileNotFoundError(f"{file}: {file.repo!r} has no file {file.filename!r} at that revision") from error
+    except (errors.HfHubHTTPError, OSError) as error:
+        raise ConnectionError(f"{file} could not be fetched: {error}") from error
+    if file.revision is None:  # The hub's cache names the folder after the commit: say what to pin.
+        commit = path.parents[file.filename.count("/")].name
+        _log.info("%s is not pinned to a revision; it was read at commit %s", file, commit)
+    return path

@@ -1,0 +1,78 @@
+"""Processes that work on one model together: joining them, and who is who. A single process needs no set-up."""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+
+import torch
+import torch.distributed as dist
+
+_LAUNCHER_VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
+
+__all__ = ["barrier", "init", "is_rank_zero", "local_rank", "rank", "shutdown", "world_size"]
+
+
+def init(device_type: str | None = None, timeout_s: float = 1800.0) -> bool:
+    """Join the processes that `torchrun` started; returns whether this one belongs to a group.
+
+    Without a launcher's variables in the environment nothing happens and the answer is False. `device_type` is
+    "cuda" (nccl, and this process takes GPU `LOCAL_RANK`) or "cpu" (gloo); None takes a GPU where there is one. May
+    be called again. Raises RuntimeError when the launcher's variables are incomplete or name a GPU that is not there.
+    """
+    if dist.is_available() and dist.is_initialized():
+        return True
+    if "RANK" not in os.environ and "WORLD_SIZE" not in os.environ:
+        return False
+    missing = [name for name in _LAUNCHER_VARIABLES if name not in os.environ]
+    if missing:
+        raise RuntimeError(f"the environment lacks {', '.join(missing)}: start several processes with torchrun")
+    if not dist.is_available():
+        raise RuntimeError("this build of torch has no torch.distributed: start a single process, without torchrun")
+    device_type = device_type or ("cuda" if torch.cuda.is_available() else "cpu")
+    if device_type not in ("cuda", "cpu"):
+        raise ValueError(f"device_type must be 'cuda' or 'cpu', got {device_type!r}")
+    timeout = timedelta(seconds=timeout_s)
+    if device_type == "cpu":
+        dist.init_process_group("gloo", timeout=timeout)
+        return True
+    if local_rank() >= torch.cuda.device_count():
+        raise RuntimeError(
+            f"LOCAL_RANK is {local_rank()} but there are {torch.cuda.device_count()} GPUs: start one process per GPU"
+        )
+    device = torch.device("cuda", local_rank())
+    torch.cuda.set_device(device)
+    dist.init_process_group("nccl", timeout=timeout, device_id=device)
+    return True
+
+
+def shutdown() -> None:
+    """Leave the group; nothing happens where there is none."""
+    if dist.is_available() and dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def rank() -> int:
+    """This process's number among all, 0 in a single process."""
+    return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
+
+
+def world_size() -> int:
+    """How many processes there are, 1 for a single process."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def local_rank() -> int:
+    """This process's number on its machine: `LOCAL_RANK` of the environment, 0 without a launcher."""
+    return int(os.environ.get("LOCAL_RANK", "0"))
+
+
+def is_rank_zero() -> bool:
+    """Whether this is the process that writes files and talks to people."""
+    return rank() == 0
+
+
+def barrier() -> None:
+    """Wait until all processes are here; returns at once in a single process."""
+    if world_size() > 1:
+        dist.barrier()
