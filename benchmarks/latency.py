@@ -59,7 +59,7 @@ def from_rest(page: Page, count: int, rng: random.Random) -> list[Press]:
         page.keyboard.down(key)
         page.wait_for_timeout(150)
         page.keyboard.up(key)
-        presses.append(_answer(page, key, f"frame.change > {CHANGED}"))
+        presses.append(_answer(page, key, "change", CHANGED))
         _progress("from rest", number, count)
     return presses
 
@@ -75,8 +75,7 @@ def on_the_move(page: Page, count: int, rng: random.Random) -> list[Press]:
         page.keyboard.down(key)
         page.wait_for_timeout(350)
         # Turning left moves the picture to the right.
-        turned = f"frame.shift >= {TURNED}" if key == "a" else f"frame.shift <= -{TURNED}"
-        presses.append(_answer(page, key, turned))
+        presses.append(_answer(page, key, "shift", TURNED if key == "a" else -TURNED))
         page.keyboard.up(key)
         if number % 4 == 3 or number == count - 1:
             page.keyboard.up(walk)
@@ -84,13 +83,13 @@ def on_the_move(page: Page, count: int, rng: random.Random) -> list[Press]:
     return presses
 
 
-def _answer(page: Page, key: str, looks_answered: str) -> Press:
-    """What came of the newest press of `key`; `looks_answered` is a condition on a frame of the probe."""
+def _answer(page: Page, key: str, field: str, least: float) -> Press:
+    """What came of the newest press of `key`: its picture is one whose `field` is `least` or beyond, sign included."""
     page.wait_for_timeout(100)
     found = page.evaluate(
-        """async ([key, limit, condition]) => {
+        """async ([key, limit, field, least]) => {
             const probe = window.__probe;
-            const answered = new Function('frame', `return ${condition};`);
+            const answered = (frame) => (frame[field] ?? 0) * Math.sign(least) >= Math.abs(least);
             const press = probe.presses.findLast((one) => one.key === key);
             const sent = probe.sent.find((one) => one.type === 'keys' && one.at >= press.at && one.down.includes(key));
             if (!sent) return { press };
@@ -107,7 +106,7 @@ def _answer(page: Page, key: str, looks_answered: str) -> Press:
             const alarms = before.filter(answered).length;
             return { press, sent, chunk, first: first?.at, changed: changed?.at, alarms };
         }""",
-        [key, WAIT, looks_answered],
+        [key, WAIT, field, least],
     )
     if "sent" not in found:
         raise RuntimeError(f"the page sent no message for the key {key!r}: has it the focus, is it playing?")
@@ -166,7 +165,7 @@ def main() -> None:
         page.keyboard.up("w")
         rest = figures(from_rest(page, arguments.presses, rng))
         moving = figures(on_the_move(page, arguments.presses, rng))
-        own = read(page, "window.__stats ?? null")
+        own = read(page, "window.flashdreams.stats")
     report("latency", before, {"world": arguments.world, "from_rest": rest, "on_the_move": moving, "page": own})
 
 
