@@ -35,11 +35,16 @@ def summary(values: Sequence[float] | npt.NDArray[np.float64], digits: int = 2) 
 
 
 def growth_percent(values: Sequence[float]) -> float:
-    """How much a straight line fitted to `values` rises from its first to its last, in percent of their median."""
+    """How much `values` rise from first to last in percent of their median, by the median slope of all pairs.
+
+    The median slope (Theil and Sen), since one slow chunk near an end would tilt a line of least squares. Raises
+    ValueError for fewer than three values.
+    """
     series = np.asarray(values, dtype=np.float64)
     if len(series) < 3:
         raise ValueError(f"growth needs at least three values, got {len(series)}")
-    slope = np.polyfit(np.arange(len(series)), series, 1)[0]
+    first, second = np.triu_indices(len(series), 1)
+    slope = np.median((series[second] - series[first]) / (second - first))
     return float(100 * slope * (len(series) - 1) / np.median(series))
 
 

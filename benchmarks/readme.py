@@ -53,7 +53,8 @@ def _latency(result: dict[str, Any]) -> list[tuple[str, str, str]]:
 
 def _steady(result: dict[str, Any]) -> list[tuple[str, str, str]]:
     growth = result["growth_percent_over_the_walk"]
-    text = f"{growth['generate']:+.2f} % time, {growth['memory']:+.2f} % memory ({result['memory_mib']['last']:.0f} MiB)"
+    memory = f"{growth['memory']:+.2f} % memory, {result['memory_mib']['last']:.0f} MiB at the end"
+    text = f"{growth['generate']:+.2f} % time, {memory}"
     return [(f"growth over {result['chunks']} chunks", text, "`python -m benchmarks.steady`")]
 
 
