@@ -83,6 +83,8 @@ def _parse_json(text: str) -> Trajectory:
         document: Any = json.loads(text)
     except json.JSONDecodeError as error:
         raise ValueError(f"line {error.lineno}: not valid JSON: {error.msg}") from None
+    except ValueError:  # the one other fault that json reports: an integer beyond Python's limit
+        raise ValueError("not valid JSON here: a number has too many digits") from None
     except RecursionError:
         raise ValueError("not valid JSON here: nested too deeply") from None
     if isinstance(document, dict) and "camera_path" in document:

@@ -7,6 +7,8 @@ mean rate.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from flashdreams.camera import quaternions
@@ -27,9 +29,9 @@ def parse(text: str) -> Trajectory:
     ]
     rows = [(number, words) for number, words in lines if words]
     check_count(len(rows), "the file")
+    values = np.array([_numbers(number, words) for number, words in rows])
     if len(rows) < 2:
         raise ValueError("expected at least two poses: a single one has no rate")
-    values = np.array([_numbers(number, words) for number, words in rows])
     _check_times(values[:, 0], [number for number, _ in rows])
     poses = np.zeros((len(rows), 4, 4))
     poses[:, :3, :3] = quaternions.to_matrices(values[:, 4:] / np.linalg.norm(values[:, 4:], axis=1, keepdims=True))
@@ -48,12 +50,12 @@ def _numbers(line: int, words: list[str]) -> list[float]:
             value = float(word)
         except ValueError:
             raise ValueError(f"line {line}: {field} must be a number, got {word!r:.40}") from None
-        if not np.isfinite(value):
+        if not math.isfinite(value):
             raise ValueError(f"line {line}: {field} must be finite, got {word!r:.40}")
         if field in ("tx", "ty", "tz") and abs(value) > MAX_COORDINATE:
             raise ValueError(f"line {line}: {field} must lie within {MAX_COORDINATE:,.0f} units, got {word!r:.40}")
         values.append(value)
-    length = float(np.linalg.norm(np.clip(values[4:], -2.0, 2.0)))
+    length = math.hypot(*values[4:])
     if abs(length - 1) > NORM_TOLERANCE:
         raise ValueError(f"line {line}: qx qy qz qw must be a unit quaternion, got one of length {length:.3g}")
     return values
