@@ -107,7 +107,7 @@ def _dump(value: Any, label: str = "", depth: int = 0) -> list[str]:
         head, children = f"{lead}dict", [(str(k), v) for k, v in value.items()]
     elif isinstance(value, list | tuple) and any(map(_is_nested, value)):
         head, children = f"{lead}{type(value).__name__}", [(f"[{i}]", v) for i, v in enumerate(value)]
-    elif isinstance(value, type) or callable(value) and hasattr(value, "__qualname__"):
+    elif isinstance(value, type) or (callable(value) and hasattr(value, "__qualname__")):
         return [f"{lead}{value.__module__}.{value.__qualname__}"]
     else:
         return [f"{lead}{value!r}"]

@@ -21,7 +21,7 @@ def to_jsonable(value: Any, path: str = "") -> Any:
         return {"$dtype": str(value).removeprefix("torch.")}
     if isinstance(value, torch.device):
         return {"$device": str(value)}
-    if isinstance(value, type) or isinstance(value, FunctionType) and value.__name__ != "<lambda>":
+    if isinstance(value, type) or (isinstance(value, FunctionType) and value.__name__ != "<lambda>"):
         return {"$ref": _name_of(value)}
     if isinstance(value, tuple):
         return {"$tuple": [to_jsonable(item, _join(path, i)) for i, item in enumerate(value)]}

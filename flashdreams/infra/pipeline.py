@@ -100,7 +100,7 @@ class StreamInferencePipeline(nn.Module, Generic[TransformerCacheT, EncoderCache
     ) -> StreamInferencePipelineCache[TransformerCacheT, EncoderCacheT, DecoderCacheT]:
         """The cache of a new rollout. Each context goes as keywords to its part's `initialize_autoregressive_cache`.
 
-        `seed` replaces the config's seed for this rollout. Raises ValueError for the context of a part that is not there.
+        `seed` replaces the config's seed for this rollout. Raises ValueError for the context of a missing part.
         """
         transformer_cache = self.diffusion_model.transformer.initialize_autoregressive_cache(
             **(transformer_context or {})
@@ -149,8 +149,8 @@ class StreamInferencePipeline(nn.Module, Generic[TransformerCacheT, EncoderCache
     ) -> dict[str, float] | None:
         """Write the chunk just generated into the KV cache; show the chunk first.
 
-        Returns the chunk's timings with `enable_sync_and_profile`, else None. Raises RuntimeError when there is no chunk
-        to finalize, ValueError for an index that is not the newest chunk's.
+        Returns the chunk's timings with `enable_sync_and_profile`, else None. Raises RuntimeError when no chunk waits
+        for it, ValueError for an index that is not the newest chunk's.
         """
         if cache.final_state is None or cache.finalized:
             raise RuntimeError(f"finalize({autoregressive_index}) needs a generate({autoregressive_index}) before it")

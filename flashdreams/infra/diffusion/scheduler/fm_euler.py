@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -46,7 +47,7 @@ class FlowMatchEulerDiscreteScheduler(Scheduler):
         self._keep("timesteps", torch.tensor(timesteps[:-1], dtype=torch.float32, device="cpu"))
         self._keep("sigmas", torch.tensor([t / total for t in timesteps], dtype=torch.float32, device="cpu"))
         levels = self.sigmas.tolist()
-        self._strides: list[float] = [after - here for here, after in zip(levels, levels[1:], strict=False)]
+        self._strides: list[float] = [after - here for here, after in pairwise(levels)]
 
     def sample(self, initial_noise: Tensor, predict_flow: FlowPredictor, rng: torch.Generator | None = None) -> Tensor:
         """See `Scheduler.sample`; this sampler draws no noise."""

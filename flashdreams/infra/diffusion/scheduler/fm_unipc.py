@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from math import expm1, inf, log
 
 import numpy as np
@@ -95,7 +96,7 @@ def kerras_sigmas(num_inference_steps: int) -> npt.NDArray[np.float64]:
 
 
 def _check_levels(s: list[float]) -> None:
-    if not all(1 > here > after for here, after in zip(s, s[1:], strict=False)):
+    if not all(1 > here > after for here, after in pairwise(s)):
         raise ValueError(f"shift and num_train_timesteps must give noise levels that fall from below 1 to 0, got {s}")
 
 

@@ -1,0 +1,1 @@
+"""What can be run and played by name."""

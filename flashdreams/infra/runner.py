@@ -1,0 +1,88 @@
+"""What runs a pipeline from the command line: device and processes set up, seeds, and where results go."""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from flashdreams.core import distributed
+from flashdreams.infra.config import InstantiateConfig, derive_config
+from flashdreams.infra.pipeline import StreamInferencePipeline, StreamInferencePipelineConfig
+
+
+@dataclass(kw_only=True)
+class RunnerConfig(InstantiateConfig):
+    """Config of a `Runner`."""
+
+    _target: type = field(default_factory=lambda: Runner)
+
+    runner_name: str
+    """Slug on the command line."""
+    description: str = ""
+    """One line that the command line's list shows."""
+    pipeline: StreamInferencePipelineConfig
+    """The pipeline to run."""
+    output_dir: Path = Path("outputs")
+    """Folder for results."""
+    device: str = "auto"
+    """Where to run: cpu, cuda, cuda:1, mps; auto takes cuda, then mps, then cpu."""
+    offset_seed_by_global_rank: bool = True
+    """Under torchrun, add the process's rank to the seed, so that each process draws noise of its own."""
+
+
+class Runner(ABC):
+    """Builds its pipeline on the right device, in the right process group; `run()` uses it."""
+
+    def __init__(self, config: Any) -> None:
+        self.config = config
+        device = resolve_device(config.device)
+        if device.type in ("cpu", "cuda") and distributed.init(device.type) and device.type == "cuda":
+            device = torch.device("cuda", distributed.local_rank())
+        self.device = device
+        self.pipeline: StreamInferencePipeline[Any, Any, Any] = self._pipeline_config().setup().to(device).eval()
+
+    @abstractmethod
+    def run(self) -> Any:
+        """Do what the runner is for."""
+
+    def prepare_output_dir(self) -> Path | None:
+        """Make the output folder and write the config beside what comes there; None in all processes but the first."""
+        if not distributed.is_rank_zero():
+            return None
+        folder = Path(self.config.output_dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(self.config.to_dict(), indent=2)
+        (folder / f"{self.config.runner_name}.config.json").write_text(text + "\n", encoding="utf-8")
+        return folder
+
+    def _pipeline_config(self) -> StreamInferencePipelineConfig:
+        pipeline: StreamInferencePipelineConfig = self.config.pipeline
+        seed, rank = pipeline.diffusion_model.seed, distributed.rank()
+        if seed is None or rank == 0 or not self.config.offset_seed_by_global_rank:
+            return pipeline
+        return derive_config(pipeline, diffusion_model={"seed": seed + rank})
+
+
+def resolve_device(name: str) -> torch.device:
+    """The device called `name`, or with "auto" the best there is; raises ValueError for one that is not there."""
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ValueError(f"device must be auto, cpu, cuda, cuda:<number> or mps, got {name!r}") from error
+    count = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
+    if (device.index or 0) >= count.get(device.type, 0):
+        raise ValueError(f"device {name!r} is not there: this machine has {_describe(count)}")
+    return device
+
+
+def _describe(count: dict[str, int]) -> str:
+    return ", ".join(kind if number == 1 else f"{number} x {kind}" for kind, number in count.items() if number)

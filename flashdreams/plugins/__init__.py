@@ -1,0 +1,1 @@
+"""How other packages bring runners and worlds of their own."""

@@ -1,0 +1,86 @@
+"""Runners and worlds of installed packages, found through entry points and an environment variable."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, NamedTuple
+
+from flashdreams.configs.registry import register_runner
+from flashdreams.infra.runner import RunnerConfig
+from flashdreams.infra.world import WorldConfig
+
+ENTRY_POINT_GROUP = "flashdreams.runner_configs"
+"""Entry point group for runners: an entry is a `RunnerConfig`, a `{slug: RunnerConfig}`, or a function giving either."""
+ENV_VAR = "FLASHDREAMS_RUNNER_CONFIGS"
+"""Environment variable with more such entries, as `module:attribute`, separated by commas."""
+WORLD_ENTRY_POINT_GROUP = "flashdreams.worlds"
+"""Entry point group for worlds: an entry is a `WorldConfig`, a `{slug: WorldConfig}`, or a function giving either."""
+
+logger = logging.getLogger(__name__)
+
+
+class Found(NamedTuple):
+    """A config that a plugin brings."""
+
+    slug: str
+    config: Any
+    source: str
+
+
+def discover_runners() -> dict[str, RunnerConfig]:
+    """Runners of installed packages and of the environment variable. A broken plugin is logged and skipped.
+
+    Raises ValueError when two of them bring the same slug.
+    """
+    runners: dict[str, RunnerConfig] = {}
+    for slug, config, source in discover(ENTRY_POINT_GROUP, RunnerConfig, ENV_VAR):
+        register_runner(slug, config, source=source, target=runners)
+    return runners
+
+
+def discover_worlds() -> list[Found]:
+    """Worlds of installed packages, duplicates and all. A broken plugin is logged and skipped."""
+    return list(discover(WORLD_ENTRY_POINT_GROUP, WorldConfig))
+
+
+def discover(group: str, kind: type, variable: str | None = None) -> Iterator[Found]:
+    """Configs of type `kind` from an entry point group and an environment variable."""
+    points = list(entry_points(group=group))
+    listed = os.environ.get(variable, "") if variable else ""
+    points += [EntryPoint(name=v, value=v, group=f"${variable}") for v in map(str.strip, listed.split(",")) if v]
+    for point in points:
+        source = f"{point.group} entry {point.name!r} ({point.value})"
+        try:
+            found = configs_in(_load(point), kind)
+        except Exception as error:  # a plugin may fail in any way, and the others must still run
+            logger.warning("skipping %s: %s: %s", source, type(error).__name__, error)
+            continue
+        yield from (Found(slug, config, source) for slug, config in found.items())
+
+
+def configs_in(value: Any, kind: type) -> dict[str, Any]:
+    """`value` as `{slug: config}`; raises TypeError unless it is a `kind`, a mapping of them, or gives one when called."""
+    if callable(value) and not isinstance(value, kind):
+        value = value()
+    if isinstance(value, kind):
+        value = {value.slug if isinstance(value, WorldConfig) else value.runner_name: value}  # type: ignore[attr-defined]
+    if not isinstance(value, Mapping):
+        raise TypeError(f"expected a {kind.__name__} or a mapping of them, got {type(value).__name__}")
+    for slug, config in value.items():
+        if not isinstance(slug, str) or not slug or not isinstance(config, kind):
+            raise TypeError(f"expected {{slug: {kind.__name__}}}, got {slug!r}: {type(config).__name__}")
+    return dict(value)
+
+
+def _load(point: EntryPoint) -> Any:
+    module, _, attribute = point.value.partition(":")
+    found: Any = importlib.import_module(module.strip())
+    if not attribute:
+        raise ValueError("the entry must have the form module:attribute")
+    for part in attribute.strip().split("."):
+        found = getattr(found, part)
+    return found
