@@ -122,12 +122,14 @@ class BlockKVCache:
         """
         if self._chunk_idx is None:
             raise RuntimeError("update was called before before_update(chunk_idx) chose the slots")
-        for name, new, buffer in (("k", k, self._k), ("v", v, self._v)):
+        pairs = (("k", k, self._k), ("v", v, self._v))
+        for name, new, buffer in pairs:
             wanted = (*buffer.shape[: self.seq_dim], self.chunk_size, *buffer.shape[self.seq_dim + 1 :])
             if new.shape != wanted:
                 raise ValueError(f"{name} must have shape {list(wanted)}, got {list(new.shape)}")
             if new.device.type != buffer.device.type:
                 raise ValueError(f"{name} must be on {buffer.device}, where the cache is, got {new.device}")
+        for _, new, buffer in pairs:
             self._write(buffer, new.detach())
         self._size = self._size_after_update()
 

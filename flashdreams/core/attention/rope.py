@@ -56,7 +56,7 @@ def apply_rope_freqs(x: Tensor, freqs: Tensor | RopeTable, interleaved: bool = T
         first, second = x.float().chunk(2, dim=-1)
         cos, sin = table.cos, table.sin
         return torch.cat((first * cos - second * sin, first * sin + second * cos), dim=-1).to(x.dtype)
-    pairs = x.float().unflatten(-1, (-1, 2))
+    pairs = x.float().contiguous().unflatten(-1, (-1, 2))
     if torch.compiler.is_compiling() or x.device.type not in ("cpu", "cuda"):
         first, second = pairs.unbind(dim=-1)
         cos, sin = table.cos, table.sin

@@ -44,7 +44,8 @@ def load_into(
     `source` is a state dict or what `load_checkpoint` takes; from safetensors files no more than one tensor is in
     memory at a time. `patterns` rename its keys first (see `remap_checkpoint_keys`). With `strict`, keys missing from
     the source, keys the module does not know, and shapes that differ raise one ValueError that lists them, before
-    anything is changed; without, only shapes that differ and having no key in common do. `progress` is told the fraction done.
+    anything is changed; without, only shapes that differ and having no key in common do. `progress` is told the
+    fraction done.
     """
     tensors = source if isinstance(source, Mapping) else open_checkpoint(source)
     old_keys = remap_keys(tensors, patterns)
