@@ -1,0 +1,1 @@
+"""The app: serves a world to browsers over HTTP and one WebSocket. Knows the world contract, never a model."""

@@ -1,0 +1,131 @@
+"""The web app: the page, a few JSON addresses, and the socket that plays."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI, Request, WebSocket
+from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response
+from fastapi.staticfiles import StaticFiles
+
+from backend import protocol
+from backend.access import Guard
+from backend.catalog import worlds_document
+from backend.connection import Connection
+from backend.engine import Engine
+from backend.frontend import frontend_folder
+from backend.lobby import Lobby
+from backend.metrics import Metrics
+from backend.paths import MAX_UPLOAD_BYTES, Paths
+from backend.settings import Settings
+from flashdreams.infra.world import WorldConfig
+
+
+class FreshStaticFiles(StaticFiles):
+    """Static files that browsers ask about every time: an upgraded server is never mixed with old files."""
+
+    def file_response(self, *args: Any, **kwargs: Any) -> Response:
+        """A file, to be revalidated by its ETag."""
+        response = super().file_response(*args, **kwargs)
+        response.headers["cache-control"] = "no-cache"
+        return response
+
+
+def create_app(config: WorldConfig, settings: Settings, folder: Path | None = None) -> FastAPI:
+    """The app that plays one world; its model is loaded in the engine's thread while the app already answers.
+
+    `folder` is the page's, found by itself where None.
+    """
+    metrics = Metrics()
+    engine = Engine(config)
+    paths = Paths(*([settings.paths_dir] if settings.paths_dir else []))
+    lobby = Lobby(engine, settings, paths, metrics)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        engine.start()
+        house = asyncio.create_task(lobby.keep_house())
+        yield
+        house.cancel()
+        lobby.close()
+        await asyncio.to_thread(engine.stop)
+
+    app = FastAPI(title="flashdreams", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+    app.state.engine, app.state.lobby = engine, lobby
+    app.add_middleware(Guard, settings=settings)
+    _add_play(app, config, settings, metrics)
+    _add_api(app, config, paths)
+    _add_operations(app, metrics)
+    _add_page(app, folder or frontend_folder())
+    return app
+
+
+def _add_play(app: FastAPI, config: WorldConfig, settings: Settings, metrics: Metrics) -> None:
+    @app.websocket("/ws/play")
+    async def play(socket: WebSocket) -> None:
+        await Connection(socket, config, app.state.lobby, settings, metrics).serve()
+
+
+def _add_api(app: FastAPI, config: WorldConfig, paths: Paths) -> None:
+    @app.get("/api/worlds")
+    async def worlds() -> dict[str, Any]:
+        return {**worlds_document(config), "paths": paths.shipped()}
+
+    @app.get("/api/worlds/{slug}/scenes/{scene}.jpg")
+    async def thumbnail(slug: str, scene: str) -> Response:
+        known = slug == config.slug and next((s.thumbnail for s in config.scenes if s.name == scene), None)
+        if not known or not known.is_file():
+            return _error(404, "not_found", f"no picture of scene {scene[:60]!r} of world {slug[:60]!r}")
+        return FileResponse(known, media_type="image/jpeg", headers={"cache-control": "no-cache"})
+
+    @app.get("/api/schema")
+    async def schema() -> dict[str, Any]:
+        return protocol.schema()
+
+    @app.post("/api/paths")
+    async def add_path(request: Request) -> Response:
+        data = bytearray()
+        async for part in request.stream():
+            data += part
+            if len(data) > MAX_UPLOAD_BYTES:
+                return _error(413, "too_large", f"a camera path file may have {MAX_UPLOAD_BYTES} bytes")
+        try:
+            name, trajectory = await asyncio.to_thread(paths.add, bytes(data))
+        except ValueError as error:
+            return _error(400, "bad_path", str(error))
+        count = len(trajectory.poses)
+        return JSONResponse({"name": name, "poses": count, "fps": trajectory.fps, "seconds": count / trajectory.fps})
+
+
+def _add_operations(app: FastAPI, metrics: Metrics) -> None:
+    @app.get("/healthz")
+    async def healthz() -> Response:
+        engine, lobby = app.state.engine, app.state.lobby
+        status = "ok" if engine.loaded else "failed" if engine.failure else "loading"
+        health = {"status": status, "sessions": lobby.taken, "capacity": lobby.capacity, "stage": engine.stage.name}
+        return JSONResponse(health, 503 if status == "failed" else 200)
+
+    @app.get("/metrics")
+    async def numbers() -> Response:
+        return PlainTextResponse(metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+def _add_page(app: FastAPI, folder: Path) -> None:
+    @app.get("/")
+    async def page() -> Response:
+        return FileResponse(folder / "index.html", headers={"cache-control": "no-cache"})
+
+    @app.get("/favicon.ico")
+    async def favicon() -> Response:
+        icon = folder / "favicon.ico"
+        return FileResponse(icon) if icon.is_file() else Response(status_code=204)
+
+    app.mount("/static", FreshStaticFiles(directory=folder), name="static")
+
+
+def _error(status: int, code: str, message: str) -> Response:
+    return JSONResponse({"code": code, "message": message}, status)

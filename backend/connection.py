@@ -1,0 +1,205 @@
+"""One socket: reads and checks messages, sends news and video in order, and is cut when nothing is read from it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, MutableMapping
+from typing import Any
+
+from pydantic import BaseModel
+from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
+
+from backend import protocol
+from backend.catalog import check_scene
+from backend.lobby import Lobby
+from backend.metrics import Metrics
+from backend.protocol import ProtocolError
+from backend.session import Session
+from backend.settings import Settings
+from flashdreams.infra.world import WorldConfig
+
+MAX_OUTBOX = 256
+"""Messages waiting to be sent; credits keep it near 4, so more means that the client only makes noise."""
+MAX_ERRORS = 20
+"""Mistakes within ERROR_SECONDS that end a connection."""
+ERROR_SECONDS = 10.0
+POLICY_VIOLATION = 1008
+ABORT = "flashdreams.abort"
+"""Key of the ASGI extension that cuts the transport without waiting for its buffer."""
+
+log = logging.getLogger(__name__)
+
+
+class Connection:
+    """From accept to close; holds at most one session at a time."""
+
+    def __init__(
+        self, socket: WebSocket, config: WorldConfig, lobby: Lobby, settings: Settings, metrics: Metrics
+    ) -> None:
+        self._socket, self._config, self._lobby = socket, config, lobby
+        self._settings, self._metrics = settings, metrics
+        self._session: Session | None = None
+        self._joining: asyncio.Task[None] | None = None
+        self._outbox: asyncio.Queue[tuple[int, str] | list[str | bytes]] = asyncio.Queue()
+        self._closing = False
+        self._seq = -1
+        self._errors: deque[float] = deque(maxlen=MAX_ERRORS)
+
+    async def serve(self) -> None:
+        """Serve until either side closes."""
+        await self._socket.accept()
+        reader = asyncio.create_task(self._read())
+        writer = asyncio.create_task(self._write())
+        try:
+            # The writer ends when a close was sent, the reader when the client is gone.
+            await asyncio.wait([reader, writer], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            self._closing = True
+            for task in (reader, writer, self._joining):
+                if task is not None:
+                    task.cancel()
+            if self._session is not None:
+                self._session.detach(self)
+            for task in (reader, writer):
+                with contextlib.suppress(asyncio.CancelledError, WebSocketDisconnect):
+                    await task
+
+    # -- out ---------------------------------------------------------------------------------------------------
+
+    def send(self, message: BaseModel, media: bytes | None = None) -> None:
+        """Queue a message, and a binary one right behind it."""
+        if self._closing:
+            return
+        if self._outbox.qsize() >= MAX_OUTBOX:
+            self.close(POLICY_VIOLATION, "too many messages wait to be read")
+            return
+        text = message.model_dump_json()
+        self._outbox.put_nowait([text] if media is None else [text, media])
+
+    def close(self, code: int, reason: str) -> None:
+        """Close once everything queued has left."""
+        if not self._closing:
+            self._closing = True
+            self._outbox.put_nowait((code, reason))
+
+    def _answer(self, error: ProtocolError) -> None:
+        self._metrics.error(error.code)
+        self.send(error.as_message())
+
+    async def _write(self) -> None:
+        try:
+            while True:
+                parcel = await self._outbox.get()
+                async with asyncio.timeout(self._settings.send_timeout):
+                    if isinstance(parcel, tuple):
+                        await self._socket.close(*parcel)
+                        return
+                    for part in parcel:
+                        await self._send_part(part)
+        except TimeoutError:
+            log.warning("a reader that took nothing for %g s was dropped", self._settings.send_timeout)
+            self._metrics.reader_dropped()
+            self._abort()
+        except (WebSocketDisconnect, RuntimeError):
+            return  # the client went while something was being sent; the reader sees it too
+
+    async def _send_part(self, part: str | bytes) -> None:
+        if isinstance(part, str):
+            await self._socket.send_text(part)
+        else:
+            await self._socket.send_bytes(part)
+
+    def _abort(self) -> None:
+        # A plain close would wait for the full buffer to drain, which is what does not happen.
+        abort: Callable[[], None] | None = self._socket.scope.get("extensions", {}).get(ABORT, {}).get("abort")
+        if abort is not None:
+            abort()
+
+    # -- in ----------------------------------------------------------------------------------------------------
+
+    async def _read(self) -> None:
+        while self._socket.client_state is WebSocketState.CONNECTED:
+            try:
+                received = await self._socket.receive()
+            except (WebSocketDisconnect, RuntimeError):
+                return
+            if received["type"] == "websocket.disconnect":
+                return
+            try:
+                await self._take(received)
+            except ProtocolError as error:
+                self._answer(error)
+                if self._too_many_errors():
+                    self._answer(ProtocolError("abuse", f"more than {MAX_ERRORS} mistakes in {ERROR_SECONDS:g} s"))
+                    self.close(POLICY_VIOLATION, "too many wrong messages")
+
+    def _too_many_errors(self) -> bool:
+        now = time.monotonic()
+        self._errors.append(now)
+        return len(self._errors) == MAX_ERRORS and now - self._errors[0] < ERROR_SECONDS
+
+    async def _take(self, received: MutableMapping[str, Any]) -> None:
+        text = received.get("text")
+        if text is None:
+            raise ProtocolError("bad_message", "messages to the server are JSON text, this one was binary")
+        message = protocol.parse(text)
+        if message.seq <= self._seq:
+            raise ProtocolError(
+                "bad_seq", f"seq must grow: {message.seq} came after {self._seq}", message.seq
+            )  # fmt: skip
+        self._seq = message.seq
+        if isinstance(message, protocol.Start):
+            self._start(message)
+        elif self._session is None:
+            raise ProtocolError("not_started", f"{message.type}: send start first and wait for ready", message.seq)
+        else:
+            await self._session.handle(message)
+
+    def _start(self, start: protocol.Start) -> None:
+        self._check(start)
+        if self._joining is not None and not self._joining.done():
+            raise ProtocolError("already_started", "start: the last start is still being answered", start.seq)
+        self._joining = asyncio.create_task(self._join(start))
+
+    def _check(self, start: protocol.Start) -> None:
+        config, seq = self._config, start.seq
+        if start.world is not None and start.world != config.slug:
+            raise ProtocolError(
+                "unknown_world", f"unknown world {start.world[:60]!r}: this server plays {config.slug}", seq
+            )
+        if start.scene is not None:
+            check_scene(config, start.scene, seq)
+        if start.text and "text" not in config.controls:
+            raise ProtocolError("unsupported", f"world {config.slug} takes no text", seq)
+        if start.image is not None:
+            raise ProtocolError("unsupported", f"world {config.slug} takes no start picture here", seq)
+
+    async def _join(self, start: protocol.Start) -> None:
+        """Bring the connection into a session; a task of its own, so that reading goes on."""
+        try:
+            if start.token is not None:
+                await self._take_up(self._lobby.find(start.token, start.seq))
+            elif self._session is not None and self._session.alive:
+                await self._session.handle(start)
+            else:
+                self._session = None
+                await self._take_up(await self._lobby.begin(start, self.send))
+        except ProtocolError as error:
+            self._answer(error)
+            if error.code == "world_failed":
+                self.close(1011, "the world could not be loaded")
+        except Exception as error:
+            log.exception("a visitor could not join")
+            self._answer(ProtocolError("session_failed", f"the session could not begin: {error}", start.seq))
+
+    async def _take_up(self, session: Session) -> None:
+        await session.attach(self)
+        if self._session is not None and self._session is not session:
+            self._session.detach(self)
+        self._session = session
+        if self._closing:
+            session.detach(self)

@@ -1,0 +1,142 @@
+"""The engine: one thread that owns the loaded model and runs everybody's work on it, the most urgent first."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import logging
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Any, TypeVar
+
+from flashdreams.infra.world import World, WorldConfig
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+
+class Urgency(IntEnum):
+    """Which work goes first whatever its deadline."""
+
+    PICTURE = 0
+    """Somebody waits for it: dream a chunk, start, rewind."""
+    UPKEEP = 1
+    """It can wait for a gap: finalize."""
+
+
+class EngineStopped(RuntimeError):
+    """The engine takes no more work."""
+
+
+@dataclass(frozen=True)
+class LoadStage:
+    """How far the loading of the model is."""
+
+    name: str
+    fraction: float
+
+
+@dataclass(order=True)
+class _Job:
+    urgency: Urgency
+    deadline: float
+    order: int
+    work: Callable[[World], Any] = field(compare=False)
+    result: Future[Any] = field(compare=False)
+
+
+class Engine:
+    """Loads a world in its own thread, then runs jobs on it: pictures before upkeep, earliest deadline first.
+
+    A job that raises fails its own future and nothing else. All methods may be called from any thread.
+    """
+
+    def __init__(self, config: WorldConfig) -> None:
+        self.config = config
+        self.stage = LoadStage("starting", 0.0)
+        self.world: Future[World] = Future()
+        """Resolves to the loaded world, or to what went wrong while loading it."""
+        self._jobs: list[_Job] = []
+        self._order = itertools.count()
+        self._changed = threading.Condition()
+        self._stopped = False
+        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+
+    def start(self) -> None:
+        """Begin to load."""
+        self._thread.start()
+
+    def stop(self, timeout: float = 5.0) -> None:
+        """Take no more work, fail what waits, and wait up to `timeout` seconds for the job that runs."""
+        with self._changed:
+            self._stopped = True
+            self._changed.notify()
+        if self._thread.is_alive():
+            self._thread.join(timeout)
+
+    @property
+    def loaded(self) -> bool:
+        """Whether the world is there to be played."""
+        return self.world.done() and not self.world.cancelled() and self.world.exception() is None
+
+    @property
+    def failure(self) -> BaseException | None:
+        """Why the world could not be loaded, once that is known."""
+        return self.world.exception() if self.world.done() else None
+
+    def submit(self, work: Callable[[World], T], *, deadline: float, urgency: Urgency = Urgency.PICTURE) -> Future[T]:
+        """Have `work(world)` run on the engine's thread; `deadline` is a `time.monotonic()`.
+
+        Raises EngineStopped once the engine was stopped or the world failed to load.
+        """
+        result: Future[T] = Future()
+        with self._changed:
+            if self._stopped:
+                raise EngineStopped("the engine takes no more work: the server is stopping or its world did not load")
+            heapq.heappush(self._jobs, _Job(urgency, deadline, next(self._order), work, result))
+            self._changed.notify()
+        return result
+
+    def _run(self) -> None:
+        try:
+            world = self.config.setup(progress=self._progress)
+        except (
+            BaseException
+        ) as error:  # whatever a model's loading raises is to be shown, not to kill the thread unseen
+            log.exception("the world %s could not be loaded", self.config.slug)
+            self.world.set_exception(error)
+            self._refuse_all()
+            return
+        self.stage = LoadStage("ready", 1.0)
+        self.world.set_result(world)
+        while (job := self._next()) is not None:
+            _run(job, world)
+        self._refuse_all()
+
+    def _progress(self, stage: str, fraction: float) -> None:
+        self.stage = LoadStage(stage, min(max(float(fraction), 0.0), 1.0))
+
+    def _next(self) -> _Job | None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._stopped or self._jobs)
+            return None if self._stopped else heapq.heappop(self._jobs)
+
+    def _refuse_all(self) -> None:
+        with self._changed:
+            self._stopped = True
+            jobs, self._jobs = self._jobs, []
+        for job in jobs:
+            if job.result.set_running_or_notify_cancel():
+                job.result.set_exception(EngineStopped("the engine was stopped before this work was done"))
+
+
+def _run(job: _Job, world: World) -> None:
+    if not job.result.set_running_or_notify_cancel():
+        return
+    try:
+        job.result.set_result(job.work(world))
+    except Exception as error:
+        job.result.set_exception(error)

@@ -1,0 +1,105 @@
+"""The command `flashdreams-play`: reads the settings, listens, opens the page, and serves until it is stopped."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import sys
+import threading
+import webbrowser
+from collections.abc import Mapping
+
+from pydantic import ValidationError
+
+from backend.access import QUERY
+from backend.settings import Settings, settings_from
+from flashdreams.infra.world import WorldConfig
+
+USAGE_ERROR = 2
+DRAWN_TOKEN_BYTES = 12
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the server; returns the exit status: 0 after a stop, 2 after a mistake in the settings."""
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    try:
+        settings = settings_from(sys.argv[1:] if arguments is None else arguments)
+        config = _world(settings.world)
+    except ValidationError as error:
+        return _refuse(_sentence(error))
+    except KeyError as error:
+        return _refuse(str(error.args[0]))
+    return serve(config, settings)
+
+
+def serve(config: WorldConfig, settings: Settings) -> int:
+    """Serve one world until it is stopped; returns the exit status."""
+    from backend.app import create_app  # imported late so that a mistake in the settings is told at once
+    from backend.server import bind, make_server
+
+    if settings.access_token is None and not settings.is_local:
+        settings = settings.model_copy(update={"access_token": secrets.token_urlsafe(DRAWN_TOKEN_BYTES)})
+    try:
+        app = create_app(config, settings)
+        listening = bind(settings.host, settings.port)
+    except (RuntimeError, OSError) as error:
+        return _refuse(str(error))
+    address = _address(settings, listening.getsockname()[1])
+    _print_settings(config, settings, app.state.lobby.capacity)
+
+    def on_listening() -> None:
+        opens = settings.browser and has_browser(sys.platform, os.environ)
+        print(f"\n  Open {address}{' (your browser is being opened)' if opens else ''}\n  Ctrl-C stops.\n", flush=True)
+        if opens:
+            threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
+
+    with listening:
+        make_server(app, on_listening).run(sockets=[listening])
+    return 0
+
+
+def has_browser(platform: str, environment: Mapping[str, str]) -> bool:
+    """Whether opening a page would show it to the person at this machine."""
+    if environment.get("CI") or environment.get("SSH_CONNECTION"):
+        return False
+    return platform in ("darwin", "win32") or bool(environment.get("DISPLAY") or environment.get("WAYLAND_DISPLAY"))
+
+
+def _world(slug: str) -> WorldConfig:
+    from flashdreams.configs.worlds import get_world
+
+    return get_world(slug)
+
+
+def _address(settings: Settings, port: int) -> str:
+    host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host.strip("[]")
+    name = f"[{host}]" if ":" in host else host
+    return f"http://{name}:{port}/" + (f"?{QUERY}={settings.access_token}" if settings.access_token else "")
+
+
+def _print_settings(config: WorldConfig, settings: Settings, capacity: int) -> None:
+    shown = settings.model_dump(exclude={"access_token"}) | {"capacity": capacity}
+    print(f"flashdreams plays {config.title} ({config.slug}): {config.width} x {config.height} at {config.fps} fps")
+    for name, value in shown.items():
+        print(f"  {name.replace('_', '-'):<16} {value if value != '' else 'none'}")
+    if settings.access_token == "" and not settings.is_local:
+        print("  Everybody who reaches this address may play: the access token is empty.")
+    if settings.access_token:
+        print("  Visitors need the access token in the address below; from elsewhere use this machine's own address.")
+    sys.stdout.flush()
+
+
+def _sentence(error: ValidationError) -> str:
+    first = error.errors(include_url=False)[0]
+    name = "-".join(str(part) for part in first["loc"]).replace("_", "-")
+    return f"--{name}: {first['msg'].removeprefix('Value error, ')}, got {first['input']!r}"
+
+
+def _refuse(sentence: str) -> int:
+    print(f"flashdreams-play: {sentence}", file=sys.stderr)
+    return USAGE_ERROR
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,283 @@
+"""The wire: every message as a type, once. The page's types and the JSON Schema at /api/schema come from here."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+MAX_MESSAGE_BYTES = 16 * 1024
+"""Largest client message in UTF-8 bytes."""
+MAX_INTEGER = 2**53
+"""Largest whole number that every JSON reader keeps exactly."""
+MAX_QUOTED = 60
+"""Characters of a wrong value that an error repeats."""
+
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Degrees = Annotated[float, Field(allow_inf_nan=False, ge=-3600, le=3600)]
+Name = Annotated[str, Field(min_length=1, max_length=128)]
+Row = Annotated[list[Finite], Field(min_length=4, max_length=4)]
+Pose = Annotated[list[Row], Field(min_length=4, max_length=4)]
+"""Camera-to-world matrix, OpenCV axes: x right, y down, z forward."""
+ChunkIndex = Annotated[int, Field(ge=0, le=MAX_INTEGER)]
+
+ErrorCode = Literal[
+    "too_large", "bad_json", "bad_message", "unknown_type", "bad_seq", "abuse", "not_started", "already_started",
+    "unknown_world", "unknown_scene", "unknown_key", "unknown_path", "bad_path", "unsupported", "bad_chunk",
+    "session_gone", "session_failed", "world_failed",
+]  # fmt: skip
+
+
+class ClientMessage(BaseModel):
+    """What every message from a client has."""
+
+    model_config = ConfigDict(extra="ignore", strict=True)
+    seq: int = Field(ge=0, le=MAX_INTEGER, description="Grows with every message of a connection.")
+
+
+class Start(ClientMessage):
+    """Begin to play, or take up an earlier session again by its token."""
+
+    type: Literal["start"]
+    world: Name | None = Field(default=None, description="Slug of the world; none means the server's own.")
+    scene: Name | None = Field(default=None, description="Scene to begin in; none means the world's first.")
+    seed: int | None = Field(default=None, ge=0, lt=2**32, description="None means the server draws one.")
+    text: str | None = Field(default=None, max_length=2000)
+    image: Name | None = Field(default=None, description="Name of an uploaded start picture.")
+    token: Name | None = Field(default=None, description="Token of `ready`: resume that session.")
+
+
+class Keys(ClientMessage):
+    """The full list of keys that are held now."""
+
+    type: Literal["keys"]
+    down: list[Annotated[str, Field(max_length=32)]] = Field(max_length=32, description='Lower case: "w", "arrowleft".')
+
+
+class Look(ClientMessage):
+    """How far the view was turned since the last look."""
+
+    type: Literal["look"]
+    yaw: Degrees = Field(description="Degrees, positive to the right.")
+    pitch: Degrees = Field(description="Degrees, positive upwards.")
+
+
+class Path(ClientMessage):
+    """Follow a camera path: either poses, or the name of an uploaded or shipped file."""
+
+    type: Literal["path"]
+    poses: list[Pose] | None = Field(default=None, min_length=1, max_length=256)
+    file: Name | None = None
+    fps: float | None = Field(
+        default=None, gt=0, le=240, allow_inf_nan=False, description="None: the file's own, or the world's."
+    )
+
+
+class SceneChange(ClientMessage):
+    """Go on dreaming in another scene."""
+
+    type: Literal["scene"]
+    scene: Name
+
+
+class Text(ClientMessage):
+    """A text event from the next chunk on."""
+
+    type: Literal["text"]
+    text: str = Field(max_length=2000)
+
+
+class Pause(ClientMessage):
+    """Dream nothing until `resume`."""
+
+    type: Literal["pause"]
+
+
+class Resume(ClientMessage):
+    """Go on after `pause`; the next chunk begins with a key frame."""
+
+    type: Literal["resume"]
+
+
+class Reset(ClientMessage):
+    """Begin the dream again."""
+
+    type: Literal["reset"]
+    scene: Name | None = Field(default=None, description="None: the scene the session is in.")
+    seed: int | None = Field(default=None, ge=0, lt=2**32, description="None: the same seed again.")
+
+
+class Rewind(ClientMessage):
+    """Go back in the dream."""
+
+    type: Literal["rewind"]
+    chunk: ChunkIndex = Field(description="The index to continue after; the nearest kept moment not later is taken.")
+
+
+class Shown(ClientMessage):
+    """The newest chunk on screen: what lets the server go on."""
+
+    type: Literal["shown"]
+    chunk: ChunkIndex
+
+
+AnyClientMessage = Start | Keys | Look | Path | SceneChange | Text | Pause | Resume | Reset | Rewind | Shown
+_CLIENT: TypeAdapter[AnyClientMessage] = TypeAdapter(Annotated[AnyClientMessage, Field(discriminator="type")])
+
+
+class Loading(BaseModel):
+    """The model is being loaded."""
+
+    type: Literal["loading"] = "loading"
+    stage: str
+    fraction: float = Field(ge=0, le=1)
+
+
+class Queue(BaseModel):
+    """All places are taken: how many visitors are served before this one, this one counted."""
+
+    type: Literal["queue"] = "queue"
+    position: int = Field(ge=1)
+
+
+class SceneInfo(BaseModel):
+    """A scene as the picker shows it."""
+
+    name: str
+    title: str
+    thumbnail: str | None = Field(description="Address of a JPEG picture.")
+
+
+class Ready(BaseModel):
+    """The session has begun or goes on; the next binary message is the init segment."""
+
+    type: Literal["ready"] = "ready"
+    session: str
+    token: str = Field(description="Resumes the session for a while after the connection was lost.")
+    mime: str
+    width: int
+    height: int
+    fps: int
+    frames_per_chunk: int
+    scenes: list[SceneInfo]
+    seed: int
+    world: str
+    scene: str
+    title: str
+    controls: list[str]
+    parameters: int
+    window_chunks: int
+    resumed: bool = False
+    index: int = Field(description="Index of the next chunk.")
+
+
+class Chunk(BaseModel):
+    """The next binary message is this chunk's fragment."""
+
+    type: Literal["chunk"] = "chunk"
+    index: int = Field(description="Grows by one a chunk all session long; a resumed session repeats its last.")
+    frames: int
+    pts: float = Field(description="Media time of its first frame in seconds.")
+    seq: int = Field(description="Newest client message that shaped it.")
+    pose: list[list[float]] = Field(description="Camera-to-world 4x4 of its last frame.")
+    timings: dict[str, float] = Field(description="Milliseconds: `generate`, `encode`, `finalize` of the chunk before.")
+    kv_fill: float = Field(description="Share of the KV window in use, 0 to 1.")
+    scene: str
+    state_time: float = Field(description="Seconds since the session began at which the controls were read.")
+    eager: bool = Field(description="It was begun at once for an input, ahead of what is still playing.")
+
+
+class State(BaseModel):
+    """What the session does: follows inputs, sleeps until one comes, or is paused."""
+
+    type: Literal["state"] = "state"
+    state: Literal["live", "idle", "paused"]
+
+
+class Ended(BaseModel):
+    """The session is over."""
+
+    type: Literal["ended"] = "ended"
+    reason: Literal["idle", "failed", "taken_over", "shutdown"]
+
+
+class Error(BaseModel):
+    """A message could not be followed; the session goes on unless `ended` comes."""
+
+    type: Literal["error"] = "error"
+    code: ErrorCode
+    message: str
+    seq: int | None = None
+
+
+ServerMessage = Loading | Queue | Ready | Chunk | State | Ended | Error
+_SERVER: TypeAdapter[ServerMessage] = TypeAdapter(Annotated[ServerMessage, Field(discriminator="type")])
+
+
+class ProtocolError(Exception):
+    """A client's mistake: a stable code, one clear sentence, and the message's `seq` where it had one."""
+
+    def __init__(self, code: ErrorCode, message: str, seq: int | None = None) -> None:
+        super().__init__(message)
+        self.code: ErrorCode = code
+        self.message = message
+        self.seq = seq
+
+    def as_message(self) -> Error:
+        """What to send."""
+        return Error(code=self.code, message=self.message, seq=self.seq)
+
+
+def parse(text: str) -> AnyClientMessage:
+    """One client message. Raises ProtocolError with one sentence that names the field and what it takes."""
+    size = len(text.encode(errors="replace"))
+    if size > MAX_MESSAGE_BYTES:
+        raise ProtocolError("too_large", f"a message may have {MAX_MESSAGE_BYTES} bytes, this one has {size}")
+    try:
+        return _CLIENT.validate_json(text)
+    except ValidationError as error:
+        raise _explain(error, _seq_of(text)) from None
+
+
+def schema() -> dict[str, Any]:
+    """JSON Schema of both directions."""
+    return {
+        "title": "flashdreams /ws/play",
+        "client": _CLIENT.json_schema(),
+        "server": _SERVER.json_schema(mode="serialization"),
+        "max_message_bytes": MAX_MESSAGE_BYTES,
+    }
+
+
+def _explain(error: ValidationError, seq: int | None) -> ProtocolError:
+    first = error.errors(include_url=False)[0]
+    kind, context = first["type"], first.get("ctx", {})
+    if kind == "json_invalid":
+        return ProtocolError("bad_json", f"a message must be one JSON object: {context.get('error', 'not JSON')}")
+    if kind in ("union_tag_not_found", "model_attributes_type", "model_type", "dict_type"):
+        return ProtocolError("bad_message", "a message must be a JSON object with a field 'type'", seq)
+    if kind == "union_tag_invalid":
+        known = context["expected_tags"].replace("'", "")
+        tag = str(context["tag"])[:MAX_QUOTED]
+        return ProtocolError("unknown_type", f"unknown message type {tag!r}: use one of {known}", seq)
+    where = ".".join(str(part) for part in first["loc"])
+    problem = first["msg"][0].lower() + first["msg"][1:]
+    return ProtocolError("bad_message", f"{where}: {problem}{_quoted(first['input'], kind)}", seq)
+
+
+def _seq_of(text: str) -> int | None:
+    """The `seq` of a message that is wrong in other ways, so that its error can name it."""
+    try:
+        seq = json.loads(text)["seq"]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None
+    return seq if isinstance(seq, int) and not isinstance(seq, bool) and 0 <= seq <= MAX_INTEGER else None
+
+
+def _quoted(value: object, kind: str) -> str:
+    """The offending value, where it is short enough to help."""
+    if kind == "missing" or isinstance(value, dict | list):
+        return ""
+    text = repr(value)
+    return f", got {text}" if len(text) <= MAX_QUOTED else ""

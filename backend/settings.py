@@ -1,0 +1,95 @@
+"""What can be set: by flag, by FLASHDREAMS_* in the environment, in this order of weight; else the defaults here."""
+
+from __future__ import annotations
+
+import ipaddress
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Serve a world that a neural network dreams, to walk through in a browser."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="FLASHDREAMS_",
+        cli_prog_name="flashdreams-play",
+        cli_kebab_case=True,
+        cli_implicit_flags=True,
+        cli_avoid_json=True,
+        cli_hide_none_type=True,
+        extra="ignore",
+    )
+
+    world: str = Field(default="pocket", description="slug of the world to serve")
+    host: str = Field(default="127.0.0.1", description="address to listen on; 0.0.0.0 means all of them")
+    port: int = Field(default=8000, ge=0, le=65535, description="TCP port; 0 takes a free one")
+    browser: bool = Field(default=True, description="open the page in a browser where there is one")
+    capacity: int | None = Field(default=None, ge=1, le=1000, description="visitors at a time; none: by free memory")
+    access_token: str | None = Field(
+        default=None,
+        max_length=256,
+        description="visitors must bring it; none: one is drawn where the address is not only this machine's; "
+        "an empty one lets everybody in",
+    )
+    allowed_origins: str = Field(
+        default="",
+        description="more origins whose pages may connect, with commas: https://play.example.org; * for all",
+    )
+    grace: float = Field(default=30.0, ge=0, description="seconds that a session without connection is kept")
+    idle_limit: float = Field(default=900.0, ge=0, description="seconds without any input until it ends; 0: never")
+    send_timeout: float = Field(default=5.0, gt=0, description="seconds until a reader that takes nothing is dropped")
+    rewind_moments: int = Field(default=4, ge=0, le=1000, description="moments kept per visitor to go back to")
+    rewind_every: int = Field(default=6, ge=1, description="chunks from one kept moment to the next")
+    paths_dir: Path | None = Field(default=None, description="folder of more camera path files to offer by name")
+
+    @field_validator("allowed_origins")
+    @classmethod
+    def _origins_are_origins(cls, value: str) -> str:
+        for origin in _split(value):
+            parts = urlsplit(origin)
+            bare = parts.scheme in ("http", "https") and parts.netloc and not (parts.path or parts.query)
+            if origin != "*" and not bare:
+                raise ValueError(f"{origin!r} is no origin: write it as https://play.example.org")
+        return value
+
+    @field_validator("paths_dir")
+    @classmethod
+    def _paths_dir_is_there(cls, value: Path | None) -> Path | None:
+        if value is not None and not value.is_dir():
+            raise ValueError(f"{value} is no folder")
+        return value
+
+    @property
+    def origins(self) -> frozenset[str]:
+        """The allowed origins, one by one."""
+        return frozenset(_split(self.allowed_origins))
+
+    @property
+    def is_local(self) -> bool:
+        """Whether only this machine can reach the server."""
+        return is_loopback(self.host)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address without port means this machine itself."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+def settings_from(arguments: list[str] | None = None) -> Settings:
+    """Settings from command line arguments (none given: no arguments) over the environment.
+
+    Raises pydantic's ValidationError; argparse leaves with status 2 for an unknown flag and 0 for --help.
+    """
+    options: dict[str, Any] = {"_cli_parse_args": arguments} if arguments else {}
+    return Settings(**options)
+
+
+def _split(names: str) -> list[str]:
+    return [name.strip().rstrip("/") for name in names.split(",") if name.strip()]

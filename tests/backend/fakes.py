@@ -1,0 +1,142 @@
+"""A small world to test the app with: a pattern that follows the camera. `python -m tests.backend.fakes` serves it."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from backend.main import serve
+from backend.settings import Settings
+from flashdreams.camera.motion import CameraMotion
+from flashdreams.camera.poses import pose_from_yaw_pitch, yaw_pitch_of
+from flashdreams.infra.world import Controls, Progress, Rollout, Scene, World, WorldConfig
+
+COLOURS = {"meadow": (70, 150, 70), "night": (30, 40, 120)}
+
+
+class FakeWorld(World):
+    """Stripes that yaw shifts and walking brightens, on a ground in the scene's colour."""
+
+    config: FakeWorldConfig
+
+    def __init__(self, config: FakeWorldConfig, progress: Progress | None = None) -> None:
+        self.config = config
+        for part in range(config.load_stages):
+            if progress is not None:
+                progress(f"loading part {part + 1}", part / config.load_stages)
+            time.sleep(config.load_seconds / config.load_stages)
+        if config.load_error:
+            raise RuntimeError(config.load_error)
+        self.calls: list[tuple[str, int]] = []
+        """What was asked for, as (method, id of the rollout)."""
+
+    def start(self, scene: str, seed: int, *, text: str | None = None, image: Path | None = None) -> FakeRollout:
+        self.config.scene(scene)
+        return FakeRollout(scene=scene, seed=seed)
+
+    def frames_in_chunk(self, index: int) -> int:
+        return 1 if index == 0 else self.config.frames_per_chunk
+
+    def step(self, rollout: Rollout, controls: Controls) -> np.ndarray:
+        assert isinstance(rollout, FakeRollout) and not rollout.open
+        assert len(controls.poses) == self.frames_in_chunk(rollout.index)
+        self.calls.append(("step", rollout.id))
+        time.sleep(self.config.step_seconds)
+        if rollout.seed == self.config.bad_seed and rollout.index >= 3:
+            raise RuntimeError("numbers are no longer finite")
+        if controls.scene is not None:
+            rollout.scene = self.config.scene(controls.scene).name
+        rollout.open = True
+        rollout.kv_fill = min(1.0, (rollout.index + 1) / self.config.window_chunks)
+        rollout.timings = {"diffuse": self.config.step_seconds * 1e3}
+        return np.stack([self._picture(rollout.scene, pose) for pose in controls.poses])
+
+    def _picture(self, scene: str, pose: np.ndarray) -> np.ndarray:
+        width, height = self.config.width, self.config.height
+        yaw, pitch = yaw_pitch_of(pose)
+        columns = (np.arange(width) + yaw * width / 90) % 64 < 32
+        picture = np.empty((height, width, 3))
+        picture[:] = np.where(columns[None, :, None], 1.0, 0.6) * np.array(COLOURS[scene])
+        horizon = int(np.clip(height / 2 + pitch * height / 60, 0, height))
+        picture[:horizon] = picture[:horizon] * 0.5 + 100
+        picture += 10 * float(np.hypot(pose[0, 3], pose[2, 3]))
+        return np.clip(picture, 0, 255).astype(np.uint8)
+
+    def finalize(self, rollout: Rollout) -> None:
+        assert isinstance(rollout, FakeRollout) and rollout.open
+        self.calls.append(("finalize", rollout.id))
+        time.sleep(self.config.finalize_seconds)
+        rollout.open = False
+        rollout.index += 1
+
+    def snapshot(self, rollout: Rollout) -> Any:
+        return replace(rollout)
+
+    def restore(self, snapshot: Any) -> Rollout:
+        return replace(snapshot)
+
+    def start_pose(self, scene: str, seed: int) -> np.ndarray:
+        return pose_from_yaw_pitch(np.array([0.0, -1.6, 0.0]), float(seed % 4) * 90, 0.0)
+
+
+@dataclass(kw_only=True)
+class FakeRollout(Rollout):
+    """`open` between step and finalize."""
+
+    open: bool = False
+    id: int = field(default_factory=iter(range(10**9)).__next__)
+
+
+@dataclass(kw_only=True)
+class FakeWorldConfig(WorldConfig):
+    """A world that needs no model."""
+
+    _target: type = field(default_factory=lambda: FakeWorld)
+    step_seconds: float = 0.0
+    finalize_seconds: float = 0.0
+    load_seconds: float = 0.0
+    load_stages: int = 1
+    load_error: str = ""
+    bad_seed: int = 666
+    """Rollouts with this seed fail at their fourth chunk."""
+
+
+def fake_config(**changes: Any) -> FakeWorldConfig:
+    """The fake world, quick by default."""
+    values: dict[str, Any] = {
+        "slug": "fake",
+        "title": "A pattern",
+        "description": "Stripes that follow the camera; no model at all",
+        "width": 256,
+        "height": 144,
+        "fps": 24,
+        "frames_per_chunk": 4,
+        "window_chunks": 8,
+        "controls": ("keys", "look", "path", "scene"),
+        "scenes": (Scene(name="meadow", title="Meadow"), Scene(name="night", title="Night")),
+        "motion": CameraMotion(move_speed=2.4, turn_rate=60.0, pitch_limit=30.0),
+        "session_bytes": 1 << 20,
+        "parameters": 0,
+    }
+    return FakeWorldConfig(**{**values, **changes})
+
+
+def main() -> int:
+    """Serve the real app with the fake world."""
+    options = argparse.ArgumentParser(description=main.__doc__)
+    options.add_argument("--port", type=int, default=8123)
+    options.add_argument("--step-ms", type=float, default=60.0, help="time of a chunk")
+    options.add_argument("--load-seconds", type=float, default=1.0, help="time that loading takes")
+    options.add_argument("--capacity", type=int, default=4)
+    asked = options.parse_args()
+    config = fake_config(step_seconds=asked.step_ms / 1e3, load_seconds=asked.load_seconds, load_stages=10)
+    return serve(config, Settings(port=asked.port, capacity=asked.capacity, browser=False, world="fake"))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
