@@ -10,7 +10,7 @@ from pathlib import Path
 _log = logging.getLogger(__name__)
 _HF = re.compile(r"hf://(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>[^/@]+))?/(?P<filename>.+)")
 _URL = re.compile(
-    r"https?://(huggingface\.co|hf\.co)/(?P<repo>[\w.-]+/[\w.-]+)/(resolve|blob)/(?P<revision>[^/]+)/(?P<filename>[^?]+)"
+    r"https?://(huggingface\.co|hf\.co)/(?P<repo>[\w.-]+/[\w.-]+)/(resolve|blob)/(?P<revision>[^/]+)/(?P<filename>[^?]+)(\?.*)?"
 )
 
 
