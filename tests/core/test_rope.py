@@ -51,6 +51,7 @@ def test_halves_rotate_like_interleaved_pairs_after_a_shuffle() -> None:
     shuffle = torch.cat((torch.arange(0, 24, 2), torch.arange(1, 24, 2)))
     expected = apply_rope_freqs(x, pairs.shift_t(2), True)[..., shuffle]
     torch.testing.assert_close(apply_rope_freqs(x[..., shuffle], halves.shift_t(2), False), expected)
+    torch.testing.assert_close(apply_rope_freqs(x[..., shuffle], rope_table(halves.shift_t(2), False)), expected)
 
 
 def test_bf16_rotation_is_the_rounded_fp32_rotation() -> None:

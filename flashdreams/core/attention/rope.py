@@ -17,6 +17,8 @@ class RopeTable:
     """
 
     pairs: Tensor
+    interleaved: bool = True
+    """Which features make a pair, see `apply_rope_freqs`."""
 
     @property
     def cos(self) -> Tensor:
@@ -39,31 +41,37 @@ def rope_table(freqs: Tensor, interleaved: bool = True) -> RopeTable:
     angles = freqs[:, 0]
     angles = angles[..., 0::2] if interleaved else angles[..., : angles.shape[-1] // 2]
     angles = angles.float()
-    return RopeTable(torch.stack((angles.cos(), angles.sin()), dim=-1))
+    return RopeTable(torch.stack((angles.cos(), angles.sin()), dim=-1), interleaved)
 
 
 def apply_rope_freqs(x: Tensor, freqs: Tensor | RopeTable, interleaved: bool = True) -> Tensor:
     """Rotate `x` `[..., S, H, D]` by `freqs`: angles `[S, 1, 1, D]`, or the table that `rope_table` made of them.
 
-    Interleaved pairs are (0, 1), (2, 3), ... as in Wan; otherwise (0, D/2), (1, D/2 + 1), ... The arithmetic is fp32
-    whatever the dtype of `x` is, and the result has the dtype of `x`. Differentiable in `x`.
+    Interleaved pairs are (0, 1), (2, 3), ... as in Wan; otherwise (0, D/2), (1, D/2 + 1), ...; a table knows which it
+    was made for, whatever `interleaved` says. The arithmetic is fp32 for every dtype of `x`, and the result has the dtype
+    of `x`. Differentiable in `x`.
     """
     table = freqs if isinstance(freqs, RopeTable) else rope_table(freqs, interleaved)
     length, head_dim = table.pairs.shape[0], 2 * table.pairs.shape[2]
     if x.ndim < 3 or x.shape[-3] != length or x.shape[-1] != head_dim:
         raise ValueError(f"x must have shape [..., {length}, heads, {head_dim}] for these freqs, got {list(x.shape)}")
-    if not interleaved:
-        first, second = x.float().chunk(2, dim=-1)
-        cos, sin = table.cos, table.sin
-        return torch.cat((first * cos - second * sin, first * sin + second * cos), dim=-1).to(x.dtype)
-    pairs = x.float().contiguous().unflatten(-1, (-1, 2))
+    rotated = _rotate_pairs(x.float(), table) if table.interleaved else _rotate_halves(x.float(), table)
+    return rotated.to(x.dtype)
+
+
+def _rotate_halves(x: Tensor, table: RopeTable) -> Tensor:
+    first, second = x.chunk(2, dim=-1)
+    return torch.cat((first * table.cos - second * table.sin, first * table.sin + second * table.cos), dim=-1)
+
+
+def _rotate_pairs(x: Tensor, table: RopeTable) -> Tensor:
+    pairs = x.contiguous().unflatten(-1, (-1, 2))
     if torch.compiler.is_compiling() or x.device.type not in ("cpu", "cuda"):
         first, second = pairs.unbind(dim=-1)
-        cos, sin = table.cos, table.sin
-        return torch.stack((first * cos - second * sin, first * sin + second * cos), dim=-1).flatten(-2).to(x.dtype)
+        rotated = (first * table.cos - second * table.sin, first * table.sin + second * table.cos)
+        return torch.stack(rotated, dim=-1).flatten(-2)
     # Outside a compiler one complex product is a single kernel, 3 to 5 times faster than the real-valued ones above.
-    turned = torch.view_as_complex(pairs) * torch.view_as_complex(table.pairs)
-    return torch.view_as_real(turned).flatten(-2).to(x.dtype)
+    return torch.view_as_real(torch.view_as_complex(pairs) * torch.view_as_complex(table.pairs)).flatten(-2)
 
 
 class RotaryPositionEmbedding3D:
