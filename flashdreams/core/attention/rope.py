@@ -48,8 +48,8 @@ def apply_rope_freqs(x: Tensor, freqs: Tensor | RopeTable, interleaved: bool = T
     """Rotate `x` `[..., S, H, D]` by `freqs`: angles `[S, 1, 1, D]`, or the table that `rope_table` made of them.
 
     Interleaved pairs are (0, 1), (2, 3), ... as in Wan; otherwise (0, D/2), (1, D/2 + 1), ...; a table knows which it
-    was made for, whatever `interleaved` says. The arithmetic is fp32 for every dtype of `x`, and the result has the dtype
-    of `x`. Differentiable in `x`.
+    was made for, whatever `interleaved` says. The arithmetic is fp32 for every dtype of `x`, and the result has the
+    dtype of `x`. Differentiable in `x`.
     """
     table = freqs if isinstance(freqs, RopeTable) else rope_table(freqs, interleaved)
     length, head_dim = table.pairs.shape[0], 2 * table.pairs.shape[2]
