@@ -1,0 +1,140 @@
+"""The contract between a model that can be played and the app that plays it: one step of the world per chunk."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from flashdreams.camera.motion import CameraMotion
+from flashdreams.infra.config import InstantiateConfig
+
+Control = Literal["keys", "look", "path", "scene", "text", "image"]
+Constrain = Callable[[npt.NDArray[np.float64], npt.NDArray[np.float64]], npt.NDArray[np.float64]]
+Progress = Callable[[str, float], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scene:
+    """One place that a world can show."""
+
+    name: str
+    """Identifier used on the wire, lower case."""
+    title: str
+    """What a person reads in the scene picker."""
+    thumbnail: Path | None = None
+    """A JPEG picture of the scene; None where there is none."""
+
+
+@dataclass(kw_only=True)
+class WorldConfig(InstantiateConfig):
+    """What the app must know of a world before its model is loaded. `setup(progress=...)` loads it."""
+
+    slug: str
+    """Name on the command line and on the wire."""
+    title: str
+    """What a person reads."""
+    description: str = ""
+    """One line about the model."""
+    width: int
+    """Picture width in pixels."""
+    height: int
+    """Picture height in pixels."""
+    fps: int
+    """Frames per second of world time."""
+    frames_per_chunk: int
+    """Frames in every chunk after the first."""
+    window_chunks: int
+    """Chunks the KV cache can hold."""
+    controls: tuple[Control, ...]
+    """The controls that the model understands."""
+    scenes: tuple[Scene, ...]
+    """Scenes to start in; the first is the default."""
+    motion: CameraMotion = field(default_factory=CameraMotion)
+    """How keys and looks move the camera."""
+    session_bytes: int
+    """Memory that one session's caches take."""
+    parameters: int = 0
+    """Number of trained parameters, for display."""
+
+    def scene(self, name: str) -> Scene:
+        """The scene called `name`; raises KeyError naming the known scenes."""
+        for scene in self.scenes:
+            if scene.name == name:
+                return scene
+        raise KeyError(f"unknown scene {name!r}: this world has {', '.join(s.name for s in self.scenes)}")
+
+
+@dataclass(kw_only=True)
+class Controls:
+    """What shapes one chunk."""
+
+    poses: npt.NDArray[np.float64]
+    """Camera-to-world `[F, 4, 4]` (OpenCV axes), one per frame; F = `World.frames_in_chunk(index)`."""
+    scene: str | None = None
+    """A scene to change to from this chunk on; None keeps the present one."""
+    text: str | None = None
+    """A text event from this chunk on; None keeps the present one."""
+
+
+@dataclass(kw_only=True)
+class Rollout:
+    """One visitor's dream: all of its state. A world adds its own caches in a subclass."""
+
+    scene: str
+    seed: int
+    index: int = 0
+    """Index of the next chunk."""
+    kv_fill: float = 0.0
+    """Share of the KV window in use, 0 to 1."""
+    timings: dict[str, float] = field(default_factory=dict)
+    """Milliseconds of the last step, by stage: `encode`, `diffuse`, `decode`, `finalize`."""
+
+
+class World(ABC):
+    """A loaded model that is played chunk by chunk. One instance serves many rollouts, interleaved in any order.
+
+    Not thread-safe: one thread (the engine) makes all calls except `start_pose` and `constrain`.
+    """
+
+    config: WorldConfig
+
+    @abstractmethod
+    def start(self, scene: str, seed: int, *, text: str | None = None, image: Path | None = None) -> Rollout:
+        """A new rollout before its first chunk. Raises KeyError for an unknown scene."""
+
+    @abstractmethod
+    def frames_in_chunk(self, index: int) -> int:
+        """How many frames chunk `index` of a rollout has, and how many poses `step` wants for it."""
+
+    @abstractmethod
+    def step(self, rollout: Rollout, controls: Controls) -> npt.NDArray[np.uint8]:
+        """Dream the next chunk: frames uint8 `[F, H, W, 3]` RGB. Must be followed by `finalize` before the next step.
+
+        Raises ValueError for poses of the wrong shape or not finite, KeyError for an unknown scene.
+        """
+
+    @abstractmethod
+    def finalize(self, rollout: Rollout) -> None:
+        """Write the chunk just dreamed into the rollout's caches; off the way from key to picture."""
+
+    @abstractmethod
+    def snapshot(self, rollout: Rollout) -> Any:
+        """A copy of the rollout's whole state between chunks, unaffected by later steps."""
+
+    @abstractmethod
+    def restore(self, snapshot: Any) -> Rollout:
+        """A rollout that continues bit for bit as the one that was snapshotted; the snapshot stays usable."""
+
+    @abstractmethod
+    def start_pose(self, scene: str, seed: int) -> npt.NDArray[np.float64]:
+        """Camera-to-world `[4, 4]` where a rollout of `scene` begins."""
+
+    def constrain(self, scene: str) -> Constrain | None:
+        """Where the camera may go: a function of previous and wanted position `[3]`; None means anywhere."""
+        return None
