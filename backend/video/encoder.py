@@ -73,8 +73,10 @@ class ChunkEncoder:
         return Fragment(self._writer.fragment(units), seconds, len(units))
 
     def _encode_frame(self, rgb: npt.NDArray[np.uint8]) -> list[tuple[bytes, bool]]:
-        # The default conversion is BT.601, which the stream is tagged with below.
-        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(rgb), format="rgb24").reformat(format="yuv420p")
+        # The default conversion is BT.601, which the stream is tagged with below. More than one thread would be started
+        # anew for every frame, and wait for cores that the model keeps busy.
+        picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(rgb), format="rgb24")
+        frame = picture.reformat(format="yuv420p", threads=1)
         frame.pts, frame.time_base = self._frames_encoded, self._codec.time_base
         self._frames_encoded += 1
         if self._key_wanted:
