@@ -25,6 +25,8 @@ from flashdreams.infra.world import Controls, Rollout, World
 
 MOVES = (("w",), ("w", "d"), ("w",), ("w", "a"))
 """Keys held in turn, twelve chunks each, so that the walk does not end at a wall."""
+STAGES = {"encode": "encode_control", "diffuse": "denoise", "decode": "decode"}
+"""The world's names for the parts of a step, and the ones printed."""
 
 
 class Walk:
@@ -74,8 +76,9 @@ def stages(walk: Walk, chunks: int) -> dict[str, list[float]]:
             encoded = time.perf_counter()
             walk.finalize()
             end = time.perf_counter()
-            for name, label in (("encode", "encode_control"), ("diffuse", "denoise"), ("decode", "decode")):
-                series[label].append(walk.rollout.timings[name])
+            for name, milliseconds in walk.rollout.timings.items():
+                if name in STAGES:  # a world leaves out what it does not do
+                    series[STAGES[name]].append(milliseconds)
             series["step"].append(1000 * (dreamed - start))
             series["h264"].append(1000 * (encoded - dreamed) - series["mux"][-1])
             series["finalize"].append(1000 * (end - encoded))

@@ -28,7 +28,8 @@ def _chunk(result: dict[str, Any]) -> list[tuple[str, str, str]]:
     command = "`python -m benchmarks.chunk`"
     stages = ("encode_control", "denoise", "decode", "finalize", "h264", "mux")
     milliseconds = result["ms_per_chunk"]
-    parts = ", ".join(f"{stage.replace('_', ' ')} {milliseconds[stage]['median']:.1f}" for stage in stages)
+    medians = {stage.replace("_", " "): milliseconds[stage]["median"] for stage in stages if stage in milliseconds}
+    parts = ", ".join(f"{stage} {median:.1f}" for stage, median in medians.items())
     length = f"a chunk of {result['frames_per_chunk']} frames, which plays for {result['chunk_lasts_ms']:.0f} ms"
     speed = result["speed"]
     share = f"{100 * speed['share_of_peak']['step']:.0f} % of {speed['matmul_peak_gflops'][speed['share_is_of']]:.0f}"

@@ -15,6 +15,9 @@ from benchmarks.server import Server, running_server
 WARM_UP = 100
 """Chunks before the measured ones: the KV window fills, allocators find their size."""
 SAMPLE_EVERY = 10
+"""Chunks from one look at the memory to the next."""
+PATIENCE = 120
+"""Seconds without a message after which the walk is given up."""
 MOVES = (["w"], ["w", "d"], ["w"], ["w", "a"])
 MOVE_FOR = 12
 """Chunks that each of `MOVES` is held."""
@@ -24,9 +27,12 @@ class Visitor:
     """A visitor without a screen: holds keys, and says of every chunk at once that it was shown."""
 
     def __init__(self, socket: ClientConnection, world: str) -> None:
+        """Begins to play; returns once the server is ready."""
         self._socket = socket
         self._seq = 0
         self.send("start", world=world, seed=7)
+        while self._news().get("type") != "ready":
+            pass
 
     def send(self, kind: str, **fields: object) -> None:
         """One message of the protocol."""
@@ -35,18 +41,19 @@ class Visitor:
 
     def next_chunk(self) -> dict[str, Any]:
         """The next chunk's message, its fragment received. Raises RuntimeError where the server reports an error."""
-        chunk: dict[str, Any] | None = None
-        while True:
-            message = self._socket.recv(timeout=120)
-            if isinstance(message, bytes):
-                if chunk is not None:
-                    return chunk
-                continue
-            told = json.loads(message)
-            if told["type"] in ("error", "ended"):
-                raise RuntimeError(f"the server said: {told}")
-            if told["type"] == "chunk":
-                chunk = told
+        while (told := self._news()).get("type") != "chunk":
+            pass
+        self._socket.recv(timeout=PATIENCE)
+        return told
+
+    def _news(self) -> dict[str, Any]:
+        """The next message that is text, as an object."""
+        while isinstance(message := self._socket.recv(timeout=PATIENCE), bytes):
+            pass
+        told: dict[str, Any] = json.loads(message)
+        if told["type"] in ("error", "ended"):
+            raise RuntimeError(f"the server said: {told}")
+        return told
 
 
 def walk(server: Server, world: str, chunks: int) -> dict[str, Any]:

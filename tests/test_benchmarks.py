@@ -68,7 +68,7 @@ def test_a_visitor_pairs_a_chunk_with_its_fragment_and_not_with_the_init_segment
 def test_a_visitor_does_not_measure_on_after_an_error() -> None:
     socket = ScriptedSocket(['{"type": "error", "code": "session_failed", "message": "out of memory"}'])
     with pytest.raises(RuntimeError, match="out of memory"):
-        Visitor(socket, "pocket").next_chunk()  # type: ignore[arg-type]
+        Visitor(socket, "pocket")  # type: ignore[arg-type]
 
 
 RESULT = {
