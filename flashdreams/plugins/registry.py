@@ -14,11 +14,11 @@ from flashdreams.infra.runner import RunnerConfig
 from flashdreams.infra.world import WorldConfig
 
 ENTRY_POINT_GROUP = "flashdreams.runner_configs"
-"""Entry point group for runners: an entry is a `RunnerConfig`, a `{slug: RunnerConfig}`, or a function giving either."""
+"""Entry points for runners: each is a `RunnerConfig`, a `{slug: RunnerConfig}`, or a function giving either."""
 ENV_VAR = "FLASHDREAMS_RUNNER_CONFIGS"
 """Environment variable with more such entries, as `module:attribute`, separated by commas."""
 WORLD_ENTRY_POINT_GROUP = "flashdreams.worlds"
-"""Entry point group for worlds: an entry is a `WorldConfig`, a `{slug: WorldConfig}`, or a function giving either."""
+"""Entry points for worlds: each is a `WorldConfig`, a `{slug: WorldConfig}`, or a function giving either."""
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ def discover(group: str, kind: type, variable: str | None = None) -> Iterator[Fo
 
 
 def configs_in(value: Any, kind: type) -> dict[str, Any]:
-    """`value` as `{slug: config}`; raises TypeError unless it is a `kind`, a mapping of them, or gives one when called."""
+    """`value` as `{slug: config}`; raises TypeError unless it is or returns a `kind` or a mapping of them."""
     if callable(value) and not isinstance(value, kind):
         value = value()
     if isinstance(value, kind):

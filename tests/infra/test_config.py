@@ -1,0 +1,149 @@
+"""Configs derive without touching their base, name what is wrong, and survive printing, hashing and JSON."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+import torch
+
+from flashdreams.infra.config import InstantiateConfig, PrintableConfig, derive_config
+from tests.infra.toy import ToyTransformerConfig, toy_pipeline
+
+
+CPU = torch.device("cpu")
+
+
+@dataclass(kw_only=True)
+class Inner(PrintableConfig):
+    size: int = 1
+    names: tuple[str, ...] = ("a",)
+    table: dict[str, int] = field(default_factory=lambda: {"x": 1})
+
+    def __post_init__(self) -> None:
+        if self.size < 1:
+            raise ValueError(f"size must be at least 1, got {self.size}")
+
+
+@dataclass(kw_only=True)
+class Outer(PrintableConfig):
+    inner: Inner = field(default_factory=Inner)
+    others: list[Inner] = field(default_factory=lambda: [Inner(size=2)])
+    where: Path | None = Path("a/b")
+    dtype: torch.dtype = torch.bfloat16
+    device: torch.device = CPU
+    transform: object = None
+
+
+def double(value: int) -> int:
+    return 2 * value
+
+
+class Built:
+    def __init__(self, config: InstantiateConfig, extra: int = 0) -> None:
+        self.config, self.extra = config, extra
+
+
+def test_setup_builds_the_target_with_the_config_and_keywords() -> None:
+    config = InstantiateConfig(_target=Built)
+    built = config.setup(extra=3)
+    assert isinstance(built, Built)
+    assert built.config is config
+    assert built.extra == 3
+
+
+def test_configs_take_keywords_only() -> None:
+    with pytest.raises(TypeError):
+        InstantiateConfig(Built)  # type: ignore[misc]
+
+
+def test_derive_overrides_deeply_and_leaves_the_base_alone() -> None:
+    base = Outer()
+    before = copy.deepcopy(base)
+    derived = derive_config(base, inner={"size": 5, "table": {"x": 7}}, where=None)
+    assert (derived.inner.size, derived.inner.table, derived.where) == (5, {"x": 7}, None)
+    assert derived.inner.names == ("a",)
+    derived.others[0].size = 9
+    derived.inner.table["x"] = 8
+    assert base == before
+
+
+def test_derive_replaces_a_nested_config_by_another() -> None:
+    assert derive_config(Outer(), inner=Inner(size=4)).inner == Inner(size=4)
+
+
+@pytest.mark.parametrize(
+    ("changes", "path"),
+    [({"inner": {"sise": 1}}, "inner.sise"), ({"nothing": 1}, "nothing"), ({"inner": {"table": {"y": 1}}}, "table.y")],
+)
+def test_derive_names_the_path_that_does_not_exist(changes: dict[str, object], path: str) -> None:
+    with pytest.raises(KeyError, match=path):
+        derive_config(Outer(), **changes)
+
+
+@pytest.mark.parametrize("changes", [{"inner": {"size": {"a": 1}}}, {"where": {"a": 1}}, {"transform": {"a": 1}}])
+def test_derive_refuses_a_dict_for_a_plain_value(changes: dict[str, object]) -> None:
+    with pytest.raises(TypeError, match="dict"):
+        derive_config(Outer(), **changes)
+
+
+def test_derive_checks_what_it_changed() -> None:
+    with pytest.raises(ValueError, match="size must be at least 1, got 0"):
+        derive_config(Outer(), inner={"size": 0})
+
+
+def test_printing_shows_the_whole_tree_indented() -> None:
+    lines = str(toy_pipeline()).splitlines()
+    assert lines[0] == "StreamInferencePipelineConfig"
+    assert "    name: 'toy'" in lines
+    assert "    diffusion_model: DiffusionModelConfig" in lines
+    assert "        seed: 1" in lines
+    assert "            shift: 8.0" in lines
+    assert "            _target: tests.infra.toy.ToyTransformer" in lines
+
+
+def test_json_brings_back_an_equal_config() -> None:
+    config = Outer(transform=double)
+    text = json.dumps(config.to_dict())
+    assert Outer.from_dict(json.loads(text)) == config
+    pipeline = toy_pipeline()
+    assert type(pipeline).from_dict(json.loads(json.dumps(pipeline.to_dict()))) == pipeline
+
+
+def test_json_refuses_what_it_cannot_bring_back() -> None:
+    with pytest.raises(TypeError, match=r"inner.names.0"):
+        Outer(inner=Inner(names=(torch.zeros(1),))).to_dict()  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="transform"):
+        Outer(transform=lambda x: x).to_dict()
+
+
+def test_reading_names_what_is_wrong_with_a_tree() -> None:
+    tree = Outer().to_dict()
+    with pytest.raises(KeyError, match=r"inner.sise"):
+        Outer.from_dict(tree | {"inner": tree["inner"] | {"sise": 1}})
+    with pytest.raises(KeyError, match="no_such_module"):
+        Outer.from_dict({"$config": "no_such_module:Thing"})
+    with pytest.raises(TypeError, match="not a config"):
+        Outer.from_dict({"$config": "builtins:dict"})
+    with pytest.raises(TypeError, match="Inner"):
+        Outer.from_dict(Inner().to_dict())
+    with pytest.raises(KeyError, match=r"name.*missing"):
+        type(toy_pipeline()).from_dict({"$config": "flashdreams.infra.pipeline:StreamInferencePipelineConfig"})
+
+
+def test_fingerprint_follows_the_content() -> None:
+    assert Outer().fingerprint() == Outer().fingerprint()
+    assert Outer().fingerprint() != derive_config(Outer(), inner={"size": 2}).fingerprint()
+
+
+def test_fingerprint_is_the_same_in_another_process(repository: Path) -> None:
+    code = "from tests.infra.toy import ToyTransformerConfig as C; print(C().fingerprint())"
+    environment = os.environ | {"PYTHONHASHSEED": "7", "PYTHONPATH": str(repository)}
+    done = subprocess.run([sys.executable, "-c", code], cwd=repository, env=environment, capture_output=True, text=True)
+    assert done.stdout.strip() == ToyTransformerConfig().fingerprint(), done.stderr
