@@ -14,8 +14,7 @@ def all_runners() -> dict[str, RunnerConfig]:
     for module, table in integration_tables("RUNNERS").items():
         for slug, runner in table.items():
             register_runner(slug, runner, source=module, target=runners)
-    for slug, runner in discover_runners().items():
-        register_runner(slug, runner, source="a plugin", target=runners)
+    discover_runners(runners)
     for slug, runner in supported_runners().items():
         register_runner(slug, runner, source="register_runner", target=runners)
     return dict(sorted(runners.items()))

@@ -31,12 +31,12 @@ class Found(NamedTuple):
     source: str
 
 
-def discover_runners() -> dict[str, RunnerConfig]:
-    """Runners of installed packages and of the environment variable. A broken plugin is logged and skipped.
+def discover_runners(target: dict[str, RunnerConfig] | None = None) -> dict[str, RunnerConfig]:
+    """Runners of installed packages and of the environment variable, in `target` if given, else in a new dict.
 
-    Raises ValueError when two of them bring the same slug.
+    A broken plugin is logged and skipped. Raises ValueError when a slug is there already.
     """
-    runners: dict[str, RunnerConfig] = {}
+    runners = {} if target is None else target
     for slug, config, source in discover(ENTRY_POINT_GROUP, RunnerConfig, ENV_VAR):
         register_runner(slug, config, source=source, target=runners)
     return runners

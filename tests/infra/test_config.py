@@ -16,7 +16,6 @@ import torch
 from flashdreams.infra.config import InstantiateConfig, PrintableConfig, derive_config
 from tests.infra.toy import ToyTransformerConfig, toy_pipeline
 
-
 CPU = torch.device("cpu")
 
 
