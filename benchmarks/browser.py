@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Error, Page, sync_playwright
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 ARGUMENTS = [
@@ -24,13 +24,23 @@ ARGUMENTS = [
 PROBE = Path(__file__).with_name("probe.js")
 
 
+class NoBrowser(RuntimeError):
+    """There is no Chromium on this machine that starts."""
+
+
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    """The system's Chromium, else Playwright's own. `CHROMIUM` in the environment names another executable."""
-    named = os.environ.get("CHROMIUM")
-    executable = named or next(filter(None, map(shutil.which, NAMES)), None)
+    """The system's Chromium, else Playwright's own; `CHROMIUM` in the environment names another executable.
+
+    Raises NoBrowser saying how to get one.
+    """
+    executable = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=ARGUMENTS)
+        try:
+            browser = playwright.chromium.launch(executable_path=executable, args=ARGUMENTS)
+        except Error as error:
+            hint = "install chromium, or run: python -m playwright install --with-deps chromium"
+            raise NoBrowser(f"no Chromium starts here ({str(error).splitlines()[0]}); {hint}") from None
         try:
             yield browser
         finally:

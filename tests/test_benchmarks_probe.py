@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
-from playwright.sync_api import Error, Page
+from playwright.sync_api import Page
 
-from benchmarks.browser import chromium, read, watched_page
+from benchmarks.browser import NoBrowser, chromium, read, watched_page
 
 pytestmark = pytest.mark.e2e
 
@@ -41,8 +41,8 @@ def page() -> Iterator[Page]:
     with ExitStack() as stack:
         try:
             browser = stack.enter_context(chromium())
-        except Error as error:
-            pytest.skip(f"no Chromium here: {error.message.splitlines()[0]}")
+        except NoBrowser as reason:
+            pytest.skip(str(reason))
         tab = watched_page(browser)
         tab.route("**/*", lambda route: route.fulfill(body=PAGE, content_type="text/html"))
         tab.goto("http://probe.localhost/")
