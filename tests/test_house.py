@@ -41,6 +41,8 @@ MAY_IMPORT = {
     "benchmarks": INFRA | {"flashdreams.configs", "backend", "benchmarks"},
 }
 OURS = ("flashdreams", "backend", "benchmarks", "tests")
+FORMATS = {"camera_path.json"}
+"""Files that documents name although they are not ours."""
 WEB = {"fastapi", "starlette", "uvicorn", "websockets", "prometheus_client"}
 
 
@@ -162,6 +164,20 @@ def test_nothing_left_over_and_no_path_of_one_machine() -> None:
                 if match := pattern.search(line):
                     found.append(f"{path.relative_to(ROOT)}:{number}: {match.group()}")
     assert not found, "\n".join(found)
+
+
+def test_the_documents_name_files_that_exist() -> None:
+    known = [f"/{path.relative_to(ROOT).as_posix()}" for path in tracked_files()]
+    missing = []
+    for document in sorted(ROOT.glob("*.md")):
+        text = document.read_text(encoding="utf-8")
+        for name in re.findall(r"`([\w./-]+\.(?:py|js|json|md|txt))`", text):
+            if not any(path.endswith(f"/{name}") for path in known) and name not in FORMATS:
+                missing.append(f"{document.name} names {name}")
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)", text):
+            if not (ROOT / target).is_file():
+                missing.append(f"{document.name} links to {target}")
+    assert not missing, "\n".join(missing)
 
 
 def test_the_tree_stays_small() -> None:
