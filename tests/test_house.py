@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from websockets.sync.client import connect
 
 ROOT = Path(__file__).resolve().parent.parent
 CODE = ("flashdreams", "backend", "benchmarks")
@@ -266,14 +267,26 @@ def test_the_wheel_plays_from_an_empty_folder(installed: Path, tmp_path: Path) -
             stderr=subprocess.STDOUT,
         )
     try:
-        health = json.loads(fetch(f"http://127.0.0.1:{port}/healthz", server, log))
-        assert health["status"] in {"ok", "loading"}
+        assert json.loads(fetch(f"http://127.0.0.1:{port}/healthz", server, log))["status"] in {"ok", "loading"}
         assert "<html" in fetch(f"http://127.0.0.1:{port}/", server, log).lower()
         worlds = json.loads(fetch(f"http://127.0.0.1:{port}/api/worlds", server, log))
         assert "pocket" in [world["slug"] for world in worlds["worlds"]]
+        assert first_fragment(f"ws://127.0.0.1:{port}/ws/play")[4:8] == b"moof"
     finally:
         server.terminate()
         server.wait(timeout=30)
+
+
+def first_fragment(url: str) -> bytes:
+    """The media of the first chunk that a new visitor gets; the model is loaded by then."""
+    with connect(url, max_size=2**24) as visitor:
+        visitor.send('{"type": "start", "seq": 1}')
+        while True:
+            told = visitor.recv(timeout=120)
+            if isinstance(told, str) and json.loads(told)["type"] == "chunk":
+                fragment = visitor.recv(timeout=30)
+                assert isinstance(fragment, bytes)
+                return fragment
 
 
 def fetch(url: str, server: subprocess.Popen[bytes], log: Path) -> str:
