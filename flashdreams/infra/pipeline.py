@@ -123,7 +123,8 @@ class StreamInferencePipeline(nn.Module, Generic[TransformerCacheT, EncoderCache
         """Dream chunk `autoregressive_index`: the decoder's output, or the clean latent without a decoder.
 
         The index is 0 first and then goes up by one. Raises ValueError for any other, for an `input` without an encoder
-        and for an encoder without `input`.
+        and for an encoder without `input`. A chunk that is not finalized before the next one stays in the KV cache as
+        its last denoising step left it.
         """
         self._check_generate(autoregressive_index, cache, input)
         profiler = cache.event_profiler

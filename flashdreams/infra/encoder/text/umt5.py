@@ -1,0 +1,119 @@
+"""The UMT5 text encoder of the Wan models, built on `transformers`."""
+
+from __future__ import annotations
+
+import html
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from flashdreams.core.checkpoint import load_into
+from flashdreams.core.checkpoint.load import open_checkpoint
+from flashdreams.core.checkpoint.remap import remap_keys
+from flashdreams.infra.encoder.base import Encoder, EncoderConfig
+from flashdreams.infra.encoder.optional import import_transformers
+
+_ATTENTION = r"encoder.block.\1.layer.0.SelfAttention"
+_FEED_FORWARD = r"encoder.block.\1.layer.1.DenseReluDense"
+_PUBLISHED_KEYS = (
+    (r"^token_embedding\.", "shared."),
+    (r"^blocks\.(\d+)\.attn\.", _ATTENTION + "."),
+    (r"^blocks\.(\d+)\.pos_embedding\.embedding\.", _ATTENTION + ".relative_attention_bias."),
+    (r"^blocks\.(\d+)\.norm1\.", r"encoder.block.\1.layer.0.layer_norm."),
+    (r"^blocks\.(\d+)\.ffn\.gate\.0\.", _FEED_FORWARD + ".wi_0."),
+    (r"^blocks\.(\d+)\.ffn\.fc1\.", _FEED_FORWARD + ".wi_1."),
+    (r"^blocks\.(\d+)\.ffn\.fc2\.", _FEED_FORWARD + ".wo."),
+    (r"^blocks\.(\d+)\.norm2\.", r"encoder.block.\1.layer.1.layer_norm."),
+    (r"^norm\.", "encoder.final_layer_norm."),
+)
+
+
+@dataclass(kw_only=True)
+class UMT5TextEncoderConfig(EncoderConfig):
+    """Config of `UMT5TextEncoder`; the sizes are those of UMT5-XXL."""
+
+    _target: type = field(default_factory=lambda: UMT5TextEncoder)
+
+    checkpoint_path: str = "hf://Wan-AI/Wan2.1-T2V-1.3B/models_t5_umt5-xxl-enc-bf16.pth"
+    """Weights, with the keys of Wan's file or those of transformers."""
+    tokenizer_path: str = "google/umt5-xxl"
+    """Folder or hub name of the tokenizer."""
+    dtype: torch.dtype = torch.bfloat16
+    """Type of the weights and of the result."""
+    text_len: int = 512
+    """Tokens per prompt; longer prompts are cut, shorter ones padded with zeros."""
+    vocab_size: int = 256384
+    """Entries of the token embedding."""
+    dim: int = 4096
+    """Features per token."""
+    ffn_dim: int = 10240
+    """Features inside a feed-forward layer."""
+    num_heads: int = 64
+    """Attention heads."""
+    head_dim: int = 64
+    """Features per attention head."""
+    num_layers: int = 24
+    """Blocks."""
+
+
+class UMT5TextEncoder(Encoder):
+    """Prompts to `[B, text_len, dim]`, exactly zero beyond each prompt's end."""
+
+    def __init__(self, config: UMT5TextEncoderConfig) -> None:
+        super().__init__()
+        self.config = config
+        transformers = import_transformers()
+        self.tokenizer = transformers.AutoTokenizer.from_pretrained(config.tokenizer_path)
+        self.network = _load_network(transformers, config)
+
+    @torch.no_grad()
+    def forward(self, input: list[str]) -> Tensor:
+        """Embeddings `[B, text_len, dim]` of B prompts; raises TypeError for anything but a list of strings."""
+        if not isinstance(input, list) or not input or not all(isinstance(prompt, str) for prompt in input):
+            raise TypeError(f"input must be a list of prompts, got {input!r}")
+        tokens = self.tokenizer(
+            [clean_prompt(prompt) for prompt in input],
+            padding="max_length",
+            truncation=True,
+            max_length=self.config.text_len,
+            return_tensors="pt",
+        ).to(next(self.network.parameters()).device)
+        hidden: Tensor = self.network(tokens.input_ids, attention_mask=tokens.attention_mask).last_hidden_state
+        return hidden.masked_fill(tokens.attention_mask.unsqueeze(-1) == 0, 0)
+
+
+def clean_prompt(text: str) -> str:
+    """`text` as Wan was trained on it: no HTML entities, single spaces, and broken Unicode mended if ftfy is there."""
+    try:
+        import ftfy
+    except ImportError:
+        pass
+    else:
+        text = ftfy.fix_text(text)
+    # Twice, since prompts collected from the web are often escaped twice.
+    return " ".join(html.unescape(html.unescape(text)).split())
+
+
+def _load_network(transformers: Any, config: UMT5TextEncoderConfig) -> Any:
+    sizes = transformers.UMT5Config(
+        vocab_size=config.vocab_size,
+        d_model=config.dim,
+        d_kv=config.head_dim,
+        d_ff=config.ffn_dim,
+        num_heads=config.num_heads,
+        num_layers=config.num_layers,
+        feed_forward_proj="gated-gelu",
+    )
+    # On no device at first: filling billions of weights with random numbers only to replace them takes minutes.
+    with torch.device("meta"):
+        network = transformers.UMT5EncoderModel(sizes)
+    network = network.to(config.dtype).to_empty(device="cpu").eval()
+    network.tie_weights()
+    tensors = open_checkpoint(config.checkpoint_path)
+    source = {new: tensors[old] for new, old in remap_keys(tensors, _PUBLISHED_KEYS).items()}
+    if "shared.weight" in source:
+        source["encoder.embed_tokens.weight"] = source["shared.weight"]
+    load_into(network, source)
+    return network

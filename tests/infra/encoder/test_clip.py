@@ -1,0 +1,118 @@
+"""The picture encoder gives CLIP's penultimate hidden states, from both forms of published weights."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from flashdreams.infra.config import derive_config
+from flashdreams.infra.encoder.image.clip import CLIPImageEncoderConfig
+
+transformers = pytest.importorskip("transformers")
+
+TO_PUBLISHED = (
+    (r"^embeddings\.class_embedding", "cls_embedding"),
+    (r"^embeddings\.position_embedding\.weight", "pos_embedding"),
+    (r"^embeddings\.", ""),
+    (r"^pre_layrnorm", "pre_norm"),
+    (r"^post_layernorm", "post_norm"),
+    (r"^encoder\.layers\.", "transformer."),
+    (r"layer_norm(\d)", r"norm\1"),
+    (r"self_attn\.out_proj", "attn.proj"),
+    (r"mlp\.fc1", "mlp.0"),
+    (r"mlp\.fc2", "mlp.2"),
+)
+
+
+@pytest.fixture(scope="module")
+def reference() -> Any:
+    torch.manual_seed(0)
+    sizes = transformers.CLIPVisionConfig(
+        hidden_size=16,
+        intermediate_size=24,
+        num_hidden_layers=3,
+        num_attention_heads=2,
+        image_size=28,
+        patch_size=14,
+        hidden_act="gelu",
+    )
+    model = transformers.CLIPVisionModel(sizes).eval()
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.5)
+    return model
+
+
+def plain_keys(reference: Any) -> dict[str, torch.Tensor]:
+    return {key.removeprefix("vision_model."): value.clone() for key, value in reference.state_dict().items()}
+
+
+def published(reference: Any) -> dict[str, torch.Tensor]:
+    """The reference's weights under the keys of Wan's file, text tower and head included."""
+    tensors = {"textual.head.0.weight": torch.zeros(2), "log_scale": torch.zeros(()), "visual.head": torch.zeros(4, 2)}
+    plain = plain_keys(reference)
+    for key, value in plain.items():
+        if re.search(r"[kv]_proj", key):
+            continue
+        if "q_proj" in key:
+            value = torch.cat([plain[key.replace("q_proj", part)] for part in ("q_proj", "k_proj", "v_proj")])
+            key = key.replace("self_attn.q_proj", "attn.to_qkv")
+        for expression, replacement in TO_PUBLISHED:
+            key = re.sub(expression, replacement, key)
+        tensors[f"visual.{key}"] = value
+    tensors["visual.cls_embedding"] = tensors["visual.cls_embedding"].view(1, 1, -1)
+    tensors["visual.pos_embedding"] = tensors["visual.pos_embedding"].unsqueeze(0)
+    return tensors
+
+
+@pytest.fixture
+def config(reference: Any, tmp_path: Path) -> CLIPImageEncoderConfig:
+    save_file(published(reference), tmp_path / "wan.safetensors")
+    return CLIPImageEncoderConfig(
+        checkpoint_path=str(tmp_path / "wan.safetensors"),
+        dtype=torch.float32,
+        image_size=28,
+        patch_size=14,
+        dim=16,
+        ffn_dim=24,
+        num_heads=2,
+        num_layers=3,
+    )
+
+
+def test_the_result_is_the_hidden_state_before_the_last_block(config: CLIPImageEncoderConfig, reference: Any) -> None:
+    picture = torch.rand(2, 3, 28, 28) * 2 - 1
+    mean, std = torch.tensor([0.48145466, 0.4578275, 0.40821073]), torch.tensor([0.26862954, 0.26130258, 0.27577711])
+    normalized = ((picture / 2 + 0.5) - mean.view(3, 1, 1)) / std.view(3, 1, 1)
+    with torch.no_grad():
+        expected = reference(normalized, output_hidden_states=True).hidden_states[-2]
+    result = config.setup()(picture)
+    assert result.shape == (2, 1 + 4, 16)
+    torch.testing.assert_close(result, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_weights_with_the_keys_of_transformers_load_too(
+    config: CLIPImageEncoderConfig, reference: Any, tmp_path: Path
+) -> None:
+    tensors = {f"vision_model.{key}": value for key, value in plain_keys(reference).items()}
+    tensors["vision_model.embeddings.position_ids"] = torch.arange(5)[None]
+    save_file(tensors, tmp_path / "transformers.safetensors")
+    other = derive_config(config, checkpoint_path=str(tmp_path / "transformers.safetensors")).setup()
+    picture = torch.rand(1, 3, 28, 28)
+    assert torch.equal(other(picture), config.setup()(picture))
+
+
+def test_pictures_of_any_size_and_with_a_time_axis_are_taken(config: CLIPImageEncoderConfig) -> None:
+    encoder = config.setup()
+    picture = torch.rand(1, 3, 50, 40)
+    assert torch.equal(encoder(picture[:, None]), encoder(picture))
+
+
+@pytest.mark.parametrize("shape", [(3, 28, 28), (1, 4, 28, 28), (1, 2, 3, 28, 28)])
+def test_other_shapes_are_refused(config: CLIPImageEncoderConfig, shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=r"got \("):
+        config.setup()(torch.zeros(shape))

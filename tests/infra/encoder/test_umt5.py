@@ -1,0 +1,121 @@
+"""The text encoder loads both forms of published weights and is zero beyond each prompt."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from flashdreams.infra.config import derive_config
+from flashdreams.infra.encoder.text.umt5 import UMT5TextEncoderConfig, clean_prompt
+
+transformers = pytest.importorskip("transformers")
+
+WORDS = ["<pad>", "</s>", "<unk>", "a", "dog", "runs", "home"]
+TO_PUBLISHED = (
+    (r"^shared\.", "token_embedding."),
+    (r"^encoder\.block\.(\d)\.layer\.0\.SelfAttention\.relative_attention_bias", r"blocks.\1.pos_embedding.embedding"),
+    (r"^encoder\.block\.(\d)\.layer\.0\.SelfAttention\.", r"blocks.\1.attn."),
+    (r"^encoder\.block\.(\d)\.layer\.(\d)\.layer_norm", lambda m: f"blocks.{m[1]}.norm{int(m[2]) + 1}"),
+    (r"^encoder\.block\.(\d)\.layer\.1\.DenseReluDense\.wi_0", r"blocks.\1.ffn.gate.0"),
+    (r"^encoder\.block\.(\d)\.layer\.1\.DenseReluDense\.wi_1", r"blocks.\1.ffn.fc1"),
+    (r"^encoder\.block\.(\d)\.layer\.1\.DenseReluDense\.wo", r"blocks.\1.ffn.fc2"),
+    (r"^encoder\.final_layer_norm", "norm"),
+)
+
+
+@pytest.fixture(scope="module")
+def reference() -> Any:
+    torch.manual_seed(0)
+    sizes = transformers.UMT5Config(
+        vocab_size=len(WORDS), d_model=16, d_kv=4, d_ff=24, num_layers=2, num_heads=4, feed_forward_proj="gated-gelu"
+    )
+    model = transformers.UMT5EncoderModel(sizes).eval()
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.5)
+    return model
+
+
+@pytest.fixture
+def config(reference: Any, tmp_path: Path) -> UMT5TextEncoderConfig:
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+
+    words = Tokenizer(models.WordLevel({word: i for i, word in enumerate(WORDS)}, unk_token="<unk>"))
+    words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    words.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
+    tokenizer = transformers.PreTrainedTokenizerFast(
+        tokenizer_object=words, pad_token="<pad>", eos_token="</s>", unk_token="<unk>"
+    )
+    tokenizer.save_pretrained(tmp_path / "tokenizer")
+    save_file({key: value.clone() for key, value in published(reference).items()}, tmp_path / "wan.safetensors")
+    return UMT5TextEncoderConfig(
+        checkpoint_path=str(tmp_path / "wan.safetensors"),
+        tokenizer_path=str(tmp_path / "tokenizer"),
+        dtype=torch.float32,
+        text_len=8,
+        vocab_size=len(WORDS),
+        dim=16,
+        ffn_dim=24,
+        num_heads=4,
+        head_dim=4,
+        num_layers=2,
+    )
+
+
+def published(reference: Any) -> dict[str, torch.Tensor]:
+    """The reference's weights under the keys of Wan's file."""
+    tensors = {}
+    for key, value in reference.state_dict().items():
+        if key == "encoder.embed_tokens.weight":
+            continue
+        for expression, replacement in TO_PUBLISHED:
+            key = re.sub(expression, replacement, key)
+        tensors[key] = value
+    return tensors
+
+
+def test_prompts_are_encoded_alone_and_zero_beyond_their_end(config: UMT5TextEncoderConfig, reference: Any) -> None:
+    encoder = config.setup()
+    result = encoder(["a dog runs", "home"])
+    assert result.shape == (2, 8, 16)
+    assert (result[0, 4:] == 0).all()
+    assert (result[1, 2:] == 0).all()
+    with torch.no_grad():
+        for row, tokens in ((0, [3, 4, 5, 1]), (1, [6, 1])):
+            alone = reference(torch.tensor([tokens])).last_hidden_state[0]
+            torch.testing.assert_close(result[row, : len(tokens)], alone, rtol=1e-5, atol=1e-5)
+
+
+def test_weights_with_the_keys_of_transformers_load_too(
+    config: UMT5TextEncoderConfig, reference: Any, tmp_path: Path
+) -> None:
+    expected = config.setup()(["a dog"])
+    tensors = {k: v.clone() for k, v in reference.state_dict().items() if k != "encoder.embed_tokens.weight"}
+    save_file(tensors, tmp_path / "transformers.safetensors")
+    other = derive_config(config, checkpoint_path=str(tmp_path / "transformers.safetensors")).setup()
+    assert torch.equal(other(["a dog"]), expected)
+
+
+def test_weights_of_another_size_are_refused(config: UMT5TextEncoderConfig) -> None:
+    with pytest.raises(ValueError, match=r"encoder\.block\.2"):
+        derive_config(config, num_layers=3).setup()
+
+
+def test_long_prompts_are_cut(config: UMT5TextEncoderConfig) -> None:
+    result = config.setup()([" ".join(["dog"] * 40)])
+    assert result.shape == (1, 8, 16)
+    assert (result[0] != 0).any(dim=-1).all()
+
+
+@pytest.mark.parametrize("bad", ["a dog", [], [3]])
+def test_only_lists_of_prompts_are_encoded(config: UMT5TextEncoderConfig, bad: Any) -> None:
+    with pytest.raises(TypeError, match="must be a list of prompts"):
+        config.setup()(bad)
+
+
+def test_prompts_are_cleaned() -> None:
+    assert clean_prompt("  a &amp;amp; b\n\tc ") == "a & b c"
