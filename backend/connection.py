@@ -27,7 +27,11 @@ MAX_OUTBOX = 256
 MAX_ERRORS = 20
 """Mistakes within ERROR_SECONDS that end a connection."""
 ERROR_SECONDS = 10.0
+MALFORMED = frozenset({"too_large", "bad_json", "bad_message", "unknown_type", "bad_seq"})
+"""Mistakes that no working client makes: only these count."""
 POLICY_VIOLATION = 1008
+LEAVING = frozenset({1000, 1001})
+"""Codes with which a page closes that was left or reloaded, unlike a line that broke."""
 ABORT = "flashdreams.abort"
 """Key of the ASGI extension that cuts the transport without waiting for its buffer."""
 
@@ -46,6 +50,7 @@ class Connection:
         self._joining: asyncio.Task[None] | None = None
         self._outbox: asyncio.Queue[tuple[int, str] | list[str | bytes]] = asyncio.Queue()
         self._closing = False
+        self._left = False
         self._seq = -1
         self._errors: deque[float] = deque(maxlen=MAX_ERRORS)
 
@@ -63,7 +68,7 @@ class Connection:
                 if task is not None:
                     task.cancel()
             if self._session is not None:
-                self._session.detach(self)
+                self._session.detach(self, left=self._left)
             for task in (reader, writer):
                 with contextlib.suppress(asyncio.CancelledError, WebSocketDisconnect):
                     await task
@@ -128,12 +133,13 @@ class Connection:
             except (WebSocketDisconnect, RuntimeError):
                 return
             if received["type"] == "websocket.disconnect":
+                self._left = received.get("code") in LEAVING
                 return
             try:
                 await self._take(received)
             except ProtocolError as error:
                 self._answer(error)
-                if self._too_many_errors():
+                if error.code in MALFORMED and self._too_many_errors():
                     self._answer(ProtocolError("abuse", f"more than {MAX_ERRORS} mistakes in {ERROR_SECONDS:g} s"))
                     self.close(POLICY_VIOLATION, "too many wrong messages")
 
@@ -154,6 +160,8 @@ class Connection:
         self._seq = message.seq
         if isinstance(message, protocol.Start):
             self._start(message)
+        elif self._joining is not None and not self._joining.done():
+            return  # what is held or seen before `ready` means nothing to the session that is to come
         elif self._session is None:
             raise ProtocolError("not_started", f"{message.type}: send start first and wait for ready", message.seq)
         else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import secrets
 import time
 from collections.abc import Callable
@@ -26,6 +27,8 @@ MEMORY_SHARE = 0.5
 """Share of the free memory that sessions may take."""
 FREE_MEMORY_GUESS = 2 * 1024**3
 """Taken where the system does not tell."""
+LEFT_SECONDS = 1.0
+"""Grace time of a session whose page was closed, while others wait: enough for a page that reconnects by itself."""
 ROUND_SECONDS = 0.25
 """How often sessions are looked over and loading is reported."""
 
@@ -81,7 +84,9 @@ class Lobby:
             for session in list(self._sessions.values()):
                 lost = session.detached_since
                 limit = self._settings.idle_limit
-                if lost is not None and now - lost > self._settings.grace:
+                # Whoever closed the page keeps no place that somebody waits for.
+                left = session.left and bool(self._waiting)
+                if lost is not None and now - lost > min(self._settings.grace, LEFT_SECONDS if left else math.inf):
                     session.end("idle")
                 elif limit and now - session.last_input > limit:
                     session.end("idle")

@@ -58,6 +58,8 @@ class Session:
         self.token = secrets.token_urlsafe(24)
         self.last_input = time.monotonic()
         self.detached_since: float | None = self.last_input
+        self.left = False
+        """Whether its page was closed or reloaded, so that nobody is likely to come back."""
         self._config = engine.config
         self._engine, self._paths, self._metrics = engine, paths, metrics
         self._dream, self._pilot, self._on_end = dream, dream.pilot, on_end
@@ -100,6 +102,8 @@ class Session:
         self.last_input = time.monotonic()
         self._pilot.forget_seq()
         self._eager_seq = self._announced = None
+        # A page that wants to pause says so again: it may have resumed while it could not be heard.
+        self._paused = False
         # The repeated chunk is on its way to the screen like any other.
         self._shown = self._newest - (self._last is not None)
         client.send(self._ready(stream.mime), stream.init_segment)
@@ -107,10 +111,11 @@ class Session:
             self._encode(stream, self._last, last_frame_only=True)
         self._wake.set()
 
-    def detach(self, client: Client) -> None:
-        """The connection is gone: keep everything warm, dream nothing."""
+    def detach(self, client: Client, *, left: bool = False) -> None:
+        """The connection is gone: keep everything warm, dream nothing. `left`: the page was closed, no line broke."""
         if self._client is client:
             self._client = None
+            self.left = left
             self.detached_since = time.monotonic()
             self._drop_stream()
             self._pilot.release()

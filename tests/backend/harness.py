@@ -1,0 +1,164 @@
+"""The real app on a loopback port, and a visitor who speaks its protocol."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import httpx
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import ClientConnection, connect
+
+from backend.app import create_app
+from backend.server import bind, make_server
+from backend.settings import Settings
+from flashdreams.infra.world import WorldConfig
+from tests.backend.fakes import FakeWorld, fake_config
+
+PAGE = Path(__file__).parent / "page"
+PATIENCE = 10.0
+"""Seconds after which a message is given up; far more than any takes."""
+
+
+class Running:
+    """A server that runs in a thread."""
+
+    def __init__(self, config: WorldConfig, settings: Settings) -> None:
+        self.app = create_app(config, settings, PAGE)
+        self._socket = bind(settings.host, 0)
+        self.port = self._socket.getsockname()[1]
+        listening = threading.Event()
+        self._server = make_server(self.app, listening.set)
+        self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [self._socket]}, daemon=True)
+        self._thread.start()
+        assert listening.wait(PATIENCE)
+
+    @property
+    def world(self) -> FakeWorld:
+        """The world once it is loaded."""
+        world = self.app.state.engine.world.result(PATIENCE)
+        assert isinstance(world, FakeWorld)
+        return world
+
+    def visit(self, **options: Any) -> Visitor:
+        """A new connection."""
+        return Visitor(connect(f"ws://127.0.0.1:{self.port}/ws/play", **options).__enter__())
+
+    def get(self, path: str, **options: Any) -> httpx.Response:
+        """An HTTP answer."""
+        return httpx.get(f"http://127.0.0.1:{self.port}{path}", timeout=PATIENCE, trust_env=False, **options)
+
+    def post(self, path: str, content: bytes, **options: Any) -> httpx.Response:
+        """The answer to an upload."""
+        return httpx.post(
+            f"http://127.0.0.1:{self.port}{path}", content=content, timeout=PATIENCE, trust_env=False, **options
+        )
+
+    def stop(self) -> None:
+        """Shut down and wait for it."""
+        self._server.should_exit = True
+        self._thread.join(PATIENCE)
+        self._socket.close()
+
+
+@contextmanager
+def running(config: WorldConfig | None = None, **settings: Any) -> Iterator[Running]:
+    """The app with the fake world on a free port."""
+    server = Running(config or fake_config(), Settings(**{"world": "fake", "capacity": 4, **settings}))
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+class Visitor:
+    """One socket. Shows every chunk it receives to the server, like the page does, unless told otherwise."""
+
+    def __init__(self, socket: ClientConnection) -> None:
+        self.socket = socket
+        self.seq = 0
+        self.acknowledges = True
+        self.chunks: list[dict[str, Any]] = []
+        self.media: list[bytes] = []
+        self.others: list[dict[str, Any]] = []
+
+    def __enter__(self) -> Visitor:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.socket.close()
+
+    def send(self, kind: str, **fields: Any) -> int:
+        """Send a message; returns its seq."""
+        self.seq += 1
+        self.socket.send(json.dumps({"type": kind, "seq": self.seq, **fields}))
+        return self.seq
+
+    def start(self, **fields: Any) -> dict[str, Any]:
+        """Start, with seed 0 if not told otherwise, and wait for `ready` and the init segment."""
+        self.send("start", **{"seed": 0, **fields})
+        return self.wait("ready")
+
+    def receive(self, timeout: float = PATIENCE) -> dict[str, Any]:
+        """The next message, with its binary part where it has one. Raises TimeoutError."""
+        message: dict[str, Any] = json.loads(self.socket.recv(timeout))
+        if message["type"] in ("ready", "chunk"):
+            media = self.socket.recv(timeout)
+            assert isinstance(media, bytes)
+            self.media.append(media)
+        if message["type"] == "chunk":
+            self.chunks.append(message)
+            if self.acknowledges:
+                with suppress(ConnectionClosed):  # what was on its way when the server closed is still read
+                    self.send("shown", chunk=message["index"])
+        else:
+            self.others.append(message)
+        return message
+
+    def wait(self, kind: str, timeout: float = PATIENCE) -> dict[str, Any]:
+        """The next message of a type, skipping others."""
+        until = time.monotonic() + timeout
+        while True:
+            message = self.receive(until - time.monotonic())
+            if message["type"] == kind:
+                return message
+
+    def wait_state(self, state: str) -> None:
+        """Until the session says that it is in a state."""
+        while self.wait("state")["state"] != state:
+            pass
+
+    def answer_to(self, seq: int) -> dict[str, Any]:
+        """The first chunk that message `seq` shaped."""
+        while True:
+            chunk = self.wait("chunk")
+            if chunk["seq"] >= seq:
+                return chunk
+
+    def refused(self, kind: str, **fields: Any) -> dict[str, Any]:
+        """Send a message that must be answered with an error, and return that."""
+        seq = self.send(kind, **fields)
+        error = self.wait("error")
+        assert error["seq"] == seq
+        return error
+
+    def settle(self) -> None:
+        """Until the opening is dreamed and the session sleeps."""
+        self.wait_state("idle")
+        self.listen(0.1)
+
+    def listen(self, seconds: float) -> list[dict[str, Any]]:
+        """Everything that arrives within a time."""
+        heard = []
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            try:
+                heard.append(self.receive(left))
+            except TimeoutError:
+                break
+        return heard

@@ -1,0 +1,110 @@
+"""Capacity, waiting, loading, and how sessions end by themselves."""
+
+from __future__ import annotations
+
+import socket
+import time
+
+import pytest
+
+from backend.lobby import MAX_AUTOMATIC_CAPACITY, automatic_capacity
+from tests.backend.fakes import fake_config
+from tests.backend.harness import running
+
+
+def test_beyond_capacity_visitors_wait_in_a_line_that_moves_up() -> None:
+    with running(capacity=1, grace=0.0) as server:
+        with server.visit() as playing, server.visit() as second, server.visit() as third:
+            playing.start()
+            second.send("start")
+            assert second.wait("queue")["position"] == 1
+            third.send("start")
+            assert third.wait("queue")["position"] == 2
+            assert server.get("/healthz").json()["sessions"] == 1
+            playing.socket.close()
+            second.wait("ready")
+            assert third.wait("queue")["position"] == 1
+            second.socket.close()
+            third.wait("ready")
+
+
+def test_who_leaves_the_line_makes_room() -> None:
+    with running(capacity=1) as server, server.visit() as playing, server.visit() as third:
+        playing.start()
+        with server.visit() as second:
+            second.send("start")
+            second.wait("queue")
+            third.send("start")
+            assert third.wait("queue")["position"] == 2
+        assert third.wait("queue")["position"] == 1
+
+
+def test_the_page_is_served_and_stages_are_told_while_the_model_loads() -> None:
+    config = fake_config(load_seconds=1.2, load_stages=3)
+    with running(config) as server, server.visit() as visitor:
+        visitor.send("start")
+        assert visitor.wait("loading")["stage"].startswith(("starting", "loading part"))
+        assert server.get("/healthz").json()["status"] == "loading"
+        assert server.get("/").status_code == 200
+        visitor.wait("ready")
+        told = [message for message in visitor.others if message["type"] == "loading"]
+        assert {"loading part 2", "loading part 3"} <= {message["stage"] for message in told}
+        fractions = [message["fraction"] for message in told]
+        assert fractions == sorted(fractions) and max(fractions) <= 1
+        assert server.get("/healthz").json()["status"] == "ok"
+
+
+def test_a_world_that_cannot_be_loaded_is_said_to_every_visitor() -> None:
+    with running(fake_config(load_error="pocket.safetensors lacks blocks.0.q")) as server, server.visit() as visitor:
+        visitor.send("start")
+        error = visitor.wait("error")
+        assert error["code"] == "world_failed" and "pocket.safetensors lacks blocks.0.q" in error["message"]
+        health = server.get("/healthz")
+        assert health.status_code == 503 and health.json()["status"] == "failed"
+
+
+def test_a_lost_session_ends_after_its_grace_time() -> None:
+    with running(grace=0.3) as server:
+        with server.visit() as visitor:
+            token = visitor.start()["token"]
+        with server.visit() as late:
+            until = time.monotonic() + 5
+            while server.get("/healthz").json()["sessions"] and time.monotonic() < until:
+                time.sleep(0.1)
+            assert late.refused("start", token=token)["code"] == "session_gone"
+            late.start()
+
+
+def test_a_page_that_was_closed_keeps_no_place_that_somebody_waits_for() -> None:
+    with running(capacity=1, grace=60.0) as server:
+        with server.visit() as left:
+            left.start()
+        with server.visit() as reloaded:
+            reloaded.start()
+            reloaded.socket.socket.shutdown(socket.SHUT_RDWR)  # a line that breaks
+        with server.visit() as third:
+            third.send("start")
+            third.wait("queue")
+            third.listen(1.6)
+            assert all(message["type"] == "queue" for message in third.others), "a broken line has its whole grace time"
+
+
+def test_an_idle_session_ends_and_says_so() -> None:
+    with running(idle_limit=0.5) as server, server.visit() as visitor:
+        visitor.start()
+        assert visitor.wait("ended")["reason"] == "idle"
+
+
+def test_stopping_the_server_says_so() -> None:
+    with running() as server:
+        visitor = server.visit()
+        visitor.start()
+        server._server.should_exit = True
+        with pytest.raises(Exception) as closed:
+            visitor.listen(5)
+        assert closed.value.rcvd.code == 1012  # type: ignore[attr-defined]
+
+
+def test_capacity_follows_memory_within_limits() -> None:
+    assert automatic_capacity(fake_config(session_bytes=1 << 62), moments=4) == 1
+    assert automatic_capacity(fake_config(session_bytes=1), moments=4) == MAX_AUTOMATIC_CAPACITY

@@ -1,0 +1,96 @@
+"""Messages from the wire: what is taken, and the one sentence for what is not."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from backend import protocol
+from backend.protocol import ProtocolError, parse
+
+WRONG = [
+    ("{", "bad_json", "a message must be one JSON object", None),
+    ("hello", "bad_json", "a message must be one JSON object", None),
+    ("[" * 9000, "bad_json", "a message must be one JSON object", None),
+    ("[1, 2]", "bad_message", "JSON object with a field 'type'", None),
+    ('"start"', "bad_message", "JSON object with a field 'type'", None),
+    ('{"seq": 3}', "bad_message", "JSON object with a field 'type'", 3),
+    ('{"type": "fly", "seq": 3}', "unknown_type", "unknown message type 'fly': use one of start, keys, look", 3),
+    ('{"type": "keys", "seq": 3}', "bad_message", "keys.down: field required", 3),
+    ('{"type": "keys", "seq": 3, "down": "w"}', "bad_message", "keys.down: input should be a valid array", 3),
+    ('{"type": "keys", "seq": 3, "down": ["w", 5]}', "bad_message", "keys.down.1: input should be a valid string", 3),
+    ('{"type": "look", "yaw": 1, "pitch": 0}', "bad_message", "look.seq: field required", None),
+    (
+        '{"type": "look", "seq": -1, "yaw": 1, "pitch": 0}',
+        "bad_message",
+        "look.seq: input should be greater than",
+        None,
+    ),
+    (
+        '{"type": "look", "seq": 1.5, "yaw": 1, "pitch": 0}',
+        "bad_message",
+        "look.seq: input should be a valid int",
+        None,
+    ),
+    ('{"type": "look", "seq": 1, "yaw": NaN, "pitch": 0}', "bad_message", "look.yaw: input should be a finite", 1),
+    ('{"type": "look", "seq": 1, "yaw": 1e999, "pitch": 0}', "bad_message", "look.yaw: input should be a finite", 1),
+    ('{"type": "look", "seq": 1, "yaw": 9999, "pitch": 0}', "bad_message", "less than or equal to 3600, got 9999", 1),
+    ('{"type": "path", "seq": 1, "poses": []}', "bad_message", "path.poses: list should have at least 1 item", 1),
+    (
+        '{"type": "path", "seq": 1, "poses": [[[1,0,0,0]]]}',
+        "bad_message",
+        "path.poses.0: list should have at least 4",
+        1,
+    ),
+    ('{"type": "path", "seq": 1, "file": "a", "fps": 0}', "bad_message", "path.fps: input should be greater than 0", 1),
+    ('{"type": "start", "seq": 1, "seed": -1}', "bad_message", "start.seed: input should be greater than", 1),
+    ('{"type": "shown", "seq": 1, "chunk": -1}', "bad_message", "shown.chunk: input should be greater than", 1),
+]
+
+
+@pytest.mark.parametrize(("text", "code", "sentence", "seq"), WRONG)
+def test_a_wrong_message_gets_one_sentence_and_its_seq(text: str, code: str, sentence: str, seq: int | None) -> None:
+    with pytest.raises(ProtocolError) as caught:
+        parse(text)
+    assert (caught.value.code, caught.value.seq) == (code, seq)
+    assert sentence in caught.value.message and "\n" not in caught.value.message
+
+
+def test_the_limit_is_16_kib_of_utf8() -> None:
+    filling = protocol.MAX_MESSAGE_BYTES - len('{"type":"pause","seq":1,"note":""}')
+    assert parse(f'{{"type":"pause","seq":1,"note":"{"x" * filling}"}}').seq == 1
+    with pytest.raises(ProtocolError, match="may have 16384 bytes, this one has 16385"):
+        parse(f'{{"type":"pause","seq":1,"note":"{"x" * (filling + 1)}"}}')
+    with pytest.raises(ProtocolError, match="may have 16384 bytes"):
+        parse(f'{{"type":"pause","seq":1,"note":"{"é" * (filling // 2 + 1)}"}}')
+
+
+def test_every_message_of_the_table_is_taken() -> None:
+    unit = [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]
+    table: dict[str, dict[str, object]] = {
+        "start": {"world": "fake", "scene": "meadow", "seed": 7, "text": "rain", "image": "a", "token": "b"},
+        "keys": {"down": ["w", "arrowleft"]},
+        "look": {"yaw": 1.5, "pitch": -2},
+        "path": {"poses": [unit], "fps": 12},
+        "scene": {"scene": "night"},
+        "text": {"text": "rain"},
+        "pause": {},
+        "resume": {},
+        "reset": {},
+        "rewind": {"chunk": 3},
+        "shown": {"chunk": 3},
+    }
+    for kind, fields in table.items():
+        message = parse(json.dumps({"type": kind, "seq": 1, **fields}))
+        assert message.type == kind and fields.items() <= message.model_dump().items()
+
+
+def test_the_schema_names_every_message_and_is_json() -> None:
+    schema = json.loads(json.dumps(protocol.schema()))
+    sent = set(schema["client"]["discriminator"]["mapping"])
+    answered = set(schema["server"]["discriminator"]["mapping"])
+    assert sent == {
+        "start", "keys", "look", "path", "scene", "text", "pause", "resume", "reset", "rewind", "shown"
+    }  # fmt: skip
+    assert answered == {"loading", "queue", "ready", "chunk", "state", "ended", "error"}
