@@ -22,7 +22,7 @@ export class Connection {
 
   /**
    * `on`: handlers by event. Server messages by their `type` (loading, queue, ready, state, ended, error), and
-   * `init(bytes)`, `chunk(meta, bytes)`, `lost({retryInMs, attempt, code, reason, final})`, `connecting()`.
+   * `init(bytes)`, `chunk(meta, bytes)`, `lost({retryInMs, attempt, code, reason, final})`, `connecting(attempt)`.
    */
   constructor(url, on) {
     this.#url = url;
@@ -34,14 +34,19 @@ export class Connection {
     return this.#seq;
   }
 
+  /** What is asked for: `{world?, scene?, seed?}`. */
+  get wanted() {
+    return this.#wanted;
+  }
+
   get open() {
     return this.#socket?.readyState === WebSocket.OPEN;
   }
 
-  /** Asks for a fresh dream: `{world, scene?, seed?}`. Uses the open socket, or makes one. */
-  begin(wanted) {
+  /** Asks for a dream: `{world?, scene?, seed?}`; with `token`, for the one it belongs to. On the open socket, or a new one. */
+  begin(wanted, token = null) {
     this.#wanted = wanted;
-    this.#token = null;
+    this.#token = token;
     if (this.open) this.#start();
     else this.retryNow();
   }
@@ -84,7 +89,7 @@ export class Connection {
   }
 
   #connect() {
-    this.#on.connecting?.();
+    this.#on.connecting?.(this.#attempt);
     const socket = new WebSocket(this.#url);
     socket.binaryType = 'arraybuffer';
     this.#socket = socket;

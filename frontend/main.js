@@ -16,6 +16,9 @@ const help = byId('help');
 const seedField = byId('seed');
 const body = document.body;
 const IDLE_MS = 2600;
+/** A short loss of the connection: keys stay held and the mouse stays taken, so that the walk goes on by itself. */
+const PASSING = new Set([null, 'reconnecting', 'starting']);
+const PATIENT_ATTEMPTS = 3;
 
 let mode = 'welcome';
 let leftWhilePlaying = false;
@@ -80,7 +83,7 @@ function setMode(next) {
 }
 
 function updateControls() {
-  controls.enable(mode === 'playing' && canPlay());
+  controls.enable(mode === 'playing' && PASSING.has(overlay.kind) && !help.open && session.info !== null);
   stayAwake();
 }
 
@@ -165,7 +168,7 @@ function toggleHelp() {
 function showStatus(kind, data) {
   overlay.show(kind, data);
   updateControls();
-  if (kind !== null) controls.unlock();
+  if (!PASSING.has(kind) || data?.attempt > PATIENT_ATTEMPTS) controls.unlock();
 }
 
 function showInfo(info) {
@@ -270,7 +273,7 @@ let begun = false;
 function begin() {
   if (document.visibilityState === 'hidden') return; // browsers open no media in a hidden tab; the server's places are few
   begun = true;
-  session.begin(wantedFromAddress());
+  session.beginAgain(wantedFromAddress());
 }
 
 exposeDebug(() => ({

@@ -24,6 +24,11 @@ const SAYINGS = {
     ['Try now', 'retry'],
   ],
   unreachable: () => ['The server does not answer', 'Is it running? In its terminal, “make play” starts it. This page keeps trying.', ['Try now', 'retry']],
+  blocked: () => [
+    'The live connection is blocked',
+    'The server answers, but no WebSocket to it opens. A proxy on the way must let WebSockets through, or use the server’s own address.',
+    ['Try now', 'retry'],
+  ],
   ended: ({ reason }) => [...(REASONS[reason] ?? ['The dream has ended', `The server says: ${reason}.`]), ['Dream a new one', 'fresh']],
   refused: ({ reason }) => [
     'The server refuses this page',

@@ -11,7 +11,7 @@ const PLAYER_FAILURES = 3; // within this many ms a stream that keeps failing is
 const FAILURE_WINDOW_MS = 20_000;
 const UNREACHABLE_AFTER = 2;
 /** Error codes of a wish that the server cannot fulfil; asking again as it is would fail again. */
-const HOPELESS = new Set(['unknown_world', 'unknown_scene', 'unsupported']);
+const HOPELESS = new Set(['unknown_world', 'unknown_scene', 'unsupported', 'world_failed', 'session_failed']);
 
 export class Session {
   #on;
@@ -27,6 +27,7 @@ export class Session {
   #failures = [];
   #everReady = false;
   #pictureDue = false;
+  #differs = () => false;
 
   /**
    * `on.status(kind, data)`: what the overlay must say, null for nothing. `on.info(info)`: the server's `ready`, with
@@ -39,7 +40,7 @@ export class Session {
       failed: (message) => this.#playerFailed(message),
     });
     this.#connection = new Connection(url, {
-      connecting: () => this.#everReady || this.#on.status('connecting'),
+      connecting: (attempt) => this.#everReady || attempt > 0 || this.#on.status('connecting'),
       loading: (message) => this.#on.status('loading', message),
       queue: (message) => this.#on.status('queue', message),
       ready: (message) => this.#ready(message),
@@ -52,11 +53,17 @@ export class Session {
     });
   }
 
-  /** Begins a fresh dream: `{world?, scene?, seed?}`. */
+  /** Begins a dream: `{world?, scene?, seed?}`. */
   begin(wanted) {
     this.#pauses.clear();
     this.#everReady = false;
     this.#connection.begin(wanted);
+  }
+
+  /** Takes up this tab's dream from before a reload, where there is one; what `wanted` names differently starts over. */
+  beginAgain(wanted) {
+    this.#differs = (info) => ['scene', 'seed'].some((name) => wanted[name] !== undefined && wanted[name] !== info[name]);
+    this.#connection.begin(wanted, recall());
   }
 
   /** Connects again now: after `refused`, `reconnecting`, `codec`. */
@@ -148,8 +155,13 @@ export class Session {
     this.#latency.forget();
     this.#player.open(message);
     this.#info = message;
+    remember(message.token);
+    const wanted = this.#differs(message) && message.resumed ? this.#connection.wanted : null;
+    this.#differs = () => false;
     this.#learn({ scene: message.scene, seed: message.seed });
     if (this.#pauses.size > 0) this.#connection.send('pause');
+    else if (message.resumed) this.#connection.send('resume'); // the page that was reloaded may have paused it
+    if (wanted) this.reset(wanted);
     if (this.#held.length > 0) this.#connection.send('keys', { down: this.#held });
     this.#on.status('starting');
   }
@@ -185,6 +197,7 @@ export class Session {
   #ended(message) {
     this.#connection.close();
     this.#connection.forgetSession();
+    remember(null);
     this.#player.keepStill();
     this.#state = null;
     this.#on.status('ended', message);
@@ -193,7 +206,7 @@ export class Session {
   #error({ code, message }) {
     if (code === 'session_gone') {
       this.#connection.forgetSession();
-      this.#on.notice('The earlier dream is gone; this is a new one with the same seed.');
+      if (this.#everReady) this.#on.notice('The earlier dream is gone; this is a new one with the same seed.');
       this.#connection.retryNow();
     } else if (HOPELESS.has(code) && !this.#everReady) {
       this.#connection.close();
@@ -208,7 +221,21 @@ export class Session {
     this.#state = null;
     if (final) this.#on.status('refused', { reason: reason && sentence(reason) });
     else if (this.#everReady) this.#on.status('reconnecting', { attempt });
-    else this.#on.status(attempt > UNREACHABLE_AFTER ? 'unreachable' : 'connecting');
+    else if (attempt > UNREACHABLE_AFTER) this.#diagnose();
+  }
+
+  /** A browser does not tell why a socket was refused; a plain request to the same server does. */
+  async #diagnose() {
+    let kind = 'unreachable';
+    let reason = '';
+    try {
+      const answer = await fetch('api/worlds', { cache: 'no-store' });
+      kind = answer.ok ? 'blocked' : 'refused';
+      if (!answer.ok) reason = sentence((await answer.text()).slice(0, 300));
+    } catch {
+      // no server at all
+    }
+    if (!this.#everReady && !this.#connection.open) this.#on.status(kind, { reason });
   }
 
   #playerFailed(message) {
@@ -220,6 +247,26 @@ export class Session {
     } else {
       this.#connection.retryNow(); // the server begins a new stream, with a key frame, in the same dream
     }
+  }
+}
+
+const TOKEN = 'flashdreams.token';
+
+/** The resume token that this tab kept over a reload, or null. */
+function recall() {
+  try {
+    return sessionStorage.getItem(TOKEN);
+  } catch {
+    return null; // storage is forbidden here; a reload then begins anew
+  }
+}
+
+function remember(token) {
+  try {
+    if (token) sessionStorage.setItem(TOKEN, token);
+    else sessionStorage.removeItem(TOKEN);
+  } catch {
+    // as above
   }
 }
 

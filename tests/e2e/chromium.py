@@ -1,0 +1,48 @@
+"""What a test reads from the page."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from playwright.sync_api import Page
+
+Picture = npt.NDArray[np.float64]
+
+
+def picture(page: Page, width: int = 96, height: int = 54) -> Picture:
+    """What is on screen: `[height, width, 3]`, 0 to 255."""
+    shown = page.evaluate(f"() => window.flashdreams.readback({width}, {height})")
+    pixels = np.frombuffer(base64.b64decode(shown["rgba"]), np.uint8)
+    return pixels.reshape(height, width, 4)[..., :3].astype(np.float64)
+
+
+def mean_colour(page: Page) -> tuple[float, float, float]:
+    """Mean red, green and blue of what is on screen."""
+    red, green, blue = picture(page).mean(axis=(0, 1))
+    return float(red), float(green), float(blue)
+
+
+def view(page: Page, path: str) -> Any:
+    """A value of `window.flashdreams`: `view(page, "chunk.index")`; None where something on the way is null."""
+    return page.evaluate(f"() => window.flashdreams.{path.replace('.', '?.')} ?? null")
+
+
+def until(page: Page, condition: str, timeout: float = 10.0) -> None:
+    """Wait until a JavaScript condition on `f`, the debug view, holds; fails after `timeout` seconds."""
+    page.wait_for_function(
+        f"() => {{ const f = window.flashdreams; return f && ({condition}); }}", timeout=timeout * 1000
+    )
+
+
+def first_picture(page: Page, timeout: float = 30.0) -> None:
+    """Wait until a dreamed picture is on screen and nothing covers it."""
+    until(page, "f.status === null && f.chunk !== null", timeout)
+
+
+def settle(page: Page, timeout: float = 10.0) -> None:
+    """Wait until the server sleeps and its newest frame has been shown for a while."""
+    until(page, "f.state === 'idle'", timeout)
+    page.wait_for_timeout(400)

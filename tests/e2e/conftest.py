@@ -1,0 +1,141 @@
+"""Shared by the browser tests: one browser, pages that must not complain, and the real app with a fake world."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("playwright.sync_api", reason="the browser tests need the package playwright")
+
+from playwright.sync_api import Browser, ConsoleMessage, Page
+
+from benchmarks.browser import NoBrowser, chromium
+from tests.e2e.wire import Wire
+
+OpenPage = Callable[..., Page]
+QUICK = ("--step-ms", "30", "--load-seconds", "0.1", "--capacity", "60")  # closed pages keep their places for a while
+KEEP_SOCKETS = """
+window.sockets = [];
+window.WebSocket = class extends WebSocket {
+  constructor(...address) { super(...address); window.sockets.push(this); }
+};
+"""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker(pytest.mark.e2e)
+
+
+@pytest.fixture(scope="package")
+def browser() -> Iterator[Browser]:
+    """A running Chromium; without one these tests are skipped, saying why. Playwright runs an event loop in this thread
+    as long as the browser is open, so it is closed before tests of other folders need a loop of their own."""
+    try:
+        with chromium() as running:
+            yield running
+    except NoBrowser as reason:
+        pytest.skip(str(reason))
+
+
+@pytest.fixture
+def complaints() -> list[str]:
+    """Console errors and uncaught exceptions of all pages of a test; a test that provokes one clears the list."""
+    return []
+
+
+@pytest.fixture
+def open_page(browser: Browser, complaints: list[str]) -> Iterator[OpenPage]:
+    """Makes empty tabs; after the test none of them may have logged an error."""
+    contexts = []
+
+    def note(message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            complaints.append(message.text)
+
+    def make(**options: object) -> Page:
+        context = browser.new_context(**{"viewport": {"width": 960, "height": 540}, **options})
+        context.add_init_script(KEEP_SOCKETS)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", note)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("requestfailed", lambda request: complaints.append(f"{request.url}: {request.failure}"))
+        page.on("request", lambda request: complaints.extend(_foreign(request.url)))
+        return page
+
+    yield make
+    for context in contexts:
+        context.close()
+    assert not complaints, "\n".join(complaints)
+
+
+def _foreign(url: str) -> list[str]:
+    near = ("http://127.0.0.1", "http://localhost", "ws://127.0.0.1", "ws://localhost", "data:", "blob:")
+    return [] if url.startswith(near) else [f"the page asked for {url}"]
+
+
+@pytest.fixture
+def wire(open_page: OpenPage, repository: Path) -> Wire:
+    """A page whose server is the test itself: it sees every message and sends what it likes."""
+    return Wire(open_page(), repository / "frontend")
+
+
+@contextmanager
+def serving(repository: Path, log: Path, module: str, *options: str) -> Iterator[str]:
+    """Runs `python -m module --port N options` until it is ready; gives the page's address."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with log.open("w") as output:
+        server = subprocess.Popen(
+            [sys.executable, "-m", module, "--port", str(port), *options],
+            cwd=repository,
+            env={**os.environ, "PYTHONPATH": str(repository)},
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    address = f"http://127.0.0.1:{port}/"
+    try:
+        _await_health(address, server, log)
+        yield address
+    finally:
+        server.terminate()
+        try:
+            server.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            server.kill()
+
+
+def _await_health(address: str, server: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and server.poll() is None:
+        try:
+            with urllib.request.urlopen(f"{address}healthz", timeout=5) as answer:
+                if json.load(answer)["status"] == "ok":
+                    return
+        except (urllib.error.URLError, ConnectionError, TimeoutError):
+            pass
+        time.sleep(0.1)
+    raise AssertionError(f"the server did not get ready; it said:\n{log.read_text()}")
+
+
+@pytest.fixture(scope="session")
+def app(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of the real app with the fake world, whose chunks take 30 ms."""
+    log = tmp_path_factory.mktemp("app") / "log.txt"
+    with serving(repository, log, "tests.backend.fakes", *QUICK) as address:
+        yield address

@@ -1,0 +1,217 @@
+"""What the page says when there is nothing to play, and what it does about it. The test itself is the server."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.sync_api import Route
+
+from tests.e2e.chromium import first_picture, until, view
+from tests.e2e.conftest import OpenPage
+from tests.e2e.wire import ORIGIN, Wire, plain
+
+GREY = (120, 120, 120)
+
+
+def says(wire: Wire, *words: str) -> None:
+    text = wire.page.inner_text("#overlay")
+    for word in words:
+        assert word.lower() in text.lower(), text
+
+
+def test_loading_shows_its_stage_and_how_far_it_is(wire: Wire) -> None:
+    wire.on_start = lambda _: wire.send(type="loading", stage="reading weights", fraction=0.4)
+    wire.open()
+    until(wire.page, "f.status === 'loading'")
+    says(wire, "Waking the dreamer", "reading weights", "40 %")
+    bar = wire.page.locator("#overlay-bar")
+    assert bar.get_attribute("aria-valuenow") == "40"
+    wire.ready()
+    wire.chunk(plain(GREY))
+    first_picture(wire.page)
+    wire.page.locator("#overlay").wait_for(state="hidden")
+
+
+def test_the_queue_shows_the_place_and_begins_by_itself(wire: Wire) -> None:
+    wire.on_start = lambda _: wire.send(type="queue", position=3)
+    wire.open()
+    until(wire.page, "f.status === 'queue'")
+    says(wire, "number 3 in line", "begins by itself")
+    wire.send(type="queue", position=1)
+    wire.page.wait_for_function("() => document.getElementById('overlay').innerText.includes('You are next')")
+    wire.ready()
+    wire.chunk(plain(GREY))
+    first_picture(wire.page)
+
+
+@pytest.mark.parametrize(
+    ("reason", "words"),
+    [("idle", "faded"), ("failed", "broke off"), ("taken_over", "elsewhere"), ("shutdown", "stopping")],
+)
+def test_an_ended_dream_says_why_and_offers_a_new_one(wire: Wire, reason: str, words: str) -> None:
+    wire.open()
+    wire.chunk(plain(GREY))
+    first_picture(wire.page)
+    wire.send(type="ended", reason=reason)
+    until(wire.page, "f.status === 'ended'")
+    says(wire, words)
+    before = len(wire.received)
+    wire.page.wait_for_timeout(600)
+    assert wire.types()[before:] == []  # no place is asked for behind the visitor's back
+    wire.page.click("#overlay-action")
+    start = wire.next("start", after=before)
+    assert "token" not in start
+    assert (start["scene"], start["seed"]) == ("meadow", 7)
+    wire.chunk(plain(GREY))
+    first_picture(wire.page)
+
+
+def test_a_missing_codec_is_said_before_anything_is_played(wire: Wire) -> None:
+    wire.page.add_init_script("MediaSource.isTypeSupported = () => false")
+    wire.open()
+    until(wire.page, "f.status === 'codec'")
+    says(wire, "cannot play the video", "avc1.", "Chrome")
+
+
+def test_a_browser_without_media_source_says_so(wire: Wire) -> None:
+    wire.page.add_init_script("delete window.MediaSource; delete window.ManagedMediaSource")
+    wire.open()
+    until(wire.page, "f.status === 'codec'")
+    says(wire, "cannot play the video")
+
+
+def test_a_lost_socket_comes_back_into_the_same_dream(wire: Wire) -> None:
+    wire.open()
+    wire.chunk(plain(GREY))
+    first_picture(wire.page)
+    wire.page.keyboard.down("KeyW")
+    wire.next("keys")
+    before = len(wire.received)
+    wire.sockets[-1].close(code=1001, reason="away")
+    start = wire.next("start", after=before)
+    assert start["token"] == "token-1"
+    assert wire.next("keys", after=before)["down"] == ["w"]  # still held, so the walk goes on
+    wire.chunk(plain((40, 180, 60)))
+    until(wire.page, "f.status === null && f.chunk.index === 1")
+
+
+def test_while_it_comes_back_the_last_picture_stays_and_the_page_says_so(wire: Wire) -> None:
+    wire.open()
+    wire.chunk(plain(GREY))
+    first_picture(wire.page)
+    wire.on_start = lambda _: None
+    wire.sockets[-1].close(code=1001, reason="away")
+    wire.page.wait_for_function("() => document.body.dataset.status === 'reconnecting'")
+    says(wire, "Connection lost", "Try now")
+
+
+def test_a_session_that_is_gone_is_followed_by_a_new_one(wire: Wire) -> None:
+    wire.open("?scene=night&seed=99")
+    wire.chunk(plain(GREY))
+    first_picture(wire.page)
+
+    def gone_once(message: dict[str, object]) -> None:
+        if "token" in message:
+            wire.send(type="error", code="session_gone", message="that session has ended", seq=message["seq"])
+        else:
+            wire.ready(token="token-2", scene="night", seed=99)
+            wire.chunk(plain(GREY))
+
+    wire.on_start = gone_once
+    before = len(wire.received)
+    wire.sockets[-1].close(code=1001, reason="away")
+    until(wire.page, "f.status === null && f.info.token === 'token-2'")
+    starts = [message for message in wire.received[before:] if message["type"] == "start"]
+    assert [("token" in start) for start in starts] == [True, False]
+    assert "new one" in wire.page.inner_text("#toast")
+
+
+def test_a_refused_page_does_not_knock_again(wire: Wire) -> None:
+    wire.on_start = lambda _: wire.sockets[-1].close(code=1008, reason="too many wrong messages")
+    wire.open()
+    until(wire.page, "f.status === 'refused'")
+    says(wire, "refuses", "too many wrong messages")
+    count = len(wire.sockets)
+    wire.page.wait_for_timeout(800)
+    assert len(wire.sockets) == count
+
+
+def test_an_unknown_scene_in_the_address_is_said_and_left_by_a_button(wire: Wire) -> None:
+    def answer(message: dict[str, object]) -> None:
+        if message.get("scene") == "moon":
+            wire.send(type="error", code="unknown_scene", message="unknown scene 'moon': there are meadow, night")
+        else:
+            wire.ready()
+            wire.chunk(plain(GREY))
+
+    wire.on_start = answer
+    wire.open("?scene=moon")
+    until(wire.page, "f.status === 'failed'")
+    says(wire, "unknown scene 'moon': there are meadow, night")
+    wire.page.click("#overlay-action")
+    first_picture(wire.page)
+    assert "moon" not in wire.page.url
+
+
+def test_a_world_that_cannot_be_loaded_is_said(wire: Wire) -> None:
+    def answer(_: object) -> None:
+        wire.send(type="error", code="world_failed", message="the world could not be loaded: no weights")
+        wire.sockets[-1].close(code=1011, reason="the world could not be loaded")
+
+    wire.on_start = answer
+    wire.open()
+    until(wire.page, "f.status === 'failed'")
+    says(wire, "could not be loaded: no weights")
+
+
+def test_a_mistake_in_play_is_a_passing_remark(wire: Wire) -> None:
+    wire.open()
+    wire.chunk(plain(GREY))
+    first_picture(wire.page)
+    wire.send(type="error", code="bad_chunk", message="rewind: chunk 9 is not dreamed yet", seq=None)
+    wire.page.wait_for_function("() => document.getElementById('toast').classList.contains('on')")
+    assert wire.page.inner_text("#toast") == "Rewind: chunk 9 is not dreamed yet."
+    assert view(wire.page, "status") is None
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "words"),
+    [
+        (None, "unreachable", "make play"),
+        ((200, "{}"), "blocked", "WebSockets"),
+        ((401, "This world needs its access token."), "refused", "needs its access token"),
+    ],
+)
+def test_a_socket_that_never_opens_is_explained(
+    wire: Wire, complaints: list[str], answer: tuple[int, str] | None, status: str, words: str
+) -> None:
+    def worlds(route: Route) -> None:
+        if answer is None:
+            route.abort()
+        else:
+            route.fulfill(status=answer[0], body=answer[1])
+
+    wire.page.route(f"{ORIGIN}/api/worlds", worlds)
+    wire.on_connect = lambda socket: socket.close(code=1001)
+    wire.page.goto(f"{ORIGIN}/")
+    until(wire.page, f"f.status === '{status}'", timeout=15)
+    says(wire, words)
+    complaints.clear()  # the browser logs the requests that failed
+
+
+def test_without_a_seed_and_scene_the_server_chooses_and_the_address_names_them(wire: Wire) -> None:
+    wire.open()
+    start = wire.received[0]
+    assert "seed" not in start and "scene" not in start
+    wire.chunk(plain(GREY))
+    first_picture(wire.page)
+    assert "scene=meadow" in wire.page.url and "seed=7" in wire.page.url
+
+
+def test_the_page_brings_its_icon_and_asks_for_nothing_else(open_page: OpenPage, app: str) -> None:
+    page = open_page()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(app)
+    first_picture(page)
+    assert all(url.startswith((app, "data:", "blob:")) for url in asked)
+    assert not any("favicon" in url for url in asked)

@@ -1,0 +1,134 @@
+"""The player: newest picture at once, skips to answers, no stall for good. The test itself is the server."""
+
+from __future__ import annotations
+
+from pytest import approx
+
+from tests.e2e.chromium import first_picture, mean_colour, until, view
+from tests.e2e.wire import FPS, Wire, plain
+
+RED, GREEN, BLUE, WHITE = (200, 40, 40), (40, 180, 60), (40, 60, 200), (230, 230, 230)
+NEAR = 12.0  # 4:2:0, quantisation and the rounding of two conversions
+
+
+def begin(wire: Wire) -> None:
+    """Open the page and show one red frame."""
+    wire.open()
+    wire.chunk(plain(RED), eager=True)
+    first_picture(wire.page)
+
+
+def shows(wire: Wire, colour: tuple[int, int, int]) -> None:
+    assert mean_colour(wire.page) == approx(colour, abs=NEAR)
+
+
+def test_one_frame_is_enough_for_a_picture(wire: Wire) -> None:
+    begin(wire)
+    shows(wire, RED)
+    assert wire.next("shown")["chunk"] == 0
+
+
+def test_a_chunks_last_frame_is_shown_though_nothing_follows(wire: Wire) -> None:
+    begin(wire)
+    wire.chunk(plain(GREEN, GREEN, GREEN, BLUE))
+    until(wire.page, "f.chunk.index === 1")
+    wire.page.wait_for_timeout(600)
+    shows(wire, BLUE)
+
+
+def test_an_answer_is_shown_at_once_instead_of_what_was_left_to_play(wire: Wire) -> None:
+    begin(wire)
+    wire.chunk(plain(BLUE, each=6 * FPS))
+    until(wire.page, "f.chunk.index === 1")
+    answer = wire.chunk(plain(GREEN, each=4), eager=True)
+    until(wire.page, f"f.chunk.index === {answer}", timeout=2)
+    shows(wire, GREEN)
+    assert view(wire.page, "stats.player.skips") >= 1
+
+
+def test_what_answers_nothing_waits_for_its_time(wire: Wire) -> None:
+    begin(wire)
+    wire.chunk(plain(BLUE, each=6 * FPS))
+    until(wire.page, "f.chunk.index === 1")
+    wire.chunk(plain(GREEN, each=6 * FPS))
+    wire.page.wait_for_timeout(700)
+    shows(wire, BLUE)
+
+
+def test_a_backlog_is_skipped_to_the_live_edge(wire: Wire) -> None:
+    begin(wire)
+    for _ in range(24):  # four seconds, all at once
+        last = wire.chunk(plain(BLUE, each=4))
+    until(wire.page, f"f.chunk.index === {last}", timeout=2.5)
+
+
+def test_a_lost_fragment_is_jumped_over(wire: Wire) -> None:
+    begin(wire)
+    wire.chunk(plain(BLUE, each=8), lose=True)
+    wire.encoder.want_key_frame()
+    after = wire.chunk(plain(GREEN, each=8))
+    until(wire.page, f"f.chunk.index === {after}")
+    shows(wire, GREEN)
+
+
+def test_what_was_seen_is_let_go(wire: Wire) -> None:
+    begin(wire)
+    for _ in range(5):
+        last = wire.chunk(plain(BLUE, WHITE, each=2 * FPS), eager=True)
+        until(wire.page, f"f.chunk.index === {last}")
+    until(wire.page, "f.stats.player.trims > 0")
+    start = wire.page.evaluate("() => document.querySelector('video').buffered.start(0)")
+    assert start > 4
+    last = wire.chunk(plain(GREEN, each=4), eager=True)
+    until(wire.page, f"f.chunk.index === {last}")
+    shows(wire, GREEN)
+
+
+def test_every_chunk_on_screen_is_reported_once_and_in_order(wire: Wire) -> None:
+    begin(wire)
+    for colour in (GREEN, BLUE, WHITE):
+        index = wire.chunk(plain(colour, each=4))
+        until(wire.page, f"f.chunk.index === {index}")
+    wire.page.wait_for_timeout(100)
+    shown = [message["chunk"] for message in wire.received if message["type"] == "shown"]
+    assert shown == [0, 1, 2, 3]
+
+
+def test_a_new_stream_begins_without_a_black_flash(wire: Wire) -> None:
+    begin(wire)
+    wire.ready(resumed=True)
+    wire.page.wait_for_timeout(200)
+    shows(wire, RED)  # the last picture of the old stream stays
+    wire.chunk(plain(GREEN))
+    first_picture(wire.page)
+    until(wire.page, "f.chunk.index === 1")
+    shows(wire, GREEN)
+
+
+def test_a_broken_stream_is_asked_for_again_in_the_same_session(wire: Wire, complaints: list[str]) -> None:
+    begin(wire)
+    before = len(wire.received)
+    wire.send(
+        type="chunk", index=1, frames=4, pts=1 / FPS, seq=0, pose=[], timings={}, kv_fill=0, scene="meadow",
+        state_time=0, eager=False,
+    )  # fmt: skip
+    wire.sockets[-1].send(b"\x00\x00\x00\x10moofthis is no fragment at all")
+    again = wire.next("start", after=before)
+    assert again["token"] == "token-1"
+    assert len(wire.sockets) == 2
+    wire.chunk(plain(GREEN))
+    until(wire.page, "f.status === null && f.chunk.index === 1")
+    shows(wire, GREEN)
+    complaints.clear()  # Chromium may log the fragment that it could not read
+
+
+def test_a_stream_that_is_always_broken_is_given_up_with_a_sentence(wire: Wire, complaints: list[str]) -> None:
+    def broken(_: object) -> None:
+        wire.ready()
+        wire.sockets[-1].send(b"\x00\x00\x00\x10moofthis is no fragment at all")
+
+    wire.on_start = broken
+    wire.open()
+    until(wire.page, "f.status === 'broken'")
+    assert "stuck" in wire.page.inner_text("#overlay")
+    complaints.clear()

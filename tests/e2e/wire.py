@@ -1,0 +1,118 @@
+"""A server that a test plays itself: it serves the page from the folder and answers its socket message by message."""
+
+from __future__ import annotations
+
+import json
+import mimetypes
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from playwright.sync_api import Page, Route, WebSocketRoute
+
+from backend.video.encoder import ChunkEncoder
+
+ORIGIN = "http://127.0.0.1:9"  # nothing listens there: every request is answered by the test
+WIDTH, HEIGHT, FPS = 256, 144, 24
+Frames = npt.NDArray[np.uint8]
+Message = dict[str, Any]
+
+
+def plain(*colours: tuple[int, int, int], each: int = 1) -> Frames:
+    """Frames of one colour each, every one `each` times."""
+    return np.concatenate([np.full((each, HEIGHT, WIDTH, 3), colour, np.uint8) for colour in colours])
+
+
+class Wire:
+    """The page's other end. Set `on_start` before `open` to answer a `start` in another way."""
+
+    def __init__(self, page: Page, folder: Path) -> None:
+        self.page = page
+        self.received: list[Message] = []
+        self.sockets: list[WebSocketRoute] = []
+        self.on_start: Callable[[Message], None] = lambda message: self.ready()
+        self.on_connect: Callable[[WebSocketRoute], None] = lambda socket: None
+        self.encoder = ChunkEncoder(WIDTH, HEIGHT, FPS)
+        self._folder = folder
+        self._index = 0
+        page.route(f"{ORIGIN}/**", self._file)
+        page.route_web_socket(f"{ORIGIN.replace('http', 'ws')}/ws/play", self._connected)
+
+    def open(self, query: str = "") -> None:
+        """Open the page and wait for its `start`."""
+        self.page.goto(f"{ORIGIN}/{query}")
+        self.next("start")
+
+    def ready(self, **changes: Any) -> None:
+        """Begin a new stream: `ready` and its init segment."""
+        self.encoder = ChunkEncoder(WIDTH, HEIGHT, FPS)
+        names = ("meadow", "night")
+        message = {
+            "type": "ready", "session": "s", "token": "token-1", "mime": self.encoder.mime, "width": WIDTH,
+            "height": HEIGHT, "fps": FPS, "frames_per_chunk": 4, "seed": 7, "world": "fake", "scene": "meadow",
+            "scenes": [{"name": n, "title": n.title(), "thumbnail": None} for n in names], "title": "A pattern",
+            "controls": ["keys", "look", "scene"], "parameters": 11_000_000, "window_chunks": 8, "resumed": False,
+            "index": self._index,
+        }  # fmt: skip
+        self.send(**{**message, **changes})
+        self.sockets[-1].send(self.encoder.init_segment)
+
+    def chunk(self, frames: Frames, *, seq: int | None = None, eager: bool = False, lose: bool = False) -> int:
+        """Send frames as the next chunk, or lose its fragment on the way; returns its index."""
+        fragment = self.encoder.encode(frames)
+        index, self._index = self._index, self._index + 1
+        if lose:
+            return index
+        self.send(
+            type="chunk", index=index, frames=len(frames), pts=fragment.seconds, seq=self.seq if seq is None else seq,
+            pose=np.eye(4).tolist(), timings={"generate": 40.0, "encode": 2.0, "finalize": 8.0}, kv_fill=0.5,
+            scene="meadow", state_time=0.0, eager=eager,
+        )  # fmt: skip
+        self.sockets[-1].send(fragment.data)
+        return index
+
+    def send(self, **message: Any) -> None:
+        """Send one JSON message on the newest socket."""
+        self.sockets[-1].send(json.dumps(message))
+
+    @property
+    def seq(self) -> int:
+        """The newest `seq` that the page used."""
+        return max((message["seq"] for message in self.received), default=0)
+
+    def types(self) -> list[str]:
+        """Types of all messages received, in order."""
+        return [message["type"] for message in self.received]
+
+    def next(self, kind: str, after: int = 0, timeout: float = 10.0) -> Message:
+        """The first message of a type, from the `after`-th of all messages on; waits for it."""
+        deadline = time.monotonic() + timeout
+        while time.monotonic() < deadline:
+            for message in self.received[after:]:
+                if message["type"] == kind:
+                    return message
+            self.page.wait_for_timeout(10)
+        raise AssertionError(f"the page sent no {kind!r}; it sent {self.types()[after:]}")
+
+    def _connected(self, socket: WebSocketRoute) -> None:
+        self.sockets.append(socket)
+        socket.on_message(self._message)
+        self.on_connect(socket)
+
+    def _message(self, text: str | bytes) -> None:
+        message = json.loads(text)
+        self.received.append(message)
+        if message["type"] == "start":
+            self.on_start(message)
+
+    def _file(self, route: Route) -> None:
+        path = route.request.url.removeprefix(ORIGIN).split("?")[0]
+        file = self._folder / ("index.html" if path == "/" else path.removeprefix("/static/"))
+        if not file.is_file():
+            route.fulfill(status=404, body=f"no {path}")
+            return
+        kind = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
+        route.fulfill(body=file.read_bytes(), headers={"content-type": kind, "cache-control": "no-store"})
