@@ -20,7 +20,7 @@ from backend.engine import Engine
 from backend.frontend import frontend_folder
 from backend.lobby import Lobby
 from backend.metrics import Metrics
-from backend.paths import MAX_UPLOAD_BYTES, Paths
+from backend.paths import MAX_UPLOAD_BYTES, Paths, shipped_folder
 from backend.settings import Settings
 from flashdreams.infra.world import WorldConfig
 
@@ -42,7 +42,7 @@ def create_app(config: WorldConfig, settings: Settings, folder: Path | None = No
     """
     metrics = Metrics()
     engine = Engine(config)
-    paths = Paths(*([settings.paths_dir] if settings.paths_dir else []))
+    paths = Paths(*(folder for folder in (settings.paths_dir, shipped_folder()) if folder is not None))
     lobby = Lobby(engine, settings, paths, metrics)
 
     @contextlib.asynccontextmanager

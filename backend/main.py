@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import secrets
@@ -28,7 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
         config = _world(settings.world)
     except ValidationError as error:
         return _refuse(_sentence(error))
-    except KeyError as error:
+    except (KeyError, ValueError) as error:
         return _refuse(str(error.args[0]))
     return serve(config, settings)
 
@@ -54,7 +55,7 @@ def serve(config: WorldConfig, settings: Settings) -> int:
         if opens:
             threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
 
-    with listening:
+    with listening, contextlib.suppress(KeyboardInterrupt):  # uvicorn raises it again once all is closed
         make_server(app, on_listening).run(sockets=[listening])
     return 0
 

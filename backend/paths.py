@@ -11,6 +11,7 @@ from pathlib import Path as FilePath
 import numpy as np
 import numpy.typing as npt
 
+import flashdreams
 from backend.protocol import Path, ProtocolError
 from flashdreams.camera.poses import check_poses
 from flashdreams.camera.trajectory import Trajectory, load_trajectory
@@ -20,6 +21,13 @@ MAX_UPLOADS = 16
 """Uploads kept; the oldest makes room."""
 
 Poses = npt.NDArray[np.float64]
+
+
+def shipped_folder() -> FilePath | None:
+    """Where the camera paths are that come with the worlds: in a source tree, or inside an installed package."""
+    package = FilePath(flashdreams.__file__).resolve().parent
+    candidates = (package.parent / "assets" / "trajectories", package / "_assets" / "trajectories")
+    return next((folder for folder in candidates if folder.is_dir()), None)
 
 
 class Paths:

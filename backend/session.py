@@ -19,6 +19,7 @@ from backend import protocol
 from backend.catalog import check_scene, scenes_of
 from backend.dream import Dream, Dreamed
 from backend.engine import Engine, Urgency
+from backend.messages import chunk_message
 from backend.metrics import Metrics
 from backend.pacing import Pacer
 from backend.paths import Paths
@@ -97,6 +98,9 @@ class Session:
             self._client.send(protocol.Ended(reason="taken_over"))
             self._client.close(1000, "taken over")
         self._drop_stream()
+        if self._last is not None:
+            # Handed in before the engine can see the stream, so that no newer chunk comes first.
+            self._encode(stream, self._last, last_frame_only=True)
         self._client, self._stream = client, stream
         self.detached_since = None
         self.last_input = time.monotonic()
@@ -107,8 +111,6 @@ class Session:
         # The repeated chunk is on its way to the screen like any other.
         self._shown = self._newest - (self._last is not None)
         client.send(self._ready(stream.mime), stream.init_segment)
-        if self._last is not None:
-            self._encode(stream, self._last, last_frame_only=True)
         self._wake.set()
 
     def detach(self, client: Client, *, left: bool = False) -> None:
@@ -307,17 +309,22 @@ class Session:
 
     async def _dream_chunk(self) -> None:
         deadline = time.monotonic() if self._eager_seq is not None else self._pacer.played_out
-        dreamed, eager = await asyncio.wrap_future(self._engine.submit(lambda _world: self._step(), deadline=deadline))
+        stepped = self._engine.submit(lambda _world: self._step(), deadline=deadline)
+        dreamed, eager, stream = await asyncio.wrap_future(stepped)
         if self._eager_seq is not None and self._eager_seq <= dreamed.shaping.seq:
             self._eager_seq = None
         self._last, self._newest = dreamed, dreamed.index
-        self._owed = max(0, self._owed - 1)
+        # A chunk that went to a connection now gone is made good by another one.
+        self._owed = max(0, self._owed - 1) if stream is self._stream else max(1, self._owed)
         self._pacer.dreamed(
             began=dreamed.shaping.at, finished=dreamed.finished, frames=len(dreamed.frames), eager=eager
         )  # fmt: skip
 
-    def _step(self) -> tuple[Dreamed, bool]:
-        """On the engine's thread: the frames leave for the encoder before the caches are brought up to date."""
+    def _step(self) -> tuple[Dreamed, bool, VideoStream | None]:
+        """On the engine's thread: the frames leave for the encoder before the caches are brought up to date.
+
+        Returns the chunk, whether it is eager, and where it went.
+        """
         dreamed = self._dream.step()
         wanted = self._eager_seq
         eager = wanted is not None and wanted <= dreamed.shaping.seq
@@ -327,7 +334,7 @@ class Session:
         later = time.monotonic() + self._config.frames_per_chunk / self._config.fps
         finalized = self._engine.submit(lambda _world: self._dream.finalize(), deadline=later, urgency=Urgency.UPKEEP)
         finalized.add_done_callback(self._finalized)
-        return dreamed, eager
+        return dreamed, eager, stream
 
     def _finalized(self, result: Future[None]) -> None:
         """On the engine's thread."""
@@ -343,20 +350,10 @@ class Session:
         frames = dreamed.frames[-1:] if last_frame_only else dreamed.frames
 
         def done(fragment: Fragment, encode_ms: float) -> None:
-            chunk = self._chunk(dreamed, fragment, encode_ms, 0 if last_frame_only else dreamed.shaping.seq, eager)
+            chunk = chunk_message(dreamed, fragment, encode_ms, born=self._born, eager=eager, repeated=last_frame_only)
             self._soon(self._deliver, stream, chunk, fragment)
 
         stream.encode(frames, done, partial(self._soon, self._fail))
-
-    def _chunk(self, dreamed: Dreamed, fragment: Fragment, encode_ms: float, seq: int, eager: bool) -> protocol.Chunk:
-        timings = {**dreamed.timings, "encode": encode_ms}
-        return protocol.Chunk(
-            index=dreamed.index, frames=fragment.frames, pts=fragment.seconds, seq=seq,
-            pose=dreamed.shaping.controls.poses[-1].tolist(),
-            timings={name: round(milliseconds, 3) for name, milliseconds in timings.items()},
-            kv_fill=dreamed.kv_fill, scene=dreamed.scene, state_time=round(dreamed.shaping.at - self._born, 4),
-            eager=eager,
-        )  # fmt: skip
 
     def _deliver(self, stream: VideoStream, chunk: protocol.Chunk, fragment: Fragment) -> None:
         if self._client is not None and stream is self._stream:

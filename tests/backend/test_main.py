@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -148,13 +149,16 @@ async def test_a_reader_that_takes_nothing_is_cut_after_the_send_timeout() -> No
     assert stuck.aborted and b"flashdreams_dropped_readers_total 1.0" in metrics.text()
 
 
-def test_the_server_lets_the_app_cut_a_connection() -> None:
-    async def cut(socket: WebSocket) -> None:
-        await socket.accept()
-        await socket.receive()
-        socket.scope["extensions"][ABORT]["abort"]()
+def test_the_server_sends_without_delay_and_lets_the_app_cut_a_connection() -> None:
+    undelayed: list[int] = []
 
-    import threading
+    async def cut(visited: WebSocket) -> None:
+        await visited.accept()
+        await visited.receive()
+        abort = visited.scope["extensions"][ABORT]["abort"]
+        peer = abort.__self__.get_extra_info("socket")
+        undelayed.append(peer.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+        abort()
 
     app: Any = Starlette(routes=[WebSocketRoute("/cut", cut)])
     listening, bound = threading.Event(), bind("127.0.0.1", 0)
@@ -167,5 +171,6 @@ def test_the_server_lets_the_app_cut_a_connection() -> None:
         with pytest.raises(ConnectionClosedError) as closed:
             visitor.recv(5)
         assert closed.value.rcvd is None, "no close frame: the transport was cut"
+    assert undelayed and undelayed[0] != 0, "Nagle's algorithm is off"
     server.should_exit = True
     thread.join(5)
