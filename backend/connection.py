@@ -165,7 +165,15 @@ class Connection:
         elif self._session is None:
             raise ProtocolError("not_started", f"{message.type}: send start first and wait for ready", message.seq)
         else:
-            await self._session.handle(message)
+            await self._follow(self._session, message)
+
+    async def _follow(self, session: Session, message: protocol.AnyClientMessage) -> None:
+        try:
+            await session.handle(message)
+        except ProtocolError:
+            raise
+        except Exception as error:  # whatever a world's rules for the camera raise ends this session and no other
+            session.fail(error)
 
     def _start(self, start: protocol.Start) -> None:
         self._check(start)

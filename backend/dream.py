@@ -77,7 +77,9 @@ class Dream:
         self._check(frames, count)
         self.newest += 1
         self._last_pose = shaping.controls.poses[-1]
-        timings = {**rollout.timings, "generate": (finished - shaping.at) * 1e3, "finalize": self._finalize_ms}
+        # `encode` is the video's on the wire; the world means its controls by it.
+        stages = {"control" if stage == "encode" else stage: ms for stage, ms in rollout.timings.items()}
+        timings = {**stages, "generate": (finished - shaping.at) * 1e3, "finalize": self._finalize_ms}
         return Dreamed(self.newest, frames, shaping, rollout.scene, rollout.kv_fill, timings, finished)
 
     def _check(self, frames: npt.NDArray[np.uint8], count: int) -> None:

@@ -120,6 +120,7 @@ class Lobby:
     async def _loaded(self, tell: Tell) -> None:
         told = None
         world = asyncio.wrap_future(self._engine.world)
+        world.add_done_callback(lambda done: done.cancelled() or done.exception())  # a failure is told below
         while not self._engine.world.done():
             stage = self._engine.stage
             if stage != told:

@@ -17,6 +17,8 @@ from flashdreams.camera.poses import check_poses
 from flashdreams.camera.trajectory import Trajectory, load_trajectory
 
 MAX_UPLOAD_BYTES = 2 * 1024 * 1024
+SUFFIXES = frozenset({".json", ".txt", ".tum"})
+"""Of the files that are listed; the format is told by the content."""
 MAX_UPLOADS = 16
 """Uploads kept; the oldest makes room."""
 
@@ -51,7 +53,7 @@ class Paths:
 
     def shipped(self) -> list[str]:
         """Names of the files offered."""
-        return sorted({file.name for folder in self._folders for file in folder.iterdir() if file.is_file()})
+        return sorted({file.name for folder in self._folders for file in folder.iterdir() if file.suffix in SUFFIXES})
 
     def resolve(self, message: Path, world_fps: float) -> tuple[Poses, float]:
         """Poses `[N, 4, 4]` and their fps for a `path` message. Raises ProtocolError."""

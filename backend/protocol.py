@@ -181,7 +181,9 @@ class Chunk(BaseModel):
     pts: float = Field(description="Media time of its first frame in seconds.")
     seq: int = Field(description="Newest client message that shaped it.")
     pose: list[list[float]] = Field(description="Camera-to-world 4x4 of its last frame.")
-    timings: dict[str, float] = Field(description="Milliseconds: `generate`, `encode`, `finalize` of the chunk before.")
+    timings: dict[str, float] = Field(
+        description="Milliseconds: `generate` and its stages, `encode` (video), `finalize` of the chunk before."
+    )
     kv_fill: float = Field(description="Share of the KV window in use, 0 to 1.")
     scene: str
     state_time: float = Field(description="Seconds since the session began at which the controls were read.")

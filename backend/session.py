@@ -274,7 +274,7 @@ class Session:
                 else:
                     await self._dream_chunk()
         except Exception as error:
-            self._fail(error)
+            self.fail(error)
 
     async def _until_due(self) -> None:
         while True:
@@ -339,7 +339,7 @@ class Session:
     def _finalized(self, result: Future[None]) -> None:
         """On the engine's thread."""
         if not result.cancelled() and (error := result.exception()) is not None:
-            self._soon(self._fail, error)
+            self._soon(self.fail, error)
 
     # -- from picture to wire ------------------------------------------------------------------------------------
 
@@ -353,7 +353,7 @@ class Session:
             chunk = chunk_message(dreamed, fragment, encode_ms, born=self._born, eager=eager, repeated=last_frame_only)
             self._soon(self._deliver, stream, chunk, fragment)
 
-        stream.encode(frames, done, partial(self._soon, self._fail))
+        stream.encode(frames, done, partial(self._soon, self.fail))
 
     def _deliver(self, stream: VideoStream, chunk: protocol.Chunk, fragment: Fragment) -> None:
         if self._client is not None and stream is self._stream:
@@ -368,7 +368,8 @@ class Session:
 
     # -- the end -------------------------------------------------------------------------------------------------
 
-    def _fail(self, error: BaseException) -> None:
+    def fail(self, error: BaseException) -> None:
+        """End the session for what went wrong in it: its visitor gets a sentence, nobody else notices."""
         if self._ended:
             return
         log.error("session %s failed", self.id, exc_info=error)

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from backend import protocol
 from backend.protocol import ProtocolError, parse
 
+FIELDS = ["seq", "down", "yaw", "poses", "fps", "chunk", "seed", "token"]
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=8,
+)
 WRONG = [
     ("{", "bad_json", "a message must be one JSON object", None),
     ("hello", "bad_json", "a message must be one JSON object", None),
@@ -55,6 +64,18 @@ def test_a_wrong_message_gets_one_sentence_and_its_seq(text: str, code: str, sen
         parse(text)
     assert (caught.value.code, caught.value.seq) == (code, seq)
     assert sentence in caught.value.message and "\n" not in caught.value.message
+
+
+@given(st.text() | st.recursive(st.none() | st.floats() | st.text(), st.lists, max_leaves=5).map(json.dumps))
+def test_nothing_that_is_sent_breaks_the_reader(text: str) -> None:
+    with contextlib.suppress(ProtocolError):
+        parse(text)
+
+
+@given(st.sampled_from(["start", "keys", "look", "path", "rewind"]), st.sampled_from(FIELDS), JSON)
+def test_no_value_of_a_field_breaks_the_reader(kind: str, field: str, value: object) -> None:
+    with contextlib.suppress(ProtocolError):
+        parse(json.dumps({"type": kind, "seq": 1, field: value}))
 
 
 def test_the_limit_is_16_kib_of_utf8() -> None:

@@ -263,6 +263,22 @@ def test_a_failing_dream_ends_alone(server: Running) -> None:
             next_visitor.settle()
 
 
+def test_a_world_whose_rules_break_ends_only_that_session(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_scene: str) -> None:
+        raise ZeroDivisionError("no map of this scene")
+
+    with server.visit() as lucky, server.visit() as unlucky:
+        lucky.start()
+        lucky.settle()
+        unlucky.start()
+        unlucky.settle()
+        monkeypatch.setattr(server.world, "constrain", broken)
+        unlucky.send("scene", scene="night")
+        assert "no map of this scene" in unlucky.wait("error")["message"]
+        assert unlucky.wait("ended")["reason"] == "failed"
+        assert lucky.answer_to(lucky.send("keys", down=["w"]))["eager"]
+
+
 BAD = [
     ("keys", {"down": ["w", "zz"]}, "unknown_key", "zz"),
     ("scene", {"scene": "moon"}, "unknown_scene", "unknown scene 'moon': this world has meadow, night"),
