@@ -6,37 +6,42 @@ import csv
 import os
 import time
 from pathlib import Path
+from typing import Any, Protocol
 
 import torch
-from torch import nn
+
+
+class Stateful(Protocol):
+    """Modules and optimizers."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Its state."""
+
+    def load_state_dict(self, state: Any) -> Any:
+        """Take a state over."""
 
 
 class Checkpoint:
-    """Model, optimizer, averaged weights and step in one file, replaced atomically."""
+    """One file, replaced atomically, read without running code from it."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def load(self, model: nn.Module, optimizer: torch.optim.Optimizer, average: nn.Module | None = None) -> int:
-        """Fill in from the file, if there is one, and answer its step (0 for a new run)."""
+    def load(self, **parts: Stateful) -> dict[str, float]:
+        """Fill the parts in from the file, if there is one, and answer the figures saved with them."""
         if not self.path.exists():
-            return 0
+            return {}
         saved = torch.load(self.path, weights_only=True, map_location="cpu")
-        model.load_state_dict(saved["model"])
-        optimizer.load_state_dict(saved["optimizer"])
-        if average is not None:
-            average.load_state_dict(saved["average"])
-        return int(saved["step"])
+        for name, part in parts.items():
+            part.load_state_dict(saved[name])
+        return dict(saved["figures"])
 
-    def save(self, model: nn.Module, optimizer: torch.optim.Optimizer, step: int, average: nn.Module | None = None) -> None:
+    def save(self, figures: dict[str, float], **parts: Stateful) -> None:
         """Write beside the old file, then replace it."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step}
-        if average is not None:
-            state["average"] = average.state_dict()
-        part = self.path.with_suffix(".part")
-        torch.save(state, part)
-        os.replace(part, self.path)
+        part_file = self.path.with_suffix(".part")
+        torch.save({"figures": figures, **{name: part.state_dict() for name, part in parts.items()}}, part_file)
+        os.replace(part_file, self.path)
 
 
 class RunLog:

@@ -1,0 +1,166 @@
+"""From camera poses to what the place remembers: every token looks along its rays through a learned map of the scene.
+
+Each scene has a learnt top view, a grid of features. A token gathers the features at a row of distances along its
+four rays (and where they meet the ground), so that what stands where is kept in the map and found by the pose alone:
+turning away and back, or walking a circle, leads to the same place.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from flashdreams.infra.encoder.base import EncoderConfig, StreamingEncoder, StreamingEncoderCache
+from flashdreams.integrations.pocket.codec import LATENT_SIZE
+from flashdreams.integrations.pocket.renderer import FOV_DEGREES
+from flashdreams.integrations.pocket.walk import EYE_HEIGHT
+
+RAYS = 2
+"""Rays per token along each side."""
+NEAR, FAR = 0.7, 30.0
+"""Metres: first and last distance at which a ray looks into the map."""
+
+
+@dataclass(kw_only=True)
+class PlaceEncoderConfig(EncoderConfig):
+    """Config of `PlaceEncoder`."""
+
+    _target: type = field(default_factory=lambda: PlaceEncoder)
+
+    scenes: int = 4
+    """Number of places."""
+    map_size: int = 96
+    """Cells of a map along each side."""
+    map_channels: int = 16
+    """Features of a cell."""
+    map_reach: float = 24.0
+    """Metres from the origin to a map's edge."""
+    samples: int = 16
+    """Distances along a ray."""
+    hidden: int = 384
+    """Width of the token-wise network."""
+    out_dim: int = 160
+    """Features of a token."""
+
+
+@dataclass
+class PlaceInput:
+    """Camera and scene of one chunk."""
+
+    pose: Tensor
+    """Camera-to-world `[B, 4, 4]` of the chunk's last frame."""
+    scene: Tensor
+    """Scene indices `[B]`."""
+
+
+class PlaceEncoderCache(StreamingEncoderCache):
+    """The last pose of the chunk before."""
+
+    pose: Tensor | None = None
+
+
+class PlaceEncoder(StreamingEncoder[PlaceEncoderCache]):
+    """Features `[B, 1, out_dim, 9, 16]` of a chunk from the camera at its end and at the end of the chunk before."""
+
+    angles: Tensor
+    distances: Tensor
+
+    def __init__(self, config: PlaceEncoderConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.maps = nn.Parameter(torch.randn(config.scenes, config.map_channels, config.map_size, config.map_size) * 0.3)
+        per_ray = (config.samples + 1) * config.map_channels
+        width = per_ray * (RAYS * RAYS + 1) + config.map_channels + 2 * 12 + 16 + 7
+        self.layers = nn.Sequential(
+            nn.Linear(width, config.hidden), nn.SiLU(), nn.LayerNorm(config.hidden), nn.Linear(config.hidden, config.out_dim)
+        )
+        self.register_buffer("fine", _token_rays(RAYS), persistent=False)
+        self.register_buffer("coarse", _token_rays(1), persistent=False)
+        self.register_buffer("distances", torch.logspace(math.log10(NEAR), math.log10(FAR), config.samples), persistent=False)
+
+    def initialize_autoregressive_cache(self, **context: Any) -> PlaceEncoderCache:
+        """No context is taken."""
+        if context:
+            raise TypeError(f"the place encoder takes no rollout context, got {', '.join(context)}")
+        return PlaceEncoderCache()
+
+    def forward(self, input: PlaceInput, autoregressive_index: int = 0, cache: PlaceEncoderCache | None = None) -> Tensor:
+        """See the class. Without a cache, or at the first chunk, the camera is taken to have stood still."""
+        before = input.pose if cache is None or cache.pose is None else cache.pose
+        if cache is not None:
+            cache.pose = input.pose
+        return self.features(before, input.pose, input.scene)[:, None]
+
+    def features(self, before: Tensor, pose: Tensor, scene: Tensor) -> Tensor:
+        """`[N, out_dim, 9, 16]` for cameras `before` and `pose [N, 4, 4]` in scenes `scene [N]`."""
+        n, (h, w) = len(pose), LATENT_SIZE
+        maps = self.maps[scene]
+        here, direction = self._look(maps, pose, self.fine)
+        there, old_direction = self._look(maps, before, self.coarse)
+        fine = here.unflatten(1, (h, RAYS, w, RAYS)).permute(0, 1, 3, 2, 4, 5).reshape(n, h * w, -1)
+        centre = direction.unflatten(1, (h, RAYS, w, RAYS)).mean(dim=(2, 4)).flatten(1, 2)
+        foot = self._read(maps, pose[:, None, (0, 2), 3]).expand(-1, h * w, -1)
+        whole = torch.cat([_position_waves(pose[:, :3, 3]), _motion(before, pose)], -1)[:, None].expand(-1, h * w, -1)
+        rows = [fine, there, foot, _direction_waves(centre), _direction_waves(old_direction), whole]
+        dtype = self.layers[0].weight.dtype
+        tokens = self.layers(torch.cat([r.to(dtype) for r in rows], -1))
+        return tokens.transpose(1, 2).unflatten(-1, (h, w))
+
+    def _look(self, maps: Tensor, pose: Tensor, rays: Tensor) -> tuple[Tensor, Tensor]:
+        """Map features `[N, R, (samples + 1) * C]` along `rays [R, 3]` of the cameras, and directions `[N, R, 3]`."""
+        direction = (pose[:, :3, :3].float() @ rays.T).transpose(1, 2)
+        direction = direction * torch.tensor([1.0, -1.0, 1.0], device=pose.device)
+        flat = direction[..., ::2]
+        level = flat.norm(dim=-1, keepdim=True).clamp_min(1e-3)
+        down = (-direction[..., 1:2]).clamp_min(EYE_HEIGHT / FAR * 0.8)
+        ground = (EYE_HEIGHT / down * level).clamp_max(FAR)
+        reach = torch.cat([self.distances.expand(*flat.shape[:2], -1), ground], -1)
+        points = pose[:, None, None, (0, 2), 3].float() + (flat / level).unsqueeze(2) * reach.unsqueeze(-1)
+        return self._read(maps, points.flatten(1, 2)).unflatten(1, points.shape[1:3]).flatten(2), direction
+
+    def _read(self, maps: Tensor, points: Tensor) -> Tensor:
+        """Map features `[N, P, C]` at `points [N, P, 2]` (x, z in metres)."""
+        grid = (points / self.config.map_reach).to(maps.dtype).unsqueeze(1)
+        return F.grid_sample(maps, grid, padding_mode="border", align_corners=False)[:, :, 0].transpose(1, 2)
+
+
+def _token_rays(per_side: int) -> Tensor:
+    """Unit rays `[(h * per_side) * (w * per_side), 3]` through the tokens, in camera axes, rows first."""
+    h, w = LATENT_SIZE[0] * per_side, LATENT_SIZE[1] * per_side
+    focal = 0.5 * w / math.tan(math.radians(FOV_DEGREES) / 2)
+    u = (torch.arange(w) + 0.5 - w / 2) / focal
+    v = (torch.arange(h) + 0.5 - h / 2) / focal
+    rays = torch.stack([u.expand(h, w), v[:, None].expand(h, w), torch.ones(h, w)], -1).flatten(0, 1)
+    return rays / rays.norm(dim=-1, keepdim=True)
+
+
+def _waves(x: Tensor, speeds: Sequence[float]) -> Tensor:
+    turned = x.unsqueeze(-1) * torch.tensor(speeds, device=x.device)
+    return torch.cat([turned.sin(), turned.cos()], -1).flatten(-2)
+
+
+def _direction_waves(direction: Tensor) -> Tensor:
+    """12 features of directions `[..., 3]`: azimuth at five frequencies, and the upward component."""
+    azimuth = torch.atan2(direction[..., :1], direction[..., 2:])
+    up = direction[..., 1:2]
+    return torch.cat([_waves(azimuth, (1.0, 2.0, 4.0, 8.0, 16.0)), up, (up * 8).tanh()], -1)
+
+
+def _position_waves(position: Tensor) -> Tensor:
+    """16 features of positions `[..., 3]` on the ground."""
+    return _waves(position[..., ::2] * (math.pi / 16), (0.5, 1.0, 2.0, 4.0))
+
+
+def _motion(before: Tensor, pose: Tensor) -> Tensor:
+    """7 features of how the camera moved: in its own axes, and the change of its forward axis."""
+    turn = before[:, :3, :3].transpose(1, 2)
+    shift = (turn @ (pose[:, :3, 3] - before[:, :3, 3]).unsqueeze(-1)).squeeze(-1)
+    forward = (turn @ pose[:, :3, 2:3]).squeeze(-1)
+    still = (pose == before).flatten(1).all(-1, keepdim=True).to(shift.dtype)
+    return torch.cat([shift * 3, forward * 4, still], -1)

@@ -1,0 +1,179 @@
+"""Second stage of the pocket world's training: the dreamer. Resumes from its last checkpoint.
+
+Every chunk of a clip gets its own noise level: some are nearly clean (the past), some nearly or wholly noise (what is
+to be dreamed). The network predicts the clean latent of all of them. Later in the run the past is replaced by what the
+model itself makes of it, while the targets stay the renderer's true frames: so it learns to mend its own mistakes.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from flashdreams.integrations.pocket.clips import LatentClips, place_features, predict_clean
+from flashdreams.integrations.pocket.codec import PatchCodec
+from flashdreams.integrations.pocket.place_encoder import PlaceEncoder, PlaceEncoderConfig
+from flashdreams.integrations.pocket.runlog import Checkpoint, RunLog
+from flashdreams.integrations.pocket.transformer import PocketTransformer, PocketTransformerConfig
+
+OWN_PAST_FROM, OWN_PAST_SHARE = 0.35, 0.6
+"""After this share of the run, this share of the steps takes the past from the model itself."""
+AVERAGE_DECAY = 0.998
+
+
+@dataclass
+class TrainOptions:
+    """Command-line options of the stage."""
+
+    minutes: float
+    """Length of the whole run, resumed parts included: the learning rate falls to zero at its end."""
+    device: str = "cpu"
+    clips: int = 8
+    rate: float = 1.5e-3
+    compile: bool = False
+    """Fuse the blocks into fewer kernels: a fifth faster after a minute or two; needs a C++ compiler."""
+    save_every: float = 150.0
+    """Seconds between checkpoints."""
+
+
+class Dreamer(nn.Module):
+    """Place encoder and transformer: all that this stage trains."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.place = PlaceEncoder(PlaceEncoderConfig())
+        self.place.layers.to(torch.bfloat16)
+        self.transformer = PocketTransformer(PocketTransformerConfig())
+
+    def features(self, poses: Tensor, scenes: Tensor) -> Tensor:
+        """See `clips.place_features`."""
+        return place_features(self.place, poses, scenes)
+
+    def forward(self, noisy: Tensor, level: Tensor, features: Tensor, scenes: Tensor) -> Tensor:
+        """See `clips.predict_clean`."""
+        return predict_clean(self.transformer, noisy.to(self.transformer.dtype), level, features, scenes)
+
+
+class MasterWeights:
+    """fp32 copies of low-precision parameters, which the optimizers change, and their running average."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.own = dict(model.named_parameters())
+        self.master = nn.ParameterDict({k.replace(".", "/"): nn.Parameter(p.detach().float().clone()) for k, p in self.own.items()})
+        self.average = nn.ParameterDict({k: nn.Parameter(p.detach().clone(), requires_grad=False) for k, p in self.master.items()})
+
+    def optimizers(self, rate: float) -> list[torch.optim.Optimizer]:
+        """Muon for the matrices inside the blocks, AdamW for everything else (the maps learn faster)."""
+        blocks = [p for k, p in self.master.items() if "/blocks/" in k and p.dim() == 2]
+        maps = [p for k, p in self.master.items() if k.endswith("maps")]
+        taken = {id(p) for p in blocks + maps}
+        rest = [p for p in self.master.values() if id(p) not in taken]
+        groups = [{"params": rest, "lr": rate}, {"params": maps, "lr": 6 * rate, "weight_decay": 0.0}]
+        adam = torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.98), weight_decay=0.01)
+        muon = torch.optim.Muon(blocks, lr=rate, weight_decay=0.02, adjust_lr_fn="match_rms_adamw")
+        for optimizer in (adam, muon):
+            for group in optimizer.param_groups:
+                group["peak"] = group["lr"]
+        return [adam, muon]
+
+    def collect_gradients(self) -> None:
+        """Move the model's gradients to the master weights and clip them."""
+        for key, master in self.master.items():
+            grad = self.own[key.replace("/", ".")].grad
+            master.grad = None if grad is None else grad.float()
+            self.own[key.replace("/", ".")].grad = None
+        nn.utils.clip_grad_norm_(self.master.values(), 1.0)
+
+    @torch.no_grad()
+    def publish(self, step: int) -> None:
+        """Copy the master weights into the model and advance the average."""
+        decay = min(AVERAGE_DECAY, step / (step + 20))
+        for key, master in self.master.items():
+            self.own[key.replace("/", ".")].copy_(master)
+            self.average[key].lerp_(master, 1 - decay)
+
+
+def noise_levels(shape: tuple[int, int], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Noise levels `[N, T]` in 0..1, and which chunks are past (nearly clean) rather than to be dreamed."""
+    kind, u = torch.rand(shape, device=device), torch.rand(shape, device=device)
+    level = torch.where(kind < 0.42, torch.ones_like(u), 0.15 + 0.85 * u.sqrt())
+    past = kind > 0.65
+    level = torch.where(past, 0.12 * u, level)
+    none_past = torch.rand(shape[0], 1, device=device) < 0.06
+    return torch.where(none_past, torch.ones_like(level), level), past & ~none_past
+
+
+def corrupt(clean: Tensor, level: Tensor) -> Tensor:
+    """`x_t = (1 - s) x_0 + s eps`, with the noise level `s [N, T]` of every chunk."""
+    s = level[..., None, None]
+    return (1 - s) * clean + s * torch.randn_like(clean)
+
+
+def training_loss(model: Dreamer, clean: Tensor, poses: Tensor, scenes: Tensor, channel_weight: Tensor, own_past: bool) -> Tensor:
+    """Mean squared error of the predicted clean latents; with `own_past`, the past is the model's own."""
+    level, past = noise_levels(clean.shape[:2], clean.device)  # type: ignore[arg-type]
+    features = model.features(poses, scenes)
+    source = clean
+    if own_past:
+        with torch.no_grad():
+            fresh = torch.where(torch.rand_like(level) < 0.7, torch.ones_like(level), level)
+            guess = model(corrupt(clean, fresh), fresh, features, scenes).float()
+        source = torch.where(past[..., None, None], guess, clean)
+    predicted = model(corrupt(source, level), level, features, scenes).float()
+    error = ((predicted - clean).square() * channel_weight).mean(dim=(-1, -2))
+    weight = torch.where(past, 0.5, 1.0)
+    return (error * weight).sum() / weight.sum()
+
+
+def train_dreamer(clips: LatentClips, codec: PatchCodec, run: Path, options: TrainOptions) -> Dreamer:
+    """Train until `options.minutes` are over, all resumed parts counted; the averaged weights are in the checkpoint."""
+    device = torch.device(options.device)
+    torch.manual_seed(1)
+    model = Dreamer()
+    # Between the pixels' own weight (scale squared) and equal weight, which would spend the network on fine detail.
+    channel_weight = (codec.scale / codec.scale.mean()).to(device)
+    model.to(device)
+    weights = MasterWeights(model)
+    weights.master.to(device), weights.average.to(device)
+    if options.compile:
+        for block in model.transformer.network.blocks:
+            block.compile(dynamic=False)
+    adam, muon = weights.optimizers(options.rate)
+    checkpoint, log = Checkpoint(run / "dreamer.pt"), RunLog(run / "dreamer.csv")
+    parts = {"master": weights.master, "average": weights.average, "adam": adam, "muon": muon}
+    figures = checkpoint.load(**parts)
+    step, spent = int(figures.get("step", 0)), figures.get("seconds", 0.0)
+    weights.publish(step)
+    torch.manual_seed(1 + step)
+    started = saved = time.monotonic()
+    bar = tqdm(total=round(options.minutes * 60), initial=round(spent), desc="training dreamer", unit="s")
+    running = 0.0
+    while (elapsed := spent + time.monotonic() - started) < options.minutes * 60:
+        done = elapsed / (options.minutes * 60)
+        for group in adam.param_groups + muon.param_groups:
+            group["lr"] = group["peak"] * min(1.0, (step + 1) / 100) * min(1.0, 0.02 + (1 - done) / 0.45)
+        clean, poses, scenes = (x.to(device) for x in clips.batch(options.clips))
+        own_past = done > OWN_PAST_FROM and bool(torch.rand(()) < OWN_PAST_SHARE)
+        loss = training_loss(model, clean, poses, scenes, channel_weight, own_past)
+        loss.backward()
+        weights.collect_gradients()
+        adam.step()
+        muon.step()
+        step += 1
+        weights.publish(step)
+        running = loss.item() if running == 0.0 else 0.98 * running + 0.02 * loss.item()
+        bar.update(round(spent + time.monotonic() - started) - bar.n)
+        if step % 10 == 0:
+            bar.set_postfix(step=step, loss=f"{running:.4f}", clips=len(clips))
+        if time.monotonic() - saved > options.save_every:
+            saved = time.monotonic()
+            clips.refresh()
+            checkpoint.save({"step": step, "seconds": spent + saved - started}, **parts)
+            log.write(step=step, minutes=(spent + saved - started) / 60, loss=running, clips=len(clips))
+    checkpoint.save({"step": step, "seconds": spent + time.monotonic() - started}, **parts)
+    return model

@@ -1,0 +1,109 @@
+"""The pocket world's dreamer: a small `WanDiTNetwork` that predicts the clean latent from noise, place and past."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from flashdreams.core.attention import RopeTable, RotaryPositionEmbedding3D, rope_table
+from flashdreams.infra.diffusion.transformer import Transformer, TransformerAutoregressiveCache, TransformerConfig
+from flashdreams.integrations.pocket.codec import LATENT_CHANNELS, LATENT_SIZE
+from flashdreams.recipes.wan import WanDiTNetwork, WanDiTNetworkCache, WanDiTNetworkConfig
+
+PLACE_FEATURES = 160
+SCENE_TOKENS, SCENE_TOKEN_DIM = 4, 32
+TOKENS = LATENT_SIZE[0] * LATENT_SIZE[1]
+TIMESTEPS = 1000.0
+
+
+def pocket_network() -> WanDiTNetworkConfig:
+    """The network's sizes: 7.9 M parameters."""
+    return WanDiTNetworkConfig(
+        patch_size=(1, 1, 1), patch_embedding_type="linear", in_dim=LATENT_CHANNELS + PLACE_FEATURES, out_dim=LATENT_CHANNELS,
+        dim=288, ffn_dim=864, num_heads=6, num_layers=6, freq_dim=128, text_len=SCENE_TOKENS, text_dim=SCENE_TOKEN_DIM,
+    )  # fmt: skip
+
+
+@dataclass(kw_only=True)
+class PocketTransformerConfig(TransformerConfig):
+    """Config of `PocketTransformer`."""
+
+    _target: type = field(default_factory=lambda: PocketTransformer)
+
+    network: WanDiTNetworkConfig = field(default_factory=pocket_network)
+    """Sizes of the network."""
+    scenes: int = 4
+    """Number of places."""
+    window_chunks: int = 8
+    """Chunks that the KV cache holds, the present one included."""
+    dtype: torch.dtype = torch.bfloat16
+    """Type of the weights and latents."""
+
+
+class PocketTransformerCache(TransformerAutoregressiveCache):
+    """A rollout's state: the network's caches, and the index and rotation of the present chunk."""
+
+    def __init__(self, network: WanDiTNetworkCache, rope: RotaryPositionEmbedding3D) -> None:
+        self.network = network
+        self.index = 0
+        self._rope = rope
+        self.rope_table: RopeTable = rope_table(rope.shift_t(0))
+
+    def start(self, autoregressive_index: int) -> None:
+        """Turn to chunk `autoregressive_index`."""
+        self.index = autoregressive_index
+        self.rope_table = rope_table(self._rope.shift_t(autoregressive_index))
+
+
+class PocketTransformer(Transformer[PocketTransformerCache]):
+    """One latent frame of 144 tokens per chunk; chunks attend to themselves and the `window_chunks - 1` before."""
+
+    def __init__(self, config: PocketTransformerConfig) -> None:
+        super().__init__(config)
+        self.network = WanDiTNetwork(config.network)
+        self.scene_tokens = nn.Parameter(torch.randn(config.scenes, SCENE_TOKENS, SCENE_TOKEN_DIM))
+        head_dim = config.network.dim // config.network.num_heads
+        self.rope = RotaryPositionEmbedding3D(head_dim, *LATENT_SIZE, 1, device="cpu")
+        self.to(config.dtype)
+
+    @property
+    def latent_shape(self) -> tuple[int, ...]:
+        return (1, TOKENS, LATENT_CHANNELS)
+
+    def initialize_autoregressive_cache(self, *, scene: int) -> PocketTransformerCache:  # type: ignore[override]
+        """A rollout in place `scene` (an index)."""
+        tokens = self._tokens_of(scene)
+        network = self.network.initialize_cache(TOKENS, TOKENS * self.config.window_chunks, 0, tokens)
+        return PocketTransformerCache(network, self.rope)
+
+    def change_scene(self, cache: PocketTransformerCache, scene: int) -> None:
+        """From the next chunk on the rollout is in another place; its past stays in the KV cache."""
+        cache.network.cross_attn = self.network.cross_keys_values(self._tokens_of(scene))
+
+    def predict_flow(self, noisy_latent: Tensor, timestep: Tensor, cache: PocketTransformerCache, input: Any = None) -> Tensor:
+        """`v = (x_t - x_0) / s` of the clean latent `x_0` that the network predicts; `input` are the place's features."""
+        clean = self._network(noisy_latent, timestep, cache, input)
+        level = (timestep.float() / TIMESTEPS).clamp_min(1e-3)
+        return ((noisy_latent.float() - clean.float()) / level).to(noisy_latent.dtype)
+
+    def finalize_kv_cache(self, noisy_latent: Tensor, timestep: Tensor, cache: PocketTransformerCache, input: Any = None) -> None:
+        """Write the finished chunk's keys and values."""
+        self._network(noisy_latent, timestep, cache, input)
+
+    def patchify_and_maybe_split_cp(self, x: Any) -> Any:
+        """`[B, 1, C, 9, 16]` -> `[B, 144, C]`."""
+        return self.network.patchify_and_maybe_split_cp(x)
+
+    def unpatchify_and_maybe_gather_cp(self, x: Tensor) -> Tensor:
+        """`[B, 144, C]` -> `[B, 1, C, 9, 16]`."""
+        return self.network.unpatchify_and_maybe_gather_cp(*LATENT_SIZE, x)
+
+    def _network(self, noisy_latent: Tensor, timestep: Tensor, cache: PocketTransformerCache, place: Tensor) -> Tensor:
+        x = torch.cat([noisy_latent, place.to(noisy_latent.dtype)], -1)
+        return self.network(x, timestep, cache.network, cache.rope_table, cache.index)
+
+    def _tokens_of(self, scene: int) -> Tensor:
+        return self.scene_tokens[scene : scene + 1]
