@@ -119,7 +119,6 @@ function pickScene(name) {
     startOver({ scene: name });
   } else {
     session.scene(name);
-    scenes.mark(name);
     if (mode === 'menu') play({ lock: false });
   }
 }

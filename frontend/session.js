@@ -28,6 +28,7 @@ export class Session {
   #everReady = false;
   #pictureDue = false;
   #differs = () => false;
+  #askedAt = 0;
 
   /**
    * `on.status(kind, data)`: what the overlay must say, null for nothing. `on.info(info)`: the server's `ready`, with
@@ -85,14 +86,15 @@ export class Session {
 
   /** Goes on dreaming in another scene. */
   scene(name) {
-    this.#connection.send('scene', { scene: name });
+    this.#askedAt = this.#connection.send('scene', { scene: name });
+    this.#learn({ scene: name });
   }
 
   /** Begins the dream again, with another `scene` or `seed` where given. */
-  reset({ scene = this.#chunk?.scene ?? this.#info?.scene, seed = this.#info?.seed } = {}) {
+  reset({ scene = this.#info?.scene, seed = this.#info?.seed } = {}) {
     this.#latency.forget();
     this.#pictureDue = true;
-    this.#connection.send('reset', { scene, seed });
+    this.#askedAt = this.#connection.send('reset', { scene, seed });
     this.#learn({ scene, seed });
   }
 
@@ -150,6 +152,7 @@ export class Session {
     }
     this.#everReady = true;
     this.#pictureDue = true;
+    this.#askedAt = 0;
     this.#state = null;
     this.#shown = -1;
     this.#latency.forget();
@@ -186,11 +189,12 @@ export class Session {
       this.#connection.send('shown', { chunk: chunk.index });
     }
     this.#latency.presented(chunk.seq, now);
-    if (this.#pictureDue) {
+    const asked = chunk.seq >= this.#askedAt; // else it is a picture from before the newest scene or reset
+    if (this.#pictureDue && asked) {
       this.#pictureDue = false;
       this.#on.status(null);
     }
-    if (chunk.scene && chunk.scene !== this.#info.scene) this.#learn({ scene: chunk.scene });
+    if (asked && chunk.scene && chunk.scene !== this.#info.scene) this.#learn({ scene: chunk.scene });
     this.#on.frame(chunk, now);
   }
 

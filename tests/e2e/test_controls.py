@@ -40,8 +40,9 @@ def hide(page: Page, hidden: bool) -> None:
     """Headless browsers never hide a tab; the page hears the same event with the same property."""
     page.evaluate(
         """(hidden) => {
-            Object.defineProperty(document, 'visibilityState', { value: hidden ? 'hidden' : 'visible', configurable: true });
-            Object.defineProperty(document, 'hidden', { value: hidden, configurable: true });
+            const set = (name, value) => Object.defineProperty(document, name, { value, configurable: true });
+            set('visibilityState', hidden ? 'hidden' : 'visible');
+            set('hidden', hidden);
             document.dispatchEvent(new Event('visibilitychange'));
         }""",
         hidden,

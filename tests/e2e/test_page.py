@@ -156,7 +156,7 @@ def test_another_seed_in_the_address_starts_over_in_the_same_place(page: Page, a
     until(page, "f.info?.seed === 5 && f.chunk?.scene === 'night' && f.status === null")
     assert view(page, "info.token") == token
     settle(page)
-    red, green, blue = mean_colour(page)
+    _, green, blue = mean_colour(page)
     assert blue > green
 
 
@@ -166,7 +166,7 @@ def test_a_scene_chosen_in_play_changes_the_picture_without_a_new_stream(page: P
     page.keyboard.press("Digit2")
     until(page, "f.chunk.scene === 'night' && f.info.scene === 'night'")
     settle(page)
-    red, green, blue = mean_colour(page)
+    _, green, blue = mean_colour(page)
     assert blue > green
     assert "scene=night" in page.url
     assert page.get_attribute("#scenes [data-scene='night']", "aria-pressed") == "true"
