@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from flashdreams.core.attention import BlockKVCache, RopeTable, apply_rope_freqs, attend
 
 Rope = RopeTable | tuple[RopeTable, RopeTable]
-"""Rotation of this chunk's queries and keys; a pair is (queries, all cached keys) for keys that are stored unrotated."""
+"""Rotation of this chunk's queries and keys; a pair is (queries, all cached keys) for keys stored unrotated."""
 Memory = Callable[[Tensor, Tensor, Tensor], Tensor]
 """What self-attention attends with: unrotated q, k, v `[..., L, H, D]` of the present tokens -> `[..., L, H, D]`.
 
@@ -26,11 +26,13 @@ It rotates, remembers and attends; `StreamingMemory` against a KV cache, trainin
 
 
 def sinusoid(positions: Tensor, dim: int) -> Tensor:
-    """Sinusoidal embedding `[..., dim]` of `positions [...]`: cosines, then sines. Computed in fp64, returned in fp32."""
-    half = dim // 2
+    """Sinusoidal embedding fp32 `[..., dim]` of `positions [...]`: cosines, then sines, computed in fp64."""
+    half, device = dim // 2, positions.device
+    if device.type == "mps":  # It has no fp64.
+        positions = positions.cpu()
     speeds = torch.pow(10000.0, -torch.arange(half, dtype=torch.float64, device=positions.device) / half)
     angles = positions.to(torch.float64).unsqueeze(-1) * speeds
-    return torch.cat([angles.cos(), angles.sin()], dim=-1).float()
+    return torch.cat([angles.cos(), angles.sin()], dim=-1).float().to(device)
 
 
 def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import prod
 from typing import Any, Literal
 
 import torch
@@ -17,9 +18,20 @@ from torch.nn import functional as F
 from flashdreams.core.attention import BlockKVCache, ContextParallelAttention, NativeAttention, RopeTable, rope_table
 from flashdreams.core.distributed.context_parallel import cat_outputs_cp, split_inputs_cp
 from flashdreams.infra.config import InstantiateConfig
-from flashdreams.recipes.wan.layers import Block, CrossKV, Head, ImageProjection, Memory, StreamingMemory, sinusoid
+from flashdreams.recipes.wan.layers import (
+    Block,
+    CrossKV,
+    Head,
+    ImageProjection,
+    Memory,
+    Rope,
+    StreamingMemory,
+    sinusoid,
+)
 
 CLIP_DIM = 1280
+RopeFreqs = Tensor | RopeTable
+"""Angles `[L, 1, 1, head_dim]` as the RoPE classes give them, or the table made of them once for many calls."""
 
 
 @dataclass(kw_only=True)
@@ -62,6 +74,16 @@ class WanDiTNetworkConfig(InstantiateConfig):
     """Rotate keys before they are cached; False stores them unrotated and rotates on read."""
     cp_method: Literal["ring", "ulysses"] = "ring"
     """How attention is shared among processes."""
+
+    def __post_init__(self) -> None:
+        if self.num_heads < 1 or self.dim % self.num_heads or self.dim // self.num_heads % 2:
+            raise ValueError(f"dim {self.dim} must be num_heads {self.num_heads} times an even head size")
+        if self.freq_dim % 2:
+            raise ValueError(f"freq_dim must be even, got {self.freq_dim}")
+        if self.patch_embedding_type not in ("conv3d", "linear"):
+            raise ValueError(f"patch_embedding_type must be 'conv3d' or 'linear', got {self.patch_embedding_type!r}")
+        if self.cp_method not in ("ring", "ulysses"):
+            raise ValueError(f"cp_method must be 'ring' or 'ulysses', got {self.cp_method!r}")
 
 
 @dataclass(kw_only=True)
@@ -111,6 +133,11 @@ class WanDiTNetworkCache:
         for cache in self.self_attn:
             cache.before_update(chunk_idx)
 
+    def after_update(self, chunk_idx: int) -> None:
+        """End every layer's step of chunk `chunk_idx`."""
+        for cache in self.self_attn:
+            cache.after_update(chunk_idx)
+
     @property
     def fill(self) -> float:
         """Share of the window that holds tokens, 0 to 1."""
@@ -130,14 +157,12 @@ class WanDiTNetwork(nn.Module):
     def __init__(self, config: WanDiTNetworkConfig) -> None:
         super().__init__()
         self.config = config
-        if config.dim % config.num_heads or (config.dim // config.num_heads) % 2:
-            raise ValueError(f"dim {config.dim} must be num_heads {config.num_heads} times an even head size")
         dim, patch = config.dim, config.patch_size
         in_dim = config.in_dim + config.concat_padding_mask
         if config.patch_embedding_type == "conv3d":
             self.patch_embedding: nn.Module = nn.Conv3d(in_dim, dim, patch, stride=patch)
         else:
-            self.patch_embedding = nn.Linear(in_dim * patch[0] * patch[1] * patch[2], dim)
+            self.patch_embedding = nn.Linear(in_dim * prod(patch), dim)
         self.text_embedding = nn.Sequential(
             nn.Linear(config.text_dim, dim), nn.GELU(approximate="tanh"), nn.Linear(dim, dim)
         )
@@ -146,8 +171,7 @@ class WanDiTNetwork(nn.Module):
         if config.cross_attn_enable_img:
             self.img_emb = ImageProjection(CLIP_DIM, dim)
         self.blocks = nn.ModuleList(self._block() for _ in range(config.num_layers))
-        self.head = Head(dim, patch[0] * patch[1] * patch[2] * config.out_dim, config.eps)
-        self._official_head_order = True
+        self.head = Head(dim, prod(patch) * config.out_dim, config.eps)
         self.set_context_parallel_group(None)
 
     def _block(self) -> Block:
@@ -163,92 +187,123 @@ class WanDiTNetwork(nn.Module):
     def patchify_and_maybe_split_cp(
         self, x: Tensor, process_groups: Sequence[Any] | None = None, cp_dims: Sequence[int] | None = None
     ) -> Tensor:
-        """Latents `[..., T, C, H, W]` -> tokens `[..., L, C kt kh kw]`, this process's share (of dim -2 by default)."""
+        """Latents `[..., T, C, H, W]` -> tokens `[..., L, C kt kh kw]`, this process's share of them.
+
+        The share is of dim -2 in the network's group, or of every dim of `cp_dims` in the group beside it.
+        """
         kt, kh, kw = self.config.patch_size
+        if x.dim() < 4:
+            raise ValueError(f"a latent must be [..., T, C, H, W], got {list(x.shape)}")
         *_, t, _, h, w = x.shape
         if t % kt or h % kh or w % kw:
             raise ValueError(f"latent of {t} frames, {h} x {w} does not divide into patches of {(kt, kh, kw)}")
         x = rearrange(x, "... (t kt) c (h kh) (w kw) -> ... (t h w) (c kt kh kw)", kt=kt, kh=kh, kw=kw)
-        for group, dim in zip(process_groups or (self._cp_group,), cp_dims or (-2,), strict=True):
+        for group, dim in self._shares(process_groups, cp_dims):
             x = split_inputs_cp(x, dim, group)
         return x
 
     def unpatchify_and_maybe_gather_cp(
-        self, pH: int, pW: int, x: Tensor, process_groups: Sequence[Any] | None = None, cp_dims: Sequence[int] | None = None
+        self,
+        pH: int,
+        pW: int,
+        x: Tensor,
+        process_groups: Sequence[Any] | None = None,
+        cp_dims: Sequence[int] | None = None,
     ) -> Tensor:
         """The inverse: tokens `[..., L, C kt kh kw]` of `pH` x `pW` patches a frame -> latents `[..., T, C, H, W]`."""
-        for group, dim in zip(process_groups or (self._cp_group,), cp_dims or (-2,), strict=True):
+        for group, dim in reversed(self._shares(process_groups, cp_dims)):
             x = cat_outputs_cp(x, dim, group)
         kt, kh, kw = self.config.patch_size
-        return rearrange(
-            x, "... (t h w) (c kt kh kw) -> ... (t kt) c (h kh) (w kw)", h=pH, w=pW, kt=kt, kh=kh, kw=kw
-        )
+        if x.dim() < 2 or x.shape[-2] % (pH * pW) or x.shape[-1] % (kt * kh * kw):
+            wanted = f"[..., frames of {pH} x {pW} tokens, channels of {kt * kh * kw} values]"
+            raise ValueError(f"tokens must be {wanted}, got {list(x.shape)}")
+        return rearrange(x, "... (t h w) (c kt kh kw) -> ... (t kt) c (h kh) (w kw)", h=pH, w=pW, kt=kt, kh=kh, kw=kw)
+
+    def _shares(self, groups: Sequence[Any] | None, dims: Sequence[int] | None) -> list[tuple[Any, int]]:
+        groups, dims = groups or (self._cp_group,), dims or (-2,)
+        if len(groups) != len(dims):
+            raise ValueError(f"process_groups and cp_dims must go in pairs, got {len(groups)} and {len(dims)}")
+        return list(zip(groups, dims, strict=True))
 
     def initialize_cache(
-        self, chunk_size: int, window_size: int, sink_size: int, text_embeddings: Tensor, img_embeddings: Tensor | None = None
+        self,
+        chunk_size: int,
+        window_size: int,
+        sink_size: int,
+        text_embeddings: Tensor,
+        img_embeddings: Tensor | None = None,
     ) -> WanDiTNetworkCache:
-        """A new rollout's cache. Sizes are in tokens; `text_embeddings [..., text_len, text_dim]`."""
+        """A new rollout's cache; `text_embeddings [..., text_len, text_dim]`, `img_embeddings [..., 257, 1280]`.
+
+        Sizes are in tokens, as this process holds them: `chunk_size` is the length that `forward` will get.
+        """
+        cross = self.cross_keys_values(text_embeddings, img_embeddings)
         config, weight = self.config, self.head.head.weight
-        batch = text_embeddings.shape[:-2]
-        shape = (*batch, chunk_size, config.num_heads, config.dim // config.num_heads)
+        shape = (*text_embeddings.shape[:-2], chunk_size, config.num_heads, config.dim // config.num_heads)
         caches = [
             BlockKVCache(shape, shape, -3, chunk_size, window_size, sink_size, weight.device, weight.dtype)
             for _ in self.blocks
         ]
-        return WanDiTNetworkCache(caches, self.cross_keys_values(text_embeddings, img_embeddings))
+        return WanDiTNetworkCache(caches, cross)
 
     def cross_keys_values(self, text_embeddings: Tensor, img_embeddings: Tensor | None = None) -> list[CrossKV]:
         """Each layer's keys and values of a prompt: what a text event replaces in a live rollout's cache."""
         config, dtype = self.config, self.head.head.weight.dtype
-        if text_embeddings.shape[-2:] != (config.text_len, config.text_dim):
-            raise ValueError(
-                f"text_embeddings must be [..., {config.text_len}, {config.text_dim}], got {list(text_embeddings.shape)}"
-            )
+        text = (config.text_len, config.text_dim)
+        if text_embeddings.shape[-2:] != text:
+            raise ValueError(f"text_embeddings must be [..., {text[0]}, {text[1]}], got {list(text_embeddings.shape)}")
         if (img_embeddings is not None) != config.cross_attn_enable_img:
             wants = "needs" if config.cross_attn_enable_img else "takes no"
-            raise ValueError(f"this network {wants} img_embeddings")
+            raise ValueError(f"this network {wants} img_embeddings (cross_attn_enable_img)")
+        if img_embeddings is not None:
+            _check_image(img_embeddings, text_embeddings.shape[:-2])
         context = self.text_embedding(text_embeddings.to(dtype))
         image = None if img_embeddings is None else self.img_emb(img_embeddings.to(dtype))
         return [block.cross_attn.keys_values(context, image) for block in self.blocks]  # type: ignore[union-attr, operator]
 
+    @torch.no_grad()
     def update_parameters_after_loading_checkpoint(self) -> None:
-        """The official head emits each patch as (kt kh kw c), ours as (c kt kh kw): permute its weights, once."""
-        if not self._official_head_order:
-            return
+        """Once after each loading of an official checkpoint: permute the head, which emits patches as (kt kh kw c).
+
+        This network hands out patches as (c kt kh kw), and so do weights that it was trained with from the start.
+        """
         kt, kh, kw = self.config.patch_size
-        with torch.no_grad():
-            for p in (self.head.head.weight, self.head.head.bias):
-                p.copy_(rearrange(p, "(kt kh kw c) ... -> (c kt kh kw) ...", kt=kt, kh=kh, kw=kw).clone())
-        self._official_head_order = False
+        for p in (self.head.head.weight, self.head.head.bias):
+            p.copy_(rearrange(p, "(kt kh kw c) ... -> (c kt kh kw) ...", kt=kt, kh=kh, kw=kw).clone())
 
     def forward(
         self,
         x: Tensor,
-        timesteps: Tensor,
+        timesteps: Tensor | float,
         cache: WanDiTNetworkCache,
-        rope_freqs: Tensor | RopeTable | tuple[RopeTable, RopeTable],
+        rope_freqs: RopeFreqs | tuple[RopeFreqs, RopeFreqs],
         current_chunk_idx: int = 0,
         eager_mode: bool = True,
         block_extra_kwargs: dict[str, Any] | None = None,
     ) -> Tensor:
         """Tokens `[..., L, C kt kh kw]` of chunk `current_chunk_idx` -> `[..., L, out_dim kt kh kw]`.
 
-        `timesteps` (0 to 1000) is scalar, per batch `[...]` or per token `[..., L]`. With `eager_mode` the caches'
-        slots are chosen here; a captured graph leaves that to its caller.
+        `timesteps` (0 to 1000) is scalar, per batch `[...]` or per token `[..., L]`. `rope_freqs` are those of the
+        chunk, or the pair (this chunk's queries, all cached keys) for a network that caches keys unrotated. With
+        `eager_mode` the caches' slots are chosen here; a captured graph leaves that to its caller.
+        `block_extra_kwargs` go to every block's `inject`.
         """
+        self._check_inputs(x, cache)
+        rope, timesteps = self._rope(rope_freqs), _timesteps_of_runs(timesteps, x)
         if eager_mode:
             cache.before_update(current_chunk_idx)
-        rope = rope_table(rope_freqs) if isinstance(rope_freqs, Tensor) else rope_freqs
         memories = [StreamingMemory(layer, rope, self._attention) for layer in cache.self_attn]
-        per_token = timesteps.dim() == x.dim() - 1 and timesteps.dim() > 0 and timesteps.shape[-1] == x.shape[-2]
-        if not per_token:
-            if timesteps.dim() and timesteps.shape != x.shape[:-2]:
-                raise ValueError(f"timesteps {list(timesteps.shape)} must be scalar, {list(x.shape[:-2])} or {list(x.shape[:-1])}")
-            timesteps = timesteps.unsqueeze(-1)
-        return self.run_blocks(x, timesteps, memories, cache.cross_attn, block_extra_kwargs)
+        flow = self.run_blocks(x, timesteps, memories, cache.cross_attn, block_extra_kwargs)
+        if eager_mode:
+            cache.after_update(current_chunk_idx)
+        return flow
 
     def run_blocks(
-        self, x: Tensor, timesteps: Tensor, memories: Sequence[Memory], cross: Sequence[CrossKV],
+        self,
+        x: Tensor,
+        timesteps: Tensor,
+        memories: Sequence[Memory],
+        cross: Sequence[CrossKV],
         extra: dict[str, Any] | None = None,
     ) -> Tensor:
         """The network itself, whatever it attends to: `timesteps [..., G]` for G equal runs of the tokens of `x`."""
@@ -262,8 +317,49 @@ class WanDiTNetwork(nn.Module):
 
     def _embed_patches(self, x: Tensor) -> Tensor:
         if self.config.concat_padding_mask:
-            kt, kh, kw = self.config.patch_size
-            x = F.pad(x, (0, kt * kh * kw))
+            x = F.pad(x, (0, prod(self.config.patch_size)))
         if isinstance(self.patch_embedding, nn.Conv3d):
             return F.linear(x, self.patch_embedding.weight.flatten(1), self.patch_embedding.bias)
         return self.patch_embedding(x)
+
+    def _check_inputs(self, x: Tensor, cache: WanDiTNetworkCache) -> None:
+        features = self.config.in_dim * prod(self.config.patch_size)
+        if x.dim() < 2 or x.shape[-1] != features:
+            raise ValueError(f"tokens must be [..., L, {features}] (in_dim x patch), got {list(x.shape)}")
+        if len(cache.self_attn) != len(self.blocks):
+            raise ValueError(f"the cache is of a network of {len(cache.self_attn)} layers, not {len(self.blocks)}")
+
+    def _rope(self, freqs: RopeFreqs | tuple[RopeFreqs, RopeFreqs]) -> Rope:
+        if isinstance(freqs, tuple) == self.config.apply_rope_before_kvcache:
+            wanted = "the chunk's alone" if self.config.apply_rope_before_kvcache else "a pair (queries, cached keys)"
+            given = "a pair" if isinstance(freqs, tuple) else "one table"
+            rule = f"apply_rope_before_kvcache={self.config.apply_rope_before_kvcache}"
+            raise ValueError(f"with {rule} rope_freqs must be {wanted}, got {given}")
+        if isinstance(freqs, tuple):
+            of_queries, of_cached_keys = freqs
+            return _table(of_queries), _table(of_cached_keys)
+        return _table(freqs)
+
+
+def _table(freqs: RopeFreqs) -> RopeTable:
+    return rope_table(freqs) if isinstance(freqs, Tensor) else freqs
+
+
+def _timesteps_of_runs(timesteps: Tensor | float, x: Tensor) -> Tensor:
+    """`timesteps` as `[..., G]` for G equal runs of the tokens of `x [..., L, D]`; told apart by their dims alone."""
+    timesteps = torch.as_tensor(timesteps, device=x.device)
+    batch, tokens = x.shape[:-2], x.shape[:-1]
+    if timesteps.numel() == 1:
+        return timesteps.reshape(1)
+    if timesteps.shape == tokens:
+        return timesteps
+    if timesteps.shape == batch:
+        return timesteps.unsqueeze(-1)
+    accepted = f"scalar, {list(batch)} (per batch) or {list(tokens)} (per token)"
+    raise ValueError(f"timesteps must be {accepted}, got {list(timesteps.shape)}")
+
+
+def _check_image(img_embeddings: Tensor, batch: torch.Size) -> None:
+    if img_embeddings.dim() < 2 or img_embeddings.shape[-1] != CLIP_DIM or img_embeddings.shape[:-2] != batch:
+        wanted = ", ".join([*map(str, batch), "tokens", str(CLIP_DIM)])
+        raise ValueError(f"img_embeddings must be [{wanted}], got {list(img_embeddings.shape)}")

@@ -1,0 +1,151 @@
+"""The streaming tiny decoder: latents of one chunk after another to video, all rollout state in its cache."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from flashdreams.core.checkpoint import load_checkpoint, load_into
+from flashdreams.infra.compile import compile_module
+from flashdreams.infra.cuda_graph import CUDAGraphWrapper
+from flashdreams.infra.decoder import DecoderConfig, StreamingDecoderCache, StreamingVideoDecoder
+from flashdreams.infra.temporal import causal_latent_frames, causal_pixel_frames
+from flashdreams.recipes.taehv.checkpoints import AVAILABLE_TAEHV_CHECKPOINT_PATHS, lighttae_state_dict_transform
+from flashdreams.recipes.taehv.network import SPACE_RATIO, TIME_RATIO, TinyDecoder
+
+StateDictTransform = Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]
+
+
+@dataclass(kw_only=True)
+class TeahvVAEDecoderConfig(DecoderConfig):
+    """Config of `TeahvVAEDecoder`; the sizes are those of the published decoders of Wan 2.1's latents."""
+
+    _target: type = field(default_factory=lambda: TeahvVAEDecoder)
+
+    checkpoint_path: str | Path | None = AVAILABLE_TAEHV_CHECKPOINT_PATHS["lighttae"]
+    """Weights, as `load_checkpoint` takes them; None leaves them random, for training."""
+    state_dict_transform: StateDictTransform | None = lighttae_state_dict_transform
+    """Makes our keys of the file's; None takes them as they are."""
+    dtype: torch.dtype = torch.bfloat16
+    """Type of the weights and of the video."""
+    use_cuda_graph: bool = True
+    """On a GPU, replay a captured graph for each size of latents."""
+    use_compile: bool = True
+    """On a GPU, compile the layers at the first call."""
+    latent_channels: int = 16
+    """Channels of the latents."""
+    widths: tuple[int, int, int, int] = (256, 128, 64, 64)
+    """Channels of the three stages and of the output."""
+    patch_size: int = 1
+    """Pixels along a side that the last layer gives for each of its positions; 2 for Wan 2.2's latents."""
+
+    def __post_init__(self) -> None:
+        sizes = (self.latent_channels, self.patch_size, *self.widths)
+        if len(self.widths) != 4 or min(sizes) < 1:
+            raise ValueError(
+                "latent_channels, patch_size and the 4 widths must be at least 1, "
+                f"got {self.latent_channels}, {self.patch_size}, {self.widths}"
+            )
+
+
+TAEHVDecoderConfig = TeahvVAEDecoderConfig
+
+
+@dataclass(kw_only=True)
+class TAEHVCache(StreamingDecoderCache):
+    """A rollout's state in the decoder."""
+
+    memory: list[Tensor] | None = None
+    """The last frame `[B, C, H, W]` that each memory block saw; None before the first chunk."""
+    autoregressive_index: int | None = None
+    """Index of the newest chunk; None before the first."""
+
+
+class TeahvVAEDecoder(StreamingVideoDecoder[TAEHVCache]):
+    """Latents `[..., T, C, h, w]` to video `[..., T', 3, H, W]` in [-1, 1], 8x in space (times `patch_size`).
+
+    `T'` is `4 T`, but the first latent of a rollout gives one frame. Any chunking of a clip gives the same video.
+    """
+
+    def __init__(self, config: TeahvVAEDecoderConfig) -> None:
+        """Raises what `load_checkpoint` and `load_into` raise for a file that is missing or does not fit."""
+        super().__init__()
+        self.config = config
+        self.decoder = TinyDecoder(config.latent_channels, config.widths, config.patch_size)
+        if config.checkpoint_path is not None:
+            tensors: Mapping[str, Tensor] = load_checkpoint(config.checkpoint_path)
+            load_into(self, config.state_dict_transform(tensors) if config.state_dict_transform else tensors)
+        # Channels last is the order in which convolutions are fastest, on a CPU as on a GPU.
+        self.to(config.dtype).to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+        self._compiled = False
+        self._graphs: dict[torch.Size, CUDAGraphWrapper[..., tuple[Tensor, list[Tensor]]]] = {}
+
+    def initialize_autoregressive_cache(self) -> TAEHVCache:  # type: ignore[override]
+        """The cache of a new rollout, of any batch and size."""
+        return TAEHVCache()
+
+    @torch.no_grad()
+    def forward(self, input: Tensor, autoregressive_index: int = 0, cache: TAEHVCache | None = None) -> Tensor:
+        """Video of the normalised latents of chunk `autoregressive_index`; `cache=None` decodes a whole clip at once.
+
+        Raises ValueError for latents of other channels or another size than the rollout's, and for any index but the
+        cache's next one.
+        """
+        cache = TAEHVCache() if cache is None else cache
+        self._check(input, autoregressive_index, cache)
+        frames = self.get_output_temporal_size(autoregressive_index, input.shape[-4])
+        latent = input.to(next(self.decoder.parameters()).dtype).reshape(-1, *input.shape[-4:])
+        memory = self.decoder.empty_memory(latent) if cache.memory is None else cache.memory
+        pixels, cache.memory = self._decode(latent, memory)
+        cache.autoregressive_index = autoregressive_index
+        video = pixels[:, -frames:].clamp(0, 1) * 2 - 1
+        return video.reshape(*input.shape[:-4], *video.shape[1:])
+
+    @property
+    def spatial_compression_ratio(self) -> int:
+        return SPACE_RATIO * self.config.patch_size
+
+    @property
+    def temporal_compression_ratio(self) -> int:
+        return TIME_RATIO
+
+    def get_output_temporal_size(self, autoregressive_index: int, input_temporal_size: int) -> int:
+        return causal_pixel_frames(autoregressive_index, input_temporal_size, TIME_RATIO)
+
+    def get_input_temporal_size(self, autoregressive_index: int, output_temporal_size: int) -> int:
+        return causal_latent_frames(autoregressive_index, output_temporal_size, TIME_RATIO)
+
+    def _decode(self, latent: Tensor, memory: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        if not latent.is_cuda:  # A CPU gains little from compilation, and it takes a compiler and minutes.
+            return self.decoder(latent, memory)
+        if self.config.use_compile and not self._compiled:
+            compile_module(self.decoder)
+            self._compiled = True
+        if not self.config.use_cuda_graph:
+            return self.decoder(latent, memory)
+        if latent.shape not in self._graphs:
+            self._graphs[latent.shape] = CUDAGraphWrapper(self.decoder)
+        return self._graphs[latent.shape](latent, memory)
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Any:
+        self.__dict__.get("_graphs", {}).clear()  # A graph knows the addresses that the weights had.
+        return super()._apply(fn, recurse)
+
+    def _check(self, latent: Tensor, index: int, cache: TAEHVCache) -> None:
+        channels = self.config.latent_channels
+        if latent.dim() < 4 or latent.shape[-3] != channels or not latent.is_floating_point():
+            raise ValueError(f"latents must be floats [..., T, {channels}, h, w], got {latent.dtype} {[*latent.shape]}")
+        following = 0 if cache.autoregressive_index is None else cache.autoregressive_index + 1
+        if index != following:
+            raise ValueError(f"autoregressive_index must be {following} for this cache, got {index}")
+        if cache.memory is None:
+            return
+        batch, _, height, width = cache.memory[0].shape
+        if (latent.shape[:-4].numel(), *latent.shape[-2:]) != (batch, height, width):
+            size = f"a batch of {batch} and {height} x {width} positions"
+            raise ValueError(f"this rollout's latents have {size}, got {list(latent.shape)}")
