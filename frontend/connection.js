@@ -13,6 +13,7 @@ export class Connection {
   #url;
   #on;
   #socket = null;
+  #joined = false;
   #seq = 0;
   #wanted = null;
   #token = null;
@@ -61,8 +62,12 @@ export class Connection {
     this.#token = null;
   }
 
-  /** Sends a message and returns its seq; with no open socket it is dropped, since only the newest state matters. */
+  /** Sends a message and returns its seq. Outside of a session it is dropped: only the newest state matters. */
   send(type, fields = {}) {
+    return this.#joined ? this.#transmit(type, fields) : ++this.#seq;
+  }
+
+  #transmit(type, fields) {
     const seq = ++this.#seq;
     if (this.open) this.#socket.send(JSON.stringify({ type, seq, ...fields }));
     return seq;
@@ -84,6 +89,7 @@ export class Connection {
   #drop() {
     const socket = this.#socket;
     this.#socket = null;
+    this.#joined = false;
     this.#pendingChunk = null;
     if (socket) socket.close(1000);
   }
@@ -100,11 +106,13 @@ export class Connection {
 
   #start() {
     this.#pendingChunk = null;
-    this.send('start', this.#token ? { ...this.#wanted, token: this.#token } : this.#wanted);
+    this.#joined = false;
+    this.#transmit('start', this.#token ? { ...this.#wanted, token: this.#token } : this.#wanted);
   }
 
   #lost(event) {
     this.#socket = null;
+    this.#joined = false;
     this.#pendingChunk = null;
     const final = FINAL_CLOSE.has(event.code);
     const base = BACKOFF_MS[Math.min(this.#attempt, BACKOFF_MS.length - 1)];
@@ -134,6 +142,7 @@ export class Connection {
       return;
     }
     if (message.type === 'ready') {
+      this.#joined = true;
       this.#token = message.token ?? null;
       this.#attempt = 0;
     }

@@ -19,10 +19,12 @@ const IDLE_MS = 2600;
 /** A short loss of the connection: keys stay held and the mouse stays taken, so that the walk goes on by itself. */
 const PASSING = new Set([null, 'reconnecting', 'starting']);
 const PATIENT_ATTEMPTS = 3;
+const SAME_ESC_MS = 150; // some browsers also report the Esc key that gave the mouse back
 
 let mode = 'welcome';
 let leftWhilePlaying = false;
 let idleTimer = 0;
+let lockLostAt = -Infinity;
 
 const socketAddress = new URL('ws/play', location.href);
 socketAddress.protocol = socketAddress.protocol === 'https:' ? 'wss:' : 'ws:';
@@ -55,9 +57,9 @@ const overlayActions = {
 };
 
 const commands = {
-  back: () => (mode === 'playing' ? openMenu() : mode === 'menu' && canPlay() && play({ lock: false })),
-  pause: () => commands.back(),
-  menu: () => commands.back(),
+  back: () => performance.now() - lockLostAt > SAME_ESC_MS && commands.menu(),
+  menu: () => (mode === 'playing' ? openMenu() : mode === 'menu' && canPlay() && play({ lock: false })),
+  pause: () => commands.menu(),
   reset: () => session.info && startOver({}),
   dice: () => session.info && startOver({ seed: drawSeed() }),
   hud: toggleHud,
@@ -111,6 +113,7 @@ function heldChanged(down, { pressedAt }) {
 
 function lockChanged(locked) {
   body.classList.toggle('locked', locked);
+  if (!locked) lockLostAt = performance.now();
   if (!locked && mode === 'playing' && document.visibilityState === 'visible' && document.hasFocus() && !help.open) openMenu();
 }
 

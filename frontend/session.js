@@ -75,7 +75,6 @@ export class Session {
   /** The full list of held keys; `pressedAt` is the time a key went down, for key-to-picture. */
   keys(down, pressedAt) {
     this.#held = down;
-    if (!this.#info) return;
     const seq = this.#connection.send('keys', { down });
     if (pressedAt !== null) this.#latency.pressed(seq, pressedAt);
   }
@@ -100,14 +99,14 @@ export class Session {
 
   /** Dreams nothing while there is a reason to pause (`menu`, `hidden`). */
   pause(reason) {
-    if (this.#pauses.size === 0 && this.#info) this.#connection.send('pause');
+    if (this.#pauses.size === 0) this.#connection.send('pause');
     this.#pauses.add(reason);
     this.#latency.forget();
   }
 
   resume(reason) {
     if (!this.#pauses.delete(reason) || this.#pauses.size > 0) return;
-    if (this.#info) this.#connection.send('resume');
+    this.#connection.send('resume');
     this.#player.goLive();
   }
 
@@ -162,8 +161,8 @@ export class Session {
     const wanted = this.#differs(message) && message.resumed ? this.#connection.wanted : null;
     this.#differs = () => false;
     this.#learn({ scene: message.scene, seed: message.seed });
-    if (this.#pauses.size > 0) this.#connection.send('pause');
-    else if (message.resumed) this.#connection.send('resume'); // the page that was reloaded may have paused it
+    // A resumed session may have been paused by a page that was reloaded; a new one needs its first picture before a pause.
+    if (message.resumed) this.#connection.send(this.#pauses.size > 0 ? 'pause' : 'resume');
     if (wanted) this.reset(wanted);
     if (this.#held.length > 0) this.#connection.send('keys', { down: this.#held });
     this.#on.status('starting');
@@ -193,6 +192,7 @@ export class Session {
     if (this.#pictureDue && asked) {
       this.#pictureDue = false;
       this.#on.status(null);
+      if (this.#pauses.size > 0) this.#connection.send('pause');
     }
     if (asked && chunk.scene && chunk.scene !== this.#info.scene) this.#learn({ scene: chunk.scene });
     this.#on.frame(chunk, now);

@@ -125,6 +125,41 @@ def test_a_session_that_is_gone_is_followed_by_a_new_one(wire: Wire) -> None:
     assert "new one" in wire.page.inner_text("#toast")
 
 
+def test_a_new_dream_behind_the_menu_gets_its_picture_before_it_is_paused(wire: Wire) -> None:
+    wire.open()
+    wire.chunk(plain(GREY))
+    first_picture(wire.page)
+    wire.page.keyboard.press("KeyW")
+    wire.page.keyboard.press("Escape")
+    wire.next("pause")
+    before = len(wire.received)
+    wire.sockets[-1].close(code=1001, reason="away")
+    wire.next("start", after=before)  # answered with a session that was not resumed
+    wire.page.wait_for_timeout(200)
+    assert "pause" not in wire.types()[before:]
+    wire.chunk(plain(GREY))
+    first_picture(wire.page)
+    wire.next("pause", after=before)
+    assert view(wire.page, "mode") == "menu"
+
+
+def test_nothing_but_start_is_sent_before_the_session_is_ready(wire: Wire) -> None:
+    wire.open()
+    wire.chunk(plain(GREY))
+    first_picture(wire.page)
+    wire.page.keyboard.down("KeyW")
+    wire.next("keys")
+    wire.on_start = lambda _: None
+    before = len(wire.received)
+    wire.sockets[-1].close(code=1001, reason="away")
+    wire.next("start", after=before)
+    wire.page.keyboard.down("KeyA")
+    wire.page.wait_for_timeout(200)
+    assert wire.types()[before:] == ["start"]
+    wire.ready(resumed=True)
+    assert wire.next("keys", after=before)["down"] == ["w", "a"]
+
+
 def test_a_refused_page_does_not_knock_again(wire: Wire) -> None:
     wire.on_start = lambda _: wire.sockets[-1].close(code=1008, reason="too many wrong messages")
     wire.open()
