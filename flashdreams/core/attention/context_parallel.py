@@ -101,7 +101,7 @@ def _ulysses(q: Tensor, k: Tensor, v: Tensor, group: dist.ProcessGroup) -> Tenso
 def _exchange(x: Tensor, split_dim: int, cat_dim: int, group: dist.ProcessGroup) -> Tensor:
     """Give every process its piece of `x` along `split_dim`, and join the pieces received along `cat_dim`."""
     size = dist.get_world_size(group)
-    sent = torch.stack(x.chunk(size, dim=split_dim))
+    sent = torch.stack(x.chunk(size, dim=split_dim)).contiguous()  # cached keys lie in another order of memory
     received = torch.empty_like(sent)
     dist.all_to_all_single(received, sent, group=group)
     return torch.cat(received.unbind(0), dim=cat_dim)

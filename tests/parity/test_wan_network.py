@@ -1,0 +1,240 @@
+"""The Wan network against diffusers' on random weights, and streaming against whole clips without a cache."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from flashdreams.core.attention import KVCacheRelativeRotaryPositionEmbedding3D, RotaryPositionEmbedding3D
+from flashdreams.core.checkpoint import load_into
+from flashdreams.recipes.wan import WanDiTNetwork, WanDiTNetworkCache, WanDiTNetworkConfig
+
+# Relative errors in fp32: the norm of the difference by the norm of the reference.
+DIFFUSERS_TOLERANCE = 1e-4
+STREAMING_TOLERANCE = 1e-5
+HEADS, HEAD_DIM, TEXT_DIM, CHANNELS = 2, 12, 8, 4
+
+FROM_DIFFUSERS = [
+    (r"^condition_embedder\.text_embedder\.linear_1\.", "text_embedding.0."),
+    (r"^condition_embedder\.text_embedder\.linear_2\.", "text_embedding.2."),
+    (r"^condition_embedder\.time_embedder\.linear_1\.", "time_embedding.0."),
+    (r"^condition_embedder\.time_embedder\.linear_2\.", "time_embedding.2."),
+    (r"^condition_embedder\.time_proj\.", "time_projection.1."),
+    (r"^condition_embedder\.image_embedder\.norm1\.", "img_emb.proj.0."),
+    (r"^condition_embedder\.image_embedder\.ff\.net\.0\.proj\.", "img_emb.proj.1."),
+    (r"^condition_embedder\.image_embedder\.ff\.net\.2\.", "img_emb.proj.3."),
+    (r"^condition_embedder\.image_embedder\.norm2\.", "img_emb.proj.4."),
+    (r"\.attn1\.", ".self_attn."),
+    (r"\.attn2\.", ".cross_attn."),
+    (r"\.to_([qkv])\.", r".\1."),
+    (r"\.to_out\.0\.", ".o."),
+    (r"\.add_([kv])_proj\.", r".\1_img."),
+    (r"\.norm_added_k\.", ".norm_k_img."),
+    (r"^(blocks\.\d+)\.norm2\.", r"\1.norm3."),
+    (r"\.ffn\.net\.0\.proj\.", ".ffn.0."),
+    (r"\.ffn\.net\.2\.", ".ffn.2."),
+    (r"^proj_out\.", "head.head."),
+    (r"^scale_shift_table$", "head.modulation"),
+    (r"\.scale_shift_table$", ".modulation"),
+]
+
+
+def relative_error(value: Tensor, reference: Tensor) -> float:
+    return ((value - reference).norm() / reference.norm()).item()
+
+
+def randomize(module: torch.nn.Module) -> None:
+    """Every parameter away from its neutral value, so that none can be left out unnoticed."""
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for name, parameter in module.named_parameters():
+            if parameter.dim() == 1:
+                parameter.copy_(torch.randn_like(parameter) * 0.3 + ("norm" in name and name.endswith("weight")))
+            elif "modulation" in name or "scale_shift" in name:
+                parameter.copy_(torch.randn_like(parameter) * 0.5)
+
+
+def pair(image: bool, text_len: int, **changes: Any) -> tuple[torch.nn.Module, WanDiTNetwork]:
+    """The same random weights in diffusers' model and in ours."""
+    diffusers = pytest.importorskip("diffusers")
+    in_dim = CHANNELS + 5 if image else CHANNELS
+    theirs = diffusers.WanTransformer3DModel(
+        num_attention_heads=HEADS, attention_head_dim=HEAD_DIM, in_channels=in_dim, out_channels=CHANNELS,
+        text_dim=TEXT_DIM, freq_dim=16, ffn_dim=40, num_layers=2, rope_max_seq_len=16,
+        image_dim=1280 if image else None, added_kv_proj_dim=HEADS * HEAD_DIM if image else None,
+    ).eval()  # fmt: skip
+    randomize(theirs)
+    config = WanDiTNetworkConfig(
+        text_len=text_len, in_dim=in_dim, dim=HEADS * HEAD_DIM, ffn_dim=40, freq_dim=16, text_dim=TEXT_DIM,
+        out_dim=CHANNELS, num_heads=HEADS, num_layers=2, cross_attn_enable_img=image, **changes,
+    )  # fmt: skip
+    ours: WanDiTNetwork = config.setup()
+    weights = theirs.state_dict()
+    if config.patch_embedding_type == "linear":
+        weights["patch_embedding.weight"] = weights["patch_embedding.weight"].flatten(1)
+    load_into(ours, weights, patterns=FROM_DIFFUSERS)
+    ours.update_parameters_after_loading_checkpoint()
+    return theirs, ours
+
+
+@torch.no_grad()
+def whole_clip_error(image: bool, timesteps: Tensor, frames: int = 3, height: int = 6, width: int = 4) -> float:
+    """Relative error of one chunk that holds a whole clip (batch of 2) against diffusers' bidirectional model."""
+    text_len = 512 if image else 7  # diffusers takes all but the last 512 tokens for an image
+    theirs, ours = pair(image, text_len)
+    generator = torch.Generator().manual_seed(1)
+    latent = torch.randn(2, frames, ours.config.in_dim, height, width, generator=generator)
+    text = torch.randn(2, text_len, TEXT_DIM, generator=generator)
+    picture = torch.randn(2, 257, 1280, generator=generator) if image else None
+    expected = theirs(latent.transpose(1, 2), timesteps.expand(2) if timesteps.dim() == 0 else timesteps, text, picture)
+    tokens = ours.patchify_and_maybe_split_cp(latent)
+    cache = ours.initialize_cache(tokens.shape[1], tokens.shape[1], 0, text, picture)
+    rope = RotaryPositionEmbedding3D(HEAD_DIM, height // 2, width // 2, frames, device="cpu").shift_t(0)
+    flow = ours(tokens, timesteps, cache, rope)
+    return relative_error(
+        ours.unpatchify_and_maybe_gather_cp(height // 2, width // 2, flow), expected.sample.transpose(1, 2)
+    )
+
+
+@pytest.mark.parametrize("image", [False, True], ids=["t2v", "i2v"])
+@pytest.mark.parametrize("timesteps", [937.5, [937.5, 12.0]], ids=["scalar", "per-batch"])
+def test_one_chunk_of_a_whole_clip_equals_diffusers(image: bool, timesteps: float | list[float]) -> None:
+    error = whole_clip_error(image, torch.tensor(timesteps))
+    print(f"{'I2V' if image else 'T2V'}, t {timesteps}: relative error {error:.1e}")
+    assert error <= DIFFUSERS_TOLERANCE
+
+
+@pytest.mark.parametrize("timesteps", [[900.0, 14.0], [[900.0, 14.0], [3.0, 500.0]]], ids=["per-batch", "per-token"])
+def test_timesteps_keep_their_meaning_when_batch_and_tokens_are_as_many(timesteps: list[Any]) -> None:
+    error = whole_clip_error(False, torch.tensor(timesteps), frames=1, height=4, width=2)
+    print(f"batch of 2 with 2 tokens, t {timesteps}: relative error {error:.1e}")
+    assert error <= DIFFUSERS_TOLERANCE
+
+
+@dataclass
+class Layout:
+    """A stream of chunks of `len_t` frames of `height` x `width` tokens."""
+
+    len_t: int
+    sink: int
+    window: int
+    relative: bool
+    height: int = 2
+    width: int = 3
+
+    @property
+    def frame(self) -> int:
+        return self.height * self.width
+
+    def visible(self, chunk: int) -> list[int]:
+        """Frames that chunk `chunk` attends to: the first `sink` ones, and the newest `window` of the others."""
+        seen = (chunk + 1) * self.len_t
+        return [f for f in range(seen) if f < self.sink or f >= seen - self.window]
+
+
+class PlainMemory:
+    """Self-attention of a whole clip, chunk by chunk with an explicit loop; rotations made from the definition."""
+
+    def __init__(self, layout: Layout) -> None:
+        self.layout = layout
+
+    def __call__(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        size = self.layout
+        q, k, v = (x.unflatten(1, (-1, size.frame)) for x in (q, k, v))
+        rows = []
+        for chunk in range(q.shape[1] // size.len_t):
+            frames = size.visible(chunk)
+            places = list(range(len(frames))) if size.relative else frames
+            queries = self.rotated(q[:, frames[-size.len_t :]], places[-size.len_t :])
+            scores = torch.einsum("bqhd,bkhd->bhqk", queries, self.rotated(k[:, frames], places)) / HEAD_DIM**0.5
+            rows.append(torch.einsum("bhqk,bkhd->bqhd", scores.softmax(-1), v[:, frames].flatten(1, 2)))
+        return torch.cat(rows, 1)
+
+    def rotated(self, x: Tensor, times: list[int]) -> Tensor:
+        """`x [B, F, tokens, H, D]` of frames at `times`, as `[B, F tokens, H, D]`."""
+        size, third = self.layout, 2 * (HEAD_DIM // 6)
+        angles = torch.zeros(len(times), size.height, size.width, HEAD_DIM // 2)
+        grids = torch.meshgrid(
+            *(torch.tensor(axis) for axis in (times, range(size.height), range(size.width))), indexing="ij"
+        )
+        first = 0
+        for grid, dim in zip(grids, (HEAD_DIM - 2 * third, third, third), strict=True):
+            for i in range(dim // 2):
+                angles[..., first + i] = grid * math.pow(10000.0, -2 * i / dim)
+            first += dim // 2
+        turns = torch.polar(torch.ones_like(angles), angles).reshape(-1, 1, HEAD_DIM // 2)
+        x = torch.view_as_complex(x.flatten(1, 2).unflatten(-1, (-1, 2)).contiguous())
+        return torch.view_as_real(x * turns).flatten(-2)
+
+
+def streaming_network(relative: bool) -> WanDiTNetwork:
+    network: WanDiTNetwork = WanDiTNetworkConfig(
+        text_len=3, in_dim=CHANNELS, dim=HEADS * HEAD_DIM, ffn_dim=40, freq_dim=16, text_dim=TEXT_DIM,
+        out_dim=CHANNELS, num_heads=HEADS, num_layers=3, apply_rope_before_kvcache=not relative,
+    ).setup()  # fmt: skip
+    randomize(network)
+    return network
+
+
+def rope_of(layout: Layout, chunk: int) -> Tensor | tuple[Tensor, Tensor]:
+    sizes = (HEAD_DIM, layout.height, layout.width, layout.len_t)
+    if not layout.relative:
+        return RotaryPositionEmbedding3D(*sizes, device="cpu").shift_t(chunk)
+    rope = KVCacheRelativeRotaryPositionEmbedding3D(
+        *sizes, sink_size_t=layout.sink, window_size_t=layout.window, device="cpu"
+    )
+    return rope.shift_t(chunk), rope.shift_t_keys(chunk)
+
+
+def step(network: WanDiTNetwork, cache: WanDiTNetworkCache, layout: Layout, chunk: int, x: Tensor, t: float) -> Tensor:
+    flow: Tensor = network(x, torch.tensor(t), cache, rope_of(layout, chunk), chunk)
+    return flow
+
+
+def whole_clip(network: WanDiTNetwork, layout: Layout, x: Tensor, t: Tensor, text: Tensor) -> Tensor:
+    """The flow of the newest chunk of a clip `x [B, L, D]` at timesteps `t [B, L]`, computed from nothing."""
+    memories = [PlainMemory(layout) for _ in network.blocks]
+    return network.run_blocks(x, t, memories, network.cross_keys_values(text))[:, -layout.len_t * layout.frame :]
+
+
+@pytest.mark.parametrize("relative", [False, True], ids=["absolute-rope", "cache-relative-rope"])
+@pytest.mark.parametrize(
+    ("len_t", "sink", "window"), [(1, 0, 3), (1, 1, 2), (2, 1, 3), (2, 0, 6), (2, 3, 3)], ids=lambda n: str(n)
+)
+@torch.no_grad()
+def test_streaming_equals_the_whole_clip_past_the_roll(len_t: int, sink: int, window: int, relative: bool) -> None:
+    layout = Layout(len_t, sink, window, relative)
+    network = streaming_network(relative)
+    generator, length, chunks = torch.Generator().manual_seed(2), layout.frame * len_t, 6
+    text = torch.randn(2, 3, TEXT_DIM, generator=generator)
+    clean = torch.randn(2, chunks * length, 4 * CHANNELS, generator=generator)
+    cache = network.initialize_cache(length, window * layout.frame, sink * layout.frame, text)
+    worst = 0.0
+    for chunk in range(chunks):
+        past, present = clean[:, : chunk * length], clean[:, chunk * length : (chunk + 1) * length]
+        for t in (900.0, 350.0, 0.0):  # two denoising steps, then the clean chunk that stays in the cache
+            x = present + t / 1000 * torch.randn(present.shape, generator=generator)
+            flow = step(network, cache, layout, chunk, x, t)
+            timesteps = torch.cat([torch.zeros(2, past.shape[1]), torch.full((2, length), t)], 1)
+            expected = whole_clip(network, layout, torch.cat([past, x], 1), timesteps, text)
+            worst = max(worst, relative_error(flow, expected))
+    print(f"chunks of {len_t}, sink {sink}, window {window}: relative error {worst:.1e}")
+    assert cache.self_attn[0].is_steady_state() and chunks * len_t > sink + window
+    assert worst <= STREAMING_TOLERANCE
+
+
+@torch.no_grad()
+def test_the_plain_reference_tells_layouts_apart() -> None:
+    """Otherwise the test above could not fail."""
+    layout = Layout(len_t=1, sink=1, window=3, relative=False)
+    network, generator = streaming_network(False), torch.Generator().manual_seed(3)
+    clip = torch.randn(1, 6 * layout.frame, 4 * CHANNELS, generator=generator)
+    arguments = clip, torch.zeros(1, clip.shape[1]), torch.randn(1, 3, TEXT_DIM, generator=generator)
+    expected = whole_clip(network, layout, *arguments)
+    for other in (Layout(1, 0, 4, False), Layout(1, 1, 2, False), Layout(1, 1, 3, True)):
+        assert relative_error(whole_clip(network, other, *arguments), expected) > 1e-3
