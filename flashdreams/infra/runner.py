@@ -44,11 +44,15 @@ class Runner(ABC):
         if device.type in ("cpu", "cuda") and distributed.init(device.type) and device.type == "cuda":
             device = torch.device("cuda", distributed.local_rank())
         self.device = device
-        self.pipeline: StreamInferencePipeline[Any, Any, Any] = self._pipeline_config().setup().to(device).eval()
+        self.pipeline: StreamInferencePipeline[Any, Any, Any] = self.build_pipeline()
 
     @abstractmethod
     def run(self) -> Any:
         """Do what the runner is for."""
+
+    def build_pipeline(self) -> StreamInferencePipeline[Any, Any, Any]:
+        """The pipeline on `self.device`; override it where something else loads the model."""
+        return self.pipeline_config().setup().to(self.device).eval()
 
     def prepare_output_dir(self) -> Path | None:
         """Make the output folder and write the config beside what comes there; None in all processes but the first."""
@@ -60,7 +64,8 @@ class Runner(ABC):
         (folder / f"{self.config.runner_name}.config.json").write_text(text + "\n", encoding="utf-8")
         return folder
 
-    def _pipeline_config(self) -> StreamInferencePipelineConfig:
+    def pipeline_config(self) -> StreamInferencePipelineConfig:
+        """The config's pipeline with this process's seed."""
         pipeline: StreamInferencePipelineConfig = self.config.pipeline
         seed, rank = pipeline.diffusion_model.seed, distributed.rank()
         if seed is None or rank == 0 or not self.config.offset_seed_by_global_rank:

@@ -1,0 +1,174 @@
+"""The pocket world offline: a camera path becomes an MP4, chunk by chunk through the same model as in play."""
+
+from __future__ import annotations
+
+import copy
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
+from tyro.conf import Suppress
+
+from flashdreams.camera.poses import pose_from_yaw_pitch, yaw_pitch_of
+from flashdreams.camera.trajectory import Trajectory, load_trajectory
+from flashdreams.core import distributed
+from flashdreams.infra.pipeline import StreamInferencePipeline
+from flashdreams.infra.runner import Runner, RunnerConfig
+from flashdreams.infra.world import Constrain, Controls
+from flashdreams.integrations.pocket.assets import asset_folder
+from flashdreams.integrations.pocket.scenes import WALK_RADIUS
+from flashdreams.integrations.pocket.video import Mp4File
+from flashdreams.integrations.pocket.walk import EYE_HEIGHT
+from flashdreams.integrations.pocket.world import PocketWorld, PocketWorldConfig
+
+Poses = npt.NDArray[np.float64]
+
+TOUR = "tour.json"
+"""The camera path that is followed when none is given."""
+SAME_PLACE, SAME_DIRECTION = 0.01, 0.1
+"""Metres and degrees: a pose that is changed by less counts as followed."""
+
+
+@dataclass(kw_only=True)
+class PocketRunnerConfig(RunnerConfig):
+    """Config of `PocketRunner`."""
+
+    _target: type = field(default_factory=lambda: PocketRunner)
+
+    world: Suppress[PocketWorldConfig]
+    """Size, rate, scenes and rules of motion; `pipeline`, `device` and `checkpoint` here take the place of its own."""
+    trajectory: Path | None = None
+    """A camera path: our JSON, nerfstudio camera_path.json, or TUM text. None follows the tour that comes along."""
+    output: Path | None = None
+    """The MP4 to write; None is pocket.mp4 in the output folder."""
+    scene: str | None = None
+    """meadow, dusk, night or snow; None is the first."""
+    seed: int = 0
+    """The same seed, scene and path give the same frames on the same machine; 0 or more."""
+    anchor: Literal["auto", "file", "entrance"] = "auto"
+    """Where the path begins: at its own coordinates (file), or moved to the scene's entrance; auto moves those paths
+    that do not lie at eye height inside the scene."""
+    checkpoint: Path | None = None
+    """The weights, a safetensors file; None takes the ones that come along."""
+
+
+class PocketRunner(Runner):
+    """Checks what it was asked for, loads the world once, and dreams the path."""
+
+    config: PocketRunnerConfig
+    world: PocketWorld
+
+    def __init__(self, config: PocketRunnerConfig) -> None:
+        """Raises ValueError, KeyError or OSError for what cannot be run, before the model is loaded."""
+        if config.seed < 0 or config.seed >= 2**63:
+            raise ValueError(f"seed must be a whole number from 0 to 2**63 - 1, got {config.seed}")
+        self.scene = config.world.scene(config.scene or config.world.scenes[0].name).name
+        source = config.trajectory or asset_folder().parent / "trajectories" / TOUR
+        self.name = source.name
+        self.trajectory = load_trajectory(source).resample(config.world.fps)
+        self.output = _writable_mp4(config.output or config.output_dir / "pocket.mp4")
+        super().__init__(config)
+
+    def build_pipeline(self) -> StreamInferencePipeline[Any, Any, Any]:
+        """The world's own, so that the model is loaded once."""
+        config = replace(
+            self.config.world,
+            pipeline=copy.deepcopy(self.pipeline_config()),
+            device=str(self.device),
+            checkpoint=self.config.checkpoint or self.config.world.checkpoint,
+        )
+        bar = tqdm(total=100, bar_format="{desc:<28}{percentage:3.0f}% |{bar}| {elapsed}")
+        with bar, logging_redirect_tqdm():
+
+            def show(stage: str, share: float) -> None:
+                bar.n = round(100 * share)
+                bar.set_description_str(stage)
+
+            self.world = config.setup(progress=show)
+        return self.world.pipeline
+
+    def run(self) -> Path | None:
+        """Write the video and answer where it is; None in all processes but the first."""
+        if not distributed.is_rank_zero():
+            return None
+        world, path, scene, seed = self.config.world, self.anchored(), self.scene, self.config.seed
+        poses, moved = followed(path.poses, self.world.constrain(scene), world.motion.pitch_limit)
+        length = f"{len(poses)} frames, {len(poses) / world.fps:.1f} s"
+        print(f"{self.name}: {length} in {scene} with seed {seed}; {_told(moved, len(poses))}")
+        started = time.monotonic()
+        comment = f"{world.title}: {scene}, seed {seed}, along {self.name}"
+        with (
+            Mp4File(self.output, world.width, world.height, world.fps, comment) as video,
+            tqdm(total=len(poses), desc="dreaming", unit="frame") as bar,
+        ):
+            for frames in self.dream(poses):
+                video.write(frames)
+                bar.update(len(frames))
+        size = self.output.stat().st_size / 1e6
+        print(f"{self.output}: {size:.1f} MB, dreamed in {time.monotonic() - started:.1f} s")
+        return self.output
+
+    def anchored(self) -> Trajectory:
+        """The path in the scene's coordinates, see `PocketRunnerConfig.anchor`."""
+        keep = lies_in_world(self.trajectory.poses) if self.config.anchor == "auto" else self.config.anchor == "file"
+        if keep:
+            return self.trajectory
+        return self.trajectory.starting_at(self.world.start_pose(self.scene, self.config.seed))
+
+    def dream(self, poses: Poses) -> Iterator[npt.NDArray[np.uint8]]:
+        """Frames uint8 `[T, H, W, 3]` of `poses [N, 4, 4]`, a chunk at a time, N in all."""
+        rollout, begin = self.world.start(self.scene, self.config.seed), 0
+        while begin < len(poses):
+            count = self.world.frames_in_chunk(rollout.index)
+            chunk = poses[begin : begin + count]
+            # The last chunk is dreamed whole, standing still where the path has ended.
+            whole = np.concatenate([chunk, np.repeat(chunk[-1:], count - len(chunk), 0)])
+            frames = self.world.step(rollout, Controls(poses=whole))
+            self.world.finalize(rollout)
+            yield frames[: len(chunk)]
+            begin += count
+
+
+def lies_in_world(poses: Poses) -> bool:
+    """Whether `poses [N, 4, 4]` look like a path of this world: at eye height, beginning inside the walkable circle."""
+    level = np.abs(poses[:, 1, 3] + EYE_HEIGHT).max() < 0.3
+    return bool(level and np.hypot(*poses[0, [0, 2], 3]) < WALK_RADIUS + 1.0)
+
+
+def followed(poses: Poses, constrain: Constrain, pitch_limit: float) -> tuple[Poses, int]:
+    """`poses [N, 4, 4]` as a visitor can take them (on the ground, level, pitch limited), and how many that changed."""
+    allowed, place, moved = np.empty_like(poses), poses[0, :3, 3], 0
+    for index, pose in enumerate(poses):
+        place = constrain(place, pose[:3, 3])
+        yaw, pitch = yaw_pitch_of(pose)
+        allowed[index] = pose_from_yaw_pitch(place, yaw, float(np.clip(pitch, -pitch_limit, pitch_limit)))
+        turned = np.abs(allowed[index, :3, :3] - pose[:3, :3]).max() > np.radians(SAME_DIRECTION)
+        moved += bool(turned or np.linalg.norm(place - pose[:3, 3]) > SAME_PLACE)
+    return allowed, moved
+
+
+def _told(moved: int, count: int) -> str:
+    if moved == 0:
+        return "every pose can be taken as it is"
+    return f"{moved} of {count} poses were moved to where a visitor can stand and look"
+
+
+def _writable_mp4(path: Path) -> Path:
+    """`path`, its folder made; raises ValueError or OSError where no MP4 can be written there."""
+    path = path.expanduser()
+    if path.suffix.lower() != ".mp4" or path.is_dir():
+        raise ValueError(f"output must be a file that ends in .mp4, got {path}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OSError(f"cannot make the folder {path.parent} for the output: {error.strerror}") from error
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise PermissionError(f"cannot write to the folder {path.parent}: choose another --output")
+    return path
