@@ -89,9 +89,11 @@ def _foreign(url: str) -> list[str]:
 
 
 @pytest.fixture
-def wire(open_page: OpenPage, repository: Path) -> Wire:
-    """A page whose server is the test itself: it sees every message and sends what it likes."""
-    return Wire(open_page(), repository / "frontend")
+def wire(open_page: OpenPage, repository: Path) -> Iterator[Wire]:
+    """A page whose server is the test itself; every message of the page must be one that the real server takes."""
+    wire = Wire(open_page(), repository / "frontend")
+    yield wire
+    assert not wire.refused, "\n".join(wire.refused)
 
 
 @contextmanager
@@ -127,6 +129,8 @@ def _await_health(address: str, server: subprocess.Popen[bytes], log: Path) -> N
             with urllib.request.urlopen(f"{address}healthz", timeout=5) as answer:
                 if json.load(answer)["status"] == "ok":
                     return
+        except urllib.error.HTTPError as refusal:
+            raise AssertionError(f"the server answers {refusal.read()!r}; it said:\n{log.read_text()}") from None
         except (urllib.error.URLError, ConnectionError, TimeoutError):
             pass
         time.sleep(0.1)

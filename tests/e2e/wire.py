@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from playwright.sync_api import Page, Route, WebSocketRoute
 
+from backend import protocol
 from backend.video.encoder import ChunkEncoder
 
 ORIGIN = "http://127.0.0.1:9"  # nothing listens there: every request is answered by the test
@@ -32,6 +33,8 @@ class Wire:
     def __init__(self, page: Page, folder: Path) -> None:
         self.page = page
         self.received: list[Message] = []
+        self.refused: list[str] = []
+        """What the real server would not have taken."""
         self.sockets: list[WebSocketRoute] = []
         self.on_start: Callable[[Message], None] = lambda message: self.ready()
         self.on_connect: Callable[[WebSocketRoute], None] = lambda socket: None
@@ -103,6 +106,10 @@ class Wire:
         self.on_connect(socket)
 
     def _message(self, text: str | bytes) -> None:
+        try:
+            protocol.parse(str(text))
+        except protocol.ProtocolError as error:
+            self.refused.append(f"{text!r}: {error}")
         message = json.loads(text)
         self.received.append(message)
         if message["type"] == "start":
