@@ -9,7 +9,9 @@ const Source = window.ManagedMediaSource ?? window.MediaSource;
 const RATE_CONTROL = !('ManagedMediaSource' in window);
 const SKIP_OVER_S = 0.02; // a smaller lead than this is not worth the hitch of a seek
 /** What should be left to play when a chunk arrives: the frame and a half that browsers stop with, and the server's reserve. */
-const EDGE = Object.freeze({ slackFrames: 1.5, slackS: 0.01, deadZoneS: 0.02, gain: 2, slowest: 0.97, fastest: 1.5, giveUpChunks: 3 });
+const EDGE = Object.freeze({ slackFrames: 1.5, slackS: 0.01, deadZoneS: 0.02, gain: 2, slowest: 0.4, fastest: 1.5, giveUpChunks: 3 });
+/** A machine that dreams slower than real time plays slower, instead of stopping at the end of every chunk. */
+const PACE = Object.freeze({ memory: 0.7, nearlyReal: 0.93, pauseChunks: 5 });
 const TRIM = Object.freeze({ everyS: 12, keepS: 6 }); // more than two groups of pictures must stay behind the playhead
 const STUCK_MS = 1500;
 
@@ -29,6 +31,7 @@ export class MsePlayer {
   #chunks = [];
   #shownPts = -1;
   #lastArrival = 0;
+  #meanPace = 1;
   #settleTimer = 0;
   #stuckTimer = 0;
   #nudges = 0;
@@ -187,19 +190,31 @@ export class MsePlayer {
   /** Live-edge control, before a chunk is appended: what is left to play should be next to nothing. */
   #steer(next) {
     next.steered = true;
-    const end = this.#end();
     const video = this.#video;
-    const { pts, end: chunkEnd } = next.chunk;
-    const arrival = performance.now();
-    const flowing = arrival - this.#lastArrival < 2000 * (chunkEnd - pts);
-    this.#lastArrival = arrival;
-    const slack = end - video.currentTime;
-    if (end > 0 && slack > EDGE.giveUpChunks * (chunkEnd - pts)) next.skip = true;
+    const length = next.chunk.end - next.chunk.pts;
+    const pace = this.#pace(length);
+    const slack = this.#end() - video.currentTime;
+    if (this.#end() > 0 && slack > EDGE.giveUpChunks * length) next.skip = true;
     if (!RATE_CONTROL) return;
     const error = slack - EDGE.slackS - EDGE.slackFrames / this.#format.fps;
-    const correct = flowing && Math.abs(error) > EDGE.deadZoneS;
-    const rate = correct ? Math.min(EDGE.fastest, Math.max(EDGE.slowest, 1 + EDGE.gain * error)) : 1;
+    let rate = error > EDGE.deadZoneS ? 1 : pace;
+    if (pace > 0 && Math.abs(error) > EDGE.deadZoneS) rate += EDGE.gain * error;
+    rate = pace > 0 ? Math.min(EDGE.fastest, Math.max(EDGE.slowest, rate)) : 1;
     if (rate !== video.playbackRate) video.playbackRate = rate;
+  }
+
+  /** How fast chunks come, as a share of real time, at most 1; 0 where they do not flow: after a rest. */
+  #pace(length) {
+    const now = performance.now();
+    const interval = (now - this.#lastArrival) / 1000;
+    this.#lastArrival = now;
+    if (interval > PACE.pauseChunks * length) {
+      this.#meanPace = 1;
+      return 0;
+    }
+    const pace = Math.min(1.5, length / interval);
+    this.#meanPace = PACE.memory * this.#meanPace + (1 - PACE.memory) * pace;
+    return this.#meanPace > PACE.nearlyReal ? 1 : this.#meanPace;
   }
 
   #end() {

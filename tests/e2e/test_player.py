@@ -62,6 +62,21 @@ def test_a_backlog_is_skipped_to_the_live_edge(wire: Wire) -> None:
     until(wire.page, f"f.chunk.index === {last}", timeout=2.5)
 
 
+def test_a_dream_slower_than_real_time_plays_slower_without_stopping(wire: Wire) -> None:
+    begin(wire)
+    rates = []
+    for number in range(16):
+        wire.chunk(plain((90 + 4 * number, 90, 90), each=4))  # a sixth of a second each
+        wire.page.wait_for_timeout(300)
+        rates.append(view(wire.page, "stats.player.rate"))
+    assert 0.4 <= min(rates[8:]) and max(rates[8:]) < 0.85
+    for _ in range(12):
+        last = wire.chunk(plain(BLUE, each=4))
+        wire.page.wait_for_timeout(150)
+    until(wire.page, f"f.chunk.index >= {last - 3}")
+    assert view(wire.page, "stats.player.rate") > 0.9
+
+
 def test_a_lost_fragment_is_jumped_over(wire: Wire) -> None:
     begin(wire)
     wire.chunk(plain(BLUE, each=8), lose=True)

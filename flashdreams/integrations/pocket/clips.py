@@ -12,7 +12,7 @@ from flashdreams.core.attention import RopeTable, apply_rope_freqs, rope_table
 from flashdreams.integrations.pocket.codec import LATENT_CHANNELS, PatchCodec
 from flashdreams.integrations.pocket.data import load_shard
 from flashdreams.integrations.pocket.place_encoder import PlaceEncoder
-from flashdreams.integrations.pocket.transformer import TIMESTEPS, TOKENS, PocketTransformer
+from flashdreams.integrations.pocket.transformer import TIMESTEPS, TOKENS, PocketTransformer, network_input
 from flashdreams.integrations.pocket.walk import EYE_HEIGHT, FRAMES_PER_CHUNK
 from flashdreams.recipes.wan.layers import CrossKV
 
@@ -46,13 +46,12 @@ def predict_clean(dreamer: PocketTransformer, noisy: Tensor, level: Tensor, plac
     memory = ClipMemory(RopeTable(rope), dreamer.config.window_chunks)
     every_scene = network.cross_keys_values(dreamer.scene_tokens)
     cross = [CrossKV(kv.k[scene], kv.v[scene]) for kv in every_scene]
-    x = torch.cat([noisy, place], -1)
+    x = network_input(noisy, level[..., None, None], place)
     return network.run_blocks(x, (level * TIMESTEPS).unsqueeze(-1), [memory] * len(cross), cross)
 
 
-def place_features(encoder: PlaceEncoder, poses: Tensor, scene: Tensor) -> Tensor:
-    """Features `[N, T, L, F]` for chunk-end poses `[N, T, 4, 4]`; the first chunk stands still."""
-    before = torch.cat([poses[:, :1], poses[:, :-1]], 1)
+def place_features(encoder: PlaceEncoder, before: Tensor, poses: Tensor, scene: Tensor) -> Tensor:
+    """Features `[N, T, L, F]` for cameras at the ends of chunks, `poses [N, T, 4, 4]`, and of the chunks before them."""
     features = encoder.features(before.flatten(0, 1), poses.flatten(0, 1), scene.flatten())
     return features.flatten(-2).transpose(1, 2).unflatten(0, scene.shape)
 
@@ -108,9 +107,15 @@ class LatentClips:
     def __len__(self) -> int:
         return len(self.latents)
 
-    def batch(self, clips: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Random clips: latents `[N, T, L, C]`, poses `[N, T, 4, 4]`, scenes `[N, T]`."""
-        pick = torch.from_numpy(self.rng.integers(len(self), size=clips))
-        return self.latents[pick].float(), self.poses[pick], self.scenes[pick]
+    def batch(self, clips: int, chunks: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Random stretches: latents `[N, T, L, C]`, cameras before and at the end of each chunk, scenes `[N, T]`.
 
-
+        Three in ten begin at rest, as a rollout does; the others come from somewhere.
+        """
+        pick = torch.from_numpy(self.rng.integers(len(self), size=clips))[:, None]
+        first = torch.from_numpy(self.rng.integers(1, self.latents.shape[1] - chunks + 1, size=clips))
+        at = first[:, None] + torch.arange(chunks)
+        poses, before = self.poses[pick, at], self.poses[pick, at - 1]
+        at_rest = torch.from_numpy(self.rng.random(clips) < 0.3)
+        before[at_rest, 0] = poses[at_rest, 0]
+        return self.latents[pick, at].float(), before, poses, self.scenes[pick, at]

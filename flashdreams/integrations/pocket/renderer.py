@@ -105,6 +105,18 @@ class Renderer(nn.Module):
             image = nn.functional.avg_pool2d(image, self.supersample)
         return image.clamp(0, 1)
 
+    @torch.no_grad()
+    def distance(self, poses: Tensor, scene: Tensor) -> Tensor:
+        """Metres `[B, H, W]` from the cameras to what each pixel's rays hit first (the middle of them); the sky is at FAR."""
+        origin, direction = self.rays(poses)
+        t_round, _ = _hit_rounds(origin, direction, self._nearest(self.rounds[scene], origin, poses, _TOP_ROUNDS, z_at=1))
+        t_box, _ = _hit_boxes(origin, direction, self._nearest(self.boxes[scene], origin, poses, _TOP_BOXES, z_at=2))
+        down = -direction[:, 1]
+        t_ground = torch.where(down > 1e-4, origin[:, 1, None] / down.clamp_min(1e-4), FAR)
+        t = torch.minimum(torch.minimum(t_round, t_box), t_ground).clamp_max(FAR)
+        t = t.unflatten(-1, (self.height, self.supersample, self.width, self.supersample))
+        return t.permute(0, 1, 3, 2, 4).flatten(3).median(-1).values
+
     @staticmethod
     def _nearest(rows: Tensor, origin: Tensor, poses: Tensor, keep: int, z_at: int) -> Tensor:
         """The `keep` nearest rows inside the view cone of every camera (a row's last entry is its reach)."""

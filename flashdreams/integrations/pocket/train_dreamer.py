@@ -33,8 +33,12 @@ class TrainOptions:
     minutes: float
     """Length of the whole run, resumed parts included: the learning rate falls to zero at its end."""
     device: str = "cpu"
-    clips: int = 8
-    rate: float = 1.5e-3
+    clips: int = 6
+    """Clips in a step."""
+    chunks: int = 6
+    """Chunks of a clip: at least the window that the model will have."""
+    rate: float = 2e-3
+    """Peak learning rate of AdamW; the maps take six times, Muon two and a half times as much."""
     compile: bool = False
     """Fuse the blocks into fewer kernels: a fifth faster after a minute or two; needs a C++ compiler."""
     save_every: float = 150.0
@@ -50,9 +54,9 @@ class Dreamer(nn.Module):
         self.place.layers.to(torch.bfloat16)
         self.transformer = PocketTransformer(PocketTransformerConfig())
 
-    def features(self, poses: Tensor, scenes: Tensor) -> Tensor:
+    def features(self, before: Tensor, poses: Tensor, scenes: Tensor) -> Tensor:
         """See `clips.place_features`."""
-        return place_features(self.place, poses, scenes)
+        return place_features(self.place, before, poses, scenes)
 
     def forward(self, noisy: Tensor, level: Tensor, features: Tensor, scenes: Tensor) -> Tensor:
         """See `clips.predict_clean`."""
@@ -75,7 +79,7 @@ class MasterWeights:
         rest = [p for p in self.master.values() if id(p) not in taken]
         groups = [{"params": rest, "lr": rate}, {"params": maps, "lr": 6 * rate, "weight_decay": 0.0}]
         adam = torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.98), weight_decay=0.01)
-        muon = torch.optim.Muon(blocks, lr=rate, weight_decay=0.02, adjust_lr_fn="match_rms_adamw")
+        muon = torch.optim.Muon(blocks, lr=2.5 * rate, weight_decay=0.02, adjust_lr_fn="match_rms_adamw")
         for optimizer in (adam, muon):
             for group in optimizer.param_groups:
                 group["peak"] = group["lr"]
@@ -114,10 +118,12 @@ def corrupt(clean: Tensor, level: Tensor) -> Tensor:
     return (1 - s) * clean + s * torch.randn_like(clean)
 
 
-def training_loss(model: Dreamer, clean: Tensor, poses: Tensor, scenes: Tensor, channel_weight: Tensor, own_past: bool) -> Tensor:
+def training_loss(
+    model: Dreamer, clean: Tensor, before: Tensor, poses: Tensor, scenes: Tensor, channel_weight: Tensor, own_past: bool
+) -> Tensor:
     """Mean squared error of the predicted clean latents; with `own_past`, the past is the model's own."""
     level, past = noise_levels(clean.shape[:2], clean.device)  # type: ignore[arg-type]
-    features = model.features(poses, scenes)
+    features = model.features(before, poses, scenes)
     source = clean
     if own_past:
         with torch.no_grad():
@@ -145,35 +151,38 @@ def train_dreamer(clips: LatentClips, codec: PatchCodec, run: Path, options: Tra
             block.compile(dynamic=False)
     adam, muon = weights.optimizers(options.rate)
     checkpoint, log = Checkpoint(run / "dreamer.pt"), RunLog(run / "dreamer.csv")
+    peaks = [group["peak"] for group in adam.param_groups + muon.param_groups]
     parts = {"master": weights.master, "average": weights.average, "adam": adam, "muon": muon}
     figures = checkpoint.load(**parts)
     step, spent = int(figures.get("step", 0)), figures.get("seconds", 0.0)
+    for group, peak in zip(adam.param_groups + muon.param_groups, peaks, strict=True):
+        group["peak"] = peak
     weights.publish(step)
     torch.manual_seed(1 + step)
-    started = saved = time.monotonic()
-    bar = tqdm(total=round(options.minutes * 60), initial=round(spent), desc="training dreamer", unit="s")
-    running = 0.0
-    while (elapsed := spent + time.monotonic() - started) < options.minutes * 60:
-        done = elapsed / (options.minutes * 60)
+    last = saved = time.monotonic()
+    total, running = options.minutes * 60, figures.get("loss", 0.0)
+    bar = tqdm(total=round(total), initial=round(spent), desc="training dreamer", unit="s")
+    while spent < total:
+        done = spent / total
         for group in adam.param_groups + muon.param_groups:
             group["lr"] = group["peak"] * min(1.0, (step + 1) / 100) * min(1.0, 0.02 + (1 - done) / 0.45)
-        clean, poses, scenes = (x.to(device) for x in clips.batch(options.clips))
+        clean, before, poses, scenes = (x.to(device) for x in clips.batch(options.clips, options.chunks))
         own_past = done > OWN_PAST_FROM and bool(torch.rand(()) < OWN_PAST_SHARE)
-        loss = training_loss(model, clean, poses, scenes, channel_weight, own_past)
+        loss = training_loss(model, clean, before, poses, scenes, channel_weight, own_past)
         loss.backward()
         weights.collect_gradients()
         adam.step()
         muon.step()
-        step += 1
+        step, now = step + 1, time.monotonic()
         weights.publish(step)
+        # A step that took very long was a machine asleep or a process stopped: it does not count as training time.
+        spent, last = spent + min(now - last, 30.0), now
         running = loss.item() if running == 0.0 else 0.98 * running + 0.02 * loss.item()
-        bar.update(round(spent + time.monotonic() - started) - bar.n)
-        if step % 10 == 0:
-            bar.set_postfix(step=step, loss=f"{running:.4f}", clips=len(clips))
-        if time.monotonic() - saved > options.save_every:
-            saved = time.monotonic()
+        bar.update(round(spent) - bar.n)
+        bar.set_postfix(step=step, loss=f"{running:.4f}", clips=len(clips))
+        if now - saved > options.save_every or spent >= total:
             clips.refresh()
-            checkpoint.save({"step": step, "seconds": spent + saved - started}, **parts)
-            log.write(step=step, minutes=(spent + saved - started) / 60, loss=running, clips=len(clips))
-    checkpoint.save({"step": step, "seconds": spent + time.monotonic() - started}, **parts)
+            checkpoint.save({"step": step, "seconds": spent, "loss": running}, **parts)
+            log.write(step=step, minutes=spent / 60, loss=running, clips=len(clips))
+            last = saved = time.monotonic()
     return model

@@ -37,7 +37,7 @@ class PocketTransformerConfig(TransformerConfig):
     """Sizes of the network."""
     scenes: int = 4
     """Number of places."""
-    window_chunks: int = 8
+    window_chunks: int = 6
     """Chunks that the KV cache holds, the present one included."""
     dtype: torch.dtype = torch.bfloat16
     """Type of the weights and latents."""
@@ -102,8 +102,16 @@ class PocketTransformer(Transformer[PocketTransformerCache]):
         return self.network.unpatchify_and_maybe_gather_cp(*LATENT_SIZE, x)
 
     def _network(self, noisy_latent: Tensor, timestep: Tensor, cache: PocketTransformerCache, place: Tensor) -> Tensor:
-        x = torch.cat([noisy_latent, place.to(noisy_latent.dtype)], -1)
+        x = network_input(noisy_latent, timestep / TIMESTEPS, place)
         return self.network(x, timestep, cache.network, cache.rope_table, cache.index)
 
     def _tokens_of(self, scene: int) -> Tensor:
         return self.scene_tokens[scene : scene + 1]
+
+
+def network_input(noisy: Tensor, level: Tensor, place: Tensor) -> Tensor:
+    """Noisy latents at noise level `level` (0..1, broadcastable) beside the place's features.
+
+    They are scaled by `1 - level`: pure noise says nothing, and a small network learns faster when it need not see it.
+    """
+    return torch.cat([noisy * (1 - level).to(noisy.dtype), place.to(noisy.dtype)], -1)

@@ -1,0 +1,70 @@
+"""The pocket world's config literals: its pipeline, the world that the app plays, and the offline runner."""
+
+from __future__ import annotations
+
+from flashdreams.camera.motion import CameraMotion
+from flashdreams.infra.diffusion.model import DiffusionModelConfig
+from flashdreams.infra.diffusion.scheduler.fm import FlowMatchSchedulerConfig
+from flashdreams.infra.pipeline import StreamInferencePipelineConfig
+from flashdreams.infra.world import Scene
+from flashdreams.integrations.pocket.assets import asset_folder
+from flashdreams.integrations.pocket.decoder import HEIGHT, WIDTH, PocketDecoderConfig
+from flashdreams.integrations.pocket.place_encoder import PlaceEncoderConfig
+from flashdreams.integrations.pocket.runner import PocketRunnerConfig
+from flashdreams.integrations.pocket.scenes import places
+from flashdreams.integrations.pocket.transformer import PocketTransformerConfig
+from flashdreams.integrations.pocket.walk import FPS, FRAMES_PER_CHUNK, MOVE_SPEED, PITCH_LIMIT, TURN_RATE
+from flashdreams.integrations.pocket.world import PocketWorldConfig
+
+PARAMETERS = 9_084_945
+"""Numbers in the weights file; a test counts them."""
+
+
+def pocket_pipeline(timesteps: tuple[float, ...] = (1000.0, 500.0)) -> StreamInferencePipelineConfig:
+    """Pose and scene -> place features -> `len(timesteps)` denoising steps -> four frames."""
+    return StreamInferencePipelineConfig(
+        name="pocket",
+        encoder=PlaceEncoderConfig(),
+        diffusion_model=DiffusionModelConfig(
+            transformer=PocketTransformerConfig(),
+            scheduler=FlowMatchSchedulerConfig(
+                num_inference_steps=len(timesteps), denoising_timesteps=list(timesteps), shift=1.0, warp_denoising_step=False
+            ),
+            seed=0,
+            context_noise=0,
+        ),
+        decoder=PocketDecoderConfig(),
+    )
+
+
+def pocket_world() -> PocketWorldConfig:
+    """The world as the app plays it."""
+    transformer = PocketTransformerConfig()
+    scenes = (Scene(name=p.name, title=p.title, thumbnail=asset_folder() / f"{p.name}.jpg") for p in places())
+    return PocketWorldConfig(
+        slug="pocket",
+        title="Pocket world",
+        description="Four small places, dreamed by a 9 M parameter diffusion transformer on your processor",
+        pipeline=pocket_pipeline(),
+        width=WIDTH,
+        height=HEIGHT,
+        fps=FPS,
+        frames_per_chunk=FRAMES_PER_CHUNK,
+        window_chunks=transformer.window_chunks,
+        controls=("keys", "look", "path", "scene"),
+        scenes=tuple(scenes),
+        motion=CameraMotion(move_speed=MOVE_SPEED, turn_rate=TURN_RATE, pitch_limit=PITCH_LIMIT),
+        session_bytes=12 * 1024 * 1024,
+        parameters=PARAMETERS,
+    )
+
+
+WORLDS = {"pocket": pocket_world()}
+RUNNERS = {
+    "pocket": PocketRunnerConfig(
+        runner_name="pocket",
+        description="the pocket world along a camera path, as an MP4",
+        pipeline=pocket_pipeline(),
+        world=WORLDS["pocket"],
+    )
+}

@@ -1,0 +1,44 @@
+"""From a training run to the weights file that is played: averaged weights in bf16, as safetensors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from flashdreams.integrations.pocket.config import pocket_pipeline
+
+
+def pipeline_weights(codec: dict[str, Tensor], dreamer: dict[str, Tensor], decoder: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The pipeline's state dict from the parts of a run; `dreamer` has the keys of `train_dreamer.MasterWeights`."""
+    renamed: dict[str, Tensor] = {}
+    for key, value in dreamer.items():
+        name = key.replace("/", ".")
+        prefix, rest = name.split(".", 1)
+        renamed[{"place": "encoder", "transformer": "diffusion_model.transformer"}[prefix] + "." + rest] = value
+    renamed |= {f"decoder.{key}": value for key, value in decoder.items()}
+    renamed |= {f"decoder.codec.{key}": value for key, value in codec.items()}
+    wanted = pocket_pipeline().setup().state_dict()
+    if missing := sorted(wanted.keys() - renamed.keys()):
+        raise ValueError(f"the run lacks {len(missing)} tensors, {missing[0]} first: is it of another version?")
+    keep = torch.float32
+    return {
+        key: renamed[key].to(keep if ".codec." in key else torch.bfloat16).contiguous() for key in wanted
+    }
+
+
+def export(run: Path, target: Path) -> int:
+    """Write `target` from the checkpoints in `run`; answers the number of parameters. Raises FileNotFoundError."""
+    parts: dict[str, Any] = {}
+    for name in ("codec", "dreamer", "decoder"):
+        path = run / f"{name}.pt"
+        if not path.exists():
+            raise FileNotFoundError(f"{path} is not there: run `make train` first")
+        parts[name] = torch.load(path, weights_only=True, map_location="cpu")
+    weights = pipeline_weights(parts["codec"], parts["dreamer"]["average"], parts["decoder"]["decoder"])
+    target.parent.mkdir(parents=True, exist_ok=True)
+    save_file(weights, target, metadata={"format": "pt", "steps": str(int(parts["dreamer"]["figures"]["step"]))})
+    return sum(value.numel() for value in weights.values())

@@ -1,0 +1,159 @@
+"""The pocket world as something to play: poses in, frames out, through the library's own streaming pipeline."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from flashdreams.camera.poses import pose_from_yaw_pitch
+from flashdreams.core.checkpoint.load import load_into
+from flashdreams.core.precision import fastest_dtype
+from flashdreams.infra.pipeline import StreamInferencePipeline, StreamInferencePipelineCache, StreamInferencePipelineConfig
+from flashdreams.infra.runner import resolve_device
+from flashdreams.infra.world import Constrain, Controls, Progress, Rollout, World, WorldConfig
+from flashdreams.integrations.pocket.assets import WEIGHTS, asset_folder
+from flashdreams.integrations.pocket.place_encoder import PlaceInput
+from flashdreams.integrations.pocket.scenes import places
+from flashdreams.integrations.pocket.walk import EYE_HEIGHT, FRAMES_PER_CHUNK, Footing
+
+
+@dataclass(kw_only=True)
+class PocketWorldConfig(WorldConfig):
+    """Config of `PocketWorld`."""
+
+    _target: type = field(default_factory=lambda: PocketWorld)
+
+    pipeline: StreamInferencePipelineConfig
+    """What dreams."""
+    checkpoint: Path | None = None
+    """The weights, a safetensors file; None takes the ones that come with the package."""
+    device: str = "auto"
+    """Where to run: auto takes cuda, then mps, then cpu."""
+
+
+@dataclass(kw_only=True)
+class PocketRollout(Rollout):
+    """A visitor's dream in the pocket world."""
+
+    cache: StreamInferencePipelineCache[Any, Any, Any]
+    """All of the model's state of this rollout."""
+
+
+class PocketWorld(World):
+    """See `flashdreams.infra.world.World`."""
+
+    config: PocketWorldConfig
+
+    def __init__(self, config: PocketWorldConfig, progress: Progress = lambda stage, share: None) -> None:
+        self.config = config
+        self._scenes = [scene.name for scene in config.scenes]
+        self._places = {place.name: place for place in places()}
+        progress("Building the network", 0.05)
+        device = resolve_device(config.device)
+        dtype = fastest_dtype(device)
+        config.pipeline.diffusion_model.transformer.dtype = dtype  # type: ignore[attr-defined]
+        config.pipeline.decoder.dtype = dtype  # type: ignore[union-attr]
+        self.pipeline: StreamInferencePipeline[Any, Any, Any] = config.pipeline.setup()
+        self.pipeline.encoder.layers.to(dtype)  # type: ignore[union-attr, operator]
+        self.pipeline.to(device).eval().requires_grad_(False)
+        progress("Reading the weights", 0.3)
+        load_into(self.pipeline, config.checkpoint or asset_folder() / WEIGHTS)
+        progress("Dreaming the first pictures", 0.6)
+        self._warm_up()
+        progress("Ready", 1.0)
+
+    def start(self, scene: str, seed: int, *, text: str | None = None, image: Path | None = None) -> PocketRollout:
+        """A new rollout; raises ValueError for a text or an image, which this world does not understand."""
+        for name, value in (("text", text), ("image", image)):
+            if value is not None:
+                raise ValueError(f"the pocket world takes no {name}: it understands {', '.join(self.config.controls)}")
+        index = self._scene_index(scene)
+        cache = self.pipeline.initialize_cache(transformer_context={"scene": index}, seed=seed)
+        return PocketRollout(scene=scene, seed=seed, cache=cache)
+
+    def frames_in_chunk(self, index: int) -> int:
+        return 1 if index == 0 else FRAMES_PER_CHUNK
+
+    @torch.inference_mode()
+    def step(self, rollout: Rollout, controls: Controls) -> npt.NDArray[np.uint8]:
+        rollout = _own(rollout)
+        poses = self._checked_poses(controls.poses, self.frames_in_chunk(rollout.index))
+        if controls.scene is not None and controls.scene != rollout.scene:
+            self.pipeline.diffusion_model.transformer.change_scene(  # type: ignore[operator]
+                rollout.cache.transformer_cache, self._scene_index(controls.scene)
+            )
+            rollout.scene = controls.scene
+        device = self.pipeline.device
+        cameras = torch.from_numpy(poses).float().to(device)[None]
+        rollout.cache.decoder_cache.poses = cameras
+        scene = torch.tensor([self._scene_index(rollout.scene)], device=device)
+        frames = self.pipeline.generate(rollout.index, rollout.cache, PlaceInput(cameras[:, -1], scene))
+        pixels = frames[0].mul(255).add_(0.5).clamp_(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
+        rollout.timings = self._timings(rollout)
+        return pixels.contiguous().cpu().numpy()
+
+    @torch.inference_mode()
+    def finalize(self, rollout: Rollout) -> None:
+        rollout = _own(rollout)
+        self.pipeline.finalize(rollout.index, rollout.cache)
+        rollout.index += 1
+        rollout.kv_fill = rollout.cache.transformer_cache.network.fill
+        rollout.timings = self._timings(rollout)
+
+    def snapshot(self, rollout: Rollout) -> PocketRollout:
+        return self.restore(rollout)
+
+    def restore(self, snapshot: Any) -> PocketRollout:
+        own = _own(snapshot)
+        return PocketRollout(
+            scene=own.scene, seed=own.seed, index=own.index, kv_fill=own.kv_fill, timings=dict(own.timings),
+            cache=own.cache.snapshot(),
+        )  # fmt: skip
+
+    def start_pose(self, scene: str, seed: int) -> npt.NDArray[np.float64]:
+        """At the scene's entrance; the seed shifts it a little, so that no two visits begin alike."""
+        place = self._places[self.config.scene(scene).name]
+        x, z, yaw = place.start
+        shift = np.random.default_rng(seed).uniform(-1, 1, 3)
+        x, z = Footing(place).slide(np.array([[x + 0.8 * shift[0], z + 0.8 * shift[1]]]))[0]
+        return pose_from_yaw_pitch(np.array([x, -EYE_HEIGHT, z]), yaw + 8 * shift[2], 0.0)
+
+    def constrain(self, scene: str) -> Constrain:
+        """Visitors stay on the ground, inside the place, and outside its things."""
+        return Footing(self._places[self.config.scene(scene).name]).constrain
+
+    def _scene_index(self, name: str) -> int:
+        return self._scenes.index(self.config.scene(name).name)
+
+    @staticmethod
+    def _checked_poses(poses: npt.NDArray[np.float64], frames: int) -> npt.NDArray[np.float64]:
+        poses = np.asarray(poses, dtype=np.float64)
+        if poses.shape != (frames, 4, 4):
+            raise ValueError(f"poses must have shape ({frames}, 4, 4) for this chunk, got {poses.shape}")
+        if not np.isfinite(poses).all():
+            raise ValueError("poses must be finite numbers")
+        return poses
+
+    @staticmethod
+    def _timings(rollout: PocketRollout) -> dict[str, float]:
+        profiler = rollout.cache.event_profiler
+        return {} if profiler is None else profiler.elapsed_ms()
+
+    def _warm_up(self) -> None:
+        """Two chunks of a rollout that nobody sees: the first products on a processor choose their kernels."""
+        name = self._scenes[0]
+        rollout, pose = self.start(name, 0), self.start_pose(name, 0)
+        for index in range(2):
+            self.step(rollout, Controls(poses=np.repeat(pose[None], self.frames_in_chunk(index), 0)))
+            self.finalize(rollout)
+
+
+def _own(rollout: Any) -> PocketRollout:
+    if not isinstance(rollout, PocketRollout):
+        raise TypeError(f"rollout must be one that this world started, got {type(rollout).__name__}")
+    return rollout
