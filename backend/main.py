@@ -10,6 +10,7 @@ import sys
 import threading
 import webbrowser
 from collections.abc import Mapping
+from dataclasses import replace
 
 from pydantic import ValidationError
 
@@ -26,7 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     try:
         settings = settings_from(sys.argv[1:] if arguments is None else arguments)
-        config = _world(settings.world)
+        config = _world(settings)
     except ValidationError as error:
         return _refuse(_sentence(error))
     except (KeyError, ValueError) as error:
@@ -67,10 +68,10 @@ def has_browser(platform: str, environment: Mapping[str, str]) -> bool:
     return platform in ("darwin", "win32") or bool(environment.get("DISPLAY") or environment.get("WAYLAND_DISPLAY"))
 
 
-def _world(slug: str) -> WorldConfig:
+def _world(settings: Settings) -> WorldConfig:
     from flashdreams.configs.worlds import get_world
 
-    return get_world(slug)
+    return replace(get_world(settings.world), checkpoint=settings.checkpoint)
 
 
 def _address(settings: Settings, port: int) -> str:

@@ -25,6 +25,7 @@ class Settings(BaseSettings):
     )
 
     world: str = Field(default="pocket", description="slug of the world to serve")
+    checkpoint: Path | None = Field(default=None, description="weights file; none: the ones that the world brings")
     host: str = Field(default="127.0.0.1", description="address to listen on; 0.0.0.0 means all of them")
     port: int = Field(default=8000, ge=0, le=65535, description="TCP port; 0 takes a free one")
     browser: bool = Field(default=True, description="open the page in a browser where there is one")
@@ -54,6 +55,13 @@ class Settings(BaseSettings):
             bare = parts.scheme in ("http", "https") and parts.netloc and not (parts.path or parts.query)
             if origin != "*" and not bare:
                 raise ValueError(f"{origin!r} is no origin: write it as https://play.example.org")
+        return value
+
+    @field_validator("checkpoint")
+    @classmethod
+    def _checkpoint_is_there(cls, value: Path | None) -> Path | None:
+        if value is not None and not value.is_file():
+            raise ValueError(f"{value} is no file")
         return value
 
     @field_validator("paths_dir")

@@ -61,6 +61,8 @@ class WorldConfig(InstantiateConfig):
     """Memory that one session's caches take."""
     parameters: int = 0
     """Number of trained parameters, for display."""
+    checkpoint: Path | None = None
+    """The weights file; None takes the world's own."""
 
     def scene(self, name: str) -> Scene:
         """The scene called `name`; raises KeyError naming the known scenes."""

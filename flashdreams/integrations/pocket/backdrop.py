@@ -13,7 +13,7 @@ SKY_LOW = -0.05
 """Lowest upward component of a direction in the sky picture; the highest is 1."""
 
 
-def mix(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
+def mix(a: Tensor, b: Tensor, t: Tensor | float) -> Tensor:
     return a + (b - a) * t
 
 
@@ -35,10 +35,7 @@ def bake_sky(light: dict[str, Tensor], width: int = 2048, height: int = 512) -> 
 def bake_ground(light: dict[str, Tensor], rounds: Tensor, boxes: Tensor, size: int = 1536) -> Tensor:
     """Ground of one place `[3, size, size]` from above: x across, z down, -GROUND_REACH..GROUND_REACH."""
     at = ((torch.arange(size, device=rounds.device) + 0.5) / size * 2 - 1) * GROUND_REACH
-    rows = [
-        _ground(at[None], z.expand(1, size), rounds, boxes, light)[0]
-        for z in at
-    ]
+    rows = [_ground(at[None], z.expand(1, size), rounds, boxes, light)[0] for z in at]
     return torch.stack(rows).permute(2, 0, 1).clamp(0, 1)
 
 
@@ -113,6 +110,8 @@ def _shadow(x: Tensor, z: Tensor, rounds: Tensor, boxes: Tensor, sun_dir: Tensor
 
     wide = torch.maximum(boxes[..., 3], boxes[..., 5])
     solid = (torch.minimum(boxes[..., 3], boxes[..., 5]) > 0.2).float()
-    of_boxes = capsules(boxes[..., 0], boxes[..., 2], (boxes[..., 1] - boxes[..., 4]).clamp_min(0), boxes[..., 1], wide * 0.85 * solid)
+    of_boxes = capsules(
+        boxes[..., 0], boxes[..., 2], (boxes[..., 1] - boxes[..., 4]).clamp_min(0), boxes[..., 1], wide * 0.85 * solid
+    )
     of_rounds = capsules(rounds[..., 0], rounds[..., 1], rounds[..., 6], rounds[..., 7], rounds[..., 16])
     return torch.maximum(of_rounds, of_boxes * (solid.amax(1) > 0)[:, None])

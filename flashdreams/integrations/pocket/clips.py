@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from flashdreams.core.attention import RopeTable, apply_rope_freqs, rope_table
-from flashdreams.integrations.pocket.codec import LATENT_CHANNELS, PatchCodec
+from flashdreams.integrations.pocket.codec import LATENT_CHANNELS, LATENT_SIZE, PatchCodec
 from flashdreams.integrations.pocket.data import load_shard
 from flashdreams.integrations.pocket.place_encoder import PlaceEncoder
 from flashdreams.integrations.pocket.transformer import TIMESTEPS, TOKENS, PocketTransformer, network_input
@@ -51,9 +52,23 @@ def predict_clean(dreamer: PocketTransformer, noisy: Tensor, level: Tensor, plac
 
 
 def place_features(encoder: PlaceEncoder, before: Tensor, poses: Tensor, scene: Tensor) -> Tensor:
-    """Features `[N, T, L, F]` for cameras at the ends of chunks, `poses [N, T, 4, 4]`, and of the chunks before them."""
+    """Features `[N, T, L, F]` for cameras `poses [N, T, 4, 4]` at the ends of chunks, `before` at their beginnings."""
     features = encoder.features(before.flatten(0, 1), poses.flatten(0, 1), scene.flatten())
     return features.flatten(-2).transpose(1, 2).unflatten(0, scene.shape)
+
+
+@torch.no_grad()
+def carried_features(encoder: PlaceEncoder, latents: Tensor, before: Tensor, poses: Tensor, given: Tensor) -> Tensor:
+    """What every chunk is told of the picture of the chunk before it: `[N, T, L, 49]` from latents `[N, T, L, C]`.
+
+    Nothing (zeros) at the first chunk and where `given [N, T]` is false.
+    """
+    shape = (len(latents), latents.shape[1] - 1)
+    codes = latents[:, :-1].flatten(0, 1).transpose(1, 2).unflatten(-1, LATENT_SIZE)
+    shown = encoder.codec.decode(codes.float())
+    carried = encoder.carried(shown, before[:, 1:].flatten(0, 1), poses[:, 1:].flatten(0, 1))
+    carried = F.pad(carried.flatten(-2).transpose(1, 2).unflatten(0, shape), (0, 0, 0, 0, 1, 0))
+    return carried * given[..., None, None]
 
 
 def poses_of(walks: Tensor) -> Tensor:
@@ -74,10 +89,17 @@ def encode_shards(codec: PatchCodec, data: Path, cache: Path) -> None:
         if target.exists():
             continue
         shard = load_shard(path)
-        latents = [codec.encode(torch.from_numpy(clip).permute(0, 3, 1, 2).float() / 255).half() for clip in shard.frames]
+        latents = [
+            codec.encode(torch.from_numpy(clip).permute(0, 3, 1, 2).float() / 255).half() for clip in shard.frames
+        ]
         part = target.with_suffix(".part")
         with part.open("wb") as file:
-            np.savez(file, latents=torch.stack(latents).numpy(), walks=shard.walks[:, ::FRAMES_PER_CHUNK], scenes=shard.scenes)
+            np.savez(
+                file,
+                latents=torch.stack(latents).numpy(),
+                walks=shard.walks[:, ::FRAMES_PER_CHUNK],
+                scenes=shard.scenes,
+            )
         part.replace(target)
 
 
@@ -93,7 +115,9 @@ class LatentClips:
 
     def refresh(self) -> None:
         """Read files that came since the last time; the first shard is left to evaluation."""
-        new = [p for p in sorted(self.cache.glob("latents-*.npz")) if p not in self.seen and not p.stem.endswith("0000")]
+        new = [
+            p for p in sorted(self.cache.glob("latents-*.npz")) if p not in self.seen and not p.stem.endswith("0000")
+        ]
         for path in new:
             self.seen.add(path)
             with np.load(path) as data:

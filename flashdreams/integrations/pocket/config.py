@@ -28,7 +28,10 @@ def pocket_pipeline(timesteps: tuple[float, ...] = (1000.0, 500.0)) -> StreamInf
         diffusion_model=DiffusionModelConfig(
             transformer=PocketTransformerConfig(),
             scheduler=FlowMatchSchedulerConfig(
-                num_inference_steps=len(timesteps), denoising_timesteps=list(timesteps), shift=1.0, warp_denoising_step=False
+                num_inference_steps=len(timesteps),
+                denoising_timesteps=list(timesteps),
+                shift=1.0,
+                warp_denoising_step=False,
             ),
             seed=0,
             context_noise=0,

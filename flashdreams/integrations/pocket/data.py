@@ -1,8 +1,7 @@
-"""Renders training walks into shards on disk, resumable shard by shard: `python -m flashdreams.integrations.pocket.data`.
+"""Renders training walks into shards on disk, shard by shard: `python -m flashdreams.integrations.pocket.data`.
 
-Two kinds: `frames` holds every frame of short walks (for the autoencoder), `keyframes` holds the last frame of every
-chunk of longer walks (for the dreamer, whose latents are encoded from pairs of them). A shard is made from its own
-seed, so it is the same whenever and wherever it is made.
+Two kinds: `frames` holds every frame of short walks (for the decoder), `keyframes` holds the last frame of every chunk
+of longer walks (for the dreamer). A shard is made from its own seed: the same whenever and wherever it is made.
 """
 
 from __future__ import annotations
@@ -69,7 +68,9 @@ def make_shard(renderer: Renderer, kind: Kind, index: int, batch: int = 2) -> Sh
         (renderer(flat_pose[i : i + batch].to(device), flat_scene[i : i + batch].to(device)) * 255 + 0.5).byte().cpu()
         for i in range(0, len(flat_pose), batch)
     ]
-    frames = torch.cat(pictures).permute(0, 2, 3, 1).numpy().reshape(*pose_all.shape[:2], renderer.height, renderer.width, 3)
+    frames = (
+        torch.cat(pictures).permute(0, 2, 3, 1).numpy().reshape(*pose_all.shape[:2], renderer.height, renderer.width, 3)
+    )
     return Shard(frames, np.concatenate(walks).astype(np.float32), scene_all)
 
 
@@ -88,7 +89,9 @@ def load_shard(path: Path) -> Shard:
         return Shard(data["frames"], data["walks"], data["scenes"])
 
 
-def render_shards(folder: Path, kind: Kind, count: int, *, device: str = "cpu", compile: bool = True, first: int = 0) -> None:
+def render_shards(
+    folder: Path, kind: Kind, count: int, *, device: str = "cpu", compile: bool = True, first: int = 0
+) -> None:
     """Render the shards that are not there yet."""
     missing = [i for i in range(first, first + count) if not shard_path(folder, kind, i).exists()]
     if not missing:

@@ -1,4 +1,4 @@
-"""From latents to frames: each latent is the chunk's last frame, and the frames before it are found between two of them.
+"""From latents to frames: each latent is a chunk's last frame, the frames before it are found between two such.
 
 The camera's turn between frames is known exactly, so both ends are first turned into place (a homography, whatever the
 depth); a small network then finds what walking shifted and mends the rest. The code is linear, the decoder streams.
@@ -6,7 +6,6 @@ depth); a small network then finds what walking shifted and mends the rest. The 
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,12 +14,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from flashdreams.infra.decoder.base import DecoderConfig, StreamingDecoderCache, StreamingVideoDecoder
-from flashdreams.integrations.pocket.codec import LATENT_SIZE, PATCH, PatchCodec
-from flashdreams.integrations.pocket.renderer import FOV_DEGREES
+from flashdreams.integrations.pocket.codec import PATCH, PatchCodec
+from flashdreams.integrations.pocket.optics import HEIGHT, WIDTH, picture_grid, pixel_rays, sample
 from flashdreams.integrations.pocket.walk import FRAMES_PER_CHUNK
 
-HEIGHT, WIDTH = LATENT_SIZE[0] * PATCH, LATENT_SIZE[1] * PATCH
-FOCAL = 0.5 * WIDTH / math.tan(math.radians(FOV_DEGREES) / 2)
 FLOW_REACH = 12.0
 """Pixels: the network's shifts are this times a number that starts at zero."""
 
@@ -60,10 +57,8 @@ class PocketDecoder(StreamingVideoDecoder[PocketDecoderCache]):
         self.sharpen = _convolutions(12, config.width, 12, (1, 2, 1))
         self.between = _convolutions(24 + 6, config.width, 12 + 5, (1, 2, 4, 1))
         for network in (self.sharpen, self.between):
-            network.to(config.dtype, memory_format=torch.channels_last)
-        v, u = torch.meshgrid(torch.arange(HEIGHT) + 0.5 - HEIGHT / 2, torch.arange(WIDTH) + 0.5 - WIDTH / 2, indexing="ij")
-        rays = torch.stack([u / FOCAL, v / FOCAL, torch.ones_like(u)]).flatten(1)
-        self.register_buffer("rays", rays, persistent=False)
+            network.to(config.dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.register_buffer("rays", pixel_rays(), persistent=False)
 
     @property
     def spatial_compression_ratio(self) -> int:
@@ -93,7 +88,7 @@ class PocketDecoder(StreamingVideoDecoder[PocketDecoderCache]):
         return PocketDecoderCache()
 
     def forward(self, input: Tensor, autoregressive_index: int = 0, cache: PocketDecoderCache | None = None) -> Tensor:
-        """See the class. `cache.poses` must hold the cameras of the chunk's frames; without a cache, a still picture."""
+        """See the class. `cache.poses` must hold the cameras of the chunk's frames; without a cache, one picture."""
         picture = self.key_picture(input[:, 0])
         if cache is None:
             return picture[:, None]
@@ -112,13 +107,13 @@ class PocketDecoder(StreamingVideoDecoder[PocketDecoderCache]):
         return plain + F.pixel_shuffle(_run(self.sharpen, F.pixel_unshuffle(plain, 2)), 2)
 
     def frames_between(self, first: Tensor, last: Tensor, first_pose: Tensor, poses: Tensor) -> Tensor:
-        """Frames `[B, F - 1, 3, H, W]` at `poses[:, :-1]`, between `first` (just before) and `last` (at `poses[:, -1]`)."""
+        """Frames `[B, F - 1, 3, H, W]` at `poses[:, :-1]`, between `first` and `last` (at `poses[:, -1]`)."""
         batch, count = poses.shape[0], poses.shape[1] - 1
         inner = poses[:, :-1].flatten(0, 1)
         ends = [(first, first_pose), (last, poses[:, -1])]
         pictures = [p.repeat_interleave(count, 0) for p, _ in ends]
         grids = [self._turned(inner, pose.repeat_interleave(count, 0)) for _, pose in ends]
-        turned = [_sample(p, grid) for p, grid in zip(pictures, grids, strict=True)]
+        turned = [sample(p, grid) for p, grid in zip(pictures, grids, strict=True)]
         time = (torch.arange(1, count + 1, device=first.device) / (count + 1)).repeat(batch).view(-1, 1, 1, 1)
         step = first_pose[:, :3, :3].transpose(1, 2) @ (poses[:, -1, :3, 3] - first_pose[:, :3, 3]).unsqueeze(-1)
         planes = [*self._pixel_planes(len(inner)), time.expand(-1, 1, HEIGHT // 2, WIDTH // 2)]
@@ -129,7 +124,7 @@ class PocketDecoder(StreamingVideoDecoder[PocketDecoderCache]):
         shifts, choice = F.interpolate(answer[:, 12:], scale_factor=2, mode="bilinear").split([4, 1], 1)
         unit = torch.tensor([2 / WIDTH, 2 / HEIGHT], device=first.device) * FLOW_REACH
         moved = [
-            _sample(p, grid + shift.permute(0, 2, 3, 1) * unit)
+            sample(p, grid + shift.permute(0, 2, 3, 1) * unit)
             for p, grid, shift in zip(pictures, grids, shifts.chunk(2, 1), strict=True)
         ]
         inside = [(grid.abs().amax(-1) < 1).float().unsqueeze(1) for grid in grids]
@@ -138,12 +133,9 @@ class PocketDecoder(StreamingVideoDecoder[PocketDecoderCache]):
         return (weight * moved[0] + (1 - weight) * moved[1] + mend).unflatten(0, (batch, count))
 
     def _turned(self, target: Tensor, source: Tensor) -> Tensor:
-        """Where the pixels of camera `target` lie in the picture of camera `source` if it only turned: a sampling grid."""
+        """Where the pixels of camera `target` lie in the picture of `source` if it only turned: a sampling grid."""
         turn = source[:, :3, :3].transpose(1, 2).float() @ target[:, :3, :3].float()
-        x, y, z = (turn @ self.rays).unbind(1)
-        z = z.clamp_min(0.1)
-        grid = torch.stack([x / z * (2 * FOCAL / WIDTH), y / z * (2 * FOCAL / HEIGHT)], -1)
-        return grid.unflatten(1, (HEIGHT, WIDTH))
+        return picture_grid(turn @ self.rays)
 
     def _pixel_planes(self, count: int) -> tuple[Tensor, Tensor]:
         u, v, _ = F.avg_pool2d(self.rays.unflatten(1, (HEIGHT, WIDTH)), 2).expand(count, -1, -1, -1).split(1, 1)
@@ -164,9 +156,5 @@ def _convolutions(n_in: int, width: int, n_out: int, dilations: tuple[int, ...])
 
 
 def _run(network: nn.Sequential, x: Tensor) -> Tensor:
-    dtype = network[0].weight.dtype
+    dtype = next(network.parameters()).dtype
     return network(x.to(dtype, memory_format=torch.channels_last)).float()
-
-
-def _sample(picture: Tensor, grid: Tensor) -> Tensor:
-    return F.grid_sample(picture, grid, padding_mode="border", align_corners=False)

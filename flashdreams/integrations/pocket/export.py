@@ -12,7 +12,9 @@ from torch import Tensor
 from flashdreams.integrations.pocket.config import pocket_pipeline
 
 
-def pipeline_weights(codec: dict[str, Tensor], dreamer: dict[str, Tensor], decoder: dict[str, Tensor]) -> dict[str, Tensor]:
+def pipeline_weights(
+    codec: dict[str, Tensor], dreamer: dict[str, Tensor], decoder: dict[str, Tensor]
+) -> dict[str, Tensor]:
     """The pipeline's state dict from the parts of a run; `dreamer` has the keys of `train_dreamer.MasterWeights`."""
     renamed: dict[str, Tensor] = {}
     for key, value in dreamer.items():
@@ -20,14 +22,13 @@ def pipeline_weights(codec: dict[str, Tensor], dreamer: dict[str, Tensor], decod
         prefix, rest = name.split(".", 1)
         renamed[{"place": "encoder", "transformer": "diffusion_model.transformer"}[prefix] + "." + rest] = value
     renamed |= {f"decoder.{key}": value for key, value in decoder.items()}
-    renamed |= {f"decoder.codec.{key}": value for key, value in codec.items()}
+    for part in ("encoder", "decoder"):
+        renamed |= {f"{part}.codec.{key}": value for key, value in codec.items()}
     wanted = pocket_pipeline().setup().state_dict()
     if missing := sorted(wanted.keys() - renamed.keys()):
         raise ValueError(f"the run lacks {len(missing)} tensors, {missing[0]} first: is it of another version?")
     keep = torch.float32
-    return {
-        key: renamed[key].to(keep if ".codec." in key else torch.bfloat16).contiguous() for key in wanted
-    }
+    return {key: renamed[key].to(keep if ".codec." in key else torch.bfloat16).contiguous() for key in wanted}
 
 
 def export(run: Path, target: Path) -> int:
@@ -38,7 +39,7 @@ def export(run: Path, target: Path) -> int:
         if not path.exists():
             raise FileNotFoundError(f"{path} is not there: run `make train` first")
         parts[name] = torch.load(path, weights_only=True, map_location="cpu")
-    weights = pipeline_weights(parts["codec"], parts["dreamer"]["average"], parts["decoder"]["decoder"])
+    weights = pipeline_weights(parts["codec"]["codec"], parts["dreamer"]["average"], parts["decoder"]["decoder"])
     target.parent.mkdir(parents=True, exist_ok=True)
     save_file(weights, target, metadata={"format": "pt", "steps": str(int(parts["dreamer"]["figures"]["step"]))})
     return sum(value.numel() for value in weights.values())

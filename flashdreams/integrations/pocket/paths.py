@@ -15,7 +15,8 @@ import numpy.typing as npt
 from flashdreams.camera.motion import CameraMotion, LiveCamera
 from flashdreams.camera.poses import pose_from_yaw_pitch
 from flashdreams.camera.trajectory import Trajectory, save_trajectory
-from flashdreams.integrations.pocket.scenes import Place, places
+from flashdreams.integrations.pocket.scenes import places
+from flashdreams.integrations.pocket.things import Place
 from flashdreams.integrations.pocket.walk import (
     EYE_HEIGHT,
     FPS,

@@ -1,8 +1,9 @@
-"""From camera poses to what the place remembers: every token looks along its rays through a learned map of the scene.
+"""From cameras to what the place remembers: every token looks along its rays through a learned map of the scene.
 
 Each scene has a learnt top view, a grid of features. A token gathers the features at a row of distances along its
 four rays (and where they meet the ground), so that what stands where is kept in the map and found by the pose alone:
-turning away and back, or walking a circle, leads to the same place.
+turning away and back, or walking a circle, leads to the same place. Beside it stands the picture shown last, redrawn
+for the new camera: what was dreamed stays as it was dreamed.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from flashdreams.infra.encoder.base import EncoderConfig, StreamingEncoder, StreamingEncoderCache
-from flashdreams.integrations.pocket.codec import LATENT_SIZE
+from flashdreams.integrations.pocket.codec import LATENT_CHANNELS, LATENT_SIZE, PATCH, PatchCodec
+from flashdreams.integrations.pocket.optics import pixel_rays, seen_next
 from flashdreams.integrations.pocket.renderer import FOV_DEGREES
 from flashdreams.integrations.pocket.walk import EYE_HEIGHT
 
@@ -46,17 +48,23 @@ class PlaceEncoderConfig(EncoderConfig):
     hidden: int = 384
     """Width of the token-wise network."""
     out_dim: int = 160
-    """Features of a token."""
+    """Features of a token that come from the place."""
+
+
+CARRIED_FEATURES = LATENT_CHANNELS + 1
+"""Features of a token that come from the picture shown last: its latent, and how much of the token it covers."""
 
 
 @dataclass
 class PlaceInput:
-    """Camera and scene of one chunk."""
+    """Camera and scene of one chunk, and what was shown before it."""
 
     pose: Tensor
     """Camera-to-world `[B, 4, 4]` of the chunk's last frame."""
     scene: Tensor
     """Scene indices `[B]`."""
+    shown: Tensor | None = None
+    """The picture `[B, 3, H, W]` in [0, 1] shown last; None at the first chunk."""
 
 
 class PlaceEncoderCache(StreamingEncoderCache):
@@ -66,23 +74,34 @@ class PlaceEncoderCache(StreamingEncoderCache):
 
 
 class PlaceEncoder(StreamingEncoder[PlaceEncoderCache]):
-    """Features `[B, 1, out_dim, 9, 16]` of a chunk from the camera at its end and at the end of the chunk before."""
+    """Features `[B, 1, out_dim + 49, 9, 16]` of a chunk from the cameras at its end and before it."""
 
-    angles: Tensor
+    fine: Tensor
+    coarse: Tensor
     distances: Tensor
+    rays: Tensor
 
     def __init__(self, config: PlaceEncoderConfig) -> None:
         super().__init__()
         self.config = config
-        self.maps = nn.Parameter(torch.randn(config.scenes, config.map_channels, config.map_size, config.map_size) * 0.3)
+        self.maps = nn.Parameter(
+            torch.randn(config.scenes, config.map_channels, config.map_size, config.map_size) * 0.3
+        )
         per_ray = (config.samples + 1) * config.map_channels
         width = per_ray * (RAYS * RAYS + 1) + config.map_channels + 2 * 12 + 16 + 7
         self.layers = nn.Sequential(
-            nn.Linear(width, config.hidden), nn.SiLU(), nn.LayerNorm(config.hidden), nn.Linear(config.hidden, config.out_dim)
+            nn.Linear(width, config.hidden),
+            nn.SiLU(),
+            nn.LayerNorm(config.hidden),
+            nn.Linear(config.hidden, config.out_dim),
         )
+        self.codec = PatchCodec()
+        self.register_buffer("rays", pixel_rays(), persistent=False)
         self.register_buffer("fine", _token_rays(RAYS), persistent=False)
         self.register_buffer("coarse", _token_rays(1), persistent=False)
-        self.register_buffer("distances", torch.logspace(math.log10(NEAR), math.log10(FAR), config.samples), persistent=False)
+        self.register_buffer(
+            "distances", torch.logspace(math.log10(NEAR), math.log10(FAR), config.samples), persistent=False
+        )
 
     def initialize_autoregressive_cache(self, **context: Any) -> PlaceEncoderCache:
         """No context is taken."""
@@ -90,12 +109,19 @@ class PlaceEncoder(StreamingEncoder[PlaceEncoderCache]):
             raise TypeError(f"the place encoder takes no rollout context, got {', '.join(context)}")
         return PlaceEncoderCache()
 
-    def forward(self, input: PlaceInput, autoregressive_index: int = 0, cache: PlaceEncoderCache | None = None) -> Tensor:
+    def forward(
+        self, input: PlaceInput, autoregressive_index: int = 0, cache: PlaceEncoderCache | None = None
+    ) -> Tensor:
         """See the class. Without a cache, or at the first chunk, the camera is taken to have stood still."""
         before = input.pose if cache is None or cache.pose is None else cache.pose
         if cache is not None:
             cache.pose = input.pose
-        return self.features(before, input.pose, input.scene)[:, None]
+        place = self.features(before, input.pose, input.scene)
+        if input.shown is None:
+            carried = place.new_zeros(len(place), CARRIED_FEATURES, *LATENT_SIZE)
+        else:
+            carried = self.carried(input.shown, before, input.pose)
+        return torch.cat([place, carried.to(place.dtype)], 1)[:, None]
 
     def features(self, before: Tensor, pose: Tensor, scene: Tensor) -> Tensor:
         """`[N, out_dim, 9, 16]` for cameras `before` and `pose [N, 4, 4]` in scenes `scene [N]`."""
@@ -108,9 +134,14 @@ class PlaceEncoder(StreamingEncoder[PlaceEncoderCache]):
         foot = self._read(maps, pose[:, None, (0, 2), 3]).expand(-1, h * w, -1)
         whole = torch.cat([_position_waves(pose[:, :3, 3]), _motion(before, pose)], -1)[:, None].expand(-1, h * w, -1)
         rows = [fine, there, foot, _direction_waves(centre), _direction_waves(old_direction), whole]
-        dtype = self.layers[0].weight.dtype
+        dtype = next(self.layers.parameters()).dtype
         tokens = self.layers(torch.cat([r.to(dtype) for r in rows], -1))
         return tokens.transpose(1, 2).unflatten(-1, (h, w))
+
+    def carried(self, shown: Tensor, before: Tensor, pose: Tensor) -> Tensor:
+        """`[N, 49, 9, 16]`: pictures `shown [N, 3, H, W]` of cameras `before` as `pose` would see them, as latents."""
+        picture, inside = seen_next(shown, before, pose, self.rays)
+        return torch.cat([self.codec.encode(picture), F.avg_pool2d(inside, PATCH)], 1)
 
     def _look(self, maps: Tensor, pose: Tensor, rays: Tensor) -> tuple[Tensor, Tensor]:
         """Map features `[N, R, (samples + 1) * C]` along `rays [R, 3]` of the cameras, and directions `[N, R, 3]`."""

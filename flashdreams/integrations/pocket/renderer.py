@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from flashdreams.integrations.pocket.backdrop import GROUND_REACH, SKY_LOW, bake_ground, bake_sky, mix, smooth
-from flashdreams.integrations.pocket.scenes import Color, Place
+from flashdreams.integrations.pocket.things import Color, Place
 
 FOV_DEGREES = 75.0
 """Horizontal field of view of every picture of this world."""
@@ -23,7 +23,21 @@ _TOP_ROUNDS, _TOP_BOXES = 20, 18
 
 def _round_rows(place: Place) -> list[list[float]]:
     return [
-        [r.x, r.z, r.scale, r.quad, r.lin, r.const, r.bottom, r.top, *r.color, *r.stripe, r.stripe_period, r.glow, r.reach]
+        [
+            r.x,
+            r.z,
+            r.scale,
+            r.quad,
+            r.lin,
+            r.const,
+            r.bottom,
+            r.top,
+            *r.color,
+            *r.stripe,
+            r.stripe_period,
+            r.glow,
+            r.reach,
+        ]
         for r in place.rounds
     ]
 
@@ -47,21 +61,59 @@ def _padded(tables: Sequence[list[list[float]]], width: int, fill: list[float]) 
 class Renderer(nn.Module):
     """Pictures of `places` from camera-to-world poses. Buffers only; `.to(device)` moves it to a GPU."""
 
+    rounds: Tensor
+    boxes: Tensor
+    sky: Tensor
+    floor: Tensor
+
     def __init__(self, places: Sequence[Place], width: int = 256, height: int = 144, supersample: int = 2) -> None:
         super().__init__()
         self.width, self.height, self.supersample = width, height, supersample
         nowhere = 1.0e5
-        self.register_buffer("rounds", _padded([_round_rows(p) for p in places], _TOP_ROUNDS,
-                                               [nowhere, nowhere, 1, 0, 0, -1e-4, 0, 1, *[0.0] * 6, 0, 0, 0.01]))
-        self.register_buffer("boxes", _padded([_box_rows(p) for p in places], _TOP_BOXES,
-                                              [nowhere, 0, nowhere, .01, .01, .01, 1, 0, 0, 0, 1, 0, 0, 0, 1, *[0.0] * 6, 0, 0, 0.01]))
+        self.register_buffer(
+            "rounds",
+            _padded(
+                [_round_rows(p) for p in places],
+                _TOP_ROUNDS,
+                [nowhere, nowhere, 1, 0, 0, -1e-4, 0, 1, *[0.0] * 6, 0, 0, 0.01],
+            ),
+        )
+        self.register_buffer(
+            "boxes",
+            _padded(
+                [_box_rows(p) for p in places],
+                _TOP_BOXES,
+                [nowhere, 0, nowhere, 0.01, 0.01, 0.01, 1, 0, 0, 0, 1, 0, 0, 0, 1, *[0.0] * 6, 0, 0, 0.01],
+            ),
+        )
         lamps = [list(map(list, p.lamps)) for p in places]
         self.register_buffer("lamps", _padded(lamps, 1, [nowhere, nowhere]))
         lights = [p.light for p in places]
-        for name in ("zenith", "horizon", "sun", "far_ridge", "near_ridge", "ground", "ground_patch", "path", "water", "lamp"):
+        for name in (
+            "zenith",
+            "horizon",
+            "sun",
+            "far_ridge",
+            "near_ridge",
+            "ground",
+            "ground_patch",
+            "path",
+            "water",
+            "lamp",
+        ):
             colors: list[Color] = [getattr(light, name) for light in lights]
             self.register_buffer(name, torch.tensor(colors))
-        scalars = ("sun_size", "sun_glow", "sunlight", "ambient", "ridge_height", "ridge_step", "haze", "aurora", "stars")
+        scalars = (
+            "sun_size",
+            "sun_glow",
+            "sunlight",
+            "ambient",
+            "ridge_height",
+            "ridge_step",
+            "haze",
+            "aurora",
+            "stars",
+        )
         for name in scalars:
             self.register_buffer(name, torch.tensor([float(getattr(light, name)) for light in lights]))
         az = torch.tensor([math.radians(light.sun_azimuth) for light in lights])
@@ -77,7 +129,7 @@ class Renderer(nn.Module):
         self.register_buffer("floor", torch.stack(floors))
         self._draw = _draw
 
-    def compile(self) -> None:  # type: ignore[override]
+    def compile(self) -> None:
         """Fuse the drawing into a few kernels: many times faster on a CPU, at the price of a minute once."""
         self._draw = torch.compile(_draw, dynamic=False)
 
@@ -107,9 +159,11 @@ class Renderer(nn.Module):
 
     @torch.no_grad()
     def distance(self, poses: Tensor, scene: Tensor) -> Tensor:
-        """Metres `[B, H, W]` from the cameras to what each pixel's rays hit first (the middle of them); the sky is at FAR."""
+        """Metres `[B, H, W]` from the cameras to what each pixel's rays hit first (their median); the sky is at FAR."""
         origin, direction = self.rays(poses)
-        t_round, _ = _hit_rounds(origin, direction, self._nearest(self.rounds[scene], origin, poses, _TOP_ROUNDS, z_at=1))
+        t_round, _ = _hit_rounds(
+            origin, direction, self._nearest(self.rounds[scene], origin, poses, _TOP_ROUNDS, z_at=1)
+        )
         t_box, _ = _hit_boxes(origin, direction, self._nearest(self.boxes[scene], origin, poses, _TOP_BOXES, z_at=2))
         down = -direction[:, 1]
         t_ground = torch.where(down > 1e-4, origin[:, 1, None] / down.clamp_min(1e-4), FAR)
@@ -123,7 +177,9 @@ class Renderer(nn.Module):
         dx, dz = rows[..., 0] - origin[:, None, 0], rows[..., z_at] - origin[:, None, 2]
         forward = poses[:, :3, 2].float()
         distance = torch.sqrt(dx * dx + dz * dz)
-        along = (dx * forward[:, None, 0] + dz * forward[:, None, 2]) / forward[:, None, ::2].norm(dim=-1).clamp_min(1e-3)
+        along = (dx * forward[:, None, 0] + dz * forward[:, None, 2]) / forward[:, None, ::2].norm(dim=-1).clamp_min(
+            1e-3
+        )
         side = (distance**2 - along**2).clamp_min(0).sqrt()
         # Half the view is 37.5 degrees, wider when the camera is pitched: keep what comes within about 52 degrees.
         outside = side - rows[..., -1] * 1.7 > along * 1.3 + 0.3
@@ -188,8 +244,16 @@ def _lookup(picture: Tensor, scene: Tensor, u: Tensor, v: Tensor) -> Tensor:
     return mix(top, mix(flat[at + width], flat[at + width + 1], fx), fy)
 
 
-def _draw(o: Tensor, d: Tensor, rounds: Tensor, boxes: Tensor, sky: Tensor, floor: Tensor, scene: Tensor,
-          light: dict[str, Tensor]) -> Tensor:
+def _draw(
+    o: Tensor,
+    d: Tensor,
+    rounds: Tensor,
+    boxes: Tensor,
+    sky: Tensor,
+    floor: Tensor,
+    scene: Tensor,
+    light: dict[str, Tensor],
+) -> Tensor:
     """Colours `[B, 3, P]` seen from o `[B, 3]` along d `[B, 3, P]`."""
     t_round, i_round = _hit_rounds(o, d, rounds)
     t_box, i_box = _hit_boxes(o, d, boxes)
@@ -208,7 +272,11 @@ def _draw(o: Tensor, d: Tensor, rounds: Tensor, boxes: Tensor, sky: Tensor, floo
     def of_box(i: int) -> Tensor:
         return boxes[..., i].gather(1, i_box)
 
-    ax, ay, az = of_round(2) * (px - of_round(0)), of_round(3) * py + 0.5 * of_round(4), of_round(2) * (pz - of_round(1))
+    ax, ay, az = (
+        of_round(2) * (px - of_round(0)),
+        of_round(3) * py + 0.5 * of_round(4),
+        of_round(2) * (pz - of_round(1)),
+    )
     bx, by, bz = torch.zeros_like(ax), torch.zeros_like(ax), torch.zeros_like(ax)
     deepest = torch.full_like(ax, -1.0)
     rel = (px - of_box(0), py - of_box(1), pz - of_box(2))

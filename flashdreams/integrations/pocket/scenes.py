@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 import numpy as np
 
-Color = tuple[float, float, float]
+from flashdreams.integrations.pocket.things import Box, Light, Place
 
 WALK_RADIUS = 15.0
 """Visitors stay within this distance of the origin."""
@@ -20,166 +19,16 @@ BODY_RADIUS = 0.55
 """Visitors keep this distance from what they could bump into."""
 
 
-@dataclass(frozen=True)
-class Round:
-    """A body of revolution about the vertical: `scale * r^2 + quad * y^2 + lin * y + const <= 0`, bottom <= y <= top."""
-
-    x: float
-    z: float
-    scale: float
-    quad: float
-    lin: float
-    const: float
-    bottom: float
-    top: float
-    color: Color
-    stripe: Color
-    stripe_period: float = 0.0
-    glow: float = 0.0
-    reach: float = 1.0
-    """Largest horizontal radius."""
-
-
-@dataclass(frozen=True)
-class Box:
-    """A box with half sizes `half`, turned by `yaw` (about the vertical) after `roll` (about its own z axis), in radians."""
-
-    x: float
-    y: float
-    z: float
-    half: tuple[float, float, float]
-    yaw: float
-    color: Color
-    roll: float = 0.0
-    stripe: Color | None = None
-    stripe_period: float = 0.0
-    glow: float = 0.0
-
-
-@dataclass(frozen=True)
-class Light:
-    """Sky, sun, haze and ground of a place. Colours are in display space, 0 to 1."""
-
-    zenith: Color
-    horizon: Color
-    sun: Color
-    sun_azimuth: float
-    sun_elevation: float
-    sun_size: float
-    sun_glow: float
-    sunlight: float
-    ambient: float
-    far_ridge: Color
-    near_ridge: Color
-    ridge_height: float
-    ridge_step: float
-    ground: Color
-    ground_patch: Color
-    path: Color
-    water: Color
-    haze: float
-    aurora: float = 0.0
-    stars: float = 0.0
-    lamp: Color = (0.0, 0.0, 0.0)
-
-
-@dataclass
-class Place:
-    """One scene: its light, its things, and the circles that a visitor cannot enter."""
-
-    name: str
-    title: str
-    light: Light
-    rounds: list[Round] = field(default_factory=list)
-    boxes: list[Box] = field(default_factory=list)
-    obstacles: list[tuple[float, float, float]] = field(default_factory=list)
-    """x, z, radius."""
-    lamps: list[tuple[float, float]] = field(default_factory=list)
-    """x, z of pools of light on the ground."""
-    pond: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    """x, z, radius of a round pond; radius 0 is no pond."""
-    start: tuple[float, float, float] = (0.0, -8.0, 0.0)
-    """x, z and yaw in degrees where visitors begin."""
-
-    def ellipsoid(self, x: float, z: float, y: float, radius: float, height: float, color: Color, **extra: object) -> None:
-        """An ellipsoid of revolution centred at height `y`."""
-        s, q = 1.0 / radius**2, 1.0 / height**2
-        self.rounds.append(
-            Round(x, z, s, q, -2 * q * y, q * y * y - 1, y - height, y + height, color, color, reach=radius, **extra)  # type: ignore[arg-type]
-        )
-
-    def column(
-        self, x: float, z: float, radius: float, bottom: float, top: float, color: Color, stripe: Color | None = None,
-        period: float = 0.0, glow: float = 0.0,
-    ) -> None:
-        """An upright cylinder, open at the top (roofs sit on it)."""
-        self.rounds.append(
-            Round(x, z, 1.0, 0.0, 0.0, -(radius**2), bottom, top, color, stripe or color, period, glow, radius)
-        )
-
-    def cone(
-        self, x: float, z: float, radius: float, bottom: float, top: float, color: Color, stripe: Color | None = None,
-        period: float = 0.0,
-    ) -> None:
-        """An upright cone, its point at `top`."""
-        k = (radius / (top - bottom)) ** 2
-        self.rounds.append(
-            Round(x, z, 1.0, -k, 2 * k * top, -k * top * top, bottom, top, color, stripe or color, period, 0.0, radius)
-        )
-
-    def block(self, x: float, z: float, radius: float) -> None:
-        """Keep visitors out of a circle."""
-        self.obstacles.append((x, z, radius))
-
-    def house(self, x: float, z: float, yaw: float, wall: Color, roof: Color, size: float = 1.0, lit: Color | None = None) -> None:
-        """A cottage: walls, gable roof, door and windows (lit ones glow)."""
-        w, h, d = 2.0 * size, 1.25 * size, 1.5 * size
-        self.boxes.append(Box(x, h, z, (w, h, d), yaw, wall))
-        edge = w / math.sqrt(2) * 1.12
-        self.boxes.append(Box(x, 2 * h - 0.12, z, (edge, edge, d * 0.985), yaw, roof, roll=math.pi / 4))
-        glow = 0.9 if lit else 0.0
-        pane = lit or (0.28, 0.36, 0.46)
-        c, s = math.cos(yaw), math.sin(yaw)
-        for side in (-1.0, 1.0):
-            for along, width, height, y, color, shine in (
-                (-0.5 * w, 0.42 * size, 0.42 * size, 1.4 * size, pane, glow),
-                (0.5 * w, 0.42 * size, 0.42 * size, 1.4 * size, pane, glow),
-                (0.0, 0.38 * size, 0.85 * size, 0.85 * size, (0.34, 0.2, 0.13), 0.0),
-            ):
-                lx, lz = along, side * (d + 0.01)
-                self.boxes.append(Box(x + c * lx + s * lz, y, z - s * lx + c * lz, (width, height, 0.05), yaw, color, glow=shine))
-        self.block(x, z, math.hypot(w, d) * 0.96)
-
-    def tree(self, x: float, z: float, size: float, leaf: Color, trunk: Color = (0.36, 0.25, 0.17)) -> None:
-        """A round-headed tree."""
-        self.column(x, z, 0.16 * size, 0.0, 1.5 * size, trunk)
-        self.ellipsoid(x, z, 2.2 * size, 1.05 * size, 1.15 * size, leaf)
-        self.block(x, z, 0.35 * size)
-
-    def pine(self, x: float, z: float, size: float, leaf: Color, snow: Color | None = None) -> None:
-        """A pine of two cones."""
-        self.column(x, z, 0.15 * size, 0.0, 0.8 * size, (0.3, 0.2, 0.15))
-        self.cone(x, z, 1.15 * size, 0.6 * size, 2.6 * size, leaf, snow, 1.0 * size if snow else 0.0)
-        self.cone(x, z, 0.8 * size, 1.7 * size, 3.5 * size, snow or leaf)
-        self.block(x, z, 0.4 * size)
-
-    def tower(self, x: float, z: float, radius: float, height: float, wall: Color, band: Color, roof: Color) -> None:
-        """A banded round tower with a pointed roof."""
-        self.column(x, z, radius, 0.0, height, wall, band, 1.8)
-        self.cone(x, z, radius * 1.3, height - 0.05, height + radius * 2.2, roof)
-        self.block(x, z, radius)
-
-    def lamp(self, x: float, z: float, bulb: Color) -> None:
-        """A street lamp and its pool of light."""
-        self.column(x, z, 0.07, 0.0, 2.5, (0.12, 0.12, 0.16))
-        self.ellipsoid(x, z, 2.7, 0.26, 0.3, bulb, glow=1.0)
-        self.lamps.append((x, z))
-        self.block(x, z, 0.2)
-
-
-def _scatter(seed: int, count: int, inner: float, outer: float, apart: float, taken: list[tuple[float, float, float]],
-             start: tuple[float, float, float]) -> list[tuple[float, float, float]]:
-    """`count` spots (x, z, random in 0..1) in a ring, apart from each other, from `taken` circles and from the start."""
+def _scatter(
+    seed: int,
+    count: int,
+    inner: float,
+    outer: float,
+    apart: float,
+    taken: list[tuple[float, float, float]],
+    start: tuple[float, float, float],
+) -> list[tuple[float, float, float]]:
+    """`count` spots (x, z, random in 0..1) in a ring, apart from each other, `taken` circles and the start."""
     rng = np.random.default_rng(seed)
     spots: list[tuple[float, float, float]] = []
     while len(spots) < count:
@@ -193,11 +42,30 @@ def _scatter(seed: int, count: int, inner: float, outer: float, apart: float, ta
 
 
 def _meadow() -> Place:
-    p = Place("meadow", "Meadow, morning", Light(
-        zenith=(0.25, 0.52, 0.86), horizon=(0.80, 0.90, 0.95), sun=(1.0, 0.96, 0.82), sun_azimuth=50, sun_elevation=38,
-        sun_size=0.05, sun_glow=0.35, sunlight=0.55, ambient=0.58, far_ridge=(0.56, 0.68, 0.80), near_ridge=(0.36, 0.55, 0.50),
-        ridge_height=0.11, ridge_step=0.0, ground=(0.42, 0.64, 0.26), ground_patch=(0.58, 0.72, 0.30), path=(0.80, 0.70, 0.50),
-        water=(0.30, 0.55, 0.72), haze=0.012))
+    p = Place(
+        "meadow",
+        "Meadow, morning",
+        Light(
+            zenith=(0.25, 0.52, 0.86),
+            horizon=(0.80, 0.90, 0.95),
+            sun=(1.0, 0.96, 0.82),
+            sun_azimuth=50,
+            sun_elevation=38,
+            sun_size=0.05,
+            sun_glow=0.35,
+            sunlight=0.55,
+            ambient=0.58,
+            far_ridge=(0.56, 0.68, 0.80),
+            near_ridge=(0.36, 0.55, 0.50),
+            ridge_height=0.11,
+            ridge_step=0.0,
+            ground=(0.42, 0.64, 0.26),
+            ground_patch=(0.58, 0.72, 0.30),
+            path=(0.80, 0.70, 0.50),
+            water=(0.30, 0.55, 0.72),
+            haze=0.012,
+        ),
+    )
     p.pond = (7.5, 2.5, 3.0)
     p.block(7.5, 2.5, 3.0)
     p.house(-6.0, 4.0, 0.5, (0.95, 0.92, 0.84), (0.78, 0.26, 0.20))
@@ -213,19 +81,46 @@ def _meadow() -> Place:
 
 
 def _dusk() -> Place:
-    p = Place("dusk", "Desert, sunset", Light(
-        zenith=(0.22, 0.20, 0.46), horizon=(0.99, 0.62, 0.36), sun=(1.0, 0.82, 0.46), sun_azimuth=-20, sun_elevation=7,
-        sun_size=0.085, sun_glow=0.9, sunlight=0.62, ambient=0.42, far_ridge=(0.62, 0.36, 0.46), near_ridge=(0.44, 0.22, 0.32),
-        ridge_height=0.10, ridge_step=1.0, ground=(0.86, 0.56, 0.34), ground_patch=(0.74, 0.44, 0.30), path=(0.95, 0.72, 0.46),
-        water=(0.75, 0.45, 0.45), haze=0.016))
+    p = Place(
+        "dusk",
+        "Desert, sunset",
+        Light(
+            zenith=(0.22, 0.20, 0.46),
+            horizon=(0.99, 0.62, 0.36),
+            sun=(1.0, 0.82, 0.46),
+            sun_azimuth=-20,
+            sun_elevation=7,
+            sun_size=0.085,
+            sun_glow=0.9,
+            sunlight=0.62,
+            ambient=0.42,
+            far_ridge=(0.62, 0.36, 0.46),
+            near_ridge=(0.44, 0.22, 0.32),
+            ridge_height=0.10,
+            ridge_step=1.0,
+            ground=(0.86, 0.56, 0.34),
+            ground_patch=(0.74, 0.44, 0.30),
+            path=(0.95, 0.72, 0.46),
+            water=(0.75, 0.45, 0.45),
+            haze=0.016,
+        ),
+    )
     rock, band = (0.74, 0.34, 0.22), (0.88, 0.50, 0.30)
-    for x, z, r, h in ((-7.0, 6.0, 2.2, 5.0), (8.0, 8.5, 2.8, 7.5), (10.5, -4.0, 1.6, 3.6), (-11.5, -6.0, 2.4, 6.0), (-2.0, 16.5, 3.0, 6.5)):
+    for x, z, r, h in (
+        (-7.0, 6.0, 2.2, 5.0),
+        (8.0, 8.5, 2.8, 7.5),
+        (10.5, -4.0, 1.6, 3.6),
+        (-11.5, -6.0, 2.4, 6.0),
+        (-2.0, 16.5, 3.0, 6.5),
+    ):
         p.column(x, z, r, 0.0, h, rock, band, 1.3)
         p.ellipsoid(x, z, h, r * 1.12, 0.5, (0.92, 0.58, 0.36))
         p.block(x, z, r)
     # A stone gate to walk through.
     for x in (-1.9, 1.9):
-        p.boxes.append(Box(x, 1.9, 1.5, (0.55, 1.9, 0.6), 0.1, (0.80, 0.44, 0.28), stripe=(0.90, 0.56, 0.36), stripe_period=1.2))
+        p.boxes.append(
+            Box(x, 1.9, 1.5, (0.55, 1.9, 0.6), 0.1, (0.80, 0.44, 0.28), stripe=(0.90, 0.56, 0.36), stripe_period=1.2)
+        )
         p.block(x, 1.5, 0.8)
     p.boxes.append(Box(0.0, 4.2, 1.5, (3.0, 0.5, 0.75), 0.1, (0.92, 0.60, 0.38)))
     p.cone(4.5, -1.5, 1.9, 0.0, 2.6, (0.22, 0.50, 0.56), (0.95, 0.88, 0.72), 0.9)  # tent
@@ -243,19 +138,51 @@ def _dusk() -> Place:
 
 
 def _night() -> Place:
-    p = Place("night", "Lantern town, night", Light(
-        zenith=(0.03, 0.05, 0.14), horizon=(0.16, 0.18, 0.36), sun=(0.92, 0.94, 1.0), sun_azimuth=-65, sun_elevation=24,
-        sun_size=0.075, sun_glow=0.22, sunlight=0.22, ambient=0.40, far_ridge=(0.11, 0.12, 0.27), near_ridge=(0.06, 0.07, 0.17),
-        ridge_height=0.12, ridge_step=0.4, ground=(0.17, 0.19, 0.30), ground_patch=(0.21, 0.23, 0.36), path=(0.36, 0.34, 0.42),
-        water=(0.10, 0.16, 0.34), haze=0.014, stars=1.0, lamp=(1.0, 0.68, 0.30)))
+    p = Place(
+        "night",
+        "Lantern town, night",
+        Light(
+            zenith=(0.03, 0.05, 0.14),
+            horizon=(0.16, 0.18, 0.36),
+            sun=(0.92, 0.94, 1.0),
+            sun_azimuth=-65,
+            sun_elevation=24,
+            sun_size=0.075,
+            sun_glow=0.22,
+            sunlight=0.22,
+            ambient=0.40,
+            far_ridge=(0.11, 0.12, 0.27),
+            near_ridge=(0.06, 0.07, 0.17),
+            ridge_height=0.12,
+            ridge_step=0.4,
+            ground=(0.17, 0.19, 0.30),
+            ground_patch=(0.21, 0.23, 0.36),
+            path=(0.36, 0.34, 0.42),
+            water=(0.10, 0.16, 0.34),
+            haze=0.014,
+            stars=1.0,
+            lamp=(1.0, 0.68, 0.30),
+        ),
+    )
     warm = (1.0, 0.80, 0.40)
     walls = [(0.36, 0.34, 0.48), (0.46, 0.34, 0.40), (0.30, 0.38, 0.50), (0.44, 0.40, 0.36), (0.34, 0.30, 0.44)]
     roofs = [(0.20, 0.14, 0.28), (0.32, 0.13, 0.18), (0.12, 0.20, 0.30), (0.28, 0.20, 0.14), (0.16, 0.16, 0.24)]
-    for i, (x, z, yaw) in enumerate(((-7.0, 1.0, 1.4), (7.2, 2.5, -1.3), (-5.5, 10.0, 0.6), (5.5, 11.0, -0.3), (8.5, -8.0, 0.9))):
+    for i, (x, z, yaw) in enumerate(
+        ((-7.0, 1.0, 1.4), (7.2, 2.5, -1.3), (-5.5, 10.0, 0.6), (5.5, 11.0, -0.3), (8.5, -8.0, 0.9))
+    ):
         p.house(x, z, yaw, walls[i], roofs[i], 1.05, lit=warm)
     p.tower(0.0, 8.0, 1.2, 7.0, (0.50, 0.46, 0.60), (0.36, 0.33, 0.48), (0.40, 0.14, 0.22))
     p.ellipsoid(0.0, 6.8, 5.2, 0.5, 0.5, warm, glow=1.0)  # the tower clock
-    for x, z in ((-2.6, -4.5), (2.6, -1.5), (-2.6, 2.0), (3.0, 5.5), (-9.5, -6.5), (6.0, -4.0), (-4.0, 13.5), (11.5, 7.0)):
+    for x, z in (
+        (-2.6, -4.5),
+        (2.6, -1.5),
+        (-2.6, 2.0),
+        (3.0, 5.5),
+        (-9.5, -6.5),
+        (6.0, -4.0),
+        (-4.0, 13.5),
+        (11.5, 7.0),
+    ):
         p.lamp(x, z, (1.0, 0.86, 0.55))
     for x, z, u in _scatter(21, 6, 9.0, 20.0, 3.6, p.obstacles, p.start):
         p.tree(x, z, 1.1 + 0.5 * u, (0.10, 0.20, 0.22), (0.12, 0.10, 0.14))
@@ -263,11 +190,31 @@ def _night() -> Place:
 
 
 def _snow() -> Place:
-    p = Place("snow", "Snowfield, aurora", Light(
-        zenith=(0.12, 0.22, 0.44), horizon=(0.72, 0.80, 0.92), sun=(1.0, 0.90, 0.84), sun_azimuth=120, sun_elevation=16,
-        sun_size=0.055, sun_glow=0.4, sunlight=0.36, ambient=0.64, far_ridge=(0.66, 0.74, 0.88), near_ridge=(0.46, 0.56, 0.74),
-        ridge_height=0.20, ridge_step=0.0, ground=(0.90, 0.93, 0.98), ground_patch=(0.80, 0.86, 0.95), path=(0.70, 0.78, 0.90),
-        water=(0.56, 0.76, 0.88), haze=0.017, aurora=1.0))
+    p = Place(
+        "snow",
+        "Snowfield, aurora",
+        Light(
+            zenith=(0.12, 0.22, 0.44),
+            horizon=(0.72, 0.80, 0.92),
+            sun=(1.0, 0.90, 0.84),
+            sun_azimuth=120,
+            sun_elevation=16,
+            sun_size=0.055,
+            sun_glow=0.4,
+            sunlight=0.36,
+            ambient=0.64,
+            far_ridge=(0.66, 0.74, 0.88),
+            near_ridge=(0.46, 0.56, 0.74),
+            ridge_height=0.20,
+            ridge_step=0.0,
+            ground=(0.90, 0.93, 0.98),
+            ground_patch=(0.80, 0.86, 0.95),
+            path=(0.70, 0.78, 0.90),
+            water=(0.56, 0.76, 0.88),
+            haze=0.017,
+            aurora=1.0,
+        ),
+    )
     p.pond = (-6.0, -3.0, 3.2)
     p.house(5.5, 4.5, -0.6, (0.50, 0.32, 0.22), (0.94, 0.96, 1.0), 1.1, lit=(1.0, 0.78, 0.36))
     p.house(-8.0, 7.0, 0.8, (0.62, 0.22, 0.20), (0.94, 0.96, 1.0), 0.95, lit=(1.0, 0.78, 0.36))

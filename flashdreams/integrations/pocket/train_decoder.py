@@ -70,15 +70,23 @@ def reconstruction_loss(predicted: Tensor, true: Tensor) -> Tensor:
 @torch.no_grad()
 def decoder_psnr(decoder: PocketDecoder, clips: FrameClips) -> dict[str, float]:
     """PSNR in dB on unseen clips without latent noise, of chunk-end frames and of those between."""
-    values = torch.cat([
-        psnr(decode_clip(decoder, frames[None], poses[None]), frames[None])
-        for frames, poses in zip(*clips.evaluation(), strict=True)
-    ])
+    values = torch.cat(
+        [
+            psnr(decode_clip(decoder, frames[None], poses[None]), frames[None])
+            for frames, poses in zip(*clips.evaluation(), strict=True)
+        ]
+    )
     ends = torch.arange(values.shape[1]) % FRAMES_PER_CHUNK == 0
-    return {"psnr": values.mean().item(), "ends": values[:, ends].mean().item(), "between": values[:, ~ends].mean().item()}
+    return {
+        "psnr": values.mean().item(),
+        "ends": values[:, ends].mean().item(),
+        "between": values[:, ~ends].mean().item(),
+    }
 
 
-def train_decoder(data: Path, codec: PatchCodec, run: Path, *, minutes: float, device: str = "cpu", clips: int = 2) -> PocketDecoder:
+def train_decoder(
+    data: Path, codec: PatchCodec, run: Path, *, minutes: float, device: str = "cpu", clips: int = 2
+) -> PocketDecoder:
     """Train for `minutes` in all; the learning rate falls to zero at their end."""
     torch.manual_seed(2)
     decoder = PocketDecoder(PocketDecoderConfig(dtype=torch.float32))

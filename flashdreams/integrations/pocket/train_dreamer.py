@@ -10,12 +10,13 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from flashdreams.integrations.pocket.clips import LatentClips, place_features, predict_clean
+from flashdreams.integrations.pocket.clips import LatentClips, carried_features, place_features, predict_clean
 from flashdreams.integrations.pocket.codec import PatchCodec
 from flashdreams.integrations.pocket.place_encoder import PlaceEncoder, PlaceEncoderConfig
 from flashdreams.integrations.pocket.runlog import Checkpoint, RunLog
@@ -48,9 +49,10 @@ class TrainOptions:
 class Dreamer(nn.Module):
     """Place encoder and transformer: all that this stage trains."""
 
-    def __init__(self) -> None:
+    def __init__(self, codec: PatchCodec) -> None:
         super().__init__()
         self.place = PlaceEncoder(PlaceEncoderConfig())
+        self.place.codec.load_state_dict(codec.state_dict())
         self.place.layers.to(torch.bfloat16)
         self.transformer = PocketTransformer(PocketTransformerConfig())
 
@@ -68,8 +70,12 @@ class MasterWeights:
 
     def __init__(self, model: nn.Module) -> None:
         self.own = dict(model.named_parameters())
-        self.master = nn.ParameterDict({k.replace(".", "/"): nn.Parameter(p.detach().float().clone()) for k, p in self.own.items()})
-        self.average = nn.ParameterDict({k: nn.Parameter(p.detach().clone(), requires_grad=False) for k, p in self.master.items()})
+        self.master = nn.ParameterDict(
+            {k.replace(".", "/"): nn.Parameter(p.detach().float().clone()) for k, p in self.own.items()}
+        )
+        self.average = nn.ParameterDict(
+            {k: nn.Parameter(p.detach().clone(), requires_grad=False) for k, p in self.master.items()}
+        )
 
     def optimizers(self, rate: float) -> list[torch.optim.Optimizer]:
         """Muon for the matrices inside the blocks, AdamW for everything else (the maps learn faster)."""
@@ -123,14 +129,21 @@ def training_loss(
 ) -> Tensor:
     """Mean squared error of the predicted clean latents; with `own_past`, the past is the model's own."""
     level, past = noise_levels(clean.shape[:2], clean.device)  # type: ignore[arg-type]
-    features = model.features(before, poses, scenes)
+    place = model.features(before, poses, scenes)
+
+    def with_carried(source: Tensor, share: float) -> Tensor:
+        noise = 0.12 * torch.rand_like(level)
+        given = torch.rand_like(level) < share
+        carried = carried_features(model.place, corrupt(source, noise), before, poses, given)
+        return torch.cat([place, carried.to(place.dtype)], -1)
+
     source = clean
     if own_past:
         with torch.no_grad():
             fresh = torch.where(torch.rand_like(level) < 0.7, torch.ones_like(level), level)
-            guess = model(corrupt(clean, fresh), fresh, features, scenes).float()
-        source = torch.where(past[..., None, None], guess, clean)
-    predicted = model(corrupt(source, level), level, features, scenes).float()
+            source = model(corrupt(clean, fresh), fresh, with_carried(clean, 0.6), scenes).float()
+    noisy = corrupt(torch.where(past[..., None, None], source, clean), level)
+    predicted = model(noisy, level, with_carried(source, 0.85), scenes).float()
     error = ((predicted - clean).square() * channel_weight).mean(dim=(-1, -2))
     weight = torch.where(past, 0.5, 1.0)
     return (error * weight).sum() / weight.sum()
@@ -140,7 +153,7 @@ def train_dreamer(clips: LatentClips, codec: PatchCodec, run: Path, options: Tra
     """Train until `options.minutes` are over, all resumed parts counted; the averaged weights are in the checkpoint."""
     device = torch.device(options.device)
     torch.manual_seed(1)
-    model = Dreamer()
+    model = Dreamer(codec)
     # Between the pixels' own weight (scale squared) and equal weight, which would spend the network on fine detail.
     channel_weight = (codec.scale / codec.scale.mean()).to(device)
     model.to(device)
@@ -152,7 +165,7 @@ def train_dreamer(clips: LatentClips, codec: PatchCodec, run: Path, options: Tra
     adam, muon = weights.optimizers(options.rate)
     checkpoint, log = Checkpoint(run / "dreamer.pt"), RunLog(run / "dreamer.csv")
     peaks = [group["peak"] for group in adam.param_groups + muon.param_groups]
-    parts = {"master": weights.master, "average": weights.average, "adam": adam, "muon": muon}
+    parts: dict[str, Any] = {"master": weights.master, "average": weights.average, "adam": adam, "muon": muon}
     figures = checkpoint.load(**parts)
     step, spent = int(figures.get("step", 0)), figures.get("seconds", 0.0)
     for group, peak in zip(adam.param_groups + muon.param_groups, peaks, strict=True):

@@ -13,7 +13,8 @@ from flashdreams.infra.diffusion.transformer import Transformer, TransformerAuto
 from flashdreams.integrations.pocket.codec import LATENT_CHANNELS, LATENT_SIZE
 from flashdreams.recipes.wan import WanDiTNetwork, WanDiTNetworkCache, WanDiTNetworkConfig
 
-PLACE_FEATURES = 160
+PLACE_FEATURES = 160 + 49
+"""Features of a token from the place encoder: 160 of the place, 49 of the picture shown last."""
 SCENE_TOKENS, SCENE_TOKEN_DIM = 4, 32
 TOKENS = LATENT_SIZE[0] * LATENT_SIZE[1]
 TIMESTEPS = 1000.0
@@ -22,7 +23,8 @@ TIMESTEPS = 1000.0
 def pocket_network() -> WanDiTNetworkConfig:
     """The network's sizes: 7.9 M parameters."""
     return WanDiTNetworkConfig(
-        patch_size=(1, 1, 1), patch_embedding_type="linear", in_dim=LATENT_CHANNELS + PLACE_FEATURES, out_dim=LATENT_CHANNELS,
+        patch_size=(1, 1, 1), patch_embedding_type="linear",
+        in_dim=LATENT_CHANNELS + PLACE_FEATURES, out_dim=LATENT_CHANNELS,
         dim=288, ffn_dim=864, num_heads=6, num_layers=6, freq_dim=128, text_len=SCENE_TOKENS, text_dim=SCENE_TOKEN_DIM,
     )  # fmt: skip
 
@@ -83,13 +85,17 @@ class PocketTransformer(Transformer[PocketTransformerCache]):
         """From the next chunk on the rollout is in another place; its past stays in the KV cache."""
         cache.network.cross_attn = self.network.cross_keys_values(self._tokens_of(scene))
 
-    def predict_flow(self, noisy_latent: Tensor, timestep: Tensor, cache: PocketTransformerCache, input: Any = None) -> Tensor:
-        """`v = (x_t - x_0) / s` of the clean latent `x_0` that the network predicts; `input` are the place's features."""
+    def predict_flow(
+        self, noisy_latent: Tensor, timestep: Tensor, cache: PocketTransformerCache, input: Any = None
+    ) -> Tensor:
+        """`v = (x_t - x_0) / s` of the predicted clean latent `x_0`; `input` are the place encoder's features."""
         clean = self._network(noisy_latent, timestep, cache, input)
         level = (timestep.float() / TIMESTEPS).clamp_min(1e-3)
         return ((noisy_latent.float() - clean.float()) / level).to(noisy_latent.dtype)
 
-    def finalize_kv_cache(self, noisy_latent: Tensor, timestep: Tensor, cache: PocketTransformerCache, input: Any = None) -> None:
+    def finalize_kv_cache(
+        self, noisy_latent: Tensor, timestep: Tensor, cache: PocketTransformerCache, input: Any = None
+    ) -> None:
         """Write the finished chunk's keys and values."""
         self._network(noisy_latent, timestep, cache, input)
 

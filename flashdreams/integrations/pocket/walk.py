@@ -6,7 +6,8 @@ import numpy as np
 import numpy.typing as npt
 
 from flashdreams.camera.poses import pose_from_yaw_pitch
-from flashdreams.integrations.pocket.scenes import BODY_RADIUS, WALK_RADIUS, Place
+from flashdreams.integrations.pocket.scenes import BODY_RADIUS, WALK_RADIUS
+from flashdreams.integrations.pocket.things import Place
 
 Floats = npt.NDArray[np.float64]
 
@@ -24,7 +25,7 @@ class Footing:
     """The walkable part of a place: inside a circle, outside its obstacles."""
 
     def __init__(self, place: Place) -> None:
-        self.circles = np.array(place.obstacles, dtype=np.float64).reshape(-1, 3) + [0.0, 0.0, BODY_RADIUS]
+        self.circles = [*np.array(place.obstacles, dtype=np.float64).reshape(-1, 3), 0.0, 0.0, BODY_RADIUS]
 
     def slide(self, xz: Floats) -> Floats:
         """The nearest allowed positions for `xz [N, 2]`: walking against a thing slides along it."""
@@ -37,11 +38,11 @@ class Footing:
                 gap = np.linalg.norm(off, axis=-1, keepdims=True)
                 out = off / np.maximum(gap, 1e-6) * reach
                 out = np.where(gap < 1e-6, [reach, 0.0], out)
-                xz = np.where(gap < reach, [x, z] + out, xz)
+                xz = np.where(gap < reach, [x, z, *out], xz)
         return xz
 
     def constrain(self, previous: Floats, wanted: Floats) -> Floats:
-        """Where the camera goes when it wants to go from `previous` to `wanted`, both `[3]`: on the ground, around things."""
+        """Where a camera gets that goes from `previous` to `wanted`, both `[3]`: on the ground, around things."""
         x, z = self.slide(np.asarray(wanted, dtype=np.float64)[None, [0, 2]])[0]
         return np.array([x, -EYE_HEIGHT, z])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,15 @@ import torch
 from flashdreams.camera.poses import pose_from_yaw_pitch
 from flashdreams.core.checkpoint.load import load_into
 from flashdreams.core.precision import fastest_dtype
-from flashdreams.infra.pipeline import StreamInferencePipeline, StreamInferencePipelineCache, StreamInferencePipelineConfig
+from flashdreams.infra.pipeline import (
+    StreamInferencePipeline,
+    StreamInferencePipelineCache,
+    StreamInferencePipelineConfig,
+)
 from flashdreams.infra.runner import resolve_device
 from flashdreams.infra.world import Constrain, Controls, Progress, Rollout, World, WorldConfig
 from flashdreams.integrations.pocket.assets import WEIGHTS, asset_folder
+from flashdreams.integrations.pocket.decoder import PocketDecoderCache
 from flashdreams.integrations.pocket.place_encoder import PlaceInput
 from flashdreams.integrations.pocket.scenes import places
 from flashdreams.integrations.pocket.walk import EYE_HEIGHT, FRAMES_PER_CHUNK, Footing
@@ -30,8 +36,6 @@ class PocketWorldConfig(WorldConfig):
 
     pipeline: StreamInferencePipelineConfig
     """What dreams."""
-    checkpoint: Path | None = None
-    """The weights, a safetensors file; None takes the ones that come with the package."""
     device: str = "auto"
     """Where to run: auto takes cuda, then mps, then cpu."""
 
@@ -56,10 +60,11 @@ class PocketWorld(World):
         progress("Building the network", 0.05)
         device = resolve_device(config.device)
         dtype = fastest_dtype(device)
-        config.pipeline.diffusion_model.transformer.dtype = dtype  # type: ignore[attr-defined]
-        config.pipeline.decoder.dtype = dtype  # type: ignore[union-attr]
-        self.pipeline: StreamInferencePipeline[Any, Any, Any] = config.pipeline.setup()
-        self.pipeline.encoder.layers.to(dtype)  # type: ignore[union-attr, operator]
+        pipeline = copy.deepcopy(config.pipeline)
+        pipeline.diffusion_model.transformer.dtype = dtype  # type: ignore[attr-defined]
+        pipeline.decoder.dtype = dtype  # type: ignore[union-attr]
+        self.pipeline: StreamInferencePipeline[Any, Any, Any] = pipeline.setup()
+        self.pipeline.encoder.layers.to(dtype)
         self.pipeline.to(device).eval().requires_grad_(False)
         progress("Reading the weights", 0.3)
         load_into(self.pipeline, config.checkpoint or asset_folder() / WEIGHTS)
@@ -83,16 +88,19 @@ class PocketWorld(World):
     def step(self, rollout: Rollout, controls: Controls) -> npt.NDArray[np.uint8]:
         rollout = _own(rollout)
         poses = self._checked_poses(controls.poses, self.frames_in_chunk(rollout.index))
+        last: PocketDecoderCache = rollout.cache.decoder_cache  # type: ignore[assignment]
+        shown = last.picture
         if controls.scene is not None and controls.scene != rollout.scene:
             self.pipeline.diffusion_model.transformer.change_scene(  # type: ignore[operator]
                 rollout.cache.transformer_cache, self._scene_index(controls.scene)
             )
             rollout.scene = controls.scene
+            shown = None  # it is of another place
         device = self.pipeline.device
         cameras = torch.from_numpy(poses).float().to(device)[None]
-        rollout.cache.decoder_cache.poses = cameras
+        last.poses = cameras
         scene = torch.tensor([self._scene_index(rollout.scene)], device=device)
-        frames = self.pipeline.generate(rollout.index, rollout.cache, PlaceInput(cameras[:, -1], scene))
+        frames = self.pipeline.generate(rollout.index, rollout.cache, PlaceInput(cameras[:, -1], scene, shown))
         pixels = frames[0].mul(255).add_(0.5).clamp_(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
         rollout.timings = self._timings(rollout)
         return pixels.contiguous().cpu().numpy()
