@@ -1,0 +1,133 @@
+"""The measures of pictures: what the code loses, what a dream gets wrong, whether it holds still and remembers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from flashdreams.integrations.pocket.codec import psnr
+from flashdreams.integrations.pocket.decoder import PocketDecoder
+from flashdreams.integrations.pocket.evaluation.stage import Poses, Samples, Stage, new_seed, standing
+from flashdreams.integrations.pocket.train_decoder import decode_clip
+from flashdreams.integrations.pocket.walk import FRAMES_PER_CHUNK
+
+WARM_CHUNKS = 3
+"""Chunks dreamed before something is measured that needs a past."""
+TURN_CHUNKS, CIRCLE_CHUNKS = 9, 36
+"""How long a held key takes to turn by 90 and by 360 degrees."""
+
+
+@torch.no_grad()
+def reconstruction(stage: Stage, decoder: PocketDecoder, scene: str, clips: int) -> Samples:
+    """PSNR of true pictures through code and decoder, without a dream: all that a perfect dream could reach.
+
+    Walks of 2 chunks are rendered whole; the decoder sees their chunk-end frames and finds the others between them.
+    """
+    walks = stage.walks(scene, stage.rng(scene, 1), clips, 3)
+    ends = np.arange(walks.shape[1]) % FRAMES_PER_CHUNK == 0
+    found: Samples = {"ends_psnr_db": [], "between_psnr_db": []}
+    for walk in walks:
+        true, poses = stage.truth.pictures(scene, walk), torch.from_numpy(walk).float()
+        seen = decode_clip(decoder, true[None].to(decoder.rays.device), poses[None].to(decoder.rays.device))[0]
+        values = psnr(seen.cpu(), true).numpy()
+        found["ends_psnr_db"] += values[ends].tolist()
+        found["between_psnr_db"] += values[~ends].tolist()
+    return found
+
+
+def prediction(stage: Stage, scene: str, walks: int, horizons: Sequence[int]) -> Samples:
+    """PSNR of the dreamed picture against the truth at the end of so many chunks of a random walk.
+
+    `step_ms` is the time of every chunk from poses to frames on this machine.
+    """
+    found: Samples = {f"after_{h}_psnr_db": [] for h in horizons}
+    found["step_ms"] = []
+    for walk, true, seed in _prediction_walks(stage, scene, walks, horizons):
+        rollout = stage.world.start(scene, seed)
+        chunks = stage.dream(rollout, walk)
+        for number in range(1, max(horizons) + 1):
+            began = time.perf_counter()
+            frames = next(chunks)
+            found["step_ms"].append(1000 * (time.perf_counter() - began))
+            if number in horizons:
+                found[f"after_{number}_psnr_db"].append(psnr(frames[-1], true[number]).item())
+    return found
+
+
+def baseline(stage: Stage, scene: str, walks: int, horizons: Sequence[int], pictures: int) -> Samples:
+    """PSNR of the scene's mean picture, of as many rendered `pictures`, in the place of `prediction`'s dreams."""
+    spots = stage.walks(scene, stage.rng(scene, 3), pictures, 1)[:, 0]
+    mean = stage.truth.pictures(scene, spots).mean(0)
+    found: Samples = {f"after_{h}_psnr_db": [] for h in horizons}
+    for _, true, _ in _prediction_walks(stage, scene, walks, horizons):
+        for number in horizons:
+            found[f"after_{number}_psnr_db"].append(psnr(mean, true[number]).item())
+    return found
+
+
+def stillness(stage: Stage, scene: str, starts: int, chunks: int) -> Samples:
+    """How much the picture changes while no key is held, in levels of 255, after some chunks of walking.
+
+    `change_levels` is the mean absolute change from one chunk's last frame to the next one's, `drift_levels` that from
+    the first to the last of them.
+    """
+    rng, found = stage.rng(scene, 4), Samples(change_levels=[], drift_levels=[])
+    for walk in stage.walks(scene, rng, starts, WARM_CHUNKS):
+        rollout = stage.world.start(scene, new_seed(rng))
+        pictures = [stage.last_picture(rollout, walk)]
+        pictures += [frames[-1] for frames in stage.dream(rollout, standing(walk[-1], chunks, first=False))]
+        # The first standing chunk still ends the walk's motion; what comes after it should not move at all.
+        still = torch.stack(pictures[1:])
+        found["change_levels"] += (255 * still.diff(dim=0).abs().mean((1, 2, 3))).tolist()
+        found["drift_levels"].append(255 * (still[-1] - still[0]).abs().mean().item())
+    return found
+
+
+def memory(stage: Stage, scene: str, starts: int) -> Samples:
+    """Does the same pose look the same later? Two ways to come back: turn 90 degrees and back, and walk a circle.
+
+    `before_after` compares the dream with itself, `before` and `after` with the truth, as PSNR.
+    """
+    rng, found = stage.rng(scene, 5), Samples()
+    for start in _starts_with_room(stage, scene, rng, starts):
+        away = stage.driven(scene, start, ["d"], TURN_CHUNKS)
+        ways = {
+            "turn": np.concatenate([away, stage.driven(scene, away[-1], ["a"], TURN_CHUNKS)]),
+            "circle": stage.driven(scene, start, ["w", "d"], CIRCLE_CHUNKS),
+        }
+        rollout, true = stage.world.start(scene, new_seed(rng)), stage.truth.pictures(scene, start[None])[0]
+        before = stage.last_picture(rollout, standing(start, WARM_CHUNKS))
+        snapshot = stage.world.snapshot(rollout)
+        for name, way in ways.items():
+            after = stage.last_picture(stage.world.restore(snapshot), way)
+            pairs = {"before_after": (before, after), "before": (before, true), "after": (after, true)}
+            for pair, (one, other) in pairs.items():
+                found.setdefault(f"{name}_{pair}_psnr_db", []).append(psnr(one, other).item())
+    return found
+
+
+def _starts_with_room(stage: Stage, scene: str, rng: np.random.Generator, count: int) -> list[Poses]:
+    """Poses `[4, 4]` from which nothing stands in the way of the circle, so that it ends where it began."""
+    found: list[Poses] = []
+    for _ in range(100):
+        start = stage.walks(scene, rng, 1, 1)[0, 0]
+        end = stage.driven(scene, start, ["w", "d"], CIRCLE_CHUNKS)[-1]
+        if np.abs(end - start).max() < 0.01:
+            found.append(start)
+        if len(found) == count:
+            return found
+    raise RuntimeError(f"{scene} has no room for {count} circles: found {len(found)} in 100 random places")
+
+
+def _prediction_walks(
+    stage: Stage, scene: str, walks: int, horizons: Sequence[int]
+) -> Iterator[tuple[Poses, dict[int, Tensor], int]]:
+    """Walks, the true pictures at the ends of their chunks `horizons`, and rollout seeds: the same for every world."""
+    rng = stage.rng(scene, 2)
+    for walk in stage.walks(scene, rng, walks, max(horizons)):
+        true = stage.truth.pictures(scene, walk[[(number - 1) * FRAMES_PER_CHUNK for number in horizons]])
+        yield walk, dict(zip(horizons, true, strict=True)), new_seed(rng)
