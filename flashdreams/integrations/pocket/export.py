@@ -23,7 +23,7 @@ def pipeline_weights(
         renamed[{"place": "encoder", "transformer": "diffusion_model.transformer"}[prefix] + "." + rest] = value
     renamed |= {f"decoder.{key}": value for key, value in decoder.items()}
     for part in ("encoder", "decoder"):
-        renamed |= {f"{part}.codec.{key}": value for key, value in codec.items()}
+        renamed |= {f"{part}.codec.{key}": value.clone() for key, value in codec.items()}
     wanted = pocket_pipeline().setup().state_dict()
     if missing := sorted(wanted.keys() - renamed.keys()):
         raise ValueError(f"the run lacks {len(missing)} tensors, {missing[0]} first: is it of another version?")

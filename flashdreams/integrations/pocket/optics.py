@@ -1,7 +1,7 @@
 """The pocket world's camera in numbers, and a picture as it would look from where the camera goes next.
 
-The camera's motion is always known. What stands where is not; but the ground is flat and most else is far away, and a
-picture redrawn under that assumption is right nearly everywhere: the dreamer is given it and mends the rest.
+The camera's motion is always known. How far things are is remembered by the place encoder, and the ground is flat. So
+the last picture can be redrawn for the next camera nearly rightly: the dreamer is given that and mends the rest.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from flashdreams.integrations.pocket.walk import EYE_HEIGHT
 HEIGHT, WIDTH = LATENT_SIZE[0] * PATCH, LATENT_SIZE[1] * PATCH
 FOCAL = 0.5 * WIDTH / math.tan(math.radians(FOV_DEGREES) / 2)
 BACKDROP = 40.0
-"""Metres: how far everything is taken to be that is not the ground."""
+"""Metres: how far the sky and the hills are taken to be, and the ground at most."""
 
 
 def pixel_rays() -> Tensor:
@@ -41,16 +41,24 @@ def sample(picture: Tensor, grid: Tensor) -> Tensor:
     return F.grid_sample(picture, grid, padding_mode="border", align_corners=False)
 
 
-def seen_next(picture: Tensor, before: Tensor, pose: Tensor, rays: Tensor) -> tuple[Tensor, Tensor]:
+def ground_inverse_depth(pose: Tensor, rays: Tensor) -> Tensor:
+    """Inverse depth `[N, R]` in 1/m of an empty place, for `rays [3, R]` of depth 1 in the axes of cameras `pose`."""
+    return (pose[:, 1, :3].float() @ rays / EYE_HEIGHT).clamp_min(1 / BACKDROP)
+
+
+def seen_next(
+    picture: Tensor, before: Tensor, pose: Tensor, inverse_depth: Tensor, rays: Tensor
+) -> tuple[Tensor, Tensor]:
     """`picture [N, 3, H, W]` of cameras `before [N, 4, 4]` as cameras `pose` would see it, and where it was in view.
 
-    `rays` are `pixel_rays()`. The second answer, `[N, 1, H, W]`, is 1 where the picture reached and 0 elsewhere.
+    `inverse_depth [N, h, w]` in 1/m is that of what `pose` sees, at any resolution; `rays` are `pixel_rays()`. The
+    second answer, `[N, 1, H, W]`, is 1 where the picture reached and 0 elsewhere.
     """
     back = before[:, :3, :3].transpose(1, 2).float()
-    down = pose[:, 1, :3].float() @ rays
-    depth = (EYE_HEIGHT / down.clamp_min(1e-4)).clamp_max(BACKDROP).unsqueeze(1)
+    fine = F.interpolate(inverse_depth.float().unsqueeze(1), (HEIGHT, WIDTH), mode="bilinear")
     shift = back @ (pose[:, :3, 3:] - before[:, :3, 3:]).float()
-    points = (back @ pose[:, :3, :3].float()) @ rays * depth + shift
+    # Points over their depth: only directions matter, and the sky may be as far as it likes.
+    points = (back @ pose[:, :3, :3].float()) @ rays + shift * fine.flatten(2)
     grid = picture_grid(points)
     inside = (grid.abs().amax(-1) < 1) & (points[:, 2].unflatten(1, (HEIGHT, WIDTH)) > 0.1)
     return sample(picture, grid), inside.float().unsqueeze(1)

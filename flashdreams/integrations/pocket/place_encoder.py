@@ -2,8 +2,8 @@
 
 Each scene has a learnt top view, a grid of features. A token gathers the features at a row of distances along its
 four rays (and where they meet the ground), so that what stands where is kept in the map and found by the pose alone:
-turning away and back, or walking a circle, leads to the same place. Beside it stands the picture shown last, redrawn
-for the new camera: what was dreamed stays as it was dreamed.
+turning away and back, or walking a circle, leads to the same place. The map also tells how far away things are; with
+that the picture shown last is redrawn for the new camera, and given too: what was dreamed stays as it was dreamed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from flashdreams.infra.encoder.base import EncoderConfig, StreamingEncoder, StreamingEncoderCache
 from flashdreams.integrations.pocket.codec import LATENT_CHANNELS, LATENT_SIZE, PATCH, PatchCodec
-from flashdreams.integrations.pocket.optics import pixel_rays, seen_next
+from flashdreams.integrations.pocket.optics import ground_inverse_depth, pixel_rays, seen_next
 from flashdreams.integrations.pocket.renderer import FOV_DEGREES
 from flashdreams.integrations.pocket.walk import EYE_HEIGHT
 
@@ -47,6 +47,8 @@ class PlaceEncoderConfig(EncoderConfig):
     """Distances along a ray."""
     hidden: int = 384
     """Width of the token-wise network."""
+    depth_hidden: int = 128
+    """Width of the ray-wise network that tells distances."""
     out_dim: int = 160
     """Features of a token that come from the place."""
 
@@ -77,6 +79,7 @@ class PlaceEncoder(StreamingEncoder[PlaceEncoderCache]):
     """Features `[B, 1, out_dim + 49, 9, 16]` of a chunk from the cameras at its end and before it."""
 
     fine: Tensor
+    fine_ahead: Tensor
     coarse: Tensor
     distances: Tensor
     rays: Tensor
@@ -95,13 +98,24 @@ class PlaceEncoder(StreamingEncoder[PlaceEncoderCache]):
             nn.LayerNorm(config.hidden),
             nn.Linear(config.hidden, config.out_dim),
         )
+        self.depth = nn.Sequential(
+            nn.Linear(per_ray + 12, config.depth_hidden), nn.SiLU(), nn.Linear(config.depth_hidden, 1)
+        )
+        nn.init.zeros_(self.depth[-1].weight)  # type: ignore[arg-type]
+        nn.init.constant_(self.depth[-1].bias, -5.0)  # type: ignore[arg-type]
         self.codec = PatchCodec()
         self.register_buffer("rays", pixel_rays(), persistent=False)
         self.register_buffer("fine", _token_rays(RAYS), persistent=False)
+        fine_ahead = self.fine.T / self.fine.T[2:]
+        self.register_buffer("fine_ahead", fine_ahead, persistent=False)
         self.register_buffer("coarse", _token_rays(1), persistent=False)
         self.register_buffer(
             "distances", torch.logspace(math.log10(NEAR), math.log10(FAR), config.samples), persistent=False
         )
+
+    def set_dtype(self, dtype: torch.dtype) -> None:
+        """Run the networks in `dtype`; maps and geometry stay fp32."""
+        self.layers.to(dtype), self.depth.to(dtype)
 
     def initialize_autoregressive_cache(self, **context: Any) -> PlaceEncoderCache:
         """No context is taken."""
@@ -116,15 +130,18 @@ class PlaceEncoder(StreamingEncoder[PlaceEncoderCache]):
         before = input.pose if cache is None or cache.pose is None else cache.pose
         if cache is not None:
             cache.pose = input.pose
-        place = self.features(before, input.pose, input.scene)
+        place, inverse_depth = self.features(before, input.pose, input.scene)
         if input.shown is None:
             carried = place.new_zeros(len(place), CARRIED_FEATURES, *LATENT_SIZE)
         else:
-            carried = self.carried(input.shown, before, input.pose)
+            carried = self.carried(input.shown, before, input.pose, inverse_depth)
         return torch.cat([place, carried.to(place.dtype)], 1)[:, None]
 
-    def features(self, before: Tensor, pose: Tensor, scene: Tensor) -> Tensor:
-        """`[N, out_dim, 9, 16]` for cameras `before` and `pose [N, 4, 4]` in scenes `scene [N]`."""
+    def features(self, before: Tensor, pose: Tensor, scene: Tensor) -> tuple[Tensor, Tensor]:
+        """`[N, out_dim, 9, 16]` for cameras `before` and `pose [N, 4, 4]` in scenes `scene [N]`.
+
+        The second answer is the inverse depth `[N, 18, 32]` in 1/m of what `pose` sees.
+        """
         n, (h, w) = len(pose), LATENT_SIZE
         maps = self.maps[scene]
         here, direction = self._look(maps, pose, self.fine)
@@ -135,12 +152,15 @@ class PlaceEncoder(StreamingEncoder[PlaceEncoderCache]):
         whole = torch.cat([_position_waves(pose[:, :3, 3]), _motion(before, pose)], -1)[:, None].expand(-1, h * w, -1)
         rows = [fine, there, foot, _direction_waves(centre), _direction_waves(old_direction), whole]
         dtype = next(self.layers.parameters()).dtype
-        tokens = self.layers(torch.cat([r.to(dtype) for r in rows], -1))
-        return tokens.transpose(1, 2).unflatten(-1, (h, w))
+        tokens = self.layers(torch.cat([r.to(dtype) for r in rows], -1)).transpose(1, 2).unflatten(-1, (h, w))
+        nearer = self.depth(torch.cat([here, _direction_waves(direction)], -1).to(dtype)).squeeze(-1).float()
+        # Things stand before the ground and the sky, never behind them.
+        inverse_depth = ground_inverse_depth(pose, self.fine_ahead) + F.softplus(nearer)
+        return tokens, inverse_depth.unflatten(-1, (h * RAYS, w * RAYS))
 
-    def carried(self, shown: Tensor, before: Tensor, pose: Tensor) -> Tensor:
+    def carried(self, shown: Tensor, before: Tensor, pose: Tensor, inverse_depth: Tensor) -> Tensor:
         """`[N, 49, 9, 16]`: pictures `shown [N, 3, H, W]` of cameras `before` as `pose` would see them, as latents."""
-        picture, inside = seen_next(shown, before, pose, self.rays)
+        picture, inside = seen_next(shown, before, pose, inverse_depth, self.rays)
         return torch.cat([self.codec.encode(picture), F.avg_pool2d(inside, PATCH)], 1)
 
     def _look(self, maps: Tensor, pose: Tensor, rays: Tensor) -> tuple[Tensor, Tensor]:

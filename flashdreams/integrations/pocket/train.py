@@ -16,10 +16,10 @@ import numpy as np
 import torch
 
 from flashdreams.infra.runner import resolve_device
-from flashdreams.integrations.pocket.clips import LatentClips, encode_shards
 from flashdreams.integrations.pocket.codec import PatchCodec
 from flashdreams.integrations.pocket.data import load_shard, render_shards
 from flashdreams.integrations.pocket.export import export
+from flashdreams.integrations.pocket.latents import EncodedWalks, encode_shards
 from flashdreams.integrations.pocket.runlog import Checkpoint
 from flashdreams.integrations.pocket.train_decoder import train_decoder
 from flashdreams.integrations.pocket.train_dreamer import TrainOptions, train_dreamer
@@ -47,9 +47,9 @@ def train(args: argparse.Namespace) -> int:
     render_shards(data, "frames", args.frames, device=device, compile=compile)
     codec = fitted_codec(data, run)
     encode_shards(codec, data, run / "latents")
-    clips = LatentClips(run / "latents", seed=random.getrandbits(32))
+    walks = EncodedWalks(run / "latents", seed=random.getrandbits(32))
     options = TrainOptions(minutes=args.minutes, device=device, clips=args.clips, compile=compile)
-    train_dreamer(clips, codec, run, options)
+    train_dreamer(walks, codec, run, options)
     train_decoder(data, codec, run, minutes=args.decoder_minutes, device=device)
     return export(run, args.output or run / "pocket.safetensors")
 

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from flashdreams.integrations.pocket.clips import poses_of
 from flashdreams.integrations.pocket.codec import PatchCodec, psnr
 from flashdreams.integrations.pocket.data import load_shard
 from flashdreams.integrations.pocket.decoder import PocketDecoder, PocketDecoderConfig
+from flashdreams.integrations.pocket.latents import poses_of
 from flashdreams.integrations.pocket.runlog import Checkpoint, RunLog
 from flashdreams.integrations.pocket.walk import FRAMES_PER_CHUNK
 

@@ -16,8 +16,9 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from flashdreams.integrations.pocket.clips import LatentClips, carried_features, place_features, predict_clean
+from flashdreams.integrations.pocket.clips import carried_features, place_features, predict_clean
 from flashdreams.integrations.pocket.codec import PatchCodec
+from flashdreams.integrations.pocket.latents import EncodedWalks, Stretches
 from flashdreams.integrations.pocket.place_encoder import PlaceEncoder, PlaceEncoderConfig
 from flashdreams.integrations.pocket.runlog import Checkpoint, RunLog
 from flashdreams.integrations.pocket.transformer import PocketTransformer, PocketTransformerConfig
@@ -25,6 +26,8 @@ from flashdreams.integrations.pocket.transformer import PocketTransformer, Pocke
 OWN_PAST_FROM, OWN_PAST_SHARE = 0.35, 0.6
 """After this share of the run, this share of the steps takes the past from the model itself."""
 AVERAGE_DECAY = 0.998
+DEPTH_WEIGHT = 2.0
+"""Of the absolute error of the inverse depth in 1/m, beside the latents' squared error."""
 
 
 @dataclass
@@ -53,10 +56,10 @@ class Dreamer(nn.Module):
         super().__init__()
         self.place = PlaceEncoder(PlaceEncoderConfig())
         self.place.codec.load_state_dict(codec.state_dict())
-        self.place.layers.to(torch.bfloat16)
+        self.place.set_dtype(torch.bfloat16)
         self.transformer = PocketTransformer(PocketTransformerConfig())
 
-    def features(self, before: Tensor, poses: Tensor, scenes: Tensor) -> Tensor:
+    def features(self, before: Tensor, poses: Tensor, scenes: Tensor) -> tuple[Tensor, Tensor]:
         """See `clips.place_features`."""
         return place_features(self.place, before, poses, scenes)
 
@@ -124,17 +127,16 @@ def corrupt(clean: Tensor, level: Tensor) -> Tensor:
     return (1 - s) * clean + s * torch.randn_like(clean)
 
 
-def training_loss(
-    model: Dreamer, clean: Tensor, before: Tensor, poses: Tensor, scenes: Tensor, channel_weight: Tensor, own_past: bool
-) -> Tensor:
-    """Mean squared error of the predicted clean latents; with `own_past`, the past is the model's own."""
+def training_loss(model: Dreamer, stretches: Stretches, channel_weight: Tensor, own_past: bool) -> Tensor:
+    """Squared error of the predicted clean latents, and that of the distances; `own_past`: the past is the model's."""
+    clean, before, poses, scenes = stretches.latents, stretches.before, stretches.poses, stretches.scenes
     level, past = noise_levels(clean.shape[:2], clean.device)  # type: ignore[arg-type]
-    place = model.features(before, poses, scenes)
+    place, inverse_depth = model.features(before, poses, scenes)
 
     def with_carried(source: Tensor, share: float) -> Tensor:
         noise = 0.12 * torch.rand_like(level)
         given = torch.rand_like(level) < share
-        carried = carried_features(model.place, corrupt(source, noise), before, poses, given)
+        carried = carried_features(model.place, corrupt(source, noise), before, poses, inverse_depth, given)
         return torch.cat([place, carried.to(place.dtype)], -1)
 
     source = clean
@@ -146,10 +148,11 @@ def training_loss(
     predicted = model(noisy, level, with_carried(source, 0.85), scenes).float()
     error = ((predicted - clean).square() * channel_weight).mean(dim=(-1, -2))
     weight = torch.where(past, 0.5, 1.0)
-    return (error * weight).sum() / weight.sum()
+    of_depth = (inverse_depth - stretches.inverse_depth).abs().mean()
+    return (error * weight).sum() / weight.sum() + DEPTH_WEIGHT * of_depth
 
 
-def train_dreamer(clips: LatentClips, codec: PatchCodec, run: Path, options: TrainOptions) -> Dreamer:
+def train_dreamer(walks: EncodedWalks, codec: PatchCodec, run: Path, options: TrainOptions) -> Dreamer:
     """Train until `options.minutes` are over, all resumed parts counted; the averaged weights are in the checkpoint."""
     device = torch.device(options.device)
     torch.manual_seed(1)
@@ -179,9 +182,9 @@ def train_dreamer(clips: LatentClips, codec: PatchCodec, run: Path, options: Tra
         done = spent / total
         for group in adam.param_groups + muon.param_groups:
             group["lr"] = group["peak"] * min(1.0, (step + 1) / 100) * min(1.0, 0.02 + (1 - done) / 0.45)
-        clean, before, poses, scenes = (x.to(device) for x in clips.batch(options.clips, options.chunks))
+        stretches = walks.batch(options.clips, options.chunks).to(device)
         own_past = done > OWN_PAST_FROM and bool(torch.rand(()) < OWN_PAST_SHARE)
-        loss = training_loss(model, clean, before, poses, scenes, channel_weight, own_past)
+        loss = training_loss(model, stretches, channel_weight, own_past)
         loss.backward()
         weights.collect_gradients()
         adam.step()
@@ -192,10 +195,9 @@ def train_dreamer(clips: LatentClips, codec: PatchCodec, run: Path, options: Tra
         spent, last = spent + min(now - last, 30.0), now
         running = loss.item() if running == 0.0 else 0.98 * running + 0.02 * loss.item()
         bar.update(round(spent) - bar.n)
-        bar.set_postfix(step=step, loss=f"{running:.4f}", clips=len(clips))
+        bar.set_postfix(step=step, loss=f"{running:.4f}")
         if now - saved > options.save_every or spent >= total:
-            clips.refresh()
             checkpoint.save({"step": step, "seconds": spent, "loss": running}, **parts)
-            log.write(step=step, minutes=spent / 60, loss=running, clips=len(clips))
+            log.write(step=step, minutes=spent / 60, loss=running)
             last = saved = time.monotonic()
     return model

@@ -25,7 +25,7 @@ class Footing:
     """The walkable part of a place: inside a circle, outside its obstacles."""
 
     def __init__(self, place: Place) -> None:
-        self.circles = [*np.array(place.obstacles, dtype=np.float64).reshape(-1, 3), 0.0, 0.0, BODY_RADIUS]
+        self.circles = [(x, z, radius + BODY_RADIUS) for x, z, radius in place.obstacles]
 
     def slide(self, xz: Floats) -> Floats:
         """The nearest allowed positions for `xz [N, 2]`: walking against a thing slides along it."""
@@ -38,7 +38,7 @@ class Footing:
                 gap = np.linalg.norm(off, axis=-1, keepdims=True)
                 out = off / np.maximum(gap, 1e-6) * reach
                 out = np.where(gap < 1e-6, [reach, 0.0], out)
-                xz = np.where(gap < reach, [x, z, *out], xz)
+                xz = np.where(gap < reach, out + np.array([x, z]), xz)
         return xz
 
     def constrain(self, previous: Floats, wanted: Floats) -> Floats:

@@ -64,7 +64,7 @@ class PocketWorld(World):
         pipeline.diffusion_model.transformer.dtype = dtype  # type: ignore[attr-defined]
         pipeline.decoder.dtype = dtype  # type: ignore[union-attr]
         self.pipeline: StreamInferencePipeline[Any, Any, Any] = pipeline.setup()
-        self.pipeline.encoder.layers.to(dtype)
+        self.pipeline.encoder.set_dtype(dtype)
         self.pipeline.to(device).eval().requires_grad_(False)
         progress("Reading the weights", 0.3)
         load_into(self.pipeline, config.checkpoint or asset_folder() / WEIGHTS)
