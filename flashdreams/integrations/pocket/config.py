@@ -16,8 +16,8 @@ from flashdreams.integrations.pocket.transformer import PocketTransformerConfig
 from flashdreams.integrations.pocket.walk import FPS, FRAMES_PER_CHUNK, MOVE_SPEED, PITCH_LIMIT, TURN_RATE
 from flashdreams.integrations.pocket.world import PocketWorldConfig
 
-PARAMETERS = 9_084_945
-"""Numbers in the weights file; a test counts them."""
+PARAMETERS = 9_222_446
+"""Trained parameters; a test counts them."""
 
 
 def pocket_pipeline(timesteps: tuple[float, ...] = (1000.0, 500.0)) -> StreamInferencePipelineConfig:

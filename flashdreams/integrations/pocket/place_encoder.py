@@ -91,7 +91,8 @@ class PlaceEncoder(StreamingEncoder[PlaceEncoderCache]):
             torch.randn(config.scenes, config.map_channels, config.map_size, config.map_size) * 0.3
         )
         per_ray = (config.samples + 1) * config.map_channels
-        width = per_ray * (RAYS * RAYS + 1) + config.map_channels + 2 * 12 + 16 + 7
+        per_hit = config.map_channels + 2
+        width = (per_ray + per_hit) * RAYS * RAYS + per_ray + config.map_channels + 2 * 12 + 16 + 7
         self.layers = nn.Sequential(
             nn.Linear(width, config.hidden),
             nn.SiLU(),
@@ -112,6 +113,11 @@ class PlaceEncoder(StreamingEncoder[PlaceEncoderCache]):
         self.register_buffer(
             "distances", torch.logspace(math.log10(NEAR), math.log10(FAR), config.samples), persistent=False
         )
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type of the networks."""
+        return next(self.layers.parameters()).dtype
 
     def set_dtype(self, dtype: torch.dtype) -> None:
         """Run the networks in `dtype`; maps and geometry stay fp32."""
@@ -142,20 +148,20 @@ class PlaceEncoder(StreamingEncoder[PlaceEncoderCache]):
 
         The second answer is the inverse depth `[N, 18, 32]` in 1/m of what `pose` sees.
         """
-        n, (h, w) = len(pose), LATENT_SIZE
+        h, w = LATENT_SIZE
         maps = self.maps[scene]
         here, direction = self._look(maps, pose, self.fine)
+        nearer = self.depth(torch.cat([here, _direction_waves(direction)], -1).to(self.dtype)).squeeze(-1).float()
+        # Things stand before the ground and the sky, never behind them.
+        inverse_depth = ground_inverse_depth(pose, self.fine_ahead) + F.softplus(nearer)
+        hit = self._hit(maps, pose, direction, inverse_depth.detach())
         there, old_direction = self._look(maps, before, self.coarse)
-        fine = here.unflatten(1, (h, RAYS, w, RAYS)).permute(0, 1, 3, 2, 4, 5).reshape(n, h * w, -1)
         centre = direction.unflatten(1, (h, RAYS, w, RAYS)).mean(dim=(2, 4)).flatten(1, 2)
         foot = self._read(maps, pose[:, None, (0, 2), 3]).expand(-1, h * w, -1)
         whole = torch.cat([_position_waves(pose[:, :3, 3]), _motion(before, pose)], -1)[:, None].expand(-1, h * w, -1)
-        rows = [fine, there, foot, _direction_waves(centre), _direction_waves(old_direction), whole]
-        dtype = next(self.layers.parameters()).dtype
-        tokens = self.layers(torch.cat([r.to(dtype) for r in rows], -1)).transpose(1, 2).unflatten(-1, (h, w))
-        nearer = self.depth(torch.cat([here, _direction_waves(direction)], -1).to(dtype)).squeeze(-1).float()
-        # Things stand before the ground and the sky, never behind them.
-        inverse_depth = ground_inverse_depth(pose, self.fine_ahead) + F.softplus(nearer)
+        towards = [_direction_waves(centre), _direction_waves(old_direction)]
+        rows = [_by_token(here), there, foot, *towards, whole, _by_token(hit)]
+        tokens = self.layers(torch.cat([r.to(self.dtype) for r in rows], -1)).transpose(1, 2).unflatten(-1, (h, w))
         return tokens, inverse_depth.unflatten(-1, (h * RAYS, w * RAYS))
 
     def carried(self, shown: Tensor, before: Tensor, pose: Tensor, inverse_depth: Tensor) -> Tensor:
@@ -175,10 +181,23 @@ class PlaceEncoder(StreamingEncoder[PlaceEncoderCache]):
         points = pose[:, None, None, (0, 2), 3].float() + (flat / level).unsqueeze(2) * reach.unsqueeze(-1)
         return self._read(maps, points.flatten(1, 2)).unflatten(1, points.shape[1:3]).flatten(2), direction
 
+    def _hit(self, maps: Tensor, pose: Tensor, direction: Tensor, inverse_depth: Tensor) -> Tensor:
+        """`[N, R, C + 2]`: the map where the fine rays are thought to end, the height there, and the inverse depth."""
+        reach = direction / (self.fine[:, 2:] * inverse_depth.unsqueeze(-1))
+        ground = pose[:, None, (0, 2), 3].float() + reach[..., ::2]
+        height = (EYE_HEIGHT + reach[..., 1:2]).clamp(-1, 8) / 4
+        return torch.cat([self._read(maps, ground), height, inverse_depth.clamp_max(2).unsqueeze(-1)], -1)
+
     def _read(self, maps: Tensor, points: Tensor) -> Tensor:
         """Map features `[N, P, C]` at `points [N, P, 2]` (x, z in metres)."""
         grid = (points / self.config.map_reach).to(maps.dtype).unsqueeze(1)
         return F.grid_sample(maps, grid, padding_mode="border", align_corners=False)[:, :, 0].transpose(1, 2)
+
+
+def _by_token(rays: Tensor) -> Tensor:
+    """`[N, R, C]` of the fine rays as `[N, 144, 4 C]`."""
+    h, w = LATENT_SIZE
+    return rays.unflatten(1, (h, RAYS, w, RAYS)).permute(0, 1, 3, 2, 4, 5).flatten(3).flatten(1, 2)
 
 
 def _token_rays(per_side: int) -> Tensor:

@@ -1,0 +1,208 @@
+"""The pocket world as the app and the runner use it: rollouts, state, refusals."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from flashdreams.camera.motion import LiveCamera
+from flashdreams.infra.world import Controls
+from flashdreams.integrations.pocket.assets import WEIGHTS, asset_folder
+from flashdreams.integrations.pocket.clips import carried_features, place_features, predict_clean
+from flashdreams.integrations.pocket.codec import LATENT_SIZE
+from flashdreams.integrations.pocket.config import PARAMETERS, pocket_pipeline, pocket_world
+from flashdreams.integrations.pocket.decoder import PocketDecoder, PocketDecoderConfig
+from flashdreams.integrations.pocket.place_encoder import PlaceEncoder, PlaceEncoderConfig, PlaceInput
+from flashdreams.integrations.pocket.transformer import PocketTransformer, PocketTransformerConfig
+from flashdreams.integrations.pocket.world import PocketWorld
+
+
+def walk(world: PocketWorld, scene: str, keys: str, chunks: int) -> list[np.ndarray]:
+    """Camera poses of `chunks` chunks with `keys` held, the first one of one frame."""
+    camera = LiveCamera(world.start_pose(scene, 0), world.config.motion, world.config.fps, world.constrain(scene))
+    camera.keys(tuple(keys), 0.0)
+    poses, clock = [camera.pose[None]], 0.0
+    for index in range(1, chunks):
+        clock += world.frames_in_chunk(index) / world.config.fps
+        poses.append(camera.next_poses(world.frames_in_chunk(index), clock))
+    return poses
+
+
+def play(world: PocketWorld, rollout: Any, poses: list[np.ndarray]) -> list[np.ndarray]:
+    frames = []
+    for chunk in poses:
+        frames.append(world.step(rollout, Controls(poses=chunk)))
+        world.finalize(rollout)
+    return frames
+
+
+def same(a: list[np.ndarray], b: list[np.ndarray]) -> bool:
+    return len(a) == len(b) and all(np.array_equal(x, y) for x, y in zip(a, b, strict=True))
+
+
+def test_chunks_have_one_frame_then_four(world: PocketWorld) -> None:
+    frames = play(world, world.start("meadow", 1), walk(world, "meadow", "w", 3))
+    assert [f.shape for f in frames] == [(1, 144, 256, 3), (4, 144, 256, 3), (4, 144, 256, 3)]
+    assert all(f.dtype == np.uint8 for f in frames)
+
+
+def test_the_same_seed_dreams_the_same_and_another_does_not(world: PocketWorld) -> None:
+    poses = walk(world, "dusk", "wd", 4)
+    first, second, other = (play(world, world.start("dusk", seed), poses) for seed in (5, 5, 6))
+    assert same(first, second)
+    assert not same(first, other)
+
+
+def test_interleaved_rollouts_dream_what_they_dream_alone(world: PocketWorld) -> None:
+    paths = {"meadow": walk(world, "meadow", "wa", 9), "night": walk(world, "night", "sd", 9)}
+    alone = {scene: play(world, world.start(scene, 3), poses) for scene, poses in paths.items()}
+    rollouts = {scene: world.start(scene, 3) for scene in paths}
+    together: dict[str, list[np.ndarray]] = {scene: [] for scene in paths}
+    for index in range(9):
+        for scene in paths if index % 2 else reversed(list(paths)):
+            together[scene] += play(world, rollouts[scene], [paths[scene][index]])
+    assert all(same(alone[scene], together[scene]) for scene in paths)
+
+
+def test_a_snapshot_goes_on_as_the_original_did_and_stays_as_it_is(world: PocketWorld) -> None:
+    poses = walk(world, "snow", "wd", 12)
+    rollout = world.start("snow", 8)
+    play(world, rollout, poses[:5])
+    kept = world.snapshot(rollout)
+    onward = play(world, rollout, poses[5:])
+    assert same(play(world, world.restore(kept), poses[5:]), onward)
+    assert same(play(world, world.restore(kept), poses[5:]), onward), "restored twice from one snapshot"
+
+
+def test_a_change_of_scene_takes_effect_at_its_chunk(world: PocketWorld) -> None:
+    poses = walk(world, "meadow", "w", 6)
+    staying, going = world.start("meadow", 2), world.start("meadow", 2)
+    assert same(play(world, staying, poses[:3]), play(world, going, poses[:3]))
+    changed = world.step(going, Controls(poses=poses[3], scene="night"))
+    assert going.scene == "night"
+    assert changed.shape == (4, 144, 256, 3)
+    assert not np.array_equal(changed, world.step(staying, Controls(poses=poses[3])))
+
+
+def test_the_window_fills_and_stays_full(world: PocketWorld) -> None:
+    rollout, fills = world.start("meadow", 0), []
+    for chunk in walk(world, "meadow", "d", 10):
+        world.step(rollout, Controls(poses=chunk))
+        world.finalize(rollout)
+        fills.append(rollout.kv_fill)
+    window = world.config.window_chunks
+    assert fills[: window - 1] == sorted(fills[: window - 1])
+    assert fills[window - 1 :] == [1.0] * (11 - window)
+
+
+@pytest.mark.parametrize(
+    ("poses", "sentence"),
+    [
+        (np.eye(4), r"shape \(1, 4, 4\)"),
+        (np.full((1, 4, 4), np.nan), "finite"),
+        (np.zeros((4, 4, 4)), r"shape \(1, 4, 4\)"),
+    ],
+)
+def test_bad_poses_are_refused_and_the_rollout_goes_on(world: PocketWorld, poses: np.ndarray, sentence: str) -> None:
+    good = walk(world, "meadow", "w", 2)
+    rollout = world.start("meadow", 4)
+    with pytest.raises(ValueError, match=sentence):
+        world.step(rollout, Controls(poses=poses))
+    assert same(play(world, rollout, good), play(world, world.start("meadow", 4), good))
+
+
+def test_what_the_model_does_not_understand_is_refused(world: PocketWorld, tmp_path: Path) -> None:
+    with pytest.raises(KeyError, match="meadow, dusk, night, snow"):
+        world.start("beach", 0)
+    with pytest.raises(ValueError, match="no text"):
+        world.start("meadow", 0, text="a castle")
+    with pytest.raises(ValueError, match="no image"):
+        world.start("meadow", 0, image=tmp_path / "photo.jpg")
+
+
+@pytest.mark.parametrize(("damage", "named"), [("missing", "head"), ("extra", "surplus"), ("shape", "maps")])
+def test_a_damaged_checkpoint_is_refused_by_the_names_of_its_tensors(
+    random_weights: Path, tmp_path: Path, damage: str, named: str
+) -> None:
+    tensors = load_file(random_weights)
+    if damage == "missing":
+        del tensors[next(key for key in tensors if "head" in key)]
+    elif damage == "extra":
+        tensors["surplus.weight"] = torch.zeros(1)
+    else:
+        tensors["encoder.maps"] = torch.zeros(2, 2)
+    save_file(tensors, tmp_path / "bad.safetensors")
+    with pytest.raises(ValueError, match=named):
+        replace(pocket_world(), checkpoint=tmp_path / "bad.safetensors", device="cpu").setup()
+
+
+def test_a_stream_is_what_the_training_computes_of_whole_clips() -> None:
+    """The KV cache, chunk by chunk and past its window, against attention over all chunks at once; fp32, 1e-4."""
+    torch.manual_seed(1)
+    chunks, scene = 9, torch.full((1, 9), 2)
+    transformer = PocketTransformer(PocketTransformerConfig(dtype=torch.float32)).eval().requires_grad_(False)
+    torch.nn.init.normal_(transformer.network.head.head.weight, std=0.05)
+    encoder = PlaceEncoder(PlaceEncoderConfig()).eval().requires_grad_(False)
+    torch.nn.init.normal_(encoder.codec.basis, std=0.05)
+    poses = torch.eye(4).repeat(1, chunks, 1, 1)
+    poses[0, :, 2, 3] = torch.arange(chunks) * 0.4 - 8
+    poses[0, :, 1, 3] = -1.6
+    before = torch.cat([poses[:, :1], poses[:, :-1]], 1)
+    clean, noise = torch.randn(1, chunks, 144, 48), torch.randn(1, chunks, 144, 48)
+    place, inverse_depth = place_features(encoder, before, poses, scene)
+    given = torch.ones(1, chunks)
+    features = torch.cat([place, carried_features(encoder, clean, before, poses, inverse_depth, given)], -1)
+
+    cache = transformer.initialize_autoregressive_cache(scene=2)
+    encoder_cache, shown = encoder.initialize_autoregressive_cache(), None
+    for index in range(chunks):
+        cache.start(index)
+        of_chunk = encoder(PlaceInput(poses[:, index], scene[:, index], shown), index, encoder_cache)
+        tokens = transformer.patchify_and_maybe_split_cp(of_chunk)
+        assert torch.allclose(tokens, features[:, index], atol=1e-4)
+        flow = transformer.predict_flow(noise[:, index], torch.tensor(1000.0), cache, tokens)
+        streamed = noise[:, index] - flow
+        transformer.finalize_kv_cache(clean[:, index], torch.tensor(0.0), cache, tokens)
+        cache.finalize(index)
+        shown = encoder.codec.decode(clean[:, index].transpose(1, 2).unflatten(-1, LATENT_SIZE))
+
+        level = torch.zeros(1, index + 1)
+        level[:, -1] = 1
+        seen = torch.cat([clean[:, :index], noise[:, index : index + 1]], 1)
+        whole = predict_clean(transformer, seen, level, features[:, : index + 1], scene[:, : index + 1])
+        assert (streamed - whole[:, -1]).norm() / whole[:, -1].norm() < 1e-4
+
+
+def test_the_decoder_shows_the_latents_picture_last() -> None:
+    torch.manual_seed(0)
+    decoder = PocketDecoder(PocketDecoderConfig(dtype=torch.float32)).requires_grad_(False)
+    torch.nn.init.normal_(decoder.codec.basis, std=0.02)
+    decoder.codec.mean.fill_(0.5)
+    cache, poses = decoder.initialize_autoregressive_cache(), torch.eye(4).repeat(1, 4, 1, 1)
+    for index in range(3):
+        latent = torch.randn(1, 1, 48, *LATENT_SIZE)
+        cache.poses = poses[:, : 1 if index == 0 else 4]
+        frames = decoder(latent, index, cache)
+        assert frames.shape[1] == decoder.get_output_temporal_size(index, 1)
+        assert torch.equal(frames[:, -1], decoder.key_picture(latent[:, 0]))
+    with pytest.raises(RuntimeError, match=r"cache\.poses"):
+        decoder(latent, 3, cache)
+
+
+def test_the_number_of_parameters_is_told_rightly() -> None:
+    assert sum(weight.numel() for weight in pocket_pipeline().setup().parameters()) == PARAMETERS
+
+
+def test_the_shipped_weights_are_of_this_version() -> None:
+    shipped = load_file(asset_folder() / WEIGHTS)
+    wanted = pocket_pipeline().setup().state_dict()
+    assert {key: value.shape for key, value in shipped.items()} == {key: value.shape for key, value in wanted.items()}
+    assert all(value.isfinite().all() for value in shipped.values())
+    for scene in pocket_world().scenes:
+        assert scene.thumbnail is not None and scene.thumbnail.is_file()
