@@ -16,7 +16,7 @@ from flashdreams.integrations.pocket.transformer import PocketTransformerConfig
 from flashdreams.integrations.pocket.walk import FPS, FRAMES_PER_CHUNK, MOVE_SPEED, PITCH_LIMIT, TURN_RATE
 from flashdreams.integrations.pocket.world import PocketWorldConfig
 
-PARAMETERS = 9_222_446
+PARAMETERS = 9_250_094
 """Trained parameters; a test counts them."""
 
 

@@ -19,7 +19,8 @@ from flashdreams.integrations.pocket.config import PARAMETERS, pocket_pipeline, 
 from flashdreams.integrations.pocket.evaluation.jobs import FULL, QUICK, STEPS, Judged, run_all
 from flashdreams.integrations.pocket.evaluation.lasting import PARTS
 from flashdreams.integrations.pocket.evaluation.report import Report
-from flashdreams.integrations.pocket.evaluation.sheet import contact_sheet, save_png
+from flashdreams.integrations.pocket.evaluation.sheet import contact_sheet
+from flashdreams.integrations.pocket.pictures import save_picture
 from flashdreams.integrations.pocket.walk import FPS, FRAMES_PER_CHUNK
 
 SHORTEST_MINUTES, LONGEST_MINUTES = 0.2, 600.0
@@ -74,7 +75,7 @@ def evaluate(judged: Judged, output: Path, processes: int) -> str:
     })  # fmt: skip
     for each in found:
         report.add(each.measure, each.scene, each.samples)
-    save_png(output / "sheet.png", contact_sheet({each.scene: each.moments for each in found if each.moments}))
+    save_picture(output / "sheet.png", contact_sheet({each.scene: each.moments for each in found if each.moments}))
     return report.save(output / "report.json")
 
 

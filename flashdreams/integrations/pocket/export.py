@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from flashdreams.integrations.pocket.config import pocket_pipeline
+from flashdreams.integrations.pocket.data import CHUNKS
 
 
 def pipeline_weights(
@@ -32,7 +33,10 @@ def pipeline_weights(
 
 
 def export(run: Path, target: Path) -> int:
-    """Write `target` from the checkpoints in `run`; answers the number of parameters. Raises FileNotFoundError."""
+    """Write `target` from the checkpoints in `run`, and how they were trained into its metadata.
+
+    Answers how many numbers there are in it; raises FileNotFoundError.
+    """
     parts: dict[str, Any] = {}
     for name in ("codec", "dreamer", "decoder"):
         path = run / f"{name}.pt"
@@ -41,5 +45,11 @@ def export(run: Path, target: Path) -> int:
         parts[name] = torch.load(path, weights_only=True, map_location="cpu")
     weights = pipeline_weights(parts["codec"]["codec"], parts["dreamer"]["average"], parts["decoder"]["decoder"])
     target.parent.mkdir(parents=True, exist_ok=True)
-    save_file(weights, target, metadata={"format": "pt", "steps": str(int(parts["dreamer"]["figures"]["step"]))})
+    figures = {
+        f"{name}_{figure}": f"{parts[name]['figures'][figure]:.0f}"
+        for name in ("dreamer", "decoder")
+        for figure in ("step", "seconds")
+    }
+    figures |= {f"{kind}_shards": str(len(list((run / "data").glob(f"{kind}-*.npz")))) for kind in CHUNKS}
+    save_file(weights, target, metadata={"format": "pt", **figures})
     return sum(value.numel() for value in weights.values())

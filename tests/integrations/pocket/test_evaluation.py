@@ -25,8 +25,9 @@ from flashdreams.integrations.pocket.evaluation.jobs import FULL, QUICK, Found, 
 from flashdreams.integrations.pocket.evaluation.lasting import Moment, looks
 from flashdreams.integrations.pocket.evaluation.motion import View, commanded_motion
 from flashdreams.integrations.pocket.evaluation.report import Report
-from flashdreams.integrations.pocket.evaluation.sheet import contact_sheet, label, save_png
+from flashdreams.integrations.pocket.evaluation.sheet import contact_sheet, label
 from flashdreams.integrations.pocket.evaluation.stage import Samples, Stage, Truth
+from flashdreams.integrations.pocket.pictures import save_picture
 from flashdreams.integrations.pocket.walk import EYE_HEIGHT, FRAMES_PER_CHUNK, Footing
 
 SCENE = "meadow"
@@ -267,7 +268,7 @@ def test_a_contact_sheet_shows_dreams_above_truths_and_survives_png(tmp_path: Pa
     dreamed, true = torch.ones(3, 20, 80), torch.zeros(3, 20, 80)
     dreamed[1:], true[2] = 0, 1  # red above blue
     sheet = contact_sheet({"a": [Moment(1, dreamed, true)] * 3, "b": [Moment(7, dreamed, true)] * 3})
-    save_png(tmp_path / "sheet.png", sheet)
+    save_picture(tmp_path / "sheet.png", sheet)
     with av.open(str(tmp_path / "sheet.png")) as file:
         read = next(file.decode(video=0)).to_ndarray(format="rgb24")
     assert (read == sheet).all()

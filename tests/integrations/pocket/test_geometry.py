@@ -81,7 +81,7 @@ def test_a_still_camera_sees_the_same_picture(renderer: Renderer, true_depth: Tr
     assert inside[..., 1:-1, 1:-1].all()
 
 
-@pytest.mark.parametrize(("x", "z", "yaw", "pitch"), [(0.0, -7.6, 0.0, 0.0), (0.0, -8.0, 10.0, 0.0), (0.3, -7.8, -6, 5)])
+@pytest.mark.parametrize(("x", "z", "yaw", "pitch"), [(0, -7.6, 0, 0), (0, -8, 10, 0), (0.3, -7.8, -6, 5)])
 def test_with_true_distances_the_next_picture_is_nearly_the_rendered_one(
     renderer: Renderer, true_depth: TrueDepth, x: float, z: float, yaw: float, pitch: float
 ) -> None:

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
-from fractions import Fraction
-from pathlib import Path
 
-import av
 import numpy as np
-import numpy.typing as npt
 from torch import Tensor
 
 from flashdreams.integrations.pocket.evaluation.lasting import Moment
+from flashdreams.integrations.pocket.pictures import Pixels
 from flashdreams.integrations.pocket.walk import FPS, FRAMES_PER_CHUNK
-
-Pixels = npt.NDArray[np.uint8]
 
 _GAP = 4
 _LETTERS = " 0123456789:.-abcdefghijklmnopqrstuvwxyz"
@@ -38,17 +32,6 @@ def label(text: str, scale: int = 2) -> Pixels:
 def contact_sheet(walks: Mapping[str, Sequence[Moment]]) -> Pixels:
     """One picture `[H, W, 3]` of the moments of every scene's walk: dreamed above true, time goes to the right."""
     return np.concatenate([np.concatenate([_pair(scene, m) for m in walk], 1) for scene, walk in walks.items()], 0)
-
-
-def save_png(path: Path, pixels: Pixels) -> None:
-    """Write `pixels [H, W, 3]`, never half a file."""
-    encoder = av.VideoCodecContext.create("png", "w")
-    encoder.height, encoder.width = pixels.shape[:2]
-    encoder.pix_fmt, encoder.time_base = "rgb24", Fraction(1, 1)
-    frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
-    part = path.with_suffix(".part")
-    part.write_bytes(b"".join(bytes(packet) for packet in [*encoder.encode(frame), *encoder.encode(None)]))
-    os.replace(part, path)
 
 
 def _pair(scene: str, moment: Moment) -> Pixels:

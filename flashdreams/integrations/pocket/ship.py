@@ -1,0 +1,126 @@
+"""Puts a trained world into assets/: its weights, thumbnails that it dreamed, and its card.
+
+`python -m flashdreams.integrations.pocket.ship --weights FILE --report FILE`, after `make train` and `make eval-world`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import safe_open
+
+from flashdreams.camera.motion import LiveCamera
+from flashdreams.infra.world import Controls
+from flashdreams.integrations.pocket.assets import WEIGHTS, asset_folder
+from flashdreams.integrations.pocket.config import PARAMETERS, pocket_world
+from flashdreams.integrations.pocket.data import CHUNKS, CLIPS_PER_SCENE
+from flashdreams.integrations.pocket.pictures import Pixels, save_picture
+from flashdreams.integrations.pocket.world import PocketWorld
+
+THUMBNAIL_CHUNKS = 18
+"""A thumbnail shows the world after three seconds of walking forward."""
+
+CARD = """\
+# The pocket world's weights
+
+`{file}`: {parameters:,} trained parameters, bfloat16, safetensors. A causal diffusion transformer that dreams four
+small places chunk by chunk, the encoder that remembers them, and a decoder; how they work is told in
+`flashdreams/integrations/pocket/README.md`. Same licence as the project (Apache-2.0).
+
+**Data.** {walks:,} walks of {chunks} chunks and {short_walks:,} of {short_chunks}, drawn by the project's own renderer
+at 256x144; nothing else, no picture from anywhere. 64 of each were kept for evaluation.
+
+**Training.** Dreamer: {dreamer_step:,} steps, {dreamer_minutes:.0f} minutes. Decoder: {decoder_step:,} steps,
+{decoder_minutes:.0f} minutes. On two processor cores, by `make train`.
+
+**Evaluation.** By `make eval-world`, against the true renderer along walks that were not trained on; figures are means
+over all samples and, beside them, of each place. Decibels are of PSNR, changes are in steps of 8 bits.
+
+{table}
+
+**Limits.** It knows these four places and nothing else. What is seen for the first time is soft and gets sharper on the
+way; small far things are guessed. At {steps} denoising steps a chunk.
+"""
+
+
+def thumbnail(world: PocketWorld, scene: str) -> Pixels:
+    """The last picture `[H, W, 3]` of a short walk forward from the entrance."""
+    camera = LiveCamera(world.start_pose(scene, 0), world.config.motion, world.config.fps, world.constrain(scene))
+    camera.keys(("w",), 0.0)
+    rollout, clock, frames = world.start(scene, 0), 0.0, np.empty(0, np.uint8)
+    for index in range(THUMBNAIL_CHUNKS):
+        count = world.frames_in_chunk(index)
+        clock += count / world.config.fps
+        poses = camera.next_poses(count, clock) if index else camera.pose[None]
+        frames = world.step(rollout, Controls(poses=poses))
+        world.finalize(rollout)
+    return frames[-1]
+
+
+def table(report: dict[str, Any]) -> str:
+    """An evaluation's figures as Markdown."""
+    scenes = [scene.name for scene in pocket_world().scenes]
+    rows = [f"| measure | figure | mean | {' | '.join(scenes)} |", "| --- | --- " + "| --: " * (len(scenes) + 1) + "|"]
+    for measure, figures in report["measures"].items():
+        for name, figure in figures.items():
+            values = [figure["mean"], *(figure["scenes"].get(scene) for scene in scenes)]
+            shown = " | ".join("" if value is None else f"{value:.3g}" for value in values)
+            rows.append(f"| {measure.replace('_', ' ')} | {name.replace('_', ' ')} | {shown} |")
+    return "\n".join(rows)
+
+
+def card(weights: Path, report: dict[str, Any]) -> str:
+    """The model card of a weights file that `export` wrote and `evaluate` judged."""
+    with safe_open(weights, "pt") as file:
+        trained = {key: int(value) for key, value in file.metadata().items() if value.isdigit()}
+    places = len(pocket_world().scenes)
+    return CARD.format(
+        file=WEIGHTS,
+        parameters=PARAMETERS,
+        walks=trained["keyframes_shards"] * CLIPS_PER_SCENE * places,
+        chunks=CHUNKS["keyframes"],
+        short_walks=trained["frames_shards"] * CLIPS_PER_SCENE * places,
+        short_chunks=CHUNKS["frames"],
+        dreamer_step=trained["dreamer_step"],
+        dreamer_minutes=trained["dreamer_seconds"] / 60,
+        decoder_step=trained["decoder_step"],
+        decoder_minutes=trained["decoder_seconds"] / 60,
+        table=table(report),
+        steps=len(report["settings"]["denoising_timesteps"]),
+    )
+
+
+def ship(weights: Path, folder: Path, report: Path | None) -> None:
+    """Fill `folder`; without a `report` the card stays as it is."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if weights.resolve() != (folder / WEIGHTS).resolve():
+        shutil.copyfile(weights, folder / WEIGHTS)
+    world = replace(pocket_world(), checkpoint=folder / WEIGHTS).setup()
+    for scene in world.config.scenes:
+        save_picture(folder / f"{scene.name}.jpg", thumbnail(world, scene.name))
+    if report is not None:
+        (folder / "CARD.md").write_text(card(folder / WEIGHTS, json.loads(report.read_text())), encoding="utf-8")
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description="Put a trained pocket world into assets/.")
+    parser.add_argument("--weights", type=Path, default=Path("runs/pocket") / WEIGHTS)
+    parser.add_argument("--report", type=Path, help="report.json of its evaluation; without it no card is written")
+    parser.add_argument("--folder", type=Path, default=asset_folder())
+    args = parser.parse_args()
+    try:
+        ship(args.weights, args.folder, args.report)
+    except (OSError, ValueError, KeyError) as error:
+        sys.exit(f"nothing more was shipped: {error}")
+
+
+if __name__ == "__main__":
+    main()
