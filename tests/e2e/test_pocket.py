@@ -46,9 +46,10 @@ def page(tab: Page, address: str, request: pytest.FixtureRequest) -> Page:
     """A scene at its start, seed 7, in play and at rest."""
     tab.goto(f"{address}?scene={request.param}&seed=7")
     first_picture(tab, timeout=120)
+    last = view(tab, "chunk.index")
     tab.keyboard.press("KeyR")
-    until(tab, f"f.chunk.scene === '{request.param}' && f.state === 'idle'", timeout=60)
-    settle(tab)
+    until(tab, f"f.chunk.index > {last} && f.chunk.scene === '{request.param}'", timeout=60)
+    settle(tab, timeout=60)
     return tab
 
 

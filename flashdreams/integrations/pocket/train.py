@@ -22,7 +22,7 @@ from flashdreams.integrations.pocket.export import export
 from flashdreams.integrations.pocket.latents import EncodedWalks, encode_shards
 from flashdreams.integrations.pocket.runlog import Checkpoint
 from flashdreams.integrations.pocket.train_decoder import train_decoder
-from flashdreams.integrations.pocket.train_dreamer import TrainOptions, train_dreamer
+from flashdreams.integrations.pocket.train_dreamer import TrainOptions, train_dreamer, trained_dreamer
 
 CODEC_SHARDS = 20
 """Shards that the patch code is fitted to: its few thousand numbers need no more."""
@@ -50,7 +50,7 @@ def train(args: argparse.Namespace) -> int:
     walks = EncodedWalks(run / "latents", seed=random.getrandbits(32))
     options = TrainOptions(minutes=args.minutes, device=device, clips=args.clips, compile=compile)
     train_dreamer(walks, codec, run, options)
-    train_decoder(data, codec, run, minutes=args.decoder_minutes, device=device)
+    train_decoder(data, codec, trained_dreamer(codec, run), run, minutes=args.decoder_minutes, device=device)
     return export(run, args.output or run / "pocket.safetensors")
 
 

@@ -1,4 +1,8 @@
-"""Third stage of the pocket world's training: the decoder's two small networks. Resumes from its last checkpoint."""
+"""Third stage of the pocket world's training: the decoder's two small networks. Resumes from its last checkpoint.
+
+What they are shown are mostly latents as the dreamer makes them, and what is wanted are the renderer's frames: so they
+learn to mend the dreamer's own faults, the edges of its tokens first.
+"""
 
 from __future__ import annotations
 
@@ -11,19 +15,25 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from flashdreams.integrations.pocket.clips import carried_features
 from flashdreams.integrations.pocket.codec import PatchCodec, psnr
 from flashdreams.integrations.pocket.data import load_shard
 from flashdreams.integrations.pocket.decoder import PocketDecoder, PocketDecoderConfig
 from flashdreams.integrations.pocket.latents import poses_of
 from flashdreams.integrations.pocket.runlog import Checkpoint, RunLog
+from flashdreams.integrations.pocket.train_dreamer import Dreamer
 from flashdreams.integrations.pocket.walk import FRAMES_PER_CHUNK
 
+DREAMED_SHARE = 0.7
+"""Share of the steps whose latents are dreamed; in the others they are the true ones, with noise."""
 MAX_LATENT_NOISE = 0.15
-"""Dreamed latents are never exact: the decoder is trained on latents with noise of up to this standard deviation."""
+"""Largest standard deviation of that noise."""
+CARRIED_SHARE = 0.8
+"""Share of the dreamed chunks that are told the picture before them, see `clips.carried_features`."""
 
 
 class FrameClips:
-    """All clips of the `frames` shards: pictures `[N, 9, H, W, 3]` and cameras `[N, 9, 4, 4]`."""
+    """All clips of the `frames` shards: pictures `[N, 9, H, W, 3]`, cameras `[N, 9, 4, 4]` and scenes `[N]`."""
 
     def __init__(self, folder: Path, seed: int) -> None:
         shards = [load_shard(path) for path in sorted(folder.glob("frames-*.npz"))]
@@ -31,28 +41,51 @@ class FrameClips:
             raise ValueError(f"{folder} needs at least 2 frames-*.npz shards, it has {len(shards)}: render them first")
         self.frames = np.concatenate([s.frames for s in shards])
         self.poses = poses_of(torch.from_numpy(np.concatenate([s.walks for s in shards])))
+        self.scenes = torch.from_numpy(np.concatenate([s.scenes[:, 0] for s in shards]))
         self.held_out = len(shards[0].frames)
         self.rng = np.random.default_rng(seed)
 
-    def batch(self, count: int) -> tuple[Tensor, Tensor]:
+    def batch(self, count: int) -> tuple[Tensor, Tensor, Tensor]:
         """Random training clips, pictures in [0, 1]."""
         return self._take(self.rng.integers(self.held_out, len(self.frames), size=count))
 
-    def evaluation(self) -> tuple[Tensor, Tensor]:
+    def evaluation(self) -> tuple[Tensor, Tensor, Tensor]:
         """16 clips of the first shard, never trained on."""
         return self._take(np.arange(0, self.held_out, self.held_out // 16))
 
-    def _take(self, pick: np.ndarray) -> tuple[Tensor, Tensor]:
-        return torch.from_numpy(self.frames[pick]).permute(0, 1, 4, 2, 3).float() / 255, self.poses[pick]
+    def _take(self, pick: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
+        frames = torch.from_numpy(self.frames[pick]).permute(0, 1, 4, 2, 3).float() / 255
+        return frames, self.poses[pick], self.scenes[pick]
 
 
-def decode_clip(decoder: PocketDecoder, frames: Tensor, poses: Tensor, noise: Tensor | float = 0.0) -> Tensor:
-    """A clip `[B, 1 + 4 n, 3, H, W]` through code and decoder, from its chunk-end frames alone."""
+def latents_of(decoder: PocketDecoder, frames: Tensor) -> Tensor:
+    """Latents `[B, 1 + n, 48, 9, 16]` of the chunk-end frames of clips `[B, 1 + 4 n, 3, H, W]`."""
     ends = frames[:, ::FRAMES_PER_CHUNK]
-    latents = decoder.codec.encode(ends.flatten(0, 1))
-    keys = decoder.key_picture(latents + noise * torch.randn_like(latents)).unflatten(0, ends.shape[:2])
+    return decoder.codec.encode(ends.flatten(0, 1)).unflatten(0, ends.shape[:2])
+
+
+@torch.no_grad()
+def dreamed(dreamer: Dreamer, latents: Tensor, poses: Tensor, scenes: Tensor) -> Tensor:
+    """What `dreamer` makes of chunks with true latents `[B, T, 48, 9, 16]`, of cameras `[B, 1 + 4 (T - 1), 4, 4]`.
+
+    All begin as noise; some are told the true picture before them.
+    """
+    ends = poses[:, ::FRAMES_PER_CHUNK]
+    before = torch.cat([ends[:, :1], ends[:, :-1]], 1)
+    tokens, everywhere = latents.flatten(-2).transpose(-2, -1), scenes[:, None].expand(ends.shape[:2])
+    place, inverse_depth = dreamer.features(before, ends, everywhere)
+    given = torch.rand(ends.shape[:2], device=latents.device) < CARRIED_SHARE
+    carried = carried_features(dreamer.place, tokens, before, ends, inverse_depth, given)
+    level = torch.ones(ends.shape[:2], device=latents.device)
+    clean = dreamer(torch.randn_like(tokens), level, torch.cat([place, carried.to(place.dtype)], -1), everywhere)
+    return clean.float().transpose(-2, -1).unflatten(-1, latents.shape[-2:])
+
+
+def decode_clip(decoder: PocketDecoder, latents: Tensor, poses: Tensor) -> Tensor:
+    """Clips `[B, 1 + 4 n, 3, H, W]` from the latents `[B, 1 + n, 48, 9, 16]` of their chunk-end frames."""
+    keys = decoder.key_picture(latents.flatten(0, 1)).unflatten(0, latents.shape[:2])
     out = [keys[:, :1]]
-    for i in range(1, ends.shape[1]):
+    for i in range(1, latents.shape[1]):
         at = slice((i - 1) * FRAMES_PER_CHUNK + 1, i * FRAMES_PER_CHUNK + 1)
         first_pose = poses[:, (i - 1) * FRAMES_PER_CHUNK]
         out += [decoder.frames_between(keys[:, i - 1], keys[:, i], first_pose, poses[:, at]), keys[:, i : i + 1]]
@@ -68,30 +101,27 @@ def reconstruction_loss(predicted: Tensor, true: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def decoder_psnr(decoder: PocketDecoder, clips: FrameClips) -> dict[str, float]:
-    """PSNR in dB on unseen clips without latent noise, of chunk-end frames and of those between."""
-    values = torch.cat(
-        [
-            psnr(decode_clip(decoder, frames[None], poses[None]), frames[None])
-            for frames, poses in zip(*clips.evaluation(), strict=True)
-        ]
-    )
-    ends = torch.arange(values.shape[1]) % FRAMES_PER_CHUNK == 0
-    return {
-        "psnr": values.mean().item(),
-        "ends": values[:, ends].mean().item(),
-        "between": values[:, ~ends].mean().item(),
-    }
+def decoder_psnr(decoder: PocketDecoder, dreamer: Dreamer, clips: FrameClips) -> dict[str, float]:
+    """PSNR in dB on unseen clips: of chunk-end frames and those between, from true latents and from dreamed ones."""
+    frames, poses, scenes = clips.evaluation()
+    true = latents_of(decoder, frames)
+    found: dict[str, float] = {}
+    for source, latents in (("true", true), ("dreamed", dreamed(dreamer, true, poses, scenes))):
+        seen = [decode_clip(decoder, one[None], at[None]) for one, at in zip(latents, poses, strict=True)]
+        values = psnr(torch.cat(seen), frames)
+        ends = torch.arange(values.shape[1]) % FRAMES_PER_CHUNK == 0
+        found |= {f"{source}_ends": values[:, ends].mean().item(), f"{source}_between": values[:, ~ends].mean().item()}
+    return found
 
 
 def train_decoder(
-    data: Path, codec: PatchCodec, run: Path, *, minutes: float, device: str = "cpu", clips: int = 2
+    data: Path, codec: PatchCodec, dreamer: Dreamer, run: Path, *, minutes: float, device: str = "cpu", clips: int = 2
 ) -> PocketDecoder:
     """Train for `minutes` in all; the learning rate falls to zero at their end."""
     torch.manual_seed(2)
     decoder = PocketDecoder(PocketDecoderConfig(dtype=torch.float32))
     decoder.codec.load_state_dict(codec.state_dict())
-    decoder.to(device)
+    decoder.to(device), dreamer.to(device)
     frames = FrameClips(data, seed=int(time.time()))
     optimizer = torch.optim.AdamW(decoder.parameters(), lr=1e-3, betas=(0.9, 0.98), weight_decay=0.0)
     checkpoint, log = Checkpoint(run / "decoder.pt"), RunLog(run / "decoder.csv")
@@ -103,9 +133,14 @@ def train_decoder(
         done = spent / (minutes * 60)
         for group in optimizer.param_groups:
             group["lr"] = 1e-3 * min(1.0, (step + 1) / 50) * min(1.0, 0.01 + (1 - done) / 0.6)
-        true, poses = (x.to(device) for x in frames.batch(clips))
+        true, poses, scenes = (x.to(device) for x in frames.batch(clips))
+        latents = latents_of(decoder, true)
+        if torch.rand(()) < DREAMED_SHARE:
+            latents = dreamed(dreamer, latents, poses, scenes)
+        else:
+            latents = latents + MAX_LATENT_NOISE * float(torch.rand(())) * torch.randn_like(latents)
         with torch.autocast(torch.device(device).type, torch.bfloat16):
-            seen = decode_clip(decoder, true, poses, MAX_LATENT_NOISE * float(torch.rand(())))
+            seen = decode_clip(decoder, latents, poses)
         loss = reconstruction_loss(seen.float(), true)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -116,7 +151,7 @@ def train_decoder(
         bar.update(round(spent) - bar.n)
         bar.set_postfix(step=step, loss=f"{loss.item():.4f}")
         if now - saved > 120 or spent >= minutes * 60:
-            log.write(step=step, loss=loss.item(), **decoder_psnr(decoder, frames))
+            log.write(step=step, loss=loss.item(), **decoder_psnr(decoder, dreamer, frames))
             checkpoint.save({"step": step, "seconds": spent}, decoder=decoder, optimizer=optimizer)
             last = saved = time.monotonic()
     return decoder

@@ -68,6 +68,19 @@ class Dreamer(nn.Module):
         return predict_clean(self.transformer, noisy.to(self.transformer.dtype), level, features, scenes)
 
 
+def trained_dreamer(codec: PatchCodec, run: Path) -> Dreamer:
+    """The averaged weights of the run's last checkpoint; raises FileNotFoundError when there is none."""
+    path = run / "dreamer.pt"
+    if not path.exists():
+        raise FileNotFoundError(f"{path} is not there: train the dreamer first")
+    model = Dreamer(codec).requires_grad_(False)
+    average = torch.load(path, weights_only=True, map_location="cpu")["average"]
+    own = dict(model.named_parameters())
+    for key, value in average.items():
+        own[key.replace("/", ".")].copy_(value)
+    return model
+
+
 class MasterWeights:
     """fp32 copies of low-precision parameters, which the optimizers change, and their running average."""
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from flashdreams.integrations.pocket.codec import psnr
 from flashdreams.integrations.pocket.decoder import PocketDecoder
 from flashdreams.integrations.pocket.evaluation.stage import Poses, Samples, Stage, new_seed, standing
-from flashdreams.integrations.pocket.train_decoder import decode_clip
+from flashdreams.integrations.pocket.train_decoder import decode_clip, latents_of
 from flashdreams.integrations.pocket.walk import FRAMES_PER_CHUNK
 
 WARM_CHUNKS = 3
@@ -31,8 +31,9 @@ def reconstruction(stage: Stage, decoder: PocketDecoder, scene: str, clips: int)
     ends = np.arange(walks.shape[1]) % FRAMES_PER_CHUNK == 0
     found: Samples = {"ends_psnr_db": [], "between_psnr_db": []}
     for walk in walks:
+        device = decoder.rays.device
         true, poses = stage.truth.pictures(scene, walk), torch.from_numpy(walk).float()
-        seen = decode_clip(decoder, true[None].to(decoder.rays.device), poses[None].to(decoder.rays.device))[0]
+        seen = decode_clip(decoder, latents_of(decoder, true[None].to(device)), poses[None].to(device))[0]
         values = psnr(seen.cpu(), true).numpy()
         found["ends_psnr_db"] += values[ends].tolist()
         found["between_psnr_db"] += values[~ends].tolist()
