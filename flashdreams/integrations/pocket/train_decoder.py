@@ -50,8 +50,8 @@ class FrameClips:
         return self._take(self.rng.integers(self.held_out, len(self.frames), size=count))
 
     def evaluation(self) -> tuple[Tensor, Tensor, Tensor]:
-        """16 clips of the first shard, never trained on."""
-        return self._take(np.arange(0, self.held_out, self.held_out // 16))
+        """Up to 16 clips of the first shard, never trained on."""
+        return self._take(np.linspace(0, self.held_out - 1, min(16, self.held_out)).astype(int))
 
     def _take(self, pick: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
         frames = torch.from_numpy(self.frames[pick]).permute(0, 1, 4, 2, 3).float() / 255

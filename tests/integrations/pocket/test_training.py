@@ -1,0 +1,109 @@
+"""Training from nothing to a weights file, in miniature, and stopped on the way."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from flashdreams.integrations.pocket import data, ship, train
+from flashdreams.integrations.pocket.codec import PatchCodec
+from flashdreams.integrations.pocket.config import PARAMETERS
+from flashdreams.integrations.pocket.latents import Stretches
+from flashdreams.integrations.pocket.train_dreamer import Dreamer, corrupt, noise_levels, training_loss
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run of some steps; one walk of a few chunks in every place instead of 16."""
+    folder = tmp_path_factory.mktemp("run")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(data, "CLIPS_PER_SCENE", 1)
+        arguments = ["--run", str(folder), "--keyframes", "2", "--frames", "2", "--clips", "2", "--no-compile"]
+        for minutes in ("0.02", "0.1"):
+            train.train(train.parser().parse_args([*arguments, "--minutes", minutes, "--decoder-minutes", minutes]))
+    return folder
+
+
+@pytest.mark.slow
+def test_a_run_leaves_weights_that_play(run: Path, tmp_path: Path) -> None:
+    ship.ship(run / "pocket.safetensors", tmp_path, None)
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "dusk.jpg", "meadow.jpg", "night.jpg", "pocket.safetensors", "snow.jpg",
+    ]  # fmt: skip
+
+
+@pytest.mark.slow
+def test_a_run_goes_on_where_it_was(run: Path) -> None:
+    for stage in ("dreamer", "decoder"):
+        with (run / f"{stage}.csv").open() as file:
+            steps = [float(row["step"]) for row in csv.DictReader(file)]
+        assert len(steps) >= 2
+        assert steps == sorted(set(steps)), "the second command went on from the first one's steps"
+
+
+@pytest.mark.slow
+def test_the_card_tells_how_it_was_trained(run: Path) -> None:
+    figure = {"mean": 24.5, "scenes": {"meadow": 25.0}}
+    report = {"settings": {"denoising_timesteps": [1000, 500]}, "measures": {"lasting": {"part_1_psnr_db": figure}}}
+    text = ship.card(run / "pocket.safetensors", report)
+    assert f"{PARAMETERS:,} trained parameters" in text
+    assert "| lasting | part 1 psnr db | 24.5 | 25 |  |  |  |" in text
+    assert "2 denoising steps" in text
+
+
+@pytest.mark.slow
+def test_shards_are_the_same_whenever_they_are_made(run: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(data, "CLIPS_PER_SCENE", 1)
+        again = data.make_shard(data.Renderer(data.places()), "frames", 1)
+    kept = data.load_shard(data.shard_path(run / "data", "frames", 1))
+    assert np.array_equal(again.walks, kept.walks)
+    assert np.abs(again.frames.astype(int) - kept.frames).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"), [(["--minutes", "-1"], "--minutes"), (["--frames", "1"], "--frames"), (["--x"], "--x")]
+)
+def test_bad_arguments_are_named(arguments: list[str], named: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        train.parser().parse_args(arguments)
+    assert stopped.value.code == 2
+    assert named in capsys.readouterr().err
+
+
+def test_noise_levels_leave_a_past_and_a_future() -> None:
+    torch.manual_seed(0)
+    level, past = noise_levels((400, 6), torch.device("cpu"))
+    assert level.min() >= 0 and level.max() == 1
+    assert (level[past] <= 0.12).all()
+    assert 0.2 < past.float().mean() < 0.5
+    assert 0.3 < (level == 1).float().mean() < 0.6
+
+
+def test_corruption_goes_from_the_clean_latent_to_noise() -> None:
+    clean = torch.full((1, 3, 5, 2), 7.0)
+    noisy = corrupt(clean, torch.tensor([[0.0, 0.5, 1.0]]))
+    assert torch.equal(noisy[:, 0], clean[:, 0])
+    assert noisy[:, 2].abs().max() < 6
+
+
+@pytest.mark.parametrize("own_past", [False, True])
+def test_the_loss_reaches_every_weight(own_past: bool) -> None:
+    torch.manual_seed(3)
+    codec = PatchCodec()
+    torch.nn.init.normal_(codec.basis, std=0.05)
+    model = Dreamer(codec)
+    torch.nn.init.normal_(model.transformer.network.head.head.weight, std=0.05)
+    torch.nn.init.normal_(model.place.depth[-1].weight, std=0.05)
+    poses = torch.eye(4).repeat(2, 3, 1, 1)
+    poses[..., 1, 3] = -1.6
+    depth = torch.full((2, 3, 18, 32), 0.1)
+    stretches = Stretches(torch.randn(2, 3, 144, 48), poses, poses, torch.tensor([[0, 1, 2], [3, 0, 1]]), depth)
+    training_loss(model, stretches, torch.ones(48), own_past).backward()
+    idle = [name for name, weight in model.named_parameters() if weight.grad is None or not weight.grad.abs().sum() > 0]
+    # What AdaLN starts at nought gates the branches behind it, so only they may be still.
+    assert not [name for name in idle if "place" in name or "head" in name or "embedding" in name]
