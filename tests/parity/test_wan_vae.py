@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from flashdreams.infra.state import copy_state
+from flashdreams.recipes.wan.i2v_ctrl import I2VCtrlEncoder, WanI2VCtrlEncoderConfig
 from flashdreams.recipes.wan.vae import WanVAEDecoder, WanVAEDecoderConfig, WanVAEEncoder, WanVAEEncoderConfig
+from flashdreams.recipes.wan.vae_checkpoints import read_wan_vae_shape, wan22_ti2v_5b_vae_state_dict_transform
 
 diffusers = pytest.importorskip("diffusers")
 
@@ -236,3 +239,45 @@ def test_continuation_from_a_snapshot_is_bit_identical(variant: Variant, folder:
         expected = expected_video(variant, whole) if module is decoder else expected_latent(variant, whole)
         after = torch.cat(restored, 1)
         check(f"{type(module).__name__} after a snapshot", after, expected[:, -after.shape[1] :])
+
+
+def test_image_control_equals_diffusers_on_the_picture_and_grey(folder: Path) -> None:
+    encoder, _ = ours(LIGHT, folder)
+    control: I2VCtrlEncoder = WanI2VCtrlEncoderConfig(encoder=encoder.config).setup()
+    picture, grey = clip(1, 16, 16, batch=2, seed=6), torch.zeros(2, 4 * 35, 3, 16, 16)
+    cache = control.initialize_autoregressive_cache(latent_frames=3)
+    chunks = [control(picture, i, cache).latent for i in range(12)]
+    expected = expected_latent(LIGHT, torch.cat([picture, grey], 1))
+    check("image control, 12 chunks of 3 latents", torch.cat(chunks, 1), expected)
+
+
+def test_statistics_of_wan_21_are_diffusers() -> None:
+    defaults = inspect.signature(diffusers.AutoencoderKLWan.__init__).parameters
+    for ours_, theirs in (("latent_mean", "latents_mean"), ("latent_std", "latents_std")):
+        assert getattr(WanVAEEncoderConfig(), ours_) == tuple(defaults[theirs].default)
+
+
+PUBLISHED = (Variant(96, z_dim=16), Variant(160, 256, 48, stages=True))
+
+
+@pytest.mark.parametrize("variant", PUBLISHED, ids=["Wan2.1_VAE.pth", "Wan2.2_VAE.pth"])
+def test_published_files_have_our_keys_and_shapes(variant: Variant) -> None:
+    with torch.device("meta"):
+        patched = {"in_channels": 12, "out_channels": 12, "patch_size": 2} if variant.stages else {}
+        model = diffusers.AutoencoderKLWan(
+            base_dim=variant.base_dim,
+            decoder_base_dim=variant.decoder_base_dim,
+            z_dim=variant.z_dim,
+            is_residual=variant.stages,
+            **patched,
+        )
+        kinds = (WanVAEEncoderConfig, WanVAEDecoderConfig)
+        halves = [kind(checkpoint_path=None, **variant.config()).setup().state_dict() for kind in kinds]
+    theirs = {key: tensor.shape for key, tensor in model.state_dict().items()}
+    mine = {key: tensor.shape for half in halves for key, tensor in half.items()}
+    assert mine == {official_name(key, variant.stages): shape for key, shape in theirs.items()}
+    assert len(mine) == (196 if variant.stages else 194)
+    transformed = wan22_ti2v_5b_vae_state_dict_transform(model.state_dict())
+    assert {key: tensor.shape for key, tensor in transformed.items()} == mine
+    assert read_wan_vae_shape(model.state_dict()) == read_wan_vae_shape(transformed)
+    print(f"{len(mine)} keys, {sum(shape.numel() for shape in mine.values()) / 1e6:.1f} M parameters")

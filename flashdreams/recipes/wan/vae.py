@@ -240,7 +240,7 @@ class _WanVAEHalf(nn.Module):
         batch, _, _, height, width = cache.memory[0].shape
         if (x.shape[:-4].numel(), *x.shape[-2:]) != (batch, height * scale, width * scale):
             size = f"a batch of {batch} and {height * scale} x {width * scale} positions"
-            raise ValueError(f"this rollout's {what} has {size}, got {[*x.shape]}")
+            raise ValueError(f"this rollout takes {what} with {size}, got {[*x.shape]}")
 
     def _weights_dtype(self) -> torch.dtype:
         return next(self.parameters()).dtype

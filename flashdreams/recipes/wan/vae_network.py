@@ -27,9 +27,10 @@ SPACE_RATIO = 8
 """Positions along a side to one of a latent, inside of the patches."""
 TIME_RATIO = 4
 """Frames to a latent, the first of a rollout aside."""
-SETTLING_LATENTS = 29
-"""Latents of a video that does not change after which the encoder's are all the same: its causal convolutions see 18
-latents back after the last halving of the frame rate, 10 more in the layers before it, and zeros before all of it."""
+SETTLED_FROM = 29
+"""Index of the latent from which on the encoder's latents of a video are all the same, bit for bit, when its frames are
+from the second on: a latent sees 18 before it after the last halving of the frame rate, and each of these sees as much
+as 10 latents of frames; at most the picture and the zeros before it are further back."""
 
 _WIDTHS = (1, 2, 4, 4)
 _HALVES_TIME = (False, True, True)
