@@ -1,0 +1,256 @@
+"""Prompt, and picture where the model takes one, to video: the streaming pipeline of the Wan models."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from flashdreams.infra.encoder import Encoder, EncoderConfig
+from flashdreams.infra.encoder.text.umt5 import UMT5TextEncoderConfig
+from flashdreams.infra.pipeline import (
+    StreamInferencePipeline,
+    StreamInferencePipelineCache,
+    StreamInferencePipelineConfig,
+)
+from flashdreams.recipes.wan.i2v_ctrl import WanI2VCtrlEncoderConfig
+from flashdreams.recipes.wan.transformer21 import Wan21TransformerConfig
+from flashdreams.recipes.wan.transformer22 import Wan22TransformerConfig
+
+_SPATIAL_RATIO = 8
+"""Pixels to a latent position where neither a decoder nor an encoder says."""
+
+
+@dataclass(kw_only=True)
+class WanInferencePipelineConfig(StreamInferencePipelineConfig):
+    """Config of `WanInferencePipeline`."""
+
+    _target: type = field(default_factory=lambda: WanInferencePipeline)
+
+    text_encoder: EncoderConfig = field(default_factory=UMT5TextEncoderConfig)
+    """Makes embeddings of prompts; loaded when the first prompt comes."""
+    image_encoder: EncoderConfig | None = None
+    """Makes embeddings of the picture, for networks with a branch for them; loaded like `text_encoder`."""
+    negative_prompt: str | None = None
+    """What guidance leads away from, in rollouts that bring no negative prompt of their own; may be empty."""
+
+    def __post_init__(self) -> None:
+        transformer, network = self.rollout, self.rollout.network
+        if network.cross_attn_enable_img != (self.image_encoder is not None):
+            needs = "needs an" if network.cross_attn_enable_img else "takes no"
+            raise ValueError(f"this network {needs} image_encoder (cross_attn_enable_img)")
+        if transformer.image_modes is not None and self.encoder is None:
+            raise ValueError("a transformer with an image mode needs an encoder, such as WanI2VCtrlEncoderConfig")
+        if transformer.image_modes is None and isinstance(self.encoder, WanI2VCtrlEncoderConfig):
+            raise ValueError("an encoder of image controls has no use: the transformer has no image mode")
+        if self.image_encoder is not None and self.encoder is None:
+            raise ValueError("an image_encoder needs an encoder too: without one a rollout takes no picture")
+        text, reads = self.text_encoder, (network.text_len, network.text_dim)
+        if isinstance(text, UMT5TextEncoderConfig) and (text.text_len, text.dim) != reads:
+            makes = f"{text.text_len} x {text.dim}"
+            raise ValueError(f"the network reads prompts of {reads[0]} x {reads[1]}, text_encoder makes {makes}")
+
+    @property
+    def rollout(self) -> Wan21TransformerConfig:
+        """The transformer's config, or that of one of its two networks."""
+        transformer = self.diffusion_model.transformer
+        if isinstance(transformer, Wan22TransformerConfig):
+            return transformer.transformer_low_noise
+        if not isinstance(transformer, Wan21TransformerConfig):
+            given = type(transformer).__name__
+            raise TypeError(f"transformer must be a Wan21TransformerConfig or a Wan22TransformerConfig, got {given}")
+        return transformer
+
+
+@dataclass(kw_only=True)
+class WanInferencePipelineCache(StreamInferencePipelineCache[Any, Any, Any]):
+    """All state of one rollout."""
+
+    image: Tensor | None = None
+    """The picture `[*batch, 1, 3, H, W]` in [-1, 1] that the rollout begins with."""
+
+
+class WanInferencePipeline(StreamInferencePipeline[Any, Any, Any]):
+    """See `WanInferencePipelineConfig`. A batch has the transformer's `batch_shape`."""
+
+    config: WanInferencePipelineConfig
+
+    def __init__(self, config: WanInferencePipelineConfig) -> None:
+        super().__init__(config)
+        self.text_encoder: Encoder | None = None
+        self.image_encoder: Encoder | None = None
+
+    @torch.no_grad()
+    def initialize_cache(  # type: ignore[override]
+        self,
+        text: list[str] | Tensor,
+        image: Tensor | None = None,
+        *,
+        height: int | None = None,
+        width: int | None = None,
+        negative_text: list[str] | Tensor | None = None,
+        release_oneshot_encoders: bool = True,
+        seed: int | None = None,
+    ) -> WanInferencePipelineCache:
+        """A new rollout of `height` x `width` pixels, which a picture decides where they are left out.
+
+        `text` is one prompt per video, or embeddings `[*batch, text_len, text_dim]` of them; so is `negative_text`,
+        which guidance needs and which defaults to the config's `negative_prompt`. `image` is `[*batch, 1, 3, H, W]` in
+        [-1, 1], or bytes in [0, 255]; an encoder needs one, and without an encoder none is taken. Encoders of prompts
+        and pictures are freed afterwards unless told otherwise. Raises ValueError or TypeError, before anything is
+        loaded, for whatever does not fit.
+        """
+        image = self._checked_image(image)
+        height, width = self._checked_size(height, width, image)
+        self._check_prompts("text", text)
+        negative_text = self._checked_negative(negative_text)
+        context: dict[str, Any] = {"text_embeddings": self._embedded(text)}
+        if negative_text is not None:
+            context["negative_text_embeddings"] = self._embedded(negative_text)
+        if image is not None and self.config.image_encoder is not None:
+            context["image_embeddings"] = self._embedded_image(image)
+        if release_oneshot_encoders:
+            self.release_oneshot_encoders()
+        ratio = self._ratio
+        context |= {"height": height // ratio, "width": width // ratio}
+        base = super().initialize_cache(context, self._encoder_context(), seed=seed)
+        state = {each.name: getattr(base, each.name) for each in fields(base)}
+        return WanInferencePipelineCache(**state, image=image)
+
+    @torch.no_grad()
+    def generate(  # type: ignore[override]
+        self, autoregressive_index: int, cache: WanInferencePipelineCache
+    ) -> Tensor:
+        """Dream chunk `autoregressive_index`: video `[*batch, T, 3, H, W]` in [-1, 1], latents without a decoder.
+
+        Errors as in `StreamInferencePipeline.generate`.
+        """
+        return super().generate(autoregressive_index, cache, cache.image)
+
+    @torch.no_grad()
+    def replace_text(
+        self,
+        cache: WanInferencePipelineCache,
+        text: list[str] | Tensor,
+        *,
+        negative_text: list[str] | Tensor | None = None,
+        release_oneshot_encoders: bool = False,
+    ) -> None:
+        """Give a live rollout another prompt, from the next chunk on; its past stays as it was dreamed."""
+        self._check_prompts("text", text)
+        prompts = [self._embedded(text)]
+        if negative_text is not None:
+            if self.config.rollout.guidance_scale <= 1:
+                raise ValueError(_useless_negative(self.config.rollout.guidance_scale))
+            self._check_prompts("negative_text", negative_text)
+            prompts.append(self._embedded(negative_text))
+        if release_oneshot_encoders:
+            self.release_oneshot_encoders()
+        transformer: Any = self.diffusion_model.transformer
+        transformer.replace_text(cache.transformer_cache, *prompts)
+
+    def release_oneshot_encoders(self) -> None:
+        """Free the encoders of prompts and pictures; the next prompt that is not embedded yet loads them again."""
+        held = self.text_encoder is not None or self.image_encoder is not None
+        self.text_encoder, self.image_encoder = None, None
+        if held and self.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    def _encoder_context(self) -> dict[str, Any] | None:
+        """What the encoder of each chunk's control must know of a rollout."""
+        if isinstance(self.config.encoder, WanI2VCtrlEncoderConfig):
+            return {"latent_frames": self.config.rollout.len_t}
+        return None
+
+    @property
+    def _ratio(self) -> int:
+        inner = getattr(self.encoder, "encoder", None)
+        for part in (self.decoder, self.encoder, inner):
+            if hasattr(part, "spatial_compression_ratio"):
+                return int(part.spatial_compression_ratio)  # type: ignore[union-attr, arg-type]
+        return _SPATIAL_RATIO
+
+    def _embedded(self, text: list[str] | Tensor) -> Tensor:
+        if isinstance(text, Tensor):
+            return text.to(self.device)
+        if self.text_encoder is None:
+            self.text_encoder = self.config.text_encoder.setup().to(self.device)
+        embeddings: Tensor = self.text_encoder(text)
+        return embeddings.reshape(*self.config.rollout.batch_shape, *embeddings.shape[1:])
+
+    def _embedded_image(self, image: Tensor) -> Tensor:
+        assert self.config.image_encoder is not None
+        if self.image_encoder is None:
+            self.image_encoder = self.config.image_encoder.setup().to(self.device)
+        embeddings: Tensor = self.image_encoder(image.reshape(-1, *image.shape[-3:]))
+        return embeddings.reshape(*image.shape[:-4], *embeddings.shape[1:])
+
+    def _check_prompts(self, name: str, text: Any, may_be_empty: bool = False) -> None:
+        if isinstance(text, Tensor):
+            return  # the transformer knows the shape it wants
+        if not isinstance(text, list) or not all(isinstance(prompt, str) for prompt in text):
+            raise TypeError(f"{name} must be a list of prompts or a tensor of embeddings, got {text!r}")
+        count = math.prod(self.config.rollout.batch_shape)
+        if len(text) != count:
+            raise ValueError(f"{name} must have {count} prompts, one per video, got {len(text)}")
+        for i, prompt in enumerate(text):
+            if not prompt.strip() and not may_be_empty:
+                raise ValueError(f"{name}[{i}] is empty: say what to dream")
+
+    def _checked_negative(self, negative: list[str] | Tensor | None) -> list[str] | Tensor | None:
+        rollout = self.config.rollout
+        if rollout.guidance_scale <= 1:
+            if negative is not None:
+                raise ValueError(_useless_negative(rollout.guidance_scale))
+            return None
+        if negative is None:
+            if self.config.negative_prompt is None:
+                scale = rollout.guidance_scale
+                raise ValueError(f"guidance_scale {scale} needs negative_text or the config's negative_prompt")
+            negative = [self.config.negative_prompt] * math.prod(rollout.batch_shape)
+        self._check_prompts("negative_text", negative, may_be_empty=True)
+        return negative
+
+    def _checked_image(self, image: Tensor | None) -> Tensor | None:
+        """The picture in [-1, 1] on the model's device."""
+        if self.encoder is None:
+            if image is not None:
+                raise ValueError("image must be None: this model dreams from text alone")
+            return None
+        batch = self.config.rollout.batch_shape
+        wanted = f"[{', '.join([*map(str, batch), '1', '3', 'H', 'W'])}]"
+        if image is None:
+            raise ValueError(f"image {wanted} is needed: this model begins with a picture")
+        if not isinstance(image, Tensor):
+            raise TypeError(f"image must be a tensor {wanted}, got {type(image).__name__}")
+        if tuple(image.shape[:-2]) != (*batch, 1, 3):
+            raise ValueError(f"image must be {wanted}, got {list(image.shape)}")
+        if image.dtype == torch.uint8:
+            image = image.float() / 127.5 - 1
+        if not image.is_floating_point():
+            raise TypeError(f"image must hold floats in [-1, 1] or bytes, got {image.dtype}")
+        low, high = (float(bound) for bound in torch.aminmax(image))
+        if not (low >= -1.001 and high <= 1.001):
+            raise ValueError(f"image must be in [-1, 1], got values from {low:g} to {high:g}")
+        return image.to(self.device)
+
+    def _checked_size(self, height: int | None, width: int | None, image: Tensor | None) -> tuple[int, int]:
+        if image is not None:
+            for name, given, actual in (("height", height, image.shape[-2]), ("width", width, image.shape[-1])):
+                if given not in (None, actual):
+                    raise ValueError(f"{name} must be the image's {actual} or left out, got {given}")
+            height, width = image.shape[-2:]
+        if height is None or width is None:
+            raise ValueError(f"height and width are needed, in pixels, without an image; got {height} and {width}")
+        _, rows, columns = self.config.rollout.network.patch_size
+        unit_h, unit_w = rows * self._ratio, columns * self._ratio
+        if height < unit_h or width < unit_w or height % unit_h or width % unit_w:
+            raise ValueError(f"height and width must be multiples of {unit_h} and {unit_w}, got {height} x {width}")
+        return height, width
+
+
+def _useless_negative(scale: float) -> str:
+    return f"negative_text has no use with guidance_scale {scale}: leave it out, or set the scale above 1"
