@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from flashdreams.core.checkpoint.load import SafetensorsFiles
 from flashdreams.infra.state import copy_state
 from flashdreams.recipes.wan.i2v_ctrl import I2VCtrlEncoder, WanI2VCtrlEncoderConfig
 from flashdreams.recipes.wan.vae import (
@@ -101,6 +103,16 @@ def test_patches_double_the_compression_in_space() -> None:
     assert decoder(latents(2)).shape == (1, 5, 3, 32, 16) and decoder.spatial_compression_ratio == 16
 
 
+def test_memory_of_a_session_does_not_grow(encoder: WanVAEEncoder, decoder: WanVAEDecoder) -> None:
+    for half, clip, sizes in ((encoder, video(25), [1, 8, 16]), (decoder, latents(7), [1, 2, 4])):
+        cache, bytes_ = half.initialize_autoregressive_cache(), []
+        assert cache.nbytes == 0
+        for i, chunk in enumerate(clip.split(sizes, 1)):
+            half(chunk, i, cache)
+            bytes_.append(cache.nbytes)
+        assert len(set(bytes_)) == 1 and bytes_[0] > 0
+
+
 def test_batch_dims_are_rollouts_of_their_own(encoder: WanVAEEncoder, decoder: WanVAEDecoder) -> None:
     for half, clip in ((encoder, video(5, batch=(2, 2))), (decoder, latents(2, batch=(2, 2)))):
         together = half(clip)
@@ -133,9 +145,30 @@ def test_statistics_stay_exact_when_the_weights_are_bfloat16(encoder: WanVAEEnco
 
 @pytest.mark.parametrize("prefix", ["", "vae.", "first_stage_model."])
 def test_a_file_is_known_by_its_keys(published: dict[str, Tensor], prefix: str, tmp_path: Path) -> None:
-    save_file({prefix + key: tensor.clone() for key, tensor in published.items()}, tmp_path / "x.safetensors")
+    beside = {"text_encoder.weight": torch.zeros(1)} if prefix else {}
+    tensors = {prefix + key: tensor.clone() for key, tensor in published.items()} | beside
+    save_file(tensors, tmp_path / "x.safetensors")
     loaded = WanVAEDecoderConfig(**tiny(checkpoint_path=tmp_path / "x.safetensors")).setup()
     assert all(torch.equal(tensor, published[key]) for key, tensor in loaded.state_dict().items())
+
+
+def test_no_more_than_one_tensor_of_a_file_is_held(
+    published: dict[str, Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_file(published, tmp_path / "x.safetensors")
+    read: list[weakref.ref[Tensor]] = []
+    held: list[int] = []
+    getitem = SafetensorsFiles.__getitem__
+
+    def counted(self: SafetensorsFiles, key: str) -> Tensor:
+        held.append(sum(each() is not None for each in read))
+        tensor = getitem(self, key)
+        read.append(weakref.ref(tensor))
+        return tensor
+
+    monkeypatch.setattr(SafetensorsFiles, "__getitem__", counted)
+    decoder = WanVAEDecoderConfig(**tiny(checkpoint_path=tmp_path / "x.safetensors")).setup()
+    assert len(read) == len(decoder.state_dict()) and max(held) <= 1
 
 
 def test_a_nested_pickle_loads_in_the_configs_dtype(published: dict[str, Tensor], tmp_path: Path) -> None:
@@ -221,7 +254,6 @@ def test_presets_have_the_published_sizes() -> None:
     for config in (Wan22TI2V5BVAEEncoderConfig(), Wan22TI2V5BVAEDecoderConfig()):
         sizes = {"base_dim": 160, "decoder_base_dim": 256, "z_dim": 48, "patch_size": 2, "is_residual": True}
         assert config.shape == WanVAEShape(**sizes)  # type: ignore[arg-type]
-        assert config.state_dict_transform is wan22_ti2v_5b_vae_state_dict_transform
         assert (config.latent_mean[0], config.latent_std[-1]) == (-0.2289, 0.7744)
     for wan21 in (WanVAEEncoderConfig(), WanVAEDecoderConfig()):
         assert (wan21.base_dim, wan21.decoder_base_dim, wan21.z_dim, wan21.patch_size) == (96, None, 16, 1)

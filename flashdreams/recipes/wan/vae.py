@@ -23,7 +23,6 @@ from flashdreams.recipes.wan.vae_checkpoints import (
     StateDictTransform,
     WanVAEShape,
     load_wan_vae_half,
-    wan22_ti2v_5b_vae_state_dict_transform,
 )
 from flashdreams.recipes.wan.vae_network import SPACE_RATIO, TIME_RATIO, VideoDecoder, VideoEncoder
 from flashdreams.recipes.wan.vae_statistics import (
@@ -63,7 +62,8 @@ class _WanVAEConfig(PrintableConfig):
     latent_std: tuple[float, ...] = WAN21_LATENT_STD
     """Standard deviation of each channel of a latent before normalisation."""
     state_dict_transform: StateDictTransform | None = None
-    """Applied to the file's tensors first; needed only for files of yet another layout."""
+    """Applied to all of the file's tensors first. Needed only for files of yet another layout: without it they are read
+    one at a time."""
 
     def __post_init__(self) -> None:
         """Raises ValueError for sizes below 1 and for statistics that do not go with `z_dim`."""
@@ -119,7 +119,6 @@ class _Wan22TI2V5BVAEConfig(_WanVAEConfig):
     is_residual: bool = True
     latent_mean: tuple[float, ...] = WAN22_TI2V_5B_LATENT_MEAN
     latent_std: tuple[float, ...] = WAN22_TI2V_5B_LATENT_STD
-    state_dict_transform: StateDictTransform | None = wan22_ti2v_5b_vae_state_dict_transform
 
 
 @dataclass(kw_only=True)
@@ -140,6 +139,11 @@ class WanVAECache(StreamingEncoderCache, StreamingDecoderCache):
     """The last frames `[B, C, T, H, W]` that each causal layer saw; None before the first chunk."""
     autoregressive_index: int | None = None
     """Index of the newest chunk; None before the first."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all tensors in it."""
+        return sum(frames.nbytes for frames in self.memory or ())
 
 
 class _WanVAEHalf(nn.Module):

@@ -20,9 +20,11 @@ Patterns = list[tuple[str, str | None]]
 
 AVAILABLE_WAN_VAE_CHECKPOINT_PATHS = {
     "wan21": "hf://Wan-AI/Wan2.1-T2V-1.3B/Wan2.1_VAE.pth",
+    "lightvae": "hf://lightx2v/Autoencoders/lightvaew2_1.safetensors",
     "wan22_ti2v_5b": "hf://Wan-AI/Wan2.2-TI2V-5B-Diffusers/vae/diffusion_pytorch_model.safetensors",
 }
-"""Published autoencoders: of Wan 2.1 and Wan 2.2's 14B models, and of Wan 2.2 TI2V 5B."""
+"""Published autoencoders: of Wan 2.1 and Wan 2.2's 14B models; one distilled from it, with `base_dim` 24 and the same
+latents; and of Wan 2.2 TI2V 5B."""
 
 _ANCHORS = {
     "official": ("encoder.conv1.weight", "decoder.conv1.weight"),
@@ -71,8 +73,9 @@ class WanVAEShape:
 def wan_vae_key_patterns(keys: Iterable[str]) -> Patterns:
     """The patterns, as for `remap_checkpoint_keys`, that make the official keys of a file's `keys`.
 
-    The file may have the official keys or those of diffusers' `AutoencoderKLWan`, all below one prefix (`vae.`) or
-    none. Raises ValueError that names some of the keys for any other file.
+    The file may have the official keys or those of diffusers' `AutoencoderKLWan`, below a prefix (`vae.`) or not; what
+    is beside the prefix belongs to other models and is dropped. Raises ValueError that names some of the keys for any
+    other file.
     """
     keys = list(keys)
     for naming, anchors in _ANCHORS.items():
@@ -80,8 +83,8 @@ def wan_vae_key_patterns(keys: Iterable[str]) -> Patterns:
             anchor = next((each for each in anchors if key == each or key.endswith(f".{each}")), None)
             if anchor is None:
                 continue
-            prefix = key[: -len(anchor)]
-            patterns: Patterns = [(f"^{re.escape(prefix)}", "")] if prefix else []
+            prefix = re.escape(key[: -len(anchor)])
+            patterns: Patterns = [(f"^(?!{prefix})", None), (f"^{prefix}", "")] if prefix else []
             return patterns + (_diffusers_patterns(_has_stages(keys)) if naming == "diffusers" else [])
     wanted = " nor ".join(f"{naming} ({', '.join(anchors)})" for naming, anchors in _ANCHORS.items())
     shown = ", ".join(keys[:3]) or "nothing"
