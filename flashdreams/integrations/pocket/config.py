@@ -20,7 +20,7 @@ PARAMETERS = 9_250_094
 """Trained parameters; a test counts them."""
 
 
-def pocket_pipeline(timesteps: tuple[float, ...] = (1000.0, 500.0)) -> StreamInferencePipelineConfig:
+def pocket_pipeline(timesteps: tuple[float, ...] = (1000.0, 100.0)) -> StreamInferencePipelineConfig:
     """Pose and scene -> place features -> `len(timesteps)` denoising steps -> four frames."""
     return StreamInferencePipelineConfig(
         name="pocket",

@@ -20,7 +20,7 @@ from flashdreams.integrations.pocket.evaluation.lasting import Moment
 from flashdreams.integrations.pocket.evaluation.stage import Samples, Stage, Truth
 from flashdreams.integrations.pocket.world import PocketWorld
 
-STEPS: dict[int, tuple[float, ...]] = {1: (1000.0,), 2: (1000.0, 500.0), 4: (1000.0, 750.0, 500.0, 250.0)}
+STEPS: dict[int, tuple[float, ...]] = {1: (1000.0,), 2: (1000.0, 100.0), 4: (1000.0, 500.0, 250.0, 100.0)}
 """Timesteps of the samplers that are compared."""
 SHEET_CHUNKS = (1, 4, 16, 64, 256)
 """When the contact sheet looks at the long walk, besides its end."""
