@@ -44,5 +44,5 @@ def first_picture(page: Page, timeout: float = 30.0) -> None:
 
 def settle(page: Page, timeout: float = 10.0) -> None:
     """Wait until the server sleeps and its newest frame has been shown for a while."""
-    until(page, "f.state === 'idle' && f.stats.player.slack < 0.06", timeout)
+    until(page, "f.state === 'idle' && f.stats.player.slack < 0.1", timeout)
     page.wait_for_timeout(400)

@@ -21,7 +21,7 @@ from flashdreams.integrations.pocket.codec import PatchCodec
 from flashdreams.integrations.pocket.latents import EncodedWalks, Stretches
 from flashdreams.integrations.pocket.place_encoder import PlaceEncoder, PlaceEncoderConfig
 from flashdreams.integrations.pocket.runlog import Checkpoint, RunLog
-from flashdreams.integrations.pocket.transformer import PocketTransformer, PocketTransformerConfig
+from flashdreams.integrations.pocket.transformer import PAST_LEVEL, PocketTransformer, PocketTransformerConfig
 
 OWN_PAST_FROM, OWN_PAST_SHARE = 0.35, 0.6
 """After this share of the run, this share of the steps takes the past from the model itself."""
@@ -129,7 +129,7 @@ def noise_levels(shape: tuple[int, int], device: torch.device) -> tuple[Tensor, 
     kind, u = torch.rand(shape, device=device), torch.rand(shape, device=device)
     level = torch.where(kind < 0.42, torch.ones_like(u), 0.15 + 0.85 * u.sqrt())
     past = kind > 0.65
-    level = torch.where(past, 0.12 * u, level)
+    level = torch.where(past, PAST_LEVEL * u, level)
     none_past = torch.rand(shape[0], 1, device=device) < 0.06
     return torch.where(none_past, torch.ones_like(level), level), past & ~none_past
 
@@ -147,7 +147,7 @@ def training_loss(model: Dreamer, stretches: Stretches, channel_weight: Tensor, 
     place, inverse_depth = model.features(before, poses, scenes)
 
     def with_carried(source: Tensor, share: float) -> Tensor:
-        noise = 0.12 * torch.rand_like(level)
+        noise = PAST_LEVEL * torch.rand_like(level)
         given = torch.rand_like(level) < share
         carried = carried_features(model.place, corrupt(source, noise), before, poses, inverse_depth, given)
         return torch.cat([place, carried.to(place.dtype)], -1)

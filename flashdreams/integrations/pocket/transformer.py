@@ -18,6 +18,8 @@ PLACE_FEATURES = 160 + 49
 SCENE_TOKENS, SCENE_TOKEN_DIM = 4, 32
 TOKENS = LATENT_SIZE[0] * LATENT_SIZE[1]
 TIMESTEPS = 1000.0
+PAST_LEVEL = 0.12
+"""Noise level, 0 to 1, up to which the dreamer is trained on its past."""
 
 
 def pocket_network() -> WanDiTNetworkConfig:
@@ -51,6 +53,8 @@ class PocketTransformerCache(TransformerAutoregressiveCache):
     def __init__(self, network: WanDiTNetworkCache, rope: RotaryPositionEmbedding3D) -> None:
         self.network = network
         self.index = 0
+        self.level = 1.0
+        """Noise level of the present chunk's keys and values."""
         self._rope = rope
         self.rope_table: RopeTable = rope_table(rope.shift_t(0))
 
@@ -91,13 +95,19 @@ class PocketTransformer(Transformer[PocketTransformerCache]):
         """`v = (x_t - x_0) / s` of the predicted clean latent `x_0`; `input` are the place encoder's features."""
         clean = self._network(noisy_latent, timestep, cache, input)
         level = (timestep.float() / TIMESTEPS).clamp_min(1e-3)
+        cache.level = float(level)
         return ((noisy_latent.float() - clean.float()) / level).to(noisy_latent.dtype)
 
     def finalize_kv_cache(
         self, noisy_latent: Tensor, timestep: Tensor, cache: PocketTransformerCache, input: Any = None
     ) -> None:
-        """Write the finished chunk's keys and values."""
-        self._network(noisy_latent, timestep, cache, input)
+        """Write the finished chunk's keys and values, unless its last denoising step left some that are as good.
+
+        Every pass writes them, and the dreamer is trained on pasts with noise up to `PAST_LEVEL`: a sampler that ends
+        below it saves this pass.
+        """
+        if cache.level > PAST_LEVEL:
+            self._network(noisy_latent, timestep, cache, input)
 
     def patchify_and_maybe_split_cp(self, x: Any) -> Any:
         """`[B, 1, C, 9, 16]` -> `[B, 144, C]`."""

@@ -179,6 +179,27 @@ def test_a_stream_is_what_the_training_computes_of_whole_clips() -> None:
         assert (streamed - whole[:, -1]).norm() / whole[:, -1].norm() < 1e-4
 
 
+def test_a_nearly_clean_last_step_leaves_keys_that_need_no_pass_of_their_own() -> None:
+    """The same keys and values, written by a last step at noise level 0.1 or by a pass of their own at that level."""
+    torch.manual_seed(4)
+    transformer = PocketTransformer(PocketTransformerConfig(dtype=torch.float32)).eval().requires_grad_(False)
+    torch.nn.init.normal_(transformer.network.head.head.weight, std=0.05)
+    latent, place = torch.randn(1, 144, 48), torch.randn(1, 144, 209)
+    answers = []
+    for kept in (True, False):
+        cache = transformer.initialize_autoregressive_cache(scene=1)
+        cache.start(0)
+        transformer.predict_flow(torch.randn(1, 144, 48), torch.tensor(1000.0), cache, place)
+        if kept:
+            transformer.predict_flow(latent, torch.tensor(100.0), cache, place)
+            transformer.finalize_kv_cache(torch.randn(1, 144, 48), torch.tensor(0.0), cache, place)
+        else:
+            transformer.finalize_kv_cache(latent, torch.tensor(100.0), cache, place)
+        cache.start(1)
+        answers.append(transformer.predict_flow(latent, torch.tensor(1000.0), cache, place))
+    assert torch.equal(*answers)
+
+
 def test_the_decoder_shows_the_latents_picture_last() -> None:
     torch.manual_seed(0)
     decoder = PocketDecoder(PocketDecoderConfig(dtype=torch.float32)).requires_grad_(False)
