@@ -79,9 +79,6 @@ def saved(tensors: dict[str, Tensor], folder: Path, name: str = "some.pth") -> P
     return folder / name
 
 
-# Sizes
-
-
 def test_first_latent_is_one_frame_and_later_ones_four(encoder: WanVAEEncoder, decoder: WanVAEDecoder) -> None:
     reading, showing = encoder.initialize_autoregressive_cache(), decoder.initialize_autoregressive_cache()
     assert encoder(video(1), 0, reading).shape == (1, 1, 3, 2, 1)
@@ -138,9 +135,6 @@ def test_statistics_stay_exact_when_the_weights_are_bfloat16(encoder: WanVAEEnco
     latent, exact = rounded(video(5)), encoder(video(5))
     assert latent.dtype == torch.bfloat16
     assert (latent.float() - exact).abs().mean() < 0.05 * exact.std()
-
-
-# Files
 
 
 @pytest.mark.parametrize("prefix", ["", "vae.", "first_stage_model."])
@@ -247,9 +241,6 @@ def test_transform_of_the_config_comes_first(published: dict[str, Tensor], tmp_p
     assert torch.equal(loaded.state_dict()["conv2.bias"], published["conv2.bias"])
 
 
-# Configs
-
-
 def test_presets_have_the_published_sizes() -> None:
     for config in (Wan22TI2V5BVAEEncoderConfig(), Wan22TI2V5BVAEDecoderConfig()):
         sizes = {"base_dim": 160, "decoder_base_dim": 256, "z_dim": 48, "patch_size": 2, "is_residual": True}
@@ -277,9 +268,6 @@ def test_impossible_configs_are_refused() -> None:
         WanVAEDecoderConfig(**tiny(latent_std=(1.0, 0.0, 1.0)))
     with pytest.raises(TypeError, match="WanVAEDecoder takes no rollout context, got height"):
         WanVAEDecoderConfig(**tiny()).setup().initialize_autoregressive_cache(height=2)
-
-
-# Refusals
 
 
 @pytest.mark.parametrize(
@@ -333,9 +321,6 @@ def test_refused_latents_leave_the_rollout_as_it_was(
     with pytest.raises(ValueError, match=message):
         decoder(chunk, index, cache)
     assert torch.equal(decoder(latents(1), 1, cache), expected)
-
-
-# Image control
 
 
 @pytest.fixture(scope="module")
