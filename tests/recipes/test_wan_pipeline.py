@@ -1,0 +1,268 @@
+"""The Wan pipeline: prompts and pictures to video, encoders freed and loaded again, refusals before any loading."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from flashdreams.infra.diffusion.model import DiffusionModelConfig
+from flashdreams.infra.diffusion.scheduler import FlowMatchSchedulerConfig
+from flashdreams.infra.encoder import Encoder, EncoderConfig
+from flashdreams.infra.encoder.text.umt5 import UMT5TextEncoderConfig
+from flashdreams.infra.pipeline import StreamInferencePipelineConfig
+from flashdreams.recipes.taehv import TeahvVAEDecoderConfig
+from flashdreams.recipes.wan import (
+    Wan21TransformerConfig,
+    Wan22TransformerConfig,
+    WanDiTNetworkConfig,
+    WanI2VCtrlEncoderConfig,
+    WanInferencePipeline,
+    WanInferencePipelineCache,
+    WanInferencePipelineConfig,
+    WanVAEEncoderConfig,
+)
+
+CHANNELS, TEXT_LEN, TEXT_DIM = 4, 3, 8
+SIZE = {"height": 32, "width": 48}
+LOADED: list[str] = []
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    LOADED.clear()
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+class WordEncoder(Encoder):
+    """Embeddings that depend on the prompt alone."""
+
+    def __init__(self, config: EncoderConfig) -> None:
+        super().__init__()
+        LOADED.append("text")
+
+    def forward(self, input: list[str]) -> Tensor:
+        generators = [torch.Generator().manual_seed(zlib.crc32(prompt.encode())) for prompt in input]
+        return torch.stack([torch.randn(TEXT_LEN, TEXT_DIM, generator=generator) for generator in generators])
+
+
+class PictureEncoder(Encoder):
+    """As many features as CLIP gives."""
+
+    def __init__(self, config: EncoderConfig) -> None:
+        super().__init__()
+        LOADED.append("image")
+
+    def forward(self, input: Tensor) -> Tensor:
+        return input.mean((1, 2, 3)).view(-1, 1, 1).expand(-1, 257, 1280) + torch.arange(1280) / 1280
+
+
+@dataclass(kw_only=True)
+class WordEncoderConfig(EncoderConfig):
+    _target: type = field(default_factory=lambda: WordEncoder)
+
+
+@dataclass(kw_only=True)
+class PictureEncoderConfig(EncoderConfig):
+    _target: type = field(default_factory=lambda: PictureEncoder)
+
+
+def transformer(image: bool = False, **changes: Any) -> Wan21TransformerConfig:
+    network = WanDiTNetworkConfig(
+        text_len=TEXT_LEN, in_dim=2 * CHANNELS + 4 if image else CHANNELS, out_dim=CHANNELS, dim=24, ffn_dim=40,
+        freq_dim=16, text_dim=TEXT_DIM, num_heads=2, num_layers=2, cross_attn_enable_img=image,
+    )  # fmt: skip
+    settings = {"dtype": torch.float32, "len_t": 2, "window_size_t": 4, "concat_image_mask_to_latent": image}
+    return Wan21TransformerConfig(network=network, **(settings | changes))
+
+
+def config(image: bool = False, net: Any = None, **changes: Any) -> WanInferencePipelineConfig:
+    model = DiffusionModelConfig(transformer=net or transformer(image), scheduler=FlowMatchSchedulerConfig(), seed=42)
+    decoder = TeahvVAEDecoderConfig(
+        checkpoint_path=None, dtype=torch.float32, latent_channels=CHANNELS, widths=(8, 8, 8, 8)
+    )
+    settings: dict[str, Any] = {"diffusion_model": model, "decoder": decoder, "text_encoder": WordEncoderConfig()}
+    if image:
+        vae = WanVAEEncoderConfig(
+            checkpoint_path=None, dtype=torch.float32, base_dim=4, z_dim=CHANNELS, latent_mean=(0.0,) * CHANNELS,
+            latent_std=(1.0,) * CHANNELS,
+        )  # fmt: skip
+        settings |= {"encoder": WanI2VCtrlEncoderConfig(encoder=vae), "image_encoder": PictureEncoderConfig()}
+    return WanInferencePipelineConfig(**({"name": "tiny"} | settings | changes))
+
+
+def pipeline(image: bool = False, net: Any = None, **changes: Any) -> WanInferencePipeline:
+    torch.manual_seed(0)
+    made: WanInferencePipeline = config(image, net, **changes).setup()
+    return made
+
+
+def dream(made: WanInferencePipeline, cache: WanInferencePipelineCache, chunks: range) -> list[Tensor]:
+    videos = []
+    for chunk in chunks:
+        videos.append(made.generate(chunk, cache))
+        made.finalize(chunk, cache)
+    return videos
+
+
+def picture(batch: tuple[int, ...] = (1,), seed: int = 0) -> Tensor:
+    return torch.rand(*batch, 1, 3, 32, 48, generator=torch.Generator().manual_seed(seed)) * 2 - 1
+
+
+def same(a: list[Tensor], b: list[Tensor]) -> bool:
+    return all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
+
+
+def test_a_prompt_becomes_video_in_chunks() -> None:
+    made = pipeline()
+    videos = dream(made, made.initialize_cache(["a lake"], **SIZE), range(4))
+    assert [tuple(video.shape) for video in videos] == [(1, 5, 3, 32, 48)] + [(1, 8, 3, 32, 48)] * 3
+    assert all(video.isfinite().all() and video.abs().max() <= 1 for video in videos)
+    assert same(dream(made, made.initialize_cache(["a lake"], **SIZE), range(4)), videos)
+    assert not same(dream(made, made.initialize_cache(["a lake"], **SIZE, seed=1), range(4)), videos)
+    assert not same(dream(made, made.initialize_cache(["a hill"], **SIZE), range(4)), videos)
+
+
+def test_a_picture_begins_a_rollout_and_decides_its_size() -> None:
+    made = pipeline(image=True)
+    cache = made.initialize_cache(["a lake"], picture())
+    assert cache.image is not None and torch.equal(cache.image, picture())
+    videos = dream(made, cache, range(4))
+    assert videos[1].shape == (1, 8, 3, 32, 48)
+    assert not same(dream(made, made.initialize_cache(["a lake"], picture(seed=1)), range(4)), videos)
+    bytes_ = ((picture() + 1) * 127.5).round().to(torch.uint8)
+    as_bytes = made.initialize_cache(["a lake"], bytes_, **SIZE)
+    assert as_bytes.image is not None and (as_bytes.image - picture()).abs().max() < 0.01
+
+
+def test_a_batch_has_the_transformers_shape() -> None:
+    made = pipeline(image=True, net=transformer(True, batch_shape=(2,)))
+    cache = made.initialize_cache(["a lake", "a hill"], picture((2,)))
+    assert made.generate(0, cache).shape == (2, 5, 3, 32, 48)
+
+
+def test_interleaved_and_resumed_rollouts_are_bit_identical_to_rollouts_alone() -> None:
+    made = pipeline(image=True)
+    starts: list[tuple[list[str], Tensor]] = [(["a lake"], picture()), (["a hill"], picture(seed=1)[..., :16, :32])]
+    alone = [dream(made, made.initialize_cache(*start, seed=i), range(5)) for i, start in enumerate(starts)]
+    caches = [made.initialize_cache(*start, seed=i) for i, start in enumerate(starts)]
+    for chunk in range(3):
+        for cache, expected in zip(caches, alone, strict=True):
+            assert torch.equal(dream(made, cache, range(chunk, chunk + 1))[0], expected[chunk])
+    snapshot = caches[0].snapshot()
+    assert same(dream(made, caches[0], range(3, 5)), alone[0][3:])
+    caches[0].restore(snapshot)
+    assert isinstance(snapshot, WanInferencePipelineCache)
+    assert same(dream(made, caches[0], range(3, 5)), alone[0][3:])
+
+
+def test_a_text_event_changes_what_comes_next() -> None:
+    made = pipeline(image=True)
+    cache, still = (made.initialize_cache(["a lake"], picture()) for _ in range(2))
+    assert same(dream(made, cache, range(2)), dream(made, still, range(2)))
+    made.replace_text(cache, ["a storm"])
+    assert not same(dream(made, cache, range(2, 3)), dream(made, still, range(2, 3)))
+
+
+def test_two_networks_and_a_pipeline_without_decoder() -> None:
+    two = Wan22TransformerConfig(transformer_high_noise=transformer(), transformer_low_noise=transformer())
+    made = pipeline(net=two, decoder=None)
+    assert made.generate(0, made.initialize_cache(["a lake"], **SIZE)).shape == (1, 2, CHANNELS, 4, 6)
+
+
+def test_encoders_are_freed_and_loaded_for_the_next_prompt() -> None:
+    made = pipeline(image=True)
+    assert LOADED == []
+    made.initialize_cache(["a lake"], picture())
+    assert LOADED == ["text", "image"] and made.text_encoder is None and made.image_encoder is None
+    made.initialize_cache(["a lake"], picture(), release_oneshot_encoders=False)
+    assert made.text_encoder is not None and made.image_encoder is not None
+    made.initialize_cache(["a hill"], picture(), release_oneshot_encoders=False)
+    assert LOADED == ["text", "image"] * 2
+    made.release_oneshot_encoders()
+    assert made.text_encoder is None and not [key for key in made.state_dict() if "text_encoder" in key]
+
+
+def test_embeddings_need_no_encoder() -> None:
+    made = pipeline()
+    embeddings = WordEncoder(WordEncoderConfig())(["a lake"])
+    LOADED.clear()
+    videos = dream(made, made.initialize_cache(embeddings, **SIZE), range(2))
+    assert LOADED == [] and same(videos, dream(made, made.initialize_cache(["a lake"], **SIZE), range(2)))
+
+
+def test_guidance_takes_a_negative_prompt_from_the_call_or_the_config() -> None:
+    made = pipeline(net=transformer(guidance_scale=3.0))
+    with pytest.raises(ValueError, match=r"guidance_scale 3\.0 needs negative_text or the config's negative_prompt"):
+        made.initialize_cache(["a lake"], **SIZE)
+    assert LOADED == []
+    blurred = dream(made, made.initialize_cache(["a lake"], negative_text=["blurred"], **SIZE), range(2))
+    usual = pipeline(net=transformer(guidance_scale=3.0), negative_prompt="blurred")
+    assert same(dream(usual, usual.initialize_cache(["a lake"], **SIZE), range(2)), blurred)
+    assert not same(dream(usual, usual.initialize_cache(["a lake"], negative_text=[""], **SIZE), range(2)), blurred)
+    with pytest.raises(ValueError, match=r"negative_text has no use with guidance_scale 1\.0"):
+        pipeline().initialize_cache(["a lake"], negative_text=["blurred"], **SIZE)
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "message"),
+    [
+        ({"text": ["  "]}, ValueError, r"text\[0\] is empty: say what to dream"),
+        ({"text": "a lake"}, TypeError, "text must be a list of prompts or a tensor of embeddings, got 'a lake'"),
+        ({"text": ["a", "b"]}, ValueError, "text must have 1 prompts, one per video, got 2"),
+        ({"text": torch.zeros(1, 4, 8)}, ValueError, r"text_embeddings must be \[1, 3, 8\], got \[1, 4, 8\]"),
+        ({"height": None}, ValueError, "height and width are needed, in pixels, without an image; got None and 48"),
+        ({"height": 40}, ValueError, "height and width must be multiples of 16 and 16, got 40 x 48"),
+        ({"image": picture()}, ValueError, "image must be None: this model dreams from text alone"),
+    ],
+)
+def test_what_a_text_model_cannot_take_is_refused(given: dict[str, Any], error: type[Exception], message: str) -> None:
+    made = pipeline()
+    with pytest.raises(error, match=message):
+        made.initialize_cache(**({"text": ["a lake"]} | SIZE | given))
+    assert LOADED == []
+
+
+@pytest.mark.parametrize(
+    ("image", "error", "message"),
+    [
+        (None, ValueError, r"image \[1, 1, 3, H, W\] is needed: this model begins with a picture"),
+        (picture()[0], ValueError, r"image must be \[1, 1, 3, H, W\], got \[1, 3, 32, 48\]"),
+        (picture()[..., :40], ValueError, "width must be the image's 40 or left out, got 48"),
+        (picture() * 255, ValueError, r"image must be in \[-1, 1\], got values from -25"),
+        (picture() * float("nan"), ValueError, r"image must be in \[-1, 1\], got values from nan"),
+        (picture().int(), TypeError, r"floats in \[-1, 1\] or bytes, got torch.int32"),
+        ("lake.png", TypeError, r"image must be a tensor \[1, 1, 3, H, W\], got str"),
+    ],
+)
+def test_what_an_image_model_cannot_take_is_refused(image: Any, error: type[Exception], message: str) -> None:
+    made = pipeline(image=True)
+    with pytest.raises(error, match=message):
+        made.initialize_cache(["a lake"], image, **SIZE)
+    assert LOADED == []
+
+
+def test_parts_that_do_not_go_together_are_refused_before_loading() -> None:
+    parts = config(image=True)
+    with pytest.raises(ValueError, match="this network needs an image_encoder"):
+        config(image=True, image_encoder=None)
+    with pytest.raises(ValueError, match="this network takes no image_encoder"):
+        config(image_encoder=PictureEncoderConfig())
+    with pytest.raises(ValueError, match="a transformer with an image mode needs an encoder"):
+        config(image=True, encoder=None)
+    with pytest.raises(ValueError, match="the transformer has no image mode"):
+        config(encoder=parts.encoder)
+    with pytest.raises(ValueError, match="the network reads prompts of 3 x 8, text_encoder makes 512 x 4096"):
+        config(text_encoder=UMT5TextEncoderConfig())
+    with pytest.raises(TypeError, match="must be a Wan21TransformerConfig or a Wan22TransformerConfig, got str"):
+        config(net="wan")
+    assert isinstance(parts, StreamInferencePipelineConfig)
+    assert WanInferencePipelineConfig.from_dict(config().to_dict()) == config()
