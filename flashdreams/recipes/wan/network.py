@@ -15,9 +15,9 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from flashdreams.core.attention import BlockKVCache, ContextParallelAttention, NativeAttention, RopeTable, rope_table
-from flashdreams.core.distributed.context_parallel import cat_outputs_cp, split_inputs_cp
+from flashdreams.core.attention import BlockKVCache, RopeTable, rope_table
 from flashdreams.infra.config import InstantiateConfig
+from flashdreams.recipes.patched import PatchedNetwork
 from flashdreams.recipes.wan.layers import (
     Block,
     CrossKV,
@@ -149,7 +149,7 @@ class WanDiTNetworkCache:
         return sum(cache.nbytes for cache in self.self_attn)
 
 
-class WanDiTNetwork(nn.Module):
+class WanDiTNetwork(PatchedNetwork):
     """See `WanDiTNetworkConfig`. Holds weights only; a rollout's state is in its `WanDiTNetworkCache`."""
 
     block_type: type[Block] = Block
@@ -177,53 +177,6 @@ class WanDiTNetwork(nn.Module):
     def _block(self) -> Block:
         c = self.config
         return self.block_type(c.dim, c.ffn_dim, c.num_heads, c.eps, c.cross_attn_norm, c.cross_attn_enable_img)
-
-    def set_context_parallel_group(self, group: Any) -> None:
-        """Share the tokens of every chunk among the processes of `group`; None is one process."""
-        self._cp_group = group
-        self._attention = NativeAttention() if group is None else ContextParallelAttention(self.config.cp_method)
-        self._attention.set_context_parallel_group(group)
-
-    def patchify_and_maybe_split_cp(
-        self, x: Tensor, process_groups: Sequence[Any] | None = None, cp_dims: Sequence[int] | None = None
-    ) -> Tensor:
-        """Latents `[..., T, C, H, W]` -> tokens `[..., L, C kt kh kw]`, this process's share of them.
-
-        The share is of dim -2 in the network's group, or of every dim of `cp_dims` in the group beside it.
-        """
-        kt, kh, kw = self.config.patch_size
-        if x.dim() < 4:
-            raise ValueError(f"a latent must be [..., T, C, H, W], got {list(x.shape)}")
-        *_, t, _, h, w = x.shape
-        if t % kt or h % kh or w % kw:
-            raise ValueError(f"latent of {t} frames, {h} x {w} does not divide into patches of {(kt, kh, kw)}")
-        x = rearrange(x, "... (t kt) c (h kh) (w kw) -> ... (t h w) (c kt kh kw)", kt=kt, kh=kh, kw=kw)
-        for group, dim in self._shares(process_groups, cp_dims):
-            x = split_inputs_cp(x, dim, group)
-        return x
-
-    def unpatchify_and_maybe_gather_cp(
-        self,
-        pH: int,
-        pW: int,
-        x: Tensor,
-        process_groups: Sequence[Any] | None = None,
-        cp_dims: Sequence[int] | None = None,
-    ) -> Tensor:
-        """The inverse: tokens `[..., L, C kt kh kw]` of `pH` x `pW` patches a frame -> latents `[..., T, C, H, W]`."""
-        for group, dim in reversed(self._shares(process_groups, cp_dims)):
-            x = cat_outputs_cp(x, dim, group)
-        kt, kh, kw = self.config.patch_size
-        if x.dim() < 2 or x.shape[-2] % (pH * pW) or x.shape[-1] % (kt * kh * kw):
-            wanted = f"[..., frames of {pH} x {pW} tokens, channels of {kt * kh * kw} values]"
-            raise ValueError(f"tokens must be {wanted}, got {list(x.shape)}")
-        return rearrange(x, "... (t h w) (c kt kh kw) -> ... (t kt) c (h kh) (w kw)", h=pH, w=pW, kt=kt, kh=kh, kw=kw)
-
-    def _shares(self, groups: Sequence[Any] | None, dims: Sequence[int] | None) -> list[tuple[Any, int]]:
-        groups, dims = groups or (self._cp_group,), dims or (-2,)
-        if len(groups) != len(dims):
-            raise ValueError(f"process_groups and cp_dims must go in pairs, got {len(groups)} and {len(dims)}")
-        return list(zip(groups, dims, strict=True))
 
     def initialize_cache(
         self,
