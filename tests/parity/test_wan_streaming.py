@@ -288,9 +288,7 @@ def test_a_single_chunk_is_the_bidirectional_model(image: bool, tmp_path: Path) 
         given.mask[:, 0] = 1
         read = torch.cat([clip, given.mask.expand(-1, -1, 4, -1, -1), given.latent], 2)
     expected = reference(read.transpose(1, 2), torch.tensor([730.0, 730.0]), text, picture).sample.transpose(1, 2)
-    config = ours(
-        tmp_path, layout_of(5, 0, 5), in_dim, image, batch_shape=(2,), concat_image_mask_to_latent=image
-    )
+    config = ours(tmp_path, layout_of(5, 0, 5), in_dim, image, batch_shape=(2,), concat_image_mask_to_latent=image)
     transformer: Wan21Transformer = config.setup()
     cache = transformer.initialize_autoregressive_cache(
         height=HEIGHT, width=WIDTH, text_embeddings=text, image_embeddings=picture

@@ -200,9 +200,7 @@ def storages(cache: Wan21TransformerCache) -> list[int]:
 
 @pytest.mark.parametrize("relative", [False, True])
 def test_caches_stay_where_they_are_once_the_window_is_full(relative: bool) -> None:
-    transformer = tiny(
-        {"in_dim": 12, "apply_rope_before_kvcache": not relative}, guidance_scale=2.0, **IMAGE_MODES
-    )
+    transformer = tiny({"in_dim": 12, "apply_rope_before_kvcache": not relative}, guidance_scale=2.0, **IMAGE_MODES)
     cache = new_cache(transformer, negative_text_embeddings=text(1))
     control = image_control(transformer)
     flows(transformer, cache, range(3), control=control)
@@ -230,9 +228,7 @@ def test_a_cache_restarted_is_a_new_rollout_in_the_same_memory() -> None:
 def test_cross_attention_is_computed_once_per_rollout(monkeypatch: pytest.MonkeyPatch) -> None:
     transformer, calls = tiny(), []
     original = transformer.network.cross_keys_values
-    monkeypatch.setattr(
-        transformer.network, "cross_keys_values", lambda *given: calls.append(1) or original(*given)
-    )
+    monkeypatch.setattr(transformer.network, "cross_keys_values", lambda *given: calls.append(1) or original(*given))
     cache = new_cache(transformer)
     flows(transformer, cache, range(4))
     assert len(calls) == 1

@@ -73,9 +73,7 @@ class WanCheckpoint:
     """What makes our keys of the file's."""
 
 
-def read_wan_checkpoint(
-    tensors: Mapping[str, Tensor], patch_size: tuple[int, int, int] = (1, 2, 2)
-) -> WanCheckpoint:
+def read_wan_checkpoint(tensors: Mapping[str, Tensor], patch_size: tuple[int, int, int] = (1, 2, 2)) -> WanCheckpoint:
     """What `tensors` are, from their keys and shapes alone.
 
     Raises ValueError for anything but one Wan transformer, saying what it seems to be instead.

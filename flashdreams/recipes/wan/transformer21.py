@@ -266,9 +266,7 @@ class Wan21Transformer(Transformer[Wan21TransformerCache]):
     def _steady_step(self, caches: WanDiTNetworkCache, rotation: ChunkRotation, x: Tensor, timestep: Tensor) -> Tensor:
         return self.network(x, timestep, caches, rotation.tables, eager_mode=False)
 
-    def _branch(
-        self, tokens: int, rotation: ChunkRotation, prompt: Tensor, image_embeddings: Tensor | None
-    ) -> Branch:
+    def _branch(self, tokens: int, rotation: ChunkRotation, prompt: Tensor, image_embeddings: Tensor | None) -> Branch:
         c = self.config
         window, sink = tokens * c.window_size_t // c.len_t, tokens * c.sink_size_t // c.len_t
         caches = self.network.initialize_cache(tokens, window, sink, prompt, image_embeddings)
