@@ -1,51 +1,88 @@
-"""Trajectory files: reading any of three formats by their content, and writing our own."""
+"""Trajectory files: reading any of four formats by their content, and writing each of them."""
 
 from __future__ import annotations
 
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
-from flashdreams.camera.formats import native, nerfstudio, tum
+from flashdreams.camera.formats import native, nerfstudio, numpy_files, tum
 from flashdreams.camera.paths import MAX_POSES, Trajectory
 
-__all__ = ["MAX_BYTES", "MAX_POSES", "Trajectory", "load_trajectory", "save_trajectory"]
+__all__ = [
+    "FORMATS", "MAX_BYTES", "MAX_POSES", "Format", "Trajectory", "encode_trajectory", "load_trajectory",
+    "save_trajectory",
+]  # fmt: skip
 
+Format = Literal["flashdreams", "nerfstudio", "tum", "numpy"]
+FORMATS: dict[Format, str] = dict(zip(get_args(Format), (".json", ".json", ".txt", ".npz"), strict=True))
+"""Formats that can be written, and what their files usually end in."""
 MAX_BYTES = 2 * 1024 * 1024
 """Size of the largest file that is read or written."""
-KNOWN = "our JSON (poses, fps), nerfstudio camera_path.json, or TUM text (timestamp tx ty tz qx qy qz qw)"
+KNOWN = (
+    "our JSON (poses, fps), nerfstudio camera_path.json, TUM text (timestamp tx ty tz qx qy qz qw), or NumPy files"
+    " (poses.npy, intrinsics.npy)"
+)
 
 
-def load_trajectory(source: str | os.PathLike[str] | bytes, name: str | None = None) -> Trajectory:
+def load_trajectory(
+    source: str | os.PathLike[str] | bytes, name: str | None = None, *, fps: float | None = None
+) -> Trajectory:
     """Read a trajectory from a path or from a file's bytes, telling the format by the content.
 
-    `name` is what errors call the file; the default is the path's last part. Raises ValueError with one sentence naming
-    the file and the line or field, FileNotFoundError where there is no file.
+    A folder is read as its `poses.npy` and `intrinsics.npy`; so is a `.npy` file with the other beside it. `name` is
+    what errors call the file; the default is the path's last part. `fps` is the rate of files that name none (NumPy's),
+    16 if not given. Raises ValueError with one sentence naming the file and the line or field, FileNotFoundError where
+    there is no file.
     """
-    data = source if isinstance(source, bytes) else _read(Path(source))
     label = name or ("trajectory" if isinstance(source, bytes) else Path(source).name)
     try:
-        return _parse(data)
+        if isinstance(source, bytes):
+            return _parse(source, fps)
+        path = Path(source)
+        return _arrays_beside(path, fps) if path.is_dir() or path.suffix == ".npy" else _parse(_read(path), fps)
     except ValueError as error:
         raise ValueError(f"{label}: {error}") from None
 
 
-def save_trajectory(trajectory: Trajectory, path: str | os.PathLike[str]) -> None:
-    """Write our JSON, numbers with nine decimals; a file already there is replaced only by a complete one.
-
-    Raises ValueError where `load_trajectory` would refuse the file for its size.
-    """
-    text = native.dump(trajectory)
-    if len(text) > MAX_BYTES or len(trajectory) > MAX_POSES:
+def encode_trajectory(trajectory: Trajectory, form: Format = "flashdreams") -> bytes:
+    """The bytes of a file in a format of `FORMATS`. Raises ValueError where `load_trajectory` would refuse its size."""
+    if form not in FORMATS:
+        raise ValueError(f"format must be one of {', '.join(FORMATS)}, got {form!r:.40}")
+    if form == "numpy":
+        data = numpy_files.dump(trajectory)
+    else:
+        data = {"flashdreams": native, "nerfstudio": nerfstudio, "tum": tum}[form].dump(trajectory).encode()
+    if len(data) > MAX_BYTES or len(trajectory) > MAX_POSES:
         raise ValueError(
-            f"a trajectory of {len(trajectory)} poses makes a file of {len(text) / 2**20:.1f} MiB;"
+            f"a trajectory of {len(trajectory)} poses makes a file of {len(data) / 2**20:.1f} MiB;"
             f" files end at {MAX_BYTES // 2**20} MiB and {MAX_POSES} poses: save a part or a lower rate"
         )
+    return data
+
+
+def save_trajectory(trajectory: Trajectory, path: str | os.PathLike[str], form: Format | None = None) -> None:
+    """Write a file; one already there is replaced only by a complete one.
+
+    Without `form` the name's ending decides: `.txt` or `.tum` TUM text, `.npz` one NumPy archive, anything else our
+    JSON with nine decimals; a path without ending becomes a folder of `poses.npy` and `intrinsics.npy`, which name
+    neither rate nor picture size. Raises ValueError as `encode_trajectory` does.
+    """
     target = Path(path)
+    if form is None and not target.suffix:
+        target.mkdir(parents=True, exist_ok=True)
+        for name, array in numpy_files.arrays_of(trajectory).items():
+            _replace(target / f"{name}.npy", numpy_files.array_bytes(array))
+        return
+    suffixes: dict[str, Format] = {".txt": "tum", ".tum": "tum", ".npz": "numpy"}
+    _replace(target, encode_trajectory(trajectory, form or suffixes.get(target.suffix.lower(), "flashdreams")))
+
+
+def _replace(target: Path, data: bytes) -> None:
     draft = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
-        draft.write_text(text, encoding="utf-8")
+        draft.write_bytes(data)
         draft.replace(target)
     finally:
         draft.unlink(missing_ok=True)
@@ -53,18 +90,36 @@ def save_trajectory(trajectory: Trajectory, path: str | os.PathLike[str]) -> Non
 
 def _read(path: Path) -> bytes:
     """The file's bytes, at most one more than allowed."""
-    if path.is_dir():
-        raise ValueError(f"{path.name}: expected a trajectory file, got a folder")
     try:
         with path.open("rb") as file:
-            return file.read(MAX_BYTES + 1)
+            data = file.read(MAX_BYTES + 1)
     except FileNotFoundError:
         raise FileNotFoundError(f"there is no trajectory file {path}") from None
+    _check_size(data)
+    return data
 
 
-def _parse(data: bytes) -> Trajectory:
+def _check_size(data: bytes) -> None:
     if len(data) > MAX_BYTES:
         raise ValueError(f"the file is larger than {MAX_BYTES // 2**20} MiB, the most that is read")
+
+
+def _arrays_beside(path: Path, fps: float | None) -> Trajectory:
+    """A folder of NumPy files, or the folder that a `.npy` file lies in."""
+    folder = path if path.is_dir() else path.parent
+    poses = folder / "poses.npy" if path.is_dir() else path
+    if path.is_dir() and not poses.is_file():
+        raise ValueError("expected a trajectory file, got a folder without poses.npy")
+    arrays = {"poses": numpy_files.read_array(_read(poses), "poses")}
+    if (folder / "intrinsics.npy").is_file() and poses.name == "poses.npy":
+        arrays["intrinsics"] = numpy_files.read_array(_read(folder / "intrinsics.npy"), "intrinsics")
+    return numpy_files.from_arrays(arrays, fps)
+
+
+def _parse(data: bytes, fps: float | None) -> Trajectory:
+    _check_size(data)
+    if data.startswith((numpy_files.MAGIC, numpy_files.ARCHIVE_MAGIC)):
+        return numpy_files.parse(data, fps)
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError:

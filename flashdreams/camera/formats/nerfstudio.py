@@ -8,6 +8,7 @@ where that is missing.
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,9 @@ CAMERA_AXES = np.diag([1.0, -1.0, -1.0, 1.0])
 """Ours to OpenGL's camera axes."""
 WORLD_AXES = np.array([[1.0, 0.0, 0.0, 0.0], [0.0, 0.0, -1.0, 0.0], [0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 0.0, 1.0]])
 """A z-up world to ours: its +z becomes -y, its +y becomes +z."""
+
+DEFAULT_FOV, DEFAULT_SIZE = 60.0, (1920, 1080)
+"""Written where a trajectory knows no lens: vertical degrees, and pixels."""
 
 
 def parse(document: dict[str, Any]) -> Trajectory:
@@ -36,6 +40,25 @@ def parse(document: dict[str, Any]) -> Trajectory:
     fps = _fps(document, len(cameras))
     intrinsics, size = _intrinsics(document, cameras)
     return Trajectory(WORLD_AXES @ poses @ CAMERA_AXES, fps, intrinsics, size)
+
+
+def dump(trajectory: Trajectory) -> str:
+    """The file's text, in nerfstudio's axes; the lens is written where it is known, and 60 degrees where it is not.
+
+    The format has one field of view per camera and no principal point of its own.
+    """
+    width, height = trajectory.size or DEFAULT_SIZE
+    fovs = np.full(len(trajectory), DEFAULT_FOV)
+    if trajectory.intrinsics is not None:
+        fovs = np.degrees(2 * np.arctan2(height / 2, trajectory.intrinsics[:, 1]))
+    matrices = np.round(WORLD_AXES.T @ trajectory.poses @ CAMERA_AXES, 9) + 0.0
+    cameras = [
+        {"camera_to_world": matrix.ravel().tolist(), "fov": fov, "aspect": width / height}
+        for matrix, fov in zip(matrices, fovs.tolist(), strict=True)
+    ]
+    fps, seconds = trajectory.fps, len(trajectory) / trajectory.fps
+    head = {"camera_type": "perspective", "render_height": height, "render_width": width, "fps": fps}
+    return json.dumps({**head, "seconds": seconds, "is_cycle": False, "camera_path": cameras}) + "\n"
 
 
 def _matrix(camera: Any, index: int) -> FloatArray:
@@ -60,7 +83,10 @@ def _fps(document: dict[str, Any], count: int) -> float:
     if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 < seconds < 1e6:
         raise ValueError(f"seconds must be a number above 0, the length of the video, got {seconds!r:.40}")
     try:
-        return check_fps(count / seconds)
+        rate = check_fps(count / seconds)
+        stated = document.get("fps", rate)
+        # The same rate without the rounding of a division.
+        return float(stated) if isinstance(stated, (int, float)) and abs(stated - rate) <= 1e-9 * rate else rate
     except ValueError as error:
         raise ValueError(f"{count} cameras in {seconds:g} seconds: {error}") from None
 

@@ -40,6 +40,17 @@ def parse(text: str) -> Trajectory:
     return _even(poses, values[:, 0])
 
 
+def dump(trajectory: Trajectory) -> str:
+    """The file's text, timestamps from 0."""
+    turns = quaternions.from_matrices(trajectory.poses[:, :3, :3])
+    rows = np.concatenate([trajectory.poses[:, :3, 3], turns], axis=1)
+    lines = (
+        " ".join([f"{index / trajectory.fps:.9f}", *(f"{value:.9g}" for value in row)])
+        for index, row in enumerate(rows)
+    )
+    return "# timestamp tx ty tz qx qy qz qw\n" + "\n".join(lines) + "\n"
+
+
 def _numbers(line: int, words: list[str]) -> list[float]:
     """The eight numbers of a line, checked one by one."""
     if len(words) != len(FIELDS):
