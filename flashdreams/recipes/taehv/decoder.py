@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from flashdreams.core.checkpoint import load_checkpoint, load_into
-from flashdreams.infra.compile import compile_module
-from flashdreams.infra.cuda_graph import CUDAGraphWrapper
+from flashdreams.infra.accelerated import AcceleratedStep
 from flashdreams.infra.decoder import DecoderConfig, StreamingDecoderCache, StreamingVideoDecoder
 from flashdreams.infra.temporal import causal_latent_frames, causal_pixel_frames
 from flashdreams.recipes.taehv.checkpoints import AVAILABLE_TAEHV_CHECKPOINT_PATHS, lighttae_state_dict_transform
@@ -66,7 +64,7 @@ class TAEHVCache(StreamingDecoderCache):
     """Index of the newest chunk; None before the first."""
 
 
-class TeahvVAEDecoder(StreamingVideoDecoder[TAEHVCache]):
+class TeahvVAEDecoder(AcceleratedStep, StreamingVideoDecoder[TAEHVCache]):
     """Latents `[..., T, C, h, w]` to video `[..., T', 3, H, W]` in [-1, 1], 8x in space (times `patch_size`).
 
     `T'` is `4 T`, but the first latent of a rollout gives one frame. Any chunking of a clip gives the same video.
@@ -74,7 +72,7 @@ class TeahvVAEDecoder(StreamingVideoDecoder[TAEHVCache]):
 
     def __init__(self, config: TeahvVAEDecoderConfig) -> None:
         """Raises what `load_checkpoint` and `load_into` raise for a file that is missing or does not fit."""
-        super().__init__()
+        super().__init__(use_compile=config.use_compile, use_cuda_graph=config.use_cuda_graph)
         self.config = config
         self.decoder = TinyDecoder(config.latent_channels, config.widths, config.patch_size)
         if config.checkpoint_path is not None:
@@ -82,8 +80,6 @@ class TeahvVAEDecoder(StreamingVideoDecoder[TAEHVCache]):
             load_into(self, config.state_dict_transform(tensors) if config.state_dict_transform else tensors)
         # Channels last is the order in which convolutions are fastest, on a CPU as on a GPU.
         self.to(config.dtype).to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
-        self._compiled = False
-        self._graphs: dict[torch.Size, CUDAGraphWrapper[..., tuple[Tensor, list[Tensor]]]] = {}
 
     def initialize_autoregressive_cache(self) -> TAEHVCache:  # type: ignore[override]
         """The cache of a new rollout, of any batch and size."""
@@ -101,7 +97,7 @@ class TeahvVAEDecoder(StreamingVideoDecoder[TAEHVCache]):
         frames = self.get_output_temporal_size(autoregressive_index, input.shape[-4])
         latent = input.to(next(self.decoder.parameters()).dtype).reshape(-1, *input.shape[-4:])
         memory = self.decoder.empty_memory(latent) if cache.memory is None else cache.memory
-        pixels, cache.memory = self._decode(latent, memory)
+        pixels, cache.memory = self._accelerated(latent, memory)
         cache.autoregressive_index = autoregressive_index
         video = pixels[:, -frames:].clamp(0, 1) * 2 - 1
         return video.reshape(*input.shape[:-4], *video.shape[1:])
@@ -120,21 +116,11 @@ class TeahvVAEDecoder(StreamingVideoDecoder[TAEHVCache]):
     def get_input_temporal_size(self, autoregressive_index: int, output_temporal_size: int) -> int:
         return causal_latent_frames(autoregressive_index, output_temporal_size, TIME_RATIO)
 
-    def _decode(self, latent: Tensor, memory: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
-        if not latent.is_cuda:  # A CPU gains little from compilation, and it takes a compiler and minutes.
-            return self.decoder(latent, memory)
-        if self.config.use_compile and not self._compiled:
-            compile_module(self.decoder)
-            self._compiled = True
-        if not self.config.use_cuda_graph:
-            return self.decoder(latent, memory)
-        if latent.shape not in self._graphs:
-            self._graphs[latent.shape] = CUDAGraphWrapper(self.decoder)
-        return self._graphs[latent.shape](latent, memory)
+    def _network(self) -> nn.Module:
+        return self.decoder
 
-    def _apply(self, fn: Any, recurse: bool = True) -> Any:
-        self.__dict__.get("_graphs", {}).clear()  # A graph knows the addresses that the weights had.
-        return super()._apply(fn, recurse)
+    def _step(self, x: Tensor, before: list[Tensor] | None) -> tuple[Tensor, list[Tensor]]:
+        return self.decoder(x, before)
 
     def _check(self, latent: Tensor, index: int, cache: TAEHVCache) -> None:
         channels = self.config.latent_channels

@@ -11,9 +11,8 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from flashdreams.infra.compile import compile_module
+from flashdreams.infra.accelerated import AcceleratedStep
 from flashdreams.infra.config import PrintableConfig
-from flashdreams.infra.cuda_graph import CUDAGraphWrapper
 from flashdreams.infra.decoder import DecoderConfig, StreamingDecoderCache, StreamingVideoDecoder
 from flashdreams.infra.encoder import EncoderConfig, StreamingEncoderCache, StreamingVideoEncoder
 from flashdreams.infra.temporal import causal_latent_frames, causal_pixel_frames
@@ -146,7 +145,7 @@ class WanVAECache(StreamingEncoderCache, StreamingDecoderCache):
         return sum(frames.nbytes for frames in self.memory or ())
 
 
-class _WanVAEHalf(nn.Module):
+class _WanVAEHalf(AcceleratedStep):
     """What the encoder and the decoder share: one latent per step, graphs of the step, checks.
 
     One latent at a time, the arithmetic does not depend on how a clip is cut into chunks, so that any chunking gives
@@ -157,10 +156,8 @@ class _WanVAEHalf(nn.Module):
     latent_std: Tensor
 
     def __init__(self, config: _WanVAEConfig) -> None:
-        super().__init__()
+        super().__init__(use_compile=config.use_compile, use_cuda_graph=config.use_cuda_graph)
         self.config = config
-        self._compiled = False
-        self._graphs: dict[torch.Size, CUDAGraphWrapper[..., tuple[Tensor, list[Tensor]]]] = {}
 
     def initialize_autoregressive_cache(self, **context: Any) -> WanVAECache:
         """The cache of a new rollout, of any batch and size; raises TypeError for any context."""
@@ -199,14 +196,6 @@ class _WanVAEHalf(nn.Module):
             self.register_buffer(name, torch.tensor(values).view(-1, 1, 1, 1), persistent=False)
         self.eval()
 
-    def _network(self) -> nn.Module:
-        """What is compiled."""
-        raise NotImplementedError
-
-    def _step(self, x: Tensor, before: list[Tensor] | None) -> tuple[Tensor, list[Tensor]]:
-        """One latent and the pixels that belong to it, both `[B, T, C, H, W]`, one way or the other."""
-        raise NotImplementedError
-
     def _advance(self, pieces: Iterable[Tensor], index: int, cache: WanVAECache) -> Tensor:
         """What the steps make of `pieces`; the cache moves on once all are done."""
         memory, made = cache.memory, []
@@ -215,22 +204,6 @@ class _WanVAEHalf(nn.Module):
             made.append(result)
         cache.memory, cache.autoregressive_index = memory, index
         return torch.cat(made, 1)
-
-    def _accelerated(self, x: Tensor, before: list[Tensor] | None) -> tuple[Tensor, list[Tensor]]:
-        if not x.is_cuda:  # A CPU gains little from compilation, and it takes a compiler and minutes.
-            return self._step(x, before)
-        if self.config.use_compile and not self._compiled:
-            compile_module(self._network())
-            self._compiled = True
-        if before is None or not self.config.use_cuda_graph:
-            return self._step(x, before)
-        if x.shape not in self._graphs:
-            self._graphs[x.shape] = CUDAGraphWrapper(self._step)
-        return self._graphs[x.shape](x, before)
-
-    def _apply(self, fn: Any, recurse: bool = True) -> Any:
-        self.__dict__.get("_graphs", {}).clear()  # A graph knows the addresses that the weights had.
-        return super()._apply(fn, recurse)
 
     def _check(self, x: Tensor, what: str, channels: int, index: int, cache: WanVAECache, scale: int) -> None:
         """Refuse what is not floats `[..., T, channels, H, W]` or not this rollout's next chunk."""

@@ -1,0 +1,50 @@
+"""A streaming step made fast on a GPU: compiled at its first use, and a captured graph for each size of its input."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from flashdreams.infra.compile import compile_module
+from flashdreams.infra.cuda_graph import CUDAGraphWrapper
+
+
+class AcceleratedStep(nn.Module, ABC):
+    """Base of codecs that go through a video step by step, with the memory that each step leaves for the next one.
+
+    On a CPU, which gains little from compilation and would need a compiler and minutes for it, a step is a plain call.
+    """
+
+    def __init__(self, *, use_compile: bool, use_cuda_graph: bool) -> None:
+        super().__init__()
+        self._use_compile, self._use_cuda_graph = use_compile, use_cuda_graph
+        self._compiled = False
+        self._graphs: dict[torch.Size, CUDAGraphWrapper[..., tuple[Tensor, list[Tensor]]]] = {}
+
+    @abstractmethod
+    def _network(self) -> nn.Module:
+        """What is compiled."""
+
+    @abstractmethod
+    def _step(self, x: Tensor, before: list[Tensor] | None) -> tuple[Tensor, list[Tensor]]:
+        """What becomes of `x`, and the memory after it; `before` is the last step's, None at a rollout's first."""
+
+    def _accelerated(self, x: Tensor, before: list[Tensor] | None) -> tuple[Tensor, list[Tensor]]:
+        """`_step(x, before)`. A step without memory is another computation than the others, and never captured."""
+        if not x.is_cuda:
+            return self._step(x, before)
+        if self._use_compile and not self._compiled:
+            compile_module(self._network())
+            self._compiled = True
+        if before is None or not self._use_cuda_graph:
+            return self._step(x, before)
+        if x.shape not in self._graphs:
+            self._graphs[x.shape] = CUDAGraphWrapper(self._step)
+        return self._graphs[x.shape](x, before)
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Any:
+        self._graphs.clear()  # A graph knows the addresses that the weights had.
+        return super()._apply(fn, recurse)
