@@ -8,6 +8,7 @@ from typing import Any, Generic, Self, TypeVar
 import torch
 from torch import Tensor, nn
 
+from flashdreams.core import distributed
 from flashdreams.infra.config import InstantiateConfig
 from flashdreams.infra.decoder.base import DecoderConfig, StreamingDecoder
 from flashdreams.infra.diffusion.model import DiffusionModel, DiffusionModelConfig
@@ -72,13 +73,19 @@ class StreamInferencePipelineCache(Generic[TransformerCacheT, EncoderCacheT, Dec
 
 
 class StreamInferencePipeline(nn.Module, Generic[TransformerCacheT, EncoderCacheT, DecoderCacheT]):
-    """One loaded model that serves many rollouts, of any sizes and interleaved in any order."""
+    """One loaded model that serves many rollouts, of any sizes and interleaved in any order.
+
+    Under torchrun the processes share the tokens of every chunk: all must make the same calls in the same order, and
+    all have the whole result.
+    """
 
     def __init__(self, config: StreamInferencePipelineConfig) -> None:
         super().__init__()
         self.config = config
         self.encoder: StreamingEncoder[Any] | None = config.encoder.setup() if config.encoder else None
         self.diffusion_model: DiffusionModel = config.diffusion_model.setup()
+        if distributed.world_size() > 1:
+            self.diffusion_model.transformer.set_context_parallel_group(distributed.all_processes())
         self.decoder: StreamingDecoder[Any] | None = config.decoder.setup() if config.decoder else None
         for role, part in (("encoder", self.encoder), ("decoder", self.decoder)):
             if part is not None and not hasattr(part, "initialize_autoregressive_cache"):

@@ -10,7 +10,7 @@ import torch.distributed as dist
 
 _LAUNCHER_VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 
-__all__ = ["barrier", "init", "is_rank_zero", "local_rank", "rank", "shutdown", "world_size"]
+__all__ = ["all_processes", "barrier", "init", "is_rank_zero", "local_rank", "rank", "shutdown", "world_size"]
 
 
 def init(device_type: str | None = None, timeout_s: float = 1800.0) -> bool:
@@ -60,6 +60,11 @@ def rank() -> int:
 def world_size() -> int:
     """How many processes there are, 1 for a single process."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def all_processes() -> dist.ProcessGroup | None:
+    """The group of all processes, None in a single process."""
+    return dist.group.WORLD if world_size() > 1 else None
 
 
 def local_rank() -> int:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.distributed as dist
 from torch import Tensor
+
+_MOST_PROCESSES = 16
+"""Larger numbers of processes are not named in messages."""
 
 
 def split_inputs_cp(x: Tensor, seq_dim: int, cp_group: dist.ProcessGroup | None) -> Tensor:
@@ -40,6 +45,19 @@ def cat_outputs_cp(x: Tensor, seq_dim: int, cp_group: dist.ProcessGroup | None) 
 def group_size(cp_group: dist.ProcessGroup | None) -> int:
     """How many processes share the sequence; 1 without a group."""
     return 1 if cp_group is None else dist.get_world_size(cp_group)
+
+
+def check_shares(cp_group: dist.ProcessGroup | None, tokens: int, heads: int | None = None) -> None:
+    """Raises ValueError, naming the numbers of processes that work, where a chunk's tokens cannot be shared evenly.
+
+    `heads`: attention heads that must be shared evenly too, as "ulysses" wants.
+    """
+    size, common = group_size(cp_group), tokens if heads is None else math.gcd(tokens, heads)
+    if common % size == 0:
+        return
+    what = f"{tokens} tokens" + ("" if heads is None else f" and {heads} attention heads")
+    works = [str(count) for count in range(1, min(common, _MOST_PROCESSES) + 1) if common % count == 0]
+    raise ValueError(f"{size} processes cannot share {what} of a chunk evenly: start {' or '.join(works)}")
 
 
 def _check_dim(x: Tensor, seq_dim: int) -> None:

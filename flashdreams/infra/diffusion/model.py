@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from flashdreams.core.distributed.context_parallel import group_size
+from flashdreams.core.distributed.noise import SharedNoise, agree_on
 from flashdreams.infra.config import InstantiateConfig
 from flashdreams.infra.diffusion.scheduler.base import Scheduler, SchedulerConfig, draw_noise
 from flashdreams.infra.diffusion.transformer import Transformer, TransformerAutoregressiveCache, TransformerConfig
@@ -78,13 +80,18 @@ class DiffusionModel(nn.Module):
         """Give the rollout a random generator of its own.
 
         `seed=None` takes the config's seed, and without one draws a seed from torch's global generator.
-        Raises ValueError for a seed outside `[0, 2**63)`.
+        Processes that share the tokens take the seed of the first of them. Raises ValueError for a seed outside
+        `[0, 2**63)`.
         """
         if seed is None and self.rng is not None:
             seed = self.rng.initial_seed()
         if seed is None:
             seed = int(torch.randint(_MAX_SEED - 1, (), dtype=torch.int64, device="cpu"))
-        cache.rng = _generator(seed, self.device)
+        group = self.transformer.cp_group
+        if group_size(group) == 1:
+            cache.rng = _generator(seed, self.device)
+        else:
+            cache.rng = SharedNoise(_generator(agree_on(seed, group, self.device), self.device), group)
 
     @torch.no_grad()
     def generate(
@@ -123,7 +130,8 @@ class DiffusionModel(nn.Module):
         if not self.config.noise_in_unpatchified_shape:
             return draw_noise(shape, like, cache.rng)
         picture = self.transformer.unpatchify_of(like.new_empty(shape), cache)
-        return self.transformer.patchify_and_maybe_split_cp(draw_noise(picture.shape, like, cache.rng))
+        whole = cache.rng.generator if isinstance(cache.rng, SharedNoise) else cache.rng
+        return self.transformer.patchify_and_maybe_split_cp(draw_noise(picture.shape, like, whole))
 
 
 def _generator(seed: int, device: torch.device | str) -> torch.Generator:

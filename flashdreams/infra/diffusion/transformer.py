@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -9,13 +10,17 @@ from typing import Any, Generic, TypeVar
 import torch
 from torch import Tensor, nn
 
+from flashdreams.core.distributed.context_parallel import group_size
 from flashdreams.infra.config import InstantiateConfig
+from flashdreams.infra.diffusion.scheduler.base import NoiseSource
+
+_log = logging.getLogger(__name__)
 
 
 class TransformerAutoregressiveCache:
     """A rollout's state in the transformer: KV caches, sizes, RoPE offsets, and the rollout's random generator."""
 
-    rng: torch.Generator | None = None
+    rng: NoiseSource | None = None
     """Source of all of this rollout's noise; the diffusion model sets it."""
 
     def start(self, autoregressive_index: int) -> None:
@@ -37,9 +42,21 @@ class TransformerConfig(InstantiateConfig):
 class Transformer(nn.Module, ABC, Generic[CacheT]):
     """Predicts the flow of a patchified noisy latent, given the rollout's cache. Holds weights and no rollout state."""
 
+    cp_group: Any = None
+    """The processes that share every chunk's tokens; None is this one alone."""
+
     def __init__(self, config: Any) -> None:
         super().__init__()
         self.config = config
+
+    def set_context_parallel_group(self, group: Any) -> None:
+        """Share every chunk's tokens among the processes of `group`, for rollouts that begin from now on.
+
+        Override it where that is possible and set `cp_group`; here every process goes on doing all of the work.
+        """
+        if group_size(group) > 1:
+            name, size = type(self).__name__, group_size(group)
+            _log.warning("%s cannot share its tokens: each of the %d processes does all of the work", name, size)
 
     @property
     def device(self) -> torch.device:

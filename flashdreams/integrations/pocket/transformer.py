@@ -8,10 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from flashdreams.core.attention import RopeTable, RotaryPositionEmbedding3D, rope_table
+from flashdreams.core.attention import RotaryPositionEmbedding3D
+from flashdreams.core.distributed.context_parallel import check_shares, group_size
 from flashdreams.infra.diffusion.transformer import Transformer, TransformerAutoregressiveCache, TransformerConfig
 from flashdreams.integrations.pocket.codec import LATENT_CHANNELS, LATENT_SIZE
 from flashdreams.recipes.wan import WanDiTNetwork, WanDiTNetworkCache, WanDiTNetworkConfig
+from flashdreams.recipes.wan.rollout import ChunkRotation
 
 PLACE_FEATURES = 160 + 49
 """Features of a token from the place encoder: 160 of the place, 49 of the picture shown last."""
@@ -50,18 +52,16 @@ class PocketTransformerConfig(TransformerConfig):
 class PocketTransformerCache(TransformerAutoregressiveCache):
     """A rollout's state: the network's caches, and the index and rotation of the present chunk."""
 
-    def __init__(self, network: WanDiTNetworkCache, rope: RotaryPositionEmbedding3D) -> None:
-        self.network = network
+    def __init__(self, network: WanDiTNetworkCache, rotation: ChunkRotation) -> None:
+        self.network, self.rotation = network, rotation
         self.index = 0
         self.level = 1.0
         """Noise level of the present chunk's keys and values."""
-        self._rope = rope
-        self.rope_table: RopeTable = rope_table(rope.shift_t(0))
 
     def start(self, autoregressive_index: int) -> None:
         """Turn to chunk `autoregressive_index`."""
         self.index = autoregressive_index
-        self.rope_table = rope_table(self._rope.shift_t(autoregressive_index))
+        self.rotation.turn_to(autoregressive_index)
 
 
 class PocketTransformer(Transformer[PocketTransformerCache]):
@@ -77,13 +77,21 @@ class PocketTransformer(Transformer[PocketTransformerCache]):
 
     @property
     def latent_shape(self) -> tuple[int, ...]:
-        return (1, TOKENS, LATENT_CHANNELS)
+        return (1, self._share, LATENT_CHANNELS)
+
+    def set_context_parallel_group(self, group: Any) -> None:
+        """Share every chunk's tokens among the processes of `group`; ValueError where they do not divide."""
+        check_shares(
+            group, TOKENS, self.config.network.num_heads if self.config.network.cp_method == "ulysses" else None
+        )
+        self.network.set_context_parallel_group(group)
+        self.cp_group = group
 
     def initialize_autoregressive_cache(self, *, scene: int) -> PocketTransformerCache:  # type: ignore[override]
         """A rollout in place `scene` (an index)."""
         tokens = self._tokens_of(scene)
-        network = self.network.initialize_cache(TOKENS, TOKENS * self.config.window_chunks, 0, tokens)
-        return PocketTransformerCache(network, self.rope)
+        network = self.network.initialize_cache(self._share, self._share * self.config.window_chunks, 0, tokens)
+        return PocketTransformerCache(network, ChunkRotation(self.rope, self.cp_group))
 
     def change_scene(self, cache: PocketTransformerCache, scene: int) -> None:
         """From the next chunk on the rollout is in another place; its past stays in the KV cache."""
@@ -119,7 +127,12 @@ class PocketTransformer(Transformer[PocketTransformerCache]):
 
     def _network(self, noisy_latent: Tensor, timestep: Tensor, cache: PocketTransformerCache, place: Tensor) -> Tensor:
         x = network_input(noisy_latent, timestep / TIMESTEPS, place)
-        return self.network(x, timestep, cache.network, cache.rope_table, cache.index)
+        return self.network(x, timestep, cache.network, cache.rotation.tables, cache.index)
+
+    @property
+    def _share(self) -> int:
+        """Tokens of a chunk that this process holds."""
+        return TOKENS // group_size(self.cp_group)
 
     def _tokens_of(self, scene: int) -> Tensor:
         return self.scene_tokens[scene : scene + 1]

@@ -34,10 +34,10 @@ class ChunkRotation:
     def turn_to(self, chunk: int) -> None:
         """Make the tables of chunk `chunk`."""
         angles = self._rope.shift_t(chunk)
-        self._queries = _refreshed(self._queries, split_inputs_cp(angles, 0, self._group))
+        self._queries = self._refreshed(self._queries, split_inputs_cp(angles, 0, self._group))
         if isinstance(self._rope, KVCacheRelativeRotaryPositionEmbedding3D):
             of_chunks = self._rope.shift_t_keys(chunk).unflatten(0, (-1, len(angles)))
-            self._keys = _refreshed(self._keys, split_inputs_cp(of_chunks, 1, self._group).flatten(0, 1))
+            self._keys = self._refreshed(self._keys, split_inputs_cp(of_chunks, 1, self._group).flatten(0, 1))
 
     @property
     def tables(self) -> RopeTable | tuple[RopeTable, RopeTable]:
@@ -46,12 +46,19 @@ class ChunkRotation:
             raise RuntimeError("cache.start(autoregressive_index) must come before the first step of a chunk")
         return self._queries if self._keys is None else (self._queries, self._keys)
 
+    def _refreshed(self, table: RopeTable | None, angles: Tensor) -> RopeTable:
+        new = rope_table(angles, self._rope.interleaved)
+        if table is None or table.pairs.shape != new.pairs.shape:
+            return new
+        table.pairs.copy_(new.pairs)
+        return table
+
 
 class Branch:
     """One prompt's side of a rollout, and what runs its steps once the window is full."""
 
-    def __init__(self, network: WanDiTNetworkCache, steady: Callable[[Tensor, Tensor], Tensor]) -> None:
-        """`steady(tokens, timesteps)`: a step on slots that were chosen before; a `CUDAGraphWrapper` on a GPU."""
+    def __init__(self, network: WanDiTNetworkCache, steady: Callable[..., Tensor]) -> None:
+        """`steady(tokens, timesteps, ...)`: a step on slots that were chosen before; a `CUDAGraphWrapper` on a GPU."""
         self.network, self.steady = network, steady
         self.next_prompt: list[CrossKV] | None = None
 
@@ -121,17 +128,9 @@ class Wan21TransformerCache(TransformerAutoregressiveCache):
         return sum(branch.network.nbytes for branch in self.branches)
 
 
-def steady_step(step: Callable[[Tensor, Tensor], Tensor], captured: bool, warmup_iters: int) -> Any:
+def steady_step(step: Callable[..., Tensor], captured: bool, warmup_iters: int) -> Any:
     """`step` as a CUDA graph where it is to be `captured`."""
     return CUDAGraphWrapper(step, warmup_iters) if captured else step
-
-
-def _refreshed(table: RopeTable | None, angles: Tensor) -> RopeTable:
-    new = rope_table(angles)
-    if table is None or table.pairs.shape != new.pairs.shape:
-        return new
-    table.pairs.copy_(new.pairs)
-    return table
 
 
 def _overwrite(present: CrossKV, new: CrossKV) -> None:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from flashdreams.core.attention import KVCacheRelativeRotaryPositionEmbedding3D, RotaryPositionEmbedding3D
-from flashdreams.core.distributed.context_parallel import group_size
+from flashdreams.core.distributed.context_parallel import check_shares, group_size
 from flashdreams.infra.compile import compile_module
 from flashdreams.infra.diffusion.transformer import Transformer, TransformerConfig
 from flashdreams.recipes.wan.checkpoints import StateDictTransform, build_network
@@ -121,7 +121,6 @@ class Wan21Transformer(Transformer[Wan21TransformerCache]):
         self.network = build_network(
             config.network, config.dtype, config.checkpoint_path, config.state_dict_transform
         ).requires_grad_(False)
-        self._cp_group: Any = None
         self._compiled = False
 
     def set_context_parallel_group(self, group: Any) -> None:
@@ -135,7 +134,7 @@ class Wan21Transformer(Transformer[Wan21TransformerCache]):
                 f"got {self.config.sink_size_t}"
             )
         self.network.set_context_parallel_group(group)
-        self._cp_group = group
+        self.cp_group = group
 
     @property
     def latent_shape(self) -> tuple[int, ...]:
@@ -146,7 +145,7 @@ class Wan21Transformer(Transformer[Wan21TransformerCache]):
         """`[*batch_shape, L, C kt kh kw]` of a chunk, this process's share."""
         c = self.config
         rows, columns = self._patches(cache.height, cache.width)
-        tokens = c.len_t // c.network.patch_size[0] * rows * columns // group_size(self._cp_group)
+        tokens = c.len_t // c.network.patch_size[0] * rows * columns // group_size(self.cp_group)
         return (*c.batch_shape, tokens, c.network.out_dim * math.prod(c.network.patch_size))
 
     def patchify_and_maybe_split_cp(self, x: Any) -> Any:
@@ -184,7 +183,7 @@ class Wan21Transformer(Transformer[Wan21TransformerCache]):
         """
         self._check_size(height, width)
         prompts = self._checked_prompts(text_embeddings, negative_text_embeddings)
-        rotation = ChunkRotation(self._rope(height, width), self._cp_group)
+        rotation = ChunkRotation(self._rope(height, width), self.cp_group)
         cache = Wan21TransformerCache(height, width, (), rotation)
         modes, shape = self.config.image_modes, self.latent_shape_of(cache)
         if modes is not None:
@@ -300,10 +299,9 @@ class Wan21Transformer(Transformer[Wan21TransformerCache]):
             raise ValueError(
                 f"height and width of the latent must be multiples of {rows} and {columns}, got {height} x {width}"
             )
-        processes = group_size(self._cp_group)
-        tokens = math.prod(self._patches(height, width)) * self.config.len_t // self.config.network.patch_size[0]
-        if tokens % processes:
-            raise ValueError(f"a chunk of {tokens} tokens cannot be shared evenly by {processes} processes")
+        network = self.config.network
+        tokens = math.prod(self._patches(height, width)) * self.config.len_t // network.patch_size[0]
+        check_shares(self.cp_group, tokens, network.num_heads if network.cp_method == "ulysses" else None)
 
     def _checked_prompts(self, text: Tensor, negative: Tensor | None) -> Sequence[Tensor]:
         c = self.config

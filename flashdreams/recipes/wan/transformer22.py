@@ -83,6 +83,7 @@ class Wan22Transformer(Transformer[Wan22TransformerCache]):
         """Share every chunk's tokens among the processes of `group`."""
         self.transformer_high_noise.set_context_parallel_group(group)
         self.transformer_low_noise.set_context_parallel_group(group)
+        self.cp_group = group
 
     @property
     def latent_shape(self) -> tuple[int, ...]:

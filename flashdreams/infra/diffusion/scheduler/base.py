@@ -13,7 +13,11 @@ from typing import Any, Protocol, Self
 import torch
 from torch import Tensor, nn
 
+from flashdreams.core.distributed.noise import SharedNoise
 from flashdreams.infra.config import InstantiateConfig
+
+NoiseSource = torch.Generator | SharedNoise
+"""What noise is drawn from; processes that share a sequence share the noise too."""
 
 
 class FlowPredictor(Protocol):
@@ -49,10 +53,10 @@ class Scheduler(nn.Module, ABC):
         self.enable_tqdm = config.enable_tqdm
 
     @abstractmethod
-    def sample(self, initial_noise: Tensor, predict_flow: FlowPredictor, rng: torch.Generator | None = None) -> Tensor:
+    def sample(self, initial_noise: Tensor, predict_flow: FlowPredictor, rng: NoiseSource | None = None) -> Tensor:
         """A clean latent from `initial_noise`, of its shape, device and dtype; `rng` feeds any fresh noise."""
 
-    def add_noise(self, clean_input: Tensor, timestep: Tensor | float, rng: torch.Generator | None = None) -> Tensor:
+    def add_noise(self, clean_input: Tensor, timestep: Tensor | float, rng: NoiseSource | None = None) -> Tensor:
         """`clean_input` corrupted to `timestep`, in its dtype.
 
         `timestep`: a number or a tensor whose shape is a prefix of the input's (scalar, per batch, per token).
@@ -104,8 +108,10 @@ def arithmetic_dtype(x: Tensor) -> torch.dtype:
     return torch.promote_types(x.dtype, torch.float32)
 
 
-def draw_noise(shape: Any, like: Tensor, rng: torch.Generator | None) -> Tensor:
+def draw_noise(shape: Any, like: Tensor, rng: NoiseSource | None) -> Tensor:
     """Standard normal noise of `shape` with the dtype and device of `like`."""
+    if isinstance(rng, SharedNoise):
+        return rng.normal(shape, dtype=like.dtype, device=like.device)
     return torch.randn(shape, dtype=like.dtype, device=like.device, generator=rng)
 
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from flashdreams.infra.diffusion.scheduler.base import (
     FlowPredictor,
+    NoiseSource,
     Scheduler,
     SchedulerConfig,
     arithmetic_dtype,
@@ -74,7 +75,7 @@ class FlowMatchScheduler(Scheduler):
         # The same fp32 numbers as Python floats: scalars in a kernel's arguments cost no lookup on the device.
         self._levels: list[float] = sigmas.tolist()
 
-    def sample(self, initial_noise: Tensor, predict_flow: FlowPredictor, rng: torch.Generator | None = None) -> Tensor:
+    def sample(self, initial_noise: Tensor, predict_flow: FlowPredictor, rng: NoiseSource | None = None) -> Tensor:
         """See `Scheduler.sample`; `rng` draws the noise between the steps."""
         dtype, exact = initial_noise.dtype, arithmetic_dtype(initial_noise)
         x = x0 = initial_noise.to(exact)

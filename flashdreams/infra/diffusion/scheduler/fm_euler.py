@@ -10,6 +10,7 @@ from torch import Tensor
 
 from flashdreams.infra.diffusion.scheduler.base import (
     FlowPredictor,
+    NoiseSource,
     Scheduler,
     SchedulerConfig,
     arithmetic_dtype,
@@ -49,7 +50,7 @@ class FlowMatchEulerDiscreteScheduler(Scheduler):
         levels = self.sigmas.tolist()
         self._strides: list[float] = [after - here for here, after in pairwise(levels)]
 
-    def sample(self, initial_noise: Tensor, predict_flow: FlowPredictor, rng: torch.Generator | None = None) -> Tensor:
+    def sample(self, initial_noise: Tensor, predict_flow: FlowPredictor, rng: NoiseSource | None = None) -> Tensor:
         """See `Scheduler.sample`; this sampler draws no noise."""
         dtype, exact = initial_noise.dtype, arithmetic_dtype(initial_noise)
         x = initial_noise.to(exact)

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from flashdreams.infra.diffusion.scheduler.base import (
     FlowPredictor,
+    NoiseSource,
     Scheduler,
     SchedulerConfig,
     arithmetic_dtype,
@@ -68,7 +69,7 @@ class FlowMatchUniPCScheduler(Scheduler):
         self._predictor = [_predictor_weights(s, i, second_order=0 < i < last) for i in range(last + 1)]
         self._corrector = [(1.0,), *(_corrector_weights(s, i) for i in range(1, last + 1))]
 
-    def sample(self, initial_noise: Tensor, predict_flow: FlowPredictor, rng: torch.Generator | None = None) -> Tensor:
+    def sample(self, initial_noise: Tensor, predict_flow: FlowPredictor, rng: NoiseSource | None = None) -> Tensor:
         """See `Scheduler.sample`; this sampler draws no noise."""
         dtype, exact = initial_noise.dtype, arithmetic_dtype(initial_noise)
         x = corrected = initial_noise.to(exact)
