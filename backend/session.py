@@ -299,7 +299,7 @@ class Session:
 
     @property
     def _lively(self) -> bool:
-        return self._owed > 0 or self._pilot.moving
+        return self._config.flows or self._owed > 0 or self._pilot.moving
 
     def _announce(self) -> None:
         state: Literal["live", "idle", "paused"] = "paused" if self._paused else "live" if self._lively else "idle"

@@ -55,6 +55,8 @@ class WorldConfig(InstantiateConfig):
     """The controls that the model understands."""
     scenes: tuple[Scene, ...]
     """Scenes to start in; the first is the default."""
+    flows: bool = False
+    """Whether chunk follows chunk without any input; else chunks are dreamed only while something moves."""
     motion: CameraMotion = field(default_factory=CameraMotion)
     """How keys and looks move the camera."""
     session_bytes: int

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -21,10 +20,10 @@ from flashdreams.camera.trajectory import Trajectory, load_trajectory
 from flashdreams.core import distributed
 from flashdreams.infra.pipeline import StreamInferencePipeline
 from flashdreams.infra.runner import Runner, RunnerConfig
+from flashdreams.infra.video import Mp4File, writable_mp4
 from flashdreams.infra.world import Constrain, Controls
 from flashdreams.integrations.pocket.assets import asset_folder
 from flashdreams.integrations.pocket.scenes import WALK_RADIUS
-from flashdreams.integrations.pocket.video import Mp4File
 from flashdreams.integrations.pocket.walk import EYE_HEIGHT
 from flashdreams.integrations.pocket.world import PocketWorld, PocketWorldConfig
 
@@ -73,7 +72,7 @@ class PocketRunner(Runner):
         source = config.trajectory or asset_folder().parent / "trajectories" / TOUR
         self.name = source.name
         self.trajectory = load_trajectory(source).resample(config.world.fps)
-        self.output = _writable_mp4(config.output or config.output_dir / "pocket.mp4")
+        self.output = writable_mp4(config.output or config.output_dir / "pocket.mp4")
         super().__init__(config)
 
     def build_pipeline(self) -> StreamInferencePipeline[Any, Any, Any]:
@@ -158,17 +157,3 @@ def _told(moved: int, count: int) -> str:
     if moved == 0:
         return "every pose can be taken as it is"
     return f"{moved} of {count} poses were moved to where a visitor can stand and look"
-
-
-def _writable_mp4(path: Path) -> Path:
-    """`path`, its folder made; raises ValueError or OSError where no MP4 can be written there."""
-    path = path.expanduser()
-    if path.suffix.lower() != ".mp4" or path.is_dir():
-        raise ValueError(f"output must be a file that ends in .mp4, got {path}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OSError(f"cannot make the folder {path.parent} for the output: {error.strerror}") from error
-    if not os.access(path.parent, os.W_OK | os.X_OK):
-        raise PermissionError(f"cannot write to the folder {path.parent}: choose another --output")
-    return path

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -12,21 +11,9 @@ from safetensors.torch import save_file
 
 from flashdreams.infra.config import derive_config
 from flashdreams.infra.encoder.image.clip import CLIPImageEncoderConfig
+from tests.published import clip_tensors
 
 transformers = pytest.importorskip("transformers")
-
-TO_PUBLISHED = (
-    (r"^embeddings\.class_embedding", "cls_embedding"),
-    (r"^embeddings\.position_embedding\.weight", "pos_embedding"),
-    (r"^embeddings\.", ""),
-    (r"^pre_layrnorm", "pre_norm"),
-    (r"^post_layernorm", "post_norm"),
-    (r"^encoder\.layers\.", "transformer."),
-    (r"layer_norm(\d)", r"norm\1"),
-    (r"self_attn\.out_proj", "attn.proj"),
-    (r"mlp\.fc1", "mlp.0"),
-    (r"mlp\.fc2", "mlp.2"),
-)
 
 
 @pytest.fixture(scope="module")
@@ -51,27 +38,9 @@ def plain_keys(reference: Any) -> dict[str, torch.Tensor]:
     return {key.removeprefix("vision_model."): value.clone() for key, value in reference.state_dict().items()}
 
 
-def published(reference: Any) -> dict[str, torch.Tensor]:
-    """The reference's weights under the keys of Wan's file, text tower and head included."""
-    tensors = {"textual.head.0.weight": torch.zeros(2), "log_scale": torch.zeros(()), "visual.head": torch.zeros(4, 2)}
-    plain = plain_keys(reference)
-    for key, value in plain.items():
-        if re.search(r"[kv]_proj", key):
-            continue
-        if "q_proj" in key:
-            value = torch.cat([plain[key.replace("q_proj", part)] for part in ("q_proj", "k_proj", "v_proj")])
-            key = key.replace("self_attn.q_proj", "attn.to_qkv")
-        for expression, replacement in TO_PUBLISHED:
-            key = re.sub(expression, replacement, key)
-        tensors[f"visual.{key}"] = value
-    tensors["visual.cls_embedding"] = tensors["visual.cls_embedding"].view(1, 1, -1)
-    tensors["visual.pos_embedding"] = tensors["visual.pos_embedding"].unsqueeze(0)
-    return tensors
-
-
 @pytest.fixture
 def config(reference: Any, tmp_path: Path) -> CLIPImageEncoderConfig:
-    save_file(published(reference), tmp_path / "wan.safetensors")
+    save_file(clip_tensors(reference), tmp_path / "wan.safetensors")
     return CLIPImageEncoderConfig(
         checkpoint_path=str(tmp_path / "wan.safetensors"),
         dtype=torch.float32,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -12,20 +11,11 @@ from safetensors.torch import save_file
 
 from flashdreams.infra.config import derive_config
 from flashdreams.infra.encoder.text.umt5 import UMT5TextEncoderConfig, clean_prompt
+from tests.published import save_tokenizer, umt5_tensors
 
 transformers = pytest.importorskip("transformers")
 
 WORDS = ["<pad>", "</s>", "<unk>", "a", "dog", "runs", "home"]
-TO_PUBLISHED = (
-    (r"^shared\.", "token_embedding."),
-    (r"^encoder\.block\.(\d)\.layer\.0\.SelfAttention\.relative_attention_bias", r"blocks.\1.pos_embedding.embedding"),
-    (r"^encoder\.block\.(\d)\.layer\.0\.SelfAttention\.", r"blocks.\1.attn."),
-    (r"^encoder\.block\.(\d)\.layer\.(\d)\.layer_norm", lambda m: f"blocks.{m[1]}.norm{int(m[2]) + 1}"),
-    (r"^encoder\.block\.(\d)\.layer\.1\.DenseReluDense\.wi_0", r"blocks.\1.ffn.gate.0"),
-    (r"^encoder\.block\.(\d)\.layer\.1\.DenseReluDense\.wi_1", r"blocks.\1.ffn.fc1"),
-    (r"^encoder\.block\.(\d)\.layer\.1\.DenseReluDense\.wo", r"blocks.\1.ffn.fc2"),
-    (r"^encoder\.final_layer_norm", "norm"),
-)
 
 
 @pytest.fixture(scope="module")
@@ -42,16 +32,8 @@ def reference() -> Any:
 
 @pytest.fixture
 def config(reference: Any, tmp_path: Path) -> UMT5TextEncoderConfig:
-    from tokenizers import Tokenizer, models, pre_tokenizers, processors
-
-    words = Tokenizer(models.WordLevel({word: i for i, word in enumerate(WORDS)}, unk_token="<unk>"))
-    words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    words.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
-    tokenizer = transformers.PreTrainedTokenizerFast(
-        tokenizer_object=words, pad_token="<pad>", eos_token="</s>", unk_token="<unk>"
-    )
-    tokenizer.save_pretrained(tmp_path / "tokenizer")
-    save_file({key: value.clone() for key, value in published(reference).items()}, tmp_path / "wan.safetensors")
+    save_tokenizer(tmp_path / "tokenizer", WORDS)
+    save_file({key: value.clone() for key, value in umt5_tensors(reference).items()}, tmp_path / "wan.safetensors")
     return UMT5TextEncoderConfig(
         checkpoint_path=str(tmp_path / "wan.safetensors"),
         tokenizer_path=str(tmp_path / "tokenizer"),
@@ -64,18 +46,6 @@ def config(reference: Any, tmp_path: Path) -> UMT5TextEncoderConfig:
         head_dim=4,
         num_layers=2,
     )
-
-
-def published(reference: Any) -> dict[str, torch.Tensor]:
-    """The reference's weights under the keys of Wan's file."""
-    tensors = {}
-    for key, value in reference.state_dict().items():
-        if key == "encoder.embed_tokens.weight":
-            continue
-        for expression, replacement in TO_PUBLISHED:
-            key = re.sub(expression, replacement, key)
-        tensors[key] = value
-    return tensors
 
 
 def test_prompts_are_encoded_alone_and_zero_beyond_their_end(config: UMT5TextEncoderConfig, reference: Any) -> None:

@@ -69,6 +69,20 @@ class Mp4File:
             self._draft.unlink(missing_ok=True)
 
 
+def writable_mp4(path: Path) -> Path:
+    """`path`, its folder made; raises ValueError or OSError where no MP4 can be written there."""
+    path = path.expanduser()
+    if path.suffix.lower() != ".mp4" or path.is_dir():
+        raise ValueError(f"output must be a file that ends in .mp4, got {path}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OSError(f"cannot make the folder {path.parent} for the output: {error.strerror}") from error
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise PermissionError(f"cannot write to the folder {path.parent}: choose another --output")
+    return path
+
+
 def _describe(codec: av.VideoCodecContext, width: int, height: int) -> None:
     """Size, pixel format, colours, and one thread: pictures this small gain nothing from more."""
     codec.width, codec.height, codec.pix_fmt = width, height, "yuv420p"

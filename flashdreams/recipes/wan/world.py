@@ -1,0 +1,212 @@
+"""The Wan models as something to play: a dream that goes on by itself and follows what is said to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from flashdreams.infra.config import derive_config
+from flashdreams.infra.pictures import read_picture, to_frames
+from flashdreams.infra.runner import resolve_device
+from flashdreams.infra.world import Controls, Progress, Rollout, Scene, World, WorldConfig
+from flashdreams.recipes.wan.pipeline import (
+    WanInferencePipeline,
+    WanInferencePipelineCache,
+    WanInferencePipelineConfig,
+)
+from flashdreams.recipes.wan.runner import check_rollout, space_ratio
+from flashdreams.recipes.wan.transformer22 import Wan22TransformerConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class PromptScene(Scene):
+    """A scene that a model is told in words, and shown where it takes a picture."""
+
+    prompt: str
+    """What the model dreams."""
+    image: Path | None = None
+    """The picture that a dream of this scene begins with, for models that take one."""
+
+
+@dataclass(kw_only=True)
+class WanWorldConfig(WorldConfig):
+    """Config of `WanWorld`."""
+
+    _target: type = field(default_factory=lambda: WanWorld)
+
+    pipeline: WanInferencePipelineConfig
+    """The model."""
+    scenes: tuple[PromptScene, ...]
+    """Scenes to start in; the first is the default."""
+    device: str = "auto"
+    """Where to run: auto takes cuda, then mps, then cpu."""
+
+    def __post_init__(self) -> None:
+        check_rollout(self.pipeline, self.height, self.width)
+        takes_image = self.pipeline.encoder is not None
+        if takes_image != ("image" in self.controls):
+            rule = "must name image: the model begins" if takes_image else "must not name image: the model cannot begin"
+            raise ValueError(f"controls of {self.slug} {rule} with one")
+
+
+@dataclass(kw_only=True)
+class WanRollout(Rollout):
+    """A visitor's dream."""
+
+    cache: WanInferencePipelineCache
+    """All of the model's state of this rollout."""
+
+
+class WanWorld(World):
+    """See `flashdreams.infra.world.World`. A subclass with more controls overrides `begin` and `generate`."""
+
+    config: WanWorldConfig
+    pipeline: WanInferencePipeline
+
+    def __init__(self, config: WanWorldConfig, progress: Progress = lambda stage, share: None) -> None:
+        """Raises what the parts of the pipeline raise for files that are missing or do not fit."""
+        self.config = config
+        device = resolve_device(config.device)
+        progress("Reading the weights", 0.05)
+        self.pipeline = _with_checkpoint(config).setup().to(device).eval().requires_grad_(False)
+        progress("Dreaming the first pictures", 0.8)
+        self._warm_up()
+        progress("Ready", 1.0)
+
+    def start(self, scene: str, seed: int, *, text: str | None = None, image: Path | None = None) -> WanRollout:
+        """A new rollout of a scene, or of `text` and `image` in place of the scene's own.
+
+        Raises KeyError for an unknown scene, ValueError for an empty text, for a picture that this model does not take
+        or that cannot be read, and for none where it needs one.
+        """
+        shown = self._scene(scene)
+        if text is not None:
+            self.check_text(text)
+        if self.pipeline.encoder is None and image is not None:
+            raise ValueError(f"{self.config.slug} takes no image: it takes {', '.join(self.config.controls)}")
+        image = image or shown.image
+        if self.pipeline.encoder is not None and image is None:
+            raise ValueError(f"{self.config.slug} needs an image to begin with: none was given, and the scene has none")
+        picture = None if image is None else read_picture(image, self.config.height, self.config.width)[None]
+        return WanRollout(scene=scene, seed=seed, cache=self.begin(text or shown.prompt, picture, seed))
+
+    def begin(self, prompt: str, picture: Tensor | None, seed: int) -> WanInferencePipelineCache:
+        """The model's state of a new rollout; `picture [1, 1, 3, H, W]` for the models that begin with one."""
+        return self.pipeline.initialize_cache(
+            [prompt],
+            picture,
+            height=self.config.height,
+            width=self.config.width,
+            release_oneshot_encoders=False,  # the next visitor, and the next text event, would wait for them
+            seed=seed,
+        )
+
+    def generate(self, rollout: WanRollout, controls: Controls) -> Tensor:
+        """The next chunk, `[1, T, 3, H, W]` in [-1, 1]."""
+        return self.pipeline.generate(rollout.index, rollout.cache)
+
+    def frames_in_chunk(self, index: int) -> int:
+        decoder: Any = self.pipeline.decoder
+        return int(decoder.get_output_temporal_size(index, self.config.pipeline.rollout.len_t))
+
+    @torch.inference_mode()
+    def step(self, rollout: Rollout, controls: Controls) -> npt.NDArray[np.uint8]:
+        """The next chunk; a text, else the prompt of a new scene, shapes it and all after it."""
+        own = _own(rollout)
+        text = controls.text
+        if controls.scene is not None and controls.scene != own.scene:
+            text = text or self._scene(controls.scene).prompt
+            own.scene = controls.scene
+        if text is not None:
+            self.check_text(text)
+            self.pipeline.replace_text(own.cache, [text])
+        frames = to_frames(self.generate(own, controls)[0])
+        own.timings = self._timings(own)
+        return frames
+
+    @torch.inference_mode()
+    def finalize(self, rollout: Rollout) -> None:
+        own = _own(rollout)
+        self.pipeline.finalize(own.index, own.cache)
+        own.index += 1
+        own.kv_fill = own.cache.transformer_cache.fill
+        own.timings = self._timings(own)
+
+    def snapshot(self, rollout: Rollout) -> WanRollout:
+        return self.restore(rollout)
+
+    def restore(self, snapshot: Any) -> WanRollout:
+        own = _own(snapshot)
+        return WanRollout(
+            scene=own.scene, seed=own.seed, index=own.index, kv_fill=own.kv_fill, timings=dict(own.timings),
+            cache=own.cache.snapshot(),
+        )  # fmt: skip
+
+    def start_pose(self, scene: str, seed: int) -> npt.NDArray[np.float64]:
+        """At the origin, looking along +z."""
+        self._scene(scene)
+        return np.eye(4)
+
+    @staticmethod
+    def check_text(text: str) -> None:
+        """Raise ValueError for a text with nothing in it."""
+        if not text.strip():
+            raise ValueError("text must say what to dream, got an empty one")
+
+    def _scene(self, name: str) -> PromptScene:
+        scene = self.config.scene(name)
+        assert isinstance(scene, PromptScene)
+        return scene
+
+    def _warm_up(self) -> None:
+        """On a GPU, a rollout that nobody sees until its window is full: that compiles the network."""
+        if self.pipeline.device.type != "cuda":
+            return
+        scene, picture = self.config.scenes[0], None
+        if self.pipeline.encoder is not None:
+            picture = torch.zeros(1, 1, 3, self.config.height, self.config.width)
+        rollout = WanRollout(scene=scene.name, seed=0, cache=self.begin(scene.prompt, picture, 0))
+        for index in range(self.config.window_chunks + 2):
+            poses = np.repeat(np.eye(4)[None], self.frames_in_chunk(index), 0)
+            self.step(rollout, Controls(poses=poses))
+            self.finalize(rollout)
+
+    @staticmethod
+    def _timings(rollout: WanRollout) -> dict[str, float]:
+        profiler = rollout.cache.event_profiler
+        return {} if profiler is None else profiler.elapsed_ms()
+
+
+def kv_bytes(pipeline: WanInferencePipelineConfig, height: int, width: int) -> int:
+    """Memory in bytes of the keys and values that a rollout of `height` x `width` pixels keeps."""
+    transformer = pipeline.diffusion_model.transformer
+    networks = 2 if isinstance(transformer, Wan22TransformerConfig) else 1
+    rollout, network = pipeline.rollout, pipeline.rollout.network
+    ratio = space_ratio(pipeline)
+    frames, rows, columns = network.patch_size
+    tokens = (height // ratio // rows) * (width // ratio // columns)
+    tokens *= (rollout.window_size_t + rollout.sink_size_t) // frames
+    branches = 2 if rollout.guidance_scale > 1 else 1
+    kept = (tokens + network.text_len) * network.dim * network.num_layers
+    return 2 * kept * rollout.dtype.itemsize * branches * networks
+
+
+def _with_checkpoint(config: WanWorldConfig) -> WanInferencePipelineConfig:
+    """The pipeline's config, with the file that replaces the published one of its network."""
+    if config.checkpoint is None:
+        return config.pipeline
+    if isinstance(config.pipeline.diffusion_model.transformer, Wan22TransformerConfig):
+        raise ValueError("checkpoint must be left out: this model has two networks, set their paths in its config")
+    return derive_config(config.pipeline, diffusion_model={"transformer": {"checkpoint_path": str(config.checkpoint)}})
+
+
+def _own(rollout: Any) -> WanRollout:
+    if not isinstance(rollout, WanRollout):
+        raise TypeError(f"rollout must be one that this world started, got {type(rollout).__name__}")
+    return rollout

@@ -1,0 +1,57 @@
+"""Running integrations as people do, at a tiny size, and reading back what they wrote."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import numpy.typing as npt
+
+from flashdreams.configs.runner_configs import all_runners
+from flashdreams.configs.worlds import all_worlds
+from flashdreams.infra.config import derive_config
+from flashdreams.infra.world import WorldConfig
+from flashdreams.scripts.run import main
+from tests.published import Layout, flags, official, tiny_changes
+
+HEIGHT, WIDTH = 32, 48
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A video file's content."""
+
+    frames: npt.NDArray[np.uint8]
+    """RGB `[T, H, W, 3]`."""
+    fps: float
+
+
+def read_clip(path: Path) -> Clip:
+    """Decoded by PyAV."""
+    with av.open(str(path)) as file:
+        rate = float(file.streams.video[0].average_rate or 0)
+        return Clip(np.stack([frame.to_ndarray(format="rgb24") for frame in file.decode(video=0)]), rate)
+
+
+def tiny_arguments(slug: str, folder: Path, layout: Layout = official, **fields: Any) -> list[str]:
+    """Arguments of `flashdreams-run` that run `slug` on tiny checkpoints, written into `folder`."""
+    pipeline = all_runners()[slug].pipeline
+    common = {"height": HEIGHT, "width": WIDTH, "device": "cpu", "prompt": "a lake at night"} | fields
+    return [slug, *flags(common), *flags({"pipeline": tiny_changes(pipeline, folder, layout)})]
+
+
+def tiny_world(slug: str, folder: Path, layout: Layout = official, **fields: Any) -> WorldConfig:
+    """The world `slug` on such checkpoints, for `setup()`."""
+    world: Any = all_worlds()[slug]
+    common = {"height": HEIGHT, "width": WIDTH, "device": "cpu"} | fields
+    tiny: WorldConfig = derive_config(world, pipeline=tiny_changes(world.pipeline, folder, layout), **common)
+    return tiny
+
+
+def run_clip(arguments: list[str], output: Path) -> Clip:
+    """The clip that `flashdreams-run` makes of `arguments`."""
+    assert main([*arguments, "--output", str(output)]) == 0
+    return read_clip(output)

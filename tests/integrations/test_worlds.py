@@ -1,0 +1,115 @@
+"""What holds for every world that dreams with a Wan model, shown with Self-Forcing at a tiny size."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from flashdreams.infra.world import Controls, Rollout, World
+from flashdreams.integrations.self_forcing.config import SLUG, WORLDS
+from flashdreams.recipes.wan.world import kv_bytes
+from tests.integrations.clips import HEIGHT, WIDTH, tiny_world
+from tests.published import self_forcing
+
+Frames = npt.NDArray[np.uint8]
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    made: World = tiny_world(SLUG, tmp_path_factory.mktemp("files"), self_forcing).setup()
+    return made
+
+
+def dream(world: World, rollout: Rollout, chunks: int, **controls: Any) -> list[Frames]:
+    """The next chunks; `controls` shape the first of them."""
+    shown = []
+    for _ in range(chunks):
+        poses = np.repeat(np.eye(4)[None], world.frames_in_chunk(rollout.index), 0)
+        shown.append(world.step(rollout, Controls(poses=poses, **controls)))
+        world.finalize(rollout)
+        controls = {}
+    return shown
+
+
+def same(one: list[Frames], other: list[Frames]) -> bool:
+    return all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def test_chunks_have_the_frames_that_were_promised(world: World) -> None:
+    rollout = world.start("lighthouse", 1)
+    chunks = dream(world, rollout, 3)
+    assert [chunk.shape for chunk in chunks] == [(frames, HEIGHT, WIDTH, 3) for frames in (9, 12, 12)]
+    assert [world.frames_in_chunk(index) for index in range(3)] == [9, 12, 12]
+    assert world.config.frames_per_chunk == 12
+    assert all(chunk.dtype == np.uint8 and chunk.std() > 1 for chunk in chunks)
+    assert rollout.kv_fill == pytest.approx(3 / world.config.window_chunks)
+    assert {"diffuse", "decode", "finalize"} <= set(rollout.timings)
+
+
+def test_a_text_event_changes_only_chunks_after_it(world: World) -> None:
+    calm, told = world.start("lighthouse", 1), world.start("lighthouse", 1)
+    assert same(dream(world, calm, 2), dream(world, told, 2))
+    assert not same(dream(world, calm, 1), dream(world, told, 1, text="a storm"))
+    assert not same(dream(world, calm, 1), dream(world, told, 1))
+
+
+def test_a_scene_is_its_prompt(world: World) -> None:
+    first, text = dream(world, world.start("reef", 1), 1), world.config.scene("reef").prompt  # type: ignore[attr-defined]
+    assert same(dream(world, world.start("lighthouse", 1, text=text), 1), first)
+    changed, told = world.start("train", 1), world.start("train", 1)
+    dream(world, changed, 1), dream(world, told, 1)
+    assert same(dream(world, changed, 1, scene="reef"), dream(world, told, 1, text=text))
+    assert changed.scene == "reef"
+
+
+def test_rollouts_are_told_apart_by_their_seed_and_do_not_disturb_each_other(world: World) -> None:
+    alone = [dream(world, world.start("market", seed), 3) for seed in (1, 2)]
+    assert not same(*alone)
+    both = [world.start("market", seed) for seed in (1, 2)]
+    for chunk in range(3):
+        for rollout, expected in zip(both, alone, strict=True):
+            assert same(dream(world, rollout, 1), expected[chunk : chunk + 1])
+
+
+def test_a_restored_rollout_goes_on_as_the_one_that_was_kept(world: World) -> None:
+    rollout = world.start("market", 3)
+    dream(world, rollout, 2, text="a storm")
+    kept = world.snapshot(rollout)
+    expected = dream(world, rollout, 2)
+    assert same(dream(world, world.restore(kept), 2), expected)
+    assert same(dream(world, world.restore(kept), 2), expected)
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "message"),
+    [
+        ({"scene": "beach"}, KeyError, "this world has lighthouse, market, reef, train"),
+        ({"text": " "}, ValueError, "text must say what to dream"),
+        ({"image": Path("photo.jpg")}, ValueError, "takes no image: it takes text, scene"),
+    ],
+)
+def test_what_the_model_does_not_understand_is_refused(
+    world: World, given: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        world.start(**({"scene": "lighthouse", "seed": 1} | given))
+
+
+def test_a_refused_event_leaves_the_dream_as_it_was(world: World) -> None:
+    rollout, other = world.start("lighthouse", 1), world.start("lighthouse", 1)
+    with pytest.raises(ValueError, match="text must say what to dream"):
+        dream(world, rollout, 1, text="")
+    assert same(dream(world, rollout, 2), dream(world, other, 2))
+
+
+def test_memory_of_a_session_is_that_of_its_caches(world: World) -> None:
+    config: Any = world.config
+    rollout: Any = world.start("lighthouse", 1)
+    cache, network = rollout.cache.transformer_cache, config.pipeline.rollout.network
+    prompt = 2 * network.num_layers * network.text_len * network.dim * 2
+    assert kv_bytes(config.pipeline, HEIGHT, WIDTH) == cache.nbytes + prompt
+    assert WORLDS[SLUG].session_bytes == kv_bytes(WORLDS[SLUG].pipeline, 480, 832)  # type: ignore[attr-defined]
