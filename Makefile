@@ -13,7 +13,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 INSTALL := $(PIP) install -c constraints.txt $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
 .DEFAULT_GOAL := help
-.PHONY: help play clip picture train eval-world bench test lint wheel clean
+.PHONY: help play clip batch picture train eval-world bench test lint wheel clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -23,6 +23,9 @@ play: $(VENV)/.play  ## play in the browser (PORT=8000 WORLD=pocket ARGS="--help
 
 clip: $(VENV)/.play  ## render a camera path to an MP4 (TRAJECTORY=file OUTPUT=file ARGS="--seed 7 --scene dusk")
 	@$(BIN)/flashdreams-run $(WORLD) --trajectory $(TRAJECTORY) --output $(OUTPUT) $(ARGS)
+
+batch: $(VENV)/.play  ## render a folder of camera paths (ARGS="--paths folder --seeds 0 1 --scenes dusk --output outputs/batch")
+	@$(BIN)/flashdreams-batch $(WORLD) $(ARGS)
 
 picture: $(VENV)/.dev  ## docs/media/play.webp, the README's moving picture, from such a clip
 	@$(MAKE) --no-print-directory clip

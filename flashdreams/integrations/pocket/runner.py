@@ -4,35 +4,25 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-import numpy.typing as npt
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 from tyro.conf import Suppress
 
-from flashdreams.camera.poses import pose_from_yaw_pitch, yaw_pitch_of
 from flashdreams.camera.trajectory import Trajectory, load_trajectory
 from flashdreams.core import distributed
+from flashdreams.infra.along import as_taken, dream_along, lies_in_world
 from flashdreams.infra.pipeline import StreamInferencePipeline
 from flashdreams.infra.runner import Runner, RunnerConfig
 from flashdreams.infra.video import Mp4File, writable_mp4
-from flashdreams.infra.world import Constrain, Controls
 from flashdreams.integrations.pocket.assets import asset_folder
-from flashdreams.integrations.pocket.scenes import WALK_RADIUS
-from flashdreams.integrations.pocket.walk import EYE_HEIGHT
 from flashdreams.integrations.pocket.world import PocketWorld, PocketWorldConfig
-
-Poses = npt.NDArray[np.float64]
 
 TOUR = "tour.json"
 """The camera path that is followed when none is given."""
-SAME_PLACE, SAME_DIRECTION = 0.01, 0.1
-"""Metres and degrees: a pose that is changed by less counts as followed."""
 
 
 @dataclass(kw_only=True)
@@ -44,7 +34,9 @@ class PocketRunnerConfig(RunnerConfig):
     world: Suppress[PocketWorldConfig]
     """Size, rate, scenes and rules of motion; `pipeline`, `device` and `checkpoint` here take the place of its own."""
     trajectory: Path | None = None
-    """A camera path: our JSON, nerfstudio camera_path.json, or TUM text. None follows the tour that comes along."""
+    """A camera path: our JSON, nerfstudio camera_path.json, TUM text, or NumPy files. None follows the shipped tour."""
+    path_fps: float | None = None
+    """Poses per second of a path whose file names no rate (NumPy's); None takes 16."""
     output: Path | None = None
     """The MP4 to write; None is pocket.mp4 in the output folder."""
     scene: str | None = None
@@ -71,7 +63,7 @@ class PocketRunner(Runner):
         self.scene = config.world.scene(config.scene or config.world.scenes[0].name).name
         source = config.trajectory or asset_folder().parent / "trajectories" / TOUR
         self.name = source.name
-        self.trajectory = load_trajectory(source).resample(config.world.fps)
+        self.trajectory = load_trajectory(source, fps=config.path_fps).resample(config.world.fps)
         self.output = writable_mp4(config.output or config.output_dir / "pocket.mp4")
         super().__init__(config)
 
@@ -98,7 +90,7 @@ class PocketRunner(Runner):
         if not distributed.is_rank_zero():
             return None
         world, path, scene, seed = self.config.world, self.anchored(), self.scene, self.config.seed
-        poses, moved = followed(path.poses, self.world.constrain(scene), world.motion.pitch_limit)
+        poses, moved = as_taken(path, world, self.world.constrain(scene))
         length = f"{len(poses)} frames, {len(poses) / world.fps:.1f} s"
         print(f"{self.name}: {length} in {scene} with seed {seed}; {_told(moved, len(poses))}")
         started = time.monotonic()
@@ -107,7 +99,7 @@ class PocketRunner(Runner):
             Mp4File(self.output, world.width, world.height, world.fps, comment) as video,
             tqdm(total=len(poses), desc="dreaming", unit="frame") as bar,
         ):
-            for frames in self.dream(poses):
+            for frames in dream_along(self.world, scene, seed, poses):
                 video.write(frames)
                 bar.update(len(frames))
         size = self.output.stat().st_size / 1e6
@@ -116,41 +108,10 @@ class PocketRunner(Runner):
 
     def anchored(self) -> Trajectory:
         """The path in the scene's coordinates, see `PocketRunnerConfig.anchor`."""
-        keep = lies_in_world(self.trajectory.poses) if self.config.anchor == "auto" else self.config.anchor == "file"
-        if keep:
+        inside = lies_in_world(self.trajectory.poses, self.world.constrain(self.scene))
+        if inside if self.config.anchor == "auto" else self.config.anchor == "file":
             return self.trajectory
         return self.trajectory.starting_at(self.world.start_pose(self.scene, self.config.seed))
-
-    def dream(self, poses: Poses) -> Iterator[npt.NDArray[np.uint8]]:
-        """Frames uint8 `[T, H, W, 3]` of `poses [N, 4, 4]`, a chunk at a time, N in all."""
-        rollout, begin = self.world.start(self.scene, self.config.seed), 0
-        while begin < len(poses):
-            count = self.world.frames_in_chunk(rollout.index)
-            chunk = poses[begin : begin + count]
-            # The last chunk is dreamed whole, standing still where the path has ended.
-            whole = np.concatenate([chunk, np.repeat(chunk[-1:], count - len(chunk), 0)])
-            frames = self.world.step(rollout, Controls(poses=whole))
-            self.world.finalize(rollout)
-            yield frames[: len(chunk)]
-            begin += count
-
-
-def lies_in_world(poses: Poses) -> bool:
-    """Whether `poses [N, 4, 4]` look like a path of this world: at eye height, beginning inside the walkable circle."""
-    level = np.abs(poses[:, 1, 3] + EYE_HEIGHT).max() < 0.3
-    return bool(level and np.hypot(*poses[0, [0, 2], 3]) < WALK_RADIUS + 1.0)
-
-
-def followed(poses: Poses, constrain: Constrain, pitch_limit: float) -> tuple[Poses, int]:
-    """`poses [N, 4, 4]` as a visitor can take them (on the ground, level, pitch limited), and how many that changed."""
-    allowed, place, moved = np.empty_like(poses), poses[0, :3, 3], 0
-    for index, pose in enumerate(poses):
-        place = constrain(place, pose[:3, 3])
-        yaw, pitch = yaw_pitch_of(pose)
-        allowed[index] = pose_from_yaw_pitch(place, yaw, float(np.clip(pitch, -pitch_limit, pitch_limit)))
-        turned = np.abs(allowed[index, :3, :3] - pose[:3, :3]).max() > np.radians(SAME_DIRECTION)
-        moved += bool(turned or np.linalg.norm(place - pose[:3, 3]) > SAME_PLACE)
-    return allowed, moved
 
 
 def _told(moved: int, count: int) -> str:
