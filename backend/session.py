@@ -158,6 +158,8 @@ class Session:
                 self._shape(message, owed=SETTLING_CHUNKS, key_frame=True)
             case protocol.Text():
                 self._require("text", message)
+                if not message.text.strip():
+                    raise protocol.ProtocolError("bad_message", "text: say what is to happen, got nothing", message.seq)
                 self._pilot.say(message.text)
                 self._shape(message, owed=SETTLING_CHUNKS)
             case protocol.Pause():

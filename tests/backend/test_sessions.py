@@ -336,3 +336,24 @@ def test_repeated_abuse_closes_with_1008(server: Running, visitor: Visitor) -> N
     with pytest.raises(Exception) as closed:
         visitor.listen(5)
     assert closed.value.rcvd.code == 1008  # type: ignore[attr-defined]
+
+
+def test_a_world_that_flows_goes_on_without_any_input_until_it_is_paused() -> None:
+    with running(fake_config(flows=True, step_seconds=0.01)) as server, server.visit() as visitor:
+        visitor.start()
+        while len(visitor.chunks) < 8:
+            visitor.receive()
+        assert {message["state"] for message in visitor.others if message["type"] == "state"} == {"live"}
+        visitor.send("pause")
+        visitor.wait_state("paused")
+        visitor.listen(0.2)
+        assert all(message["type"] != "chunk" for message in visitor.listen(0.4))
+
+
+def test_a_text_without_words_is_refused_and_the_dream_goes_on() -> None:
+    with running(fake_config(controls=("text",), step_seconds=0.01)) as server, server.visit() as visitor:
+        visitor.start()
+        visitor.settle()
+        error = visitor.refused("text", text=" \n")
+        assert (error["code"], error["message"]) == ("bad_message", "text: say what is to happen, got nothing")
+        visitor.answer_to(visitor.send("text", text="rain"))

@@ -63,6 +63,11 @@ class PocketTransformerCache(TransformerAutoregressiveCache):
         self.index = autoregressive_index
         self.rotation.turn_to(autoregressive_index)
 
+    @property
+    def fill(self) -> float:
+        """Share of the window that holds tokens, 0 to 1."""
+        return self.network.fill
+
 
 class PocketTransformer(Transformer[PocketTransformerCache]):
     """One latent frame of 144 tokens per chunk; chunks attend to themselves and the `window_chunks - 1` before."""

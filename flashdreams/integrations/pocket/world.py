@@ -14,13 +14,10 @@ import torch
 from flashdreams.camera.poses import pose_from_yaw_pitch
 from flashdreams.core.checkpoint.load import load_into
 from flashdreams.core.precision import fastest_dtype
-from flashdreams.infra.pipeline import (
-    StreamInferencePipeline,
-    StreamInferencePipelineCache,
-    StreamInferencePipelineConfig,
-)
+from flashdreams.infra.pipeline import StreamInferencePipeline, StreamInferencePipelineConfig
+from flashdreams.infra.pipeline_world import PipelineRollout, PipelineWorld
 from flashdreams.infra.runner import resolve_device
-from flashdreams.infra.world import Constrain, Controls, Progress, Rollout, World, WorldConfig
+from flashdreams.infra.world import Constrain, Controls, Progress, Rollout, WorldConfig
 from flashdreams.integrations.pocket.assets import WEIGHTS, asset_folder
 from flashdreams.integrations.pocket.decoder import PocketDecoderCache
 from flashdreams.integrations.pocket.place_encoder import PlaceInput
@@ -40,15 +37,7 @@ class PocketWorldConfig(WorldConfig):
     """Where to run: auto takes cuda, then mps, then cpu."""
 
 
-@dataclass(kw_only=True)
-class PocketRollout(Rollout):
-    """A visitor's dream in the pocket world."""
-
-    cache: StreamInferencePipelineCache[Any, Any, Any]
-    """All of the model's state of this rollout."""
-
-
-class PocketWorld(World):
+class PocketWorld(PipelineWorld):
     """See `flashdreams.infra.world.World`."""
 
     config: PocketWorldConfig
@@ -72,56 +61,38 @@ class PocketWorld(World):
         self._warm_up()
         progress("Ready", 1.0)
 
-    def start(self, scene: str, seed: int, *, text: str | None = None, image: Path | None = None) -> PocketRollout:
+    def start(self, scene: str, seed: int, *, text: str | None = None, image: Path | None = None) -> PipelineRollout:
         """A new rollout; raises ValueError for a text or an image, which this world does not understand."""
         for name, value in (("text", text), ("image", image)):
             if value is not None:
                 raise ValueError(f"the pocket world takes no {name}: it understands {', '.join(self.config.controls)}")
         index = self._scene_index(scene)
         cache = self.pipeline.initialize_cache(transformer_context={"scene": index}, seed=seed)
-        return PocketRollout(scene=scene, seed=seed, cache=cache)
+        return PipelineRollout(scene=scene, seed=seed, cache=cache)
 
     def frames_in_chunk(self, index: int) -> int:
         return 1 if index == 0 else FRAMES_PER_CHUNK
 
     @torch.inference_mode()
     def step(self, rollout: Rollout, controls: Controls) -> npt.NDArray[np.uint8]:
-        rollout = _own(rollout)
-        poses = self._checked_poses(controls.poses, self.frames_in_chunk(rollout.index))
-        last: PocketDecoderCache = rollout.cache.decoder_cache  # type: ignore[assignment]
+        own = self.own(rollout)
+        poses = self._checked_poses(controls.poses, self.frames_in_chunk(own.index))
+        last: PocketDecoderCache = own.cache.decoder_cache
         shown = last.picture
-        if controls.scene is not None and controls.scene != rollout.scene:
+        if controls.scene is not None and controls.scene != own.scene:
             self.pipeline.diffusion_model.transformer.change_scene(  # type: ignore[operator]
-                rollout.cache.transformer_cache, self._scene_index(controls.scene)
+                own.cache.transformer_cache, self._scene_index(controls.scene)
             )
-            rollout.scene = controls.scene
+            own.scene = controls.scene
             shown = None  # it is of another place
         device = self.pipeline.device
         cameras = torch.from_numpy(poses).float().to(device)[None]
         last.poses = cameras
-        scene = torch.tensor([self._scene_index(rollout.scene)], device=device)
-        frames = self.pipeline.generate(rollout.index, rollout.cache, PlaceInput(cameras[:, -1], scene, shown))
+        scene = torch.tensor([self._scene_index(own.scene)], device=device)
+        frames = self.pipeline.generate(own.index, own.cache, PlaceInput(cameras[:, -1], scene, shown))
         pixels = frames[0].mul(255).add_(0.5).clamp_(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
-        rollout.timings = self._timings(rollout)
+        own.timings = self.timings_of(own)
         return pixels.contiguous().cpu().numpy()
-
-    @torch.inference_mode()
-    def finalize(self, rollout: Rollout) -> None:
-        rollout = _own(rollout)
-        self.pipeline.finalize(rollout.index, rollout.cache)
-        rollout.index += 1
-        rollout.kv_fill = rollout.cache.transformer_cache.network.fill
-        rollout.timings = self._timings(rollout)
-
-    def snapshot(self, rollout: Rollout) -> PocketRollout:
-        return self.restore(rollout)
-
-    def restore(self, snapshot: Any) -> PocketRollout:
-        own = _own(snapshot)
-        return PocketRollout(
-            scene=own.scene, seed=own.seed, index=own.index, kv_fill=own.kv_fill, timings=dict(own.timings),
-            cache=own.cache.snapshot(),
-        )  # fmt: skip
 
     def start_pose(self, scene: str, seed: int) -> npt.NDArray[np.float64]:
         """At the scene's entrance; the seed shifts it a little, so that no two visits begin alike."""
@@ -147,11 +118,6 @@ class PocketWorld(World):
             raise ValueError("poses must be finite numbers")
         return poses
 
-    @staticmethod
-    def _timings(rollout: PocketRollout) -> dict[str, float]:
-        profiler = rollout.cache.event_profiler
-        return {} if profiler is None else profiler.elapsed_ms()
-
     def _warm_up(self) -> None:
         """Two chunks of a rollout that nobody sees: the first products on a processor choose their kernels."""
         name = self._scenes[0]
@@ -159,9 +125,3 @@ class PocketWorld(World):
         for index in range(2):
             self.step(rollout, Controls(poses=np.repeat(pose[None], self.frames_in_chunk(index), 0)))
             self.finalize(rollout)
-
-
-def _own(rollout: Any) -> PocketRollout:
-    if not isinstance(rollout, PocketRollout):
-        raise TypeError(f"rollout must be one that this world started, got {type(rollout).__name__}")
-    return rollout

@@ -13,8 +13,9 @@ from torch import Tensor
 
 from flashdreams.infra.config import derive_config
 from flashdreams.infra.pictures import read_picture, to_frames
+from flashdreams.infra.pipeline_world import PipelineRollout, PipelineWorld
 from flashdreams.infra.runner import resolve_device
-from flashdreams.infra.world import Controls, Progress, Rollout, Scene, World, WorldConfig
+from flashdreams.infra.world import Controls, Progress, Rollout, Scene, WorldConfig
 from flashdreams.recipes.wan.pipeline import (
     WanInferencePipeline,
     WanInferencePipelineCache,
@@ -55,15 +56,7 @@ class WanWorldConfig(WorldConfig):
             raise ValueError(f"controls of {self.slug} {rule} with one")
 
 
-@dataclass(kw_only=True)
-class WanRollout(Rollout):
-    """A visitor's dream."""
-
-    cache: WanInferencePipelineCache
-    """All of the model's state of this rollout."""
-
-
-class WanWorld(World):
+class WanWorld(PipelineWorld):
     """See `flashdreams.infra.world.World`. A subclass with more controls overrides `begin` and `generate`."""
 
     config: WanWorldConfig
@@ -79,7 +72,7 @@ class WanWorld(World):
         self._warm_up()
         progress("Ready", 1.0)
 
-    def start(self, scene: str, seed: int, *, text: str | None = None, image: Path | None = None) -> WanRollout:
+    def start(self, scene: str, seed: int, *, text: str | None = None, image: Path | None = None) -> PipelineRollout:
         """A new rollout of a scene, or of `text` and `image` in place of the scene's own.
 
         Raises KeyError for an unknown scene, ValueError for an empty text, for a picture that this model does not take
@@ -94,7 +87,7 @@ class WanWorld(World):
         if self.pipeline.encoder is not None and image is None:
             raise ValueError(f"{self.config.slug} needs an image to begin with: none was given, and the scene has none")
         picture = None if image is None else read_picture(image, self.config.height, self.config.width)[None]
-        return WanRollout(scene=scene, seed=seed, cache=self.begin(text or shown.prompt, picture, seed))
+        return PipelineRollout(scene=scene, seed=seed, cache=self.begin(text or shown.prompt, picture, seed))
 
     def begin(self, prompt: str, picture: Tensor | None, seed: int) -> WanInferencePipelineCache:
         """The model's state of a new rollout; `picture [1, 1, 3, H, W]` for the models that begin with one."""
@@ -107,7 +100,7 @@ class WanWorld(World):
             seed=seed,
         )
 
-    def generate(self, rollout: WanRollout, controls: Controls) -> Tensor:
+    def generate(self, rollout: PipelineRollout, controls: Controls) -> Tensor:
         """The next chunk, `[1, T, 3, H, W]` in [-1, 1]."""
         return self.pipeline.generate(rollout.index, rollout.cache)
 
@@ -118,35 +111,16 @@ class WanWorld(World):
     @torch.inference_mode()
     def step(self, rollout: Rollout, controls: Controls) -> npt.NDArray[np.uint8]:
         """The next chunk; a text, else the prompt of a new scene, shapes it and all after it."""
-        own = _own(rollout)
-        text = controls.text
-        if controls.scene is not None and controls.scene != own.scene:
-            text = text or self._scene(controls.scene).prompt
-            own.scene = controls.scene
+        own = self.own(rollout)
+        scene = own.scene if controls.scene is None else self._scene(controls.scene).name
+        text = self._scene(scene).prompt if controls.text is None and scene != own.scene else controls.text
         if text is not None:
             self.check_text(text)
             self.pipeline.replace_text(own.cache, [text])
+        own.scene = scene
         frames = to_frames(self.generate(own, controls)[0])
-        own.timings = self._timings(own)
+        own.timings = self.timings_of(own)
         return frames
-
-    @torch.inference_mode()
-    def finalize(self, rollout: Rollout) -> None:
-        own = _own(rollout)
-        self.pipeline.finalize(own.index, own.cache)
-        own.index += 1
-        own.kv_fill = own.cache.transformer_cache.fill
-        own.timings = self._timings(own)
-
-    def snapshot(self, rollout: Rollout) -> WanRollout:
-        return self.restore(rollout)
-
-    def restore(self, snapshot: Any) -> WanRollout:
-        own = _own(snapshot)
-        return WanRollout(
-            scene=own.scene, seed=own.seed, index=own.index, kv_fill=own.kv_fill, timings=dict(own.timings),
-            cache=own.cache.snapshot(),
-        )  # fmt: skip
 
     def start_pose(self, scene: str, seed: int) -> npt.NDArray[np.float64]:
         """At the origin, looking along +z."""
@@ -171,16 +145,11 @@ class WanWorld(World):
         scene, picture = self.config.scenes[0], None
         if self.pipeline.encoder is not None:
             picture = torch.zeros(1, 1, 3, self.config.height, self.config.width)
-        rollout = WanRollout(scene=scene.name, seed=0, cache=self.begin(scene.prompt, picture, 0))
+        rollout = PipelineRollout(scene=scene.name, seed=0, cache=self.begin(scene.prompt, picture, 0))
         for index in range(self.config.window_chunks + 2):
             poses = np.repeat(np.eye(4)[None], self.frames_in_chunk(index), 0)
             self.step(rollout, Controls(poses=poses))
             self.finalize(rollout)
-
-    @staticmethod
-    def _timings(rollout: WanRollout) -> dict[str, float]:
-        profiler = rollout.cache.event_profiler
-        return {} if profiler is None else profiler.elapsed_ms()
 
 
 def kv_bytes(pipeline: WanInferencePipelineConfig, height: int, width: int) -> int:
@@ -204,9 +173,3 @@ def _with_checkpoint(config: WanWorldConfig) -> WanInferencePipelineConfig:
     if isinstance(config.pipeline.diffusion_model.transformer, Wan22TransformerConfig):
         raise ValueError("checkpoint must be left out: this model has two networks, set their paths in its config")
     return derive_config(config.pipeline, diffusion_model={"transformer": {"checkpoint_path": str(config.checkpoint)}})
-
-
-def _own(rollout: Any) -> WanRollout:
-    if not isinstance(rollout, WanRollout):
-        raise TypeError(f"rollout must be one that this world started, got {type(rollout).__name__}")
-    return rollout
