@@ -64,7 +64,7 @@ class BlockKVCache:
             self._slots = torch.zeros(chunk_size, dtype=torch.long, device=device)
         self._spans: list[tuple[int, int, int]] = []
         self._chunk_idx: int | None = None
-        self._size = 0
+        self._size, self._size_after_update = 0, 0
 
     @classmethod
     def from_tensor(cls, k: Tensor, v: Tensor, seq_dim: int) -> BlockKVCache:
@@ -111,7 +111,7 @@ class BlockKVCache:
         if chunk_idx != following:
             accepted = "0" if self._chunk_idx is None else f"{self._chunk_idx} (again) or {following} (next)"
             raise ValueError(f"chunk_idx must be {accepted}, got {chunk_idx}")
-        if self._size != self._size_after_update():
+        if self._size != self._size_after_update:
             raise RuntimeError(f"chunk {self._chunk_idx} must be written by update before chunk {chunk_idx}")
         self._choose_slots(chunk_idx)
 
@@ -120,7 +120,7 @@ class BlockKVCache:
 
         They are copied, cast to the cache's dtype and cut from the autograd graph.
         """
-        if self._chunk_idx is None:
+        if not self._size_after_update:
             raise RuntimeError("update was called before before_update(chunk_idx) chose the slots")
         pairs = (("k", k, self._k), ("v", v, self._v))
         for name, new, buffer in pairs:
@@ -131,7 +131,7 @@ class BlockKVCache:
                 raise ValueError(f"{name} must be on {buffer.device}, where the cache is, got {new.device}")
         for _, new, buffer in pairs:
             self._write(buffer, new.detach())
-        self._size = self._size_after_update()
+        self._size = self._size_after_update
 
     def cached_k(self) -> Tensor:
         """The valid keys, `size` long in `seq_dim`; a view that the next update changes."""
@@ -146,12 +146,12 @@ class BlockKVCache:
         `update` wrote the chunk."""
         if chunk_idx != self._chunk_idx:
             raise ValueError(f"after_update must name the chunk of before_update, {self._chunk_idx}, got {chunk_idx}")
-        if self._size != self._size_after_update():
+        if self._size != self._size_after_update:
             raise RuntimeError(f"after_update({chunk_idx}) was called, but no update wrote chunk {chunk_idx}")
 
     def reset(self) -> None:
         """Empty the cache; the next chunk is 0. The buffers stay."""
-        self._chunk_idx, self._size, self._spans = None, 0, []
+        self._chunk_idx, self._size, self._size_after_update, self._spans = None, 0, 0, []
 
     def snapshot(self) -> KVSnapshot:
         """A copy of the valid tokens and the position, between steps."""
@@ -174,12 +174,11 @@ class BlockKVCache:
 
     def _choose_slots(self, chunk_idx: int) -> None:
         self._chunk_idx = chunk_idx
+        self._size_after_update = min((chunk_idx + 1) * self.chunk_size, self.capacity)
         self._spans = self._spans_of(chunk_idx)
         if self._slots.device.type != "cpu":
-            self._slots.copy_(torch.cat([torch.arange(slot, slot + count) for _, slot, count in self._spans]))
-
-    def _size_after_update(self) -> int:
-        return 0 if self._chunk_idx is None else min((self._chunk_idx + 1) * self.chunk_size, self.capacity)
+            for offset, slot, count in self._spans:  # made on the device: a copy from the host would wait for it
+                torch.arange(slot, slot + count, out=self._slots.narrow(0, offset, count))
 
     def _spans_of(self, chunk_idx: int) -> list[tuple[int, int, int]]:
         """Where a chunk goes: (offset in the chunk, slot, count), split where the sink ends and the ring wraps."""

@@ -111,7 +111,8 @@ class RotaryPositionEmbedding3D:
         speed_w = _speeds(dim_hw, theta, w_extrapolation_ratio)
         angle_h = torch.outer(torch.arange(len_h, dtype=torch.float64), speed_h)[:, None].expand(-1, len_w, -1)
         angle_w = torch.outer(torch.arange(len_w, dtype=torch.float64), speed_w)[None].expand(len_h, -1, -1)
-        self._angle_hw = torch.cat((angle_h, angle_w), dim=-1).reshape(len_h * len_w, -1)
+        angle_hw = torch.cat((angle_h, angle_w), dim=-1).reshape(len_h * len_w, -1)
+        self._angle_hw = _within_a_turn(angle_hw).to(self.device)
 
     @property
     def frame_tokens(self) -> int:
@@ -125,12 +126,12 @@ class RotaryPositionEmbedding3D:
 
     def at_times(self, times: Tensor) -> Tensor:
         """Angles `[len(times) * len_h * len_w, 1, 1, head_dim]` of whole frames at any time positions `[N]`."""
-        # In fp64 on the host, then brought into one turn: fp32 angles would lose their fraction in a long rollout.
-        angle_t = torch.outer(times.to("cpu", torch.float64), self._speed_t)[:, None].expand(-1, self.frame_tokens, -1)
+        angle_t = _within_a_turn(torch.outer(times.to("cpu", torch.float64), self._speed_t))
+        # Few numbers, so that the device need not be waited for.
+        angle_t = angle_t.to(self.device, non_blocking=True)[:, None].expand(-1, self.frame_tokens, -1)
         angles = torch.cat((angle_t, self._angle_hw.expand(len(times), -1, -1)), dim=-1).flatten(0, 1)
-        angles = torch.remainder(angles, 2 * math.pi).float()
         angles = angles.repeat_interleave(2, dim=-1) if self.interleaved else torch.cat((angles, angles), dim=-1)
-        return angles[:, None, None].to(self.device)
+        return angles[:, None, None]
 
 
 class KVCacheRelativeRotaryPositionEmbedding3D(RotaryPositionEmbedding3D):
@@ -199,6 +200,11 @@ def _speeds(dim: int, theta: float, extrapolation_ratio: float) -> Tensor:
     if dim > 2:
         theta = theta * extrapolation_ratio ** (dim / (dim - 2))
     return theta ** (-torch.arange(0, dim, 2, dtype=torch.float64, device="cpu") / dim)
+
+
+def _within_a_turn(angles: Tensor) -> Tensor:
+    """fp64 angles as fp32 ones in [0, 2 pi]: in more turns, as in a long rollout, fp32 would lose their fraction."""
+    return torch.remainder(angles, 2 * math.pi).float()
 
 
 def _checked_index(autoregressive_index: int) -> int:

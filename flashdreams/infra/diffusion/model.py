@@ -59,6 +59,7 @@ class DiffusionModel(nn.Module):
         self.config = config
         self.transformer: Transformer[Any] = config.transformer.setup()
         self.scheduler: Scheduler = config.scheduler.setup()
+        self._context_timestep: Tensor | None = None
         self.rng: torch.Generator | None = None if config.seed is None else _generator(config.seed, "cpu")
 
     @property
@@ -113,7 +114,7 @@ class DiffusionModel(nn.Module):
     def finalize(self, final_state: FinalState) -> None:
         """Write a generated chunk into its rollout's KV cache, noised to `context_noise`."""
         cache, latent, level = final_state.cache, final_state.clean_latent, self.config.context_noise
-        timestep = torch.full((), level, dtype=torch.float32, device=latent.device)
+        timestep = self._timestep_of_context(latent.device)
         if level > 0:
             latent = self.scheduler.add_noise(latent, timestep, rng=cache.rng)
         self.transformer.finalize_kv_cache(noisy_latent=latent, timestep=timestep, cache=cache, input=final_state.input)
@@ -123,6 +124,13 @@ class DiffusionModel(nn.Module):
         self, cache: TransformerAutoregressiveCache, input: Any, noisy_latent: Tensor, timestep: Tensor
     ) -> Tensor:
         return self.transformer.predict_flow(noisy_latent=noisy_latent, timestep=timestep, cache=cache, input=input)
+
+    def _timestep_of_context(self, device: torch.device) -> Tensor:
+        """`context_noise` as a tensor, the same at each chunk."""
+        if self._context_timestep is None or self._context_timestep.device != device:
+            with torch.inference_mode(False):
+                self._context_timestep = torch.full((), float(self.config.context_noise), device=device)
+        return self._context_timestep
 
     def _initial_noise(self, cache: TransformerAutoregressiveCache) -> Tensor:
         like = torch.empty(0, dtype=self.dtype, device=self.device)

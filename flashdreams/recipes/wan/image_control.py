@@ -43,6 +43,8 @@ class ImageConditions:
         self._given = torch.zeros(self.shape, device=device, dtype=torch.bool)
         self._given_tokens = torch.zeros(tokens, device=device, dtype=torch.bool)
         self._timesteps = torch.zeros(tokens, device=device, dtype=torch.float32)
+        with torch.inference_mode(False):  # what the network makes of it is kept only if it can be seen not to change
+            self.first_timestep = torch.full((1,), modes.first_timestep or 0.0, device=device)
 
     def load(self, control: I2VCtrl | None, chunk: int) -> None:
         """Take the patchified control of chunk `chunk`; ValueError for none or for other shapes."""
@@ -68,12 +70,15 @@ class ImageConditions:
             part.copy_(noisy)
         return self._input
 
+    @property
+    def given_tokens(self) -> Tensor | None:
+        """Boolean `[..., L]`: the tokens that have a timestep of their own; None where all have the sampler's."""
+        return None if self.modes.first_timestep is None or self.present != 0 else self._given_tokens
+
     def timesteps(self, timestep: Tensor) -> Tensor:
-        """`timestep` as the network is told it: per token `[..., L]` in a first chunk with a timestep of its own."""
-        if self.modes.first_timestep is None or self.present != 0:
-            return timestep
+        """`timestep` (scalar, per batch or per token) as the network is told it, per token `[..., L]`."""
         self._timesteps.copy_(timestep.unsqueeze(-1) if timestep.shape == self.shape[:-2] != () else timestep)
-        return self._timesteps.masked_fill_(self._given_tokens, self.modes.first_timestep)
+        return torch.where(self._given_tokens, self.first_timestep, self._timesteps, out=self._timesteps)
 
     def stamped(self, clean: Tensor) -> Tensor:
         """The clean tokens with the given ones in their places."""

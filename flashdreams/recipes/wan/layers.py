@@ -18,6 +18,8 @@ from flashdreams.core.attention import BlockKVCache, RopeTable, apply_rope_freqs
 
 Rope = RopeTable | tuple[RopeTable, RopeTable]
 """Rotation of this chunk's queries and keys; a pair is (queries, all cached keys) for keys stored unrotated."""
+Parts = tuple[Tensor, ...]
+"""Shift, factor and gate `[..., G, dim]`, once or twice, for G equal runs of the tokens."""
 Memory = Callable[[Tensor, Tensor, Tensor], Tensor]
 """What self-attention attends with: unrotated q, k, v `[..., L, H, D]` of the present tokens -> `[..., L, H, D]`.
 
@@ -37,11 +39,16 @@ def sinusoid(positions: Tensor, dim: int) -> Tensor:
 
 def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
     """`x (1 + scale) + shift`: `x [..., L, D]`, `shift` and `scale [..., G, D]` for G equal runs of the L tokens."""
+    return shifted_product(x, shift, 1 + scale)
+
+
+def shifted_product(x: Tensor, shift: Tensor, factor: Tensor) -> Tensor:
+    """`x factor + shift`, for runs of tokens as in `modulate`."""
     groups = shift.shape[-2]
     if groups == 1 or groups == x.shape[-2]:
-        return torch.addcmul(shift, x, 1 + scale)
+        return torch.addcmul(shift, x, factor)
     runs = x.unflatten(-2, (groups, -1))
-    return torch.addcmul(shift.unsqueeze(-2), runs, 1 + scale.unsqueeze(-2)).flatten(-3, -2)
+    return torch.addcmul(shift.unsqueeze(-2), runs, factor.unsqueeze(-2)).flatten(-3, -2)
 
 
 def gated_sum(x: Tensor, y: Tensor, gate: Tensor) -> Tensor:
@@ -133,15 +140,19 @@ class Block(nn.Module):
         self.ffn = nn.Sequential(nn.Linear(dim, ffn_dim), nn.GELU(approximate="tanh"), nn.Linear(ffn_dim, dim))
         self.modulation = nn.Parameter(torch.randn(1, 6, dim) / math.sqrt(dim))
 
-    def forward(self, x: Tensor, timestep: Tensor, memory: Memory, cross: CrossKV, **extra: Any) -> Tensor:
-        """`x [..., L, dim]`, `timestep [..., G, 6, dim]` for G equal runs of the tokens."""
-        parts = (self.modulation.to(timestep.dtype) + timestep).to(x.dtype).unbind(-2)
-        shift_a, scale_a, gate_a, shift_f, scale_f, gate_f = parts
-        y = modulate(F.layer_norm(x, (self.dim,), eps=self.eps), shift_a, scale_a)
+    def modulation_of(self, timestep: Tensor) -> Parts:
+        """What a projected timestep `[..., G, 6, dim]` makes of this block: six tensors `[..., G, dim]`."""
+        shift_a, scale_a, gate_a, shift_f, scale_f, gate_f = (self.modulation.to(timestep.dtype) + timestep).unbind(-2)
+        return shift_a, 1 + scale_a, gate_a, shift_f, 1 + scale_f, gate_f
+
+    def forward(self, x: Tensor, modulation: Parts, memory: Memory, cross: CrossKV, **extra: Any) -> Tensor:
+        """`x [..., L, dim]`, `modulation` of G equal runs of the tokens as `modulation_of` gives it."""
+        shift_a, factor_a, gate_a, shift_f, factor_f, gate_f = modulation
+        y = shifted_product(F.layer_norm(x, (self.dim,), eps=self.eps), shift_a, factor_a)
         x = gated_sum(x, self.self_attn(y, memory), gate_a)
         x = self.inject(x, **extra)
         x = x + self.cross_attn(self.norm3(x), cross)
-        y = modulate(F.layer_norm(x, (self.dim,), eps=self.eps), shift_f, scale_f)
+        y = shifted_product(F.layer_norm(x, (self.dim,), eps=self.eps), shift_f, factor_f)
         return gated_sum(x, self.ffn(y), gate_f)
 
     def inject(self, x: Tensor) -> Tensor:
@@ -158,10 +169,14 @@ class Head(nn.Module):
         self.head = nn.Linear(dim, out_features)
         self.modulation = nn.Parameter(torch.randn(1, 2, dim) / math.sqrt(dim))
 
-    def forward(self, x: Tensor, timestep: Tensor) -> Tensor:
-        """`x [..., L, dim]`, `timestep [..., G, dim]`."""
-        shift, scale = (self.modulation.to(timestep.dtype) + timestep.unsqueeze(-2)).to(x.dtype).unbind(-2)
-        return self.head(modulate(F.layer_norm(x, (self.dim,), eps=self.eps), shift, scale))
+    def modulation_of(self, timestep: Tensor) -> Parts:
+        """What an embedded timestep `[..., G, dim]` makes of the head: two tensors of its shape."""
+        shift, scale = (self.modulation.to(timestep.dtype) + timestep.unsqueeze(-2)).unbind(-2)
+        return shift, 1 + scale
+
+    def forward(self, x: Tensor, modulation: Parts) -> Tensor:
+        """`x [..., L, dim]`, `modulation` as in a block."""
+        return self.head(shifted_product(F.layer_norm(x, (self.dim,), eps=self.eps), *modulation))
 
 
 class ImageProjection(nn.Module):

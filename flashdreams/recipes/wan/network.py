@@ -5,7 +5,7 @@ State-dict keys are those of the official Wan 2.1 / 2.2 checkpoints.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from math import prod
 from typing import Any, Literal
@@ -24,10 +24,12 @@ from flashdreams.recipes.wan.layers import (
     Head,
     ImageProjection,
     Memory,
+    Parts,
     Rope,
     StreamingMemory,
     sinusoid,
 )
+from flashdreams.recipes.wan.modulation import MaskedModulation, Modulation, ModulationMemo, choose
 
 CLIP_DIM = 1280
 RopeFreqs = Tensor | RopeTable
@@ -172,6 +174,7 @@ class WanDiTNetwork(PatchedNetwork):
             self.img_emb = ImageProjection(CLIP_DIM, dim)
         self.blocks = nn.ModuleList(self._block() for _ in range(config.num_layers))
         self.head = Head(dim, prod(patch) * config.out_dim, config.eps)
+        self._modulations = ModulationMemo()
         self.set_context_parallel_group(None)
 
     def _block(self) -> Block:
@@ -190,6 +193,7 @@ class WanDiTNetwork(PatchedNetwork):
 
         Sizes are in tokens, as this process holds them: `chunk_size` is the length that `forward` will get.
         """
+        self._modulations.forget()
         cross = self.cross_keys_values(text_embeddings, img_embeddings)
         config, weight = self.config, self.head.head.weight
         shape = (*text_embeddings.shape[:-2], chunk_size, config.num_heads, config.dim // config.num_heads)
@@ -224,10 +228,21 @@ class WanDiTNetwork(PatchedNetwork):
         for p in (self.head.head.weight, self.head.head.bias):
             p.copy_(rearrange(p, "(kt kh kw c) ... -> (c kt kh kw) ...", kt=kt, kh=kh, kw=kw).clone())
 
+    def modulation(self, timestep: Tensor) -> Modulation:
+        """What `timestep`, one number for all tokens, makes of the blocks and the head; `forward` takes it instead.
+
+        Without gradients it is kept for this very tensor, until a rollout begins or the weights move.
+        """
+        if timestep.numel() != 1:
+            raise ValueError(f"timestep must be one number for all tokens, got shape {list(timestep.shape)}")
+        if torch.is_grad_enabled():
+            return self._modulation(timestep)
+        return self._modulations.of(timestep, self._modulation)
+
     def forward(
         self,
         x: Tensor,
-        timesteps: Tensor | float,
+        timesteps: Tensor | float | Modulation | MaskedModulation,
         cache: WanDiTNetworkCache,
         rope_freqs: RopeFreqs | tuple[RopeFreqs, RopeFreqs],
         current_chunk_idx: int = 0,
@@ -236,13 +251,17 @@ class WanDiTNetwork(PatchedNetwork):
     ) -> Tensor:
         """Tokens `[..., L, C kt kh kw]` of chunk `current_chunk_idx` -> `[..., L, out_dim kt kh kw]`.
 
-        `timesteps` (0 to 1000) is scalar, per batch `[...]` or per token `[..., L]`. `rope_freqs` are those of the
-        chunk, or the pair (this chunk's queries, all cached keys) for a network that caches keys unrotated. With
-        `eager_mode` the caches' slots are chosen here; a captured graph leaves that to its caller.
-        `block_extra_kwargs` go to every block's `inject`.
+        `timesteps` (0 to 1000) is scalar, per batch `[...]` or per token `[..., L]`, or what was made of it before.
+        `rope_freqs` are those of the chunk, or the pair (this chunk's queries, all cached keys) for a network that
+        caches keys unrotated. With `eager_mode` the caches' slots are chosen here; a captured graph leaves that to its
+        caller. `block_extra_kwargs` go to every block's `inject`.
         """
         self._check_inputs(x, cache)
-        rope, timesteps = self._rope(rope_freqs), _timesteps_of_runs(timesteps, x)
+        rope = self._rope(rope_freqs)
+        if isinstance(timesteps, Tensor) and timesteps.numel() == 1 and not torch.compiler.is_compiling():
+            timesteps = self.modulation(timesteps)
+        elif not isinstance(timesteps, Modulation | MaskedModulation):
+            timesteps = _timesteps_of_runs(timesteps, x)
         if eager_mode:
             cache.before_update(current_chunk_idx)
         memories = [StreamingMemory(layer, rope, self._attention) for layer in cache.self_attn]
@@ -254,19 +273,37 @@ class WanDiTNetwork(PatchedNetwork):
     def run_blocks(
         self,
         x: Tensor,
-        timesteps: Tensor,
+        timesteps: Tensor | Modulation | MaskedModulation,
         memories: Sequence[Memory],
         cross: Sequence[CrossKV],
         extra: dict[str, Any] | None = None,
     ) -> Tensor:
         """The network itself, whatever it attends to: `timesteps [..., G]` for G equal runs of the tokens of `x`."""
-        weight = self.head.head.weight
-        embedded = self.time_embedding(sinusoid(timesteps, self.config.freq_dim).to(weight.dtype))
-        modulation = self.time_projection(embedded).unflatten(-1, (6, -1))
-        x = self._embed_patches(x.to(weight.dtype))
-        for block, memory, context in zip(self.blocks, memories, cross, strict=True):
-            x = block(x, modulation, memory, context, **(extra or {}))
-        return self.head(x, embedded)
+        of_blocks, of_head = self._parts(timesteps)
+        x = self._embed_patches(x.to(self.head.head.weight.dtype))
+        for block, parts, memory, context in zip(self.blocks, of_blocks, memories, cross, strict=True):
+            x = block(x, parts, memory, context, **(extra or {}))
+        return self.head(x, of_head)
+
+    def _parts(self, timesteps: Tensor | Modulation | MaskedModulation) -> tuple[Iterable[Parts], Parts]:
+        """Of the blocks, each made when its turn comes where every token may have its own, and of the head."""
+        if isinstance(timesteps, Modulation):
+            return [block.unbind() for block in timesteps.blocks.unbind()], timesteps.head.unbind()
+        if isinstance(timesteps, MaskedModulation):
+            given, first, others = timesteps
+            pairs = zip(first.blocks.unbind(), others.blocks.unbind(), strict=True)
+            return (choose(given, *pair) for pair in pairs), choose(given, first.head, others.head)
+        embedded = self.time_embedding(sinusoid(timesteps, self.config.freq_dim).to(self.head.head.weight.dtype))
+        projected = self.time_projection(embedded).unflatten(-1, (6, -1))
+        return (block.modulation_of(projected) for block in self.blocks), self.head.modulation_of(embedded)  # type: ignore[operator]
+
+    def _modulation(self, timestep: Tensor) -> Modulation:
+        of_blocks, of_head = self._parts(timestep.to(self.head.head.weight.device).reshape(1))
+        return Modulation(torch.stack([torch.stack(parts) for parts in of_blocks]), torch.stack(of_head))
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Any:
+        self._modulations.forget()
+        return super()._apply(fn, recurse)
 
     def _embed_patches(self, x: Tensor) -> Tensor:
         if self.config.concat_padding_mask:

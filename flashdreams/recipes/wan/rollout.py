@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Self
 
+import torch
 from torch import Tensor
 
 from flashdreams.core.attention import (
@@ -13,7 +14,7 @@ from flashdreams.core.attention import (
     RotaryPositionEmbedding3D,
     rope_table,
 )
-from flashdreams.core.distributed.context_parallel import split_inputs_cp
+from flashdreams.core.distributed.context_parallel import group_size, split_inputs_cp
 from flashdreams.infra.cuda_graph import CUDAGraphWrapper
 from flashdreams.infra.diffusion.transformer import TransformerAutoregressiveCache
 from flashdreams.infra.state import copy_state
@@ -28,16 +29,25 @@ class ChunkRotation:
     def __init__(self, rope: RotaryPositionEmbedding3D, group: Any = None) -> None:
         """`group`: the processes among which every chunk's tokens are shared."""
         self._rope, self._group = rope, group
+        frames, shares = rope.frame_tokens, group_size(group)
+        held = 0
+        if isinstance(rope, KVCacheRelativeRotaryPositionEmbedding3D):
+            held = rope.sink_size_t + rope.window_size_t
+        with torch.inference_mode(False):  # else they could not be written outside inference mode
+            self._query_pairs, self._key_pairs = (
+                torch.zeros(length * frames // shares, 1, rope.head_dim // 2, 2, device=rope.device)
+                for length in (rope.len_t, held)
+            )
         self._queries: RopeTable | None = None
         self._keys: RopeTable | None = None
 
     def turn_to(self, chunk: int) -> None:
         """Make the tables of chunk `chunk`."""
         angles = self._rope.shift_t(chunk)
-        self._queries = self._refreshed(self._queries, split_inputs_cp(angles, 0, self._group))
+        self._queries = self._written(self._query_pairs, split_inputs_cp(angles, 0, self._group))
         if isinstance(self._rope, KVCacheRelativeRotaryPositionEmbedding3D):
             of_chunks = self._rope.shift_t_keys(chunk).unflatten(0, (-1, len(angles)))
-            self._keys = self._refreshed(self._keys, split_inputs_cp(of_chunks, 1, self._group).flatten(0, 1))
+            self._keys = self._written(self._key_pairs, split_inputs_cp(of_chunks, 1, self._group).flatten(0, 1))
 
     @property
     def tables(self) -> RopeTable | tuple[RopeTable, RopeTable]:
@@ -46,12 +56,10 @@ class ChunkRotation:
             raise RuntimeError("cache.start(autoregressive_index) must come before the first step of a chunk")
         return self._queries if self._keys is None else (self._queries, self._keys)
 
-    def _refreshed(self, table: RopeTable | None, angles: Tensor) -> RopeTable:
+    def _written(self, pairs: Tensor, angles: Tensor) -> RopeTable:
+        """The table of `angles` in the first rows of `pairs`."""
         new = rope_table(angles, self._rope.interleaved)
-        if table is None or table.pairs.shape != new.pairs.shape:
-            return new
-        table.pairs.copy_(new.pairs)
-        return table
+        return RopeTable(pairs[: len(angles)].copy_(new.pairs), new.interleaved)
 
 
 class Branch:

@@ -19,8 +19,12 @@ from flashdreams.infra.diffusion.transformer import Transformer, TransformerConf
 from flashdreams.recipes.wan.checkpoints import StateDictTransform, build_network
 from flashdreams.recipes.wan.i2v_ctrl import I2VCtrl
 from flashdreams.recipes.wan.image_control import MASK_CHANNELS, ImageConditions, ImageModes
+from flashdreams.recipes.wan.modulation import MaskedModulation, Modulation
 from flashdreams.recipes.wan.network import WanDiTNetworkCache, WanDiTNetworkConfig
 from flashdreams.recipes.wan.rollout import Branch, ChunkRotation, Wan21TransformerCache, steady_step
+
+NetworkTimesteps = Tensor | Modulation | MaskedModulation
+"""What `WanDiTNetwork.forward` takes as `timesteps`."""
 
 
 @dataclass(kw_only=True)
@@ -230,31 +234,45 @@ class Wan21Transformer(Transformer[Wan21TransformerCache]):
         self, noisy_latent: Tensor, timestep: Tensor, cache: Wan21TransformerCache, input: Any = None
     ) -> Tensor:
         """Flow of the chunk that `cache.start` turned to; `input` is its patchified `I2VCtrl` in the image modes."""
-        x, timestep = noisy_latent, timestep.float()
+        x = noisy_latent
         conditions, index = cache.conditions, cache.autoregressive_index
         if conditions is not None:
             if index is None or conditions.present != index:
                 conditions.load(input, 0 if index is None else index)
-            x, timestep = conditions.network_input(x), conditions.timesteps(timestep)
+            x = conditions.network_input(x)
         elif input is not None:
             raise ValueError(f"input must be None without an image mode, got {type(input).__name__}")
-        flow = self._flow(x, timestep, cache, cache.branches[0])
+        modulation = self._modulation(timestep, conditions)
+        flow = self._flow(x, modulation, cache, cache.branches[0])
         if not self._guided:
             return flow
-        return self._flow(x, timestep, cache, cache.branches[1]).lerp_(flow, self.config.guidance_scale)
+        return self._flow(x, modulation, cache, cache.branches[1]).lerp_(flow, self.config.guidance_scale)
 
     def postprocess_clean_latent(self, clean_latent: Tensor, cache: Wan21TransformerCache, input: Any = None) -> Tensor:
         """With `stamp_image_latent`, the given latents in their places."""
         return clean_latent if cache.conditions is None else cache.conditions.stamped(clean_latent)
 
-    def _flow(self, x: Tensor, timestep: Tensor, cache: Wan21TransformerCache, branch: Branch) -> Tensor:
+    def _modulation(self, timestep: Tensor, conditions: ImageConditions | None) -> NetworkTimesteps:
+        """What the network makes of one timestep for all, computed once for each that the sampler has.
+
+        Others, one per video or per token, are left to the network's own pass.
+        """
+        given = None if conditions is None else conditions.given_tokens
+        if timestep.numel() > 1:
+            return timestep if conditions is None or given is None else conditions.timesteps(timestep)
+        modulation = self.network.modulation(timestep)
+        if conditions is None or given is None:
+            return modulation
+        return MaskedModulation(given, self.network.modulation(conditions.first_timestep), modulation)
+
+    def _flow(self, x: Tensor, timestep: NetworkTimesteps, cache: Wan21TransformerCache, branch: Branch) -> Tensor:
         index = cache.autoregressive_index
         tables = cache.rotation.tables
         assert index is not None
-        if not (x.is_cuda and branch.network.self_attn[0].is_steady_state()):
+        if not branch.network.self_attn[0].is_steady_state():
             # Sizes still grow: `forward` itself, which is never compiled.
             return self.network.forward(x, timestep, branch.network, tables, index)
-        if self.config.compile_network and not self._compiled:
+        if x.is_cuda and self.config.compile_network and not self._compiled:
             compile_module(self.network)
             self._compiled = True
         branch.network.before_update(index)
@@ -262,7 +280,9 @@ class Wan21Transformer(Transformer[Wan21TransformerCache]):
         branch.network.after_update(index)
         return flow
 
-    def _steady_step(self, caches: WanDiTNetworkCache, rotation: ChunkRotation, x: Tensor, timestep: Tensor) -> Tensor:
+    def _steady_step(
+        self, caches: WanDiTNetworkCache, rotation: ChunkRotation, x: Tensor, timestep: NetworkTimesteps
+    ) -> Tensor:
         return self.network(x, timestep, caches, rotation.tables, eager_mode=False)
 
     def _branch(self, tokens: int, rotation: ChunkRotation, prompt: Tensor, image_embeddings: Tensor | None) -> Branch:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor
-from torch.utils.weak import WeakIdKeyDictionary
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from flashdreams.infra.diffusion.transformer import Transformer, TransformerAutoregressiveCache, TransformerConfig
 from flashdreams.recipes.wan.rollout import Wan21TransformerCache
@@ -77,7 +77,7 @@ class Wan22Transformer(Transformer[Wan22TransformerCache]):
         self.transformer_high_noise: Wan21Transformer = config.transformer_high_noise.setup()
         self.transformer_low_noise: Wan21Transformer = config.transformer_low_noise.setup()
         self._boundary = config.boundary_ratio * config.num_train_timesteps
-        self._tables: Any = WeakIdKeyDictionary()
+        self._numbers: Any = WeakTensorKeyDictionary()
 
     def set_context_parallel_group(self, group: Any) -> None:
         """Share every chunk's tokens among the processes of `group`."""
@@ -137,17 +137,16 @@ class Wan22Transformer(Transformer[Wan22TransformerCache]):
         self.transformer_low_noise.finalize_kv_cache(noisy_latent, timestep, cache.low, input)
 
     def _value(self, timestep: Tensor) -> float:
-        """The number that `timestep` is, without waiting for the device where a scheduler's table is known already."""
+        """The number that `timestep` is, read from the device once for each tensor of a sampler's list."""
         if timestep.numel() != 1:
             raise ValueError(f"timestep must be one number for the whole chunk, got shape {list(timestep.shape)}")
-        table = timestep._base
-        if table is None or timestep.device.type == "cpu" or table.dim() != 1 or not table.is_contiguous():
+        if timestep.device.type == "cpu" or timestep.is_inference():
             return float(timestep)
-        version, numbers = self._tables.get(table, (None, None))
-        if version != table._version:
-            version, numbers = table._version, table.tolist()
-            self._tables[table] = (version, numbers)
-        return float(numbers[timestep.storage_offset() - table.storage_offset()])
+        version, number = self._numbers.get(timestep, (None, 0.0))
+        if version != timestep._version:
+            number = float(timestep)
+            self._numbers[timestep] = timestep._version, number
+        return number
 
 
 def _check_same(name: str, high: Any, low: Any) -> None:

@@ -51,6 +51,7 @@ class Scheduler(nn.Module, ABC):
             raise ValueError(f"num_train_timesteps must be at least 1, got {config.num_train_timesteps}")
         self.num_train_timesteps = config.num_train_timesteps
         self.enable_tqdm = config.enable_tqdm
+        self._step_timesteps: tuple[Tensor, ...] | None = None
 
     @abstractmethod
     def sample(self, initial_noise: Tensor, predict_flow: FlowPredictor, rng: NoiseSource | None = None) -> Tensor:
@@ -67,6 +68,12 @@ class Scheduler(nn.Module, ABC):
         noise = draw_noise(clean_input.shape, clean_input, rng)
         clean = clean_input.to(arithmetic_dtype(clean_input))
         return ((1 - sigma) * clean + sigma * noise).to(clean_input.dtype)
+
+    def _timestep(self, step: int) -> Tensor:
+        """What the network is told at `step`: at each chunk the same tensor, so that what is made of it can be kept."""
+        if self._step_timesteps is None:
+            self._step_timesteps = self.timesteps.unbind()
+        return self._step_timesteps[step]
 
     def _sigma_at(self, timestep: Tensor) -> Tensor:
         return timestep / self.num_train_timesteps
@@ -96,6 +103,7 @@ class Scheduler(nn.Module, ABC):
         def keep_dtype(buffer: Tensor) -> Tensor:
             return buffer.to(fn(buffer).device)
 
+        self._step_timesteps = None
         applied: Self = super()._apply(keep_dtype, recurse)
         return applied
 

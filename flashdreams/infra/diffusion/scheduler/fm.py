@@ -83,7 +83,7 @@ class FlowMatchScheduler(Scheduler):
             if i > 0:
                 eps = draw_noise(x0.shape, initial_noise, rng)
                 x = (x0 * (1 - self._levels[i])).add_(eps, alpha=self._levels[i])
-            flow = predict_flow(x.to(dtype), self.timesteps[i])
+            flow = predict_flow(x.to(dtype), self._timestep(i))
             x0 = x.sub(flow, alpha=self._levels[i])
         return x0.to(dtype)
 

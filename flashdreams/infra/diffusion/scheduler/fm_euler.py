@@ -55,7 +55,7 @@ class FlowMatchEulerDiscreteScheduler(Scheduler):
         dtype, exact = initial_noise.dtype, arithmetic_dtype(initial_noise)
         x = initial_noise.to(exact)
         for i in self._steps(len(self._strides)):
-            x = x.add(predict_flow(x.to(dtype), self.timesteps[i]), alpha=self._strides[i])
+            x = x.add(predict_flow(x.to(dtype), self._timestep(i)), alpha=self._strides[i])
         return x.to(dtype)
 
 

@@ -75,7 +75,7 @@ class FlowMatchUniPCScheduler(Scheduler):
         x = corrected = initial_noise.to(exact)
         newest_first: list[Tensor] = []
         for i in self._steps(len(self._predictor)):
-            flow = predict_flow(x.to(dtype), self.timesteps[i])
+            flow = predict_flow(x.to(dtype), self._timestep(i))
             newest_first = [x.sub(flow, alpha=self._levels[i]), *newest_first[:2]]
             corrected = _weighted_sum(self._corrector[i], corrected, newest_first)
             x = _weighted_sum(self._predictor[i], corrected, newest_first)
