@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -12,72 +10,34 @@ from torch import Tensor
 
 from flashdreams.core.attention import KVCacheRelativeRotaryPositionEmbedding3D, RotaryPositionEmbedding3D
 from flashdreams.core.checkpoint import load_into
-from flashdreams.recipes.wan import WanDiTNetwork, WanDiTNetworkCache, WanDiTNetworkConfig
+from flashdreams.recipes.wan import WanDiTNetwork, WanDiTNetworkCache, wan_dit_state_dict_transform
+from tests.wan import (
+    CHANNELS,
+    HEAD_DIM,
+    TEXT_DIM,
+    Layout,
+    PlainMemory,
+    diffusers_network,
+    randomize,
+    relative_error,
+    small_network,
+)
 
 # Relative errors in fp32: the norm of the difference by the norm of the reference.
 DIFFUSERS_TOLERANCE = 1e-4
 STREAMING_TOLERANCE = 1e-5
-HEADS, HEAD_DIM, TEXT_DIM, CHANNELS = 2, 12, 8, 4
-
-FROM_DIFFUSERS = [
-    (r"^condition_embedder\.text_embedder\.linear_1\.", "text_embedding.0."),
-    (r"^condition_embedder\.text_embedder\.linear_2\.", "text_embedding.2."),
-    (r"^condition_embedder\.time_embedder\.linear_1\.", "time_embedding.0."),
-    (r"^condition_embedder\.time_embedder\.linear_2\.", "time_embedding.2."),
-    (r"^condition_embedder\.time_proj\.", "time_projection.1."),
-    (r"^condition_embedder\.image_embedder\.norm1\.", "img_emb.proj.0."),
-    (r"^condition_embedder\.image_embedder\.ff\.net\.0\.proj\.", "img_emb.proj.1."),
-    (r"^condition_embedder\.image_embedder\.ff\.net\.2\.", "img_emb.proj.3."),
-    (r"^condition_embedder\.image_embedder\.norm2\.", "img_emb.proj.4."),
-    (r"\.attn1\.", ".self_attn."),
-    (r"\.attn2\.", ".cross_attn."),
-    (r"\.to_([qkv])\.", r".\1."),
-    (r"\.to_out\.0\.", ".o."),
-    (r"\.add_([kv])_proj\.", r".\1_img."),
-    (r"\.norm_added_k\.", ".norm_k_img."),
-    (r"^(blocks\.\d+)\.norm2\.", r"\1.norm3."),
-    (r"\.ffn\.net\.0\.proj\.", ".ffn.0."),
-    (r"\.ffn\.net\.2\.", ".ffn.2."),
-    (r"^proj_out\.", "head.head."),
-    (r"^scale_shift_table$", "head.modulation"),
-    (r"\.scale_shift_table$", ".modulation"),
-]
-
-
-def relative_error(value: Tensor, reference: Tensor) -> float:
-    return ((value - reference).norm() / reference.norm()).item()
-
-
-def randomize(module: torch.nn.Module) -> None:
-    """Every parameter away from its neutral value, so that none can be left out unnoticed."""
-    torch.manual_seed(0)
-    with torch.no_grad():
-        for name, parameter in module.named_parameters():
-            if parameter.dim() == 1:
-                parameter.copy_(torch.randn_like(parameter) * 0.3 + ("norm" in name and name.endswith("weight")))
-            elif "modulation" in name or "scale_shift" in name:
-                parameter.copy_(torch.randn_like(parameter) * 0.5)
 
 
 def pair(image: bool, text_len: int, **changes: Any) -> tuple[torch.nn.Module, WanDiTNetwork]:
     """The same random weights in diffusers' model and in ours."""
-    diffusers = pytest.importorskip("diffusers")
     in_dim = CHANNELS + 5 if image else CHANNELS
-    theirs = diffusers.WanTransformer3DModel(
-        num_attention_heads=HEADS, attention_head_dim=HEAD_DIM, in_channels=in_dim, out_channels=CHANNELS,
-        text_dim=TEXT_DIM, freq_dim=16, ffn_dim=40, num_layers=2, rope_max_seq_len=16,
-        image_dim=1280 if image else None, added_kv_proj_dim=HEADS * HEAD_DIM if image else None,
-    ).eval()  # fmt: skip
-    randomize(theirs)
-    config = WanDiTNetworkConfig(
-        text_len=text_len, in_dim=in_dim, dim=HEADS * HEAD_DIM, ffn_dim=40, freq_dim=16, text_dim=TEXT_DIM,
-        out_dim=CHANNELS, num_heads=HEADS, num_layers=2, cross_attn_enable_img=image, **changes,
-    )  # fmt: skip
+    theirs = diffusers_network(in_dim, image)
+    config = small_network(text_len=text_len, in_dim=in_dim, cross_attn_enable_img=image, **changes)
     ours: WanDiTNetwork = config.setup()
-    weights = theirs.state_dict()
+    weights = wan_dit_state_dict_transform(theirs.state_dict())
     if config.patch_embedding_type == "linear":
         weights["patch_embedding.weight"] = weights["patch_embedding.weight"].flatten(1)
-    load_into(ours, weights, patterns=FROM_DIFFUSERS)
+    load_into(ours, weights)
     ours.update_parameters_after_loading_checkpoint()
     return theirs, ours
 
@@ -116,67 +76,8 @@ def test_timesteps_keep_their_meaning_when_batch_and_tokens_are_as_many(timestep
     assert error <= DIFFUSERS_TOLERANCE
 
 
-@dataclass
-class Layout:
-    """A stream of chunks of `len_t` frames of `height` x `width` tokens."""
-
-    len_t: int
-    sink: int
-    window: int
-    relative: bool
-    height: int = 2
-    width: int = 3
-
-    @property
-    def frame(self) -> int:
-        return self.height * self.width
-
-    def visible(self, chunk: int) -> list[int]:
-        """Frames that chunk `chunk` attends to: the first `sink` ones, and the newest `window` of the others."""
-        seen = (chunk + 1) * self.len_t
-        return [f for f in range(seen) if f < self.sink or f >= seen - self.window]
-
-
-class PlainMemory:
-    """Self-attention of a whole clip, chunk by chunk with an explicit loop; rotations made from the definition."""
-
-    def __init__(self, layout: Layout) -> None:
-        self.layout = layout
-
-    def __call__(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        size = self.layout
-        q, k, v = (x.unflatten(1, (-1, size.frame)) for x in (q, k, v))
-        rows = []
-        for chunk in range(q.shape[1] // size.len_t):
-            frames = size.visible(chunk)
-            places = list(range(len(frames))) if size.relative else frames
-            queries = self.rotated(q[:, frames[-size.len_t :]], places[-size.len_t :])
-            scores = torch.einsum("bqhd,bkhd->bhqk", queries, self.rotated(k[:, frames], places)) / HEAD_DIM**0.5
-            rows.append(torch.einsum("bhqk,bkhd->bqhd", scores.softmax(-1), v[:, frames].flatten(1, 2)))
-        return torch.cat(rows, 1)
-
-    def rotated(self, x: Tensor, times: list[int]) -> Tensor:
-        """`x [B, F, tokens, H, D]` of frames at `times`, as `[B, F tokens, H, D]`."""
-        size, third = self.layout, 2 * (HEAD_DIM // 6)
-        angles = torch.zeros(len(times), size.height, size.width, HEAD_DIM // 2)
-        grids = torch.meshgrid(
-            *(torch.tensor(axis) for axis in (times, range(size.height), range(size.width))), indexing="ij"
-        )
-        first = 0
-        for grid, dim in zip(grids, (HEAD_DIM - 2 * third, third, third), strict=True):
-            for i in range(dim // 2):
-                angles[..., first + i] = grid * math.pow(10000.0, -2 * i / dim)
-            first += dim // 2
-        turns = torch.polar(torch.ones_like(angles), angles).reshape(-1, 1, HEAD_DIM // 2)
-        x = torch.view_as_complex(x.flatten(1, 2).unflatten(-1, (-1, 2)).contiguous())
-        return torch.view_as_real(x * turns).flatten(-2)
-
-
 def streaming_network(relative: bool) -> WanDiTNetwork:
-    network: WanDiTNetwork = WanDiTNetworkConfig(
-        text_len=3, in_dim=CHANNELS, dim=HEADS * HEAD_DIM, ffn_dim=40, freq_dim=16, text_dim=TEXT_DIM,
-        out_dim=CHANNELS, num_heads=HEADS, num_layers=3, apply_rope_before_kvcache=not relative,
-    ).setup()  # fmt: skip
+    network: WanDiTNetwork = small_network(num_layers=3, apply_rope_before_kvcache=not relative).setup()
     randomize(network)
     return network
 

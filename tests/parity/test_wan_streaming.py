@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,39 +21,31 @@ from flashdreams.recipes.wan import (
     Wan21Transformer,
     Wan21TransformerConfig,
     Wan22TransformerConfig,
-    WanDiTNetworkConfig,
 )
-from tests.parity.test_wan_network import Layout, PlainMemory, randomize, relative_error
+from tests.wan import (
+    CHANNELS,
+    TEXT_DIM,
+    Layout,
+    PlainMemory,
+    diffusers_network,
+    noise,
+    relative_error,
+    small_network,
+)
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 TOLERANCE = 1e-4
-HEADS, HEAD_DIM, TEXT_DIM, TEXT_LEN, CHANNELS = 2, 12, 8, 5, 4
+TEXT_LEN = 5
 HEIGHT, WIDTH = 4, 6
 ROWS, COLUMNS = HEIGHT // 2, WIDTH // 2
 FRAME = ROWS * COLUMNS
 CHUNKS, STEPS = 6, [1000, 500]
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-def noise(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
-
-
 def theirs(folder: Path, seed: int = 0, in_dim: int = CHANNELS, image: bool = False) -> Any:
     """diffusers' model with random weights; its folder becomes ours' checkpoint."""
-    diffusers = pytest.importorskip("diffusers")
-    model = diffusers.WanTransformer3DModel(
-        num_attention_heads=HEADS, attention_head_dim=HEAD_DIM, in_channels=in_dim, out_channels=CHANNELS,
-        text_dim=TEXT_DIM, freq_dim=16, ffn_dim=40, num_layers=2, rope_max_seq_len=32,
-        image_dim=1280 if image else None, added_kv_proj_dim=HEADS * HEAD_DIM if image else None,
-    ).eval()  # fmt: skip
-    randomize(model)
+    model = diffusers_network(in_dim, image)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -64,9 +56,8 @@ def theirs(folder: Path, seed: int = 0, in_dim: int = CHANNELS, image: bool = Fa
 
 def ours(folder: Path, layout: Layout, in_dim: int = CHANNELS, image: bool = False, **changes: Any) -> Any:
     """The config of our transformer with the weights of `folder`."""
-    network = WanDiTNetworkConfig(
-        text_len=512 if image else TEXT_LEN, in_dim=in_dim, dim=HEADS * HEAD_DIM, ffn_dim=40, freq_dim=16,
-        text_dim=TEXT_DIM, out_dim=CHANNELS, num_heads=HEADS, num_layers=2, cross_attn_enable_img=image,
+    network = small_network(
+        text_len=512 if image else TEXT_LEN, in_dim=in_dim, cross_attn_enable_img=image,
         apply_rope_before_kvcache=not layout.relative,
     )  # fmt: skip
     return Wan21TransformerConfig(

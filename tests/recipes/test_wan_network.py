@@ -27,25 +27,17 @@ from flashdreams.recipes.wan import (
     WanDiTNetworkTI2V5BConfig,
 )
 from flashdreams.recipes.wan.layers import Block
+from tests.wan import noise, small_network
 
 WORKER = Path(__file__).with_name("context_parallel_worker.py")
 ROPE = RotaryPositionEmbedding3D(12, 2, 3, 1, device="cpu")
 LENGTH = 6
 
 
-def tiny_config(**changes: Any) -> WanDiTNetworkConfig:
-    sizes = {"text_len": 3, "in_dim": 4, "out_dim": 4, "dim": 24, "ffn_dim": 40, "freq_dim": 16, "text_dim": 8}
-    return WanDiTNetworkConfig(**({**sizes, "num_heads": 2, "num_layers": 2} | changes))
-
-
 def tiny(**changes: Any) -> WanDiTNetwork:
     torch.manual_seed(0)
-    network: WanDiTNetwork = tiny_config(**changes).setup()
+    network: WanDiTNetwork = small_network(**changes).setup()
     return network.requires_grad_(False)
-
-
-def noise(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
 def new_cache(network: WanDiTNetwork, batch: int = 1, seed: int = 0, window: int = 3) -> WanDiTNetworkCache:
@@ -132,7 +124,7 @@ def test_presets_have_the_published_sizes() -> None:
 )
 def test_impossible_configs_are_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        tiny_config(**changes)
+        small_network(**changes)
 
 
 def test_patches_are_ordered_channel_first_and_undone_by_unpatchify() -> None:
@@ -328,7 +320,7 @@ class ShiftedNetwork(WanDiTNetwork):
 
 def test_block_extra_kwargs_reach_every_block() -> None:
     torch.manual_seed(0)
-    network = ShiftedNetwork(tiny_config()).requires_grad_(False)
+    network = ShiftedNetwork(small_network()).requires_grad_(False)
     x, rope = noise(1, LENGTH, 16), ROPE.shift_t(0)
     plain = network(x, 500.0, new_cache(network), rope)
     still = network(x, 500.0, new_cache(network), rope, block_extra_kwargs={"offset": torch.zeros(24)})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -23,38 +23,24 @@ from flashdreams.recipes.wan import (
     Wan22TransformerConfig,
     WanDiTNetworkConfig,
 )
+from tests.wan import CHANNELS, TEXT_DIM, noise, same, small_network
 
-CHANNELS, TEXT_LEN, TEXT_DIM = 4, 3, 8
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+TEXT_LEN = 3
 LEN_T, FRAME, TOKENS = 2, 6, 12
 SIZE = {"height": 4, "width": 6}
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-def network(**changes: Any) -> WanDiTNetworkConfig:
-    sizes = {"text_len": TEXT_LEN, "in_dim": CHANNELS, "out_dim": CHANNELS, "dim": 24, "ffn_dim": 40, "freq_dim": 16}
-    return WanDiTNetworkConfig(**({**sizes, "text_dim": TEXT_DIM, "num_heads": 2, "num_layers": 2} | changes))
-
-
 def config(net: dict[str, Any] | None = None, **changes: Any) -> Wan21TransformerConfig:
     settings = {"dtype": torch.float32, "len_t": LEN_T, "window_size_t": 4, "sink_size_t": 2}
-    return Wan21TransformerConfig(network=network(**(net or {})), **({**settings} | changes))
+    return Wan21TransformerConfig(network=small_network(**(net or {})), **({**settings} | changes))
 
 
 def tiny(net: dict[str, Any] | None = None, **changes: Any) -> Wan21Transformer:
     torch.manual_seed(0)
     transformer: Wan21Transformer = config(net, **changes).setup()
     return transformer
-
-
-def noise(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
 def text(seed: int = 0, batch: int = 1) -> Tensor:
@@ -75,10 +61,6 @@ def flows(transformer: Any, cache: Any, chunks: range, seed: int = 0, control: A
             x = noise(*shape, seed=seed + 100 * chunk + step)
             found.append(transformer.predict_flow(x, torch.tensor(t), cache, control).clone())
     return found
-
-
-def same(a: list[Tensor], b: list[Tensor]) -> bool:
-    return all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
 
 
 def image_control(transformer: Wan21Transformer, seed: int = 0, channels: int = 1) -> I2VCtrl:
