@@ -41,6 +41,9 @@ class ClipRunnerConfig(RunnerConfig):
     output: Path | None = None
     """The MP4 to write, with its config beside it; None is the runner's name in the output folder."""
 
+    def picture_size(self) -> tuple[int, int]:
+        return self.height, self.width
+
 
 class ClipRunner(Runner):
     """Checks what it was asked for, loads the model, and writes the clip. A subclass says how a rollout begins."""

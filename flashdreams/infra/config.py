@@ -74,6 +74,17 @@ def derive_config(base: ConfigT, **changes: Any) -> ConfigT:
     return _override(copy.deepcopy(base), changes, "")
 
 
+def replace_everywhere(config: ConfigT, **values: Any) -> ConfigT:
+    """A copy of `config` in which every dataclass of the tree that has a field of this name holds this value."""
+    if not _is_config(config):
+        return config
+    own = _fields_of(config)
+    changed = {name: replace_everywhere(value, **values) for name, value in own.items()}
+    changed |= {name: value for name, value in values.items() if name in own}
+    replaced: ConfigT = dataclasses.replace(config, **changed)  # type: ignore[type-var]
+    return replaced
+
+
 def _override(node: Any, changes: dict[str, Any], path: str) -> Any:
     values = node if isinstance(node, dict) else _fields_of(node)
     changed = {}

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
-from typing import Any, Generic, Self, TypeVar
+from typing import Annotated, Any, Generic, Self, TypeVar
 
 import torch
+import tyro
 from torch import Tensor, nn
 
 from flashdreams.core import distributed
-from flashdreams.infra.config import InstantiateConfig
+from flashdreams.infra.config import InstantiateConfig, replace_everywhere
 from flashdreams.infra.decoder.base import DecoderConfig, StreamingDecoder
 from flashdreams.infra.diffusion.model import DiffusionModel, DiffusionModelConfig
+from flashdreams.infra.diffusion.transformer import Transformer
 from flashdreams.infra.encoder.base import EncoderConfig, StreamingEncoder
+from flashdreams.infra.memory import MemoryPlan
+from flashdreams.infra.offload import Turns
+from flashdreams.infra.planning import plan_memory
 from flashdreams.infra.profiler import EventProfiler, record_event
+from flashdreams.infra.rehearsal import BlankRollout
 from flashdreams.infra.state import copy_state
 
 TransformerCacheT = TypeVar("TransformerCacheT")
@@ -37,6 +43,18 @@ class StreamInferencePipelineConfig(InstantiateConfig):
     """What prepares the input of each chunk; None means that chunks take no input."""
     enable_sync_and_profile: bool = False
     """Let `finalize` wait for the device and report the time of each stage."""
+    offload: Annotated[bool, tyro.conf.arg(prefix_name=False)] = False
+    """Keep only the network that works on the GPU: slower, in much less memory."""
+
+    def memory_plan(
+        self, height: int, width: int, *, rollouts: int = 1, processes: int | None = None
+    ) -> MemoryPlan | None:
+        """What rollouts of `height` x `width` pixels will need, `rollouts` at once, each shared by `processes`.
+
+        Without `processes` it is as many as work together now. Nothing is loaded for it. None for a pipeline without
+        `blank_rollout`.
+        """
+        return plan_memory(self, height, width, rollouts=rollouts, processes=processes)
 
 
 @dataclass(kw_only=True)
@@ -81,7 +99,10 @@ class StreamInferencePipeline(nn.Module, Generic[TransformerCacheT, EncoderCache
 
     def __init__(self, config: StreamInferencePipelineConfig) -> None:
         super().__init__()
+        if config.offload:  # A graph knows the addresses that weights have, and they move.
+            config = replace_everywhere(config, use_cuda_graph=False)
         self.config = config
+        self.turns: Turns | None = None
         self.encoder: StreamingEncoder[Any] | None = config.encoder.setup() if config.encoder else None
         self.diffusion_model: DiffusionModel = config.diffusion_model.setup()
         if distributed.world_size() > 1:
@@ -93,8 +114,30 @@ class StreamInferencePipeline(nn.Module, Generic[TransformerCacheT, EncoderCache
 
     @property
     def device(self) -> torch.device:
-        """Where the diffusion model is."""
+        """Where the diffusion model works."""
         return self.diffusion_model.device
+
+    def blank_rollout(self, height: int, width: int) -> BlankRollout | None:
+        """What a memory plan for `height` x `width` pixels rehearses; None where no plan can be made."""
+        return None
+
+    def offload_to(self, device: torch.device) -> None:
+        """Work on `device` from now on, with no more than one network there; the others wait on the CPU.
+
+        Raises ValueError without the config's `offload`, which has consequences when a pipeline is built.
+        """
+        if not self.config.offload:
+            raise ValueError("offload must be set in the config of a pipeline whose networks take turns")
+        self.turns = Turns(device)
+        self.diffusion_model.scheduler.to(device)
+        for module in self.modules():
+            if isinstance(module, Transformer):
+                module.turns = self.turns
+
+    def take_turn(self, part: nn.Module) -> None:
+        """Bring `part` to the device where networks take turns on it."""
+        if self.turns is not None:
+            self.turns.take(part)
 
     @torch.no_grad()
     def initialize_cache(
@@ -109,9 +152,9 @@ class StreamInferencePipeline(nn.Module, Generic[TransformerCacheT, EncoderCache
 
         `seed` replaces the config's seed for this rollout. Raises ValueError for the context of a missing part.
         """
-        transformer_cache = self.diffusion_model.transformer.initialize_autoregressive_cache(
-            **(transformer_context or {})
-        )
+        transformer = self.diffusion_model.transformer
+        transformer.take_turn()
+        transformer_cache = transformer.initialize_autoregressive_cache(**(transformer_context or {}))
         self.diffusion_model.seed_rollout(transformer_cache, seed)
         return StreamInferencePipelineCache(
             transformer_cache=transformer_cache,
@@ -138,12 +181,15 @@ class StreamInferencePipeline(nn.Module, Generic[TransformerCacheT, EncoderCache
         if profiler is not None:
             profiler.reset()
         if self.encoder is not None:
+            self.take_turn(self.encoder)
             input = self.encoder(input=input, autoregressive_index=autoregressive_index, cache=cache.encoder_cache)
         record_event(profiler, "encode")
         transformer_cache: Any = cache.transformer_cache
+        self.diffusion_model.transformer.take_turn()
         output, final_state = self.diffusion_model.generate(autoregressive_index, transformer_cache, input)
         record_event(profiler, "diffuse")
         if self.decoder is not None:
+            self.take_turn(self.decoder)
             output = self.decoder(input=output, autoregressive_index=autoregressive_index, cache=cache.decoder_cache)
         record_event(profiler, "decode")
         cache.final_state, cache.autoregressive_index, cache.finalized = final_state, autoregressive_index, False
@@ -166,6 +212,7 @@ class StreamInferencePipeline(nn.Module, Generic[TransformerCacheT, EncoderCache
             raise ValueError(f"only chunk {cache.autoregressive_index} can be finalized, got {autoregressive_index}")
         if cache.event_profiler is not None:
             cache.event_profiler.resume()
+        self.diffusion_model.transformer.take_turn()
         self.diffusion_model.finalize(cache.final_state)
         cache.finalized = True
         record_event(cache.event_profiler, "finalize")

@@ -12,6 +12,8 @@ import torch
 
 from flashdreams.core import distributed
 from flashdreams.infra.config import InstantiateConfig, derive_config
+from flashdreams.infra.loading import announce, load_pipeline
+from flashdreams.infra.memory import MemoryPlan
 from flashdreams.infra.pipeline import StreamInferencePipeline, StreamInferencePipelineConfig
 
 
@@ -34,6 +36,10 @@ class RunnerConfig(InstantiateConfig):
     offset_seed_by_global_rank: bool = True
     """Under torchrun, add the process's rank to the seed, so that each process draws noise of its own."""
 
+    def picture_size(self) -> tuple[int, int] | None:
+        """Height and width of what will be dreamed, in pixels, for the memory plan; None where it is not known yet."""
+        return None
+
 
 class Runner(ABC):
     """Builds its pipeline on the right device, in the right process group; `run()` uses it."""
@@ -44,6 +50,7 @@ class Runner(ABC):
         if device.type in ("cpu", "cuda") and distributed.init(device.type) and device.type == "cuda":
             device = torch.device("cuda", distributed.local_rank())
         self.device = device
+        announce(self.memory_plan(), device)
         self.pipeline: StreamInferencePipeline[Any, Any, Any] = self.build_pipeline()
 
     @abstractmethod
@@ -52,7 +59,13 @@ class Runner(ABC):
 
     def build_pipeline(self) -> StreamInferencePipeline[Any, Any, Any]:
         """The pipeline on `self.device`; override it where something else loads the model."""
-        return self.pipeline_config().setup().to(self.device).eval()
+        return load_pipeline(self.pipeline_config(), self.device)
+
+    def memory_plan(self) -> MemoryPlan | None:
+        """What the run will need, told and checked before anything is loaded; None where nobody knows."""
+        size = self.config.picture_size()
+        plan: MemoryPlan | None = size and self.config.pipeline.memory_plan(*size)
+        return plan
 
     def prepare_output_dir(self) -> Path | None:
         """Make the output folder and write the config beside what comes there; None in all processes but the first."""

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from flashdreams.core.distributed.context_parallel import group_size
 from flashdreams.infra.config import InstantiateConfig
 from flashdreams.infra.diffusion.scheduler.base import NoiseSource
+from flashdreams.infra.offload import Turns
 
 _log = logging.getLogger(__name__)
 
@@ -44,6 +45,8 @@ class Transformer(nn.Module, ABC, Generic[CacheT]):
 
     cp_group: Any = None
     """The processes that share every chunk's tokens; None is this one alone."""
+    turns: Turns | None = None
+    """Set where networks take turns on the device."""
 
     def __init__(self, config: Any) -> None:
         super().__init__()
@@ -58,9 +61,20 @@ class Transformer(nn.Module, ABC, Generic[CacheT]):
             name, size = type(self).__name__, group_size(group)
             _log.warning("%s cannot share its tokens: each of the %d processes does all of the work", name, size)
 
+    def take_turn(self) -> None:
+        """Come to the device for the next calls. A transformer of several networks lets each come when it is called."""
+        if self.turns is not None:
+            self.turns.take(self)
+
+    def networks(self) -> dict[str, nn.Module]:
+        """What can be on a device by itself, by what people call it."""
+        return {"transformer": self}
+
     @property
     def device(self) -> torch.device:
-        """Where the weights are; the CPU for a transformer without any."""
+        """Where the weights are when it works; the CPU for a transformer without any."""
+        if self.turns is not None:
+            return self.turns.device
         weight = next(self.parameters(), None)
         return torch.device("cpu") if weight is None else weight.device
 

@@ -9,11 +9,16 @@ from typing import Any, Generic, TypeVar
 from torch import nn
 
 from flashdreams.infra.config import InstantiateConfig
+from flashdreams.infra.rehearsal import on_meta, weight_bytes
 
 
 @dataclass(kw_only=True)
 class EncoderConfig(InstantiateConfig):
     """Config of an `Encoder` or a `StreamingEncoder`."""
+
+    def weight_bytes(self) -> int:
+        """Bytes of the encoder's weights; nothing is loaded to know them."""
+        return weight_bytes(on_meta(self))
 
 
 class Encoder(nn.Module, ABC):

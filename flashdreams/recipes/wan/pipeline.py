@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, fields
-from typing import Any
+from dataclasses import dataclass, field, fields, replace
+from typing import Annotated, Any
 
 import torch
+import tyro
 from torch import Tensor
 
 from flashdreams.infra.encoder import Encoder, EncoderConfig
 from flashdreams.infra.encoder.text.umt5 import UMT5TextEncoderConfig
+from flashdreams.infra.memory import MemoryPlan, PartMemory
 from flashdreams.infra.pipeline import (
     StreamInferencePipeline,
     StreamInferencePipelineCache,
     StreamInferencePipelineConfig,
 )
+from flashdreams.infra.rehearsal import BlankRollout
 from flashdreams.recipes.wan.i2v_ctrl import WanI2VCtrlEncoderConfig
+from flashdreams.recipes.wan.network import CLIP_DIM
 from flashdreams.recipes.wan.transformer21 import Wan21TransformerConfig
 from flashdreams.recipes.wan.transformer22 import Wan22TransformerConfig
 
+CLIP_TOKENS = 257
+"""Tokens of a picture: its patches, and one for the whole."""
 _SPATIAL_RATIO = 8
 """Pixels to a latent position where neither a decoder nor an encoder says."""
 
@@ -36,6 +42,20 @@ class WanInferencePipelineConfig(StreamInferencePipelineConfig):
     """Makes embeddings of the picture, for networks with a branch for them; loaded like `text_encoder`."""
     negative_prompt: str | None = None
     """What guidance leads away from, in rollouts that bring no negative prompt of their own; may be empty."""
+    prompts_on_cpu: Annotated[bool, tyro.conf.arg(prefix_name=False)] = False
+    """Read prompts and pictures on the CPU: slower, and the GPU needs no room for their encoders."""
+
+    def memory_plan(self, height: int, width: int, *, rollouts: int = 1, processes: int | None = None) -> MemoryPlan:
+        """See `StreamInferencePipelineConfig.memory_plan`; raises ValueError for sizes the model cannot dream."""
+        plan = super().memory_plan(height, width, rollouts=rollouts, processes=processes)
+        assert plan is not None
+        readers = {"text encoder": self.text_encoder, "image encoder": self.image_encoder}
+        parts = [
+            PartMemory(name=name, weights=reader.weight_bytes(), reads=True, when="between")
+            for name, reader in readers.items()
+            if reader is not None
+        ]
+        return replace(plan, parts=(*parts, *plan.parts), prompts_on_cpu=self.prompts_on_cpu)
 
     def __post_init__(self) -> None:
         transformer, network = self.rollout, self.rollout.network
@@ -116,7 +136,7 @@ class WanInferencePipeline(StreamInferencePipeline[Any, Any, Any]):
             self.release_oneshot_encoders()
         ratio = self._ratio
         context |= {"height": height // ratio, "width": width // ratio}
-        base = super().initialize_cache(context, self._encoder_context(), seed=seed)
+        base = super().initialize_cache(context, self.encoder_context(), seed=seed)
         state = {each.name: getattr(base, each.name) for each in fields(base)}
         return WanInferencePipelineCache(**state, image=image)
 
@@ -150,16 +170,39 @@ class WanInferencePipeline(StreamInferencePipeline[Any, Any, Any]):
         if release_oneshot_encoders:
             self.release_oneshot_encoders()
         transformer: Any = self.diffusion_model.transformer
+        transformer.take_turn()
         transformer.replace_text(cache.transformer_cache, *prompts)
 
     def release_oneshot_encoders(self) -> None:
         """Free the encoders of prompts and pictures; the next prompt that is not embedded yet loads them again."""
-        held = self.text_encoder is not None or self.image_encoder is not None
+        held = [encoder for encoder in (self.text_encoder, self.image_encoder) if encoder is not None]
+        if self.turns is not None:
+            for encoder in held:
+                self.turns.leave(encoder)
         self.text_encoder, self.image_encoder = None, None
         if held and self.device.type == "cuda":
             torch.cuda.empty_cache()
 
-    def _encoder_context(self) -> dict[str, Any] | None:
+    def blank_rollout(self, height: int, width: int) -> BlankRollout:
+        """See `StreamInferencePipeline.blank_rollout`; raises ValueError for sizes the model cannot dream."""
+        rollout, ratio = self.config.rollout, self._ratio
+        height, width = self._checked_size(height, width, None)
+        network, batch = rollout.network, rollout.batch_shape
+        prompt = torch.zeros(*batch, network.text_len, network.text_dim, device=self.device, dtype=rollout.dtype)
+        context: dict[str, Any] = {"height": height // ratio, "width": width // ratio, "text_embeddings": prompt}
+        if rollout.guidance_scale > 1:
+            context["negative_text_embeddings"] = prompt
+        if network.cross_attn_enable_img:
+            context["image_embeddings"] = prompt.new_zeros(*batch, CLIP_TOKENS, CLIP_DIM)
+        picture = None if self.encoder is None else torch.zeros(*batch, 1, 3, height, width, device=self.device)
+        return BlankRollout(
+            transformer_context=context,
+            chunks=(rollout.sink_size_t + rollout.window_size_t) // rollout.len_t,
+            encoder_context=self.encoder_context(),
+            input=picture,
+        )
+
+    def encoder_context(self) -> dict[str, Any] | None:
         """What the encoder of each chunk's control must know of a rollout."""
         if isinstance(self.config.encoder, WanI2VCtrlEncoderConfig):
             return {"latent_frames": self.config.rollout.len_t}
@@ -176,17 +219,28 @@ class WanInferencePipeline(StreamInferencePipeline[Any, Any, Any]):
     def _embedded(self, text: list[str] | Tensor) -> Tensor:
         if isinstance(text, Tensor):
             return text.to(self.device)
-        if self.text_encoder is None:
-            self.text_encoder = self.config.text_encoder.setup().to(self.device)
-        embeddings: Tensor = self.text_encoder(text)
+        self.text_encoder = self._ready(self.text_encoder, self.config.text_encoder)
+        embeddings: Tensor = self.text_encoder(text).to(self.device)
         return embeddings.reshape(*self.config.rollout.batch_shape, *embeddings.shape[1:])
 
     def _embedded_image(self, image: Tensor) -> Tensor:
         assert self.config.image_encoder is not None
-        if self.image_encoder is None:
-            self.image_encoder = self.config.image_encoder.setup().to(self.device)
-        embeddings: Tensor = self.image_encoder(image.reshape(-1, *image.shape[-3:]))
+        self.image_encoder = self._ready(self.image_encoder, self.config.image_encoder)
+        pictures = image.reshape(-1, *image.shape[-3:])
+        embeddings: Tensor = self.image_encoder(pictures.cpu() if self.config.prompts_on_cpu else pictures)
+        embeddings = embeddings.to(self.device)
         return embeddings.reshape(*image.shape[:-4], *embeddings.shape[1:])
+
+    def _ready(self, encoder: Encoder | None, config: EncoderConfig) -> Encoder:
+        """The encoder of prompts or pictures, loaded if it is not, on the device where it reads."""
+        waits = self.config.prompts_on_cpu or self.turns is not None
+        if encoder is None:
+            where = torch.device("cpu") if waits else self.device
+            with where:
+                encoder = config.setup().to(where)
+        if not self.config.prompts_on_cpu:
+            self.take_turn(encoder)
+        return encoder
 
     def _check_prompts(self, name: str, text: Any, may_be_empty: bool = False) -> None:
         if isinstance(text, Tensor):

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from flashdreams.infra.clip import ClipRunner, ClipRunnerConfig
+from flashdreams.infra.memory import MemoryPlan
 from flashdreams.infra.pictures import read_picture
 from flashdreams.infra.pipeline import StreamInferencePipeline
 from flashdreams.recipes.wan.pipeline import WanInferencePipeline, WanInferencePipelineConfig
@@ -62,6 +63,10 @@ class WanRunner(ClipRunner):
         self._embed_prompts()
         return super().build_pipeline()
 
+    def memory_plan(self) -> MemoryPlan | None:
+        plan = super().memory_plan()
+        return plan and plan.reading("text encoder", "before")
+
     def begin(self) -> Any:
         c = self.config
         return self.pipeline.initialize_cache(
@@ -85,8 +90,10 @@ class WanRunner(ClipRunner):
                 )
             prompts.append(c.pipeline.negative_prompt)
         with torch.no_grad():
-            encoder = c.pipeline.text_encoder.setup().to(self.device)
-            self.embeddings: list[Tensor] = [encoder([prompt]) for prompt in prompts]
+            where = torch.device("cpu") if c.pipeline.prompts_on_cpu else self.device
+            with where:
+                encoder = c.pipeline.text_encoder.setup().to(where)
+            self.embeddings: list[Tensor] = [encoder([prompt]).to(self.device) for prompt in prompts]
         del encoder
         if self.device.type == "cuda":
             torch.cuda.empty_cache()

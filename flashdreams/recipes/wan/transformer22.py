@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from flashdreams.infra.diffusion.transformer import Transformer, TransformerAutoregressiveCache, TransformerConfig
 from flashdreams.recipes.wan.rollout import Wan21TransformerCache
 from flashdreams.recipes.wan.transformer21 import Wan21Transformer, Wan21TransformerConfig
+
+_Own = tuple[Wan21Transformer, Wan21TransformerCache]
 
 
 @dataclass(kw_only=True)
@@ -79,6 +81,13 @@ class Wan22Transformer(Transformer[Wan22TransformerCache]):
         self._boundary = config.boundary_ratio * config.num_train_timesteps
         self._numbers: Any = WeakTensorKeyDictionary()
 
+    def take_turn(self) -> None:
+        """Nothing yet: each network comes to the device when it is called."""
+
+    def networks(self) -> dict[str, nn.Module]:
+        """Both, since only one of them works at a time."""
+        return {"high-noise network": self.transformer_high_noise, "low-noise network": self.transformer_low_noise}
+
     def set_context_parallel_group(self, group: Any) -> None:
         """Share every chunk's tokens among the processes of `group`."""
         self.transformer_high_noise.set_context_parallel_group(group)
@@ -110,31 +119,39 @@ class Wan22Transformer(Transformer[Wan22TransformerCache]):
         self, *, height: int, width: int, text_embeddings: Tensor
     ) -> Wan22TransformerCache:
         """A rollout of latents of `height` x `width`; `text_embeddings [*batch_shape, text_len, text_dim]`."""
-        high, low = (
-            transformer.initialize_autoregressive_cache(height=height, width=width, text_embeddings=text_embeddings)
-            for transformer in (self.transformer_high_noise, self.transformer_low_noise)
-        )
-        return Wan22TransformerCache(high, low)
+        caches = []
+        for transformer in (self.transformer_high_noise, self.transformer_low_noise):
+            transformer.take_turn()
+            caches.append(
+                transformer.initialize_autoregressive_cache(height=height, width=width, text_embeddings=text_embeddings)
+            )
+        return Wan22TransformerCache(*caches)
 
     def replace_text(self, cache: Wan22TransformerCache, text_embeddings: Tensor) -> None:
         """Give a live rollout another prompt, from the next chunk on."""
-        self.transformer_high_noise.replace_text(cache.high, text_embeddings)
-        self.transformer_low_noise.replace_text(cache.low, text_embeddings)
+        for transformer, own in self._both(cache):
+            transformer.take_turn()
+            transformer.replace_text(own, text_embeddings)
 
     def predict_flow(
         self, noisy_latent: Tensor, timestep: Tensor, cache: Wan22TransformerCache, input: Any = None
     ) -> Tensor:
         """Flow of the network that `timestep` (one for all tokens) belongs to."""
-        if self._value(timestep) > self._boundary:
-            return self.transformer_high_noise.predict_flow(noisy_latent, timestep, cache.high, input)
-        return self.transformer_low_noise.predict_flow(noisy_latent, timestep, cache.low, input)
+        noisy, clean = self._both(cache)
+        transformer, own = noisy if self._value(timestep) > self._boundary else clean
+        transformer.take_turn()
+        return transformer.predict_flow(noisy_latent, timestep, own, input)
 
     def finalize_kv_cache(
         self, noisy_latent: Tensor, timestep: Tensor, cache: Wan22TransformerCache, input: Any = None
     ) -> None:
         """Write the finished chunk into the KV caches of both networks."""
-        self.transformer_high_noise.finalize_kv_cache(noisy_latent, timestep, cache.high, input)
-        self.transformer_low_noise.finalize_kv_cache(noisy_latent, timestep, cache.low, input)
+        for transformer, own in self._both(cache):
+            transformer.take_turn()
+            transformer.finalize_kv_cache(noisy_latent, timestep, own, input)
+
+    def _both(self, cache: Wan22TransformerCache) -> tuple[_Own, _Own]:
+        return (self.transformer_high_noise, cache.high), (self.transformer_low_noise, cache.low)
 
     def _value(self, timestep: Tensor) -> float:
         """The number that `timestep` is, read from the device once for each tensor of a sampler's list."""

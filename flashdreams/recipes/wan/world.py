@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from flashdreams.infra.config import derive_config
+from flashdreams.infra.loading import announce, load_pipeline
 from flashdreams.infra.pictures import read_picture, to_frames
 from flashdreams.infra.pipeline_world import PipelineRollout, PipelineWorld
 from flashdreams.infra.runner import resolve_device
@@ -63,11 +64,13 @@ class WanWorld(PipelineWorld):
     pipeline: WanInferencePipeline
 
     def __init__(self, config: WanWorldConfig, progress: Progress = lambda stage, share: None) -> None:
-        """Raises what the parts of the pipeline raise for files that are missing or do not fit."""
+        """Raises ValueError when memory will not do, then what the pipeline raises for files that do not fit."""
         self.config = config
         device = resolve_device(config.device)
+        announce(config.pipeline.memory_plan(config.height, config.width).reading("text encoder", "always"), device)
         progress("Reading the weights", 0.05)
-        self.pipeline = _with_checkpoint(config).setup().to(device).eval().requires_grad_(False)
+        pipeline: Any = load_pipeline(_with_checkpoint(config), device)
+        self.pipeline = pipeline.requires_grad_(False)
         progress("Dreaming the first pictures", 0.8)
         self._warm_up()
         progress("Ready", 1.0)

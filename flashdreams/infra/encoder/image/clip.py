@@ -40,8 +40,10 @@ class CLIPImageEncoderConfig(EncoderConfig):
 
     _target: type = field(default_factory=lambda: CLIPImageEncoder)
 
-    checkpoint_path: str = "hf://Wan-AI/Wan2.1-I2V-14B-480P/models_clip_open-clip-xlm-roberta-large-vit-huge-14.pth"
-    """Weights, with the keys of Wan's file or those of transformers."""
+    checkpoint_path: str | None = (
+        "hf://Wan-AI/Wan2.1-I2V-14B-480P/models_clip_open-clip-xlm-roberta-large-vit-huge-14.pth"
+    )
+    """Weights, with the keys of Wan's file or those of transformers; None leaves them random."""
     dtype: torch.dtype = torch.bfloat16
     """Type of the weights and of the result."""
     image_size: int = 224
@@ -96,6 +98,8 @@ def _load_network(transformers: Any, config: CLIPImageEncoderConfig) -> Any:
         hidden_act="gelu",
     )
     network = transformers.CLIPVisionModel(sizes).to(config.dtype).eval()
+    if config.checkpoint_path is None:
+        return network
     source = _with_our_keys(open_checkpoint(config.checkpoint_path), config.num_layers - 1)
     prefix = "vision_model." if any(key.startswith("vision_model.") for key in network.state_dict()) else ""
     load_into(network, {prefix + key: tensor for key, tensor in source.items()})

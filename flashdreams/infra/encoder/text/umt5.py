@@ -14,6 +14,7 @@ from flashdreams.core.checkpoint.load import open_checkpoint
 from flashdreams.core.checkpoint.remap import remap_keys
 from flashdreams.infra.encoder.base import Encoder, EncoderConfig
 from flashdreams.infra.encoder.optional import import_transformers
+from flashdreams.infra.rehearsal import weight_bytes
 
 _ATTENTION = r"encoder.block.\1.layer.0.SelfAttention"
 _FEED_FORWARD = r"encoder.block.\1.layer.1.DenseReluDense"
@@ -57,6 +58,10 @@ class UMT5TextEncoderConfig(EncoderConfig):
     num_layers: int = 24
     """Blocks."""
 
+    def weight_bytes(self) -> int:
+        """Bytes of the encoder's weights; neither they nor the tokenizer are loaded to know them."""
+        return weight_bytes(_network_without_memory(import_transformers(), self))
+
 
 class UMT5TextEncoder(Encoder):
     """Prompts to `[B, text_len, dim]`, exactly zero beyond each prompt's end."""
@@ -96,7 +101,7 @@ def clean_prompt(text: str) -> str:
     return " ".join(html.unescape(html.unescape(text)).split())
 
 
-def _load_network(transformers: Any, config: UMT5TextEncoderConfig) -> Any:
+def _network_without_memory(transformers: Any, config: UMT5TextEncoderConfig) -> Any:
     sizes = transformers.UMT5Config(
         vocab_size=config.vocab_size,
         d_model=config.dim,
@@ -109,7 +114,13 @@ def _load_network(transformers: Any, config: UMT5TextEncoderConfig) -> Any:
     # On no device at first: filling billions of weights with random numbers only to replace them takes minutes.
     with torch.device("meta"):
         network = transformers.UMT5EncoderModel(sizes)
-    network = network.to(config.dtype).to_empty(device="cpu").eval()
+    network.to(config.dtype).tie_weights()
+    return network
+
+
+def _load_network(transformers: Any, config: UMT5TextEncoderConfig) -> Any:
+    network = _network_without_memory(transformers, config)
+    network = network.to_empty(device=torch.get_default_device()).eval()
     network.tie_weights()
     tensors = open_checkpoint(config.checkpoint_path)
     source = {new: tensors[old] for new, old in remap_keys(tensors, _PUBLISHED_KEYS).items()}
