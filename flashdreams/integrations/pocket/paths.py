@@ -1,6 +1,7 @@
 """The camera paths that come with the pocket world: `python -m flashdreams.integrations.pocket.paths` writes them.
 
-Each is a script of keys, walked as in play from a place's entrance, so that every path is one a visitor could take.
+Tour, circle and strolls are scripts of keys, walked as in play from a place's entrance; orbits and glides are curves.
+Every one is a path that a visitor could take.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import numpy.typing as npt
 from flashdreams.camera.motion import CameraMotion, LiveCamera
 from flashdreams.camera.poses import pose_from_yaw_pitch
 from flashdreams.camera.trajectory import Trajectory, save_trajectory
+from flashdreams.integrations.pocket.rides import glide, orbit
 from flashdreams.integrations.pocket.scenes import places
 from flashdreams.integrations.pocket.things import Place
 from flashdreams.integrations.pocket.walk import (
@@ -71,10 +73,14 @@ def walk(place: Place, script: Script) -> npt.NDArray[np.float64]:
 
 
 def shipped_paths() -> dict[str, npt.NDArray[np.float64]]:
-    """All paths by file name, without its suffix. Tour and circle fit every place, a stroll fits its own."""
+    """All paths by file name, without its suffix. Tour and circle fit every place, the others their own."""
     everywhere = places()
     paths = {"tour": walk(everywhere[0], TOUR), "circle": walk(everywhere[0], CIRCLE)}
-    return paths | {f"stroll-{place.name}": walk(place, STROLLS[place.name]) for place in everywhere}
+    for place in everywhere:
+        if place.name in STROLLS:
+            paths[f"stroll-{place.name}"] = walk(place, STROLLS[place.name])
+        paths |= {f"orbit-{place.name}": orbit(place).poses, f"glide-{place.name}": glide(place).poses}
+    return paths
 
 
 def main() -> None:

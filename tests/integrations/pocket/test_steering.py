@@ -1,0 +1,93 @@
+"""Finding the camera again: the measure itself on true pictures, and on cameras that are known to be off."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from flashdreams.camera.poses import pose_from_yaw_pitch
+from flashdreams.camera.trajectory import Trajectory, save_trajectory
+from flashdreams.integrations.pocket.evaluation import steering
+from flashdreams.integrations.pocket.evaluation.registration import moved_pose
+from flashdreams.integrations.pocket.evaluation.stage import Truth
+from flashdreams.integrations.pocket.paths import shipped_paths
+from flashdreams.integrations.pocket.scenes import places
+from flashdreams.integrations.pocket.walk import EYE_HEIGHT, Footing
+
+START = pose_from_yaw_pitch([0.0, -EYE_HEIGHT, -8.0], 0.0, 0.0)
+
+
+@pytest.fixture(scope="module")
+def truth() -> Truth:
+    return Truth(*steering.TRUTH_SIZE, supersample=1)
+
+
+@pytest.mark.parametrize(
+    "motion",
+    [
+        {"forward": 0.4, "right": 0.0, "yaw": 0.0, "pitch": 0.0},
+        {"forward": 0.0, "right": 0.3, "yaw": 0.0, "pitch": 0.0},
+        {"forward": 0.0, "right": 0.0, "yaw": 9.0, "pitch": 0.0},
+        {"forward": 0.3, "right": 0.0, "yaw": -8.0, "pitch": 3.0},
+        {"forward": 0.0, "right": 0.0, "yaw": 0.0, "pitch": 0.0},
+    ],
+)
+def test_a_known_motion_is_found_again(truth: Truth, motion: dict[str, float]) -> None:
+    poses = np.stack([START, moved_pose(START, motion)])
+    found = steering.chained(truth.pictures("meadow", poses), truth.distance("meadow", poses), poses)
+    errors = steering.path_errors(poses, found)
+    assert errors["rotation_deg"][1] < 1.2 and errors["translation_m"][1] < 0.08
+
+
+def test_a_camera_that_is_off_is_measured_to_be_off(truth: Truth) -> None:
+    off = moved_pose(START, {"forward": 0.25, "right": 0.0, "yaw": 4.0, "pitch": 0.0})
+    pictures = truth.pictures("meadow", np.stack([START, off]))
+    found = steering.placed(pictures[1:], pictures[:1], truth.distance("meadow", START[None]), START[None])
+    errors = steering.path_errors(START[None], found)
+    assert errors["rotation_deg"][0] == pytest.approx(4.0, abs=1.0)
+    assert errors["translation_m"][0] == pytest.approx(0.25, abs=0.08)
+
+
+def test_alignment_takes_out_place_heading_and_scale_and_nothing_else() -> None:
+    path = np.stack([pose_from_yaw_pitch([0.2 * n, -1.6, 0.1 * n * n], 4.0 * n, 0) for n in range(9)])
+    elsewhere = path.copy()
+    elsewhere[:, :3, 3] *= 1.7
+    elsewhere = pose_from_yaw_pitch([3, -1, 5], 70, 0) @ elsewhere
+    errors = steering.path_errors(path, steering.aligned(path, elsewhere))
+    assert max(errors["rotation_deg"]) < 1e-4 and max(errors["translation_m"]) < 1e-9
+    bent = path @ pose_from_yaw_pitch([0, 0, 0], 5, 0)
+    bent[0] = path[0]
+    assert steering.path_errors(path, steering.aligned(path, bent))["rotation_deg"][4] == pytest.approx(5.0)
+
+
+def test_every_shipped_path_can_be_walked_and_every_scene_has_several() -> None:
+    known = {place.name: place for place in places()}
+    paths = shipped_paths()
+    for name, poses in paths.items():
+        footing = Footing(known.get(name.rpartition("-")[2], places()[0]))
+        allowed = np.stack([footing.constrain(pose[:3, 3], pose[:3, 3]) for pose in poses])
+        assert np.abs(allowed - poses[:, :3, 3]).max() < 0.02, name
+        assert np.linalg.norm(np.diff(poses[:, :3, 3], axis=0), axis=1).max() * 24 < 2.7, name
+    for scene in known:
+        assert {f"orbit-{scene}", f"glide-{scene}", "tour", "circle"} <= set(paths)
+
+
+@pytest.mark.slow
+def test_the_command_prints_every_path_with_mean_and_spread(
+    random_weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.set_num_threads(1)
+    poses = np.repeat(START[None], 25, 0)
+    poses[:, 2, 3] += 0.1 * np.arange(25)
+    save_trajectory(Trajectory(poses, 24), tmp_path / "ahead.json")
+    save_trajectory(Trajectory(poses, 24), tmp_path / "ahead-snow.json")
+    arguments = ["--checkpoint", str(random_weights), "--paths", str(tmp_path), "--scenes", "meadow"]
+    assert steering.main([*arguments, "--seconds", "1"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert [(row["path"], row["scene"]) for row in report["rows"]] == [("ahead", "meadow")]
+    summary = report["summary"]
+    assert summary["chained_truth"]["translation_m"]["mean"] < 0.2 < summary["chained"]["translation_m"]["mean"]
