@@ -85,7 +85,11 @@ class SelfAttention(nn.Module):
         heads = (self.num_heads, -1)
         q = self.norm_q(self.q(x)).unflatten(-1, heads)
         k = self.norm_k(self.k(x)).unflatten(-1, heads)
-        return self.o(memory(q, k, self.v(x).unflatten(-1, heads)).flatten(-2))
+        return self.attended(memory(q, k, self.v(x).unflatten(-1, heads)))
+
+    def attended(self, answers: Tensor) -> Tensor:
+        """What `forward` gives for a memory's `answers [..., L, H, D]`."""
+        return self.o(answers.flatten(-2))
 
 
 @dataclass

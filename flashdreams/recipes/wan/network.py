@@ -277,15 +277,21 @@ class WanDiTNetwork(PatchedNetwork):
         memories: Sequence[Memory],
         cross: Sequence[CrossKV],
         extra: dict[str, Any] | None = None,
+        added: Tensor | None = None,
     ) -> Tensor:
-        """The network itself, whatever it attends to: `timesteps [..., G]` for G equal runs of the tokens of `x`."""
-        of_blocks, of_head = self._parts(timesteps)
+        """The network itself, whatever it attends to: `timesteps [..., G]` for G equal runs of the tokens of `x`.
+
+        `extra` goes to every block's `inject`; `added [..., G, dim]` is one more embedding beside the timesteps'.
+        """
+        of_blocks, of_head = self._parts(timesteps, added)
         x = self._embed_patches(x.to(self.head.head.weight.dtype))
         for block, parts, memory, context in zip(self.blocks, of_blocks, memories, cross, strict=True):
             x = block(x, parts, memory, context, **(extra or {}))
         return self.head(x, of_head)
 
-    def _parts(self, timesteps: Tensor | Modulation | MaskedModulation) -> tuple[Iterable[Parts], Parts]:
+    def _parts(
+        self, timesteps: Tensor | Modulation | MaskedModulation, added: Tensor | None = None
+    ) -> tuple[Iterable[Parts], Parts]:
         """Of the blocks, each made when its turn comes where every token may have its own, and of the head."""
         if isinstance(timesteps, Modulation):
             return [block.unbind() for block in timesteps.blocks.unbind()], timesteps.head.unbind()
@@ -294,6 +300,7 @@ class WanDiTNetwork(PatchedNetwork):
             pairs = zip(first.blocks.unbind(), others.blocks.unbind(), strict=True)
             return (choose(given, *pair) for pair in pairs), choose(given, first.head, others.head)
         embedded = self.time_embedding(sinusoid(timesteps, self.config.freq_dim).to(self.head.head.weight.dtype))
+        embedded = embedded if added is None else embedded + added
         projected = self.time_projection(embedded).unflatten(-1, (6, -1))
         return (block.modulation_of(projected) for block in self.blocks), self.head.modulation_of(embedded)  # type: ignore[operator]
 

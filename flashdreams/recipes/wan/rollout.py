@@ -107,6 +107,7 @@ class Wan21TransformerCache(TransformerAutoregressiveCache):
         self.rotation, self.conditions = rotation, conditions
         self.autoregressive_index: int | None = None
         self.image_embeddings: Tensor | None = None
+        self.block_inputs: dict[str, Tensor] = {}
 
     def start(self, autoregressive_index: int) -> None:
         """Turn to chunk `autoregressive_index`: its rotation, and the prompts that wait for it."""

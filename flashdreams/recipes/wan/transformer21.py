@@ -189,11 +189,10 @@ class Wan21Transformer(Transformer[Wan21TransformerCache]):
         prompts = self._checked_prompts(text_embeddings, negative_text_embeddings)
         rotation = ChunkRotation(self._rope(height, width), self.cp_group)
         cache = Wan21TransformerCache(height, width, (), rotation)
-        modes, shape = self.config.image_modes, self.latent_shape_of(cache)
-        if modes is not None:
-            patch = math.prod(self.config.network.patch_size)
-            cache.conditions = ImageConditions(modes, shape, patch, self.device, self.dtype)
-        cache.branches = [self._branch(shape[-2], rotation, prompt, image_embeddings) for prompt in prompts]
+        shape = self.latent_shape_of(cache)
+        cache.conditions = self._new_conditions(shape)
+        cache.block_inputs = self.new_block_inputs(shape)
+        cache.branches = [self._branch(shape[-2], cache, prompt, image_embeddings) for prompt in prompts]
         cache.image_embeddings = image_embeddings
         return cache
 
@@ -228,6 +227,13 @@ class Wan21Transformer(Transformer[Wan21TransformerCache]):
             branch.next_prompt = cross
         cache.image_embeddings = image_embeddings
         cache.restart()
+
+    def new_block_inputs(self, shape: tuple[int, ...]) -> dict[str, Tensor]:
+        """A rollout's buffers that every block's `inject` gets by name, for chunks of `shape [*batch, L, D]`.
+
+        A transformer with more controls makes some here, and fills them before the first step of a chunk.
+        """
+        return {}
 
     @torch.no_grad()
     def predict_flow(
@@ -271,7 +277,9 @@ class Wan21Transformer(Transformer[Wan21TransformerCache]):
         assert index is not None
         if not branch.network.self_attn[0].is_steady_state():
             # Sizes still grow: `forward` itself, which is never compiled.
-            return self.network.forward(x, timestep, branch.network, tables, index)
+            return self.network.forward(
+                x, timestep, branch.network, tables, index, block_extra_kwargs=cache.block_inputs
+            )
         if x.is_cuda and self.config.compile_network and not self._compiled:
             compile_module(self.network)
             self._compiled = True
@@ -281,17 +289,28 @@ class Wan21Transformer(Transformer[Wan21TransformerCache]):
         return flow
 
     def _steady_step(
-        self, caches: WanDiTNetworkCache, rotation: ChunkRotation, x: Tensor, timestep: NetworkTimesteps
+        self,
+        caches: WanDiTNetworkCache,
+        rotation: ChunkRotation,
+        block_inputs: dict[str, Tensor],
+        x: Tensor,
+        timestep: NetworkTimesteps,
     ) -> Tensor:
-        return self.network(x, timestep, caches, rotation.tables, eager_mode=False)
+        return self.network(x, timestep, caches, rotation.tables, eager_mode=False, block_extra_kwargs=block_inputs)
 
-    def _branch(self, tokens: int, rotation: ChunkRotation, prompt: Tensor, image_embeddings: Tensor | None) -> Branch:
+    def _branch(
+        self, tokens: int, cache: Wan21TransformerCache, prompt: Tensor, image_embeddings: Tensor | None
+    ) -> Branch:
         c = self.config
         window, sink = tokens * c.window_size_t // c.len_t, tokens * c.sink_size_t // c.len_t
         caches = self.network.initialize_cache(tokens, window, sink, prompt, image_embeddings)
-        step = partial(self._steady_step, caches, rotation)
+        step = partial(self._steady_step, caches, cache.rotation, cache.block_inputs)
         captured = c.use_cuda_graph and self.device.type == "cuda"
         return Branch(caches, steady_step(step, captured, c.cuda_graph_warmup_iters))
+
+    def _new_conditions(self, shape: tuple[int, ...]) -> ImageConditions | None:
+        modes, patch = self.config.image_modes, math.prod(self.config.network.patch_size)
+        return None if modes is None else ImageConditions(modes, shape, patch, self.device, self.dtype)
 
     def _rope(self, height: int, width: int) -> RotaryPositionEmbedding3D:
         c = self.config
