@@ -23,21 +23,16 @@ from flashdreams.integrations.hy_worldplay.prope import project, projections
 from flashdreams.integrations.hy_worldplay.transformer import HyWorldPlayTransformerConfig
 from flashdreams.recipes.wan.layers import sinusoid
 from tests.parity.test_lingbot_world import walk
-from tests.parity.test_wan_network import relative_error
 from tests.parity.test_wan_streaming import (
-    CHANNELS,
     FRAME,
-    HEAD_DIM,
-    HEADS,
     HEIGHT,
-    TEXT_DIM,
     TEXT_LEN,
     TOLERANCE,
     WIDTH,
-    noise,
     theirs,
     unpatchify,
 )
+from tests.wan import CHANNELS, HEAD_DIM, HEADS, TEXT_DIM, noise, relative_error
 
 DIM, LEN_T, CHUNKS = HEADS * HEAD_DIM, 4, 7
 TIMESTEPS = (1000.0, 960.0, 888.8889, 727.2728, 0.0)

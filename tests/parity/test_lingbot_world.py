@@ -19,25 +19,20 @@ from flashdreams.integrations.lingbot_world.network import CAMERA_CHANNELS, Ling
 from flashdreams.integrations.lingbot_world.transformer import LingBotTransformerConfig
 from flashdreams.recipes.wan import WanVAEEncoderConfig, wan_dit_state_dict_transform
 from flashdreams.recipes.wan.camera_pipeline import CameraInput
-from tests.parity.test_wan_network import relative_error
 from tests.parity.test_wan_streaming import (
-    CHANNELS,
     CHUNKS,
-    HEAD_DIM,
-    HEADS,
     HEIGHT,
-    TEXT_DIM,
     TEXT_LEN,
     TOLERANCE,
     WIDTH,
     Plain,
     layout_of,
     model_of,
-    noise,
     patchify,
     theirs,
     unpatchify,
 )
+from tests.wan import CHANNELS, HEAD_DIM, HEADS, TEXT_DIM, noise, relative_error
 
 DIM = HEADS * HEAD_DIM
 PICTURE = (16, 24)
