@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-from fastapi import FastAPI, Request, WebSocket
+from fastapi import FastAPI, WebSocket
 from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 from fastapi.staticfiles import StaticFiles
 
@@ -18,10 +18,15 @@ from backend.catalog import worlds_document
 from backend.connection import Connection
 from backend.engine import Engine
 from backend.frontend import frontend_folder
+from backend.images import Images
+from backend.keep_api import add_sessions
 from backend.lobby import Lobby
 from backend.metrics import Metrics
-from backend.paths import MAX_UPLOAD_BYTES, Paths, shipped_folder
+from backend.paths import Paths, shipped_folder
+from backend.replays import Replays
+from backend.services import Services
 from backend.settings import Settings
+from backend.upload_api import add_uploads, refusal
 from flashdreams.infra.world import WorldConfig
 
 
@@ -40,10 +45,11 @@ def create_app(config: WorldConfig, settings: Settings, folder: Path | None = No
 
     `folder` is the page's, found by itself where None.
     """
-    metrics = Metrics()
     engine = Engine(config)
     paths = Paths(*(folder for folder in (settings.paths_dir, shipped_folder()) if folder is not None))
-    lobby = Lobby(engine, settings, paths, metrics)
+    replays = Replays(config, settings.replays_dir)
+    services = Services(engine, settings, paths, Images(), replays, Metrics())
+    lobby = Lobby(services)
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -53,24 +59,27 @@ def create_app(config: WorldConfig, settings: Settings, folder: Path | None = No
         house.cancel()
         lobby.close()
         await asyncio.to_thread(engine.stop)
+        services.images.close()
 
     app = FastAPI(title="flashdreams", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     app.state.engine, app.state.lobby = engine, lobby
     app.add_middleware(Guard, settings=settings)
-    _add_play(app, config, settings, metrics)
-    _add_api(app, config, paths)
-    _add_operations(app, metrics)
+    _add_play(app, services)
+    _add_worlds(app, config, paths)
+    add_uploads(app, services)
+    add_sessions(app, services, lobby)
+    _add_operations(app, services.metrics)
     _add_page(app, folder or frontend_folder())
     return app
 
 
-def _add_play(app: FastAPI, config: WorldConfig, settings: Settings, metrics: Metrics) -> None:
+def _add_play(app: FastAPI, services: Services) -> None:
     @app.websocket("/ws/play")
     async def play(socket: WebSocket) -> None:
-        await Connection(socket, config, app.state.lobby, settings, metrics).serve()
+        await Connection(socket, app.state.lobby, services).serve()
 
 
-def _add_api(app: FastAPI, config: WorldConfig, paths: Paths) -> None:
+def _add_worlds(app: FastAPI, config: WorldConfig, paths: Paths) -> None:
     @app.get("/api/worlds")
     async def worlds() -> dict[str, Any]:
         return {**worlds_document(config), "paths": paths.shipped()}
@@ -79,26 +88,12 @@ def _add_api(app: FastAPI, config: WorldConfig, paths: Paths) -> None:
     async def thumbnail(slug: str, scene: str) -> Response:
         known = slug == config.slug and next((s.thumbnail for s in config.scenes if s.name == scene), None)
         if not known or not known.is_file():
-            return _error(404, "not_found", f"no picture of scene {scene[:60]!r} of world {slug[:60]!r}")
+            return refusal(404, "not_found", f"no picture of scene {scene[:60]!r} of world {slug[:60]!r}")
         return FileResponse(known, media_type="image/jpeg", headers={"cache-control": "no-cache"})
 
     @app.get("/api/schema")
     async def schema() -> dict[str, Any]:
         return protocol.schema()
-
-    @app.post("/api/paths")
-    async def add_path(request: Request) -> Response:
-        data = bytearray()
-        async for part in request.stream():
-            data += part
-            if len(data) > MAX_UPLOAD_BYTES:
-                return _error(413, "too_large", f"a camera path file may have {MAX_UPLOAD_BYTES} bytes")
-        try:
-            name, trajectory = await asyncio.to_thread(paths.add, bytes(data))
-        except ValueError as error:
-            return _error(400, "bad_path", str(error))
-        count = len(trajectory.poses)
-        return JSONResponse({"name": name, "poses": count, "fps": trajectory.fps, "seconds": count / trajectory.fps})
 
 
 def _add_operations(app: FastAPI, metrics: Metrics) -> None:
@@ -125,7 +120,3 @@ def _add_page(app: FastAPI, folder: Path) -> None:
         return FileResponse(icon) if icon.is_file() else Response(status_code=204)
 
     app.mount("/static", FreshStaticFiles(directory=folder), name="static")
-
-
-def _error(status: int, code: str, message: str) -> Response:
-    return JSONResponse({"code": code, "message": message}, status)

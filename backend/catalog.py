@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from backend.protocol import ProtocolError, SceneInfo
+from backend.news import Limits, Ready, SceneInfo
+from backend.protocol import ProtocolError
+from backend.settings import Settings
 from flashdreams.infra.world import WorldConfig
 
 
@@ -32,10 +34,36 @@ def worlds_document(config: WorldConfig) -> dict[str, Any]:
         "frames_per_chunk": config.frames_per_chunk,
         "window_chunks": config.window_chunks,
         "controls": list(config.controls),
+        "takes_image": "image" in config.controls,
         "scenes": [scene.model_dump() for scene in scenes_of(config)],
         "parameters": config.parameters,
     }
     return {"worlds": [world], "default": config.slug}
+
+
+def limits_of(settings: Settings) -> Limits:
+    """What a session may take, as visitors are told."""
+    return Limits(
+        fps=settings.session_fps,
+        minutes=settings.session_minutes,
+        idle_seconds=settings.idle_limit,
+        grace_seconds=settings.grace,
+        rewind_minutes=settings.rewind_minutes,
+        rewind_mib=settings.rewind_mib,
+        recording_minutes=settings.recording_minutes,
+        recording_mib=settings.recording_mib,
+        spectators=settings.spectators,
+    )
+
+
+def ready_message(config: WorldConfig, settings: Settings, **of_session: Any) -> Ready:
+    """`ready` with what is the same for all sessions; what depends on the player is still to be filled in."""
+    return Ready(
+        mime="", codec=None, description=None, width=config.width, height=config.height, fps=config.fps,
+        frames_per_chunk=config.frames_per_chunk, scenes=scenes_of(config), world=config.slug, title=config.title,
+        controls=list(config.controls), parameters=config.parameters, window_chunks=config.window_chunks,
+        limits=limits_of(settings), **of_session,
+    )  # fmt: skip
 
 
 def check_scene(config: WorldConfig, scene: str, seq: int) -> None:

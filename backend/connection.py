@@ -13,14 +13,11 @@ from typing import Any
 from pydantic import BaseModel
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
-from backend import protocol
-from backend.catalog import check_scene
+from backend import news, protocol
 from backend.lobby import Lobby
-from backend.metrics import Metrics
 from backend.protocol import ProtocolError
+from backend.services import Services
 from backend.session import Session
-from backend.settings import Settings
-from flashdreams.infra.world import WorldConfig
 
 MAX_OUTBOX = 256
 """Messages waiting to be sent; credits keep it near 4, so more means that the client only makes noise."""
@@ -41,14 +38,15 @@ log = logging.getLogger(__name__)
 class Connection:
     """From accept to close; holds at most one session at a time."""
 
-    def __init__(
-        self, socket: WebSocket, config: WorldConfig, lobby: Lobby, settings: Settings, metrics: Metrics
-    ) -> None:
-        self._socket, self._config, self._lobby = socket, config, lobby
-        self._settings, self._metrics = settings, metrics
+    def __init__(self, socket: WebSocket, lobby: Lobby, services: Services) -> None:
+        self._socket, self._lobby, self._services = socket, lobby, services
+        self._settings, self._metrics = services.settings, services.metrics
+        self.player: news.PlayerName = "mse"
+        """What it shows chunks with."""
         self._session: Session | None = None
         self._joining: asyncio.Task[None] | None = None
         self._outbox: asyncio.Queue[tuple[int, str] | list[str | bytes]] = asyncio.Queue()
+        self._watching = False
         self._closing = False
         self._left = False
         self._seq = -1
@@ -169,41 +167,42 @@ class Connection:
 
     async def _follow(self, session: Session, message: protocol.AnyClientMessage) -> None:
         try:
-            await session.handle(message)
+            if self._watching:
+                session.handle_watcher(self, message)
+            else:
+                await session.handle(message)
         except ProtocolError:
             raise
         except Exception as error:  # whatever a world's rules for the camera raise ends this session and no other
             session.fail(error)
 
     def _start(self, start: protocol.Start) -> None:
-        self._check(start)
+        if start.token is None and start.watch is None:
+            self._services.check(start)
         if self._joining is not None and not self._joining.done():
             raise ProtocolError("already_started", "start: the last start is still being answered", start.seq)
         self._joining = asyncio.create_task(self._join(start))
 
-    def _check(self, start: protocol.Start) -> None:
-        config, seq = self._config, start.seq
-        if start.world is not None and start.world != config.slug:
-            raise ProtocolError(
-                "unknown_world", f"unknown world {start.world[:60]!r}: this server plays {config.slug}", seq
-            )
-        if start.scene is not None:
-            check_scene(config, start.scene, seq)
-        if start.text and "text" not in config.controls:
-            raise ProtocolError("unsupported", f"world {config.slug} takes no text", seq)
-        if start.image is not None:
-            raise ProtocolError("unsupported", f"world {config.slug} takes no start picture here", seq)
-
     async def _join(self, start: protocol.Start) -> None:
         """Bring the connection into a session; a task of its own, so that reading goes on."""
+        self.player = start.player
         try:
-            if start.token is not None:
-                await self._take_up(self._lobby.find(start.token, start.seq))
-            elif self._session is not None and self._session.alive:
+            if start.watch is not None:
+                session = self._lobby.watched(start.watch, start.seq)
+                session.watch(self)
+                self._enter(session)
+                self._watching = True
+            elif start.token is not None:
+                session = self._lobby.find(start.token, start.seq)
+                session.attach(self)
+                self._metrics.resumed()
+                self._enter(session)
+            elif self._session is not None and self._session.alive and not self._watching:
                 await self._session.handle(start)
             else:
-                self._session = None
-                await self._take_up(await self._lobby.begin(start, self.send))
+                session = await self._lobby.begin(start, self.send)
+                session.attach(self)
+                self._enter(session)
         except ProtocolError as error:
             self._answer(error)
             if error.code == "world_failed":
@@ -212,10 +211,10 @@ class Connection:
             log.exception("a visitor could not join")
             self._answer(ProtocolError("session_failed", f"the session could not begin: {error}", start.seq))
 
-    async def _take_up(self, session: Session) -> None:
-        await session.attach(self)
+    def _enter(self, session: Session) -> None:
+        """Be in a session, and in no other one."""
         if self._session is not None and self._session is not session:
             self._session.detach(self)
-        self._session = session
+        self._session, self._watching = session, False
         if self._closing:
             session.detach(self)

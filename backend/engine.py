@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import heapq
 import itertools
 import logging
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Hashable
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, TypeVar
 
+from backend.shares import Shares
 from flashdreams.infra.world import World, WorldConfig
 
 T = TypeVar("T")
@@ -39,19 +40,21 @@ class LoadStage:
     fraction: float
 
 
-@dataclass(order=True)
+@dataclass(frozen=True)
 class _Job:
     urgency: Urgency
     deadline: float
     order: int
-    work: Callable[[World], Any] = field(compare=False)
-    result: Future[Any] = field(compare=False)
+    owner: Hashable
+    work: Callable[[World], Any]
+    result: Future[Any]
 
 
 class Engine:
     """Loads a world in its own thread, then runs jobs on it: pictures before upkeep, earliest deadline first.
 
-    A job that raises fails its own future and nothing else. All methods may be called from any thread.
+    Where owners of jobs compete, each gets its share of the time: deadlines count among those who have not had more
+    than the others. A job that raises fails its own future and nothing else. All methods may be called from any thread.
     """
 
     def __init__(self, config: WorldConfig) -> None:
@@ -61,6 +64,7 @@ class Engine:
         """Resolves to the loaded world, or to what went wrong while loading it."""
         self._jobs: list[_Job] = []
         self._order = itertools.count()
+        self._shares = Shares()
         self._changed = threading.Condition()
         self._stopped = False
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
@@ -87,8 +91,15 @@ class Engine:
         """Why the world could not be loaded, once that is known."""
         return self.world.exception() if self.world.done() else None
 
-    def submit(self, work: Callable[[World], T], *, deadline: float, urgency: Urgency = Urgency.PICTURE) -> Future[T]:
-        """Have `work(world)` run on the engine's thread; `deadline` is a `time.monotonic()`.
+    def submit(
+        self,
+        work: Callable[[World], T],
+        *,
+        deadline: float,
+        urgency: Urgency = Urgency.PICTURE,
+        owner: Hashable = None,
+    ) -> Future[T]:
+        """Have `work(world)` run on the engine's thread; `deadline` is a `time.monotonic()`, `owner` whom it is for.
 
         Raises EngineStopped once the engine was stopped or the world failed to load.
         """
@@ -96,9 +107,15 @@ class Engine:
         with self._changed:
             if self._stopped:
                 raise EngineStopped("the engine takes no more work: the server is stopping or its world did not load")
-            heapq.heappush(self._jobs, _Job(urgency, deadline, next(self._order), work, result))
+            self._shares.come(owner, time.monotonic())
+            self._jobs.append(_Job(urgency, deadline, next(self._order), owner, work, result))
             self._changed.notify()
         return result
+
+    def forget(self, owner: Hashable) -> None:
+        """Nothing more will be submitted for `owner`."""
+        with self._changed:
+            self._shares.forget(owner)
 
     def _run(self) -> None:
         try:
@@ -113,7 +130,10 @@ class Engine:
         self.stage = LoadStage("ready", 1.0)
         self.world.set_result(world)
         while (job := self._next()) is not None:
+            began = time.monotonic()
             _run(job, world)
+            with self._changed:
+                self._shares.used(job.owner, began, time.monotonic())
         self._refuse_all()
 
     def _progress(self, stage: str, fraction: float) -> None:
@@ -122,7 +142,17 @@ class Engine:
     def _next(self) -> _Job | None:
         with self._changed:
             self._changed.wait_for(lambda: self._stopped or self._jobs)
-            return None if self._stopped else heapq.heappop(self._jobs)
+            if self._stopped:
+                return None
+            job = self._most_urgent()
+            self._jobs.remove(job)
+            return job
+
+    def _most_urgent(self) -> _Job:
+        highest = min(job.urgency for job in self._jobs)
+        jobs = [job for job in self._jobs if job.urgency == highest]
+        waiting = {job.owner for job in jobs}
+        return min(jobs, key=lambda job: (self._shares.leads(job.owner, waiting), job.deadline, job.order))
 
     def _refuse_all(self) -> None:
         with self._changed:

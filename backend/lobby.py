@@ -6,19 +6,21 @@ import asyncio
 import contextlib
 import logging
 import math
-import secrets
 import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from backend import protocol
+from backend import news, protocol
 from backend.dream import Dream
-from backend.engine import Engine, EngineStopped
-from backend.metrics import Metrics
-from backend.paths import Paths
+from backend.engine import EngineStopped
+from backend.history import Beginning, History
+from backend.limits import Limits
+from backend.replays import Replaying
+from backend.services import Services
 from backend.session import Session
 from backend.settings import Settings
+from backend.video.stream import VideoStream
 from flashdreams.infra.world import World, WorldConfig
 
 MAX_AUTOMATIC_CAPACITY = 4
@@ -31,28 +33,60 @@ LEFT_SECONDS = 1.0
 """Grace time of a session whose page was closed, while others wait: enough for a page that reconnects by itself."""
 ROUND_SECONDS = 0.25
 """How often sessions are looked over and loading is reported."""
+ESTIMATE_SECONDS = 5.0
+"""How often those who wait get a new estimate."""
 
-Tell = Callable[[protocol.ServerMessage], None]
+Tell = Callable[[news.ServerMessage], None]
 log = logging.getLogger(__name__)
 
 
 class Lobby:
     """Keeps as many sessions as there is room for. Lives on the event loop."""
 
-    def __init__(self, engine: Engine, settings: Settings, paths: Paths, metrics: Metrics) -> None:
-        self.capacity = settings.capacity or automatic_capacity(engine.config, settings.rewind_moments)
-        self._engine, self._settings, self._paths, self._metrics = engine, settings, paths, metrics
+    def __init__(self, services: Services) -> None:
+        self._services, self._engine, self._settings = services, services.engine, services.settings
+        self._free = free_memory()
+        self.session_bytes = services.config.session_bytes
+        """Memory of one session's caches: as the world says, or as measured once somebody has played."""
+        self.capacity = self._room()
+        self.limits = Limits(self._settings)
         self._sessions: dict[str, Session] = {}
         self._beginning = 0
         self._waiting: list[asyncio.Event] = []
-        metrics.follow("sessions", "Sessions alive", lambda: self.taken)
-        metrics.follow("capacity", "Sessions there is room for", lambda: self.capacity)
-        metrics.follow("queue", "Visitors waiting for a place", lambda: len(self._waiting))
+        self._follow_numbers()
+
+    def _follow_numbers(self) -> None:
+        follow = self._services.metrics.follow
+        follow("sessions", "Sessions alive", lambda: self.taken)
+        follow("capacity", "Sessions there is room for", lambda: self.capacity)
+        follow("queue", "Visitors waiting for a place", lambda: self.waiting)
+        follow("spectators", "Visitors who watch", lambda: sum(s.audience.watchers for s in self.sessions))
+        follow("state_bytes", "Memory of states to go back to", lambda: sum(s.history.bytes for s in self.sessions))
+        follow(
+            "recording_bytes",
+            "Memory of recorded video",
+            lambda: sum(s.keepsakes.recording.bytes for s in self.sessions),
+        )
+        follow("session_bytes", "Memory of one session's caches", lambda: self.session_bytes)
 
     @property
     def taken(self) -> int:
         """Places taken."""
         return len(self._sessions) + self._beginning
+
+    @property
+    def waiting(self) -> int:
+        """Visitors in the line."""
+        return len(self._waiting)
+
+    @property
+    def sessions(self) -> list[Session]:
+        """Those alive."""
+        return list(self._sessions.values())
+
+    def _room(self) -> int:
+        measured = automatic_capacity(self._services.config, self._settings, self.session_bytes, self._free)
+        return self._settings.capacity or measured
 
     async def begin(self, start: protocol.Start, tell: Tell) -> Session:
         """A new session, as soon as there is a place and the model is loaded; `tell` gets news meanwhile.
@@ -67,6 +101,7 @@ class Lobby:
             self._beginning -= 1
             self._move_up()
         self._sessions[session.token] = session
+        self._services.metrics.began()
         return session
 
     def find(self, token: str, seq: int) -> Session:
@@ -76,24 +111,31 @@ class Lobby:
             raise protocol.ProtocolError("session_gone", "that session has ended: send start without a token", seq)
         return session
 
+    def watched(self, token: str, seq: int) -> Session:
+        """The session of a watch token. Raises ProtocolError."""
+        session = next((one for one in self.sessions if one.watch_token == token), None)
+        if session is None:
+            raise protocol.ProtocolError("unknown_watch", "watch: that session has ended, or never was", seq)
+        return session
+
     async def keep_house(self) -> None:
         """End what nobody came back to or touched for long; runs until cancelled."""
         while True:
             await asyncio.sleep(ROUND_SECONDS)
             now = time.monotonic()
-            for session in list(self._sessions.values()):
-                lost = session.detached_since
-                limit = self._settings.idle_limit
+            for session in self.sessions:
                 # Whoever closed the page keeps no place that somebody waits for.
                 left = session.left and bool(self._waiting)
-                if lost is not None and now - lost > min(self._settings.grace, LEFT_SECONDS if left else math.inf):
-                    session.end("idle")
-                elif limit and now - session.last_input > limit:
-                    session.end("idle")
+                reason = self.limits.look(session, now, min(self._settings.grace, LEFT_SECONDS if left else math.inf))
+                if reason is not None:
+                    session.end(reason)
+                elif session.history.state_size > self.session_bytes:
+                    self.session_bytes = session.history.state_size
+                    self.capacity = self._room()
 
     def close(self) -> None:
         """The server stops: end all sessions."""
-        for session in list(self._sessions.values()):
+        for session in self.sessions:
             session.end("shutdown")
 
     async def _place(self, tell: Tell) -> None:
@@ -105,9 +147,12 @@ class Lobby:
         self._waiting.append(moved)
         try:
             while self.taken >= self.capacity or self._waiting[0] is not moved:
-                tell(protocol.Queue(position=self._waiting.index(moved) + 1))
+                position = self._waiting.index(moved) + 1
+                seconds = self.limits.seconds_until_place(position, self.sessions, time.monotonic())
+                tell(news.Queue(position=position, seconds=seconds))
                 moved.clear()
-                await moved.wait()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(moved.wait(), ESTIMATE_SECONDS)
             self._beginning += 1
         finally:
             self._waiting.remove(moved)
@@ -124,7 +169,7 @@ class Lobby:
         while not self._engine.world.done():
             stage = self._engine.stage
             if stage != told:
-                tell(protocol.Loading(stage=stage.name, fraction=stage.fraction))
+                tell(news.Loading(stage=stage.name, fraction=stage.fraction))
                 told = stage
             # Unlike wait_for this leaves the load alone when the visitor goes.
             await asyncio.wait([world], timeout=ROUND_SECONDS)
@@ -132,30 +177,35 @@ class Lobby:
             raise protocol.ProtocolError("world_failed", f"the world could not be loaded: {failure}") from failure
 
     async def _new_session(self, start: protocol.Start) -> Session:
-        scene = start.scene or self._engine.config.scenes[0].name
-        seed = secrets.randbits(31) if start.seed is None else start.seed
+        config = self._services.config
         try:
+            beginning, replaying = await asyncio.to_thread(self._services.opening, start)
             begun = self._engine.submit(
-                partial(_begin_dream, scene, seed, start.text, self._settings), deadline=time.monotonic()
+                partial(_begin_dream, beginning, replaying, self._services), deadline=time.monotonic()
             )
             dream = await asyncio.wrap_future(begun)
+            stream = await asyncio.to_thread(VideoStream, config.width, config.height, config.fps)
+        except protocol.ProtocolError:
+            raise
         except EngineStopped as error:
             raise protocol.ProtocolError("world_failed", str(error), start.seq) from None
         except Exception as error:
             log.error("a session could not begin", exc_info=error)
             raise protocol.ProtocolError("session_failed", f"the dream could not begin: {error}", start.seq) from error
-        return Session(self._engine, self._paths, self._metrics, dream, self._forget)
+        return Session(self._services, dream, stream, beginning, replaying, self._forget)
 
-    def _forget(self, session: Session) -> None:
+    def _forget(self, session: Session, reason: str) -> None:
         with contextlib.suppress(KeyError):
             del self._sessions[session.token]
+        self.limits.ended(session, time.monotonic())
+        self._services.metrics.ended(reason)
         self._move_up()
 
 
-def automatic_capacity(config: WorldConfig, moments: int) -> int:
-    """How many sessions fit into the free memory, each with the moments it keeps; at least 1."""
-    per_session = max(1, config.session_bytes) * (1 + moments)
-    return max(1, min(MAX_AUTOMATIC_CAPACITY, int(free_memory() * MEMORY_SHARE) // per_session))
+def automatic_capacity(config: WorldConfig, settings: Settings, session_bytes: int, free: int) -> int:
+    """How many sessions fit into a share of the free bytes, each with all it may keep; at least 1."""
+    kept = (settings.rewind_mib + settings.recording_mib) * 2**20
+    return max(1, min(MAX_AUTOMATIC_CAPACITY, int(free * MEMORY_SHARE) // max(1, session_bytes + kept)))
 
 
 def free_memory() -> int:
@@ -166,5 +216,15 @@ def free_memory() -> int:
     return FREE_MEMORY_GUESS
 
 
-def _begin_dream(scene: str, seed: int, text: str | None, settings: Settings, world: World) -> Dream:
-    return Dream(world, scene, seed, text, moments=settings.rewind_moments, every=settings.rewind_every)
+def _begin_dream(beginning: Beginning, replaying: Replaying | None, services: Services, world: World) -> Dream:
+    config, settings = services.config, services.settings
+    chunks_per_minute = 60 * config.fps / config.frames_per_chunk
+    history = History(
+        span=round(settings.rewind_minutes * chunks_per_minute),
+        max_bytes=settings.rewind_mib * 2**20,
+        max_chunks=round(settings.save_minutes * chunks_per_minute),
+    )
+    script = None if replaying is None else replaying.script()
+    return Dream(
+        world, beginning, history, every=settings.rewind_every, image=services.images.file, script=script
+    )  # fmt: skip

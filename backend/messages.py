@@ -1,35 +1,88 @@
-"""What is said of a chunk on the wire."""
+"""What is said of a chunk on the wire, and the bytes that go with it, for each kind of player."""
 
 from __future__ import annotations
 
+import base64
+import time
+from dataclasses import dataclass, replace
+
+from backend import news
 from backend.dream import Dreamed
-from backend.protocol import Chunk
-from backend.video.encoder import Fragment
+from backend.video.mp4 import FragmentWriter, VideoFormat
+from backend.video.stream import Encoded
+
+PICTURE_MIME = "image/jpeg"
 
 
-def chunk_message(
-    dreamed: Dreamed, fragment: Fragment, encode_ms: float, *, born: float, eager: bool, repeated: bool
-) -> Chunk:
-    """The message that goes before a fragment.
+@dataclass(frozen=True)
+class Parcel:
+    """An encoded chunk with what is known of it."""
 
-    Args:
-        dreamed: the chunk.
-        fragment: its video, or that of its last frame where it is repeated.
-        encode_ms: what encoding took in milliseconds.
-        born: when the session began, `time.monotonic()`.
-        eager: whether it answers an input ahead of what is playing.
-        repeated: whether it is shown once more, to a new connection; then no message of that connection shaped it.
-    """
-    timings = {**dreamed.timings, "encode": encode_ms}
-    return Chunk(
-        index=dreamed.index,
-        frames=fragment.frames,
-        pts=fragment.seconds,
-        seq=0 if repeated else dreamed.shaping.seq,
-        pose=dreamed.shaping.controls.poses[-1].tolist(),
-        timings={stage: round(milliseconds, 3) for stage, milliseconds in timings.items()},
-        kv_fill=dreamed.kv_fill,
-        scene=dreamed.scene,
-        state_time=round(dreamed.shaping.at - born, 4),
-        eager=eager,
-    )
+    dreamed: Dreamed
+    encoded: Encoded
+    eager: bool
+    """Whether it answers an input ahead of what is playing."""
+    repeated: bool
+    """Whether it is the newest frame once more, for a new connection; then no message of that connection shaped it."""
+    born: float
+    """When the session began, `time.monotonic()`."""
+
+    def hurried(self) -> Parcel:
+        """The same, to be jumped to."""
+        return replace(self, eager=True)
+
+    def message(self, *, sizes: list[int], keys: list[bool], pts: float, spectator: bool) -> news.Chunk:
+        """The message that goes before its media."""
+        dreamed = self.dreamed
+        shaping, node = dreamed.shaping, dreamed.node
+        timings = {**dreamed.timings, "encode": self.encoded.milliseconds}
+        return news.Chunk(
+            index=node.index,
+            parent=node.parent,
+            frames=len(sizes),
+            sizes=sizes,
+            keys=keys,
+            pts=pts,
+            seq=0 if self.repeated or spectator else shaping.seq,
+            pose=node.pose.tolist(),
+            timings={stage: round(milliseconds, 3) for stage, milliseconds in timings.items()},
+            kv_fill=dreamed.kv_fill,
+            scene=node.scene,
+            state_time=round(shaping.at - self.born, 4),
+            at=round(time.monotonic() - self.born, 4),
+            eager=self.eager,
+        )
+
+
+class Timeline:
+    """One viewer's media time: it begins at 0 and goes on without a gap."""
+
+    def __init__(self, video: VideoFormat, *, pictures: bool, spectator: bool) -> None:
+        """Args: the stream's format; JPEG pictures instead of video; no message of this viewer shapes anything."""
+        self._fps = video.fps
+        self._writer = FragmentWriter(video)
+        self._pictures, self._spectator = pictures, spectator
+        self.frames = 0
+        """Sent so far."""
+
+    def media(self, parcel: Parcel) -> tuple[news.Chunk, bytes]:
+        """The next chunk: its message and its binary part."""
+        pts, encoded = self.frames / self._fps, parcel.encoded
+        if self._pictures:
+            data = b"".join(encoded.pictures)
+            sizes, keys = [len(picture) for picture in encoded.pictures], [True] * len(encoded.pictures)
+        else:
+            data = self._writer.fragment(encoded.samples)
+            sizes = [len(sample.data) for sample in encoded.samples]
+            keys = [sample.key for sample in encoded.samples]
+        self.frames += len(sizes)
+        return parcel.message(sizes=sizes, keys=keys, pts=pts, spectator=self._spectator), data
+
+
+def ready_for_player(ready: news.Ready, video: VideoFormat) -> tuple[news.Ready, bytes]:
+    """`ready` with what depends on its player filled in, and the init segment."""
+    if ready.player == "jpeg":
+        return ready.model_copy(update={"mime": PICTURE_MIME, "codec": None, "description": None}), b""
+    description = base64.b64encode(video.description).decode()
+    update = {"mime": video.mime, "codec": video.codec, "description": description}
+    return ready.model_copy(update=update), video.init_segment

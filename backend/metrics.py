@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from backend.protocol import Chunk
+from backend.messages import Parcel
 
 MILLISECONDS = (5, 10, 20, 40, 60, 80, 100, 125, 150, 200, 300, 500, 1000, 2000, 5000)
 
@@ -23,6 +23,18 @@ class Metrics:
         self._dropped = Counter(
             "flashdreams_dropped_readers", "Connections cut for not reading", registry=self.registry
         )
+        self._began = Counter("flashdreams_sessions_begun", "Sessions begun", registry=self.registry)
+        self._over = Counter("flashdreams_sessions_ended", "Sessions ended", ["reason"], registry=self.registry)
+        self._resumed = Counter("flashdreams_resumes", "Sessions taken up again", registry=self.registry)
+        self._rewinds = Counter("flashdreams_rewinds", "Times that a dream went back", registry=self.registry)
+        self._redone = Counter("flashdreams_chunks_dreamed_again", "Chunks dreamed for rewinds", registry=self.registry)
+        self._replays = Counter(
+            "flashdreams_replays", "Saved sessions dreamed again to their end", ["matches"], registry=self.registry
+        )
+        self._quality = Counter(
+            "flashdreams_quality_changes", "Times that video was made coarser or finer", ["reason"],
+            registry=self.registry,
+        )  # fmt: skip
         self._stages = Histogram(
             "flashdreams_stage_milliseconds", "Time of a chunk by stage", ["stage"], buckets=MILLISECONDS,
             registry=self.registry,
@@ -32,13 +44,39 @@ class Metrics:
         """Show a number that is asked for whenever the metrics are read."""
         Gauge(f"flashdreams_{name}", meaning, registry=self.registry).set_function(value)
 
-    def chunk(self, chunk: Chunk, size: int) -> None:
-        """Count a chunk sent with `size` bytes of video."""
+    def chunk(self, parcel: Parcel, size: int) -> None:
+        """Count a chunk sent to a player with `size` bytes of video."""
         self._chunks.inc()
-        self._frames.inc(chunk.frames)
+        self._frames.inc(len(parcel.encoded.samples))
         self._bytes.inc(size)
-        for stage in ("generate", "encode", "finalize"):
-            self._stages.labels(stage).observe(chunk.timings[stage])
+        timings = {**parcel.dreamed.timings, "encode": parcel.encoded.milliseconds}
+        for stage in ("wait", "queue", "generate", "encode", "finalize"):
+            self._stages.labels(stage).observe(timings[stage])
+
+    def began(self) -> None:
+        """Count a new session."""
+        self._began.inc()
+
+    def ended(self, reason: str) -> None:
+        """Count a session that is over."""
+        self._over.labels(reason).inc()
+
+    def resumed(self) -> None:
+        """Count a session that was taken up again by its token."""
+        self._resumed.inc()
+
+    def rewound(self, redone: int) -> None:
+        """Count a rewind that dreamed `redone` chunks again."""
+        self._rewinds.inc()
+        self._redone.inc(redone)
+
+    def replayed(self, *, matches: bool) -> None:
+        """Count a saved session that was dreamed to its end."""
+        self._replays.labels(str(matches).lower()).inc()
+
+    def quality(self, reason: str) -> None:
+        """Count a change of the video's quality."""
+        self._quality.labels(reason).inc()
 
     def error(self, code: str) -> None:
         """Count an error answered."""

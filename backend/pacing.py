@@ -1,4 +1,4 @@
-"""When the next chunk has to begin so that it is finished just before what is playing has played out."""
+"""When the next chunk has to begin: just in time for what is playing, and not more often than a session may."""
 
 from __future__ import annotations
 
@@ -36,3 +36,19 @@ class Pacer:
         self.cost = max(finished - began, self.cost * FORGET)
         start = finished if eager else max(finished, self.played_out)
         self.played_out = start + frames / self.fps
+
+
+class Allowance:
+    """Frames that a session may have: a bucket that fills with time and holds one chunk, for an eager one."""
+
+    def __init__(self, fps: float) -> None:
+        """Args: frames a second; 0 means no limit."""
+        self._fps = fps
+        self.not_before = 0.0
+        """When the next chunk may begin, seconds of the clock of `spent`."""
+
+    def spent(self, frames: int, now: float) -> None:
+        """A chunk of `frames` frames was begun."""
+        if self._fps:
+            took = frames / self._fps
+            self.not_before = max(self.not_before, now - took) + took

@@ -23,6 +23,8 @@ class Shaping:
     """Newest client message in it."""
     at: float
     """When it was read, `time.monotonic()`."""
+    waited: float
+    """Seconds that the newest message had been there by then; 0 where an earlier chunk has read it."""
 
 
 class Pilot:
@@ -32,6 +34,7 @@ class Pilot:
         self._world = world
         self._lock = threading.RLock()
         self._seq = 0
+        self._came: float | None = None
         self._look_waits = False
         self.look_flows = False
         """Whether the newest chunk had a look in it, so that the next look is no beginning."""
@@ -71,6 +74,7 @@ class Pilot:
         """Note that message `seq` acts on the next chunk."""
         with self._lock:
             self._seq = max(self._seq, seq)
+            self._came = time.monotonic()
 
     def forget_seq(self) -> None:
         """A new connection counts its messages anew."""
@@ -114,4 +118,6 @@ class Pilot:
             controls = Controls(poses=poses, scene=self._new_scene, text=self._new_text)
             self._new_scene = self._new_text = None
             self.look_flows, self._look_waits = self._look_waits, False
-            return Shaping(controls, self._seq, now)
+            waited = 0.0 if self._came is None else now - self._came
+            self._came = None
+            return Shaping(controls, self._seq, now, waited)

@@ -1,4 +1,4 @@
-"""The wire: every message as a type, once. The page's types and the JSON Schema at /api/schema come from here."""
+"""The wire: every client message as a type, how one is read, and the JSON Schema of both directions at /api/schema."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import json
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from backend.news import Error, ErrorCode, PlayerName, ServerMessage
 
 MAX_MESSAGE_BYTES = 16 * 1024
 """Largest client message in UTF-8 bytes."""
@@ -21,12 +23,6 @@ Row = Annotated[list[Finite], Field(min_length=4, max_length=4)]
 Pose = Annotated[list[Row], Field(min_length=4, max_length=4)]
 """Camera-to-world matrix, OpenCV axes: x right, y down, z forward."""
 ChunkIndex = Annotated[int, Field(ge=0, le=MAX_INTEGER)]
-
-ErrorCode = Literal[
-    "too_large", "bad_json", "bad_message", "unknown_type", "bad_seq", "abuse", "not_started", "already_started",
-    "unknown_world", "unknown_scene", "unknown_key", "unknown_path", "bad_path", "unsupported", "bad_chunk",
-    "session_gone", "session_failed", "world_failed",
-]  # fmt: skip
 
 
 class ClientMessage(BaseModel):
@@ -46,6 +42,9 @@ class Start(ClientMessage):
     text: str | None = Field(default=None, max_length=2000)
     image: Name | None = Field(default=None, description="Name of an uploaded start picture.")
     token: Name | None = Field(default=None, description="Token of `ready`: resume that session.")
+    watch: Name | None = Field(default=None, description="Watch token of `ready`: see that session, read-only.")
+    replay: Name | None = Field(default=None, description="Name of a saved session: dream it again, then walk on.")
+    player: PlayerName = Field(default="mse", description="What will show it; `jpeg` gets pictures, the others video.")
 
 
 class Keys(ClientMessage):
@@ -109,10 +108,10 @@ class Reset(ClientMessage):
 
 
 class Rewind(ClientMessage):
-    """Go back in the dream."""
+    """Go back in the dream, or over to another branch of it."""
 
     type: Literal["rewind"]
-    chunk: ChunkIndex = Field(description="The index to continue after; the nearest kept moment not later is taken.")
+    chunk: ChunkIndex = Field(description="The index to continue after, on whatever branch it lies.")
 
 
 class Shown(ClientMessage):
@@ -122,98 +121,14 @@ class Shown(ClientMessage):
     chunk: ChunkIndex
 
 
-AnyClientMessage = Start | Keys | Look | Path | SceneChange | Text | Pause | Resume | Reset | Rewind | Shown
+class Ping(ClientMessage):
+    """Asks for the server's clock."""
+
+    type: Literal["ping"]
+
+
+AnyClientMessage = Start | Keys | Look | Path | SceneChange | Text | Pause | Resume | Reset | Rewind | Shown | Ping
 _CLIENT: TypeAdapter[AnyClientMessage] = TypeAdapter(Annotated[AnyClientMessage, Field(discriminator="type")])
-
-
-class Loading(BaseModel):
-    """The model is being loaded."""
-
-    type: Literal["loading"] = "loading"
-    stage: str
-    fraction: float = Field(ge=0, le=1)
-
-
-class Queue(BaseModel):
-    """All places are taken: how many visitors are served before this one, this one counted."""
-
-    type: Literal["queue"] = "queue"
-    position: int = Field(ge=1)
-
-
-class SceneInfo(BaseModel):
-    """A scene as the picker shows it."""
-
-    name: str
-    title: str
-    thumbnail: str | None = Field(description="Address of a JPEG picture.")
-
-
-class Ready(BaseModel):
-    """The session has begun or goes on; the next binary message is the init segment."""
-
-    type: Literal["ready"] = "ready"
-    session: str
-    token: str = Field(description="Resumes the session for a while after the connection was lost.")
-    mime: str
-    width: int
-    height: int
-    fps: int
-    frames_per_chunk: int
-    scenes: list[SceneInfo]
-    seed: int
-    world: str
-    scene: str
-    title: str
-    controls: list[str]
-    parameters: int
-    window_chunks: int
-    resumed: bool = False
-    index: int = Field(description="Index of the next chunk.")
-
-
-class Chunk(BaseModel):
-    """The next binary message is this chunk's fragment."""
-
-    type: Literal["chunk"] = "chunk"
-    index: int = Field(description="Grows by one a chunk all session long; a resumed session repeats its last.")
-    frames: int
-    pts: float = Field(description="Media time of its first frame in seconds.")
-    seq: int = Field(description="Newest client message that shaped it.")
-    pose: list[list[float]] = Field(description="Camera-to-world 4x4 of its last frame.")
-    timings: dict[str, float] = Field(
-        description="Milliseconds: `generate` and its stages, `encode` (video), `finalize` of the chunk before."
-    )
-    kv_fill: float = Field(description="Share of the KV window in use, 0 to 1.")
-    scene: str
-    state_time: float = Field(description="Seconds since the session began at which the controls were read.")
-    eager: bool = Field(description="It was begun at once for an input, ahead of what is still playing.")
-
-
-class State(BaseModel):
-    """What the session does: follows inputs, sleeps until one comes, or is paused."""
-
-    type: Literal["state"] = "state"
-    state: Literal["live", "idle", "paused"]
-
-
-class Ended(BaseModel):
-    """The session is over."""
-
-    type: Literal["ended"] = "ended"
-    reason: Literal["idle", "failed", "taken_over", "shutdown"]
-
-
-class Error(BaseModel):
-    """A message could not be followed; the session goes on unless `ended` comes."""
-
-    type: Literal["error"] = "error"
-    code: ErrorCode
-    message: str
-    seq: int | None = None
-
-
-ServerMessage = Loading | Queue | Ready | Chunk | State | Ended | Error
 _SERVER: TypeAdapter[ServerMessage] = TypeAdapter(Annotated[ServerMessage, Field(discriminator="type")])
 
 

@@ -7,76 +7,69 @@ import contextlib
 import logging
 import secrets
 import time
-from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
-from typing import Literal, Protocol
+from typing import Literal
 
-from pydantic import BaseModel
-
-from backend import protocol
-from backend.catalog import check_scene, scenes_of
+from backend import news, protocol
+from backend.audience import Audience, Client, Viewer
+from backend.catalog import check_scene, ready_message
 from backend.dream import Dream, Dreamed
-from backend.engine import Engine, Urgency
-from backend.messages import chunk_message
-from backend.metrics import Metrics
-from backend.pacing import Pacer
-from backend.paths import Paths
-from backend.video.encoder import Fragment
-from backend.video.stream import VideoStream
+from backend.engine import Urgency
+from backend.history import Beginning, History
+from backend.keepsakes import Keepsakes
+from backend.messages import Parcel
+from backend.network import Network
+from backend.pacing import Allowance, Pacer
+from backend.replays import Replaying
+from backend.services import Services
+from backend.steering import Steering
+from backend.turns import Turns
+from backend.video.encoder import QUALITIES
+from backend.video.stream import Encoded, VideoStream
 
 CREDITS = 2
 """Chunks that may be on their way to the screen: without word from the page nothing more is dreamed."""
-OPENING_CHUNKS = 2
-"""Dreamed without any input, so that there is a picture."""
-SETTLING_CHUNKS = 4
-"""Dreamed after a new scene or text even where the camera rests, so that the change is seen."""
 
-EndReason = Literal["idle", "failed", "taken_over", "shutdown"]
-Order = Callable[[], Awaitable[None]]
+EndReason = Literal["idle", "time", "failed", "taken_over", "shutdown"]
 log = logging.getLogger(__name__)
-
-
-class Client(Protocol):
-    """The connection that shows a session."""
-
-    def send(self, message: BaseModel, media: bytes | None = None) -> None:
-        """Queue a message, and a binary one right behind it."""
-
-    def close(self, code: int, reason: str) -> None:
-        """Close once everything queued has left."""
 
 
 class Session:
     """All methods run on the event loop unless they say otherwise."""
 
     def __init__(
-        self, engine: Engine, paths: Paths, metrics: Metrics, dream: Dream, on_end: Callable[[Session], None]
-    ) -> None:
-        """Args: `on_end` is called once, when the session is over. See `begin`."""
+        self, services: Services, dream: Dream, stream: VideoStream, beginning: Beginning,
+        replaying: Replaying | None, on_end: Callable[[Session, EndReason], None],
+    ) -> None:  # fmt: skip
+        """Args: the dream as it begins, and the saved session that it follows; `on_end` is called once."""
         self.id = secrets.token_hex(4)
         self.token = secrets.token_urlsafe(24)
-        self.last_input = time.monotonic()
-        self.detached_since: float | None = self.last_input
+        self.watch_token = secrets.token_urlsafe(12)
+        self.born = self.last_input = time.monotonic()
+        self.detached_since: float | None = self.born
         self.left = False
         """Whether its page was closed or reloaded, so that nobody is likely to come back."""
-        self._config = engine.config
-        self._engine, self._paths, self._metrics = engine, paths, metrics
-        self._dream, self._pilot, self._on_end = dream, dream.pilot, on_end
+        self._services, self._config = services, services.config
+        self._dream, self._stream, self._on_end = dream, stream, on_end
         self._loop = asyncio.get_running_loop()
-        self._born = time.monotonic()
+        self.audience = Audience(stream.format)
+        self._steering = Steering(self._config, services.paths, dream.pilot)
+        self._turns = Turns(
+            services, dream, self._steering, self.audience,
+            beginning=beginning, replaying=replaying, owner=self.id, begun=self._begun,
+        )  # fmt: skip
+        self.keepsakes = Keepsakes(
+            self._config, services.settings, stream, dream.history, partial(self._soon, self._turns.hashed)
+        )  # fmt: skip
         self._pacer = Pacer(self._config.fps)
-        self._client: Client | None = None
-        self._stream: VideoStream | None = None
-        self._newest = -1
-        self._shown = -1
+        self._allowance = Allowance(services.settings.session_fps)
+        self._network = Network(self._config.frames_per_chunk / self._config.fps, len(QUALITIES))
+        self._newest = self._shown = -1
         self._last: Dreamed | None = None
-        self._owed = OPENING_CHUNKS
-        self._eager_seq: int | None = None
         self._paused = False
         self._announced: str | None = None
-        self._orders: deque[Order] = deque()
         self._wake = asyncio.Event()
         self._ended = False
         self._task = asyncio.create_task(self._run(), name=f"session-{self.id}")
@@ -86,55 +79,95 @@ class Session:
         """Whether it has not ended."""
         return not self._ended
 
-    # -- the connection ------------------------------------------------------------------------------------------
+    @property
+    def history(self) -> History:
+        """What was dreamed, and what can be gone back to."""
+        return self._dream.history
 
-    async def attach(self, client: Client) -> None:
+    # -- connections ---------------------------------------------------------------------------------------------
+
+    def attach(self, client: Client) -> None:
         """Show the session on a connection from now on; whoever had it before is told and closed."""
-        stream = await asyncio.to_thread(VideoStream, self._config.width, self._config.height, self._config.fps)
-        if self._ended:
-            stream.close()
-            raise protocol.ProtocolError("session_gone", "that session has just ended: send start without a token")
-        if self._client is not None and self._client is not client:
-            self._client.send(protocol.Ended(reason="taken_over"))
-            self._client.close(1000, "taken over")
-        self._drop_stream()
-        if self._last is not None:
-            # Handed in before the engine can see the stream, so that no newer chunk comes first.
-            self._encode(stream, self._last, last_frame_only=True)
-        self._client, self._stream = client, stream
+        self._must_live()
+        before = self.audience.player
+        if before is not None and before.client is not client:
+            before.client.send(news.Ended(reason="taken_over"))
+            before.client.close(1000, "taken over")
+        self.audience.leave(client)
+        viewer = self.audience.take_seat(client)
+        self._stream.wants_pictures = self.audience.wants_pictures
         self.detached_since = None
         self.last_input = time.monotonic()
-        self._pilot.forget_seq()
-        self._eager_seq = self._announced = None
+        self._steering.forget()
+        self._network.forget()
+        self._announced = None
         # A page that wants to pause says so again: it may have resumed while it could not be heard.
         self._paused = False
         # The repeated chunk is on its way to the screen like any other.
         self._shown = self._newest - (self._last is not None)
-        client.send(self._ready(stream.mime), stream.init_segment)
+        viewer.send_ready(self._ready(client))
+        if self._last is not None:
+            self._encode(self._last, repeated=True)
+        else:
+            self._stream.want_key_frame()
+        if replaying := self._turns.replaying:
+            client.send(replaying.message("playing"))
+        if self.audience.watchers:
+            client.send(news.Audience(spectators=self.audience.watchers))
         self._wake.set()
 
     def detach(self, client: Client, *, left: bool = False) -> None:
-        """The connection is gone: keep everything warm, dream nothing. `left`: the page was closed, no line broke."""
-        if self._client is client:
-            self._client = None
+        """A connection is gone. Without its player everything stays warm, and nothing is dreamed.
+
+        Args: `left`: the page was closed, no line broke.
+        """
+        if self.audience.leave(client):
+            self.audience.tell(news.Audience(spectators=self.audience.watchers))
+        elif self.audience.player is not None and self.audience.player.client is client:
+            self.audience.player = None
             self.left = left
             self.detached_since = time.monotonic()
-            self._drop_stream()
-            self._pilot.release()
+            self._dream.pilot.release()
+        self._stream.wants_pictures = self.audience.wants_pictures
 
-    def _drop_stream(self) -> None:
-        if self._stream is not None:
-            self._stream.close()
-            self._stream = None
+    def watch(self, client: Client) -> None:
+        """Show the session to one more connection, which changes nothing in it. Raises ProtocolError."""
+        self._must_live()
+        most = self._services.settings.spectators
+        if self.audience.viewer_of(client) is None and self.audience.watchers >= most:
+            raise protocol.ProtocolError("full", f"watch: {most} watch this session already, as many as may")
+        if self.audience.player is not None and self.audience.player.client is client:
+            self.detach(client)
+        viewer = self.audience.join(client)
+        self._stream.wants_pictures = self.audience.wants_pictures
+        viewer.send_ready(self._ready(client, spectator=True))
+        self._show_now(viewer)
+        client.send(news.State(state=self._state))
+        self.audience.tell(news.Audience(spectators=self.audience.watchers))
 
-    def _ready(self, mime: str) -> protocol.Ready:
-        config = self._config
-        return protocol.Ready(
-            session=self.id, token=self.token, mime=mime, width=config.width, height=config.height, fps=config.fps,
-            frames_per_chunk=config.frames_per_chunk, scenes=scenes_of(config), seed=self._dream.seed,
-            world=config.slug, scene=self._pilot.scene, title=config.title, controls=list(config.controls),
-            parameters=config.parameters, window_chunks=config.window_chunks,
-            resumed=self._last is not None, index=self._newest + 1,
+    def _show_now(self, viewer: Viewer) -> None:
+        """A watcher gets the newest picture, whatever moves."""
+        last = self._last
+        if not viewer.pictures or last is None:
+            self.audience.catch_up(viewer)
+            return
+
+        def done(pictures: list[bytes]) -> None:
+            self._soon(viewer.show, Parcel(last, Encoded([], pictures, 0.0), True, True, self.born))
+
+        self._stream.make_pictures(last.frames[-1:], done)
+
+    def _must_live(self) -> None:
+        if self._ended:
+            raise protocol.ProtocolError("session_gone", "that session has just ended: send start without a token")
+
+    def _ready(self, client: Client, *, spectator: bool = False) -> news.Ready:
+        return ready_message(
+            self._config, self._services.settings, session=self.id, token="" if spectator else self.token,
+            watch=self.watch_token, spectator=spectator, player=client.player, seed=self._dream.seed,
+            scene=self._dream.pilot.scene, resumed=self._last is not None, index=self._newest + 1,
+            history=None if spectator else self._dream.history.summary(),
+            replay=self._turns.replaying and self._turns.replaying.name,
         )  # fmt: skip
 
     # -- what the visitor does -----------------------------------------------------------------------------------
@@ -145,51 +178,54 @@ class Session:
             case protocol.Shown():
                 self._note_shown(message)
                 return
-            case protocol.Keys():
-                self._keys(message)
-            case protocol.Look():
-                self._look(message)
-            case protocol.Path():
-                await self._path(message)
-            case protocol.SceneChange():
-                self._require("scene", message)
-                check_scene(self._config, message.scene, message.seq)
-                self._pilot.change_scene(message.scene)
-                self._shape(message, owed=SETTLING_CHUNKS, key_frame=True)
-            case protocol.Text():
-                self._require("text", message)
-                if not message.text.strip():
-                    raise protocol.ProtocolError("bad_message", "text: say what is to happen, got nothing", message.seq)
-                self._pilot.say(message.text)
-                self._shape(message, owed=SETTLING_CHUNKS)
-            case protocol.Pause():
-                self._paused = True
-            case protocol.Resume():
-                self._paused = False
-                self._want_key_frame()
-            case protocol.Reset():
-                if message.scene is not None:
-                    check_scene(self._config, message.scene, message.seq)
-                self._orders.append(partial(self._restart, message))
-            case protocol.Rewind():
-                if message.chunk > self._newest:
-                    raise protocol.ProtocolError(
-                        "bad_chunk", f"rewind: chunk {message.chunk} is not dreamed yet, the newest is {self._newest}",
-                        message.seq,
-                    )  # fmt: skip
-                self._orders.append(partial(self._rewind, message))
-            case protocol.Start():
-                self._orders.append(partial(self._restart, message))
+            case protocol.Ping():
+                self.audience.tell(self._pong(message))
+                return
+            case protocol.Pause() | protocol.Resume():
+                self._paused = isinstance(message, protocol.Pause)
+                self._network.forget()
+                if not self._paused:
+                    self._stream.want_key_frame()
+            case protocol.Reset() | protocol.Rewind() | protocol.Start():
+                self._check(message)
+                await self._turns.ask(message)
+            case _:
+                if await self._steering.follow(message):
+                    self._stream.want_key_frame()
+                self._turns.take_over()
         self.last_input = time.monotonic()
         self._wake.set()
 
-    def _require(self, control: str, message: protocol.ClientMessage) -> None:
-        if control not in self._config.controls:
+    def _check(self, message: protocol.Reset | protocol.Rewind | protocol.Start) -> None:
+        if isinstance(message, protocol.Reset) and message.scene is not None:
+            check_scene(self._config, message.scene, message.seq)
+        if isinstance(message, protocol.Rewind) and message.chunk > self._newest:
             raise protocol.ProtocolError(
-                "unsupported",
-                f"world {self._config.slug} takes no {control}: it takes {', '.join(self._config.controls)}",
+                "bad_chunk", f"rewind: chunk {message.chunk} is not dreamed yet, the newest is {self._newest}",
                 message.seq,
-            )
+            )  # fmt: skip
+
+    def handle_watcher(self, client: Client, message: protocol.AnyClientMessage) -> None:
+        """Follow a watcher's message. Raises ProtocolError for one that would change anything."""
+        viewer = self.audience.viewer_of(client)
+        match message:
+            case protocol.Ping():
+                client.send(self._pong(message))
+            case protocol.Shown() if viewer is not None:
+                viewer.note_shown(message.chunk)
+            case protocol.Pause() if viewer is not None:
+                viewer.paused = True
+            case protocol.Resume() if viewer is not None:
+                viewer.paused = False
+                self._show_now(viewer)
+            case _:
+                raise protocol.ProtocolError(
+                    "read_only", f"{message.type}: who watches may send start, shown, pause, resume and ping",
+                    message.seq,
+                )  # fmt: skip
+
+    def _pong(self, ping: protocol.Ping) -> news.Pong:
+        return news.Pong(seq=ping.seq, time=round(time.monotonic() - self.born, 4))
 
     def _note_shown(self, message: protocol.Shown) -> None:
         if message.chunk > self._newest:
@@ -197,73 +233,22 @@ class Session:
                 "bad_chunk", f"shown: chunk {message.chunk} was never sent, the newest is {self._newest}", message.seq
             )
         self._shown = max(self._shown, message.chunk)
+        if self.audience.player is not None:
+            self.audience.player.note_shown(message.chunk)
+        if change := self._network.shown(message.chunk, time.monotonic()):
+            self._stream.set_quality(change.level)
+            self.audience.tell(change)
+            self._services.metrics.quality(change.reason)
         self._wake.set()
 
-    async def _path(self, message: protocol.Path) -> None:
-        self._require("path", message)
-        try:
-            poses, fps = self._paths.resolve(message, self._config.fps)
-            # Resampling a long path takes a while.
-            await asyncio.to_thread(self._pilot.path, poses, fps)
-        except ValueError as error:
-            raise protocol.ProtocolError("bad_path", str(error), message.seq) from None
-        self._shape(message)
-
-    def _keys(self, message: protocol.Keys) -> None:
-        self._require("keys", message)
-        before = self._pilot.held
-        try:
-            self._pilot.keys(message.down)
-        except ValueError as error:
-            raise protocol.ProtocolError("unknown_key", str(error), message.seq) from None
-        # Releasing the last key needs no answer: nothing would move in it.
-        self._shape(message, eager=self._pilot.held != before and self._pilot.moving)
-
-    def _look(self, message: protocol.Look) -> None:
-        self._require("look", message)
-        self._pilot.look(message.yaw, message.pitch)
-        # Only the beginning of a look jumps ahead; while it flows, jumping at every message would be jerky.
-        self._shape(message, eager=not self._pilot.look_flows)
-
-    def _shape(
-        self, message: protocol.ClientMessage, *, eager: bool = True, owed: int = 0, key_frame: bool = False
-    ) -> None:
-        """Note that the next chunk answers `message`: at once if `eager`."""
-        self._pilot.shaped_by(message.seq)
-        self._owed = max(self._owed, owed)
-        if eager:
-            self._eager_seq = message.seq
-        if key_frame:
-            self._want_key_frame()
-
-    def _want_key_frame(self) -> None:
-        if self._stream is not None:
-            self._stream.want_key_frame()
-
-    # -- orders: done between two chunks -------------------------------------------------------------------------
-
-    async def _restart(self, message: protocol.Reset | protocol.Start) -> None:
-        scene = message.scene or self._pilot.scene
-        seed = self._dream.seed if message.seed is None else message.seed
-        text = message.text if isinstance(message, protocol.Start) else None
-        await self._on_engine(lambda: self._dream.restart(scene, seed, text))
+    def _begun(self, anew: bool) -> None:
+        """A new rollout has begun, on the player's `start` or on `reset`."""
         self._paused = False
-        if isinstance(message, protocol.Start) and self._client is not None:
+        self._stream.want_key_frame()
+        if anew:
             self._last = None
-            await self.attach(self._client)
-        self._shape(message, owed=OPENING_CHUNKS, key_frame=True)
-
-    async def _rewind(self, message: protocol.Rewind) -> None:
-        try:
-            await self._on_engine(lambda: self._dream.rewind(message.chunk))
-        except LookupError as error:
-            if self._client is not None:
-                self._client.send(protocol.Error(code="bad_chunk", message=str(error), seq=message.seq))
-            return
-        self._shape(message, owed=1, key_frame=True)
-
-    async def _on_engine(self, work: Callable[[], None]) -> None:
-        await asyncio.wrap_future(self._engine.submit(lambda _world: work(), deadline=time.monotonic()))
+            if self.audience.player is not None:
+                self.attach(self.audience.player.client)
 
     # -- the loop ------------------------------------------------------------------------------------------------
 
@@ -271,8 +256,8 @@ class Session:
         try:
             while True:
                 await self._until_due()
-                if self._orders:
-                    await self._orders.popleft()()
+                if self._turns.waiting:
+                    await self._turns.take()
                 else:
                     await self._dream_chunk()
         except Exception as error:
@@ -291,93 +276,108 @@ class Session:
 
     def _due(self) -> float | None:
         """When the next thing is to be done, `time.monotonic()`; None: not before something happens."""
-        if self._orders:
+        if self._turns.waiting:
             return 0.0
-        if self._client is None or self._paused or self._newest - self._shown >= CREDITS:
+        if self.audience.player is None or self._paused or self._newest - self._shown >= CREDITS:
             return None
         if not self._lively:
             return None
-        return 0.0 if self._eager_seq is not None else self._pacer.begin_at()
+        due = 0.0 if self._steering.eager_seq is not None else self._pacer.begin_at()
+        return max(due, self._allowance.not_before)
 
     @property
     def _lively(self) -> bool:
-        return self._config.flows or self._owed > 0 or self._pilot.moving
+        return self._steering.lively or self._turns.scripted
+
+    @property
+    def _state(self) -> Literal["live", "idle", "paused"]:
+        return "paused" if self._paused else "live" if self._lively else "idle"
 
     def _announce(self) -> None:
-        state: Literal["live", "idle", "paused"] = "paused" if self._paused else "live" if self._lively else "idle"
-        if self._client is not None and state != self._announced:
+        state = self._state
+        if self.audience.player is not None and state != self._announced:
             self._announced = state
-            self._client.send(protocol.State(state=state))
+            self.audience.tell(news.State(state=state))
+            self.audience.tell_watchers(news.State(state=state))
 
     async def _dream_chunk(self) -> None:
-        deadline = time.monotonic() if self._eager_seq is not None else self._pacer.played_out
-        stepped = self._engine.submit(lambda _world: self._step(), deadline=deadline)
-        dreamed, eager, stream = await asyncio.wrap_future(stepped)
-        if self._eager_seq is not None and self._eager_seq <= dreamed.shaping.seq:
-            self._eager_seq = None
+        asked = time.monotonic()
+        deadline = asked if self._steering.eager_seq is not None else self._pacer.played_out
+        stepped = self._services.engine.submit(lambda _world: self._step(asked), deadline=deadline, owner=self.id)
+        dreamed, eager, viewer = await asyncio.wrap_future(stepped)
+        self._steering.dreamed(dreamed.shaping.seq, arrived=viewer is self.audience.player)
         self._last, self._newest = dreamed, dreamed.index
-        # A chunk that went to a connection now gone is made good by another one.
-        self._owed = max(0, self._owed - 1) if stream is self._stream else max(1, self._owed)
+        self._turns.tell_replay(dreamed)
+        self._allowance.spent(len(dreamed.frames), dreamed.shaping.at)
         self._pacer.dreamed(
             began=dreamed.shaping.at, finished=dreamed.finished, frames=len(dreamed.frames), eager=eager
         )  # fmt: skip
 
-    def _step(self) -> tuple[Dreamed, bool, VideoStream | None]:
+    def _step(self, asked: float) -> tuple[Dreamed, bool, Viewer | None]:
         """On the engine's thread: the frames leave for the encoder before the caches are brought up to date.
 
-        Returns the chunk, whether it is eager, and where it went.
+        Returns the chunk, whether it is eager, and whom it went to.
         """
+        begun = time.monotonic()
         dreamed = self._dream.step()
-        wanted = self._eager_seq
-        eager = wanted is not None and wanted <= dreamed.shaping.seq
-        stream = self._stream
-        if stream is not None:
-            self._encode(stream, dreamed, eager=eager)
+        dreamed.timings["queue"] = (begun - asked) * 1e3
+        eager, viewer = self._steering.answers(dreamed.shaping.seq), self.audience.player
+        self._turns.note(dreamed)
+        self._encode(dreamed, eager=eager)
+        self.keepsakes.note(dreamed)
         later = time.monotonic() + self._config.frames_per_chunk / self._config.fps
-        finalized = self._engine.submit(lambda _world: self._dream.finalize(), deadline=later, urgency=Urgency.UPKEEP)
+        finalized = self._services.engine.submit(
+            lambda _world: self._dream.finalize(), deadline=later, urgency=Urgency.UPKEEP, owner=self.id
+        )
         finalized.add_done_callback(self._finalized)
-        return dreamed, eager, stream
+        return dreamed, eager, viewer
 
-    def _finalized(self, result: Future[None]) -> None:
+    def _finalized(self, result: Future[bool]) -> None:
         """On the engine's thread."""
-        if not result.cancelled() and (error := result.exception()) is not None:
+        if result.cancelled():
+            return
+        if (error := result.exception()) is not None:
             self._soon(self.fail, error)
+        elif result.result():
+            self._soon(self._turns.tell_history)
 
     # -- from picture to wire ------------------------------------------------------------------------------------
 
-    def _encode(
-        self, stream: VideoStream, dreamed: Dreamed, *, eager: bool = False, last_frame_only: bool = False
-    ) -> None:
-        """On any thread."""
-        frames = dreamed.frames[-1:] if last_frame_only else dreamed.frames
+    def _encode(self, dreamed: Dreamed, *, eager: bool = False, repeated: bool = False) -> None:
+        """On any thread. A repeated chunk is its last frame once more, as a key frame."""
+        frames = dreamed.frames[-1:] if repeated else dreamed.frames
 
-        def done(fragment: Fragment, encode_ms: float) -> None:
-            chunk = chunk_message(dreamed, fragment, encode_ms, born=self._born, eager=eager, repeated=last_frame_only)
-            self._soon(self._deliver, stream, chunk, fragment)
+        def done(encoded: Encoded) -> None:
+            self.keepsakes.record(encoded)
+            self._soon(self._deliver, Parcel(dreamed, encoded, eager, repeated, self.born))
 
-        stream.encode(frames, done, partial(self._soon, self.fail))
+        self._stream.encode(frames, done, partial(self._soon, self.fail), key=repeated)
 
-    def _deliver(self, stream: VideoStream, chunk: protocol.Chunk, fragment: Fragment) -> None:
-        if self._client is not None and stream is self._stream:
-            self._client.send(chunk, fragment.data)
-            self._pacer.encoded(chunk.timings["encode"] / 1e3)
-            self._metrics.chunk(chunk, len(fragment.data))
+    def _deliver(self, parcel: Parcel) -> None:
+        index, milliseconds = parcel.dreamed.index, parcel.encoded.milliseconds
+        self._pacer.encoded(milliseconds / 1e3)
+        if size := self.audience.deliver(parcel):
+            self._network.sent(index, size, time.monotonic())
+            self._services.metrics.chunk(parcel, size)
 
-    def _soon(self, call: Callable[..., None], *arguments: object) -> None:
+    def _soon(self, call: Callable[..., object], *arguments: object) -> None:
         """Have the event loop call something; from any thread."""
         with contextlib.suppress(RuntimeError):  # the loop is closed: the server has stopped
             self._loop.call_soon_threadsafe(call, *arguments)
 
     # -- the end -------------------------------------------------------------------------------------------------
 
+    def warn(self, what: Literal["minutes", "idle"], seconds: float) -> None:
+        """The session ends for a limit in so many seconds."""
+        self.audience.tell(news.Limit(what=what, seconds=seconds))
+
     def fail(self, error: BaseException) -> None:
         """End the session for what went wrong in it: its visitor gets a sentence, nobody else notices."""
         if self._ended:
             return
         log.error("session %s failed", self.id, exc_info=error)
-        if self._client is not None:
-            sentence = f"this dream had to end ({type(error).__name__}: {str(error)[:300]}); start a new one"
-            self._client.send(protocol.Error(code="session_failed", message=sentence))
+        sentence = f"this dream had to end ({type(error).__name__}: {str(error)[:300]}); start a new one"
+        self.audience.tell(news.Error(code="session_failed", message=sentence))
         self.end("failed")
 
     def end(self, reason: EndReason) -> None:
@@ -386,9 +386,11 @@ class Session:
             return
         self._ended = True
         self._task.cancel()
-        self._drop_stream()
-        if self._client is not None:
-            self._client.send(protocol.Ended(reason=reason))
-            self._client.close(1011 if reason == "failed" else 1000, reason)
-            self._client = None
-        self._on_end(self)
+        self._stream.close()
+        player, self.audience.player = self.audience.player, None
+        if player is not None:
+            player.client.send(news.Ended(reason=reason))
+            player.client.close(1011 if reason == "failed" else 1000, reason)
+        self.audience.close(reason)
+        self._services.engine.forget(self.id)
+        self._on_end(self, reason)

@@ -43,8 +43,16 @@ class Settings(BaseSettings):
     grace: float = Field(default=30.0, ge=0, description="seconds that a session without connection is kept")
     idle_limit: float = Field(default=900.0, ge=0, description="seconds without any input until it ends; 0: never")
     send_timeout: float = Field(default=5.0, gt=0, description="seconds until a reader that takes nothing is dropped")
-    rewind_moments: int = Field(default=4, ge=0, le=1000, description="moments kept per visitor to go back to")
-    rewind_every: int = Field(default=6, ge=1, description="chunks from one kept moment to the next")
+    session_fps: float = Field(default=0.0, ge=0, description="frames per second for each visitor; 0: no limit")
+    session_minutes: float = Field(default=0.0, ge=0, description="minutes until a session ends; 0: no limit")
+    spectators: int = Field(default=32, ge=0, description="who may watch a session at a time")
+    rewind_minutes: float = Field(default=5.0, ge=0, le=60, description="minutes that can be gone back; 0: none")
+    rewind_mib: int = Field(default=256, ge=0, description="memory per visitor for the states to go back to, MiB")
+    rewind_every: int = Field(default=6, ge=1, description="chunks from one kept state to the next, before thinning")
+    save_minutes: float = Field(default=30.0, ge=0, le=600, description="minutes of a session that can be saved")
+    recording_minutes: float = Field(default=10.0, ge=0, description="minutes of video kept per visitor; 0: none")
+    recording_mib: int = Field(default=64, ge=0, description="memory per visitor for that video, MiB")
+    replays_dir: Path | None = Field(default=None, description="folder to keep saved sessions in; none: in memory")
     paths_dir: Path | None = Field(default=None, description="folder of more camera path files to offer by name")
 
     @field_validator("allowed_origins")
@@ -64,9 +72,9 @@ class Settings(BaseSettings):
             raise ValueError(f"{value} is no file")
         return value
 
-    @field_validator("paths_dir")
+    @field_validator("paths_dir", "replays_dir")
     @classmethod
-    def _paths_dir_is_there(cls, value: Path | None) -> Path | None:
+    def _folder_is_there(cls, value: Path | None) -> Path | None:
         if value is not None and not value.is_dir():
             raise ValueError(f"{value} is no folder")
         return value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 
 IDENTITY_MATRIX = struct.pack(">9I", 0x10000, 0, 0, 0, 0x10000, 0, 0, 0, 0x40000000)
 TRACK_ID = 1
@@ -29,45 +30,75 @@ def file_type() -> bytes:
 
 
 def avc_configuration(sps: bytes, pps: bytes) -> bytes:
-    """`avcC`: how to set up a baseline decoder; NAL units come with lengths of four bytes."""
+    """Content of `avcC`: how to set up a baseline decoder; NAL units come with lengths of four bytes."""
     head = bytes((1, sps[1], sps[2], sps[3], 0xFF, 0xE1))
-    return box(b"avcC", head, struct.pack(">H", len(sps)), sps, b"\x01", struct.pack(">H", len(pps)), pps)
+    return head + struct.pack(">H", len(sps)) + sps + b"\x01" + struct.pack(">H", len(pps)) + pps
 
 
-def movie(width: int, height: int, timescale: int, sps: bytes, pps: bytes) -> bytes:
-    """`moov` of a stream without end.
+def movie(
+    width: int, height: int, timescale: int, sps: bytes, pps: bytes, *, duration: int = 0, tables: bytes | None = None
+) -> bytes:
+    """`moov` of a stream without end, or of a whole file where `duration` and its sample `tables` are given.
 
-    Every duration is 0 and there is no `mehd`: that is what makes browsers treat the stream as live and
+    Every duration of a stream is 0 and there is no `mehd`: that is what makes browsers treat it as live and
     show a frame as soon as it is there.
     """
-    header = full_box(b"mvhd", 0, 0, struct.pack(">4I", 0, 0, timescale, 0), struct.pack(">IH10x", 0x10000, 0x100),
-                      IDENTITY_MATRIX, bytes(24), struct.pack(">I", TRACK_ID + 1))  # fmt: skip
+    header = full_box(b"mvhd", 0, 0, struct.pack(">4I", 0, 0, timescale, duration),
+                      struct.pack(">IH10x", 0x10000, 0x100), IDENTITY_MATRIX, bytes(24),
+                      struct.pack(">I", TRACK_ID + 1))  # fmt: skip
     extends = box(b"mvex", full_box(b"trex", 0, 0, struct.pack(">5I", TRACK_ID, 1, 0, 0, 0)))
-    return box(b"moov", header, _track(width, height, timescale, sps, pps), extends)
+    track = _track(width, height, timescale, duration, _media(width, height, sps, pps, tables or NO_SAMPLES))
+    return box(b"moov", header, track, extends if tables is None else b"")
 
 
-def _track(width: int, height: int, timescale: int, sps: bytes, pps: bytes) -> bytes:
+def _track(width: int, height: int, timescale: int, duration: int, media: bytes) -> bytes:
     enabled_in_movie = 3
-    header = full_box(b"tkhd", 0, enabled_in_movie, struct.pack(">5I8x4H", 0, 0, TRACK_ID, 0, 0, 0, 0, 0, 0),
+    header = full_box(b"tkhd", 0, enabled_in_movie,
+                      struct.pack(">5I8x4H", 0, 0, TRACK_ID, 0, duration, 0, 0, 0, 0),
                       IDENTITY_MATRIX, struct.pack(">2I", width << 16, height << 16))  # fmt: skip
     undetermined_language = 0x55C4
-    media_header = full_box(b"mdhd", 0, 0, struct.pack(">4I2H", 0, 0, timescale, 0, undetermined_language, 0))
+    media_header = full_box(b"mdhd", 0, 0, struct.pack(">4I2H", 0, 0, timescale, duration, undetermined_language, 0))
     handler = full_box(b"hdlr", 0, 0, struct.pack(">I4s12x", 0, b"vide"), b"video\0")
-    return box(b"trak", header, box(b"mdia", media_header, handler, _media(width, height, sps, pps)))
+    return box(b"trak", header, box(b"mdia", media_header, handler, media))
 
 
-def _media(width: int, height: int, sps: bytes, pps: bytes) -> bytes:
+def _media(width: int, height: int, sps: bytes, pps: bytes, tables: bytes) -> bytes:
     same_file = 1
     references = box(b"dinf", full_box(b"dref", 0, 0, struct.pack(">I", 1), full_box(b"url ", 0, same_file)))
     entry = box(b"avc1", struct.pack(">6xH16x2H2I4xH32xHh", 1, width, height, 0x480000, 0x480000, 1, 24, -1),
-                avc_configuration(sps, pps))  # fmt: skip
-    tables = box(b"stbl", full_box(b"stsd", 0, 0, struct.pack(">I", 1), entry),
-                 *(full_box(kind, 0, 0, bytes(4)) for kind in (b"stts", b"stsc")),
-                 full_box(b"stsz", 0, 0, bytes(8)), full_box(b"stco", 0, 0, bytes(4)))  # fmt: skip
-    return box(b"minf", full_box(b"vmhd", 0, 1, bytes(8)), references, tables)
+                box(b"avcC", avc_configuration(sps, pps)))  # fmt: skip
+    description = full_box(b"stsd", 0, 0, struct.pack(">I", 1), entry)
+    return box(b"minf", full_box(b"vmhd", 0, 1, bytes(8)), references, box(b"stbl", description, tables))
 
 
-def fragment(sequence: int, decode_time: int, duration: int, samples: list[tuple[bytes, bool]]) -> bytes:
+def sample_tables(samples: Sequence[tuple[bytes, bool]], duration: int, offset: int) -> bytes:
+    """Where each frame of a whole file is: `samples` lie one after the other from byte `offset` on.
+
+    Args:
+        samples: the frames as (NAL units with lengths, is it a key frame).
+        duration: of each sample, in timescale units.
+        offset: of the first sample in the file; beyond 32 bits the file is too long.
+    """
+    sizes = [len(data) for data, _ in samples]
+    keys = [number for number, (_, key) in enumerate(samples, 1) if key]
+    return b"".join(
+        (
+            full_box(b"stts", 0, 0, struct.pack(">3I", 1, len(samples), duration)),
+            full_box(b"stss", 0, 0, struct.pack(f">{1 + len(keys)}I", len(keys), *keys)),
+            full_box(b"stsc", 0, 0, struct.pack(">4I", 1, 1, len(samples), 1)),
+            full_box(b"stsz", 0, 0, struct.pack(f">{2 + len(sizes)}I", 0, len(sizes), *sizes)),
+            full_box(b"stco", 0, 0, struct.pack(">2I", 1, offset)),
+        )
+    )
+
+
+NO_SAMPLES = b"".join(
+    full_box(kind, 0, 0, bytes(size)) for kind, size in ((b"stts", 4), (b"stsc", 4), (b"stsz", 8), (b"stco", 4))
+)
+"""The tables of a stream, whose samples are told of by its fragments."""
+
+
+def fragment(sequence: int, decode_time: int, duration: int, samples: Sequence[tuple[bytes, bool]]) -> bytes:
     """`moof` and `mdat` of one chunk.
 
     Args:

@@ -5,8 +5,8 @@ Written by hand because no muxer option gives up a chunk's last frame before the
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Final
+from collections.abc import Iterator, Sequence
+from typing import Final, NamedTuple
 
 from backend.video import boxes
 
@@ -36,8 +36,17 @@ def sample_data(annex_b: bytes) -> bytes:
     return b"".join(len(unit).to_bytes(4) + unit for unit in units)
 
 
-class FragmentWriter:
-    """Writes one stream. Decode times begin at 0 and go on without a gap, so a pause costs no media time."""
+class Sample(NamedTuple):
+    """One encoded frame."""
+
+    data: bytes
+    """NAL units with lengths of four bytes."""
+    key: bool
+    """Whether a decoder can begin with it."""
+
+
+class VideoFormat:
+    """What is the same for every player of a stream: codec, size, rate, and the init segment."""
 
     def __init__(self, parameter_sets: bytes, width: int, height: int, fps: int) -> None:
         """Args: the encoder's SPS and PPS as a byte stream, picture size in pixels, frames per second.
@@ -47,29 +56,35 @@ class FragmentWriter:
         found = {unit[0] & 0x1F: unit for unit in nal_units(parameter_sets)}
         if SPS not in found or PPS not in found:
             raise ValueError("H.264 parameter sets: the encoder gave no SPS and PPS to start the stream with")
-        sps, pps = found[SPS], found[PPS]
-        self.codec = f"avc1.{sps[1:4].hex().upper()}"
+        self.sps, self.pps = found[SPS], found[PPS]
+        self.codec = f"avc1.{self.sps[1:4].hex().upper()}"
         """What a browser must be asked for; read from the stream, since encoders choose profiles of their own."""
         self.mime = f'video/mp4; codecs="{self.codec}"'
-        self.fps = fps
+        self.width, self.height, self.fps = width, height, fps
         # Whole numbers add up without rounding, whatever the frame rate.
         self.frame_duration = 1000
         self.timescale = fps * self.frame_duration
-        self.init_segment = boxes.file_type() + boxes.movie(width, height, self.timescale, sps, pps)
+        self.init_segment = boxes.file_type() + boxes.movie(width, height, self.timescale, self.sps, self.pps)
+
+    @property
+    def description(self) -> bytes:
+        """The content of `avcC`: what a decoder without a file around it must be given."""
+        return boxes.avc_configuration(self.sps, self.pps)
+
+
+class FragmentWriter:
+    """Writes one player's stream. Decode times begin at 0 and go on without a gap, so a pause costs no media time."""
+
+    def __init__(self, video: VideoFormat) -> None:
+        self._format = video
         self.frames_written = 0
         self._sequence = 0
 
-    @property
-    def seconds(self) -> float:
-        """Media time at which the next fragment begins."""
-        return self.frames_written / self.fps
-
-    def fragment(self, access_units: Iterable[tuple[bytes, bool]]) -> bytes:
-        """The next chunk as `moof` + `mdat`, from its frames as (byte stream, is it a key frame)."""
-        samples = [(sample_data(data), key) for data, key in access_units]
+    def fragment(self, samples: Sequence[Sample]) -> bytes:
+        """The next chunk as `moof` + `mdat`. Raises ValueError where it has no frame."""
         if not samples:
             raise ValueError("a fragment needs at least one frame")
         self._sequence += 1
-        decode_time = self.frames_written * self.frame_duration
-        self.frames_written += len(samples)
-        return boxes.fragment(self._sequence, decode_time, self.frame_duration, samples)
+        first, self.frames_written = self.frames_written, self.frames_written + len(samples)
+        duration = self._format.frame_duration
+        return boxes.fragment(self._sequence, first * duration, duration, samples)

@@ -1,4 +1,4 @@
-"""One connection's video: a thread of its own turns dreamed chunks into fragments, in their order."""
+"""One session's video: a thread of its own turns dreamed chunks into samples and pictures, in their order."""
 
 from __future__ import annotations
 
@@ -6,51 +6,93 @@ import contextlib
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from backend.video.encoder import ChunkEncoder, Fragment
+from backend.video.encoder import ChunkEncoder
+from backend.video.mp4 import Sample, VideoFormat
+from backend.video.pictures import JPEG_QUALITIES, JpegEncoder
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A chunk's frames, ready to be sent."""
+
+    samples: list[Sample]
+    """H.264."""
+    pictures: list[bytes]
+    """JPEG files; empty where nobody needs them."""
+    milliseconds: float
+    """What encoding took."""
+
+    @property
+    def key(self) -> bool:
+        """Whether a player can begin with it."""
+        return self.samples[0].key
 
 
 class VideoStream:
-    """Encodes beside the model and the event loop. Decode times begin at 0, the first frame is a key frame."""
+    """Encodes beside the model and the event loop."""
 
     def __init__(self, width: int, height: int, fps: int) -> None:
         """Opens an encoder; takes some milliseconds. Raises ValueError for a size that cannot be encoded."""
         self._encoder = ChunkEncoder(width, height, fps)
+        self._jpeg = [JpegEncoder(width, height, quantiser) for quantiser in JPEG_QUALITIES]
+        self._level = 0
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="video")
-        self.mime = self._encoder.mime
-        self.init_segment = self._encoder.init_segment
+        self.format = VideoFormat(self._encoder.parameter_sets, width, height, fps)
+        self.wants_pictures = False
+        """Whether somebody's player shows JPEG pictures."""
 
     def encode(
         self,
         frames: npt.NDArray[np.uint8],
-        done: Callable[[Fragment, float], None],
+        done: Callable[[Encoded], None],
         failed: Callable[[BaseException], None],
+        *,
+        key: bool = False,
     ) -> None:
-        """Encode a chunk `[T, H, W, 3]` soon; then `done(fragment, milliseconds)` or `failed(error)` on that thread."""
+        """Encode a chunk `[T, H, W, 3]` soon, from a key frame on if `key`; then `done` or `failed` on that thread."""
 
         def work() -> None:
             began = time.perf_counter()
             try:
-                fragment = self._encoder.encode(frames)
+                if key:
+                    self._encoder.want_key_frame()
+                samples = self._encoder.encode(frames)
+                pictures = [self._jpeg[self._level].encode(frame) for frame in frames] if self.wants_pictures else []
             except Exception as error:
                 failed(error)
             else:
-                done(fragment, (time.perf_counter() - began) * 1e3)
+                done(Encoded(samples, pictures, (time.perf_counter() - began) * 1e3))
 
-        self._submit(work)
+        self.later(work)
+
+    def make_pictures(self, frames: npt.NDArray[np.uint8], done: Callable[[list[bytes]], None]) -> None:
+        """Encode frames `[T, H, W, 3]` as JPEG only, beside the stream; then `done` on that thread."""
+        self.later(lambda: done([self._jpeg[self._level].encode(frame) for frame in frames]))
 
     def want_key_frame(self) -> None:
         """The next chunk handed in begins with a key frame."""
-        self._submit(self._encoder.want_key_frame)
+        self.later(self._encoder.want_key_frame)
+
+    def set_quality(self, level: int) -> None:
+        """The next chunk handed in has another level of quality; 0 is the best."""
+
+        def work() -> None:
+            self._level = level
+            self._encoder.set_quality(level)
+
+        self.later(work)
 
     def close(self) -> None:
-        """Take no more chunks; what was handed in is still encoded."""
+        """Take no more work; what was handed in is still done."""
         self._thread.shutdown(wait=False)
 
-    def _submit(self, work: Callable[[], None]) -> None:
-        # Closed means that its connection is gone, and nobody waits for the chunk.
+    def later(self, work: Callable[[], None]) -> None:
+        """Have something done on the video's thread, after what was handed in before."""
+        # Closed means that its session is over, and nobody waits for it.
         with contextlib.suppress(RuntimeError):
             self._thread.submit(work)

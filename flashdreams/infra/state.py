@@ -8,6 +8,7 @@ from collections import deque
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from torch import nn
@@ -35,6 +36,34 @@ def copy_state(value: Any, memo: dict[int, Any] | None = None) -> Any:
     # deepcopy keys its memo by id: the original must outlive the walk, or its id could be given to another object.
     memo.setdefault(-1, []).append(value)
     return duplicate
+
+
+def state_bytes(value: Any) -> int:
+    """Memory of the tensors and arrays in `value`, each storage counted once; the weights of modules are not state."""
+    storages: dict[int, int] = {}
+    _count_storages(value, storages, {})
+    return sum(storages.values())
+
+
+def _count_storages(value: Any, storages: dict[int, int], seen: dict[int, Any]) -> None:
+    if isinstance(value, _SHARED) or id(value) in seen:
+        return
+    seen[id(value)] = value  # kept alive: its id must not be given to another object
+    if isinstance(value, torch.Tensor):
+        storage = value.untyped_storage()
+        storages[storage.data_ptr()] = storage.nbytes()
+        return
+    if isinstance(value, np.ndarray):
+        storages[id(value)] = value.nbytes
+        return
+    if isinstance(value, dict):
+        parts = list(value.values())
+    elif isinstance(value, list | tuple | set | frozenset | deque):
+        parts = list(value)
+    else:
+        parts = [getattr(value, name) for name in _attributes(value)]
+    for part in parts:
+        _count_storages(part, storages, seen)
 
 
 def _duplicate(value: Any, memo: dict[int, Any]) -> Any:

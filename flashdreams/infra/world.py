@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+from torch import nn
 
 from flashdreams.camera.motion import CameraMotion
 from flashdreams.infra.config import InstantiateConfig
@@ -138,6 +140,15 @@ class World(ABC):
     @abstractmethod
     def start_pose(self, scene: str, seed: int) -> npt.NDArray[np.float64]:
         """Camera-to-world `[4, 4]` where a rollout of `scene` begins."""
+
+    def fingerprint(self) -> str:
+        """What tells whether two servers dream alike: the world's name, its precision and a sample of every weight."""
+        digest = hashlib.sha256(self.config.slug.encode())
+        for module in (value for value in vars(self).values() if isinstance(value, nn.Module)):
+            for name, tensor in module.state_dict().items():
+                sample = tensor.detach().flatten()[:: max(1, tensor.numel() // 64)].double().cpu()
+                digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode() + sample.numpy().tobytes())
+        return digest.hexdigest()[:16]
 
     def constrain(self, scene: str) -> Constrain | None:
         """Where the camera may go: a function of previous and wanted position `[3]`; None means anywhere."""

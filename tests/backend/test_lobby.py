@@ -8,6 +8,7 @@ import time
 import pytest
 
 from backend.lobby import MAX_AUTOMATIC_CAPACITY, automatic_capacity
+from backend.settings import Settings
 from tests.backend.fakes import fake_config
 from tests.backend.harness import running
 
@@ -106,5 +107,7 @@ def test_stopping_the_server_says_so() -> None:
 
 
 def test_capacity_follows_memory_within_limits() -> None:
-    assert automatic_capacity(fake_config(session_bytes=1 << 62), moments=4) == 1
-    assert automatic_capacity(fake_config(session_bytes=1), moments=4) == MAX_AUTOMATIC_CAPACITY
+    config, settings, gigabyte = fake_config(), Settings(rewind_mib=100, recording_mib=20), 1 << 30
+    assert automatic_capacity(config, settings, 8 << 20, gigabyte // 2) == 2
+    assert automatic_capacity(config, settings, 8 << 40, gigabyte) == 1
+    assert automatic_capacity(config, settings, 1, 100 * gigabyte) == MAX_AUTOMATIC_CAPACITY

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -142,9 +143,10 @@ class StuckSocket:
 
 async def test_a_reader_that_takes_nothing_is_cut_after_the_send_timeout() -> None:
     stuck, metrics = StuckSocket(), Metrics()
-    served: Any = Connection(stuck, fake_config(), None, Settings(send_timeout=0.05), metrics)  # type: ignore[arg-type]
+    services = SimpleNamespace(settings=Settings(send_timeout=0.05), metrics=metrics)
+    served: Any = Connection(stuck, None, services)  # type: ignore[arg-type]
     task = asyncio.create_task(served.serve())
-    served.send(connection.protocol.State(state="idle"))
+    served.send(connection.news.State(state="idle"))
     await asyncio.wait_for(task, 5)
     assert stuck.aborted and b"flashdreams_dropped_readers_total 1.0" in metrics.text()
 

@@ -101,6 +101,7 @@ def test_every_message_of_the_table_is_taken() -> None:
         "reset": {},
         "rewind": {"chunk": 3},
         "shown": {"chunk": 3},
+        "ping": {},
     }
     for kind, fields in table.items():
         message = parse(json.dumps({"type": kind, "seq": 1, **fields}))
@@ -112,6 +113,9 @@ def test_the_schema_names_every_message_and_is_json() -> None:
     sent = set(schema["client"]["discriminator"]["mapping"])
     answered = set(schema["server"]["discriminator"]["mapping"])
     assert sent == {
-        "start", "keys", "look", "path", "scene", "text", "pause", "resume", "reset", "rewind", "shown"
+        "start", "keys", "look", "path", "scene", "text", "pause", "resume", "reset", "rewind", "shown", "ping"
     }  # fmt: skip
-    assert answered == {"loading", "queue", "ready", "chunk", "state", "ended", "error"}
+    assert answered == {
+        "loading", "queue", "ready", "chunk", "state", "history", "rewinding", "replay", "pong", "audience", "quality",
+        "limit", "ended", "error",
+    }  # fmt: skip

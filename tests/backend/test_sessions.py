@@ -167,22 +167,6 @@ def test_a_scene_change_is_dreamed_where_the_camera_rests(visitor: Visitor) -> N
     assert min(wanted, key=lambda name: wanted[name]) == "night"
 
 
-def test_rewind_goes_back_to_a_kept_moment(visitor: Visitor) -> None:
-    visitor.start()
-    visitor.settle()
-    visitor.send("keys", down=["w"])
-    while len(visitor.chunks) < 10:
-        visitor.receive()
-    visitor.send("keys", down=[])
-    visitor.wait_state("idle")
-    visitor.listen(0.1)
-    then = next(chunk for chunk in visitor.chunks if chunk["index"] == 6)
-    newest = visitor.chunks[-1]
-    back = visitor.answer_to(visitor.send("rewind", chunk=7))
-    assert back["index"] == newest["index"] + 1
-    assert place(back) == pytest.approx(place(then))
-
-
 def test_a_lost_session_is_taken_up_by_its_token_where_it_was(server: Running) -> None:
     with server.visit() as first:
         ready = first.start(seed=2)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from backend.video.encoder import ChunkEncoder
-from backend.video.mp4 import FragmentWriter, nal_units
+from backend.video.mp4 import FragmentWriter, VideoFormat, nal_units
 
 WIDTH, HEIGHT, FPS = 256, 144, 24
 CONTAINERS = {b"moov", b"trak", b"mdia", b"minf", b"stbl", b"mvex", b"moof", b"traf", b"dinf"}
@@ -64,13 +64,19 @@ def picture(shade: int) -> np.ndarray:
     return frame
 
 
+def format_of(encoder: ChunkEncoder) -> VideoFormat:
+    """The format of an encoder's stream."""
+    return VideoFormat(encoder.parameter_sets, encoder.width, encoder.height, encoder.fps)
+
+
 def encoded(chunks: list[int], encoder: ChunkEncoder) -> tuple[list[bytes], list[int]]:
     """Fragments of chunks with the given numbers of frames, and the frames' shades in order."""
     shades, fragments = [], []
+    writer = FragmentWriter(format_of(encoder))
     for count in chunks:
         new = [20 + 7 * (len(shades) + n) % 200 for n in range(count)]
         shades += new
-        fragments.append(encoder.encode(np.stack([picture(shade) for shade in new])).data)
+        fragments.append(writer.fragment(encoder.encode(np.stack([picture(shade) for shade in new]))))
     return fragments, shades
 
 
@@ -84,7 +90,7 @@ def test_every_fragment_holds_all_frames_of_its_chunk() -> None:
     encoder = ChunkEncoder(WIDTH, HEIGHT, FPS)
     fragments, shades = encoded([1, 4, 4, 3, 4], encoder)
     for upto in range(1, 6):
-        shown = decode(encoder.init_segment + b"".join(fragments[:upto]))
+        shown = decode(format_of(encoder).init_segment + b"".join(fragments[:upto]))
         assert len(shown) == sum([1, 4, 4, 3, 4][:upto])
         assert abs(int(shown[-1][70, 60, 0]) - shades[len(shown) - 1]) <= 4, "the last frame is the chunk's own"
 
@@ -127,20 +133,21 @@ def test_key_frames_come_often_enough_to_trim() -> None:
 
 def test_init_segment_declares_a_live_stream_of_the_encoder_s_own_codec() -> None:
     encoder = ChunkEncoder(WIDTH, HEIGHT, FPS)
-    boxes = {kind: content for kind, _, content in walk(encoder.init_segment)}
+    boxes = {kind: content for kind, _, content in walk(format_of(encoder).init_segment)}
     assert struct.unpack_from(">I", boxes[b"mvhd"], 16)[0] == 0 and b"mehd" not in boxes
     assert struct.unpack_from(">2I", boxes[b"tkhd"], 76) == (WIDTH << 16, HEIGHT << 16)
     configuration = boxes[b"stsd"][boxes[b"stsd"].index(b"avcC") + 4 :]
     sps = configuration[8 : 8 + int.from_bytes(configuration[6:8])]
     assert sps[0] & 0x1F == 7
-    assert encoder.mime == f'video/mp4; codecs="avc1.{sps[1:4].hex().upper()}"'
+    assert format_of(encoder).mime == f'video/mp4; codecs="avc1.{sps[1:4].hex().upper()}"'
 
 
 def test_colours_survive() -> None:
     encoder = ChunkEncoder(WIDTH, HEIGHT, FPS)
     colours = np.array([(200, 40, 40), (40, 200, 40), (40, 40, 200), (220, 220, 60)], np.uint8)
     frames = np.broadcast_to(colours[:, None, None, :], (4, HEIGHT, WIDTH, 3))
-    shown = decode(encoder.init_segment + encoder.encode(frames).data)
+    video = format_of(encoder)
+    shown = decode(video.init_segment + FragmentWriter(video).fragment(encoder.encode(frames)))
     for colour, frame in zip(colours, shown, strict=True):
         assert np.abs(frame[HEIGHT // 2, WIDTH // 2].astype(int) - colour).max() <= 6
 
@@ -163,7 +170,7 @@ def test_odd_sizes_are_refused() -> None:
 
 def test_parameter_sets_must_be_there() -> None:
     with pytest.raises(ValueError, match="no SPS and PPS"):
-        FragmentWriter(b"\x00\x00\x00\x01\x68\xce", 16, 16, 24)
+        VideoFormat(b"\x00\x00\x00\x01\x68\xce", 16, 16, 24)
 
 
 def test_nal_units_are_split_at_start_codes_of_both_lengths() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import mimetypes
 import time
@@ -14,12 +15,19 @@ import numpy.typing as npt
 from playwright.sync_api import Page, Route, WebSocketRoute
 
 from backend import protocol
+from backend.catalog import limits_of
+from backend.settings import Settings
 from backend.video.encoder import ChunkEncoder
+from backend.video.mp4 import FragmentWriter, VideoFormat
 
 ORIGIN = "http://127.0.0.1:9"  # nothing listens there: every request is answered by the test
 WIDTH, HEIGHT, FPS = 256, 144, 24
 Frames = npt.NDArray[np.uint8]
 Message = dict[str, Any]
+NO_HISTORY = {
+    "type": "history", "head": -1, "oldest": None, "newest": -1, "kept": 0, "snapshots": 0, "bytes": 0,
+    "limit_bytes": 1 << 28, "branches": [],
+}  # fmt: skip
 
 
 def plain(*colours: tuple[int, int, int], each: int = 1) -> Frames:
@@ -38,7 +46,7 @@ class Wire:
         self.sockets: list[WebSocketRoute] = []
         self.on_start: Callable[[Message], None] = lambda message: self.ready()
         self.on_connect: Callable[[WebSocketRoute], None] = lambda socket: None
-        self.encoder = ChunkEncoder(WIDTH, HEIGHT, FPS)
+        self._begin_stream()
         self._folder = folder
         self._index = 0
         page.route(f"{ORIGIN}/**", self._file)
@@ -51,30 +59,40 @@ class Wire:
 
     def ready(self, **changes: Any) -> None:
         """Begin a new stream: `ready` and its init segment."""
-        self.encoder = ChunkEncoder(WIDTH, HEIGHT, FPS)
+        self._begin_stream()
         names = ("meadow", "night")
         message = {
-            "type": "ready", "session": "s", "token": "token-1", "mime": self.encoder.mime, "width": WIDTH,
+            "type": "ready", "session": "s", "token": "token-1", "mime": self.format.mime, "width": WIDTH,
             "height": HEIGHT, "fps": FPS, "frames_per_chunk": 4, "seed": 7, "world": "fake", "scene": "meadow",
             "scenes": [{"name": n, "title": n.title(), "thumbnail": None} for n in names], "title": "A pattern",
             "controls": ["keys", "look", "scene"], "parameters": 11_000_000, "window_chunks": 8, "resumed": False,
-            "index": self._index,
+            "index": self._index, "watch": "watch-1", "spectator": False, "player": "mse", "replay": None,
+            "codec": self.format.codec, "description": base64.b64encode(self.format.description).decode(),
+            "limits": limits_of(Settings()).model_dump(), "history": NO_HISTORY,
         }  # fmt: skip
         self.send(**{**message, **changes})
-        self.sockets[-1].send(self.encoder.init_segment)
+        self.sockets[-1].send(self.format.init_segment)
+
+    def _begin_stream(self) -> None:
+        self.encoder = ChunkEncoder(WIDTH, HEIGHT, FPS)
+        self.format = VideoFormat(self.encoder.parameter_sets, WIDTH, HEIGHT, FPS)
+        self.writer = FragmentWriter(self.format)
 
     def chunk(self, frames: Frames, *, seq: int | None = None, eager: bool = False, lose: bool = False) -> int:
         """Send frames as the next chunk, or lose its fragment on the way; returns its index."""
-        fragment = self.encoder.encode(frames)
+        pts = self.writer.frames_written / FPS
+        samples = self.encoder.encode(frames)
+        fragment = self.writer.fragment(samples)
         index, self._index = self._index, self._index + 1
         if lose:
             return index
         self.send(
-            type="chunk", index=index, frames=len(frames), pts=fragment.seconds, seq=self.seq if seq is None else seq,
+            type="chunk", index=index, frames=len(frames), pts=pts, seq=self.seq if seq is None else seq,
             pose=np.eye(4).tolist(), timings={"generate": 40.0, "encode": 2.0, "finalize": 8.0}, kv_fill=0.5,
-            scene="meadow", state_time=0.0, eager=eager,
+            scene="meadow", state_time=0.0, eager=eager, parent=index - 1, at=0.0,
+            sizes=[len(sample.data) for sample in samples], keys=[sample.key for sample in samples],
         )  # fmt: skip
-        self.sockets[-1].send(fragment.data)
+        self.sockets[-1].send(fragment)
         return index
 
     def send(self, **message: Any) -> None:

@@ -1,0 +1,212 @@
+"""The wire: every message that the server sends, as a type. What clients send is in `protocol.py`."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, Field
+
+ErrorCode = Literal[
+    "too_large", "bad_json", "bad_message", "unknown_type", "bad_seq", "abuse", "not_started", "already_started",
+    "unknown_world", "unknown_scene", "unknown_key", "unknown_path", "bad_path", "unsupported", "bad_chunk",
+    "session_gone", "session_failed", "world_failed", "read_only", "unknown_watch", "full", "unknown_image",
+    "bad_image", "unknown_replay", "bad_replay", "too_long", "not_ready",
+]  # fmt: skip
+PlayerName = Literal["mse", "webcodecs", "jpeg"]
+
+
+class Loading(BaseModel):
+    """The model is being loaded."""
+
+    type: Literal["loading"] = "loading"
+    stage: str
+    fraction: float = Field(ge=0, le=1)
+
+
+class Queue(BaseModel):
+    """All places are taken: how many visitors are served before this one, this one counted."""
+
+    type: Literal["queue"] = "queue"
+    position: int = Field(ge=1)
+    seconds: float | None = Field(description="Estimate until a place is free; null while there is nothing to go by.")
+
+
+class SceneInfo(BaseModel):
+    """A scene as the picker shows it."""
+
+    name: str
+    title: str
+    thumbnail: str | None = Field(description="Address of a JPEG picture.")
+
+
+class Limits(BaseModel):
+    """What a session may take; 0 means no limit."""
+
+    fps: float = Field(description="Frames a second.")
+    minutes: float = Field(description="Minutes of a session.")
+    idle_seconds: float = Field(description="Seconds without any input until it ends.")
+    grace_seconds: float = Field(description="Seconds that it is kept after its connection was lost.")
+    rewind_minutes: float = Field(description="Minutes of dreaming that can be gone back to.")
+    rewind_mib: int = Field(description="Memory for the states to go back to.")
+    recording_minutes: float = Field(description="Minutes of video kept.")
+    recording_mib: int = Field(description="Memory for the video kept.")
+    spectators: int = Field(description="Watchers at a time; 0 means none.")
+
+
+class Branch(BaseModel):
+    """One way that the dream went."""
+
+    tip: int = Field(description="Its newest chunk: rewind there to return to it.")
+    from_chunk: int = Field(description="The chunk where it left another branch; -1: it began by itself.")
+    chunks: int = Field(description="Chunks of its own.")
+    current: bool = Field(description="The next chunk goes on along it.")
+
+
+class History(BaseModel):
+    """What can be gone back to, and what that takes. Sent when it changed."""
+
+    type: Literal["history"] = "history"
+    head: int = Field(description="The chunk that the next one continues; -1 at a beginning.")
+    oldest: int | None = Field(description="The oldest chunk that can be gone back to.")
+    newest: int = Field(description="The newest chunk dreamed; -1 before the first.")
+    kept: int = Field(description="How many chunks can be gone back to.")
+    snapshots: int = Field(description="States of the model that are kept.")
+    bytes: int = Field(description="Their memory.")
+    limit_bytes: int = Field(description="The most that they may take.")
+    branches: list[Branch] = Field(description="The newest 32, oldest first.")
+
+
+class Ready(BaseModel):
+    """The session has begun or goes on; the next binary message is the init segment, empty for the `jpeg` player."""
+
+    type: Literal["ready"] = "ready"
+    session: str
+    token: str = Field(description="Resumes the session for a while after the connection was lost; empty to a watcher.")
+    watch: str = Field(description="For the link with which others watch.")
+    spectator: bool
+    player: PlayerName
+    mime: str
+    codec: str | None = Field(description="For WebCodecs; null for the `jpeg` player.")
+    description: str | None = Field(description="The avcC record for WebCodecs, base64; null for the `jpeg` player.")
+    width: int
+    height: int
+    fps: int
+    frames_per_chunk: int
+    scenes: list[SceneInfo]
+    seed: int
+    world: str
+    scene: str
+    title: str
+    controls: list[str]
+    parameters: int
+    window_chunks: int
+    resumed: bool = False
+    index: int = Field(description="Index of the next chunk.")
+    limits: Limits
+    history: History | None = Field(description="Null to a watcher.")
+    replay: str | None = Field(description="Name of the saved session that is being dreamed again.")
+
+
+class Chunk(BaseModel):
+    """The next binary message is this chunk's fragment, or its pictures one after the other."""
+
+    type: Literal["chunk"] = "chunk"
+    index: int = Field(description="Grows by one a chunk all session long; a resumed session repeats its last.")
+    parent: int = Field(description="The chunk that it continues; -1: with it a rollout begins.")
+    frames: int
+    sizes: list[int] = Field(description="Bytes of each frame; they fill the end of the binary message in this order.")
+    keys: list[bool] = Field(description="Whether a decoder can begin with each frame.")
+    pts: float = Field(description="Media time of its first frame in seconds.")
+    seq: int = Field(description="Newest client message that shaped it; 0 to a watcher.")
+    pose: list[list[float]] = Field(description="Camera-to-world 4x4 of its last frame.")
+    timings: dict[str, float] = Field(
+        description="Milliseconds: `wait` of the message `seq` until it was read, `queue` for the engine, `generate` "
+        "and its stages, `encode` (video), `finalize` of the chunk before."
+    )
+    kv_fill: float = Field(description="Share of the KV window in use, 0 to 1.")
+    scene: str
+    state_time: float = Field(description="Seconds since the session began at which the controls were read.")
+    at: float = Field(description="Seconds since the session began at which this message was handed to the socket.")
+    eager: bool = Field(description="It was begun at once for an input, ahead of what is still playing.")
+
+
+class State(BaseModel):
+    """What the session does: follows inputs, sleeps until one comes, or is paused."""
+
+    type: Literal["state"] = "state"
+    state: Literal["live", "idle", "paused"]
+
+
+class Rewinding(BaseModel):
+    """A rewind dreams again what lies between a kept state and the chunk asked for."""
+
+    type: Literal["rewinding"] = "rewinding"
+    chunk: int
+    done: int
+    of: int
+
+
+class Replay(BaseModel):
+    """How far a saved session is dreamed again, and in the end whether it is the same bit for bit."""
+
+    type: Literal["replay"] = "replay"
+    state: Literal["playing", "done", "left"]
+    chunk: int = Field(description="Chunks dreamed of it.")
+    of: int
+    matches: bool | None = Field(description="Whether all frames are the saved ones; null until it is done.")
+    differs_at: int | None = Field(description="The first chunk of it, from 0, with other frames.")
+    same_model: bool = Field(description="Whether it was saved with this very model.")
+
+
+class Pong(BaseModel):
+    """The answer to `ping`."""
+
+    type: Literal["pong"] = "pong"
+    seq: int
+    time: float = Field(description="The server's clock: seconds since the session began, as in `chunk.at`.")
+
+
+class Audience(BaseModel):
+    """How many watch."""
+
+    type: Literal["audience"] = "audience"
+    spectators: int
+
+
+class Quality(BaseModel):
+    """The video was made coarser for a slow network, or finer again."""
+
+    type: Literal["quality"] = "quality"
+    level: int = Field(ge=0, le=3, description="0 is the best.")
+    reason: Literal["slow_network", "recovered"]
+    kbps: float = Field(description="What the video took in the last seconds.")
+
+
+class Limit(BaseModel):
+    """The session ends soon for reaching a limit; that of `idle` is lifted by any input."""
+
+    type: Literal["limit"] = "limit"
+    what: Literal["minutes", "idle"]
+    seconds: float
+
+
+class Ended(BaseModel):
+    """The session is over."""
+
+    type: Literal["ended"] = "ended"
+    reason: Literal["idle", "time", "failed", "taken_over", "shutdown", "left"]
+
+
+class Error(BaseModel):
+    """A message could not be followed; the session goes on unless `ended` comes."""
+
+    type: Literal["error"] = "error"
+    code: ErrorCode
+    message: str
+    seq: int | None = None
+
+
+ServerMessage = (
+    Loading | Queue | Ready | Chunk | State | History | Rewinding | Replay | Pong | Audience | Quality | Limit | Ended
+    | Error
+)  # fmt: skip

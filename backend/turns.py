@@ -1,0 +1,143 @@
+"""What happens to a dream between two chunks: it begins again, goes back, or follows a saved session."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Hashable
+from dataclasses import replace
+from functools import partial
+from typing import TypeVar
+
+from backend import news, protocol
+from backend.audience import Audience
+from backend.dream import Dream, Dreamed
+from backend.history import Beginning, Node
+from backend.replays import Replaying
+from backend.services import Services
+from backend.steering import OPENING_CHUNKS, Steering
+
+T = TypeVar("T")
+
+
+class Turns:
+    """One session's turns, done one after the other. Lives on the event loop."""
+
+    def __init__(
+        self, services: Services, dream: Dream, steering: Steering, audience: Audience, *,
+        beginning: Beginning, replaying: Replaying | None, owner: Hashable, begun: Callable[[bool], None],
+    ) -> None:  # fmt: skip
+        """Begin.
+
+        Args:
+            services: the server's.
+            dream: what is turned; it has begun with `beginning`, and follows `replaying` where there is one.
+            steering: gets told what the next chunk answers.
+            audience: gets told of progress.
+            beginning: see `dream`.
+            replaying: see `dream`.
+            owner: for whom the engine works.
+            begun: called when a new rollout has begun, with whether the player asked by `start`.
+        """
+        self._services, self._dream, self._steering, self._audience = services, dream, steering, audience
+        self._beginning, self.replaying = beginning, replaying
+        self._owner, self._begun = owner, begun
+        self._asked: deque[Callable[[], Awaitable[None]]] = deque()
+
+    @property
+    def waiting(self) -> bool:
+        """Whether one is to be done."""
+        return bool(self._asked)
+
+    @property
+    def scripted(self) -> bool:
+        """Whether the next chunk follows a saved session."""
+        return self.replaying is not None and not self.replaying.through
+
+    async def take(self) -> None:
+        """Do the next one."""
+        await self._asked.popleft()()
+
+    async def ask(self, message: protocol.Reset | protocol.Rewind | protocol.Start) -> None:
+        """Have it done when the chunk that is being dreamed is through. Raises ProtocolError."""
+        match message:
+            case protocol.Reset():
+                beginning = replace(
+                    self._beginning,
+                    scene=message.scene or self._dream.pilot.scene,
+                    seed=self._dream.seed if message.seed is None else message.seed,
+                )
+                self._asked.append(partial(self._begin, message, beginning, None))
+            case protocol.Rewind():
+                self._asked.append(partial(self._rewind, message))
+            case protocol.Start():
+                opening = await asyncio.to_thread(
+                    self._services.opening, message, scene=self._dream.pilot.scene, seed=self._dream.seed
+                )
+                self._asked.append(partial(self._begin, message, *opening))
+
+    async def _begin(
+        self, message: protocol.Reset | protocol.Start, beginning: Beginning, replaying: Replaying | None
+    ) -> None:
+        self.take_over()
+        script = None if replaying is None else replaying.script()
+        await self._on_engine(lambda: self._dream.restart(beginning, script))
+        self._beginning, self.replaying = beginning, replaying
+        self._begun(isinstance(message, protocol.Start))
+        self._steering.shape(message.seq, owed=OPENING_CHUNKS)
+        self.tell_history()
+
+    async def _rewind(self, message: protocol.Rewind) -> None:
+        steps = self._dream.rewind(message.chunk)
+        redone = 0
+        try:
+            while (step := await self._on_engine(lambda: next(steps, None))) is not None:
+                redone, wanted = step
+                if wanted:
+                    self._audience.tell(news.Rewinding(chunk=message.chunk, done=redone, of=wanted))
+                if self._asked and redone < wanted:
+                    return  # the visitor wants something else by now
+        except LookupError as error:
+            self._audience.tell(news.Error(code="bad_chunk", message=str(error.args[0]), seq=message.seq))
+            return
+        finally:
+            self._services.metrics.rewound(redone)
+        self.take_over()
+        self._steering.shape(message.seq, owed=1)
+        self.tell_history()
+
+    async def _on_engine(self, work: Callable[[], T]) -> T:
+        submitted = self._services.engine.submit(lambda _world: work(), deadline=time.monotonic(), owner=self._owner)
+        return await asyncio.wrap_future(submitted)
+
+    def tell_history(self) -> None:
+        """The player learns what can be gone back to."""
+        self._audience.tell(self._dream.history.summary())
+
+    # -- following a saved session -------------------------------------------------------------------------------
+
+    def take_over(self) -> None:
+        """The visitor's own controls count from now on."""
+        if self.replaying is not None:
+            self._dream.take_over()
+            self._audience.tell(self.replaying.message("left"))
+            self.replaying = None
+
+    def note(self, chunk: Dreamed) -> None:
+        """A chunk was dreamed. On the engine's thread, before the chunk's hash can be there."""
+        if self.replaying is not None and chunk.scripted:
+            self.replaying.note(chunk.node)
+
+    def tell_replay(self, chunk: Dreamed) -> None:
+        """The player learns how far the saved session is."""
+        if self.replaying is not None and chunk.scripted:
+            self._audience.tell(self.replaying.message("playing"))
+
+    def hashed(self, node: Node) -> None:
+        """The hash of a chunk's frames is there."""
+        replaying = self.replaying
+        if replaying is not None and replaying.compare(node):
+            self.replaying = None
+            self._audience.tell(replaying.message("done"))
+            self._services.metrics.replayed(matches=replaying.differs_at is None)
