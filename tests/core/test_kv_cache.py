@@ -101,12 +101,17 @@ def test_memory_stays_where_it_is() -> None:
     assert len(places) == 1
 
 
-def test_keys_lie_transposed_in_memory_on_a_cpu() -> None:
-    cache = BlockKVCache((2, 0, 4, 8), (2, 0, 4, 8), 1, 5, 10)
+@pytest.mark.parametrize(
+    ("dtype", "order_of_keys"), [(torch.bfloat16, (0, 2, 3, 1)), (torch.float32, (0, 2, 1, 3))], ids=str
+)
+def test_memory_lies_in_the_order_that_attention_on_a_cpu_reads(
+    dtype: torch.dtype, order_of_keys: tuple[int, ...]
+) -> None:
+    cache = BlockKVCache((2, 0, 4, 8), (2, 0, 4, 8), 1, 5, 10, dtype=dtype)
     for index in range(2):
         cache.before_update(index)
         cache.update(torch.zeros(2, 5, 4, 8), torch.zeros(2, 5, 4, 8))
-    assert cache.cached_k().permute(0, 2, 3, 1).is_contiguous()
+    assert cache.cached_k().permute(order_of_keys).is_contiguous()
     assert cache.cached_v().permute(0, 2, 1, 3).is_contiguous()
 
 

@@ -81,11 +81,13 @@ def test_scale_and_per_head_mask_are_respected() -> None:
 
 @pytest.mark.parametrize("masked", [False, True])
 def test_queries_taken_block_by_block_give_the_same(masked: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    q, k, v = inputs((2,), 24, 24, 2, 16, torch.float32)
+    q, k, v = inputs((2,), 24, 24, 2, 16, torch.bfloat16)
     mask = block_causal(4, 6) if masked else None
-    whole = attend(q, k, v, mask)
+    whole, blocks, block = attend(q, k, v, mask), [], native._explicit_block
     monkeypatch.setattr(native, "_SCORES_AT_ONCE", 2 * 2 * 24 * 7)
-    torch.testing.assert_close(attend(q, k, v, mask), whole, rtol=0, atol=1e-6)
+    monkeypatch.setattr(native, "_explicit_block", lambda q, *rest: blocks.append(q.shape[-2]) or block(q, *rest))
+    torch.testing.assert_close(attend(q, k, v, mask), whole, rtol=0, atol=TOLERANCE[torch.bfloat16])
+    assert blocks == [7, 7, 7, 3]
 
 
 @pytest.mark.parametrize("masked", [False, True])

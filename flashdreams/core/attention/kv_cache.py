@@ -30,8 +30,8 @@ class BlockKVCache:
     A step calls `before_update(i)`, then `update` and the two reads any number of times, then `after_update(i)`.
     Everything here is state of one rollout, and `copy.deepcopy` of it is a faithful copy as well.
 
-    On a CPU, with `seq_dim` right before (heads, head_dim), keys lie in memory as `[..., H, D, S]` and values as
-    `[..., H, S, D]`, the order in which matrix products are fastest; shapes seen from outside do not change.
+    On a CPU, with `seq_dim` right before (heads, head_dim), values lie in memory as `[..., H, S, D]` and so do keys,
+    but in 16 bits as `[..., H, D, S]`: the orders that `attend` is fastest with. Shapes seen from outside stay.
     """
 
     def __init__(
@@ -59,7 +59,8 @@ class BlockKVCache:
         self.seq_dim = _checked_dim(seq_dim, k_shape, v_shape)
         device = torch.device(device) if device is not None else torch.get_default_device()
         with torch.inference_mode(False):  # else the buffers could not be written outside inference mode
-            self._k = self._allocate(k_shape, device, dtype, transposed=True)
+            dtype = torch.get_default_dtype() if dtype is None else dtype
+            self._k = self._allocate(k_shape, device, dtype, transposed=dtype.itemsize == 2)
             self._v = self._allocate(v_shape, device, dtype, transposed=False)
             self._slots = torch.zeros(chunk_size, dtype=torch.long, device=device)
         self._spans: list[tuple[int, int, int]] = []
@@ -205,9 +206,7 @@ class BlockKVCache:
         for offset, slot, count in self._spans:
             buffer.narrow(self.seq_dim, slot, count).copy_(new.narrow(self.seq_dim, offset, count))
 
-    def _allocate(
-        self, shape: Sequence[int], device: torch.device, dtype: torch.dtype | None, transposed: bool
-    ) -> Tensor:
+    def _allocate(self, shape: Sequence[int], device: torch.device, dtype: torch.dtype, transposed: bool) -> Tensor:
         """A zeroed buffer with the logical shape and the memory order described in the class's docstring."""
         full = [*shape[: self.seq_dim], self.capacity, *shape[self.seq_dim + 1 :]]
         order = list(range(len(full)))

@@ -18,13 +18,14 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, scale: f
 
     Leading dims are the same for all three. `mask` broadcasts to `[..., H, Lq, Lk]`: boolean (True attends, at least
     one per query) or a float added to the scores. `scale` defaults to `1 / sqrt(D)`. Returns `[..., Lq, H, Dv]`.
-    Differentiable. On a CPU it is an explicit product, softmax and product in the inputs' dtype, which is two to
-    three times faster than the fused kernel there, most of all with keys in the memory order of `BlockKVCache`.
+    Differentiable. On a CPU in 16 bits it is an explicit product, softmax and product in the inputs' dtype, which is
+    two to three times faster than the fused kernel there, most of all with keys in the memory order of `BlockKVCache`;
+    in 32 bits the fused kernel is the faster one, by more the longer the sequence.
     """
     _check_shapes(q, k, v, mask)
     scale = 1.0 / math.sqrt(q.shape[-1]) if scale is None else scale
     q, k, v = q.transpose(-3, -2), k.transpose(-3, -2), v.transpose(-3, -2)
-    if q.device.type == "cpu":
+    if q.device.type == "cpu" and (q.dtype.itemsize == 2 or mask is not None):
         return _explicit(q * scale, k.transpose(-2, -1), v, mask).transpose(-3, -2)
     if mask is not None and mask.dtype != torch.bool:
         mask = mask.to(q.dtype)

@@ -72,6 +72,15 @@ class RMSNorm(nn.Module):
         return F.rms_norm(x, (x.shape[-1],), self.weight, self.eps)
 
 
+class TanhGELU(nn.Module):
+    """GELU in its tanh form; in place without gradients, since a block's widest tensor is costly to allocate anew."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.requires_grad or torch.compiler.is_compiling():
+            return F.gelu(x, approximate="tanh")
+        return torch.ops.aten.gelu_(x, approximate="tanh")
+
+
 class SelfAttention(nn.Module):
     """Attention of a chunk's tokens to what a memory holds, themselves included."""
 
@@ -141,7 +150,7 @@ class Block(nn.Module):
         self.self_attn = SelfAttention(dim, num_heads, eps)
         self.norm3 = nn.LayerNorm(dim, eps) if cross_attn_norm else nn.Identity()
         self.cross_attn = CrossAttention(dim, num_heads, eps, with_image)
-        self.ffn = nn.Sequential(nn.Linear(dim, ffn_dim), nn.GELU(approximate="tanh"), nn.Linear(ffn_dim, dim))
+        self.ffn = nn.Sequential(nn.Linear(dim, ffn_dim), TanhGELU(), nn.Linear(ffn_dim, dim))
         self.modulation = nn.Parameter(torch.randn(1, 6, dim) / math.sqrt(dim))
 
     def modulation_of(self, timestep: Tensor) -> Parts:
