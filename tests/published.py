@@ -19,7 +19,9 @@ from torch import Tensor
 
 from flashdreams.infra.config import derive_config
 from flashdreams.infra.encoder.image.clip import CLIPImageEncoderConfig
+from flashdreams.infra.encoder.text.cosmos_reason1 import CosmosReason1TextEncoderConfig
 from flashdreams.infra.encoder.text.umt5 import UMT5TextEncoderConfig
+from flashdreams.recipes.cosmos import CosmosTransformerConfig
 from flashdreams.recipes.taehv import TeahvVAEDecoderConfig
 from flashdreams.recipes.wan import (
     Wan21TransformerConfig,
@@ -35,6 +37,7 @@ Layout = Callable[[Wan21TransformerConfig, Path], Path]
 
 TEXT_LEN, TEXT_DIM = 8, 16
 CLIP_DIM = 1280
+CHAT_WORDS = ["system", "user", "You", "are", "helpful", "prompts"]
 WORDS = ["<pad>", "</s>", "<unk>", "a", "lake", "storm", "at", "night", "dog", "runs", "home"]
 
 UMT5_NAMES: tuple[tuple[str, Any], ...] = (
@@ -137,14 +140,14 @@ def diffusers(config: Wan21TransformerConfig, folder: Path) -> Path:
         num_attention_heads=n.num_heads, attention_head_dim=n.dim // n.num_heads, in_channels=n.in_dim,
         out_channels=n.out_dim, text_dim=n.text_dim, freq_dim=n.freq_dim, ffn_dim=n.ffn_dim, num_layers=n.num_layers,
     )  # fmt: skip
-    save_file(_randomized(model), path := folder / "diffusion_pytorch_model.safetensors")
+    save_file(randomized(model), path := folder / "diffusion_pytorch_model.safetensors")
     return path
 
 
 def network_tensors(config: WanDiTNetworkConfig, seed: int = 0) -> Tensors:
     """Random weights of a network under the official keys."""
     torch.manual_seed(seed)
-    return _randomized(config.setup())
+    return randomized(config.setup())
 
 
 def tiny_changes(config: Any, folder: Path, layout: Layout = official) -> Changes:
@@ -192,13 +195,64 @@ def _umt5(config: UMT5TextEncoderConfig, folder: Path, layout: Layout) -> Change
     model = UMT5EncoderModel(
         UMT5Config(d_model=TEXT_DIM, d_kv=4, d_ff=24, feed_forward_proj="gated-gelu", **sizes)  # type: ignore[arg-type]
     )
-    _randomized(model)
+    randomized(model)
     torch.save(umt5_tensors(model), folder / "models_t5_umt5-xxl-enc-bf16.pth")
     save_tokenizer(folder / "umt5-xxl")
     return {
         "checkpoint_path": str(folder / "models_t5_umt5-xxl-enc-bf16.pth"), "tokenizer_path": str(folder / "umt5-xxl"),
         "text_len": TEXT_LEN, "dim": TEXT_DIM, "ffn_dim": 24, "head_dim": 4, **sizes,
     }  # fmt: skip
+
+
+def _cosmos(config: CosmosTransformerConfig, folder: Path, layout: Layout) -> Changes:
+    """A training checkpoint's pickle with `net.` before every key, as OmniDreams has."""
+    network = {"text_len": 32, "text_dim": 2 * TEXT_DIM, "context_dim": 8, "dim": 32, "num_heads": 2, "num_layers": 2}
+    network |= {"adaln_rank": 6, "mlp_ratio": 2.0}
+    torch.manual_seed(0)
+    tensors = randomized(derive_config(config, network=network).network.setup())
+    path = folder / "2b_res720p_30fps_i2v_hdmap_distilled.pt"
+    torch.save({f"net.{key}": value for key, value in tensors.items()}, path)
+    return {"network": network, "checkpoint_path": str(path)}
+
+
+def cosmos_reason1(config: CosmosReason1TextEncoderConfig, folder: Path, layout: Layout = official) -> Changes:
+    """A sharded Qwen2.5-VL with its vision tower, as Cosmos-Reason1 is, made by transformers itself."""
+    model = qwen_vl(vocab_size=len(WORDS) + len(CHAT_WORDS), dim=TEXT_DIM)
+    tensors = {reason1_key(key): value for key, value in randomized(model).items()}
+    keys, index = sorted(tensors), {}
+    for number, some in enumerate((keys[::2], keys[1::2]), 1):
+        name = f"model-{number:05}-of-00002.safetensors"
+        save_file({key: tensors[key] for key in some}, folder / name)
+        index |= dict.fromkeys(some, name)
+    path = folder / "model.safetensors.index.json"
+    path.write_text(json.dumps({"metadata": {}, "weight_map": index}))
+    save_tokenizer(folder / "tokenizer", [*WORDS, *CHAT_WORDS])
+    template = "{% for m in messages %}{{ m.role }} {{ m.content[0].text }} {% endfor %}"
+    (folder / "tokenizer" / "chat_template.jinja").write_text(template)
+    return {
+        "checkpoint_path": str(path), "tokenizer_path": str(folder / "tokenizer"), "tokenizer_revision": None,
+        "text_len": 32, "vocab_size": len(WORDS) + len(CHAT_WORDS), "dim": TEXT_DIM, "ffn_dim": 24, "num_heads": 2,
+        "num_key_heads": 1, "num_layers": 2, "rotary_sections": (2, 1, 1),
+    }  # fmt: skip
+
+
+def qwen_vl(vocab_size: int, dim: int) -> Any:
+    """A small Qwen2.5-VL of transformers, with two layers and heads of 8 features."""
+    from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
+
+    torch.manual_seed(0)
+    text = {
+        "vocab_size": vocab_size, "hidden_size": dim, "intermediate_size": 24, "num_hidden_layers": 2,
+        "num_attention_heads": 2, "num_key_value_heads": 1, "rms_norm_eps": 1e-6,
+        "rope_parameters": {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [2, 1, 1]},
+    }  # fmt: skip
+    vision = {"depth": 1, "hidden_size": 8, "intermediate_size": 8, "num_heads": 2, "out_hidden_size": dim}
+    return Qwen2_5_VLForConditionalGeneration(Qwen2_5_VLConfig(text_config=text, vision_config=vision)).eval()
+
+
+def reason1_key(key: str) -> str:
+    """A key of transformers' Qwen2.5-VL as the published files have it."""
+    return key.replace("model.language_model.", "model.").replace("model.visual.", "visual.")
 
 
 def _clip(config: CLIPImageEncoderConfig, folder: Path, layout: Layout) -> Changes:
@@ -233,12 +287,12 @@ def _vae(config: WanVAEEncoderConfig | WanVAEDecoderConfig, folder: Path, layout
             z_dim=config.z_dim, is_residual=True, patch_size=2, in_channels=12, out_channels=12,
             latents_mean=list(config.latent_mean), latents_std=list(config.latent_std), **widths,
         )  # fmt: skip
-        save_file(_randomized(model), path := folder / "diffusion_pytorch_model.safetensors")
+        save_file(randomized(model), path := folder / "diffusion_pytorch_model.safetensors")
     else:
         sizes = {**widths, "z_dim": config.z_dim, "latent_mean": config.latent_mean, "latent_std": config.latent_std}
         torch.manual_seed(0)
         halves = [kind(checkpoint_path=None, **sizes).setup() for kind in (WanVAEEncoderConfig, WanVAEDecoderConfig)]
-        torch.save({k: v for half in halves for k, v in _randomized(half).items()}, path := folder / "Wan2.1_VAE.pth")
+        torch.save({k: v for half in halves for k, v in randomized(half).items()}, path := folder / "Wan2.1_VAE.pth")
     return {"checkpoint_path": str(path), **widths}
 
 
@@ -246,7 +300,7 @@ def _taehv(config: TeahvVAEDecoderConfig, folder: Path, layout: Layout) -> Chang
     """With the encoder and the first growing layer's frame too many that the published file has."""
     widths = (8, 8, 8, 8)
     torch.manual_seed(0)
-    tensors = _randomized(derive_config(config, checkpoint_path=None, widths=widths, dtype=torch.float32).setup())
+    tensors = randomized(derive_config(config, checkpoint_path=None, widths=widths, dtype=torch.float32).setup())
     tensors["encoder.0.weight"] = torch.zeros(8, 3, 3, 3)
     tensors["decoder.7.conv.weight"] = torch.cat([torch.zeros(8, 8, 1, 1), tensors["decoder.7.conv.weight"]])
     save_file(tensors, folder / "lighttaew2_1.safetensors")
@@ -260,6 +314,8 @@ _WRITERS: dict[type, Callable[[Any, Path, Layout], Changes]] = {
     WanVAEEncoderConfig: _vae,
     WanVAEDecoderConfig: _vae,
     TeahvVAEDecoderConfig: _taehv,
+    CosmosTransformerConfig: _cosmos,
+    CosmosReason1TextEncoderConfig: cosmos_reason1,
 }
 
 
@@ -273,7 +329,7 @@ def _renamed(key: str, names: tuple[tuple[str, Any], ...]) -> str:
     return key
 
 
-def _randomized(module: torch.nn.Module) -> Tensors:
+def randomized(module: torch.nn.Module) -> Tensors:
     """Every weight away from its neutral value; a state dict that can be saved."""
     with torch.no_grad():
         for name, parameter in module.named_parameters():

@@ -22,11 +22,16 @@ def read_picture(path: Path, height: int, width: int) -> Tensor:
     It is turned as its metadata say, scaled to cover the size, and cut at the sides that stand over. Raises
     FileNotFoundError where there is no file, ValueError for one that is no picture or has more than `MAX_PIXELS`.
     """
-    rgb = torch.from_numpy(_decoded(path.expanduser()).copy()).permute(2, 0, 1)[None].float()
-    rows, columns = rgb.shape[-2:]
+    return covering(_decoded(path.expanduser()), height, width)
+
+
+def covering(rgb: npt.NDArray[np.uint8], height: int, width: int) -> Tensor:
+    """RGB bytes `[H, W, 3]` as `[1, 3, height, width]` in [-1, 1]: scaled to cover the size, cut where too large."""
+    pixels = torch.from_numpy(rgb.copy()).permute(2, 0, 1)[None].float()
+    rows, columns = pixels.shape[-2:]
     scale = max(height / rows, width / columns)
     size = (max(height, round(rows * scale)), max(width, round(columns * scale)))
-    scaled = F.interpolate(rgb, size, mode="bicubic", antialias=True)
+    scaled = F.interpolate(pixels, size, mode="bicubic", antialias=True)
     top, left = (size[0] - height) // 2, (size[1] - width) // 2
     return (scaled[..., top : top + height, left : left + width] / 127.5 - 1).clamp(-1, 1)
 

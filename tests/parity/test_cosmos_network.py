@@ -144,6 +144,17 @@ def test_one_chunk_of_a_whole_clip_equals_diffusers(size: Size, timesteps: float
     assert error <= DIFFUSERS_TOLERANCE
 
 
+def test_our_keys_are_the_published_ones() -> None:
+    """diffusers' conversion of published files makes exactly its own model's keys of ours."""
+    utils = pytest.importorskip("diffusers.loaders.single_file_utils")
+    theirs, ours = pair(Size(2, 16, 2, 1, 4, 4))
+    converted = utils.convert_cosmos_transformer_checkpoint_to_diffusers(
+        {f"net.{key}": value for key, value in ours.state_dict().items()}
+    )
+    shapes = {key: value.shape for key, value in theirs.state_dict().items()}
+    assert {key: value.shape for key, value in converted.items()} == shapes
+
+
 STREAM = Size(2, 16, 3, 1, 4, 6, CONTROL)
 FRAME = STREAM.height * STREAM.width // 4
 

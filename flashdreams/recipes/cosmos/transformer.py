@@ -60,6 +60,11 @@ class CosmosTransformerConfig(TransformerConfig):
             sizes = f"{self.network.in_dim} and {self.network.out_dim}"
             raise ValueError(f"the network's in_dim and out_dim must be alike, got {sizes}")
 
+    @property
+    def guidance_scale(self) -> float:
+        """1: the flow is that of the prompt alone."""
+        return 1.0
+
 
 class CosmosTransformerCache(TransformerAutoregressiveCache):
     """All state of one rollout; it refers to the weights but changes nothing there."""

@@ -130,8 +130,7 @@ class WanInferencePipeline(StreamInferencePipeline[Any, Any, Any]):
         context: dict[str, Any] = {"text_embeddings": self._embedded(text)}
         if negative_text is not None:
             context["negative_text_embeddings"] = self._embedded(negative_text)
-        if image is not None and self.config.image_encoder is not None:
-            context["image_embeddings"] = self._embedded_image(image)
+        context |= self._image_context(image)
         if release_oneshot_encoders:
             self.release_oneshot_encoders()
         ratio = self._ratio
@@ -201,6 +200,12 @@ class WanInferencePipeline(StreamInferencePipeline[Any, Any, Any]):
             encoder_context=self.encoder_context(),
             input=picture,
         )
+
+    def _image_context(self, image: Tensor | None) -> dict[str, Tensor]:
+        """What the transformer must know of a rollout's picture."""
+        if image is None or self.config.image_encoder is None:
+            return {}
+        return {"image_embeddings": self._embedded_image(image)}
 
     def encoder_context(self) -> dict[str, Any] | None:
         """What the encoder of each chunk's control must know of a rollout."""
