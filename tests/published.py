@@ -232,7 +232,7 @@ def cosmos_reason1(config: CosmosReason1TextEncoderConfig, folder: Path, layout:
     return {
         "checkpoint_path": str(path), "tokenizer_path": str(folder / "tokenizer"), "tokenizer_revision": None,
         "text_len": 32, "vocab_size": len(WORDS) + len(CHAT_WORDS), "dim": TEXT_DIM, "ffn_dim": 24, "num_heads": 2,
-        "num_key_heads": 1, "num_layers": 2, "rotary_sections": (2, 1, 1),
+        "num_key_heads": 1, "num_hidden_layers": 2, "rotary_sections": (2, 1, 1),
     }  # fmt: skip
 
 

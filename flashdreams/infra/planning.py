@@ -97,7 +97,8 @@ def _coding(part: Any, context: dict[str, Any] | None, input: Any) -> tuple[Any,
     with Rehearsal() as rehearsal:
         cache = part.initialize_autoregressive_cache(**(context or {}))
         for chunk in range(_CODED_CHUNKS):
-            made = part(input=input, autoregressive_index=chunk, cache=cache)
+            given = input(chunk) if callable(input) else input
+            made = part(input=given, autoregressive_index=chunk, cache=cache)
     result = copy_state(made)
     del made
     return result, rehearsal.peak - rehearsal.live, rehearsal.live

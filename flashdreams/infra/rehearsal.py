@@ -45,7 +45,7 @@ class BlankRollout:
     encoder_context: dict[str, Any] | None = None
     """Keywords of the encoder's `initialize_autoregressive_cache`."""
     input: Any = None
-    """What the encoder gets at every chunk; None without an encoder."""
+    """What the encoder gets at every chunk, or a function of the chunk's index; None without an encoder."""
 
 
 class Rehearsal:

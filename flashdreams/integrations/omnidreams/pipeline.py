@@ -10,6 +10,7 @@ from torch import Tensor
 from flashdreams.infra.encoder import EncoderConfig
 from flashdreams.infra.encoder.text.cosmos_reason1 import CosmosReason1TextEncoderConfig
 from flashdreams.infra.pipeline import StreamInferencePipeline
+from flashdreams.infra.rehearsal import BlankRollout
 from flashdreams.recipes.cosmos import CosmosTransformerConfig
 from flashdreams.recipes.wan import WanInferencePipeline, WanInferencePipelineConfig, WanVAEEncoderConfig
 from flashdreams.recipes.wan.pipeline import WanInferencePipelineCache
@@ -76,6 +77,25 @@ class OmnidreamsPipeline(WanInferencePipeline):
         encoder = self.encoder
         return int(encoder.get_input_temporal_size(autoregressive_index, self.config.rollout.len_t))  # type: ignore
 
+    def blank_rollout(self, height: int, width: int) -> BlankRollout:
+        """See `StreamInferencePipeline.blank_rollout`; raises ValueError for sizes the model cannot dream."""
+        rollout, ratio = self.config.rollout, self._ratio
+        height, width = self._checked_size(height, width, None)
+        network, batch, kind = rollout.network, rollout.batch_shape, {"device": self.device, "dtype": rollout.dtype}
+        size = (height // ratio, width // ratio)
+        context = {
+            "height": size[0],
+            "width": size[1],
+            "text_embeddings": torch.zeros(*batch, network.text_len, network.text_dim, **kind),
+            "picture": torch.zeros(*batch, 1, network.in_dim, *size, **kind),
+        }
+
+        def control(chunk: int) -> Tensor:
+            return torch.zeros(*batch, self.control_frames(chunk), 3, height, width, device=self.device)
+
+        return BlankRollout(transformer_context=context, chunks=rollout.window_size_t // rollout.len_t, input=control)
+
     def _image_context(self, image: Tensor | None) -> dict[str, Tensor]:
         assert self.encoder is not None
+        self.take_turn(self.encoder)
         return {"picture": self.encoder(image)}

@@ -59,7 +59,7 @@ def test_only_lists_of_prompts_are_encoded(encoder: CosmosReason1TextEncoder, ba
 
 def test_weights_of_another_size_are_refused(config: CosmosReason1TextEncoderConfig) -> None:
     with pytest.raises(ValueError, match=r"layers\.2"):
-        derive_config(config, num_layers=3).setup()
+        derive_config(config, num_hidden_layers=3).setup()
 
 
 def test_a_missing_file_is_named(config: CosmosReason1TextEncoderConfig, tmp_path: Path) -> None:

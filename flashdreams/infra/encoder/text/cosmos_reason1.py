@@ -12,6 +12,7 @@ from torch import Tensor
 from flashdreams.core.checkpoint import load_into
 from flashdreams.infra.encoder.base import Encoder, EncoderConfig
 from flashdreams.infra.encoder.optional import import_transformers
+from flashdreams.infra.rehearsal import weight_bytes
 
 _REVISION = "3210bec0495fdc7a8d3dbb8d58da5711eab4b423"
 """The commit of Cosmos-Reason1 that Cosmos-Predict2.5 was trained with."""
@@ -49,19 +50,23 @@ class CosmosReason1TextEncoderConfig(EncoderConfig):
     """Attention heads."""
     num_key_heads: int = 4
     """Attention heads of keys and values."""
-    num_layers: int = 28
+    num_hidden_layers: int = 28
     """Blocks."""
     rotary_sections: tuple[int, int, int] = (16, 24, 24)
     """Pairs of a head's features that rotate with time, row and column, which are all alike for a text."""
 
+    def weight_bytes(self) -> int:
+        """Bytes of the weights, without loading them."""
+        return weight_bytes(_network_without_memory(self))
+
     @property
     def embedding_dim(self) -> int:
         """Features per token of the result: those of all layers."""
-        return self.num_layers * self.dim
+        return self.num_hidden_layers * self.dim
 
 
 class CosmosReason1TextEncoder(Encoder):
-    """Prompts to `[B, text_len, num_layers * dim]`: every layer's features, each normalised, beside one another."""
+    """Prompts to `[B, text_len, embedding_dim]`: every layer's features, each normalised, beside one another."""
 
     def __init__(self, config: CosmosReason1TextEncoderConfig) -> None:
         super().__init__()
@@ -102,13 +107,14 @@ def _normalised(features: Tensor) -> Tensor:
     return (features - features.mean(dim=-1, keepdim=True)) / (features.std(dim=-1, keepdim=True) + 1e-8)
 
 
-def _load_network(config: CosmosReason1TextEncoderConfig) -> Any:
+def _network_without_memory(config: CosmosReason1TextEncoderConfig) -> Any:
+    import_transformers()
     qwen: Any = importlib.import_module("transformers.models.qwen2_5_vl.modeling_qwen2_5_vl")
     sizes = qwen.Qwen2_5_VLTextConfig(
         vocab_size=config.vocab_size,
         hidden_size=config.dim,
         intermediate_size=config.ffn_dim,
-        num_hidden_layers=config.num_layers,
+        num_hidden_layers=config.num_hidden_layers,
         num_attention_heads=config.num_heads,
         num_key_value_heads=config.num_key_heads,
         rms_norm_eps=1e-6,
@@ -117,8 +123,13 @@ def _load_network(config: CosmosReason1TextEncoderConfig) -> Any:
     )
     # On no device at first: filling billions of weights with random numbers only to replace them takes minutes.
     with torch.device("meta"):
-        network: Any = qwen.Qwen2_5_VLTextModel(sizes)
-    network = network.to(config.dtype).to_empty(device="cpu").eval()
-    network.rotary_emb = qwen.Qwen2_5_VLRotaryEmbedding(config=sizes)  # its table is in no file
+        return qwen.Qwen2_5_VLTextModel(sizes).to(config.dtype)
+
+
+def _load_network(config: CosmosReason1TextEncoderConfig) -> Any:
+    network = _network_without_memory(config)
+    rotation = type(network.rotary_emb)
+    network = network.to_empty(device=torch.get_default_device()).eval()
+    network.rotary_emb = rotation(config=network.config)  # its table is in no file
     load_into(network, config.checkpoint_path, patterns=_PUBLISHED_KEYS)
     return network
