@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -81,7 +82,8 @@ class OmnidreamsPipeline(WanInferencePipeline):
         """See `StreamInferencePipeline.blank_rollout`; raises ValueError for sizes the model cannot dream."""
         rollout, ratio = self.config.rollout, self._ratio
         height, width = self._checked_size(height, width, None)
-        network, batch, kind = rollout.network, rollout.batch_shape, {"device": self.device, "dtype": rollout.dtype}
+        network, batch = rollout.network, rollout.batch_shape
+        kind: dict[str, Any] = {"device": self.device, "dtype": rollout.dtype}
         size = (height // ratio, width // ratio)
         context = {
             "height": size[0],
