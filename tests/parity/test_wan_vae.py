@@ -194,7 +194,7 @@ def test_decode_equals_diffusers(variant: Variant, layout: str, folder: Path) ->
 @pytest.mark.parametrize("sizes", [[1] * 5, [3, 2], [1, 3, 1], [4, 1]])
 def test_any_chunking_equals_diffusers_one_pass(variant: Variant, sizes: list[int], folder: Path) -> None:
     encoder, decoder = ours(variant, folder)
-    latent, video = noise(variant, 5, 2, 1, seed=1), clip(17, 16, 32, seed=1)
+    latent, video = noise(variant, 5, 2, 1, seed=1), clip(17, 32, 16, seed=1)
     frames = [encoder.get_input_temporal_size(i, size) for i, size in enumerate(sizes)]
     latents = chunked(encoder, video, frames, encoder.initialize_autoregressive_cache())
     pictures = chunked(decoder, latent, sizes, decoder.initialize_autoregressive_cache())
@@ -225,7 +225,7 @@ def test_continuation_from_a_snapshot_is_bit_identical(variant: Variant, folder:
     encoder, decoder = ours(variant, folder)
     for module, whole, sizes in (
         (decoder, noise(variant, 5, 2, 1, seed=4), [1, 2, 1, 1]),
-        (encoder, clip(17, 16, 32, seed=4), [5, 4, 4, 4]),
+        (encoder, clip(17, 16, 16, seed=4), [5, 4, 4, 4]),
     ):
         cache, chunks = module.initialize_autoregressive_cache(), whole.split(sizes, 1)
         for i in range(2):

@@ -88,7 +88,7 @@ def wan_vae_key_patterns(keys: Iterable[str]) -> Patterns:
             return patterns + (_diffusers_patterns(_has_stages(keys)) if naming == "diffusers" else [])
     wanted = " nor ".join(f"{naming} ({', '.join(anchors)})" for naming, anchors in _ANCHORS.items())
     shown = ", ".join(keys[:3]) or "nothing"
-    raise ValueError(f"the checkpoint is no autoencoder of Wan's: its keys are neither {wanted}; it holds {shown} ...")
+    raise ValueError(f"no autoencoder of Wan's is in it: its keys are neither {wanted}; it holds {shown} ...")
 
 
 def wan22_ti2v_5b_vae_state_dict_transform(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -119,7 +119,7 @@ def read_wan_vae_shape(tensors: Mapping[str, Tensor]) -> WanVAEShape:
     z_dim = latent if latent is not None else mean_and_variance and mean_and_variance // 2
     channels = first if first is not None else last
     if not z_dim or not channels:
-        raise ValueError("the checkpoint is cut short: it must hold the first and last layers of a Wan autoencoder")
+        raise ValueError("it is cut short: the first and last layers of a Wan autoencoder are not all in it")
     return WanVAEShape(
         is_residual=_has_stages(tensors),
         base_dim=size("encoder.conv1.weight", 0),
@@ -141,8 +141,11 @@ def load_wan_vae_half(
     tensors = open_checkpoint(path)
     if transform is not None:
         tensors = transform(tensors)
-    patterns = wan_vae_key_patterns(tensors)
-    _check_shape(read_wan_vae_shape(tensors), wanted, half)
+    try:
+        patterns = wan_vae_key_patterns(tensors)
+        _check_shape(read_wan_vae_shape(tensors), wanted, half)
+    except ValueError as error:
+        raise ValueError(f"{path} does not fit: {error}") from error
     load_into(module, tensors, patterns=[*patterns, (_OTHER_HALF[half], None)])
 
 
@@ -150,11 +153,11 @@ def _check_shape(found: WanVAEShape, wanted: WanVAEShape, half: Half) -> None:
     relevant = ["is_residual", "z_dim", "patch_size", "base_dim" if half == "encoder" else "decoder_base_dim"]
     pairs = [(name, getattr(found, name), getattr(wanted, name)) for name in relevant]
     if pairs[-1][1] is None:
-        raise ValueError(f"the checkpoint holds no {half}, only the other half of an autoencoder")
+        raise ValueError(f"it holds no {half}, only the other half of an autoencoder")
     wrong = [(name, is_, should) for name, is_, should in pairs if is_ != should]
     if wrong:
         is_, should = (", ".join(f"{each[0]} {each[i]}" for each in wrong) for i in (1, 2))
-        raise ValueError(f"the checkpoint is another autoencoder of Wan's: it has {is_}, the config says {should}")
+        raise ValueError(f"it is another autoencoder of Wan's: it has {is_}, the config says {should}")
 
 
 def _has_stages(keys: Iterable[str]) -> bool:
