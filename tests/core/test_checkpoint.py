@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
+import subprocess
+import sys
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
@@ -16,6 +19,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from flashdreams.core.checkpoint import hub, load, load_checkpoint, load_into, remap_checkpoint_keys
+
+MIB = 1024**2
 
 
 def weights() -> dict[str, Tensor]:
@@ -61,6 +66,14 @@ def test_every_kind_of_file_gives_the_same_tensors(tmp_path: Path, kind: str) ->
         save_file(weights(), path)
     source: Path | str = tmp_path if "folder" in kind else path
     assert same(load_checkpoint(str(source) if kind == "str path" else source), weights())
+
+
+def test_what_a_file_is_is_read_from_it_and_not_from_its_name(tmp_path: Path) -> None:
+    save_file(weights(), tmp_path / "w.pth")
+    torch.save(weights(), tmp_path / "w.safetensors")
+    index = write_sharded(tmp_path).rename(tmp_path / "w.bin")
+    for path in (tmp_path / "w.pth", tmp_path / "w.safetensors", index):
+        assert same(load_checkpoint(path), weights())
 
 
 def test_nested_pickle_has_dotted_keys(tmp_path: Path) -> None:
@@ -127,7 +140,7 @@ def test_file_cut_short_is_reported(tmp_path: Path, name: str, kept: int) -> Non
 
 def test_other_files_are_refused(tmp_path: Path) -> None:
     (tmp_path / "w.gguf").write_bytes(b"x")
-    with pytest.raises(ValueError, match=r"w\.gguf is not a checkpoint this program reads: give a \.safetensors"):
+    with pytest.raises(ValueError, match=r"w\.gguf is not a whole checkpoint that this program reads: give a s"):
         load_checkpoint(tmp_path / "w.gguf")
     with pytest.raises(FileNotFoundError, match="there is no checkpoint at"):
         load_checkpoint(tmp_path / "absent.safetensors")
@@ -186,6 +199,30 @@ def test_load_into_reads_one_tensor_at_a_time(tmp_path: Path, monkeypatch: pytes
     assert sorted(read) == sorted(weights())
 
 
+def test_shards_are_read_one_after_another(tmp_path: Path) -> None:
+    index = write_sharded(tmp_path)
+    files = load.open_checkpoint(index)
+    assert isinstance(files, load.SafetensorsFiles)
+    shard_of = json.loads(index.read_text())["weight_map"]
+    assert [shard_of[key] for key in files] == sorted(shard_of.values())
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs a kernel that tells a process's memory")
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_loading_takes_no_more_memory_than_the_model_and_one_shard(
+    tmp_path: Path, repository: Path, dtype: str
+) -> None:
+    environment = os.environ | {"PYTHONPATH": str(repository), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, str(Path(__file__).with_name("loading_memory.py")), str(tmp_path), dtype]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    print(told)
+    assert told["grown"] <= told["model"] + told["shard"] + 24 * MIB
+    assert told["files"] >= told["shard"] * 6  # so that keeping them all would be seen
+
+
 @pytest.mark.parametrize("from_file", [True, False])
 def test_misfit_lists_every_key_by_group_and_changes_nothing(tmp_path: Path, from_file: bool) -> None:
     wrong = weights()
@@ -197,8 +234,8 @@ def test_misfit_lists_every_key_by_group_and_changes_nothing(tmp_path: Path, fro
     with pytest.raises(ValueError) as caught:
         load_into(module, tmp_path / "w.safetensors" if from_file else wrong)
     assert str(caught.value) == (
-        "the checkpoint does not fit Sequential; 1 missing: 0.bias; 1 unexpected: 2.scale; "
-        "1 of another shape: 1.weight (has [2, 5], needs [2, 4])"
+        f"{tmp_path / 'w.safetensors' if from_file else 'the checkpoint'} does not fit Sequential; 1 missing: 0.bias; "
+        "1 unexpected: 2.scale; 1 of another shape: 1.weight (has [2, 5], needs [2, 4])"
     )
     assert same(dict(module.state_dict()), before)
 

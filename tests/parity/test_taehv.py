@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save_file
 from torch import Tensor
 
 from flashdreams.recipes.taehv import TeahvVAEDecoder, TeahvVAEDecoderConfig
+from flashdreams.recipes.wan.vae_statistics import WAN21_LATENT_MEAN, WAN21_LATENT_STD
 
 # Largest absolute difference in fp32; the video spans [-1, 1].
 TOLERANCE = 1e-5
@@ -86,16 +86,27 @@ def plain_video(tensors: dict[str, Tensor], latent: Tensor, patch: int = 1) -> T
     return torch.stack(pictures[3:]) * 2 - 1
 
 
-@pytest.mark.parametrize("grow_rows", [256, 512], ids=["taew2_1", "two-frames-at-decoder.7"])
-def test_published_file_decodes_as_written_plainly(tmp_path: Path, grow_rows: int) -> None:
-    tensors = published_file(grow_rows=grow_rows)
-    save_file(tensors, tmp_path / "tiny.safetensors")
-    decoder = TeahvVAEDecoderConfig(checkpoint_path=tmp_path / "tiny.safetensors", dtype=torch.float32).setup()
+@pytest.mark.parametrize(
+    ("grow_rows", "dtype", "mean", "std"),
+    [
+        (256, torch.float16, (0.0,), (1.0,)),
+        (512, torch.float16, (0.0,), (1.0,)),
+        (256, torch.float32, WAN21_LATENT_MEAN, WAN21_LATENT_STD),
+    ],
+    ids=["taew2_1", "two-frames-at-decoder.7", "lighttaew2_1"],
+)
+def test_published_file_decodes_as_written_plainly(
+    tmp_path: Path, grow_rows: int, dtype: torch.dtype, mean: tuple[float, ...], std: tuple[float, ...]
+) -> None:
+    tensors = {key: tensor.to(dtype).float() for key, tensor in published_file(grow_rows=grow_rows).items()}
+    torch.save({key: tensor.to(dtype) for key, tensor in tensors.items()}, tmp_path / "tiny.pth")
+    decoder = TeahvVAEDecoderConfig(checkpoint_path=tmp_path / "tiny.pth", dtype=torch.float32).setup()
     latent = torch.randn(1, 3, 16, 2, 3, generator=torch.Generator().manual_seed(0))
     video = decoder(latent)
-    expected = plain_video(tensors, latent[0])
+    raw = latent[0] * torch.tensor(std).view(-1, 1, 1) + torch.tensor(mean).view(-1, 1, 1)
+    expected = plain_video(tensors, raw)
     error = (video[0] - expected).abs().max().item()
-    print(f"tiny decoder, {grow_rows} rows: largest difference {error:.1e}")
+    print(f"tiny decoder, {grow_rows} rows, {dtype}: largest difference {error:.1e}")
     assert video.shape == (1, 9, 3, 16, 24) and expected.std() > 0.2
     assert error <= TOLERANCE
 

@@ -132,7 +132,7 @@ def test_transform_keeps_the_decoder_and_the_last_rows_of_decoder_7() -> None:
 
 def test_weights_come_from_the_checkpoint_in_the_configs_dtype(decoder: TeahvVAEDecoder, tmp_path: Path) -> None:
     torch.save({**decoder.state_dict(), "encoder.0.weight": torch.zeros(1)}, tmp_path / "tiny.pth")
-    config = tiny_config(checkpoint_path=tmp_path / "tiny.pth", dtype=torch.bfloat16)
+    config = tiny_config(checkpoint_path=tmp_path / "tiny.pth", dtype=torch.bfloat16, latents="normalised")
     video = config.setup()(latents(2))
     assert video.dtype == torch.bfloat16
     assert -1 <= video.min() and video.max() <= 1
@@ -145,6 +145,10 @@ def test_checkpoint_that_does_not_fit_says_why(decoder: TeahvVAEDecoder, tmp_pat
         tiny_config(checkpoint_path=tmp_path / "tiny.pth", state_dict_transform=None).setup()
     with pytest.raises(ValueError, match=r"decoder\.22\.weight \(has \[3, 6, 3, 3\], needs \[12, 6, 3, 3\]\)"):
         tiny_config(checkpoint_path=tmp_path / "tiny.pth", patch_size=2).setup()
+    with pytest.raises(ValueError, match=r"latent_mean and latent_std must have 4 numbers, one per channel .* got 16"):
+        tiny_config(checkpoint_path=tmp_path / "tiny.pth").setup()
+    with pytest.raises(ValueError, match="latents must be 'file', 'normalised' or 'raw', got 'scaled'"):
+        tiny_config(latents="scaled")
     with pytest.raises(FileNotFoundError, match="there is no checkpoint at"):
         tiny_config(checkpoint_path=tmp_path / "none.pth").setup()
 

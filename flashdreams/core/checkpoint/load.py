@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import json
-import pickle
-import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from flashdreams.core.checkpoint.hub import HubFile, download, parse_hub_address
+from flashdreams.core.checkpoint.listing import listed
+from flashdreams.core.checkpoint.made import shape_of
+from flashdreams.core.checkpoint.pickles import load_pickle
 from flashdreams.core.checkpoint.remap import KeyPatterns, remap_keys
+from flashdreams.core.checkpoint.safetensors_files import SafetensorsFiles
 
-_PICKLES = (".pth", ".pt", ".bin", ".ckpt")
-_ACCEPTED = f"a .safetensors file, its sharded .index.json, a folder that holds either, or {', '.join(_PICKLES)}"
-_SHOWN = 8
+_ACCEPTED = "a safetensors file, the .index.json of a sharded one, a folder that holds either, or what torch.save wrote"
+_ZIP, _PICKLE = b"PK", b"\x80"
+_LENGTH = 8
+"""Bytes before the JSON header of a safetensors file, which say how long it is."""
 
 
 def load_checkpoint(path_or_url: str | Path) -> dict[str, Tensor]:
@@ -38,20 +40,22 @@ def load_into(
     patterns: KeyPatterns = (),
     strict: bool = True,
     progress: Callable[[float], None] | None = None,
+    name: str | Path | None = None,
 ) -> None:
     """Copy a checkpoint into `module`, one tensor at a time, cast to the device and dtype the module has.
 
-    `source` is a state dict or what `load_checkpoint` takes; from safetensors files no more than one tensor is in
-    memory at a time. `patterns` rename its keys first (see `remap_checkpoint_keys`). With `strict`, keys missing from
-    the source, keys the module does not know, and shapes that differ raise one ValueError that lists them, before
-    anything is changed; without, only shapes that differ and having no key in common do. `progress` is told the
-    fraction done.
+    `source` is a state dict or what `load_checkpoint` takes; of its files no more than one is in memory at a time.
+    `patterns` rename its keys first (see `remap_checkpoint_keys`). With `strict`, keys missing from the source, keys
+    the module does not know, and shapes that differ raise one ValueError that lists them, before anything is changed;
+    without, only shapes that differ and having no key in common do. `progress` is told the fraction done. `name` is
+    what messages call the source; None takes its path.
     """
+    name = name or ("the checkpoint" if isinstance(source, Mapping) else source)
     tensors = source if isinstance(source, Mapping) else open_checkpoint(source)
     old_keys = remap_keys(tensors, patterns)
     targets = {key: value for key, value in module.state_dict().items() if isinstance(value, Tensor)}
-    _check_fit(module, targets, tensors, old_keys, strict)
-    common = [key for key in targets if key in old_keys]
+    _check_fit(module, targets, tensors, old_keys, strict, name)
+    common = [key for key in old_keys if key in targets]  # in the source's order, which is file by file
     with torch.no_grad():
         for number, key in enumerate(common, start=1):
             targets[key].copy_(tensors[old_keys[key]])
@@ -67,47 +71,15 @@ def open_checkpoint(path_or_url: str | Path) -> Mapping[str, Tensor]:
         path = _only_checkpoint_in(path)
     if not path.is_file():
         raise FileNotFoundError(f"there is no checkpoint at {path}: give {_ACCEPTED}")
-    name = hub_file.filename if hub_file else path.name
-    if name.endswith(".safetensors"):
+    with path.open("rb") as file:
+        start = file.read(_LENGTH + 1)
+    if start[_LENGTH:] == b"{":
         return SafetensorsFiles([path])
-    if name.endswith(".index.json"):
+    if start.startswith((_ZIP, _PICKLE)):
+        return load_pickle(path)
+    if start.lstrip().startswith((b"{", b"[")):
         return _open_sharded(path, hub_file)
-    if name.endswith(_PICKLES):
-        return _load_pickle(path)
-    raise ValueError(f"{path} is not a checkpoint this program reads: give {_ACCEPTED}")
-
-
-class SafetensorsFiles(Mapping[str, Tensor]):
-    """The tensors of one or several safetensors files, each read from disk when it is asked for."""
-
-    def __init__(self, paths: Sequence[Path], keys: Mapping[str, Path] | None = None) -> None:
-        """`keys` says in which file each tensor is; without it, all tensors of all files are offered."""
-        self._files = {path: _opened(path) for path in paths}
-        present = {key: path for path, file in self._files.items() for key in file.keys()}
-        absent = [key for key in keys or () if key not in present]
-        if absent:
-            raise ValueError(f"the index names tensors that its files do not hold: {_listed(absent)}")
-        self._path_of = present if keys is None else dict(keys)
-
-    def __getitem__(self, key: str) -> Tensor:
-        return self._files[self._path_of[key]].get_tensor(key)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._path_of)
-
-    def __len__(self) -> int:
-        return len(self._path_of)
-
-    def shape(self, key: str) -> torch.Size:
-        """The shape of a tensor, from the file's header alone."""
-        return torch.Size(self._files[self._path_of[key]].get_slice(key).get_shape())
-
-
-def _opened(path: Path) -> safe_open:
-    try:
-        return safe_open(path, framework="pt", device="cpu")
-    except SafetensorError as error:
-        raise ValueError(f"{path} is not a whole safetensors file (was its copy cut short?): {error}") from error
+    raise ValueError(f"{path} is not a whole checkpoint that this program reads: give {_ACCEPTED}")
 
 
 def _open_sharded(index_path: Path, hub_file: HubFile | None) -> SafetensorsFiles:
@@ -134,42 +106,8 @@ def _only_checkpoint_in(folder: Path) -> Path:
         if len(found) == 1:
             return found[0]
         if found:
-            raise ValueError(f"{folder} holds several checkpoints, name one: {_listed([p.name for p in found])}")
+            raise ValueError(f"{folder} holds several checkpoints, name one: {listed([p.name for p in found])}")
     raise FileNotFoundError(f"{folder} holds no .safetensors file and no .safetensors.index.json")
-
-
-def _load_pickle(path: Path) -> dict[str, Tensor]:
-    """A pickled state dict without running anything it says, nested dicts flattened to dotted keys."""
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-    except pickle.UnpicklingError as error:
-        raise ValueError(
-            f"{path} was refused: it is not a pickle of tensors only, and loading it could run code. "
-            "Convert it to safetensors where you trust it"
-        ) from error
-    except (RuntimeError, EOFError, ValueError) as error:
-        raise ValueError(f"{path} is not a whole torch checkpoint (was its copy cut short?): {error}") from error
-    tensors: dict[str, Tensor] = {}
-    others: list[str] = []
-    for key, value in _leaves(content):
-        if not isinstance(value, Tensor) or not key:
-            others.append(f"{key or 'the whole file'} ({type(value).__name__})")
-        elif key in tensors:
-            raise ValueError(f"{path} holds two tensors that are called {key!r} once nested keys are joined by dots")
-        else:
-            tensors[key] = value
-    if others:
-        raise ValueError(f"{path} was refused: it must be a dict of tensors, but holds {_listed(others)}")
-    return tensors
-
-
-def _leaves(content: object, prefix: str = "") -> Iterator[tuple[str, object]]:
-    """Everything in nested dicts that is not a dict, with its dotted key."""
-    if not isinstance(content, Mapping):
-        yield prefix, content
-        return
-    for key, value in content.items():
-        yield from _leaves(value, f"{prefix}.{key}" if prefix else str(key))
 
 
 def _check_fit(
@@ -178,31 +116,22 @@ def _check_fit(
     tensors: Mapping[str, Tensor],
     old_keys: Mapping[str, str],
     strict: bool,
+    name: str | Path,
 ) -> None:
     """Raise one ValueError for all that keeps a checkpoint from fitting a module."""
-    name = type(module).__name__
+    kind = type(module).__name__
     on_meta = [key for key, target in targets.items() if target.is_meta]
     if on_meta:
-        raise ValueError(f"{name} has no memory yet for {_listed(on_meta)}: call to_empty(device=...) on it first")
+        raise ValueError(f"{kind} has no memory yet for {listed(on_meta)}: call to_empty(device=...) on it first")
     common = [key for key in targets if key in old_keys]
     missing = [key for key in targets if key not in old_keys] if strict or not common else []
     unexpected = [key for key in old_keys if key not in targets] if strict or not common else []
     misshaped = []
     for key in common:
-        shape, wanted = _shape(tensors, old_keys[key]), targets[key].shape
+        shape, wanted = shape_of(tensors, old_keys[key]), targets[key].shape
         if shape != wanted:
             misshaped.append(f"{key} (has {list(shape)}, needs {list(wanted)})")
     groups = (("missing", missing), ("unexpected", unexpected), ("of another shape", misshaped))
-    problems = [f"{len(keys)} {what}: {_listed(keys)}" for what, keys in groups if keys]
+    problems = [f"{len(keys)} {what}: {listed(keys)}" for what, keys in groups if keys]
     if problems:
-        raise ValueError(f"the checkpoint does not fit {name}; {'; '.join(problems)}")
-
-
-def _shape(tensors: Mapping[str, Tensor], key: str) -> torch.Size:
-    return tensors.shape(key) if isinstance(tensors, SafetensorsFiles) else tensors[key].shape
-
-
-def _listed(names: Sequence[str]) -> str:
-    """The first few names, and how many more there are."""
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more
+        raise ValueError(f"{name} does not fit {kind}; {'; '.join(problems)}")

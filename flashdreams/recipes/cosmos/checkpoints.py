@@ -39,9 +39,6 @@ def build_network(
     with torch.device("meta"):
         network = config.setup()
     network = network.to(dtype).to_empty(device=torch.get_default_device())
-    try:
-        load_into(network, tensors, patterns=PUBLISHED_KEYS)
-    except ValueError as error:
-        raise ValueError(f"{checkpoint_path} does not fit: {error}") from error
+    load_into(network, tensors, patterns=PUBLISHED_KEYS, name=checkpoint_path)
     network.update_parameters_after_loading_checkpoint()
     return network.eval()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,7 @@ from flashdreams.infra.decoder import DecoderConfig, StreamingDecoderCache, Stre
 from flashdreams.infra.temporal import causal_latent_frames, causal_pixel_frames
 from flashdreams.recipes.taehv.checkpoints import AVAILABLE_TAEHV_CHECKPOINT_PATHS, lighttae_state_dict_transform
 from flashdreams.recipes.taehv.network import SPACE_RATIO, TIME_RATIO, TinyDecoder
+from flashdreams.recipes.wan.vae_statistics import WAN21_LATENT_MEAN, WAN21_LATENT_STD
 
 StateDictTransform = Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]
 
@@ -39,6 +41,14 @@ class TeahvVAEDecoderConfig(DecoderConfig):
     """Channels of the latents."""
     widths: tuple[int, int, int, int] = (256, 128, 64, 64)
     """Channels of the three stages and of the output."""
+    latents: Literal["file", "normalised", "raw"] = "file"
+    """What the weights decode: latents as Wan's models dream them (normalised: taew2_1) or as Wan's autoencoder has
+    them before (raw: LightTAE). The two have the same keys and shapes; file takes fp16 weights for the first, as they
+    are published, all others for the second, and random ones for the first."""
+    latent_mean: tuple[float, ...] = WAN21_LATENT_MEAN
+    """Mean of each channel of raw latents."""
+    latent_std: tuple[float, ...] = WAN21_LATENT_STD
+    """Standard deviation of each channel of raw latents."""
     patch_size: int = 1
     """Pixels along a side that the last layer gives for each of its positions; 2 for Wan 2.2's latents."""
 
@@ -49,6 +59,8 @@ class TeahvVAEDecoderConfig(DecoderConfig):
                 "latent_channels, patch_size and the 4 widths must be at least 1, "
                 f"got {self.latent_channels}, {self.patch_size}, {self.widths}"
             )
+        if self.latents not in ("file", "normalised", "raw"):
+            raise ValueError(f"latents must be 'file', 'normalised' or 'raw', got {self.latents!r}")
 
 
 TAEHVDecoderConfig = TeahvVAEDecoderConfig
@@ -70,16 +82,25 @@ class TeahvVAEDecoder(AcceleratedStep, StreamingVideoDecoder[TAEHVCache]):
     `T'` is `4 T`, but the first latent of a rollout gives one frame. Any chunking of a clip gives the same video.
     """
 
+    latent_mean: Tensor
+    latent_std: Tensor
+
     def __init__(self, config: TeahvVAEDecoderConfig) -> None:
         """Raises what `load_checkpoint` and `load_into` raise for a file that is missing or does not fit."""
         super().__init__(use_compile=config.use_compile, use_cuda_graph=config.use_cuda_graph)
         self.config = config
         self.decoder = TinyDecoder(config.latent_channels, config.widths, config.patch_size)
+        raw = config.latents == "raw"
         if config.checkpoint_path is not None:
             tensors: Mapping[str, Tensor] = load_checkpoint(config.checkpoint_path)
-            load_into(self, config.state_dict_transform(tensors) if config.state_dict_transform else tensors)
+            if config.state_dict_transform is not None:
+                tensors = config.state_dict_transform(tensors)
+            load_into(self, tensors, name=config.checkpoint_path)
+            if config.latents == "file":
+                raw = next(iter(tensors.values())).dtype != torch.float16
         # Channels last is the order in which convolutions are fastest, on a CPU as on a GPU.
         self.to(config.dtype).to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+        self._keep_statistics(raw)
 
     def initialize_autoregressive_cache(self) -> TAEHVCache:  # type: ignore[override]
         """The cache of a new rollout, of any batch and size."""
@@ -95,12 +116,25 @@ class TeahvVAEDecoder(AcceleratedStep, StreamingVideoDecoder[TAEHVCache]):
         cache = TAEHVCache() if cache is None else cache
         self._check(input, autoregressive_index, cache)
         frames = self.get_output_temporal_size(autoregressive_index, input.shape[-4])
-        latent = input.to(next(self.decoder.parameters()).dtype).reshape(-1, *input.shape[-4:])
+        latent = input.reshape(-1, *input.shape[-4:]).float() * self.latent_std + self.latent_mean
+        latent = latent.to(next(self.decoder.parameters()).dtype)
         memory = self.decoder.empty_memory(latent) if cache.memory is None else cache.memory
         pixels, cache.memory = self._accelerated(latent, memory)
         cache.autoregressive_index = autoregressive_index
         video = pixels[:, -frames:].clamp(0, 1) * 2 - 1
         return video.reshape(*input.shape[:-4], *video.shape[1:])
+
+    def _keep_statistics(self, raw: bool) -> None:
+        """What makes the decoder's latents of normalised ones, in fp32 whatever the weights are."""
+        channels, c = self.config.latent_channels, self.config
+        mean, std = (c.latent_mean, c.latent_std) if raw else ((0.0,) * channels, (1.0,) * channels)
+        if len(mean) != channels or len(std) != channels:
+            raise ValueError(
+                f"latent_mean and latent_std must have {channels} numbers, one per channel of the latents, "
+                f"got {len(mean)} and {len(std)}"
+            )
+        for name, values in (("latent_mean", mean), ("latent_std", std)):
+            self.register_buffer(name, torch.tensor(values).view(-1, 1, 1), persistent=False)
 
     @property
     def spatial_compression_ratio(self) -> int:

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from flashdreams.core.checkpoint import load_into, remap_checkpoint_keys, remap_keys
-from flashdreams.core.checkpoint.load import SafetensorsFiles, open_checkpoint
+from flashdreams.core.checkpoint.load import open_checkpoint
+from flashdreams.core.checkpoint.made import shape_of
 from flashdreams.recipes.wan.network import WanDiTNetwork, WanDiTNetworkConfig
 
 StateDictTransform = Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]
@@ -87,7 +88,7 @@ def read_wan_checkpoint(tensors: Mapping[str, Tensor], patch_size: tuple[int, in
         raise ValueError(f"this checkpoint holds several transformers: {', '.join(prefix for prefix, _ in found)}")
     prefix, layout = (preferred or found)[0]
     patterns: Patterns = (_WRAPPERS, *_stripped(prefix), *_OF_LAYOUT[layout])
-    shapes = {new: _shape(tensors, old) for new, old in remap_keys(tensors, patterns).items()}
+    shapes = {new: shape_of(tensors, old) for new, old in remap_keys(tensors, patterns).items()}
     return WanCheckpoint(layout, prefix, _sizes(shapes, prod(patch_size)), patterns)
 
 
@@ -104,7 +105,7 @@ def build_network(
 ) -> WanDiTNetwork:
     """The network with a published file's weights, or with random ones without a file.
 
-    No more than the weights in `dtype` and one tensor of a safetensors file are in memory. Raises what
+    No more than the weights in `dtype` and one file are in memory. Raises what
     `open_checkpoint` and `load_into` raise, and ValueError for a file that holds another model than `config` wants.
     """
     if checkpoint_path is None:
@@ -124,7 +125,7 @@ def build_network(
     with torch.device("meta"):
         network = config.setup()
     network = network.to(dtype).to_empty(device=torch.get_default_device())
-    load_into(network, tensors, patterns=patterns)
+    load_into(network, tensors, patterns=patterns, name=checkpoint_path)
     network.update_parameters_after_loading_checkpoint()
     return network.eval()
 
@@ -138,10 +139,6 @@ def _stripped(prefix: str) -> Patterns:
     if not prefix:
         return ()
     return ((rf"^(?!{re.escape(prefix.split('.')[0])}\.)", None), (rf"^{re.escape(prefix)}", ""))
-
-
-def _shape(tensors: Mapping[str, Tensor], key: str) -> torch.Size:
-    return tensors.shape(key) if isinstance(tensors, SafetensorsFiles) else tensors[key].shape
 
 
 def _sizes(shapes: Mapping[str, torch.Size], patch: int) -> dict[str, int | bool]:

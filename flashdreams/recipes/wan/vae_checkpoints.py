@@ -12,7 +12,8 @@ from typing import Literal
 from torch import Tensor, nn
 
 from flashdreams.core.checkpoint import load_into, remap_checkpoint_keys, remap_keys
-from flashdreams.core.checkpoint.load import SafetensorsFiles, open_checkpoint
+from flashdreams.core.checkpoint.load import open_checkpoint
+from flashdreams.core.checkpoint.made import shape_of
 
 StateDictTransform = Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]
 Half = Literal["encoder", "decoder"]
@@ -111,7 +112,7 @@ def read_wan_vae_shape(tensors: Mapping[str, Tensor]) -> WanVAEShape:
         if key not in old_keys:
             return None
         old = old_keys[key]
-        shape = tensors.shape(old) if isinstance(tensors, SafetensorsFiles) else tensors[old].shape
+        shape = shape_of(tensors, old)
         return shape[dim] if dim < len(shape) else None
 
     first, last = size("encoder.conv1.weight", 1), size("decoder.head.2.weight", 0)
@@ -146,7 +147,7 @@ def load_wan_vae_half(
         _check_shape(read_wan_vae_shape(tensors), wanted, half)
     except ValueError as error:
         raise ValueError(f"{path} does not fit: {error}") from error
-    load_into(module, tensors, patterns=[*patterns, (_OTHER_HALF[half], None)])
+    load_into(module, tensors, patterns=[*patterns, (_OTHER_HALF[half], None)], name=path)
 
 
 def _check_shape(found: WanVAEShape, wanted: WanVAEShape, half: Half) -> None:

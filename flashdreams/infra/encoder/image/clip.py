@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from flashdreams.core.checkpoint import load_into, remap_checkpoint_keys
+from flashdreams.core.checkpoint import load_into, remap_keys
 from flashdreams.core.checkpoint.load import open_checkpoint
+from flashdreams.core.checkpoint.made import MadeTensors, Make
 from flashdreams.infra.encoder.base import Encoder, EncoderConfig
 from flashdreams.infra.encoder.optional import import_transformers
 
@@ -31,6 +33,7 @@ _PUBLISHED_KEYS = (
     (r"^visual\.transformer\.(\d+)\.mlp\.0\.", r"encoder.layers.\1.mlp.fc1."),
     (r"^visual\.transformer\.(\d+)\.mlp\.2\.", r"encoder.layers.\1.mlp.fc2."),
 )
+_PLAIN_DIMS = {"embeddings.class_embedding": 1, "embeddings.position_embedding.weight": 2}
 _TRANSFORMERS_KEYS = ((r"^vision_model\.", ""), (r"position_ids$", None), (r"^visual_projection\.", None))
 
 
@@ -100,24 +103,34 @@ def _load_network(transformers: Any, config: CLIPImageEncoderConfig) -> Any:
     network = transformers.CLIPVisionModel(sizes).to(config.dtype).eval()
     if config.checkpoint_path is None:
         return network
-    source = _with_our_keys(open_checkpoint(config.checkpoint_path), config.num_layers - 1)
+    tensors = open_checkpoint(config.checkpoint_path)
+    recipes = _recipes(tensors, config.num_layers - 1)
     prefix = "vision_model." if any(key.startswith("vision_model.") for key in network.state_dict()) else ""
-    load_into(network, {prefix + key: tensor for key, tensor in source.items()})
+    source = MadeTensors(tensors, {prefix + key: recipe for key, recipe in recipes.items()})
+    load_into(network, source, name=config.checkpoint_path)
     return network
 
 
-def _with_our_keys(tensors: Mapping[str, Tensor], unused_layer: int) -> dict[str, Tensor]:
-    published = any(key.startswith("visual.") for key in tensors)
+def _recipes(keys: Iterable[str], unused_layer: int) -> dict[str, str | tuple[str, Make]]:
+    """What each of our tensors is made of, whichever layout `keys` are of."""
+    keys = list(keys)
+    published = any(key.startswith("visual.") for key in keys)
     drop_unused = (rf"encoder\.layers\.{unused_layer}\.", None)
-    renamed = remap_checkpoint_keys(tensors, (*(_PUBLISHED_KEYS if published else _TRANSFORMERS_KEYS), drop_unused))
-    split: dict[str, Tensor] = {}
-    for key, tensor in renamed.items():
-        if ".qkv." not in key:
-            split[key] = tensor
-            continue
-        for name, part in zip(("q_proj", "k_proj", "v_proj"), tensor.chunk(3), strict=True):
-            split[key.replace(".qkv.", f".{name}.")] = part
-    for key in ("embeddings.class_embedding", "embeddings.position_embedding.weight"):
-        if key in split:  # the published file keeps batch dimensions that transformers does not have
-            split[key] = split[key].reshape(split[key].shape[-1:] if "class" in key else split[key].shape[-2:])
-    return split
+    renamed = remap_keys(keys, (*(_PUBLISHED_KEYS if published else _TRANSFORMERS_KEYS), drop_unused))
+    recipes: dict[str, str | tuple[str, Make]] = {}
+    for key, old in renamed.items():
+        if ".qkv." in key:
+            for place, name in enumerate(("q_proj", "k_proj", "v_proj")):
+                recipes[key.replace(".qkv.", f".{name}.")] = (old, partial(_third, place=place))
+        else:  # The published file keeps batch dimensions that transformers does not have.
+            dims = _PLAIN_DIMS.get(key) if published else None
+            recipes[key] = old if dims is None else (old, partial(_without_batch, dims=dims))
+    return recipes
+
+
+def _third(tensor: Tensor, place: int) -> Tensor:
+    return tensor.chunk(3)[place]
+
+
+def _without_batch(tensor: Tensor, dims: int) -> Tensor:
+    return tensor.reshape(tensor.shape[-dims:])

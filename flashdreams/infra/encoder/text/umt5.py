@@ -11,6 +11,7 @@ from torch import Tensor
 
 from flashdreams.core.checkpoint import load_into
 from flashdreams.core.checkpoint.load import open_checkpoint
+from flashdreams.core.checkpoint.made import MadeTensors
 from flashdreams.core.checkpoint.remap import remap_keys
 from flashdreams.infra.encoder.base import Encoder, EncoderConfig
 from flashdreams.infra.encoder.optional import import_transformers
@@ -123,8 +124,8 @@ def _load_network(transformers: Any, config: UMT5TextEncoderConfig) -> Any:
     network = network.to_empty(device=torch.get_default_device()).eval()
     network.tie_weights()
     tensors = open_checkpoint(config.checkpoint_path)
-    source = {new: tensors[old] for new, old in remap_keys(tensors, _PUBLISHED_KEYS).items()}
-    if "shared.weight" in source:
-        source["encoder.embed_tokens.weight"] = source["shared.weight"]
-    load_into(network, source)
+    recipes = remap_keys(tensors, _PUBLISHED_KEYS)
+    if "shared.weight" in recipes:
+        recipes["encoder.embed_tokens.weight"] = recipes["shared.weight"]
+    load_into(network, MadeTensors(tensors, recipes), name=config.checkpoint_path)
     return network

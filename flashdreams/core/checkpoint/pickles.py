@@ -1,0 +1,58 @@
+"""Pickled state dicts, read without running anything they say."""
+
+from __future__ import annotations
+
+import pickle
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from flashdreams.core.checkpoint.listing import listed
+
+
+def load_pickle(path: Path) -> dict[str, Tensor]:
+    """The tensors of a file that `torch.save` wrote, nested dicts flattened to dotted keys.
+
+    Their memory is the file itself, page by page, where it is of the present format. Raises ValueError for a file that
+    is damaged, that could run code, and that holds anything but tensors.
+    """
+    try:
+        content = _loaded(path)
+    except pickle.UnpicklingError as error:
+        raise ValueError(
+            f"{path} was refused: it is not a pickle of tensors only, and loading it could run code. "
+            "Convert it to safetensors where you trust it"
+        ) from error
+    except (RuntimeError, EOFError, ValueError) as error:
+        raise ValueError(f"{path} is not a whole torch checkpoint (was its copy cut short?): {error}") from error
+    tensors: dict[str, Tensor] = {}
+    others: list[str] = []
+    for key, value in _leaves(content):
+        if not isinstance(value, Tensor) or not key:
+            others.append(f"{key or 'the whole file'} ({type(value).__name__})")
+        elif key in tensors:
+            raise ValueError(f"{path} holds two tensors that are called {key!r} once nested keys are joined by dots")
+        else:
+            tensors[key] = value
+    if others:
+        raise ValueError(f"{path} was refused: it must be a dict of tensors, but holds {listed(others)}")
+    return tensors
+
+
+def _loaded(path: Path) -> object:
+    if path.suffix == ".safetensors":  # torch would believe the name
+        with path.open("rb") as file:
+            return torch.load(file, map_location="cpu", weights_only=True)
+    return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+
+
+def _leaves(content: object, prefix: str = "") -> Iterator[tuple[str, object]]:
+    """Everything in nested dicts that is not a dict, with its dotted key."""
+    if not isinstance(content, Mapping):
+        yield prefix, content
+        return
+    for key, value in content.items():
+        yield from _leaves(value, f"{prefix}.{key}" if prefix else str(key))

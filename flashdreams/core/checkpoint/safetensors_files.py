@@ -1,0 +1,59 @@
+"""Safetensors files as one mapping of tensors: headers are read at once, tensors when they are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from flashdreams.core.checkpoint.listing import listed
+
+
+class SafetensorsFiles(Mapping[str, Tensor]):
+    """The tensors of one or several files. One file is open at a time, and keys come file by file: whoever takes them
+    in that order has no more than one file in memory."""
+
+    def __init__(self, paths: Sequence[Path], keys: Mapping[str, Path] | None = None) -> None:
+        """`keys` says in which file each tensor is; without it, all tensors of all files are offered.
+
+        Raises ValueError for a file that is damaged and for `keys` that the files do not hold.
+        """
+        self._open: tuple[Path, safe_open] | None = None
+        self._path_of: dict[str, Path] = {}
+        self._shapes: dict[str, torch.Size] = {}
+        for path in paths:
+            file = self._opened(path)
+            for key in file.keys():
+                if keys is None or keys.get(key) == path:
+                    self._path_of[key] = path
+                    self._shapes[key] = torch.Size(file.get_slice(key).get_shape())
+        absent = [key for key in keys or () if key not in self._path_of]
+        if absent:
+            raise ValueError(f"the index names tensors that its files do not hold: {listed(absent)}")
+
+    def __getitem__(self, key: str) -> Tensor:
+        return self._opened(self._path_of[key]).get_tensor(key)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._path_of)
+
+    def __len__(self) -> int:
+        return len(self._path_of)
+
+    def shape(self, key: str) -> torch.Size:
+        """The shape of a tensor, from its file's header alone."""
+        return self._shapes[key]
+
+    def _opened(self, path: Path) -> safe_open:
+        if self._open is None or self._open[0] != path:
+            self._open = None  # lets go of the file before, and of its pages
+            try:
+                self._open = (path, safe_open(path, framework="pt", device="cpu"))
+            except SafetensorError as error:
+                raise ValueError(
+                    f"{path} is not a whole safetensors file (was its copy cut short?): {error}"
+                ) from error
+        return self._open[1]
