@@ -8,10 +8,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+import torch
 
+from flashdreams.configs.worlds import all_worlds
 from flashdreams.infra.world import Controls, Rollout, World
-from flashdreams.integrations.self_forcing.config import SLUG, WORLDS
-from flashdreams.recipes.wan.world import kv_bytes
+from flashdreams.integrations.self_forcing.config import SLUG
+from flashdreams.recipes.wan import Wan22TransformerConfig
+from flashdreams.recipes.wan.world import WanWorldConfig
 from tests.integrations.clips import HEIGHT, WIDTH, tiny_world
 from tests.published import self_forcing
 
@@ -106,10 +109,18 @@ def test_a_refused_event_leaves_the_dream_as_it_was(world: World) -> None:
     assert same(dream(world, rollout, 2), dream(world, other, 2))
 
 
-def test_memory_of_a_session_is_that_of_its_caches(world: World) -> None:
-    config: Any = world.config
-    rollout: Any = world.start("lighthouse", 1)
-    cache, network = rollout.cache.transformer_cache, config.pipeline.rollout.network
-    prompt = 2 * network.num_layers * network.text_len * network.dim * 2
-    assert kv_bytes(config.pipeline, HEIGHT, WIDTH) == cache.nbytes + prompt
-    assert WORLDS[SLUG].session_bytes == kv_bytes(WORLDS[SLUG].pipeline, 480, 832)  # type: ignore[attr-defined]
+WAN_WORLDS = {slug: world for slug, world in all_worlds().items() if isinstance(world, WanWorldConfig)}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("slug", WAN_WORLDS)
+def test_what_a_world_says_of_itself_is_so(slug: str) -> None:
+    config = WAN_WORLDS[slug]
+    transformer: Any = config.pipeline.diffusion_model.transformer
+    two = isinstance(transformer, Wan22TransformerConfig)
+    parts = [transformer.transformer_high_noise, transformer.transformer_low_noise] if two else [transformer]
+    with torch.device("meta"):
+        networks = [part.network.setup() for part in parts]
+    assert sum(weight.numel() for network in networks for weight in network.parameters()) == config.parameters
+    planned = config.pipeline.memory_plan(config.height, config.width).rollout
+    assert config.session_bytes == pytest.approx(planned, rel=0.01)

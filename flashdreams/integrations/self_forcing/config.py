@@ -14,7 +14,7 @@ from flashdreams.recipes.wan import (
 )
 from flashdreams.recipes.wan.prompts import TEXT_SCENES
 from flashdreams.recipes.wan.runner import WanRunnerConfig
-from flashdreams.recipes.wan.world import WanWorldConfig, kv_bytes
+from flashdreams.recipes.wan.world import WanWorldConfig
 
 CHECKPOINT = "hf://gdhe17/Self-Forcing/checkpoints/self_forcing_dmd.pt"
 """Official keys below `generator_ema.model.` (and `generator.model.`), see README.md."""
@@ -63,6 +63,8 @@ _ABOUT = {
     f"{SLUG}-taehv": "Self-Forcing 1.3B with the tiny decoder: faster, a little softer",
     f"{SLUG}-taehv-window7-sink5": "Self-Forcing 1.3B with the tiny decoder and a short memory, for long dreams",
 }
+_SESSION_BYTES = {SLUG: 8_025_050_096, f"{SLUG}-taehv": 6_203_569_136, f"{SLUG}-taehv-window7-sink5": 3_625_300_976}
+"""Of a rollout's caches, by the memory plan; a test makes it."""
 
 RUNNERS = {
     slug: WanRunnerConfig(
@@ -80,12 +82,10 @@ WORLDS = {
         width=WIDTH,
         height=HEIGHT,
         fps=FPS,
-        frames_per_chunk=4 * LEN_T,
-        window_chunks=(pipeline.rollout.window_size_t + pipeline.rollout.sink_size_t) // LEN_T,
         controls=("text", "scene"),
         scenes=TEXT_SCENES,
         flows=True,
-        session_bytes=kv_bytes(pipeline, HEIGHT, WIDTH),
+        session_bytes=_SESSION_BYTES[slug],
         parameters=PARAMETERS,
     )
     for slug, pipeline in PIPELINES.items()

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from tyro.conf import Suppress
 
 from flashdreams.infra.clip import ClipRunner, ClipRunnerConfig
 from flashdreams.infra.memory import MemoryPlan
@@ -35,6 +36,8 @@ class WanRunnerConfig(ClipRunnerConfig):
     """The picture that the clip begins with, for models that take one: a JPEG, PNG or WebP file of any size."""
     events: tuple[tuple[int, str], ...] = ()
     """Text events, for models that dream in chunks: `--events 3 "rain sets in"` is the prompt from chunk 3 on."""
+    one_pass: Suppress[bool] = False
+    """Whether the model makes its whole video in one autoregressive step."""
 
 
 class WanRunner(ClipRunner):
@@ -46,6 +49,8 @@ class WanRunner(ClipRunner):
     def check(self, config: WanRunnerConfig) -> None:
         super().check(config)
         check_rollout(config.pipeline, config.height, config.width)
+        if config.one_pass and config.chunks != 1:
+            raise ValueError(f"chunks must be 1: {config.runner_name} dreams in one pass, got {config.chunks}")
         for name, prompt in [("prompt", config.prompt), *(("events", text) for _, text in config.events)]:
             if not prompt.strip():
                 raise ValueError(f"{name} must say what to dream, got an empty text")

@@ -22,8 +22,9 @@ from flashdreams.recipes.wan.pipeline import (
     WanInferencePipelineCache,
     WanInferencePipelineConfig,
 )
-from flashdreams.recipes.wan.runner import check_rollout, space_ratio
+from flashdreams.recipes.wan.runner import check_rollout
 from flashdreams.recipes.wan.transformer22 import Wan22TransformerConfig
+from flashdreams.recipes.wan.vae_network import TIME_RATIO
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +50,15 @@ class WanWorldConfig(WorldConfig):
     device: str = "auto"
     """Where to run: auto takes cuda, then mps, then cpu."""
 
+    frames_per_chunk: int = field(init=False)
+    """Frames in every chunk after the first, by the model."""
+    window_chunks: int = field(init=False)
+    """Chunks that the model's KV cache holds."""
+
     def __post_init__(self) -> None:
+        rollout = self.pipeline.rollout
+        self.frames_per_chunk = TIME_RATIO * rollout.len_t
+        self.window_chunks = (rollout.window_size_t + rollout.sink_size_t) // rollout.len_t
         check_rollout(self.pipeline, self.height, self.width)
         takes_image = self.pipeline.encoder is not None
         if takes_image != ("image" in self.controls):
@@ -153,20 +162,6 @@ class WanWorld(PipelineWorld):
             poses = np.repeat(np.eye(4)[None], self.frames_in_chunk(index), 0)
             self.step(rollout, Controls(poses=poses))
             self.finalize(rollout)
-
-
-def kv_bytes(pipeline: WanInferencePipelineConfig, height: int, width: int) -> int:
-    """Memory in bytes of the keys and values that a rollout of `height` x `width` pixels keeps."""
-    transformer = pipeline.diffusion_model.transformer
-    networks = 2 if isinstance(transformer, Wan22TransformerConfig) else 1
-    rollout, network = pipeline.rollout, pipeline.rollout.network
-    ratio = space_ratio(pipeline)
-    frames, rows, columns = network.patch_size
-    tokens = (height // ratio // rows) * (width // ratio // columns)
-    tokens *= (rollout.window_size_t + rollout.sink_size_t) // frames
-    branches = 2 if rollout.guidance_scale > 1 else 1
-    kept = (tokens + network.text_len) * network.dim * network.num_layers
-    return 2 * kept * rollout.dtype.itemsize * branches * networks
 
 
 def _with_checkpoint(config: WanWorldConfig) -> WanInferencePipelineConfig:

@@ -1,0 +1,109 @@
+"""Causal-Forcing's config literals: Wan 2.1 1.3B, causal, three latents or one at a time, from text or picture."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from flashdreams.infra.diffusion.model import DiffusionModelConfig
+from flashdreams.infra.diffusion.scheduler import FlowMatchSchedulerConfig
+from flashdreams.integrations.pocket.assets import asset_folder
+from flashdreams.recipes.wan import (
+    Wan21TransformerConfig,
+    WanDiTNetwork1pt3BConfig,
+    WanI2VCtrlEncoderConfig,
+    WanInferencePipelineConfig,
+    WanVAEDecoderConfig,
+    WanVAEEncoderConfig,
+    wan_dit_state_dict_transform,
+)
+from flashdreams.recipes.wan.prompts import PICTURE_PROMPT, TEXT_SCENES
+from flashdreams.recipes.wan.runner import WanRunnerConfig
+from flashdreams.recipes.wan.world import PromptScene, WanWorldConfig
+
+CHUNKWISE_CHECKPOINT = "hf://zhuhz22/Causal-Forcing/chunkwise/causal_forcing.pt"
+FRAMEWISE_CHECKPOINT = "hf://zhuhz22/Causal-Forcing/framewise/causal_forcing.pt"
+"""Laid out as Self-Forcing's, see README.md."""
+CHUNKWISE, FRAMEWISE, I2V = (
+    f"causal-forcing-wan2.1-{kind}" for kind in ("t2v-1.3b-chunkwise", "t2v-1.3b-framewise", "i2v-1.3b-framewise")
+)
+HEIGHT, WIDTH, FPS = 480, 832, 16
+PARAMETERS = 1_418_996_800
+"""Of the transformer; a test counts them."""
+_SESSION_BYTES = {CHUNKWISE: 8_025_050_096, FRAMEWISE: 8_022_703_856, I2V: 9_144_613_740}
+"""Of a rollout's caches, by the memory plan; a test makes it."""
+
+
+def chunkwise_state_dict_transform(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The chunkwise file's network under the official keys: the one that was trained, not its running average."""
+    trained = {key: tensor for key, tensor in state_dict.items() if not key.startswith("generator_ema.")}
+    return wan_dit_state_dict_transform(trained or state_dict)
+
+
+def causal_forcing_pipeline(slug: str) -> WanInferencePipelineConfig:
+    """Prompt, and picture for `I2V` -> four denoising steps per chunk -> frames."""
+    chunkwise, picture = slug == CHUNKWISE, slug == I2V
+    return WanInferencePipelineConfig(
+        name=slug,
+        encoder=WanI2VCtrlEncoderConfig(encoder=WanVAEEncoderConfig()) if picture else None,
+        diffusion_model=DiffusionModelConfig(
+            transformer=Wan21TransformerConfig(
+                network=WanDiTNetwork1pt3BConfig(),
+                checkpoint_path=CHUNKWISE_CHECKPOINT if chunkwise else FRAMEWISE_CHECKPOINT,
+                state_dict_transform=chunkwise_state_dict_transform if chunkwise else None,
+                len_t=3 if chunkwise else 1,
+                window_size_t=21,
+                stamp_image_latent=picture,
+            ),
+            scheduler=FlowMatchSchedulerConfig(denoising_timesteps=[1000, 750, 500, 250], shift=5.0),
+            seed=42,
+            context_noise=0,
+        ),
+        decoder=WanVAEDecoderConfig(),
+    )
+
+
+PICTURE_SCENES = tuple(
+    PromptScene(
+        name=name, title=title, prompt=prompt, image=asset_folder() / f"{name}.jpg",
+        thumbnail=asset_folder() / f"{name}.jpg",
+    )
+    for name, title, prompt in (
+        ("meadow", "Meadow", "A green meadow on a bright day, grass moving in the wind, clouds drifting by."),
+        ("dusk", "Desert at dusk", "A desert at sunset, warm light on the dunes, sand blown over the ground."),
+        ("night", "Town at night", "A quiet town at night, warm windows and street lamps, light fog drifting."),
+        ("snow", "Snow", "A winter landscape, snow falling gently, footprints in the snow, soft light."),
+    )
+)  # fmt: skip
+PIPELINES = {slug: causal_forcing_pipeline(slug) for slug in (CHUNKWISE, FRAMEWISE, I2V)}
+_ABOUT = {
+    CHUNKWISE: "Causal-Forcing 1.3B: video from text, three latents at a time",
+    FRAMEWISE: "Causal-Forcing 1.3B: video from text, one latent at a time, more motion and the quickest answers",
+    I2V: "Causal-Forcing 1.3B: video from a picture and text, one latent at a time",
+}
+
+RUNNERS = {
+    slug: WanRunnerConfig(
+        runner_name=slug, description=_ABOUT[slug], pipeline=pipeline, height=HEIGHT, width=WIDTH, fps=FPS,
+        prompt=PICTURE_PROMPT if slug == I2V else TEXT_SCENES[0].prompt, chunks=7 if slug == CHUNKWISE else 21,
+    )
+    for slug, pipeline in PIPELINES.items()
+}  # fmt: skip
+WORLDS = {
+    slug: WanWorldConfig(
+        slug=slug,
+        title="Causal-Forcing",
+        description=_ABOUT[slug],
+        pipeline=pipeline,
+        width=WIDTH,
+        height=HEIGHT,
+        fps=FPS,
+        controls=("text", "scene", "image") if slug == I2V else ("text", "scene"),
+        scenes=PICTURE_SCENES if slug == I2V else TEXT_SCENES,
+        flows=True,
+        session_bytes=_SESSION_BYTES[slug],
+        parameters=PARAMETERS,
+    )
+    for slug, pipeline in PIPELINES.items()
+}
