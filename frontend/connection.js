@@ -7,7 +7,9 @@ const BACKOFF_MS = [250, 500, 1000, 2000, 4000, 8000];
 /** Close codes after which trying again by itself would be wrong: the server said no, and will say it again. */
 const FINAL_CLOSE = new Set([1008, 4401, 4403]);
 /** Server messages that are handed on as they are. */
-const HANDED_ON = new Set(['loading', 'queue', 'ready', 'state', 'ended', 'error']);
+const HANDED_ON = new Set([
+  'loading', 'queue', 'ready', 'state', 'ended', 'error', 'pong', 'history', 'rewinding', 'audience', 'quality', 'limit', 'replay',
+]);
 
 export class Connection {
   #url;
@@ -22,7 +24,7 @@ export class Connection {
   #timer = 0;
 
   /**
-   * `on`: handlers by event. Server messages by their `type` (loading, queue, ready, state, ended, error), and
+   * `on`: handlers by event. Server messages by their `type`, and
    * `init(bytes)`, `chunk(meta, bytes)`, `lost({retryInMs, attempt, code, reason, final})`, `connecting(attempt)`.
    */
   constructor(url, on) {
@@ -35,7 +37,7 @@ export class Connection {
     return this.#seq;
   }
 
-  /** What is asked for: `{world?, scene?, seed?}`. */
+  /** What is asked for: the fields of `start`. */
   get wanted() {
     return this.#wanted;
   }
@@ -44,7 +46,12 @@ export class Connection {
     return this.#socket?.readyState === WebSocket.OPEN;
   }
 
-  /** Asks for a dream: `{world?, scene?, seed?}`; with `token`, for the one it belongs to. On the open socket, or a new one. */
+  /** Whether the server has let this page into a session. */
+  get joined() {
+    return this.#joined && this.open;
+  }
+
+  /** Asks for a dream: the fields of `start`; with `token`, for the one it belongs to. On the open socket, or a new one. */
   begin(wanted, token = null) {
     this.#wanted = wanted;
     this.#token = token;
@@ -55,6 +62,11 @@ export class Connection {
   /** What a reconnect asks for where the old session is gone; follows what the visitor chose since. */
   remember(wanted) {
     this.#wanted = { ...this.#wanted, ...wanted };
+  }
+
+  /** Asks for the same session in another way, such as for another player. */
+  again(changes) {
+    this.begin({ ...this.#wanted, ...changes }, this.#token);
   }
 
   /** Forgets the resume token: the session behind it has ended. */
@@ -124,6 +136,7 @@ export class Connection {
 
   #receive(data) {
     if (typeof data !== 'string') {
+      if (!this.#joined) return; // of the stream before the one that was asked for
       const chunk = this.#pendingChunk;
       this.#pendingChunk = null;
       if (chunk) this.#on.chunk?.(chunk, data);
@@ -143,7 +156,7 @@ export class Connection {
     }
     if (message.type === 'ready') {
       this.#joined = true;
-      this.#token = message.token ?? null;
+      this.#token = message.token || null;
       this.#attempt = 0;
     }
     if (HANDED_ON.has(message.type)) this.#on[message.type]?.(message); // unknown types are a newer server's business

@@ -1,18 +1,26 @@
 /** The page: who talks to whom. Modes: `welcome` (before the first step), `playing`, `menu` (paused). */
 
-import { Controls } from './controls.js';
 import { exposeDebug } from './debug.js';
-import { Hud } from './hud.js';
-import { drawKeys, relabel } from './keycaps.js';
-import { HELP, TOUCH_HELP, labelOf, learnLayout } from './keymap.js';
-import { Overlay } from './overlay.js';
-import { ScenePicker, drawSeed, parseSeed, wantedFromAddress, writeAddress } from './scenes.js';
+import { Controls } from './input/controls.js';
+import { moveFocus, pressFocused } from './input/focus.js';
+import { drawKeys, relabel } from './input/keycaps.js';
+import { ACTIONS, codeOf, labelOf, learnLayout } from './input/keymap.js';
+import { Keeping } from './keeping.js';
+import { News } from './news.js';
+import { PLAYERS, usablePlayers } from './players/choose.js';
+import { stayAwake } from './presence.js';
 import { Session } from './session.js';
-import { attachStick } from './stick.js';
+import { Chips } from './views/chips.js';
+import { Film } from './views/film.js';
+import { Help } from './views/help.js';
+import { Hud } from './views/hud.js';
+import { CopyBox, KeepPanel } from './views/keep.js';
+import { Overlay } from './views/overlay.js';
+import { Say } from './views/say.js';
+import { ScenePicker, drawSeed, parseSeed, wantedFromAddress, writeAddress } from './views/scenes.js';
 
 const byId = (id) => document.getElementById(id);
 const stage = byId('stage');
-const help = byId('help');
 const seedField = byId('seed');
 const body = document.body;
 const IDLE_MS = 2600;
@@ -23,28 +31,39 @@ const SAME_ESC_MS = 150; // some browsers also report the Esc key that gave the 
 
 let mode = 'welcome';
 let leftWhilePlaying = false;
+let begun = false;
 let idleTimer = 0;
 let lockLostAt = -Infinity;
+let history = null;
 
 const socketAddress = new URL('ws/play', location.href);
 socketAddress.protocol = socketAddress.protocol === 'https:' ? 'wss:' : 'ws:';
-socketAddress.hash = '';
+socketAddress.search = socketAddress.hash = '';
 
-const hud = new Hud(byId('hud'), () => ({ latency: session.stats.latency, chunk: session.chunk, info: session.info, state: session.state }));
+const chips = new Chips(byId('chips'));
 const overlay = new Overlay(byId('overlay'), (action) => overlayActions[action]());
+const toast = (text) => overlay.toast(text);
+const news = new News(chips, toast);
 const scenes = new ScenePicker(byId('scenes'), pickScene);
-const session = new Session(stage, socketAddress, {
-  status: showStatus,
-  info: showInfo,
-  frame: (_, now) => hud.frame(now),
-  notice: (text) => overlay.toast(text),
-});
-const controls = new Controls(stage, {
+const session = new Session(stage, socketAddress, { status: showStatus, info: showInfo, frame: (_, now) => hud.frame(now), news: showNews, notice: toast });
+const hud = new Hud(byId('hud'), () => ({
+  stats: session.stats, latencies: session.latencies, timeline: session.timeline, chunk: session.chunk, info: session.info, state: session.state,
+  player: PLAYERS[session.playerName]?.label, history,
+}));
+const keeping = new Keeping(() => session.info, () => session.dreamedSeconds);
+const help = new Help(byId('help'), updateControls);
+const keepPanel = new KeepPanel(byId('keep'), { run: runCommand, open: openSaved, onClose: updateControls });
+const copyBox = new CopyBox(byId('copy'), { onClose: updateControls, said: toast });
+const say = new Say(byId('say'), { say: (text) => session.say(text), onClose: updateControls });
+const film = new Film(byId('film'), byId('preview'), { rewind: goBackTo, close: closeFilm });
+const controls = new Controls(stage, { walk: byId('stick-walk'), look: byId('stick-look') }, {
   keys: heldChanged,
-  look: (yaw, pitch) => session.look(yaw, pitch),
+  look: (yaw, pitch) => { session.look(yaw, pitch); news.touched(); },
   command: runCommand,
   lock: lockChanged,
   wake: () => mode !== 'playing' && canPlay() && play({ lock: false }),
+  press: gamepadPressed,
+  found: () => toast('A gamepad is connected: its sticks walk and look.'),
 });
 const lightMenu = drawKeys(byId('keys'), { hints: true });
 const lightEcho = drawKeys(byId('echo'));
@@ -52,29 +71,49 @@ const lightEcho = drawKeys(byId('echo'));
 const overlayActions = {
   retry: () => session.retry(),
   fresh: () => { setMode('welcome'); session.begin(wanted()); },
-  defaults: () => { history.replaceState(null, '', location.pathname); session.begin({}); },
+  defaults: () => { location.href = location.pathname; },
   reload: () => location.reload(),
 };
 
 const commands = {
-  back: () => performance.now() - lockLostAt > SAME_ESC_MS && commands.menu(),
+  back: () => performance.now() - lockLostAt > SAME_ESC_MS && (film.open ? closeFilm() : commands.menu()),
   menu: () => (mode === 'playing' ? openMenu() : mode === 'menu' && canPlay() && play({ lock: false })),
-  pause: () => commands.menu(),
-  reset: () => session.info && startOver({}),
-  dice: () => session.info && startOver({ seed: drawSeed() }),
-  hud: toggleHud,
+  reset: () => mine() && startOver({}),
+  dice: () => mine() && startOver({ seed: drawSeed() }),
+  film: () => (film.open ? closeFilm() : openFilm()),
+  say: () => mine() && session.info.controls.includes('text') && openSay(),
+  hud: () => hud.next(),
+  report: () => openDialog(() => copyBox.show('Report', hud.report())),
+  keep: () => session.info && openDialog(() => keepPanel.toggle({ recording: keeping.recorded !== null, own: mine() })),
+  help: () => openDialog(() => help.toggle(aboutWorld(), (control) => session.info?.controls.includes(control) ?? false)),
   fullscreen: toggleFullscreen,
-  help: toggleHelp,
+  record: toggleRecording,
+  clip: () => attempt(() => keeping.clip(), 'The last 30 seconds are saved.'),
+  still: () => attempt(() => keeping.still(), 'The picture is saved.'),
+  trajectory: () => attempt(() => keeping.trajectory(), 'The camera path is saved.'),
+  dream: () => attempt(() => keeping.dream(), 'The dream is saved. “Open a saved dream” dreams it again.'),
+  replay: () => attempt(async () => showLink('Link that dreams it again', await keeping.replayLink())),
+  watch: () => attempt(async () => showLink('Link to watch', keeping.watchLink)),
 };
 
+/** What to ask for when a dream begins anew. */
 function wanted() {
   const { world, scene, seed } = session.info ?? {};
-  return session.info ? { world, scene, seed } : wantedFromAddress();
+  return session.info && !session.info.spectator ? { world, scene, seed } : wantedFromAddress();
+}
+
+/** Whether there is a dream and it is this visitor's own. */
+function mine() {
+  return session.info !== null && !session.info.spectator;
+}
+
+function dialogOpen() {
+  return help.open || keepPanel.open || copyBox.open;
 }
 
 /** Keys and clicks may go to the world: there is a picture and no panel in front of it. */
 function canPlay() {
-  return overlay.kind === null && !help.open && session.info !== null;
+  return overlay.kind === null && !dialogOpen() && !film.open && mine();
 }
 
 function setMode(next) {
@@ -85,8 +124,9 @@ function setMode(next) {
 }
 
 function updateControls() {
-  controls.enable(mode === 'playing' && PASSING.has(overlay.kind) && !help.open && session.info !== null);
-  stayAwake();
+  const playable = mode === 'playing' && PASSING.has(overlay.kind) && !dialogOpen() && !film.open && !say.open && mine();
+  if (controls.enabled !== playable) controls.enable(playable);
+  stayAwake(mode === 'playing' && document.visibilityState === 'visible');
 }
 
 function play({ lock }) {
@@ -98,23 +138,77 @@ function play({ lock }) {
 }
 
 function openMenu() {
+  if (!mine()) return;
+  closeFilm();
   setMode('menu');
   controls.unlock();
   session.pause('menu');
   byId('play').focus({ preventScroll: true, focusVisible: false });
 }
 
+function openDialog(open) {
+  open();
+  controls.unlock();
+  updateControls();
+}
+
+function openSay() {
+  if (mode !== 'playing') play({ lock: false });
+  say.show();
+  controls.unlock();
+  updateControls();
+}
+
+async function openFilm() {
+  if (!mine() || overlay.kind !== null || dialogOpen()) return;
+  if (mode !== 'playing') setMode('playing');
+  session.pause('film');
+  session.resume('menu');
+  await attempt(async () => film.show(await keeping.filmstrip(), history, session.info.frames_per_chunk / session.info.fps));
+  if (!film.open) session.resume('film');
+  controls.unlock();
+  updateControls();
+  body.classList.toggle('filming', film.open);
+}
+
+function closeFilm() {
+  if (!film.open) return;
+  film.close();
+  body.classList.remove('filming');
+  session.resume('film');
+  updateControls();
+}
+
+function goBackTo(chunk) {
+  const { head } = film;
+  closeFilm();
+  if (chunk !== head) session.rewind(chunk);
+}
+
 function heldChanged(down, { pressedAt }) {
   lightMenu(down); // at once: the answer of the model comes later
   lightEcho(down);
   session.keys(down, pressedAt);
-  if (pressedAt !== null) wakeBar(false);
+  if (pressedAt === null) return;
+  wakeBar(false);
+  news.touched();
 }
 
 function lockChanged(locked) {
   body.classList.toggle('locked', locked);
-  if (!locked) lockLostAt = performance.now();
-  if (!locked && mode === 'playing' && document.visibilityState === 'visible' && document.hasFocus() && !help.open) openMenu();
+  if (locked) return;
+  lockLostAt = performance.now();
+  const wanted = dialogOpen() || film.open || say.open;
+  if (mode === 'playing' && document.visibilityState === 'visible' && document.hasFocus() && !wanted) openMenu();
+}
+
+function gamepadPressed(what) {
+  const choosing = mode !== 'playing' || dialogOpen();
+  if (what === 'confirm') return choosing && (pressFocused() || (canPlay() && play({ lock: false })));
+  if (what === 'next' || what === 'previous') return choosing && moveFocus(what === 'next' ? 1 : -1);
+  const dialog = document.querySelector('dialog[open]');
+  if (what === 'back' && dialog) return dialog.close();
+  return runCommand(what);
 }
 
 function pickScene(name) {
@@ -141,9 +235,39 @@ function runCommand(name) {
   commands[name]?.();
 }
 
-function toggleHud() {
-  hud.toggle();
-  document.querySelector('[data-command="hud"]').setAttribute('aria-pressed', String(hud.visible));
+/** Runs what may fail with a sentence, and says `done` where it does not. */
+async function attempt(work, done = '') {
+  try {
+    await work();
+    if (done) toast(done);
+  } catch (error) {
+    toast(error.message);
+  }
+}
+
+function showLink(title, link) {
+  openDialog(() => copyBox.show(title, link));
+}
+
+function openSaved(file) {
+  keepPanel.close();
+  return attempt(async () => { location.href = await keeping.open(file); });
+}
+
+function toggleRecording() {
+  if (!session.info) return;
+  if (keeping.recorded === null) {
+    keeping.record();
+    const show = () => {
+      const seconds = keeping.recorded;
+      chips.set('recording', seconds === null ? null : `Recording ${seconds.toFixed(0)} s: ${labelOf(codeOf('record'))} saves it`, 'live');
+      if (seconds !== null) setTimeout(show, 500);
+    };
+    show();
+  } else {
+    attempt(() => keeping.stop(), 'The recording is saved.');
+    chips.set('recording', null);
+  }
 }
 
 async function toggleFullscreen() {
@@ -151,26 +275,21 @@ async function toggleFullscreen() {
     if (document.fullscreenElement) await document.exitFullscreen();
     else await document.documentElement.requestFullscreen({ navigationUI: 'hide' });
   } catch {
-    overlay.toast('This browser does not allow full screen here.');
+    toast('This browser does not allow full screen here.');
   }
-}
-
-function toggleHelp() {
-  if (help.open) {
-    help.close();
-    return;
-  }
-  const { title, parameters, width, height, fps, mime } = session.info ?? {};
-  byId('help-about').textContent = title ? `${[title, size(parameters), `${width} × ${height}, ${fps} fps`, mime].filter(Boolean).join(' · ')}` : '';
-  help.showModal();
-  controls.unlock();
-  updateControls();
 }
 
 function showStatus(kind, data) {
   overlay.show(kind, data);
+  if (!PASSING.has(kind)) closeFilm();
   updateControls();
   if (!PASSING.has(kind) || data?.attempt > PATIENT_ATTEMPTS) controls.unlock();
+}
+
+function showNews(message) {
+  if (message.type === 'history') history = message;
+  if (message.type === 'replay' && message.state === 'playing' && mode === 'welcome') setMode('playing');
+  news.show(message);
 }
 
 function showInfo(info) {
@@ -180,7 +299,16 @@ function showInfo(info) {
   byId('where-model').textContent = size(info.parameters);
   document.title = `${scenes.title(info.scene)} · flashdreams`;
   if (document.activeElement !== seedField) seedField.value = info.seed;
-  writeAddress(info);
+  for (const button of document.querySelectorAll('[data-command="say"]')) button.hidden = !info.controls.includes('text');
+  body.classList.toggle('watching', Boolean(info.spectator));
+  chips.set('watching', info.spectator ? 'You are watching' : null, 'live');
+  if (info.spectator) setMode('playing');
+  else writeAddress(info);
+}
+
+function aboutWorld() {
+  const { title, parameters, width, height, fps, mime } = session.info ?? {};
+  return title ? [title, size(parameters), `${width} × ${height}, ${fps} fps`, mime].filter(Boolean).join(' · ') : '';
 }
 
 /** `11234567` -> `11 M parameters`. */
@@ -197,21 +325,6 @@ function wakeBar(awake) {
   if (awake) idleTimer = setTimeout(() => wakeBar(false), IDLE_MS);
 }
 
-let wakeLock = null;
-async function stayAwake() {
-  const wish = mode === 'playing' && document.visibilityState === 'visible';
-  try {
-    if (wish && !wakeLock) {
-      wakeLock = await navigator.wakeLock?.request('screen');
-      wakeLock?.addEventListener('release', () => { wakeLock = null; });
-    } else if (!wish && wakeLock) {
-      await wakeLock.release();
-    }
-  } catch {
-    wakeLock = null; // not allowed on battery saver or plain http; the screen may then sleep
-  }
-}
-
 function visibilityChanged() {
   if (document.visibilityState === 'hidden') {
     leftWhilePlaying = mode === 'playing';
@@ -221,7 +334,7 @@ function visibilityChanged() {
     session.resume('hidden');
     begun || begin();
   }
-  stayAwake();
+  updateControls();
 }
 
 function wireMenu() {
@@ -231,7 +344,6 @@ function wireMenu() {
   });
   byId('play').addEventListener('click', () => canPlay() && play({ lock: true }));
   byId('dice').addEventListener('click', () => startOver({ seed: drawSeed() }));
-  byId('menu-help').addEventListener('click', toggleHelp);
   byId('seed-form').addEventListener('submit', (event) => {
     event.preventDefault();
     const seed = parseSeed(seedField.value);
@@ -244,48 +356,44 @@ function wireMenu() {
   seedField.addEventListener('keydown', (event) => event.key === 'Escape' && seedField.blur());
   for (const button of document.querySelectorAll('[data-command]')) {
     button.addEventListener('click', () => {
-      button.blur(); // else the next space bar presses it again
+      if (mode === 'playing') button.blur(); // else the next space bar presses it again
       runCommand(button.dataset.command);
     });
   }
-  byId('help-close').addEventListener('click', () => help.close());
-  help.addEventListener('close', updateControls);
-  help.addEventListener('click', (event) => event.target === help && help.close());
-  attachStick(byId('stick'), (names) => controls.enabled && controls.setStick(names));
   document.addEventListener('pointermove', (event) => event.pointerType !== 'touch' && !controls.locked && wakeBar(true));
   document.addEventListener('visibilitychange', visibilityChanged);
   document.addEventListener('contextmenu', (event) => event.target.closest('#stage') && event.preventDefault());
 }
 
-function fillHelp() {
-  const list = byId('help-list');
-  const lines = matchMedia('(pointer: coarse)').matches ? [...TOUCH_HELP, ...HELP] : HELP;
-  for (const [keys, meaning] of lines) {
-    const term = document.createElement('dt');
-    for (const key of keys) {
-      const cap = Object.assign(document.createElement('kbd'), { textContent: labelOf(key) });
-      if (key.startsWith('Key')) cap.dataset.code = key;
-      term.append(cap);
-    }
-    list.append(term, Object.assign(document.createElement('dd'), { textContent: meaning }));
+/** Titles name the keys as they are now. */
+function nameKeys() {
+  for (const button of document.querySelectorAll('[data-title]')) {
+    const { command, title } = button.dataset;
+    const action = ACTIONS.find(({ id }) => id === command);
+    button.title = action ? `${title} (${labelOf(codeOf(command))})` : command === 'help' ? `${title} (?)` : title;
   }
 }
 
-let begun = false;
-function begin() {
+async function begin() {
   if (document.visibilityState === 'hidden') return; // browsers open no media in a hidden tab; the server's places are few
   begun = true;
+  const asked = new URLSearchParams(location.search).get('player');
+  const players = await usablePlayers(asked);
+  if (players.length === 0) {
+    overlay.show('codec', { asked });
+    return;
+  }
+  session.usePlayers(players);
   session.beginAgain(wantedFromAddress());
 }
 
 exposeDebug(() => ({
-  mode, status: overlay.kind, state: session.state, info: session.info, chunk: session.chunk, held: controls.held,
-  locked: controls.locked, stats: { ...session.stats, fps: hud.fps }, latencies: session.latencies,
+  mode, status: overlay.kind, state: session.state, info: session.info, chunk: session.chunk, held: controls.held, locked: controls.locked,
+  stats: { ...session.stats, fps: hud.fps }, latencies: session.latencies, timeline: session.timeline, player: session.playerName, history,
 }), () => session.picture);
 wireMenu();
-fillHelp();
-hud.restore();
-document.querySelector('[data-command="hud"]').setAttribute('aria-pressed', String(hud.visible));
-learnLayout().then(relabel);
+nameKeys();
+byId('help').addEventListener('close', nameKeys);
+learnLayout().then(() => { relabel(); nameKeys(); });
 setMode('welcome');
 begin();

@@ -1,22 +1,36 @@
 /**
- * One visit: ties the socket, the player and the key-to-picture clock together. It decides when the player skips, tells
- * the server what is on screen, pauses while nobody looks, and comes back after a lost socket.
+ * One visit: ties the socket, the player and the clocks together. It decides when the player skips, tells the server what
+ * is on screen, pauses while nobody looks, comes back after a lost socket, and tries another player where one fails.
  */
 
+import { ServerClock } from './clock.js';
 import { Connection } from './connection.js';
+import { Flow } from './flow.js';
 import { KeyToPicture } from './latency.js';
-import { MsePlayer } from './player.js';
+import { PLAYERS } from './players/choose.js';
+import { keep, recall } from './store.js';
 
 const PLAYER_FAILURES = 3; // within this many ms a stream that keeps failing is given up
 const FAILURE_WINDOW_MS = 20_000;
 const UNREACHABLE_AFTER = 2;
+const PING_EVERY_MS = 4000;
+const TOKEN = 'token';
 /** Error codes of a wish that the server cannot fulfil; asking again as it is would fail again. */
-const HOPELESS = new Set(['unknown_world', 'unknown_scene', 'unsupported', 'world_failed', 'session_failed']);
+const HOPELESS = new Set([
+  'unknown_world', 'unknown_scene', 'unsupported', 'world_failed', 'session_failed', 'unknown_watch', 'unknown_replay', 'unknown_image', 'bad_replay', 'full',
+]);
+/** What the server tells beside the dream; the page shows it. */
+const NEWS = ['history', 'rewinding', 'audience', 'quality', 'limit', 'replay'];
 
 export class Session {
+  #stage;
   #on;
   #connection;
-  #player;
+  #players = new Map();
+  #usable = [];
+  #player = null;
+  #clock = new ServerClock();
+  #flow = new Flow();
   #latency = new KeyToPicture();
   #info = null;
   #state = null;
@@ -32,14 +46,12 @@ export class Session {
 
   /**
    * `on.status(kind, data)`: what the overlay must say, null for nothing. `on.info(info)`: the server's `ready`, with
-   * scene and seed kept up to date. `on.frame(chunk, now)`: a frame is on screen. `on.notice(text)`: a passing remark.
+   * scene and seed kept up to date. `on.frame(chunk, now)`: a frame is on screen. `on.news(message)`: what the server
+   * tells beside. `on.notice(text)`: a passing remark.
    */
   constructor(stage, url, on) {
+    this.#stage = stage;
     this.#on = on;
-    this.#player = new MsePlayer(stage, {
-      frame: (chunk, now) => this.#frame(chunk, now),
-      failed: (message) => this.#playerFailed(message),
-    });
     this.#connection = new Connection(url, {
       connecting: (attempt) => this.#everReady || attempt > 0 || this.#on.status('connecting'),
       loading: (message) => this.#on.status('loading', message),
@@ -51,20 +63,30 @@ export class Session {
       ended: (message) => this.#ended(message),
       error: (message) => this.#error(message),
       lost: (how) => this.#lost(how),
+      pong: (message) => this.#clock.answered(message),
+      ...Object.fromEntries(NEWS.map((type) => [type, (message) => this.#told(message)])),
     });
+    setInterval(() => document.hidden || this.#ping(), PING_EVERY_MS);
   }
 
-  /** Begins a dream: `{world?, scene?, seed?}`. */
+  /** Names of the players to use, the best first. Before `begin`. */
+  usePlayers(names) {
+    this.#usable = names;
+    this.#takePlayer();
+  }
+
+  /** Begins a dream: `{world?, scene?, seed?, image?, replay?, watch?}`. */
   begin(wanted) {
     this.#pauses.clear();
     this.#everReady = false;
-    this.#connection.begin(wanted);
+    this.#connection.begin(this.#asking(wanted));
   }
 
   /** Takes up this tab's dream from before a reload, where there is one; what `wanted` names differently starts over. */
   beginAgain(wanted) {
+    const token = wanted.watch ? null : recall(TOKEN, 'sessionStorage');
     this.#differs = (info) => ['scene', 'seed'].some((name) => wanted[name] !== undefined && wanted[name] !== info[name]);
-    this.#connection.begin(wanted, recall());
+    this.#connection.begin(this.#asking(wanted), token);
   }
 
   /** Connects again now: after `refused`, `reconnecting`, `codec`. */
@@ -89,12 +111,23 @@ export class Session {
     this.#learn({ scene: name });
   }
 
+  /** Tells the dream something, from the next chunk on. */
+  say(text) {
+    this.#connection.send('text', { text });
+  }
+
   /** Begins the dream again, with another `scene` or `seed` where given. */
   reset({ scene = this.#info?.scene, seed = this.#info?.seed } = {}) {
     this.#latency.forget();
     this.#pictureDue = true;
     this.#askedAt = this.#connection.send('reset', { scene, seed });
     this.#learn({ scene, seed });
+  }
+
+  /** Goes on after that chunk, on whatever branch it lies. */
+  rewind(chunk) {
+    this.#latency.forget();
+    this.#askedAt = this.#connection.send('rewind', { chunk });
   }
 
   /** Dreams nothing while there is a reason to pause (`menu`, `hidden`). */
@@ -107,13 +140,12 @@ export class Session {
   resume(reason) {
     if (!this.#pauses.delete(reason) || this.#pauses.size > 0) return;
     this.#connection.send('resume');
-    this.#player.goLive();
+    this.#player?.goLive();
   }
 
-  /** Closes the socket for good and leaves the last picture. */
-  close() {
-    this.#connection.close();
-    this.#player.close();
+  /** Name of the player in use. */
+  get playerName() {
+    return this.#usable[0] ?? null;
   }
 
   get info() {
@@ -132,19 +164,61 @@ export class Session {
 
   /** What is on screen, to be drawn into a canvas. */
   get picture() {
-    return this.#player.picture;
+    return this.#player?.picture ?? this.#stage.querySelector('canvas');
   }
 
   get stats() {
-    return { latency: this.#latency.stats, player: this.#player.stats, seq: this.#connection.seq, connected: this.#connection.open };
+    return {
+      latency: this.#latency.stats, player: this.#player?.stats ?? null, seq: this.#connection.seq, connected: this.#connection.open,
+      trip: this.#clock.trip, kbps: this.#flow.kbps, waiting: this.#flow.waiting,
+    };
   }
 
+  /** Seconds of video that have come since the page was opened. */
+  get dreamedSeconds() {
+    return this.#info ? this.#flow.frames / this.#info.fps : 0;
+  }
+
+  /** Key-to-picture times in ms, oldest first. */
   get latencies() {
     return this.#latency.samples;
   }
 
+  /** Stages of the newest chunks, see `Flow`. */
+  get timeline() {
+    return this.#flow.chunks;
+  }
+
+  #asking(wanted) {
+    return { ...wanted, player: PLAYERS[this.playerName].stream };
+  }
+
+  #takePlayer() {
+    const name = this.playerName;
+    if (name && !this.#players.has(name)) {
+      this.#players.set(name, PLAYERS[name].make(this.#stage, {
+        frame: (chunk, now) => name === this.playerName && this.#frame(chunk, now),
+        failed: (message) => name === this.playerName && this.#playerFailed(message),
+      }));
+    }
+    this.#player?.close();
+    this.#player = this.#players.get(name) ?? null;
+  }
+
+  /** The next best player takes over; false where there is none. */
+  #changePlayer() {
+    if (this.#usable.length < 2) return false;
+    this.#usable = this.#usable.slice(1);
+    this.#failures = [];
+    this.#takePlayer();
+    this.#on.notice(`The picture now comes by ${PLAYERS[this.playerName].label}.`);
+    this.#connection.again(this.#asking({}));
+    return true;
+  }
+
   #ready(message) {
-    if (!MsePlayer.canPlay(message.mime)) {
+    if (!PLAYERS[this.playerName].takes(message)) {
+      if (this.#changePlayer()) return;
       this.#connection.close();
       this.#on.status('codec', message);
       return;
@@ -155,12 +229,16 @@ export class Session {
     this.#state = null;
     this.#shown = -1;
     this.#latency.forget();
+    this.#clock.forget();
+    this.#flow.forget();
     this.#player.open(message);
     this.#info = message;
-    remember(message.token);
+    if (!message.spectator) keep(TOKEN, message.token, 'sessionStorage');
     const wanted = this.#differs(message) && message.resumed ? this.#connection.wanted : null;
     this.#differs = () => false;
     this.#learn({ scene: message.scene, seed: message.seed });
+    this.#ping();
+    if (message.history) this.#on.news({ type: 'history', ...message.history });
     // A resumed session may have been paused by a page that was reloaded; a new one needs its first picture before a pause.
     if (message.resumed) this.#connection.send(this.#pauses.size > 0 ? 'pause' : 'resume');
     if (wanted) this.reset(wanted);
@@ -168,26 +246,38 @@ export class Session {
     this.#on.status('starting');
   }
 
+  #told(message) {
+    if (message.type === 'replay' && message.state === 'left') this.#learn({ replay: null }); // its link no longer names this dream
+    this.#on.news(message);
+  }
+
+  #ping() {
+    if (this.#connection.joined) this.#clock.asked(this.#connection.send('ping'));
+  }
+
   /** Scene or seed are new: the page shows it, and a reconnect that finds the session gone asks for the same. */
   #learn(change) {
     this.#info = { ...this.#info, ...change };
-    const { world, scene, seed } = this.#info;
-    this.#connection.remember({ world, scene, seed });
+    const { world, scene, seed, replay } = this.#info;
+    this.#connection.remember({ world, scene, seed, replay: replay ?? undefined });
     this.#on.info(this.#info);
   }
 
   #arrived(meta, bytes) {
     if (!this.#info) return;
-    this.#player.chunk(bytes, meta, meta.eager); // begun at once for an input: what is still to play is old news
+    const chunk = { ...meta, arrived: performance.now(), bytes: bytes.byteLength };
+    this.#flow.arrived(chunk);
+    this.#player.chunk(bytes, chunk, meta.eager); // begun at once for an input: what is still to play is old news
   }
 
   #frame(chunk, now) {
     this.#chunk = chunk;
+    const pressed = this.#latency.presented(chunk.seq, now);
     if (chunk.index > this.#shown) {
       this.#shown = chunk.index;
       this.#connection.send('shown', { chunk: chunk.index });
+      this.#flow.shown(chunk, now, this.#clock, pressed.at(-1) ?? null);
     }
-    this.#latency.presented(chunk.seq, now);
     const asked = chunk.seq >= this.#askedAt; // else it is a picture from before the newest scene or reset
     if (this.#pictureDue && asked) {
       this.#pictureDue = false;
@@ -201,8 +291,8 @@ export class Session {
   #ended(message) {
     this.#connection.close();
     this.#connection.forgetSession();
-    remember(null);
-    this.#player.keepStill();
+    keep(TOKEN, null, 'sessionStorage');
+    this.#player?.keepStill();
     this.#state = null;
     this.#on.status('ended', message);
   }
@@ -221,7 +311,7 @@ export class Session {
   }
 
   #lost({ attempt, reason, final }) {
-    this.#player.keepStill();
+    this.#player?.keepStill();
     this.#state = null;
     if (final) this.#on.status('refused', { reason: reason && sentence(reason) });
     else if (this.#everReady) this.#on.status('reconnecting', { attempt });
@@ -246,31 +336,12 @@ export class Session {
     const now = performance.now();
     this.#failures = [...this.#failures.filter((at) => now - at < FAILURE_WINDOW_MS), now];
     if (this.#failures.length > PLAYER_FAILURES) {
+      if (this.#changePlayer()) return;
       this.#connection.close();
       this.#on.status('broken', { message });
     } else {
       this.#connection.retryNow(); // the server begins a new stream, with a key frame, in the same dream
     }
-  }
-}
-
-const TOKEN = 'flashdreams.token';
-
-/** The resume token that this tab kept over a reload, or null. */
-function recall() {
-  try {
-    return sessionStorage.getItem(TOKEN);
-  } catch {
-    return null; // storage is forbidden here; a reload then begins anew
-  }
-}
-
-function remember(token) {
-  try {
-    if (token) sessionStorage.setItem(TOKEN, token);
-    else sessionStorage.removeItem(TOKEN);
-  } catch {
-    // as above
   }
 }
 

@@ -132,21 +132,6 @@ def test_a_click_takes_the_mouse_and_losing_it_opens_the_menu(played: Wire) -> N
     played.next("pause")
 
 
-def test_a_thumb_on_the_stick_walks_and_turns(played: Wire) -> None:
-    stick = played.page.locator("#stick")
-    played.page.evaluate("() => { document.getElementById('stick').style.display = 'block'; }")
-    box = stick.bounding_box()
-    assert box is not None
-    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
-    played.page.mouse.move(x, y)
-    played.page.mouse.down()
-    played.page.mouse.move(x + box["width"] * 0.3, y - box["height"] * 0.35)
-    played.page.mouse.up()
-    lists = downs(played)
-    assert sorted(lists[0]) == ["d", "w"]
-    assert lists[-1] == []
-
-
 def test_seq_only_grows_also_over_a_reconnect(wire: Wire) -> None:
     wire.open()
     wire.chunk(plain(GREY), eager=True)
@@ -221,6 +206,8 @@ def test_commands_by_key(played: Wire) -> None:
     keyboard.press("KeyN")
     assert 0 <= played.next("reset")["seed"] < 2**32
     assert played.page.locator("#hud").is_visible()
+    keyboard.press("KeyH")
+    assert played.page.locator("#hud-times").is_visible()
     keyboard.press("KeyH")
     assert not played.page.locator("#hud").is_visible()
     keyboard.press("KeyP")

@@ -36,7 +36,9 @@ def test_the_queue_shows_the_place_and_begins_by_itself(wire: Wire) -> None:
     wire.open()
     until(wire.page, "f.status === 'queue'")
     says(wire, "number 3 in line", "begins by itself")
-    wire.send(type="queue", position=1)
+    wire.send(type="queue", position=3, seconds=41.0)
+    wire.page.wait_for_function("() => document.getElementById('overlay').innerText.includes('in about 45 s')")
+    wire.send(type="queue", position=1, seconds=None)
     wire.page.wait_for_function("() => document.getElementById('overlay').innerText.includes('You are next')")
     wire.ready()
     wire.chunk(plain(GREY))
@@ -65,18 +67,22 @@ def test_an_ended_dream_says_why_and_offers_a_new_one(wire: Wire, reason: str, w
     first_picture(wire.page)
 
 
-def test_a_missing_codec_is_said_before_anything_is_played(wire: Wire) -> None:
+def test_a_player_that_is_asked_for_and_missing_is_said(wire: Wire) -> None:
     wire.page.add_init_script("MediaSource.isTypeSupported = () => false")
-    wire.open()
+    wire.page.goto(f"{ORIGIN}/?player=mse")
     until(wire.page, "f.status === 'codec'")
-    says(wire, "cannot play the video", "avc1.", "Chrome")
+    says(wire, "has not that player", "mse")
+    wire.page.click("#overlay-action")
+    assert wire.next("start")["player"] == "webcodecs"
 
 
-def test_a_browser_without_media_source_says_so(wire: Wire) -> None:
-    wire.page.add_init_script("delete window.MediaSource; delete window.ManagedMediaSource")
-    wire.open()
+def test_a_browser_that_can_show_nothing_says_so(wire: Wire) -> None:
+    wire.page.add_init_script(
+        "for (const name of ['MediaSource', 'ManagedMediaSource', 'VideoDecoder', 'createImageBitmap']) delete window[name];"
+    )
+    wire.page.goto(f"{ORIGIN}/")
     until(wire.page, "f.status === 'codec'")
-    says(wire, "cannot play the video")
+    says(wire, "cannot play the video", "Chrome")
 
 
 def test_a_lost_socket_comes_back_into_the_same_dream(wire: Wire) -> None:

@@ -124,8 +124,8 @@ def test_a_broken_stream_is_asked_for_again_in_the_same_session(wire: Wire, comp
     begin(wire)
     before = len(wire.received)
     wire.send(
-        type="chunk", index=1, frames=4, pts=1 / FPS, seq=0, pose=[], timings={}, kv_fill=0, scene="meadow",
-        state_time=0, eager=False,
+        type="chunk", index=1, parent=0, frames=4, sizes=[1, 1, 1, 1], keys=[True] * 4, pts=1 / FPS, seq=0, pose=[],
+        timings={}, kv_fill=0, scene="meadow", state_time=0, at=0, eager=False,
     )  # fmt: skip
     wire.sockets[-1].send(b"\x00\x00\x00\x10moofthis is no fragment at all")
     again = wire.next("start", after=before)
@@ -143,7 +143,7 @@ def test_a_stream_that_is_always_broken_is_given_up_with_a_sentence(wire: Wire, 
         wire.sockets[-1].send(b"\x00\x00\x00\x10moofthis is no fragment at all")
 
     wire.on_start = broken
-    wire.open()
+    wire.open("?player=mse")
     until(wire.page, "f.status === 'broken'")
     assert "stuck" in wire.page.inner_text("#overlay")
     complaints.clear()

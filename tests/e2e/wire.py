@@ -15,19 +15,14 @@ import numpy.typing as npt
 from playwright.sync_api import Page, Route, WebSocketRoute
 
 from backend import protocol
-from backend.catalog import limits_of
-from backend.settings import Settings
 from backend.video.encoder import ChunkEncoder
 from backend.video.mp4 import FragmentWriter, VideoFormat
+from backend.video.pictures import JpegEncoder
 
 ORIGIN = "http://127.0.0.1:9"  # nothing listens there: every request is answered by the test
 WIDTH, HEIGHT, FPS = 256, 144, 24
 Frames = npt.NDArray[np.uint8]
 Message = dict[str, Any]
-NO_HISTORY = {
-    "type": "history", "head": -1, "oldest": None, "newest": -1, "kept": 0, "snapshots": 0, "bytes": 0,
-    "limit_bytes": 1 << 28, "branches": [],
-}  # fmt: skip
 
 
 def plain(*colours: tuple[int, int, int], each: int = 1) -> Frames:
@@ -46,9 +41,11 @@ class Wire:
         self.sockets: list[WebSocketRoute] = []
         self.on_start: Callable[[Message], None] = lambda message: self.ready()
         self.on_connect: Callable[[WebSocketRoute], None] = lambda socket: None
-        self._begin_stream()
+        self.player = "mse"
+        self.began = time.monotonic()
         self._folder = folder
         self._index = 0
+        self._begin_stream()
         page.route(f"{ORIGIN}/**", self._file)
         page.route_web_socket(f"{ORIGIN.replace('http', 'ws')}/ws/play", self._connected)
 
@@ -60,40 +57,56 @@ class Wire:
     def ready(self, **changes: Any) -> None:
         """Begin a new stream: `ready` and its init segment."""
         self._begin_stream()
+        self.player = next(one for one in reversed(self.received) if one["type"] == "start").get("player", "mse")
         names = ("meadow", "night")
         message = {
-            "type": "ready", "session": "s", "token": "token-1", "mime": self.format.mime, "width": WIDTH,
-            "height": HEIGHT, "fps": FPS, "frames_per_chunk": 4, "seed": 7, "world": "fake", "scene": "meadow",
+            "type": "ready", "session": "s", "token": "token-1", "watch": "watch-1", "spectator": False,
+            "player": self.player, "mime": self.video.mime, "codec": self.video.codec,
+            "description": base64.b64encode(self.video.description).decode(), "width": WIDTH, "height": HEIGHT,
+            "fps": FPS, "frames_per_chunk": 4, "seed": 7, "world": "fake", "scene": "meadow",
             "scenes": [{"name": n, "title": n.title(), "thumbnail": None} for n in names], "title": "A pattern",
             "controls": ["keys", "look", "scene"], "parameters": 11_000_000, "window_chunks": 8, "resumed": False,
-            "index": self._index, "watch": "watch-1", "spectator": False, "player": "mse", "replay": None,
-            "codec": self.format.codec, "description": base64.b64encode(self.format.description).decode(),
-            "limits": limits_of(Settings()).model_dump(), "history": NO_HISTORY,
+            "index": self._index, "limits": {}, "history": None, "replay": None,
+        }  # fmt: skip
+        pictures = {"mime": "image/jpeg", "codec": None, "description": None} if self.player == "jpeg" else {}
+        self.send(**{**message, **pictures, **changes})
+        self.sockets[-1].send(b"" if pictures else self.video.init_segment)
+
+    def chunk(
+        self, frames: Frames, *, seq: int | None = None, eager: bool = False, lose: bool = False, **changes: Any
+    ) -> int:
+        """Send frames as the next chunk, or lose its fragment on the way; returns its index."""
+        index, self._index = self._index, self._index + 1
+        samples = self.encoder.encode(frames)
+        fragment = self.writer.fragment(samples)
+        parts, keys = [sample.data for sample in samples], [sample.key for sample in samples]
+        if self.player == "jpeg":
+            parts, keys = [self.jpeg.encode(frame) for frame in frames], [True] * len(frames)
+            fragment = b"".join(parts)
+        pts, self._frames = self._frames / FPS, self._frames + len(frames)
+        if lose:
+            return index
+        message = {
+            "type": "chunk", "index": index, "parent": index - 1, "frames": len(frames), "pts": pts,
+            "sizes": [len(part) for part in parts], "keys": keys, "seq": self.seq if seq is None else seq,
+            "pose": np.eye(4).tolist(), "timings": {"generate": 40.0, "encode": 2.0, "finalize": 8.0, "queue": 1.0},
+            "kv_fill": 0.5, "scene": "meadow", "state_time": self.time - 0.05, "at": self.time, "eager": eager,
         }  # fmt: skip
         self.send(**{**message, **changes})
-        self.sockets[-1].send(self.format.init_segment)
+        self.sockets[-1].send(fragment)
+        return index
+
+    @property
+    def time(self) -> float:
+        """The server's clock in seconds."""
+        return time.monotonic() - self.began
 
     def _begin_stream(self) -> None:
         self.encoder = ChunkEncoder(WIDTH, HEIGHT, FPS)
-        self.format = VideoFormat(self.encoder.parameter_sets, WIDTH, HEIGHT, FPS)
-        self.writer = FragmentWriter(self.format)
-
-    def chunk(self, frames: Frames, *, seq: int | None = None, eager: bool = False, lose: bool = False) -> int:
-        """Send frames as the next chunk, or lose its fragment on the way; returns its index."""
-        pts = self.writer.frames_written / FPS
-        samples = self.encoder.encode(frames)
-        fragment = self.writer.fragment(samples)
-        index, self._index = self._index, self._index + 1
-        if lose:
-            return index
-        self.send(
-            type="chunk", index=index, frames=len(frames), pts=pts, seq=self.seq if seq is None else seq,
-            pose=np.eye(4).tolist(), timings={"generate": 40.0, "encode": 2.0, "finalize": 8.0}, kv_fill=0.5,
-            scene="meadow", state_time=0.0, eager=eager, parent=index - 1, at=0.0,
-            sizes=[len(sample.data) for sample in samples], keys=[sample.key for sample in samples],
-        )  # fmt: skip
-        self.sockets[-1].send(fragment)
-        return index
+        self.video = VideoFormat(self.encoder.parameter_sets, WIDTH, HEIGHT, FPS)
+        self.writer = FragmentWriter(self.video)
+        self.jpeg = JpegEncoder(WIDTH, HEIGHT, 3)
+        self._frames = 0
 
     def send(self, **message: Any) -> None:
         """Send one JSON message on the newest socket."""
@@ -129,6 +142,9 @@ class Wire:
         except protocol.ProtocolError as error:
             self.refused.append(f"{text!r}: {error}")
         message = json.loads(text)
+        if message["type"] == "ping":
+            self.send(type="pong", seq=message["seq"], time=self.time)
+            return  # the clock ticks on in every test
         self.received.append(message)
         if message["type"] == "start":
             self.on_start(message)

@@ -4,6 +4,8 @@ const REASONS = {
   idle: ['The dream has faded', 'Nobody pressed a key for a while, so its place was given back.'],
   failed: ['This dream broke off', 'The model stumbled on it. Others are not affected, and a new one starts clean.'],
   taken_over: ['The dream goes on elsewhere', 'It was opened in another tab or window, which plays it now.'],
+  time: ['Your time is up', 'Every visit here has a limit, so that others get their turn.'],
+  left: ['The dream you watched has ended', 'Whoever walked in it has left. You can dream one of your own.'],
   shutdown: ['The server is stopping', 'It was asked to shut down. Start it again, then dream on.'],
 };
 
@@ -12,9 +14,9 @@ const SAYINGS = {
   connecting: () => ['Reaching the server', ''],
   loading: () => ['Waking the dreamer', 'The model is being loaded. This happens once, when the server starts.'],
   starting: () => ['Dreaming the first picture', ''],
-  queue: ({ position }) => [
+  queue: ({ position, seconds }) => [
     position === 1 ? 'You are next' : `You are number ${position} in line`,
-    'Every place is taken right now. Leave this page open: it begins by itself as soon as a place is free.',
+    `Every place is taken right now. Leave this page open: it begins by itself as soon as a place is free${wait(seconds)}.`,
   ],
   reconnecting: ({ attempt }) => [
     'Connection lost',
@@ -29,17 +31,19 @@ const SAYINGS = {
     'The server answers, but no WebSocket to it opens. A proxy on the way must let WebSockets through, or use the server’s own address.',
     ['Try now', 'retry'],
   ],
-  ended: ({ reason }) => [...(REASONS[reason] ?? ['The dream has ended', `The server says: ${reason}.`]), ['Dream a new one', 'fresh']],
+  ended: ({ reason }) => [...(REASONS[reason] ?? ['The dream has ended', `The server says: ${reason}.`]), reason === 'left' ? ['Dream your own', 'defaults'] : ['Dream a new one', 'fresh']],
   refused: ({ reason }) => [
     'The server refuses this page',
     `${reason ? `It says: ${reason} ` : ''}Open the page at the address that the server printed when it started.`,
     ['Try again', 'retry'],
   ],
-  codec: ({ mime }) => [
-    'This browser cannot play the video',
-    `It lacks ${mime || 'Media Source Extensions'}. Open this page in a current Chrome, Edge, Firefox or Safari; on Linux, Chromium needs its H.264 codecs installed (the distribution’s “chromium-codecs” or “ffmpeg” package).`,
-    ['Try anyway', 'retry'],
-  ],
+  codec: ({ mime, asked }) => (asked
+    ? ['This browser has not that player', `The address asks for “${asked}”, which does not work here.`, ['Choose for me', 'defaults']]
+    : [
+      'This browser cannot play the video',
+      `It lacks ${mime || 'every way to show it'}. Open this page in a current Chrome, Edge, Firefox or Safari; on Linux, Chromium needs its H.264 codecs installed (the distribution’s “chromium-codecs” or “ffmpeg” package).`,
+      ['Try anyway', 'retry'],
+    ]),
   broken: ({ message }) => ['The picture got stuck', `The browser’s player gave up: ${message}. Reloading the page usually helps.`, ['Reload', 'reload']],
   failed: ({ message }) => ['That did not work', message, ['Start with the defaults', 'defaults']],
 };
@@ -122,6 +126,12 @@ export class Overlay {
     bar.setAttribute('aria-valuenow', String(Math.round(100 * share)));
     setText(stage, `${loading.stage ?? ''} · ${Math.round(100 * share)} %`);
   }
+}
+
+/** How long it may take, where the server can tell. */
+function wait(seconds) {
+  if (!(seconds > 0)) return '';
+  return seconds < 90 ? `, in about ${Math.ceil(seconds / 5) * 5} s` : `, in about ${Math.round(seconds / 60)} minutes`;
 }
 
 function setText(element, text) {

@@ -1,37 +1,34 @@
 /**
- * Plays the dream with Media Source Extensions. It keeps to the live edge, skips to the chunk that answers a key, trims
- * what was seen, jumps gaps, and always ends on a chunk's last frame. Another way to play (WebCodecs, pictures) would
- * offer the same methods: open, init, chunk, goLive, keepStill, close, and `picture` to read back what is shown.
+ * Plays the dream with Media Source Extensions, managed or not. It keeps to the live edge, skips to the chunk that answers
+ * a key, trims what was seen, jumps gaps, and always ends on a chunk's last frame. The other players offer the same
+ * methods: open, init, chunk, goLive, keepStill, close, and `picture` to read back what is shown.
  */
 
-const Source = window.ManagedMediaSource ?? window.MediaSource;
+import { LiveEdge } from './edge.js';
+
 /** Safari stutters when the playback rate changes; there the player only seeks. */
 const RATE_CONTROL = !('ManagedMediaSource' in window);
 const SKIP_OVER_S = 0.02; // a smaller lead than this is not worth the hitch of a seek
-/** What should be left to play when a chunk arrives: the frame and a half that browsers stop with, and the server's reserve. */
-const EDGE = Object.freeze({ slackFrames: 1.5, slackS: 0.01, deadZoneS: 0.02, gain: 2, slowest: 0.4, fastest: 1.5, giveUpChunks: 3 });
-/** A machine that dreams slower than real time plays slower, instead of stopping at the end of every chunk. */
-const PACE = Object.freeze({ memory: 0.7, nearlyReal: 0.93, pauseChunks: 5 });
 const TRIM = Object.freeze({ everyS: 12, keepS: 6 }); // more than two groups of pictures must stay behind the playhead
 const STUCK_MS = 1500;
 
 export class MsePlayer {
-  /** Whether this browser can play the exact codec string that the server names. */
-  static canPlay(mime) {
+  /** Whether `Source`, a MediaSource class or undefined, can play the exact codec string that the server names. */
+  static canPlay(Source, mime) {
     return Boolean(Source?.isTypeSupported(mime));
   }
 
   #video;
   #still;
   #on;
+  #Source;
   #format = null;
   #source = null;
   #buffer = null;
   #queue = [];
   #chunks = [];
   #shownPts = -1;
-  #lastArrival = 0;
-  #meanPace = 1;
+  #edge = new LiveEdge();
   #settleTimer = 0;
   #stuckTimer = 0;
   #nudges = 0;
@@ -40,10 +37,11 @@ export class MsePlayer {
 
   /**
    * `stage`: the element that gets the picture. `on.frame(chunk, now)` for every frame on screen, `on.failed(message)`
-   * when playing cannot go on without a fresh start of the stream.
+   * when playing cannot go on without a fresh start of the stream. `Source`: MediaSource or ManagedMediaSource.
    */
-  constructor(stage, on) {
+  constructor(stage, on, Source) {
     this.#on = on;
+    this.#Source = Source;
     this.#still = stage.querySelector('canvas');
     this.#video = stage.querySelector('video');
     const video = this.#video;
@@ -60,7 +58,7 @@ export class MsePlayer {
     this.keepStill();
     this.#release();
     this.#format = format;
-    this.#source = new Source();
+    this.#source = new this.#Source();
     const source = this.#source;
     source.addEventListener('sourceopen', () => source === this.#source && this.#opened(), { once: true });
     this.#url = URL.createObjectURL(source);
@@ -192,29 +190,10 @@ export class MsePlayer {
     next.steered = true;
     const video = this.#video;
     const length = next.chunk.end - next.chunk.pts;
-    const pace = this.#pace(length);
     const slack = this.#end() - video.currentTime;
-    if (this.#end() > 0 && slack > EDGE.giveUpChunks * length) next.skip = true;
-    if (!RATE_CONTROL) return;
-    const error = slack - EDGE.slackS - EDGE.slackFrames / this.#format.fps;
-    let rate = error > EDGE.deadZoneS ? 1 : pace;
-    if (pace > 0 && Math.abs(error) > EDGE.deadZoneS) rate += EDGE.gain * error;
-    rate = pace > 0 ? Math.min(EDGE.fastest, Math.max(EDGE.slowest, rate)) : 1;
-    if (rate !== video.playbackRate) video.playbackRate = rate;
-  }
-
-  /** How fast chunks come, as a share of real time, at most 1; 0 where they do not flow: after a rest. */
-  #pace(length) {
-    const now = performance.now();
-    const interval = (now - this.#lastArrival) / 1000;
-    this.#lastArrival = now;
-    if (interval > PACE.pauseChunks * length) {
-      this.#meanPace = 1;
-      return 0;
-    }
-    const pace = Math.min(1.5, length / interval);
-    this.#meanPace = PACE.memory * this.#meanPace + (1 - PACE.memory) * pace;
-    return this.#meanPace > PACE.nearlyReal ? 1 : this.#meanPace;
+    const { rate, late } = this.#edge.arrived(length, slack, this.#format.fps);
+    if (this.#end() > 0 && late) next.skip = true;
+    if (RATE_CONTROL && rate !== video.playbackRate) video.playbackRate = rate;
   }
 
   #end() {

@@ -54,22 +54,28 @@ export class ScenePicker {
   }
 }
 
-/** What the address asks for: `?world=&scene=&seed=`; a seed that is no whole number from 0 to 4294967295 is left out. */
+/**
+ * What the address asks for: `?world=&scene=&seed=`, `?replay=` or `?watch=`; a seed that is no whole number from 0 to
+ * 4294967295 is left out.
+ */
 export function wantedFromAddress() {
   const asked = new URLSearchParams(location.search);
   const wanted = {};
-  for (const name of ['world', 'scene']) if (asked.get(name)) wanted[name] = asked.get(name).slice(0, 128);
+  for (const name of ['world', 'scene', 'replay', 'watch']) if (asked.get(name)) wanted[name] = asked.get(name).slice(0, 128);
   const seed = parseSeed(asked.get('seed') ?? '');
   if (seed !== null) wanted.seed = seed;
   return wanted;
 }
 
-/** Names scene and seed in the address, so that a copied link shows the same dream. */
-export function writeAddress({ scene, seed }) {
+/** Names world, scene and seed in the address, so that a copied link shows the same dream; or the replay, while it is one. */
+export function writeAddress({ world, scene, seed, replay }) {
   const address = new URL(location.href);
-  address.searchParams.set('scene', scene);
-  address.searchParams.set('seed', String(seed));
-  history.replaceState(null, '', address);
+  const named = replay ? { replay } : { world, scene, seed };
+  for (const name of ['world', 'scene', 'seed', 'replay', 'watch']) {
+    if (named[name] === undefined || named[name] === null) address.searchParams.delete(name);
+    else address.searchParams.set(name, String(named[name]));
+  }
+  if (address.href !== location.href) history.replaceState(null, '', address);
 }
 
 /** The seed that `text` means, or null. */

@@ -1,0 +1,156 @@
+"""The page without a mouse, without motion, and for those who listen to it. The test itself is the server."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+
+import numpy as np
+import pytest
+from playwright.sync_api import Page, Route
+
+from backend.video.pictures import jpeg
+from tests.e2e.chromium import first_picture, until, view
+from tests.e2e.wire import ORIGIN, Wire, plain
+
+axe = pytest.importorskip("axe_playwright_python.base", reason="the accessibility tests need axe-playwright-python")
+
+SERIOUS = {"serious", "critical"}
+CONTROLS = ["keys", "look", "scene", "text"]
+OPENERS = {
+    "welcome": "",
+    "playing": "KeyW",
+    "figures": "KeyW KeyH",
+    "menu": "KeyW Escape",
+    "keys": "KeyW ?",
+    "keep": "KeyW Escape keep",
+    "report": "KeyW KeyH report",
+    "film": "KeyW KeyB",
+    "text": "KeyW KeyT",
+}
+
+
+@pytest.fixture
+def ready(wire: Wire) -> Wire:
+    """The first screen of a world that takes text, with a filmstrip to open."""
+    wire.page.route(f"{ORIGIN}/api/sessions/token-1/filmstrip", strip)
+    wire.on_start = lambda _: wire.ready(controls=CONTROLS)
+    wire.open()
+    wire.chunk(plain((120, 120, 120)), eager=True)
+    first_picture(wire.page)
+    return wire
+
+
+def strip(route: Route) -> None:
+    """Ten chunks of which the last three left the branch of the others."""
+    thumb = "data:image/jpeg;base64," + base64.b64encode(jpeg(np.full((90, 160, 3), 120, np.uint8))).decode()
+    chunks = [
+        {"index": i, "parent": 3 if i == 7 else i - 1, "scene": "meadow", "seconds": i / 6, "reachable": True, "thumb": thumb}
+        for i in range(10)
+    ]  # fmt: skip
+    route.fulfill(json={"head": 9, "width": 160, "height": 90, "chunks": chunks})
+
+
+def go(page: Page, steps: str) -> None:
+    for step in steps.split():
+        if step.startswith(("Key", "Esc", "?")):
+            page.keyboard.press(step)
+        else:
+            page.locator(f"[data-command='{step}']:visible").first.click()
+        page.wait_for_timeout(120)
+
+
+@pytest.mark.parametrize("state", OPENERS)
+def test_axe_finds_nothing_serious(ready: Wire, state: str) -> None:
+    page = ready.page
+    page.emulate_media(reduced_motion="reduce")  # else colours are judged in the middle of a fade
+    go(page, OPENERS[state])
+    page.evaluate(Path(axe.AXE_FILE_PATH).read_text())
+    found = page.evaluate("() => axe.run(document, { resultTypes: ['violations'] })")
+    assert len(found["passes"]) > 10, "axe has looked at nothing"
+    serious = [
+        f"{one['id']}: {one['help']} {[node['target'] for node in one['nodes']]}"
+        for one in found["violations"]
+        if one["impact"] in SERIOUS
+    ]
+    assert not serious, "\n".join(serious)
+
+
+def test_the_menu_is_walked_through_by_tab_and_every_stop_is_seen(ready: Wire) -> None:
+    page = ready.page
+    go(page, "KeyW Escape")
+    stops, seen = [], []
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        stop, ring = page.evaluate(
+            """() => {
+                const one = document.activeElement;
+                if (one === document.body) return [null, true];
+                const style = getComputedStyle(one);
+                return [one.id || one.dataset.command || one.dataset.scene, style.outlineStyle !== 'none' && parseFloat(style.outlineWidth) >= 2];
+            }"""
+        )
+        if stop is not None and stop in stops:
+            break
+        stops.append(stop)
+        seen.append(ring)
+    assert None in stops, "there is no way out"
+    assert {"meadow", "night", "seed", "dice", "restart", "film", "keep", "help"} <= set(stops)
+    assert all(seen), [stop for stop, ring in zip(stops, seen, strict=True) if not ring]
+
+
+def test_everything_is_done_by_keyboard_and_escape_always_leads_back(ready: Wire) -> None:
+    page = ready.page
+    keyboard = page.keyboard
+    keyboard.press("Tab")
+    until(page, "document.activeElement.id === 'play'")
+    keyboard.press("Enter")
+    until(page, "f.mode === 'playing'")
+    for steps, panel in (("?", "#help"), ("KeyB", "#film"), ("KeyT", "#say")):
+        go(page, steps)
+        assert page.locator(panel).is_visible()
+        keyboard.press("Escape")
+        page.locator(panel).wait_for(state="hidden")
+        assert view(page, "mode") == "playing"
+    keyboard.press("Escape")
+    assert view(page, "mode") == "menu"
+    keyboard.press("Escape")
+    assert view(page, "mode") == "playing"
+
+
+def test_a_moment_is_chosen_with_the_arrows(ready: Wire) -> None:
+    page = ready.page
+    go(page, "KeyW KeyB")
+    assert page.inner_text("#film-where") == "Now"
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("ArrowLeft")
+    assert "before the end" in page.inner_text("#film-where")
+    page.keyboard.press("Enter")
+    assert ready.next("rewind")["chunk"] == 7
+    page.locator("#film").wait_for(state="hidden")
+    go(page, "KeyB")
+    page.click("#film-branches [data-tip='6']")
+    page.click("#film-go")
+    assert [message["chunk"] for message in ready.received if message["type"] == "rewind"] == [7, 6]
+
+
+def test_text_is_told_to_worlds_that_take_it(ready: Wire) -> None:
+    page = ready.page
+    go(page, "KeyW KeyT")
+    page.keyboard.type("it begins to snow")
+    page.keyboard.press("Enter")
+    assert ready.next("text")["text"] == "it begins to snow"
+    page.locator("#say").wait_for(state="hidden")
+    assert [message["down"] for message in ready.received if message["type"] == "keys"] == [["w"], []]
+
+
+def test_who_prefers_less_motion_gets_none(ready: Wire) -> None:
+    page = ready.page
+    page.emulate_media(reduced_motion="reduce")
+    times = page.evaluate(
+        """() => [...document.querySelectorAll('*')].flatMap((one) => {
+            const style = getComputedStyle(one);
+            return [...style.transitionDuration.split(','), ...(style.animationName === 'none' ? [] : style.animationDuration.split(','))];
+        }).map(parseFloat)"""
+    )
+    assert max(times) == 0
