@@ -13,14 +13,14 @@ export const STAGES = Object.freeze(['control', 'generate', 'encode', 'network',
  * that answers none; it then begins where the engine was asked. Null where the server's clock is not known yet.
  */
 export function stagesOf(chunk, now, clock, since = null) {
-  const read = clock.toPage(chunk.state_time);
-  if (read === null || chunk.at === undefined || chunk.arrived === undefined) return null;
-  const sent = clock.toPage(chunk.at);
-  const { generate = 0, queue = 0 } = chunk.timings;
-  const stages = {
-    control: since === null ? queue : read - since, generate, encode: sent - read - generate, network: chunk.arrived - sent, shown: now - chunk.arrived,
-  };
-  return Object.fromEntries(STAGES.map((name) => [name, Math.max(0, stages[name])]));
+  const told = clock.toPage(chunk.state_time);
+  if (told === null || chunk.at === undefined || chunk.arrived === undefined) return null;
+  // The server's clock is known to half a round trip: nothing may seem to happen before its cause.
+  const sent = Math.min(clock.toPage(chunk.at), chunk.arrived);
+  const begun = since ?? told - (chunk.timings.queue ?? 0);
+  const read = Math.min(Math.max(told, begun), sent);
+  const generate = Math.min(chunk.timings.generate ?? 0, sent - read);
+  return { control: Math.max(0, read - begun), generate, encode: sent - read - generate, network: chunk.arrived - sent, shown: Math.max(0, now - chunk.arrived) };
 }
 
 /** The value below which `share` of the numbers are, or null where there are none. */

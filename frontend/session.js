@@ -84,7 +84,7 @@ export class Session {
 
   /** Takes up this tab's dream from before a reload, where there is one; what `wanted` names differently starts over. */
   beginAgain(wanted) {
-    const token = wanted.watch ? null : recall(TOKEN, 'sessionStorage');
+    const token = wanted.watch || wanted.replay ? null : recall(TOKEN, 'sessionStorage');
     this.#differs = (info) => ['scene', 'seed'].some((name) => wanted[name] !== undefined && wanted[name] !== info[name]);
     this.#connection.begin(this.#asking(wanted), token);
   }
@@ -240,7 +240,7 @@ export class Session {
     this.#ping();
     if (message.history) this.#on.news({ type: 'history', ...message.history });
     // A resumed session may have been paused by a page that was reloaded; a new one needs its first picture before a pause.
-    if (message.resumed) this.#connection.send(this.#pauses.size > 0 ? 'pause' : 'resume');
+    if (message.resumed && !message.spectator) this.#connection.send(this.#pauses.size > 0 ? 'pause' : 'resume');
     if (wanted) this.reset(wanted);
     if (this.#held.length > 0) this.#connection.send('keys', { down: this.#held });
     this.#on.status('starting');

@@ -1,9 +1,9 @@
 /** Plays the same stream with WebCodecs: each frame is decoded as it comes and drawn into a canvas, without a playback clock. */
 
-import { Screen } from './screen.js';
+import { CanvasPlayer } from './canvas.js';
 import { framesOf } from './frames.js';
 
-export class WebCodecsPlayer {
+export class WebCodecsPlayer extends CanvasPlayer {
   /** Whether this browser decodes the format by WebCodecs; only secure pages have it. */
   static async canPlay({ codec }) {
     try {
@@ -13,29 +13,19 @@ export class WebCodecsPlayer {
     }
   }
 
-  #canvas;
-  #screen;
-  #on;
   #format = null;
   #decoder = null;
   #chunks = new Map();
   #sent = 0;
 
-  /** As `MsePlayer`; draws into the stage's canvas. */
-  constructor(stage, on) {
-    this.#canvas = stage.querySelector('canvas');
-    this.#on = on;
-    this.#screen = new Screen(this.#canvas, on);
-  }
-
   open(format) {
     this.close();
     this.#format = format;
-    this.#screen.open(format);
+    this.screen.open(format);
     this.#sent = 0;
     const decoder = new VideoDecoder({
       output: (picture) => (decoder === this.#decoder ? this.#decoded(picture) : picture.close()),
-      error: (error) => decoder === this.#decoder && this.#fail(error.message),
+      error: (error) => decoder === this.#decoder && this.fail(error.message),
     });
     this.#decoder = decoder;
     try {
@@ -43,16 +33,13 @@ export class WebCodecsPlayer {
         codec: format.codec, description: bytesOf(format.description), codedWidth: format.width, codedHeight: format.height, optimizeForLatency: true,
       });
     } catch (error) {
-      this.#fail(error.message);
+      this.fail(error.message);
     }
   }
 
-  /** The init segment says nothing that `open` has not said. */
-  init() {}
-
   chunk(bytes, meta, skip) {
     if (this.#decoder?.state !== 'configured') return;
-    const chunk = this.#screen.arrived(meta, skip);
+    const chunk = this.screen.arrived(meta, skip);
     try {
       framesOf(bytes, meta.sizes).forEach((data, i) => {
         const timestamp = Math.round((this.#sent * 1e6) / this.#format.fps);
@@ -61,43 +48,27 @@ export class WebCodecsPlayer {
         this.#decoder.decode(new EncodedVideoChunk({ type: meta.keys[i] ? 'key' : 'delta', timestamp, data }));
       });
     } catch (error) {
-      this.#fail(error.message);
+      this.fail(error.message);
     }
   }
 
-  goLive() {
-    this.#screen.goLive();
-  }
-
-  /** The canvas keeps its picture by itself. */
-  keepStill() {}
-
   close() {
-    this.#screen.clear();
+    this.screen.clear();
     this.#chunks.clear();
     const decoder = this.#decoder;
     this.#decoder = null;
     if (decoder && decoder.state !== 'closed') decoder.close();
   }
 
-  get picture() {
-    return this.#canvas;
-  }
-
   get stats() {
-    return { ...this.#screen.stats, decoding: this.#decoder?.decodeQueueSize ?? 0 };
+    return { ...super.stats, decoding: this.#decoder?.decodeQueueSize ?? 0 };
   }
 
   #decoded(picture) {
     const chunk = this.#chunks.get(picture.timestamp);
     this.#chunks.delete(picture.timestamp);
-    if (chunk) this.#screen.show(picture, chunk);
+    if (chunk) this.screen.show(picture, chunk);
     else picture.close();
-  }
-
-  #fail(message) {
-    this.close();
-    this.#on.failed(message);
   }
 }
 

@@ -44,10 +44,8 @@ def ready(wire: Wire) -> Wire:
 def strip(route: Route) -> None:
     """Ten chunks of which the last three left the branch of the others."""
     thumb = "data:image/jpeg;base64," + base64.b64encode(jpeg(np.full((90, 160, 3), 120, np.uint8))).decode()
-    chunks = [
-        {"index": i, "parent": 3 if i == 7 else i - 1, "scene": "meadow", "seconds": i / 6, "reachable": True, "thumb": thumb}
-        for i in range(10)
-    ]  # fmt: skip
+    shared = {"scene": "meadow", "seconds": 1.0, "reachable": True, "thumb": thumb}
+    chunks = [{"index": index, "parent": 3 if index == 7 else index - 1, **shared} for index in range(10)]
     route.fulfill(json={"head": 9, "width": 160, "height": 90, "chunks": chunks})
 
 
@@ -87,7 +85,8 @@ def test_the_menu_is_walked_through_by_tab_and_every_stop_is_seen(ready: Wire) -
                 const one = document.activeElement;
                 if (one === document.body) return [null, true];
                 const style = getComputedStyle(one);
-                return [one.id || one.dataset.command || one.dataset.scene, style.outlineStyle !== 'none' && parseFloat(style.outlineWidth) >= 2];
+                const ring = style.outlineStyle !== 'none' && parseFloat(style.outlineWidth) >= 2;
+                return [one.id || one.dataset.command || one.dataset.scene, ring];
             }"""
         )
         if stop is not None and stop in stops:
@@ -150,7 +149,8 @@ def test_who_prefers_less_motion_gets_none(ready: Wire) -> None:
     times = page.evaluate(
         """() => [...document.querySelectorAll('*')].flatMap((one) => {
             const style = getComputedStyle(one);
-            return [...style.transitionDuration.split(','), ...(style.animationName === 'none' ? [] : style.animationDuration.split(','))];
+            const animated = style.animationName === 'none' ? [] : style.animationDuration.split(',');
+            return [...style.transitionDuration.split(','), ...animated];
         }).map(parseFloat)"""
     )
     assert max(times) == 0

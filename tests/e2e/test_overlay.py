@@ -78,7 +78,7 @@ def test_a_player_that_is_asked_for_and_missing_is_said(wire: Wire) -> None:
 
 def test_a_browser_that_can_show_nothing_says_so(wire: Wire) -> None:
     wire.page.add_init_script(
-        "for (const name of ['MediaSource', 'ManagedMediaSource', 'VideoDecoder', 'createImageBitmap']) delete window[name];"
+        "for (const name of ['MediaSource', 'VideoDecoder', 'createImageBitmap']) delete window[name];"
     )
     wire.page.goto(f"{ORIGIN}/")
     until(wire.page, "f.status === 'codec'")

@@ -100,7 +100,8 @@ def test_an_iphone_with_only_a_managed_source_plays(wire: Wire) -> None:
 
 def test_a_codec_that_turns_out_to_be_missing_is_gone_around(wire: Wire) -> None:
     wire.page.add_init_script(
-        "const can = MediaSource.isTypeSupported; MediaSource.isTypeSupported = (type) => type.includes('42E01E') && can(type);"
+        "const can = MediaSource.isTypeSupported;"
+        "MediaSource.isTypeSupported = (type) => type.includes('42E01E') && can(type);"
     )
     wire.open()
     until(wire.page, "f.player === 'webcodecs'")

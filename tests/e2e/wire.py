@@ -15,6 +15,8 @@ import numpy.typing as npt
 from playwright.sync_api import Page, Route, WebSocketRoute
 
 from backend import protocol
+from backend.catalog import limits_of
+from backend.settings import Settings
 from backend.video.encoder import ChunkEncoder
 from backend.video.mp4 import FragmentWriter, VideoFormat
 from backend.video.pictures import JpegEncoder
@@ -66,7 +68,7 @@ class Wire:
             "fps": FPS, "frames_per_chunk": 4, "seed": 7, "world": "fake", "scene": "meadow",
             "scenes": [{"name": n, "title": n.title(), "thumbnail": None} for n in names], "title": "A pattern",
             "controls": ["keys", "look", "scene"], "parameters": 11_000_000, "window_chunks": 8, "resumed": False,
-            "index": self._index, "limits": {}, "history": None, "replay": None,
+            "index": self._index, "limits": limits_of(Settings()).model_dump(), "history": None, "replay": None,
         }  # fmt: skip
         pictures = {"mime": "image/jpeg", "codec": None, "description": None} if self.player == "jpeg" else {}
         self.send(**{**message, **pictures, **changes})
