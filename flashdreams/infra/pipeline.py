@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass, field, fields
 from typing import Annotated, Any, Generic, Self, TypeVar
 
@@ -10,6 +11,7 @@ import tyro
 from torch import Tensor, nn
 
 from flashdreams.core import distributed
+from flashdreams.infra.aside import Aside
 from flashdreams.infra.config import InstantiateConfig, replace_everywhere
 from flashdreams.infra.decoder.base import DecoderConfig, StreamingDecoder
 from flashdreams.infra.diffusion.model import DiffusionModel, DiffusionModelConfig
@@ -45,6 +47,8 @@ class StreamInferencePipelineConfig(InstantiateConfig):
     """Let `finalize` wait for the device and report the time of each stage."""
     offload: Annotated[bool, tyro.conf.arg(prefix_name=False)] = False
     """Keep only the network that works on the GPU: slower, in much less memory."""
+    finalize_aside: bool = False
+    """On a GPU, run `finalize` on a stream of its own, beside the decoder and what comes after it."""
 
     def memory_plan(
         self, height: int, width: int, *, rollouts: int = 1, processes: int | None = None
@@ -75,9 +79,12 @@ class StreamInferencePipelineCache(Generic[TransformerCacheT, EncoderCacheT, Dec
     """Times of the newest chunk's stages: `encode`, `diffuse`, `decode`, `finalize`."""
     finalized: bool = False
     """Whether the newest chunk is in the KV cache."""
+    aside: Aside | None = None
+    """Where `finalize` runs; None: where all else does."""
 
     def snapshot(self) -> Self:
         """A copy of the rollout as it stands, of the same type and independent of this one; it can be continued."""
+        self.join()
         duplicate: Self = copy_state(self)
         return duplicate
 
@@ -86,8 +93,14 @@ class StreamInferencePipelineCache(Generic[TransformerCacheT, EncoderCacheT, Dec
         if type(snapshot) is not type(self):
             raise TypeError(f"snapshot must be a {type(self).__name__}, got {type(snapshot).__name__}")
         duplicate = snapshot.snapshot()
+        self.join()
         for each in fields(self):
             setattr(self, each.name, getattr(duplicate, each.name))
+
+    def join(self) -> None:
+        """Let what is queued from now on wait for a `finalize` that may still run."""
+        if self.aside is not None:
+            self.aside.join()
 
 
 class StreamInferencePipeline(nn.Module, Generic[TransformerCacheT, EncoderCacheT, DecoderCacheT]):
@@ -99,6 +112,10 @@ class StreamInferencePipeline(nn.Module, Generic[TransformerCacheT, EncoderCache
 
     def __init__(self, config: StreamInferencePipelineConfig) -> None:
         super().__init__()
+        if config.offload and config.finalize_aside:
+            raise ValueError(
+                "finalize_aside must be off with offload: networks that take turns cannot work side by side"
+            )
         if config.offload:  # A graph knows the addresses that weights have, and they move.
             config = replace_everywhere(config, use_cuda_graph=False)
         self.config = config
@@ -147,20 +164,29 @@ class StreamInferencePipeline(nn.Module, Generic[TransformerCacheT, EncoderCache
         decoder_context: dict[str, Any] | None = None,
         *,
         seed: int | None = None,
+        reuse: StreamInferencePipelineCache[Any, Any, Any] | None = None,
     ) -> StreamInferencePipelineCache[TransformerCacheT, EncoderCacheT, DecoderCacheT]:
         """The cache of a new rollout. Each context goes as keywords to its part's `initialize_autoregressive_cache`.
 
-        `seed` replaces the config's seed for this rollout. Raises ValueError for the context of a missing part.
+        `seed` replaces the config's seed for this rollout. `reuse` is the cache of a rollout that is over: where the
+        new one has its size, KV buffers and captured graphs are used again. Raises ValueError for the context of a
+        missing part.
         """
-        transformer = self.diffusion_model.transformer
+        transformer, context = self.diffusion_model.transformer, transformer_context or {}
         transformer.take_turn()
-        transformer_cache = transformer.initialize_autoregressive_cache(**(transformer_context or {}))
+        if reuse is None or reuse.transformer_cache is None:
+            transformer_cache = transformer.initialize_autoregressive_cache(**context)
+        else:
+            reuse.join()
+            transformer_cache = transformer.reuse_autoregressive_cache(reuse.transformer_cache, **context)
+            reuse.transformer_cache, reuse.final_state = None, None
         self.diffusion_model.seed_rollout(transformer_cache, seed)
         return StreamInferencePipelineCache(
             transformer_cache=transformer_cache,
             encoder_cache=_initialize(self.encoder, encoder_context, "encoder"),
             decoder_cache=_initialize(self.decoder, decoder_context, "decoder"),
             event_profiler=EventProfiler(self.device),
+            aside=Aside(self.device) if self.config.finalize_aside else None,
         )
 
     @torch.no_grad()
@@ -186,7 +212,10 @@ class StreamInferencePipeline(nn.Module, Generic[TransformerCacheT, EncoderCache
         record_event(profiler, "encode")
         transformer_cache: Any = cache.transformer_cache
         self.diffusion_model.transformer.take_turn()
+        cache.join()
         output, final_state = self.diffusion_model.generate(autoregressive_index, transformer_cache, input)
+        if cache.aside is not None:
+            cache.aside.mark()
         record_event(profiler, "diffuse")
         if self.decoder is not None:
             self.take_turn(self.decoder)
@@ -210,17 +239,20 @@ class StreamInferencePipeline(nn.Module, Generic[TransformerCacheT, EncoderCache
             raise RuntimeError(f"finalize({autoregressive_index}) needs a generate({autoregressive_index}) before it")
         if autoregressive_index != cache.autoregressive_index:
             raise ValueError(f"only chunk {cache.autoregressive_index} can be finalized, got {autoregressive_index}")
-        if cache.event_profiler is not None:
-            cache.event_profiler.resume()
         self.diffusion_model.transformer.take_turn()
-        self.diffusion_model.finalize(cache.final_state)
+        with nullcontext() if cache.aside is None else cache.aside.work():
+            if cache.event_profiler is not None:
+                cache.event_profiler.resume()
+            self.diffusion_model.finalize(cache.final_state)
+            record_event(cache.event_profiler, "finalize")
         cache.finalized = True
-        record_event(cache.event_profiler, "finalize")
         if not self.config.enable_sync_and_profile or cache.event_profiler is None:
             return None
         return cache.event_profiler.sync_and_summarize()
 
     def _check_generate(self, index: int, cache: StreamInferencePipelineCache[Any, Any, Any], input: Any) -> None:
+        if cache.transformer_cache is None:
+            raise RuntimeError("this rollout is over: another one reuses its memory")
         expected = 0 if cache.autoregressive_index is None else cache.autoregressive_index + 1
         if index != expected:
             raise ValueError(f"autoregressive_index must be {expected} now, got {index}")

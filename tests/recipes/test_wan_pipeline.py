@@ -182,3 +182,41 @@ def test_parts_that_do_not_go_together_are_refused_before_loading() -> None:
         config(net="wan")
     assert isinstance(parts, StreamInferencePipelineConfig)
     assert WanInferencePipelineConfig.from_dict(config().to_dict()) == config()
+
+
+@pytest.mark.parametrize("image", [False, True])
+def test_a_new_rollout_takes_over_the_memory_of_one_that_is_over(image: bool) -> None:
+    made, shown = pipeline(image=image), {"image": picture()} if image else {}
+    old = made.initialize_cache(["a lake"], **shown, **SIZE)
+    dream(made, old, range(5))
+    held = old.transformer_cache
+    new = made.initialize_cache(["a hill"], **shown, **SIZE, reuse=old)
+    assert new.transformer_cache is held
+    fresh = made.initialize_cache(["a hill"], **shown, **SIZE)
+    assert same(dream(made, new, range(5)), dream(made, fresh, range(5)))
+    with pytest.raises(RuntimeError, match="this rollout is over: another one reuses its memory"):
+        made.generate(5, old)
+
+
+def test_two_networks_take_over_the_memory_of_a_rollout_too() -> None:
+    both = Wan22TransformerConfig(transformer_high_noise=transformer(), transformer_low_noise=transformer())
+    made = pipeline(net=both, decoder=None)
+    old = made.initialize_cache(["a lake"], **SIZE)
+    dream(made, old, range(3))
+    held = old.transformer_cache
+    new = made.initialize_cache(["a hill"], **SIZE, reuse=old)
+    assert (new.transformer_cache.high, new.transformer_cache.low) == (held.high, held.low)
+    assert same(dream(made, new, range(3)), dream(made, made.initialize_cache(["a hill"], **SIZE), range(3)))
+
+
+@pytest.mark.gpu
+def test_finalize_beside_the_decoder_changes_nothing() -> None:
+    videos = []
+    for aside in (False, True):
+        made = pipeline(net=transformer(compile_network=False), decoder=None, finalize_aside=aside).cuda()
+        cache = made.initialize_cache(["a lake"], **SIZE)
+        videos.append(dream(made, cache, range(8)))
+        again = cache.snapshot()
+        videos[-1] += dream(made, again, range(8, 10))
+    for one, other in zip(*videos, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-5)

@@ -118,6 +118,10 @@ class Transformer(nn.Module, ABC, Generic[CacheT]):
             raise TypeError(f"{type(self).__name__} takes no rollout context, got {', '.join(context)}")
         return TransformerAutoregressiveCache()  # type: ignore[return-value]
 
+    def reuse_autoregressive_cache(self, cache: CacheT, **context: Any) -> CacheT:
+        """The cache of a new rollout in the memory of `cache`, whose rollout is over; here a new one."""
+        return self.initialize_autoregressive_cache(**context)
+
     def postprocess_clean_latent(self, clean_latent: Tensor, cache: CacheT, input: Any = None) -> Tensor:
         """Last change to the patchified clean latent of a chunk; here none."""
         return clean_latent

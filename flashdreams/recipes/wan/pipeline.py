@@ -114,14 +114,15 @@ class WanInferencePipeline(StreamInferencePipeline[Any, Any, Any]):
         negative_text: list[str] | Tensor | None = None,
         release_oneshot_encoders: bool = True,
         seed: int | None = None,
+        reuse: StreamInferencePipelineCache[Any, Any, Any] | None = None,
     ) -> WanInferencePipelineCache:
         """A new rollout of `height` x `width` pixels, which a picture decides where they are left out.
 
         `text` is one prompt per video, or embeddings `[*batch, text_len, text_dim]` of them; so is `negative_text`,
         which guidance needs and which defaults to the config's `negative_prompt`. `image` is `[*batch, 1, 3, H, W]` in
         [-1, 1], or bytes in [0, 255]; an encoder needs one, and without an encoder none is taken. Encoders of prompts
-        and pictures are freed afterwards unless told otherwise. Raises ValueError or TypeError, before anything is
-        loaded, for whatever does not fit.
+        and pictures are freed afterwards unless told otherwise. `reuse` is as in `StreamInferencePipeline`. Raises
+        ValueError or TypeError, before anything is loaded, for whatever does not fit.
         """
         image = self._checked_image(image)
         height, width = self._checked_size(height, width, image)
@@ -135,7 +136,7 @@ class WanInferencePipeline(StreamInferencePipeline[Any, Any, Any]):
             self.release_oneshot_encoders()
         ratio = self._ratio
         context |= {"height": height // ratio, "width": width // ratio}
-        base = super().initialize_cache(context, self.encoder_context(), seed=seed)
+        base = super().initialize_cache(context, self.encoder_context(), seed=seed, reuse=reuse)
         state = {each.name: getattr(base, each.name) for each in fields(base)}
         return WanInferencePipelineCache(**state, image=image)
 

@@ -212,6 +212,17 @@ class Wan21Transformer(Transformer[Wan21TransformerCache]):
             branch.next_prompt = self.network.cross_keys_values(prompt, cache.image_embeddings)
 
     @torch.no_grad()
+    def reuse_autoregressive_cache(  # type: ignore[override]
+        self, cache: Wan21TransformerCache, *, height: int, width: int, **embeddings: Tensor | None
+    ) -> Wan21TransformerCache:
+        """A new rollout in the memory of `cache`, with its captured graphs; a cache of another size is left alone."""
+        # Of a subclass's cache only that subclass knows what else must begin anew.
+        if type(cache) is not Wan21TransformerCache or (cache.height, cache.width) != (height, width):
+            return self.initialize_autoregressive_cache(height=height, width=width, **embeddings)  # type: ignore[arg-type]
+        self.restart(cache, **embeddings)  # type: ignore[arg-type]
+        return cache
+
+    @torch.no_grad()
     def restart(
         self,
         cache: Wan21TransformerCache,

@@ -127,6 +127,18 @@ class Wan22Transformer(Transformer[Wan22TransformerCache]):
             )
         return Wan22TransformerCache(*caches)
 
+    def reuse_autoregressive_cache(  # type: ignore[override]
+        self, cache: Wan22TransformerCache, *, height: int, width: int, text_embeddings: Tensor
+    ) -> Wan22TransformerCache:
+        """A new rollout in the memory of `cache`, as in `Wan21Transformer`."""
+        caches = []
+        for transformer, own in self._both(cache):
+            transformer.take_turn()
+            caches.append(
+                transformer.reuse_autoregressive_cache(own, height=height, width=width, text_embeddings=text_embeddings)
+            )
+        return Wan22TransformerCache(*caches)
+
     def replace_text(self, cache: Wan22TransformerCache, text_embeddings: Tensor) -> None:
         """Give a live rollout another prompt, from the next chunk on."""
         for transformer, own in self._both(cache):

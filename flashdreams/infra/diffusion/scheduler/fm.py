@@ -89,7 +89,7 @@ class FlowMatchScheduler(Scheduler):
 
     def _sigma_at(self, timestep: Tensor) -> Tensor:
         distance = (self.table_timesteps - timestep.unsqueeze(-1)).abs()
-        return self.table_sigmas[distance.argmin(dim=-1)]
+        return self.table_sigmas.take(distance.argmin(dim=-1))  # an index of no dims would be read by the host
 
 
 def _check_config(config: FlowMatchSchedulerConfig) -> None:
