@@ -204,6 +204,7 @@ class Connection:
                 session.attach(self)
                 self._enter(session)
         except ProtocolError as error:
+            error.seq = start.seq
             self._answer(error)
             if error.code == "world_failed":
                 self.close(1011, "the world could not be loaded")

@@ -58,13 +58,19 @@ class Limits:
         for what in ("minutes", "idle"):
             self._warned.pop((session.id, what), None)
 
-    def seconds_until_place(self, position: int, sessions: Sequence[Session], now: float) -> float | None:
-        """How long who waits at `position`, from 1, may have to wait; None while there is nothing to go by."""
-        left = sorted(self._seconds_left(session, now) for session in sessions)
+    def seconds_until_place(
+        self, position: int, sessions: Sequence[Session], now: float, *, beginning: int = 0
+    ) -> float | None:
+        """How long who waits at `position`, from 1, may have to wait; None while there is nothing to go by.
+
+        Args: the sessions alive, and how many are just beginning.
+        """
+        whole = self.usual or self._minutes * 60 or float("inf")
+        left = sorted([*(self._seconds_left(session, now) for session in sessions), *[whole] * beginning])
         if not left or left[-1] == float("inf"):
             return None
         rounds, place = divmod(position - 1, len(left))
-        return round(left[place] + rounds * (self.usual or self._minutes * 60), 1)
+        return round(left[place] + rounds * whole, 1)
 
     def _seconds_left(self, session: Session, now: float) -> float:
         expected = [float("inf")]

@@ -148,7 +148,9 @@ class Lobby:
         try:
             while self.taken >= self.capacity or self._waiting[0] is not moved:
                 position = self._waiting.index(moved) + 1
-                seconds = self.limits.seconds_until_place(position, self.sessions, time.monotonic())
+                seconds = self.limits.seconds_until_place(
+                    position, self.sessions, time.monotonic(), beginning=self._beginning
+                )
                 tell(news.Queue(position=position, seconds=seconds))
                 moved.clear()
                 with contextlib.suppress(TimeoutError):

@@ -60,7 +60,7 @@ def png(picture: Picture) -> bytes:
 
 def thumbnail_size(width: int, height: int) -> tuple[int, int]:
     """Width and height in pixels of a thumbnail of pictures of that size."""
-    return THUMBNAIL_WIDTH, max(2, 2 * round(THUMBNAIL_WIDTH * height / width / 2))
+    return THUMBNAIL_WIDTH, max(1, round(THUMBNAIL_WIDTH * height / width))
 
 
 def read_picture(data: bytes) -> Picture:
@@ -70,7 +70,8 @@ def read_picture(data: bytes) -> Picture:
             if container.format.name not in FORMATS:
                 raise ValueError(f"use {', '.join(FORMATS.values())}, this is {container.format.name}")
             stream = container.streams.video[0]
-            _check_size(stream.width, stream.height)
+            if stream.width:
+                _check_size(stream.width, stream.height)
             return np.asarray(next(container.decode(stream)).to_ndarray(format="rgb24"), np.uint8)
     except (av.FFmpegError, StopIteration, IndexError):
         raise ValueError(f"it is no whole picture: use {', '.join(FORMATS.values())}") from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import time
+import zlib
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,8 @@ class FakeWorld(World):
 
     def start(self, scene: str, seed: int, *, text: str | None = None, image: Path | None = None) -> FakeRollout:
         self.config.scene(scene)
-        return FakeRollout(scene=scene, seed=seed)
+        begun = [b"" if image is None else image.read_bytes(), (text or "").encode()]
+        return FakeRollout(scene=scene, seed=seed, trace=zlib.crc32(b"".join(begun), seed))
 
     def frames_in_chunk(self, index: int) -> int:
         return 1 if index == 0 else self.config.frames_per_chunk
@@ -54,7 +56,10 @@ class FakeWorld(World):
         rollout.open = True
         rollout.kv_fill = min(1.0, (rollout.index + 1) / self.config.window_chunks)
         rollout.timings = {"diffuse": self.config.step_seconds * 1e3}
-        return np.stack([self._picture(rollout.scene, pose) for pose in controls.poses])
+        rollout.trace = zlib.crc32(controls.poses.tobytes() + (controls.text or "").encode(), rollout.trace)
+        frames = np.stack([self._picture(rollout.scene, pose) for pose in controls.poses])
+        frames[:, 0, 0] = list(rollout.trace.to_bytes(4))[:3]
+        return frames
 
     def _picture(self, scene: str, pose: np.ndarray) -> np.ndarray:
         width, height = self.config.width, self.config.height
@@ -86,9 +91,10 @@ class FakeWorld(World):
 
 @dataclass(kw_only=True)
 class FakeRollout(Rollout):
-    """`open` between step and finalize."""
+    """`open` between step and finalize; `trace` depends on all that the rollout was made from, and is in its pixels."""
 
     open: bool = False
+    trace: int = 0
     id: int = field(default_factory=iter(range(10**9)).__next__)
 
 

@@ -83,6 +83,7 @@ class Visitor:
         self.socket = socket
         self.seq = 0
         self.acknowledges = True
+        self.ready: dict[str, Any] = {}
         self.chunks: list[dict[str, Any]] = []
         self.media: list[bytes] = []
         self.others: list[dict[str, Any]] = []
@@ -111,6 +112,8 @@ class Visitor:
             media = self.socket.recv(timeout)
             assert isinstance(media, bytes)
             self.media.append(media)
+        if message["type"] == "ready":
+            self.ready = message
         if message["type"] == "chunk":
             self.chunks.append(message)
             if self.acknowledges:
@@ -146,6 +149,25 @@ class Visitor:
         error = self.wait("error")
         assert error["seq"] == seq
         return error
+
+    def newest(self, kind: str) -> dict[str, Any]:
+        """The newest message of a type that was received."""
+        return next(message for message in reversed(self.others) if message["type"] == kind)
+
+    def walk(self, key: str, chunks: int) -> None:
+        """Hold a key until so many chunks have come, then come to rest."""
+        wanted = len(self.chunks) + chunks
+        self.send("keys", down=[key])
+        while len(self.chunks) < wanted:
+            self.receive()
+        self.send("keys", down=[])
+        self.rest()
+
+    def rest(self) -> None:
+        """Until nothing moves, and all that was dreamed is here."""
+        while self.newest("state")["state"] != "idle":
+            self.receive()
+        self.listen(0.05)
 
     def settle(self) -> None:
         """Until the opening is dreamed and the session sleeps."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
+from collections import Counter
 
 import pytest
 
@@ -18,13 +19,17 @@ def test_beyond_capacity_visitors_wait_in_a_line_that_moves_up() -> None:
         with server.visit() as playing, server.visit() as second, server.visit() as third:
             playing.start()
             second.send("start")
-            assert second.wait("queue")["position"] == 1
+            first_in_line = second.wait("queue")
+            assert first_in_line["position"] == 1 and first_in_line["seconds"] is None, "nobody has left yet"
             third.send("start")
             assert third.wait("queue")["position"] == 2
             assert server.get("/healthz").json()["sessions"] == 1
             playing.socket.close()
             second.wait("ready")
-            assert third.wait("queue")["position"] == 1
+            next_in_line = third.wait("queue")
+            assert next_in_line["position"] == 1 and next_in_line["seconds"] >= 0
+            told = server.get("/api/sessions").json()
+            assert (told["capacity"], told["taken"], told["waiting"]) == (1, 1, 1)
             second.socket.close()
             third.wait("ready")
 
@@ -94,6 +99,43 @@ def test_an_idle_session_ends_and_says_so() -> None:
     with running(idle_limit=0.5) as server, server.visit() as visitor:
         visitor.start()
         assert visitor.wait("ended")["reason"] == "idle"
+
+
+def test_a_session_ends_when_its_minutes_are_up() -> None:
+    with running(session_minutes=0.01, idle_limit=0) as server, server.visit() as visitor:
+        assert visitor.start()["limits"]["minutes"] == 0.01
+        assert visitor.wait("ended")["reason"] == "time"
+
+
+def test_a_session_gets_no_more_frames_than_it_may() -> None:
+    with running(fake_config(fps=120), session_fps=30) as server, server.visit() as visitor:
+        visitor.start()
+        for turn in range(12):
+            visitor.answer_to(visitor.send("keys", down=["wd"[turn % 2]]))  # each wants an answer at once
+        times = [chunk["state_time"] for chunk in visitor.chunks]
+        frames = sum(chunk["frames"] for chunk in visitor.chunks[:-1])
+        assert times[-1] - times[0] >= frames / 30 - 4 / 30 - 0.001, "one chunk may go ahead"
+
+
+def test_four_visitors_share_one_model() -> None:
+    with running(fake_config(step_seconds=0.02), idle_limit=0) as server:
+        visitors = [server.visit() for _ in range(4)]
+        for visitor in visitors:
+            visitor.start()
+        for visitor in visitors:
+            visitor.settle()
+        begin = len(server.world.calls)
+        for visitor in visitors:
+            visitor.send("keys", down=["w"])
+        hurried = visitors[0]
+        while len(server.world.calls) - begin < 120:
+            for visitor in visitors:
+                visitor.listen(0.01)
+            hurried.send("look", yaw=1.0, pitch=0.0)
+        steps = Counter(rollout for call, rollout in server.world.calls[begin:] if call == "step")
+        assert len(steps) == 4 and min(steps.values()) >= 0.6 * 60 / 4, f"nobody starves: {steps}"
+        for visitor in visitors:
+            visitor.socket.close()
 
 
 def test_stopping_the_server_says_so() -> None:

@@ -311,6 +311,31 @@ def test_oversized_binary_and_broken_messages_cost_only_themselves(visitor: Visi
     assert visitor.answer_to(visitor.send("keys", down=["w"]))["eager"]
 
 
+def test_when_acknowledgements_lag_the_picture_gets_coarser_and_the_page_is_told() -> None:
+    with running(fake_config(fps=120)) as server, server.visit() as visitor:
+        visitor.start()
+        visitor.settle()
+        visitor.acknowledges = False
+        visitor.send("keys", down=["w"])
+        for _ in range(12):
+            chunk = visitor.wait("chunk")
+            time.sleep(0.1)  # three chunks' time
+            visitor.send("shown", chunk=chunk["index"])
+            if any(message["type"] == "quality" for message in visitor.others):
+                break
+        told = visitor.newest("quality")
+        assert (told["level"], told["reason"]) == (1, "slow_network") and told["kbps"] > 0
+
+
+def test_the_server_s_clock_can_be_asked_for(visitor: Visitor) -> None:
+    visitor.start()
+    visitor.settle()
+    seq = visitor.send("ping")
+    pong = visitor.wait("pong")
+    assert pong["seq"] == seq and pong["time"] >= visitor.chunks[-1]["at"] >= visitor.chunks[-1]["state_time"]
+    assert {"wait", "queue", "generate", "encode", "finalize"} <= set(visitor.chunks[-1]["timings"])
+
+
 def test_repeated_abuse_closes_with_1008(server: Running, visitor: Visitor) -> None:
     visitor.start()
     for _ in range(20):

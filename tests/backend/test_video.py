@@ -142,6 +142,28 @@ def test_init_segment_declares_a_live_stream_of_the_encoder_s_own_codec() -> Non
     assert format_of(encoder).mime == f'video/mp4; codecs="avc1.{sps[1:4].hex().upper()}"'
 
 
+def test_a_coarser_picture_takes_fewer_bytes_and_the_same_parameter_sets() -> None:
+    encoder = ChunkEncoder(WIDTH, HEIGHT, FPS)
+    video, noise = format_of(encoder), np.random.default_rng(0).integers(0, 255, (4, 36, 64, 3), np.uint8)
+    frames = noise.repeat(4, axis=1).repeat(4, axis=2)
+    writer, stream, sizes = FragmentWriter(video), video.init_segment, []
+    for level in (0, 1, 2, 3, 0):
+        encoder.set_quality(level)
+        samples = encoder.encode(frames)
+        assert [sample.key for sample in samples] == [True, False, False, False]
+        stream += writer.fragment(samples)
+        sizes.append(sum(len(sample.data) for sample in samples))
+    assert sizes[0] > sizes[1] > sizes[2] > sizes[3] and sizes[4] == sizes[0]
+    assert len(decode(stream)) == 20, "one init segment serves all levels"
+
+
+def test_key_frames_stand_where_chunks_begin() -> None:
+    encoder = ChunkEncoder(WIDTH, HEIGHT, FPS)
+    for count in [1] + [4] * 30:
+        samples = encoder.encode(np.zeros((count, HEIGHT, WIDTH, 3), np.uint8))
+        assert not any(sample.key for sample in samples[1:])
+
+
 def test_colours_survive() -> None:
     encoder = ChunkEncoder(WIDTH, HEIGHT, FPS)
     colours = np.array([(200, 40, 40), (40, 200, 40), (40, 40, 200), (220, 220, 60)], np.uint8)

@@ -1,0 +1,81 @@
+"""With the real model: a rewind comes to the very state, and a saved session has the very frames, bit for bit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from backend.dream import Dream
+from backend.history import Beginning, History, State
+from backend.replays import digest_of, read_saved, save
+from flashdreams.configs.worlds import get_world
+from flashdreams.infra.state import state_bytes
+from flashdreams.infra.world import World
+
+BEGINNING = Beginning("meadow", 11)
+
+
+@pytest.fixture(scope="module")
+def world() -> World:
+    return get_world("pocket").setup()
+
+
+def begun(world: World, **options: object) -> Dream:
+    history = History(span=1000, max_bytes=1 << 30, max_chunks=1000)
+    return Dream(world, BEGINNING, history, every=4, image=Path, **options)  # type: ignore[arg-type]
+
+
+def dreamed(dream: Dream, chunks: int) -> list[bytes]:
+    """Hashes of the next chunks' frames."""
+    hashes = []
+    for _ in range(chunks):
+        chunk = dream.step()
+        chunk.node.digest = digest_of(chunk.frames)
+        hashes.append(chunk.node.digest)
+    dream.finalize()
+    return hashes
+
+
+@pytest.mark.slow
+def test_a_rewind_and_a_replay_are_exact_with_the_real_model(world: World) -> None:
+    dream = begun(world)
+    dream.pilot.keys(["w"])
+    first = dreamed(dream, 5)
+    dream.pilot.keys(["w", "d"])
+    dream.pilot.change_scene("dusk")
+    first += dreamed(dream, 5)
+    history = dream.history
+    assert isinstance(history.way_back(7).state, State) and len(history.way_back(7).redo) == 3
+    assert history.state_size == state_bytes(history.way_back(8).state.snapshot) > 1 << 20  # type: ignore[union-attr]
+    saved = read_saved(
+        save(world.config, world.fingerprint(), BEGINNING, history.line()).model_dump_json().encode(), world.config
+    )
+
+    for step in dream.rewind(7):
+        assert step[1] == 3
+    held, dream.pilot = dream.pilot, begun(world).pilot  # somebody else's hands
+    other = dreamed(dream, 2)
+    assert other != first[8:10]
+    dream.pilot = held
+    list(dream.rewind(9))
+    assert history.head == 9 and [node.digest for node in history.line()] == first
+
+    again = begun(world, script=(chunk.controls() for chunk in saved.chunks))
+    assert dreamed(again, 10) == first
+    assert [chunk.hash for chunk in saved.chunks] == [digest.hex() for digest in first]
+    assert saved.model == world.fingerprint()
+
+
+@pytest.mark.slow
+def test_dreaming_again_gives_the_frames_that_were_seen(world: World) -> None:
+    dream = begun(world)
+    dream.pilot.keys(["w"])
+    seen = dreamed(dream, 6)
+    way = dream.history.way_back(3)
+    rollout = world.start(BEGINNING.scene, BEGINNING.seed)
+    hashes = []
+    for node in dream.history.line():
+        hashes.append(digest_of(world.step(rollout, node.controls)))
+        world.finalize(rollout)
+    assert hashes == seen and way.target.index == 3
