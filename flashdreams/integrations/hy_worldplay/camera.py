@@ -11,7 +11,7 @@ from flashdreams.camera.intrinsics import Intrinsics
 from flashdreams.camera.rays import relative_to_previous
 from flashdreams.integrations.hy_worldplay.actions import action_classes
 from flashdreams.recipes.wan import I2VCtrl, I2VCtrlCache, I2VCtrlEncoder, WanI2VCtrlEncoderConfig
-from flashdreams.recipes.wan.camera_pipeline import CameraInput, at_latents
+from flashdreams.recipes.wan.camera_pipeline import CameraInput, latent_frames
 
 INTRINSICS, INTRINSICS_SIZE = Intrinsics(969.697, 969.697, 960.0, 540.0), (1920, 1080)
 """The lens that the model was trained with, in pixels of a picture of this width and height."""
@@ -61,9 +61,10 @@ class HyWorldPlayCtrlEncoder(I2VCtrlEncoder):
         picture = super().forward(input.image, autoregressive_index, cache)
         # Nobody reads a latent that is not given: what follows the first chunk need not be encoded.
         cache.settled, cache.video.memory = picture.latent[..., -1:, :, :, :], None
-        poses = at_latents(input.poses, autoregressive_index, -3)
+        frames = latent_frames(autoregressive_index)
+        poses, lenses = input.poses[..., frames, :, :], input.intrinsics[..., frames, :2]
         actions = action_classes(relative_to_previous(poses, cache.last_pose))
         cache.last_pose = poses[..., -1, :, :]
         height, width = input.image.shape[-2:]
-        lenses = at_latents(input.intrinsics, autoregressive_index, -2)[..., :2] / torch.tensor([width, height])
+        lenses = lenses / lenses.new_tensor([width, height])
         return HyWorldPlayCtrl(latent=picture.latent, mask=picture.mask, poses=poses, lenses=lenses, actions=actions)

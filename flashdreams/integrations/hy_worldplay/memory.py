@@ -33,17 +33,17 @@ class History:
 
     def __init__(self, capacity: int) -> None:
         self._chunks: deque[Views] = deque(maxlen=capacity)
-        self.seen = 0
-        """Chunks that there have been, the forgotten ones included."""
-
-    def __len__(self) -> int:
-        return len(self._chunks)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         """Another list of the same chunks, which nobody changes: a snapshot takes no memory of its own."""
         duplicate = type(self)(self._chunks.maxlen or 0)
-        duplicate._chunks, duplicate.seen = self._chunks.copy(), self.seen
+        duplicate._chunks = self._chunks.copy()
         return duplicate
+
+    @property
+    def fill(self) -> float:
+        """Share of the capacity in use, 0 to 1."""
+        return len(self._chunks) / (self._chunks.maxlen or 1)
 
     @property
     def nbytes(self) -> int:
@@ -53,7 +53,10 @@ class History:
     def append(self, chunk: Views) -> None:
         """The next chunk."""
         self._chunks.append(chunk)
-        self.seen += 1
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._chunks.clear()
 
     def recall(self, poses: Tensor, recent: int, chosen: int, cone: ViewCone) -> Views | None:
         """The `recent` newest chunks, and of those before the `chosen` that saw most of what `poses [T, 4, 4]` will.

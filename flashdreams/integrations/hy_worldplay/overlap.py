@@ -34,11 +34,12 @@ class ViewCone:
 
     def __init__(self, config: ViewConeConfig) -> None:
         self.config = config
-        rng = torch.Generator().manual_seed(0)
-        points = torch.randn(config.points, 3, generator=rng, dtype=torch.float64)
-        radii = config.reach * torch.rand(config.points, 1, generator=rng, dtype=torch.float64) ** (1 / 3)
+        like = torch.empty(0, dtype=torch.float64, device="cpu")
+        rng = torch.Generator("cpu").manual_seed(0)
+        points = like.new_empty(config.points, 3).normal_(generator=rng)
+        radii = config.reach * like.new_empty(config.points, 1).uniform_(generator=rng) ** (1 / 3)
         points = points / points.norm(dim=-1, keepdim=True) * radii
-        self.points = points[self.sees(torch.eye(4, dtype=torch.float64), points)]
+        self.points = points[self.sees(torch.eye(4, dtype=torch.float64, device="cpu"), points)]
         """Those that a camera at the origin sees, fp64 `[N, 3]`."""
 
     def sees(self, poses: Tensor, points: Tensor) -> Tensor:
@@ -56,7 +57,7 @@ class ViewCone:
     def overlap(self, now: Tensor, then: Tensor) -> Tensor:
         """The share `[Q, C]` of what each camera of `now [Q, 4, 4]` sees that each of `then [C, 4, 4]` saw."""
         if not len(self.points):
-            return torch.zeros(len(now), len(then))
+            return self.points.new_zeros(len(now), len(then))
         return torch.stack([self.sees(torch.linalg.inv(pose) @ then, self.points).double().mean(-1) for pose in now])
 
     def nearest(self, now: Tensor, blocks: Tensor, count: int) -> list[int]:

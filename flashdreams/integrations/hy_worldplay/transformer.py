@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -66,32 +68,52 @@ class HyWorldPlayTransformerConfig(Wan21TransformerConfig):
 class HyWorldPlayCache(Wan21TransformerCache):
     """All state of one rollout: its history, and while a chunk is dreamed what it recalls."""
 
-    def __init__(self, height: int, width: int, branch: Branch, rope: RotaryPositionEmbedding3D, capacity: int) -> None:
-        """`capacity`: chunks that the history holds."""
+    def __init__(
+        self,
+        height: int,
+        width: int,
+        branch: Branch,
+        rope: RotaryPositionEmbedding3D,
+        capacity: int,
+        allocate: Callable[[], Tensor],
+    ) -> None:
+        """`capacity`: chunks that the history holds; `allocate` makes room for a chunk's keys and values."""
         super().__init__(height, width, [branch], ChunkRotation(rope))
         self.rope, self.history = rope, History(capacity)
+        self.allocate = allocate
+        self.room: Tensor | None = None
+        """Keys and values `[layers, 2, 2, *batch, S, H, D]` of recalled views and of the chunk, while it is dreamed."""
         self.memories: list[TwofoldMemory] | None = None
         """Every layer's, from the chunk's first step on."""
         self.actions: Tensor | None = None
         """Embedded action classes of the chunk."""
-        self.recalled = 0
-        """Latents in the present memory."""
 
     def start(self, autoregressive_index: int) -> None:
-        """Turn to chunk `autoregressive_index`; RuntimeError unless all before it are in the history."""
-        if autoregressive_index != self.history.seen:
-            raise RuntimeError(f"chunk {self.history.seen} must be finalized before chunk {autoregressive_index}")
+        """Turn to chunk `autoregressive_index`. Of those before it, only the finalized ones will be remembered."""
         super().start(autoregressive_index)
         self.memories = None
+        if self.room is None:
+            self.room = self.allocate()
 
     def finalize(self, autoregressive_index: int) -> None:
         """Let go of the chunk's keys and values: the next one makes its own."""
-        self.memories, self.actions = None, None
+        self.room, self.memories, self.actions = None, None, None
+
+    def restart(self) -> None:
+        """Make this the cache of a new rollout of the same size."""
+        super().restart()
+        self.history.clear()
+        self.finalize(0)
 
     @property
     def nbytes(self) -> int:
         """Bytes of the history's latents."""
         return self.history.nbytes
+
+    @property
+    def fill(self) -> float:
+        """Share of the history that is in use, 0 to 1."""
+        return self.history.fill
 
 
 class HyWorldPlayTransformer(Wan21Transformer):
@@ -131,8 +153,8 @@ class HyWorldPlayTransformer(Wan21Transformer):
         self._check_size(height, width)
         (prompt,) = self._checked_prompts(text_embeddings, None)
         branch = Branch(WanDiTNetworkCache([], self.network.cross_keys_values(prompt)), _no_steady_step)
-        capacity = self.config.history_size_t // self.config.len_t
-        cache = HyWorldPlayCache(height, width, branch, self._rope(height, width), capacity)
+        capacity, rope = self.config.history_size_t // self.config.len_t, self._rope(height, width)
+        cache = HyWorldPlayCache(height, width, branch, rope, capacity, partial(self._allocate, rope.frame_tokens))
         cache.conditions = self._new_conditions(self.latent_shape_of(cache))
         return cache
 
@@ -145,7 +167,8 @@ class HyWorldPlayTransformer(Wan21Transformer):
         if cache.memories is None:
             if not isinstance(input, HyWorldPlayCtrl):
                 raise ValueError(f"input must be a HyWorldPlayCtrl at every chunk, got {type(input).__name__}")
-            cache.conditions.load(input, cache.history.seen)
+            assert cache.autoregressive_index is not None
+            cache.conditions.load(input, cache.autoregressive_index)
             self._recall(cache, input)
         per_frame = cache.conditions.timesteps(timestep)[..., :: noisy_latent.shape[-2] // self.config.len_t]
         x = cache.conditions.network_input(noisy_latent)
@@ -164,38 +187,33 @@ class HyWorldPlayTransformer(Wan21Transformer):
     def _recall(self, cache: HyWorldPlayCache, control: HyWorldPlayCtrl) -> None:
         """Make the memories of the present chunk, and fill them with the views that it looks at again."""
         c = self.config
-        *batch, tokens, _ = self.latent_shape_of(cache)
         chosen = (c.memory_size_t - c.recent_size_t) // c.len_t
         future = control.poses.flatten(0, -4)[0]  # a batch has one memory: what its first video will see
         past = cache.history.recall(future, c.recent_size_t // c.len_t, chosen, self.cone)
-        cache.recalled = 0 if past is None else past.poses.shape[-3]
-        room = cache.recalled * (tokens // c.len_t) + tokens
-        shape = (2, *batch, room, c.network.num_heads, c.network.dim // c.network.num_heads)
-        like = torch.empty(0, device=self.device, dtype=self.dtype)
-        buffers = [(like.new_empty(shape), like.new_empty(shape)) for _ in self.network.blocks]
+        recalled = 0 if past is None else past.poses.shape[-3]
         # Only relative poses count; seen from the newest camera the numbers stay small however far the walk.
         origin = torch.linalg.inv(control.poses[..., -1:, :, :])
         if past is not None:
-            memories = self._memories(cache, buffers, 0, origin @ past.poses, past.lenses)
+            memories = self._memories(cache, 0, origin @ past.poses, past.lenses)
             told = torch.full((1,), c.memory_timestep, device=self.device)
             self._run(past.latent, told, cache, memories, self.network.embed_actions(past.actions.to(self.device)))
-        cache.memories = self._memories(cache, buffers, cache.recalled, origin @ control.poses, control.lenses)
+        cache.memories = self._memories(cache, recalled, origin @ control.poses, control.lenses)
         cache.actions = self.network.embed_actions(control.actions.to(self.device))
 
-    def _memories(
-        self,
-        cache: HyWorldPlayCache,
-        buffers: list[tuple[Tensor, Tensor]],
-        first: int,
-        poses: Tensor,
-        lenses: Tensor,
-    ) -> list[TwofoldMemory]:
+    def _allocate(self, frame_tokens: int) -> Tensor:
+        c = self.config
+        tokens = (c.memory_size_t + c.len_t) * frame_tokens
+        sizes = (*c.batch_shape, tokens, c.network.num_heads, c.network.dim // c.network.num_heads)
+        return torch.empty(c.network.num_layers, 2, 2, *sizes, device=self.device, dtype=self.dtype)
+
+    def _memories(self, cache: HyWorldPlayCache, first: int, poses: Tensor, lenses: Tensor) -> list[TwofoldMemory]:
         """Every layer's for frames seen at `poses`, the first of which has place `first` in the memory."""
-        frames = poses.shape[-3]
-        rope = rope_table(cache.rope.at_times(torch.arange(first, first + frames)))
+        assert cache.room is not None
+        places = torch.arange(first, first + poses.shape[-3], device="cpu")
+        rope = rope_table(cache.rope.at_times(places))
         cameras = projections(poses, lenses, self.device)
         at = first * cache.rope.frame_tokens
-        return [TwofoldMemory(keys, values, at, rope, cameras) for keys, values in buffers]
+        return [TwofoldMemory(keys, values, at, rope, cameras) for keys, values in cache.room]
 
     def _run(
         self, x: Tensor, timesteps: Tensor, cache: HyWorldPlayCache, memories: list[TwofoldMemory], actions: Tensor

@@ -12,7 +12,7 @@ from flashdreams.camera.intrinsics import Intrinsics
 from flashdreams.camera.rays import ray_conditioning, relative_to_previous, space_to_depth
 from flashdreams.integrations.lingbot_world.network import RAY_BLOCK
 from flashdreams.recipes.wan import I2VCtrl, I2VCtrlCache, I2VCtrlEncoder, WanI2VCtrlEncoderConfig
-from flashdreams.recipes.wan.camera_pipeline import CameraInput, at_latents
+from flashdreams.recipes.wan.camera_pipeline import CameraInput, latent_frames
 
 WORLD_SCALE = 1.271182656288147
 """Length of the world's unit in live play, in the units of the poses."""
@@ -67,9 +67,9 @@ class LingBotCtrlEncoder(I2VCtrlEncoder):
         """The control of chunk `autoregressive_index`; `cache=None` is a single chunk of one latent."""
         cache = self.initialize_autoregressive_cache() if cache is None else cache
         picture = super().forward(input.image, autoregressive_index, cache)
-        poses = at_latents(input.poses, autoregressive_index, -3)
+        frames = latent_frames(autoregressive_index)
+        poses, lens = input.poses[..., frames, :, :], input.intrinsics[..., frames, :]
         relative = relative_to_previous(poses, cache.last_pose).to(input.image)
         cache.last_pose = poses[..., -1, :, :]
-        lens = at_latents(input.intrinsics, autoregressive_index, -2).to(relative)
-        rays = ray_conditioning(relative, lens, self.config.world_scale, *input.image.shape[-2:])
+        rays = ray_conditioning(relative, lens.to(relative), self.config.world_scale, *input.image.shape[-2:])
         return LingBotCtrl(latent=picture.latent, mask=picture.mask, camera=space_to_depth(rays, RAY_BLOCK))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
 from flashdreams.camera.intrinsics import Intrinsics
 from flashdreams.infra.pipeline import StreamInferencePipeline
+from flashdreams.infra.rehearsal import BlankRollout
 from flashdreams.infra.temporal import causal_pixel_frames
 from flashdreams.recipes.wan.pipeline import (
     WanInferencePipeline,
@@ -32,10 +33,9 @@ class CameraInput:
     """`[*batch, F, 4]`: fx, fy, cx, cy in pixels of the picture."""
 
 
-def at_latents(of_frames: Tensor, chunk: int, dim: int) -> Tensor:
-    """Those along `dim` of the frames that stand for chunk `chunk`'s latents: 0, 4, 8 in the first, else 3, 7, 11."""
-    first = 0 if chunk == 0 else TIME_RATIO - 1
-    return of_frames.index_select(dim, torch.arange(first, of_frames.shape[dim], TIME_RATIO))
+def latent_frames(chunk: int) -> slice:
+    """Which frames stand for the latents of chunk `chunk`: 0, 4, 8, ... in the first, 3, 7, 11, ... in all others."""
+    return slice(0 if chunk == 0 else TIME_RATIO - 1, None, TIME_RATIO)
 
 
 @dataclass(kw_only=True)
@@ -52,6 +52,14 @@ class CameraPipelineConfig(WanInferencePipelineConfig):
 
 class CameraPipeline(WanInferencePipeline):
     """See `CameraPipelineConfig`."""
+
+    def blank_rollout(self, height: int, width: int) -> BlankRollout:
+        """With a camera that stands still."""
+        blank = super().blank_rollout(height, width)
+        leading = (*self.config.rollout.batch_shape, TIME_RATIO * self.config.rollout.len_t)
+        still = torch.eye(4, dtype=torch.float64, device="cpu").expand(*leading, 4, 4)
+        lens = torch.ones(*leading, 4, dtype=torch.float64, device="cpu")
+        return replace(blank, input=CameraInput(image=blank.input, poses=still, intrinsics=lens))
 
     @torch.no_grad()
     def generate(  # type: ignore[override]

@@ -81,7 +81,11 @@ class WanRunner(ClipRunner):
     def generate(self, index: int, cache: Any) -> Tensor:
         if index in self.events:
             self.pipeline.replace_text(cache, self.events[index])
-        return self.pipeline.generate(index, cache)
+        return self.pipeline.generate(index, cache, *self.controls(index))
+
+    def controls(self, index: int) -> tuple[Any, ...]:
+        """What the pipeline wants for chunk `index` beside the cache; here nothing."""
+        return ()
 
     def _embed_prompts(self) -> None:
         """Embeddings `[1, text_len, text_dim]` of the prompt, the events and the negative prompt."""

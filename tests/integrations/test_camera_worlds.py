@@ -1,0 +1,246 @@
+"""LingBot-World and HY-WorldPlay end to end at a tiny size: picture, camera path and prompt in, an MP4 out; played."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from torch import Tensor
+
+from flashdreams.camera.paths import Trajectory
+from flashdreams.camera.trajectory import save_trajectory
+from flashdreams.configs.worlds import all_worlds
+from flashdreams.infra.world import Controls, Rollout, World
+from flashdreams.integrations.hy_worldplay.config import HISTORY_BYTES
+from flashdreams.integrations.hy_worldplay.config import SLUG as HY_WORLDPLAY
+from flashdreams.integrations.lingbot_world.config import SLUG as LINGBOT
+from flashdreams.integrations.lingbot_world.config import STREAMING as LINGBOT_STREAMING
+from flashdreams.integrations.pocket.pictures import save_picture
+from flashdreams.recipes.wan import Wan21TransformerConfig
+from flashdreams.scripts.run import main
+from tests.integrations.clips import run_clip, tiny_arguments, tiny_world
+from tests.parity.test_lingbot_world import walk
+from tests.published import Layout, diffusers, network_tensors, sharded
+
+Frames = npt.NDArray[np.uint8]
+
+HEIGHT, WIDTH = 32, 64
+SLUGS = {LINGBOT: 3, LINGBOT_STREAMING: 3, HY_WORLDPLAY: 4}
+"""Latents in a chunk."""
+RATES = {LINGBOT: 16, LINGBOT_STREAMING: 16, HY_WORLDPLAY: 24}
+
+
+def hy_worldplay(config: Wan21TransformerConfig, folder: Path) -> Path:
+    """A training checkpoint whose `generator` has diffusers' keys and those of actions and projective attention."""
+    from safetensors.torch import load_file
+
+    tensors: dict[str, Tensor] = dict(load_file(diffusers(config, folder)))
+    own = network_tensors(config.network)
+    for name, theirs in (("0", "linear_1"), ("2", "linear_2")):
+        for part in ("weight", "bias"):
+            tensors[f"condition_embedder.action_embedder.{theirs}.{part}"] = own[f"action_embedding.{name}.{part}"]
+    for layer in range(config.network.num_layers):
+        for part in ("weight", "bias"):
+            key = f"blocks.{layer}.attn1.to_out_prope.0.{part}"
+            tensors[key] = own[f"blocks.{layer}.self_attn.o_prope.{part}"]
+    wrapped = {f"model.{key}": value for key, value in tensors.items()}
+    average = {key: torch.zeros_like(value) for key, value in wrapped.items()}
+    torch.save({"generator": wrapped, "generator_ema": average}, folder / "model.pt")
+    return folder / "model.pt"
+
+
+LAYOUTS: dict[str, Layout] = {LINGBOT: sharded, LINGBOT_STREAMING: sharded, HY_WORLDPLAY: hy_worldplay}
+
+
+@pytest.fixture(scope="module")
+def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    pixels = np.random.default_rng(0).integers(0, 255, (12, 20, 3), np.uint8).repeat(8, 0).repeat(8, 1)
+    save_picture(path := tmp_path_factory.mktemp("photo") / "photo.jpg", pixels)
+    return path
+
+
+def path_file(folder: Path, frames: int, fps: float, lens: bool = True, size: tuple[int, int] = (192, 96)) -> Path:
+    lenses = np.tile([500.0, 500.0, size[0] / 2, size[1] / 2], (frames, 1)) if lens else None
+    trajectory = Trajectory(walk(frames), fps, lenses, size if lens else None)
+    save_trajectory(trajectory, path := folder / "path.json")
+    return path
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory, photo: Path) -> Callable[[str], list[str]]:
+    """Arguments of a slug's command without a path; its tiny checkpoints are written once."""
+    made: dict[str, list[str]] = {}
+
+    def arguments(slug: str) -> list[str]:
+        if slug not in made:
+            folder = tmp_path_factory.mktemp(slug)
+            made[slug] = tiny_arguments(slug, folder, LAYOUTS[slug], height=HEIGHT, width=WIDTH, image=photo)
+        return made[slug]
+
+    return arguments
+
+
+@pytest.mark.parametrize("slug", list(SLUGS))
+def test_published_files_a_picture_and_a_path_become_a_clip(
+    slug: str, files: Callable[[str], list[str]], tmp_path: Path
+) -> None:
+    chunks, len_t, rate = 3, SLUGS[slug], RATES[slug]
+    path = path_file(tmp_path, 1 + 4 * (chunks * len_t - 1), rate)
+    clip = run_clip([*files(slug), "--trajectory", str(path), "--chunks", str(chunks)], tmp_path / "clip.mp4")
+    assert clip.frames.shape == (1 + 4 * (len_t - 1) + (chunks - 1) * 4 * len_t, HEIGHT, WIDTH, 3)
+    assert clip.fps == rate
+
+
+BAD = {
+    "no path": ({}, [], "trajectory is needed"),
+    "short": ({"frames": 40}, [], r"trajectory path.json is too short: at 16 frames a second it has 40 poses, and 7 "
+              r"chunks need 81; give --chunks 3 or a longer path"),
+    "very short": ({"frames": 8}, [], "chunks need 81; give a longer path"),
+    "no lens": ({"lens": False}, [], r"intrinsics are missing: path.json has none, so give --intrinsics FX FY CX CY"),
+    "lens of another shape": ({"size": (500, 500)}, [], "intrinsics of path.json are of a picture of 500 x 500"),
+    "impossible lens": ({}, ["--intrinsics", "0", "1", "2", "3"], "fx and fy must be above 0"),
+    "scale": ({}, ["--world-scale", "-1"], "world_scale must be a finite number above 0, got -1"),
+    "no picture": ({}, ["--image", "nowhere.jpg"], "there is no picture at nowhere.jpg"),
+    "size": ({}, ["--height", "60"], "height and width must be multiples of 16 and 16, got 60 x 64"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", list(BAD))
+def test_what_cannot_be_run_is_said_in_one_sentence(
+    case: str,
+    files: Callable[[str], list[str]],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    made, more, message = BAD[case]
+    path = path_file(tmp_path, **({"frames": 100, "fps": 16} | made))
+    given = [] if case == "no path" else ["--trajectory", str(path)]
+    assert main([*files(LINGBOT), *given, *more]) == 1
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert re.search(message, said), said
+
+
+def test_a_path_that_is_none_is_named_with_its_fault(
+    files: Callable[[str], list[str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.save(path := tmp_path / "poses.npy", np.zeros((90, 3, 4)))
+    assert main([*files(LINGBOT), "--trajectory", str(path)]) == 1
+    assert "shape [N, 4, 4]" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module", params=[LINGBOT_STREAMING, HY_WORLDPLAY])
+def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> World:
+    folder = tmp_path_factory.mktemp(request.param)
+    made: World = tiny_world(request.param, folder, LAYOUTS[request.param], height=HEIGHT, width=WIDTH).setup()
+    return made
+
+
+def dream(world: World, rollout: Rollout, path: npt.NDArray[np.float64], chunks: int, **controls: Any) -> list[Frames]:
+    """The next chunks along `path [N, 4, 4]`, a pose for every frame of the rollout; `controls` shape the first."""
+    shown, begin = [], sum(world.frames_in_chunk(index) for index in range(rollout.index))
+    for _ in range(chunks):
+        count = world.frames_in_chunk(rollout.index)
+        shown.append(world.step(rollout, Controls(poses=path[begin : begin + count], **controls)))
+        world.finalize(rollout)
+        begin, controls = begin + count, {}
+    return shown
+
+
+def same(one: list[Frames], other: list[Frames]) -> bool:
+    return all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def test_chunks_have_the_frames_that_were_promised(world: World) -> None:
+    rollout = world.start("meadow", 1)
+    chunks = dream(world, rollout, walk(200), 3)
+    counts = [world.frames_in_chunk(index) for index in range(3)]
+    assert [chunk.shape for chunk in chunks] == [(count, HEIGHT, WIDTH, 3) for count in counts]
+    assert counts[0] == counts[1] - 3 and counts[1] == counts[2] == world.config.frames_per_chunk
+    assert all(chunk.dtype == np.uint8 and chunk.std() > 1 for chunk in chunks)
+    assert 0 < rollout.kv_fill <= 1
+
+
+def test_the_camera_is_obeyed_from_the_chunk_that_it_turns_in(world: World) -> None:
+    one, other = walk(200), walk(200)
+    turn = world.frames_in_chunk(0)
+    other[turn:] = walk(200, seed=9)[turn:]
+    first = dream(world, world.start("meadow", 1), one, 2)
+    second = dream(world, world.start("meadow", 1), other, 2)
+    assert np.array_equal(first[0], second[0])
+    assert not np.array_equal(first[1], second[1])
+
+
+def test_a_text_event_changes_only_chunks_after_it(world: World) -> None:
+    calm, told, path = world.start("meadow", 1), world.start("meadow", 1), walk(200)
+    assert same(dream(world, calm, path, 2), dream(world, told, path, 2))
+    assert not same(dream(world, calm, path, 1), dream(world, told, path, 1, text="a storm"))
+    assert not same(dream(world, calm, path, 1), dream(world, told, path, 1))
+
+
+def test_the_picture_begins_the_dream(world: World, photo: Path) -> None:
+    path = walk(200)
+    shipped = dream(world, world.start("meadow", 1), path, 1)
+    own = dream(world, world.start("meadow", 1, image=photo), path, 1)
+    assert not same(shipped, own)
+
+
+def test_interleaved_rollouts_equal_rollouts_alone(world: World) -> None:
+    places = (("meadow", 1, walk(200)), ("snow", 2, walk(200, seed=3)))
+    alone = [dream(world, world.start(scene, seed), path, 6) for scene, seed, path in places]
+    both = [world.start(scene, seed) for scene, seed, _ in places]
+    for chunk in range(6):
+        for rollout, (_, _, path), expected in zip(both, places, alone, strict=True):
+            assert same(dream(world, rollout, path, 1), expected[chunk : chunk + 1])
+
+
+def test_a_restored_rollout_goes_on_as_the_one_that_was_kept(world: World) -> None:
+    rollout, path = world.start("dusk", 3), walk(200)
+    dream(world, rollout, path, 5, text="a storm")
+    kept = world.snapshot(rollout)
+    expected = dream(world, rollout, path, 2)
+    assert same(dream(world, world.restore(kept), path, 2), expected)
+    assert same(dream(world, world.restore(kept), path, 2), expected)
+
+
+@pytest.mark.parametrize(
+    ("poses", "message"),
+    [
+        (walk(4), "poses must have shape"),
+        (np.full((13, 4, 4), np.nan), "poses must have shape|poses must be finite numbers"),
+    ],
+    ids=["too few", "not finite"],
+)
+def test_refused_poses_leave_the_dream_as_it_was(world: World, poses: Any, message: str) -> None:
+    rollout, other, path = world.start("meadow", 1), world.start("meadow", 1), walk(200)
+    with pytest.raises(ValueError, match=message):
+        world.step(rollout, Controls(poses=poses, text="a storm"))
+    with pytest.raises(ValueError, match="text must say what to dream"):
+        dream(world, rollout, path, 1, text=" ")
+    assert same(dream(world, rollout, path, 2), dream(world, other, path, 2))
+
+
+def test_controls_are_what_the_models_understand() -> None:
+    for slug in SLUGS:
+        assert set(all_worlds()[slug].controls) == {"keys", "look", "path", "text", "scene", "image"}
+
+
+@pytest.mark.parametrize("slug", list(SLUGS))
+def test_networks_have_the_sizes_that_are_stated(slug: str) -> None:
+    config: Any = all_worlds()[slug]
+    with torch.device("meta"):
+        network = config.pipeline.rollout.network.setup()
+    assert sum(parameter.numel() for parameter in network.parameters()) == config.parameters
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("slug", list(SLUGS))
+def test_sessions_have_the_sizes_that_are_stated(slug: str) -> None:
+    config: Any = all_worlds()[slug]
+    planned = config.pipeline.memory_plan(config.height, config.width).rollout
+    assert config.session_bytes == planned + (HISTORY_BYTES if slug == HY_WORLDPLAY else 0)
