@@ -40,7 +40,7 @@ class CameraRunner(WanRunner):
     config: CameraRunnerConfig
     pipeline: CameraPipeline
 
-    def check(self, config: CameraRunnerConfig) -> None:
+    def check(self, config: CameraRunnerConfig) -> None:  # type: ignore[override]
         super().check(config)
         if config.trajectory is None:
             raise ValueError(f"trajectory is needed: {config.runner_name} follows a camera path, such as path.json")
