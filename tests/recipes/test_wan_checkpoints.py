@@ -144,6 +144,19 @@ def test_the_averaged_generator_is_taken_and_other_networks_are_left(tmp_path: P
     assert holds(loaded(tmp_path / "model.pt"), raw)
 
 
+def test_a_convolutions_patch_embedding_is_the_linear_one(tmp_path: Path) -> None:
+    tensors = official()
+    save_file(tensors, path := tmp_path / "w.safetensors")
+    convolution, linear = (loaded(path, {"patch_embedding_type": kind}).network for kind in ("conv3d", "linear"))
+    assert linear.patch_embedding.weight.shape == (24, 16)
+    latent = torch.randn(1, 1, 4, 4, 6, generator=torch.Generator().manual_seed(0))
+    tokens = convolution.patchify_and_maybe_split_cp(latent)
+    expected = torch.nn.functional.conv3d(
+        latent.transpose(1, 2), tensors["patch_embedding.weight"], tensors["patch_embedding.bias"], stride=(1, 2, 2)
+    )
+    torch.testing.assert_close(linear.patch_embedding(tokens), expected.flatten(2).transpose(1, 2))
+
+
 def test_a_transform_of_ones_own_comes_before_everything(tmp_path: Path) -> None:
     tensors = official()
     save_file(prefixed(tensors, "mine."), tmp_path / "weights.safetensors")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import prod
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from flashdreams.core.checkpoint import load_into, remap_checkpoint_keys, remap_keys
 from flashdreams.core.checkpoint.load import open_checkpoint
-from flashdreams.core.checkpoint.made import shape_of
+from flashdreams.core.checkpoint.made import MadeTensors, Make, shape_of
 from flashdreams.recipes.wan.network import WanDiTNetwork, WanDiTNetworkConfig
 
 StateDictTransform = Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]
@@ -51,6 +52,7 @@ _OF_LAYOUT: dict[str, Patterns] = {
         (r"\.scale_shift_table$", ".modulation"),
     ),
 }
+_PATCHES = "patch_embedding.weight"
 _OTHERS = (
     (r"^(encoder\.downsamples|decoder\.upsamples|encoder\.down_blocks|decoder\.up_blocks)\.", "a Wan VAE"),
     (r"^(encoder|decoder)\.\d+\.", "a tiny autoencoder (TAEHV)"),
@@ -105,8 +107,8 @@ def build_network(
 ) -> WanDiTNetwork:
     """The network with a published file's weights, or with random ones without a file.
 
-    No more than the weights in `dtype` and one file are in memory. Raises what
-    `open_checkpoint` and `load_into` raise, and ValueError for a file that holds another model than `config` wants.
+    No more than the weights in `dtype` and one file are in memory. Raises what `open_checkpoint` and `load_into` raise,
+    and ValueError for a file that holds another model than `config` wants.
     """
     if checkpoint_path is None:
         network: WanDiTNetwork = config.setup()
@@ -125,9 +127,16 @@ def build_network(
     with torch.device("meta"):
         network = config.setup()
     network = network.to(dtype).to_empty(device=torch.get_default_device())
-    load_into(network, tensors, patterns=patterns, name=checkpoint_path)
+    recipes: dict[str, str | tuple[str, Make]] = dict(remap_keys(tensors, patterns))
+    if _PATCHES in recipes:  # Published files have a convolution's weight, which is the linear one in another shape.
+        recipes[_PATCHES] = (str(recipes[_PATCHES]), partial(_as_patches, network.state_dict()[_PATCHES].shape))
+    load_into(network, MadeTensors(tensors, recipes), name=checkpoint_path)
     network.update_parameters_after_loading_checkpoint()
     return network.eval()
+
+
+def _as_patches(shape: torch.Size, weight: Tensor) -> Tensor:
+    return weight.reshape(shape) if weight.numel() == shape.numel() else weight
 
 
 def _ends(key: str, mark: str) -> bool:

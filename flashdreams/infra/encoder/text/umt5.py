@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -61,7 +62,7 @@ class UMT5TextEncoderConfig(EncoderConfig):
 
     def weight_bytes(self) -> int:
         """Bytes of the encoder's weights; neither they nor the tokenizer are loaded to know them."""
-        return weight_bytes(_network_without_memory(import_transformers(), self))
+        return weight_bytes(network_without_memory(import_transformers(), self))
 
 
 class UMT5TextEncoder(Encoder):
@@ -102,7 +103,8 @@ def clean_prompt(text: str) -> str:
     return " ".join(html.unescape(html.unescape(text)).split())
 
 
-def _network_without_memory(transformers: Any, config: UMT5TextEncoderConfig) -> Any:
+def network_without_memory(transformers: Any, config: UMT5TextEncoderConfig) -> Any:
+    """The network of `config` on no device."""
     sizes = transformers.UMT5Config(
         vocab_size=config.vocab_size,
         d_model=config.dim,
@@ -120,12 +122,17 @@ def _network_without_memory(transformers: Any, config: UMT5TextEncoderConfig) ->
 
 
 def _load_network(transformers: Any, config: UMT5TextEncoderConfig) -> Any:
-    network = _network_without_memory(transformers, config)
+    network = network_without_memory(transformers, config)
     network = network.to_empty(device=torch.get_default_device()).eval()
     network.tie_weights()
     tensors = open_checkpoint(config.checkpoint_path)
-    recipes = remap_keys(tensors, _PUBLISHED_KEYS)
-    if "shared.weight" in recipes:
-        recipes["encoder.embed_tokens.weight"] = recipes["shared.weight"]
-    load_into(network, MadeTensors(tensors, recipes), name=config.checkpoint_path)
+    load_into(network, MadeTensors(tensors, recipes(tensors)), name=config.checkpoint_path)
     return network
+
+
+def recipes(keys: Iterable[str]) -> dict[str, str]:
+    """Which of the `keys` of a file each of the network's tensors is; two of them are the same one."""
+    found = remap_keys(keys, _PUBLISHED_KEYS)
+    if "shared.weight" in found:
+        found["encoder.embed_tokens.weight"] = found["shared.weight"]
+    return found
