@@ -173,7 +173,7 @@ def worst_error(model: DiffusionModel, plain: Plain, batch: int, flow: Any = Non
     return worst
 
 
-LAYOUTS = [(1, 0, 3), (2, 1, 3), (2, 2, 4), (1, 2, 2)]
+LAYOUTS = [(1, 0, 3), (2, 1, 3), (2, 2, 4), (1, 2, 2), (2, 0, 2)]
 
 
 @pytest.mark.parametrize(("len_t", "sink", "window"), LAYOUTS, ids=str)

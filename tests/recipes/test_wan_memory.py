@@ -41,6 +41,7 @@ def vae() -> WanVAEDecoderConfig:
 CONFIGS: dict[str, dict[str, Any]] = {
     "text": {},
     "picture": {"image": True},
+    "one chunk": {"net": lambda: transformer(window_size_t=2)},
     "guidance": {"net": lambda: transformer(guidance_scale=3.0, dtype=torch.bfloat16), "negative_prompt": ""},
     "batch": {"net": lambda: transformer(batch_shape=(2,))},
     "sink and relative positions": {"net": relative},
@@ -101,6 +102,13 @@ def test_readers_of_prompts_are_counted_without_their_files() -> None:
     assert text.weight_bytes() == 2 * (7 * 8 + attention + feed_forward + norms)
     image = CLIPImageEncoderConfig(checkpoint_path=None, image_size=28, dim=16, ffn_dim=32, num_heads=2, num_layers=2)
     assert image.weight_bytes() == bytes_of(image.setup())
+
+
+def test_layers_share_the_keys_and_values_of_a_window_of_one_chunk() -> None:
+    one, two = (made_of("text", net=lambda t=t: transformer(window_size_t=t)).memory_plan(**SIZE) for t in (2, 4))
+    tokens = 2 * 6
+    of_a_layer, slots = 2 * tokens * 24 * 4, tokens * 8  # keys and values of 24 features in 4 bytes; 8-byte numbers
+    assert two.rollout - one.rollout == 2 * (2 * of_a_layer + slots) - (of_a_layer + slots)
 
 
 def test_rollouts_and_processes_share_as_they_do() -> None:

@@ -57,6 +57,10 @@ def test_a_picture_begins_a_rollout_and_decides_its_size() -> None:
     bytes_ = ((picture() + 1) * 127.5).round().to(torch.uint8)
     as_bytes = made.initialize_cache(["a lake"], bytes_, **SIZE)
     assert as_bytes.image is not None and (as_bytes.image - picture()).abs().max() < 0.01
+    without_frames = made.initialize_cache(["a lake"], picture()[0].double())
+    assert without_frames.image is not None and torch.equal(without_frames.image, picture().double())
+    with pytest.raises(ValueError, match="must be multiples of 16 and 16, the image is 32 x 40; near it is 32 x 32"):
+        made.initialize_cache(["a lake"], picture()[..., :40])
 
 
 def test_a_batch_has_the_transformers_shape() -> None:
@@ -136,7 +140,11 @@ def test_guidance_takes_a_negative_prompt_from_the_call_or_the_config() -> None:
         ({"text": ["a", "b"]}, ValueError, "text must have 1 prompts, one per video, got 2"),
         ({"text": torch.zeros(1, 4, 8)}, ValueError, r"text_embeddings must be \[1, 3, 8\], got \[1, 4, 8\]"),
         ({"height": None}, ValueError, "height and width are needed, in pixels, without an image; got None and 48"),
-        ({"height": 40}, ValueError, "height and width must be multiples of 16 and 16, got 40 x 48"),
+        (
+            {"height": 40},
+            ValueError,
+            "must be multiples of 16 and 16, got 40 x 48; near it is 32 x 48",
+        ),
         ({"image": picture()}, ValueError, "image must be None: this model dreams from text alone"),
     ],
 )
@@ -151,7 +159,8 @@ def test_what_a_text_model_cannot_take_is_refused(given: dict[str, Any], error: 
     ("image", "error", "message"),
     [
         (None, ValueError, r"image \[1, 1, 3, H, W\] is needed: this model begins with a picture"),
-        (picture()[0], ValueError, r"image must be \[1, 1, 3, H, W\], got \[1, 3, 32, 48\]"),
+        (picture()[0, 0], ValueError, r"image must be \[1, 1, 3, H, W\], got \[3, 32, 48\]"),
+        (picture()[..., :1, :, :], ValueError, r"image must be \[1, 1, 3, H, W\], got \[1, 1, 1, 32, 48\]"),
         (picture()[..., :40], ValueError, "width must be the image's 40 or left out, got 48"),
         (picture() * 255, ValueError, r"image must be in \[-1, 1\], got values from -25"),
         (picture() * float("nan"), ValueError, r"image must be in \[-1, 1\], got values from nan"),

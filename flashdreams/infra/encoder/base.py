@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -15,6 +16,9 @@ from flashdreams.infra.rehearsal import on_meta, weight_bytes
 @dataclass(kw_only=True)
 class EncoderConfig(InstantiateConfig):
     """Config of an `Encoder` or a `StreamingEncoder`."""
+
+    def check_prompts(self, prompts: Sequence[str], name: str = "text") -> None:
+        """Raise ValueError for prompts that the encoder cannot take, without loading it; `name` is in the message."""
 
     def weight_bytes(self) -> int:
         """Bytes of the encoder's weights; nothing is loaded to know them."""

@@ -125,7 +125,10 @@ class WanDiTNetworkTI2V5BConfig(WanDiTNetworkConfig):
 
 @dataclass
 class WanDiTNetworkCache:
-    """A rollout's state in the network: a KV cache per layer, and the prompt's keys and values per layer."""
+    """A rollout's state in the network: a KV cache per layer, and the prompt's keys and values per layer.
+
+    In a window of a single chunk nothing outlives a step, and all layers share one KV cache, one after another.
+    """
 
     self_attn: list[BlockKVCache]
     cross_attn: list[CrossKV]
@@ -148,7 +151,7 @@ class WanDiTNetworkCache:
     @property
     def nbytes(self) -> int:
         """Bytes of all KV buffers."""
-        return sum(cache.nbytes for cache in self.self_attn)
+        return sum(cache.nbytes for cache in {id(cache): cache for cache in self.self_attn}.values())
 
 
 class WanDiTNetwork(PatchedNetwork):
@@ -197,11 +200,12 @@ class WanDiTNetwork(PatchedNetwork):
         cross = self.cross_keys_values(text_embeddings, img_embeddings)
         config, weight = self.config, self.head.head.weight
         shape = (*text_embeddings.shape[:-2], chunk_size, config.num_heads, config.dim // config.num_heads)
+        shared = sink_size == 0 and window_size == chunk_size
         caches = [
             BlockKVCache(shape, shape, -3, chunk_size, window_size, sink_size, weight.device, weight.dtype)
-            for _ in self.blocks
+            for _ in range(1 if shared else config.num_layers)
         ]
-        return WanDiTNetworkCache(caches, cross)
+        return WanDiTNetworkCache(caches * config.num_layers if shared else caches, cross)
 
     def cross_keys_values(self, text_embeddings: Tensor, img_embeddings: Tensor | None = None) -> list[CrossKV]:
         """Each layer's keys and values of a prompt: what a text event replaces in a live rollout's cache."""

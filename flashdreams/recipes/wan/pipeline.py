@@ -259,6 +259,7 @@ class WanInferencePipeline(StreamInferencePipeline[Any, Any, Any]):
         for i, prompt in enumerate(text):
             if not prompt.strip() and not may_be_empty:
                 raise ValueError(f"{name}[{i}] is empty: say what to dream")
+        self.config.text_encoder.check_prompts(text, name)
 
     def _checked_negative(self, negative: list[str] | Tensor | None) -> list[str] | Tensor | None:
         rollout = self.config.rollout
@@ -286,6 +287,8 @@ class WanInferencePipeline(StreamInferencePipeline[Any, Any, Any]):
             raise ValueError(f"image {wanted} is needed: this model begins with a picture")
         if not isinstance(image, Tensor):
             raise TypeError(f"image must be a tensor {wanted}, got {type(image).__name__}")
+        if tuple(image.shape[:-2]) == (*batch, 3):
+            image = image.unsqueeze(-4)
         if tuple(image.shape[:-2]) != (*batch, 1, 3):
             raise ValueError(f"image must be {wanted}, got {list(image.shape)}")
         if image.dtype == torch.uint8:
@@ -308,7 +311,11 @@ class WanInferencePipeline(StreamInferencePipeline[Any, Any, Any]):
         _, rows, columns = self.config.rollout.network.patch_size
         unit_h, unit_w = rows * self._ratio, columns * self._ratio
         if height < unit_h or width < unit_w or height % unit_h or width % unit_w:
-            raise ValueError(f"height and width must be multiples of {unit_h} and {unit_w}, got {height} x {width}")
+            rule = f"height and width must be multiples of {unit_h} and {unit_w}"
+            near = f"{max(1, round(height / unit_h)) * unit_h} x {max(1, round(width / unit_w)) * unit_w}"
+            raise ValueError(
+                f"{rule}, {'got' if image is None else 'the image is'} {height} x {width}; near it is {near}"
+            )
         return height, width
 
 

@@ -54,6 +54,7 @@ class WanRunner(ClipRunner):
         for name, prompt in [("prompt", config.prompt), *(("events", text) for _, text in config.events)]:
             if not prompt.strip():
                 raise ValueError(f"{name} must say what to dream, got an empty text")
+            config.pipeline.text_encoder.check_prompts([prompt], name)
         for chunk, count in Counter(chunk for chunk, _ in config.events).items():
             if not 1 <= chunk < config.chunks or count > 1:
                 last = config.chunks - 1

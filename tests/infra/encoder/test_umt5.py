@@ -75,10 +75,27 @@ def test_weights_of_another_size_are_refused(config: UMT5TextEncoderConfig) -> N
         derive_config(config, num_layers=3).setup()
 
 
-def test_long_prompts_are_cut(config: UMT5TextEncoderConfig) -> None:
-    result = config.setup()([" ".join(["dog"] * 40)])
-    assert result.shape == (1, 8, 16)
-    assert (result[0] != 0).any(dim=-1).all()
+def test_long_prompts_are_refused_before_the_network_is_loaded(config: UMT5TextEncoderConfig) -> None:
+    config = derive_config(config, checkpoint_path="nowhere")
+    with pytest.raises(ValueError, match=r"text\[1\] has 41 tokens, the model reads at most 8: say it in fewer words"):
+        config.check_prompts(["dog", " ".join(["dog"] * 40)])
+    config.check_prompts(["dog " * 7])
+
+
+def test_a_tokenizer_that_is_nowhere_is_told_in_one_sentence(
+    config: UMT5TextEncoderConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(OSError, match=r"there is no tokenizer at '.*empty': connect once .* or set tokenizer_path to"):
+        derive_config(config, tokenizer_path=str(tmp_path / "empty")).setup()
+
+
+def test_the_encoder_refuses_long_prompts_too(config: UMT5TextEncoderConfig) -> None:
+    encoder = config.setup()
+    assert (encoder(["dog " * 7])[0] != 0).any(dim=-1).all()
+    with pytest.raises(ValueError, match=r"text\[0\] has 9 tokens"):
+        encoder(["dog " * 8])
 
 
 @pytest.mark.parametrize("bad", ["a dog", [], [3]])

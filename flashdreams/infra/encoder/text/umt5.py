@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import torch
@@ -46,7 +47,7 @@ class UMT5TextEncoderConfig(EncoderConfig):
     dtype: torch.dtype = torch.bfloat16
     """Type of the weights and of the result."""
     text_len: int = 512
-    """Tokens per prompt; longer prompts are cut, shorter ones padded with zeros."""
+    """Tokens per prompt; longer prompts are refused, shorter ones padded with zeros."""
     vocab_size: int = 256384
     """Entries of the token embedding."""
     dim: int = 4096
@@ -60,6 +61,13 @@ class UMT5TextEncoderConfig(EncoderConfig):
     num_layers: int = 24
     """Blocks."""
 
+    def check_prompts(self, prompts: Sequence[str], name: str = "text") -> None:
+        """Raise ValueError for a prompt of more tokens than are read; of the encoder only the tokenizer is loaded."""
+        for i, tokens in enumerate(load_tokenizer(self.tokenizer_path)([*map(clean_prompt, prompts)]).input_ids):
+            if len(tokens) > self.text_len:
+                limit = f"the model reads at most {self.text_len}: say it in fewer words"
+                raise ValueError(f"{name}[{i}] has {len(tokens)} tokens, {limit}")
+
     def weight_bytes(self) -> int:
         """Bytes of the encoder's weights; neither they nor the tokenizer are loaded to know them."""
         return weight_bytes(network_without_memory(import_transformers(), self))
@@ -71,24 +79,35 @@ class UMT5TextEncoder(Encoder):
     def __init__(self, config: UMT5TextEncoderConfig) -> None:
         super().__init__()
         self.config = config
-        transformers = import_transformers()
-        self.tokenizer = transformers.AutoTokenizer.from_pretrained(config.tokenizer_path)
-        self.network = _load_network(transformers, config)
+        self.tokenizer = load_tokenizer(config.tokenizer_path)
+        self.network = _load_network(import_transformers(), config)
 
     @torch.no_grad()
     def forward(self, input: list[str]) -> Tensor:
-        """Embeddings `[B, text_len, dim]` of B prompts; raises TypeError for anything but a list of strings."""
+        """Embeddings `[B, text_len, dim]` of B prompts.
+
+        Raises TypeError for anything but a list of strings, ValueError for a prompt of too many tokens.
+        """
         if not isinstance(input, list) or not input or not all(isinstance(prompt, str) for prompt in input):
             raise TypeError(f"input must be a list of prompts, got {input!r}")
+        self.config.check_prompts(input)
         tokens = self.tokenizer(
-            [clean_prompt(prompt) for prompt in input],
-            padding="max_length",
-            truncation=True,
-            max_length=self.config.text_len,
-            return_tensors="pt",
+            [*map(clean_prompt, input)], padding="max_length", max_length=self.config.text_len, return_tensors="pt"
         ).to(next(self.network.parameters()).device)
         hidden: Tensor = self.network(tokens.input_ids, attention_mask=tokens.attention_mask).last_hidden_state
         return hidden.masked_fill(tokens.attention_mask.unsqueeze(-1) == 0, 0)
+
+
+@cache
+def load_tokenizer(path: str) -> Any:
+    """The tokenizer in a folder or on the hub, once per process; OSError in one sentence where there is none."""
+    try:
+        return import_transformers().AutoTokenizer.from_pretrained(path)
+    except (OSError, ValueError) as error:
+        raise OSError(
+            f"there is no tokenizer at {path!r}: connect once so that the hub can be reached, or set tokenizer_path "
+            "to a folder that holds it"
+        ) from error
 
 
 def clean_prompt(text: str) -> str:
