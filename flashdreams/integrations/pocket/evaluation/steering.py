@@ -62,8 +62,8 @@ def aligned(truth: Poses, found: Poses) -> Poses:
     """`found` moved so that it begins at `truth`'s first pose, and scaled about it to fit the path best."""
     placed = truth[0] @ invert(found[:1])[0] @ found
     one, other = (poses[:, :3, 3] - truth[0, :3, 3] for poses in (truth, placed))
-    size = (other * other).sum()
-    scale = float((one * other).sum() / size) if size > 1e-6 else 1.0
+    walks = (one * one).sum() > 1e-6 and (other * other).sum() > 1e-6  # a turn on the spot says nothing of scale
+    scale = float((one * other).sum() / (other * other).sum()) if walks else 1.0
     placed[:, :3, 3] = truth[0, :3, 3] + scale * other
     return placed
 
