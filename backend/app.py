@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-from fastapi import FastAPI, WebSocket
+from fastapi import FastAPI, Request, WebSocket
 from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 from fastapi.staticfiles import StaticFiles
 
@@ -20,6 +20,8 @@ from backend.engine import Engine
 from backend.frontend import frontend_folder
 from backend.images import Images
 from backend.keep_api import add_sessions
+from backend.kiosk.api import add_kiosk, with_address
+from backend.kiosk.settings import KioskSettings, read_kiosk_settings
 from backend.lobby import Lobby
 from backend.metrics import Metrics
 from backend.paths import Paths, shipped_folder
@@ -45,6 +47,8 @@ def create_app(config: WorldConfig, settings: Settings, folder: Path | None = No
 
     `folder` is the page's, found by itself where None.
     """
+    kiosk = KioskSettings() if settings.kiosk is None else read_kiosk_settings(settings.kiosk)
+    settings = with_address(settings, kiosk)
     engine = Engine(config)
     paths = Paths(*(folder for folder in (settings.paths_dir, shipped_folder()) if folder is not None))
     replays = Replays(config, settings.replays_dir)
@@ -69,7 +73,9 @@ def create_app(config: WorldConfig, settings: Settings, folder: Path | None = No
     add_uploads(app, services)
     add_sessions(app, services, lobby)
     _add_operations(app, services.metrics)
-    _add_page(app, folder or frontend_folder())
+    page = folder or frontend_folder()
+    add_kiosk(app, kiosk, config, paths, lobby, page)
+    _add_page(app, page)
     return app
 
 
@@ -101,7 +107,8 @@ def _add_operations(app: FastAPI, metrics: Metrics) -> None:
     async def healthz() -> Response:
         engine, lobby = app.state.engine, app.state.lobby
         status = "ok" if engine.loaded else "failed" if engine.failure else "loading"
-        health = {"status": status, "sessions": lobby.taken, "capacity": lobby.capacity, "stage": engine.stage.name}
+        health = {"status": status, "sessions": lobby.taken, "capacity": lobby.capacity, "stage": engine.stage.name,
+                  "busy_seconds": round(engine.busy_seconds, 1)}  # fmt: skip
         return JSONResponse(health, 503 if status == "failed" else 200)
 
     @app.get("/metrics")
@@ -111,8 +118,9 @@ def _add_operations(app: FastAPI, metrics: Metrics) -> None:
 
 def _add_page(app: FastAPI, folder: Path) -> None:
     @app.get("/")
-    async def page() -> Response:
-        return FileResponse(folder / "index.html", headers={"cache-control": "no-cache"})
+    async def page(request: Request) -> Response:
+        name = "kiosk.html" if "kiosk" in request.query_params else "index.html"
+        return FileResponse(folder / name, headers={"cache-control": "no-cache"})
 
     @app.get("/favicon.ico")
     async def favicon() -> Response:

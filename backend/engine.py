@@ -67,6 +67,7 @@ class Engine:
         self._shares = Shares()
         self._changed = threading.Condition()
         self._stopped = False
+        self._busy_since: float | None = None
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
 
     def start(self) -> None:
@@ -90,6 +91,12 @@ class Engine:
     def failure(self) -> BaseException | None:
         """Why the world could not be loaded, once that is known."""
         return self.world.exception() if self.world.done() else None
+
+    @property
+    def busy_seconds(self) -> float:
+        """How long the present job has been running; a hung one never ends."""
+        since = self._busy_since
+        return 0.0 if since is None else time.monotonic() - since
 
     def submit(
         self,
@@ -130,8 +137,9 @@ class Engine:
         self.stage = LoadStage("ready", 1.0)
         self.world.set_result(world)
         while (job := self._next()) is not None:
-            began = time.monotonic()
+            began = self._busy_since = time.monotonic()
             _run(job, world)
+            self._busy_since = None
             with self._changed:
                 self._shares.used(job.owner, began, time.monotonic())
         self._refuse_all()

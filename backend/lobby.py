@@ -20,6 +20,7 @@ from backend.replays import Replaying
 from backend.services import Services
 from backend.session import Session
 from backend.settings import Settings
+from backend.steering import Steering
 from backend.video.stream import VideoStream
 from flashdreams.infra.world import World, WorldConfig
 
@@ -186,6 +187,10 @@ class Lobby:
                 partial(_begin_dream, beginning, replaying, self._services), deadline=time.monotonic()
             )
             dream = await asyncio.wrap_future(begun)
+            if start.pose is not None:
+                dream.pilot.begin_along(
+                    beginning.scene, Steering.checked_poses([start.pose], "start.pose", start.seq), 1.0
+                )
             stream = await asyncio.to_thread(VideoStream, config.width, config.height, config.fps)
         except protocol.ProtocolError:
             raise
@@ -194,7 +199,9 @@ class Lobby:
         except Exception as error:
             log.error("a session could not begin", exc_info=error)
             raise protocol.ProtocolError("session_failed", f"the dream could not begin: {error}", start.seq) from error
-        return Session(self._services, dream, stream, beginning, replaying, self._forget)
+        return Session(
+            self._services, dream, stream, beginning, replaying, self._forget, stepwise=start.stepwise
+        )  # fmt: skip
 
     def _forget(self, session: Session, reason: str) -> None:
         with contextlib.suppress(KeyError):

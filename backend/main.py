@@ -45,8 +45,8 @@ def serve(config: WorldConfig, settings: Settings) -> int:
     try:
         app = create_app(config, settings)
         listening = bind(settings.host, settings.port)
-    except (RuntimeError, OSError) as error:
-        return _refuse(str(error))
+    except (RuntimeError, OSError, ValueError, KeyError) as error:
+        return _refuse(str(error.args[0] if isinstance(error, KeyError) else error))
     address = _address(settings, listening.getsockname()[1])
     _print_settings(config, settings, app.state.lobby.capacity)
 

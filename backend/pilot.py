@@ -95,6 +95,13 @@ class Pilot:
         """Raises ValueError naming the pose that is not one."""
         self._camera.path(poses, fps)
 
+    def begin_along(self, scene: str, poses: npt.NDArray[np.float64], fps: float) -> None:
+        """Be at the first of `poses [N, 4, 4]`, and follow them from the next frame on where there are more."""
+        with self._lock:
+            self.stand(scene, poses[0])
+            if len(poses) > 1:
+                self._camera.path(poses, fps)
+
     def change_scene(self, scene: str) -> None:
         """From the next chunk on, where the camera stands."""
         with self._lock:

@@ -45,6 +45,8 @@ class Start(ClientMessage):
     watch: Name | None = Field(default=None, description="Watch token of `ready`: see that session, read-only.")
     replay: Name | None = Field(default=None, description="Name of a saved session: dream it again, then walk on.")
     player: PlayerName = Field(default="mse", description="What will show it; `jpeg` gets pictures, the others video.")
+    pose: Pose | None = Field(default=None, description="Where to begin; none means the scene's entrance.")
+    stepwise: bool = Field(default=False, description="After the first picture nothing is dreamed but by `step`.")
 
 
 class Keys(ClientMessage):
@@ -60,6 +62,14 @@ class Look(ClientMessage):
     type: Literal["look"]
     yaw: Degrees = Field(description="Degrees, positive to the right.")
     pitch: Degrees = Field(description="Degrees, positive upwards.")
+
+
+class Turn(BaseModel):
+    """How far to turn."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+    yaw: Degrees
+    pitch: Degrees
 
 
 class Path(ClientMessage):
@@ -105,6 +115,21 @@ class Reset(ClientMessage):
     type: Literal["reset"]
     scene: Name | None = Field(default=None, description="None: the scene the session is in.")
     seed: int | None = Field(default=None, ge=0, lt=2**32, description="None: the same seed again.")
+    pose: Pose | None = Field(default=None, description="Where to begin. None: at the scene's entrance.")
+    file: Name | None = Field(default=None, description="A path to follow from its first pose and the first frame on.")
+
+
+class Step(ClientMessage):
+    """Dream exactly one chunk, shaped by this alone; for sessions begun with `stepwise`."""
+
+    type: Literal["step"]
+    keys: list[Annotated[str, Field(max_length=32)]] = Field(default=[], max_length=32, description="Held meanwhile.")
+    look: Turn | None = Field(default=None, description="Spread over the chunk.")
+    poses: list[Pose] | None = Field(
+        default=None, min_length=1, max_length=64, description="One per frame; too few: the camera rests at the last."
+    )
+    scene: Name | None = None
+    text: str | None = Field(default=None, max_length=2000)
 
 
 class Rewind(ClientMessage):
@@ -127,7 +152,9 @@ class Ping(ClientMessage):
     type: Literal["ping"]
 
 
-AnyClientMessage = Start | Keys | Look | Path | SceneChange | Text | Pause | Resume | Reset | Rewind | Shown | Ping
+AnyClientMessage = (
+    Start | Keys | Look | Path | SceneChange | Text | Pause | Resume | Reset | Rewind | Step | Shown | Ping
+)
 _CLIENT: TypeAdapter[AnyClientMessage] = TypeAdapter(Annotated[AnyClientMessage, Field(discriminator="type")])
 _SERVER: TypeAdapter[ServerMessage] = TypeAdapter(Annotated[ServerMessage, Field(discriminator="type")])
 

@@ -10,6 +10,7 @@ from backend.catalog import check_scene
 from backend.engine import Engine
 from backend.history import Beginning
 from backend.images import Images
+from backend.kiosk.drift import DriftGuard
 from backend.metrics import Metrics
 from backend.paths import Paths
 from backend.replays import Replaying, Replays
@@ -32,6 +33,10 @@ class Services:
     def config(self) -> WorldConfig:
         """The world that is played."""
         return self.engine.config
+
+    def guard(self) -> DriftGuard | None:
+        """What watches a session's pictures, where the server is a kiosk."""
+        return None if self.settings.kiosk is None else DriftGuard(self.config.fps)
 
     def fingerprint(self) -> str:
         """Of the loaded model; waits until it is loaded."""

@@ -41,9 +41,9 @@ class Session:
 
     def __init__(
         self, services: Services, dream: Dream, stream: VideoStream, beginning: Beginning,
-        replaying: Replaying | None, on_end: Callable[[Session, EndReason], None],
+        replaying: Replaying | None, on_end: Callable[[Session, EndReason], None], *, stepwise: bool = False,
     ) -> None:  # fmt: skip
-        """Args: the dream as it begins, and the saved session that it follows; `on_end` is called once."""
+        """Args: the dream as it begins, and what it replays; `on_end` is called once; `stepwise`: it moves by steps."""
         self.id = secrets.token_hex(4)
         self.token = secrets.token_urlsafe(24)
         self.watch_token = secrets.token_urlsafe(12)
@@ -55,7 +55,7 @@ class Session:
         self._dream, self._stream, self._on_end = dream, stream, on_end
         self._loop = asyncio.get_running_loop()
         self.audience = Audience(stream.format)
-        self._steering = Steering(self._config, services.paths, dream.pilot)
+        self._steering = Steering(self._config, services.paths, dream.pilot, stepwise=stepwise)
         self._turns = Turns(
             services, dream, self._steering, self.audience,
             beginning=beginning, replaying=replaying, owner=self.id, begun=self._begun,
@@ -64,6 +64,7 @@ class Session:
             self._config, services.settings, stream, dream.history, partial(self._soon, self._turns.hashed)
         )  # fmt: skip
         self._pacer = Pacer(self._config.fps)
+        self._guard = services.guard()
         self._allowance = Allowance(services.settings.session_fps)
         self._network = Network(self._config.frames_per_chunk / self._config.fps, len(QUALITIES))
         self._newest = self._shown = -1
@@ -186,7 +187,7 @@ class Session:
                 self._network.forget()
                 if not self._paused:
                     self._stream.want_key_frame()
-            case protocol.Reset() | protocol.Rewind() | protocol.Start():
+            case protocol.Reset() | protocol.Rewind() | protocol.Start() | protocol.Step():
                 self._check(message)
                 await self._turns.ask(message)
             case _:
@@ -196,7 +197,7 @@ class Session:
         self.last_input = time.monotonic()
         self._wake.set()
 
-    def _check(self, message: protocol.Reset | protocol.Rewind | protocol.Start) -> None:
+    def _check(self, message: protocol.Reset | protocol.Rewind | protocol.Start | protocol.Step) -> None:
         if isinstance(message, protocol.Reset) and message.scene is not None:
             check_scene(self._config, message.scene, message.seq)
         if isinstance(message, protocol.Rewind) and message.chunk > self._newest:
@@ -325,6 +326,8 @@ class Session:
         self._turns.note(dreamed)
         self._encode(dreamed, eager=eager)
         self.keepsakes.note(dreamed)
+        if self._guard is not None and self._guard.note(dreamed.node.scene, dreamed.frames):
+            self._soon(self._turns.begin_again, self._guard.reason, self._wake.set)
         later = time.monotonic() + self._config.frames_per_chunk / self._config.fps
         finalized = self._services.engine.submit(
             lambda _world: self._dream.finalize(), deadline=later, urgency=Urgency.UPKEEP, owner=self.id

@@ -53,6 +53,7 @@ class Settings(BaseSettings):
     recording_minutes: float = Field(default=10.0, ge=0, description="minutes of video kept per visitor; 0: none")
     recording_mib: int = Field(default=64, ge=0, description="memory per visitor for that video, MiB")
     replays_dir: Path | None = Field(default=None, description="folder to keep saved sessions in; none: in memory")
+    kiosk: Path | None = Field(default=None, description="settings file of a kiosk (TOML), and guard its pictures")
     paths_dir: Path | None = Field(default=None, description="folder of more camera path files to offer by name")
 
     @field_validator("allowed_origins")

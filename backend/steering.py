@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import asyncio
 
+import numpy as np
+import numpy.typing as npt
+
 from backend import protocol
 from backend.catalog import check_scene
 from backend.paths import Paths
 from backend.pilot import Pilot
+from flashdreams.camera.keys import check_keys
+from flashdreams.camera.poses import check_poses
 from flashdreams.infra.world import WorldConfig
 
 OPENING_CHUNKS = 2
@@ -22,9 +27,13 @@ Shaping = protocol.Keys | protocol.Look | protocol.Path | protocol.SceneChange |
 class Steering:
     """Lives on the event loop."""
 
-    def __init__(self, config: WorldConfig, paths: Paths, pilot: Pilot) -> None:
+    def __init__(self, config: WorldConfig, paths: Paths, pilot: Pilot, *, stepwise: bool = False) -> None:
+        """Args: `stepwise`: nothing moves but by steps."""
         self._config, self._paths, self._pilot = config, paths, pilot
-        self.owed = OPENING_CHUNKS
+        self.stepwise = stepwise
+        self.opening = 1 if stepwise else OPENING_CHUNKS
+        """Chunks to dream when a rollout begins."""
+        self.owed = self.opening
         """Chunks to dream even where nothing moves."""
         self.eager_seq: int | None = None
         """The message that is to be answered at once, if one is."""
@@ -32,7 +41,7 @@ class Steering:
     @property
     def lively(self) -> bool:
         """Whether there is anything to dream."""
-        return self._config.flows or self.owed > 0 or self._pilot.moving
+        return self.owed > 0 or (not self.stepwise and (self._config.flows or self._pilot.moving))
 
     async def follow(self, message: Shaping) -> bool:
         """Do what a message asks for; whether the picture changes so much that it needs a key frame.
@@ -76,7 +85,59 @@ class Steering:
         """A chunk is done; one that went to a connection now gone is made good by another one."""
         if self.answers(seq):
             self.eager_seq = None
-        self.owed = max(0, self.owed - 1) if arrived else max(1, self.owed)
+        if self.stepwise:
+            self._pilot.release()
+        # A stepping client gets its last chunk again when it comes back, and says itself what it wants next.
+        self.owed = max(0, self.owed - 1) if arrived or self.stepwise else max(1, self.owed)
+
+    def check_step(self, step: protocol.Step) -> None:
+        """Raises ProtocolError for a step that cannot be done."""
+        if not self.stepwise:
+            raise protocol.ProtocolError("unsupported", "step: begin the session with start.stepwise", step.seq)
+        wanted = {"keys": step.keys, "look": step.look, "path": step.poses, "scene": step.scene, "text": step.text}
+        for control, value in wanted.items():
+            if value:
+                self._require(control, step)
+        if step.scene is not None:
+            check_scene(self._config, step.scene, step.seq)
+        try:
+            check_keys(step.keys)
+        except ValueError as error:
+            raise protocol.ProtocolError("unknown_key", str(error), step.seq) from None
+        if step.poses is not None:
+            self.checked_poses(step.poses, "step.poses", step.seq)
+
+    def step(self, step: protocol.Step) -> None:
+        """The next chunk is made from a checked step."""
+        if step.scene is not None:
+            self._pilot.change_scene(step.scene)
+        if step.text is not None:
+            self._pilot.say(step.text)
+        self._pilot.keys(step.keys)
+        if step.poses is not None:
+            self._pilot.path(np.asarray(step.poses), self._config.fps)
+        elif step.look is not None:
+            self._pilot.look(step.look.yaw, step.look.pitch)
+        self.shape(step.seq, owed=1)
+
+    async def begin_at(self, message: protocol.Start | protocol.Reset) -> tuple[npt.NDArray[np.float64], float] | None:
+        """Poses `[N, 4, 4]` that a rollout begins along, and their fps; None: at the entrance. Raises ProtocolError."""
+        if isinstance(message, protocol.Reset) and message.file is not None:
+            self._require("path", message)
+            path = protocol.Path(type="path", seq=message.seq, file=message.file)
+            return await asyncio.to_thread(self._paths.resolve, path, self._config.fps)
+        if message.pose is not None:
+            name = f"{message.type}.pose"
+            return self.checked_poses([message.pose], name, message.seq), self._config.fps
+        return None
+
+    @staticmethod
+    def checked_poses(poses: list[protocol.Pose], name: str, seq: int) -> npt.NDArray[np.float64]:
+        """`[N, 4, 4]`. Raises ProtocolError naming the pose that is none."""
+        try:
+            return check_poses(np.asarray(poses, dtype=np.float64), name)
+        except ValueError as error:
+            raise protocol.ProtocolError("bad_path", str(error), seq) from None
 
     def forget(self) -> None:
         """Another connection counts its messages anew."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Hashable
@@ -10,13 +11,20 @@ from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
+import numpy as np
+import numpy.typing as npt
+
 from backend import news, protocol
 from backend.audience import Audience
 from backend.dream import Dream, Dreamed
 from backend.history import Beginning, Node
 from backend.replays import Replaying
 from backend.services import Services
-from backend.steering import OPENING_CHUNKS, Steering
+from backend.steering import Steering
+
+MAX_STEPS = 16
+"""Steps that may wait to be done."""
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -44,11 +52,12 @@ class Turns:
         self._beginning, self.replaying = beginning, replaying
         self._owner, self._begun = owner, begun
         self._asked: deque[Callable[[], Awaitable[None]]] = deque()
+        self._steps: deque[protocol.Step] = deque()
 
     @property
     def waiting(self) -> bool:
-        """Whether one is to be done."""
-        return bool(self._asked)
+        """Whether one is to be done; a step is when the chunks before it are dreamed."""
+        return bool(self._asked or (self._steps and self._steering.owed == 0))
 
     @property
     def scripted(self) -> bool:
@@ -57,36 +66,59 @@ class Turns:
 
     async def take(self) -> None:
         """Do the next one."""
-        await self._asked.popleft()()
+        if self._asked:
+            await self._asked.popleft()()
+        else:
+            self._steering.step(self._steps.popleft())
 
-    async def ask(self, message: protocol.Reset | protocol.Rewind | protocol.Start) -> None:
+    async def ask(self, message: protocol.Reset | protocol.Rewind | protocol.Start | protocol.Step) -> None:
         """Have it done when the chunk that is being dreamed is through. Raises ProtocolError."""
         match message:
+            case protocol.Step():
+                self._steering.check_step(message)
+                if len(self._steps) >= MAX_STEPS:
+                    raise protocol.ProtocolError("bad_message", f"step: {MAX_STEPS} steps wait already", message.seq)
+                self._steps.append(message)
             case protocol.Reset():
                 beginning = replace(
                     self._beginning,
                     scene=message.scene or self._dream.pilot.scene,
                     seed=self._dream.seed if message.seed is None else message.seed,
                 )
-                self._asked.append(partial(self._begin, message, beginning, None))
+                along = await self._steering.begin_at(message)
+                self._asked.append(partial(self._begin, message, beginning, None, along))
             case protocol.Rewind():
                 self._asked.append(partial(self._rewind, message))
             case protocol.Start():
                 opening = await asyncio.to_thread(
                     self._services.opening, message, scene=self._dream.pilot.scene, seed=self._dream.seed
                 )
-                self._asked.append(partial(self._begin, message, *opening))
+                along = await self._steering.begin_at(message)
+                self._asked.append(partial(self._begin, message, *opening, along))
 
     async def _begin(
-        self, message: protocol.Reset | protocol.Start, beginning: Beginning, replaying: Replaying | None
-    ) -> None:
+        self, message: protocol.Reset | protocol.Start, beginning: Beginning, replaying: Replaying | None,
+        along: tuple[npt.NDArray[np.float64], float] | None,
+    ) -> None:  # fmt: skip
         self.take_over()
+        self._steps.clear()
         script = None if replaying is None else replaying.script()
         await self._on_engine(lambda: self._dream.restart(beginning, script))
+        if along is not None:
+            self._dream.pilot.begin_along(beginning.scene, *along)
         self._beginning, self.replaying = beginning, replaying
         self._begun(isinstance(message, protocol.Start))
-        self._steering.shape(message.seq, owed=OPENING_CHUNKS)
+        self._steering.shape(message.seq, owed=self._steering.opening)
         self.tell_history()
+
+    def begin_again(self, reason: str, wake: Callable[[], None]) -> None:
+        """Begin the dream anew where its pictures went bad, with another seed; `wake` has it done now."""
+        log.warning("drift: %s; the dream begins again", reason)
+        seed = (self._dream.seed + 1) % 2**32
+        beginning = replace(self._beginning, scene=self._dream.pilot.scene, seed=seed)
+        message = protocol.Reset(type="reset", seq=0)
+        self._asked.append(partial(self._begin, message, beginning, None, None))
+        wake()
 
     async def _rewind(self, message: protocol.Rewind) -> None:
         steps = self._dream.rewind(message.chunk)
@@ -104,7 +136,8 @@ class Turns:
         finally:
             self._services.metrics.rewound(redone)
         self.take_over()
-        self._steering.shape(message.seq, owed=1)
+        # Whoever steps goes on from exactly there; others get a picture of where they are.
+        self._steering.shape(message.seq, owed=0 if self._steering.stepwise else 1)
         self.tell_history()
 
     async def _on_engine(self, work: Callable[[], T]) -> T:

@@ -54,12 +54,13 @@ class FakeWorld(World):
         if controls.scene is not None:
             rollout.scene = self.config.scene(controls.scene).name
         rollout.open = True
+        black = rollout.seed == self.config.black_seed and rollout.index >= 3
         rollout.kv_fill = min(1.0, (rollout.index + 1) / self.config.window_chunks)
         rollout.timings = {"diffuse": self.config.step_seconds * 1e3}
         rollout.trace = zlib.crc32(controls.poses.tobytes() + (controls.text or "").encode(), rollout.trace)
         frames = np.stack([self._picture(rollout.scene, pose) for pose in controls.poses])
         frames[:, 0, 0] = list(rollout.trace.to_bytes(4))[:3]
-        return frames
+        return frames * np.uint8(not black)
 
     def _picture(self, scene: str, pose: np.ndarray) -> np.ndarray:
         width, height = self.config.width, self.config.height
@@ -110,6 +111,8 @@ class FakeWorldConfig(WorldConfig):
     load_error: str = ""
     bad_seed: int = 666
     """Rollouts with this seed fail at their fourth chunk."""
+    black_seed: int = 667
+    """Pictures of rollouts with this seed are black from their fourth chunk on."""
 
 
 def fake_config(**changes: Any) -> FakeWorldConfig:

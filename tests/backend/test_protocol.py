@@ -113,7 +113,7 @@ def test_the_schema_names_every_message_and_is_json() -> None:
     sent = set(schema["client"]["discriminator"]["mapping"])
     answered = set(schema["server"]["discriminator"]["mapping"])
     assert sent == {
-        "start", "keys", "look", "path", "scene", "text", "pause", "resume", "reset", "rewind", "shown", "ping"
+        "start", "keys", "look", "path", "scene", "text", "pause", "resume", "reset", "rewind", "step", "shown", "ping"
     }  # fmt: skip
     assert answered == {
         "loading", "queue", "ready", "chunk", "state", "history", "rewinding", "replay", "pong", "audience", "quality",

@@ -1,0 +1,50 @@
+"""Notices when a dream's pictures have left what its world looks like: flat, blown out, or of quite another colour."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+PIXELS = 16
+"""Every so many pixels one is looked at, in both directions."""
+FLAT = 4.0
+"""Standard deviation of the brightness, 0 to 255, below which there is no picture."""
+BLOWN = 0.7
+"""Share of pixels that are quite black or quite white."""
+COLOUR = 95.0
+"""How far a mean colour may be from where the dream began, 0 to 255 in each channel."""
+PATIENCE_SECONDS = 2.0
+"""How long pictures must be bad: a visitor may look at a wall."""
+
+
+class DriftGuard:
+    """Follows one rollout. Used by one thread at a time."""
+
+    def __init__(self, fps: int) -> None:
+        self._patience = round(PATIENCE_SECONDS * fps)
+        self._bad = 0
+        self._reference: dict[str, npt.NDArray[np.float64]] = {}
+        self.reason = ""
+        """What was wrong with the newest bad picture."""
+
+    def note(self, scene: str, frames: npt.NDArray[np.uint8]) -> bool:
+        """Look at a chunk `[T, H, W, 3]` of `scene`; whether pictures have been bad for too long.
+
+        True is said once; what comes next counts as another rollout.
+        """
+        self.reason = self._fault(scene, frames[-1, ::PIXELS, ::PIXELS].reshape(-1, 3).astype(np.float64))
+        self._bad = self._bad + len(frames) if self.reason else 0
+        if self._bad < self._patience:
+            return False
+        self._bad = 0
+        self._reference.clear()
+        return True
+
+    def _fault(self, scene: str, pixels: npt.NDArray[np.float64]) -> str:
+        brightness, mean = pixels.mean(axis=1), pixels.mean(axis=0)
+        if (spread := float(brightness.std())) < FLAT:
+            return f"the picture is flat (deviation {spread:.1f})"
+        if (share := float(((brightness < 3) | (brightness > 252)).mean())) > BLOWN:
+            return f"{share:.0%} of the picture is black or white"
+        away = float(np.abs(mean - self._reference.setdefault(scene, mean)).max())
+        return f"its colour is {away:.0f} away from where it began" if away > COLOUR else ""

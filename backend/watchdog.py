@@ -1,0 +1,219 @@
+"""`flashdreams-kiosk`: keeps the server running: starts it again when it ends, hangs or fails, and every night."""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import logging
+import logging.handlers
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import IO, Literal
+
+from backend.kiosk.settings import read_kiosk_settings
+
+Health = Literal["ok", "loading", "failed", "stalled", "silent"]
+
+LOG_BYTES, LOG_FILES = 5 * 2**20, 5
+"""Size of a log file, and how many older ones are kept."""
+ANSWER_SECONDS = 2.0
+STALL_SECONDS = 20.0
+"""One step of the model that takes longer is one that never ends."""
+LONGEST_WAIT = 30.0
+"""Seconds before a server that keeps ending is started again."""
+STEADY_SECONDS = 60.0
+"""A server that ran so long has not merely failed to start."""
+
+log = logging.getLogger("watchdog")
+
+
+@dataclass(frozen=True)
+class Watch:
+    """How closely to look."""
+
+    command: list[str]
+    """Starts the server."""
+    health: str
+    """Address of its /healthz."""
+    every: float = 2.0
+    """Seconds between two looks."""
+    patience: int = 3
+    """Looks without an answer until it counts as hung."""
+    start_seconds: float = 300.0
+    """It may load so long."""
+    restart_at: datetime.time | None = None
+    """When to start it again every day."""
+
+
+class Watchdog:
+    """Runs until `stop`. Every restart and every recovery is a line in the log."""
+
+    def __init__(self, watch: Watch) -> None:
+        self._watch = watch
+        self._stopped = threading.Event()
+        self._child: subprocess.Popen[str] | None = None
+        self._missed = self._failures = 0
+        self.well = False
+        """Whether the server has said that it is, since it was started."""
+        self._started = self._down_since = time.monotonic()
+        self._next_restart = _next(watch.restart_at)
+
+    def run(self) -> None:
+        """Watch until `stop` is called."""
+        try:
+            self._start()
+            while not self._stopped.wait(self._watch.every):
+                if reason := self._reason_to_restart():
+                    self._restart(reason)
+        finally:
+            self._end_child()
+
+    def stop(self) -> None:
+        """End the server and `run`; from any thread or a signal handler."""
+        self._stopped.set()
+
+    def _start(self) -> None:
+        self._started, self._missed, self.well = time.monotonic(), 0, False
+        self._child = subprocess.Popen(
+            self._watch.command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            bufsize=1,
+        )
+        assert self._child.stdout is not None
+        threading.Thread(target=_relay, args=(self._child.stdout,), daemon=True).start()
+
+    def _restart(self, reason: str) -> None:
+        now = time.monotonic()
+        if self.well:
+            self._down_since = now
+        self._failures = 0 if now - self._started > STEADY_SECONDS or self.well else self._failures + 1
+        wait = min(LONGEST_WAIT, 2.0**self._failures - 1)
+        log.warning("restart: %s%s", reason, f"; in {wait:g} s" if wait else "")
+        self._end_child()
+        if not self._stopped.wait(wait):
+            self._start()
+
+    def _reason_to_restart(self) -> str | None:
+        assert self._child is not None
+        if (status := self._child.poll()) is not None:
+            return f"the server has ended with status {status}"
+        if self._next_restart is not None and datetime.datetime.now() >= self._next_restart:
+            self._next_restart = _next(self._watch.restart_at)
+            return "the daily one"
+        health = health_of(self._watch.health)
+        age = time.monotonic() - self._started
+        if health == "ok":
+            if not self.well:
+                self.well = True
+                log.info("the server is well, %.1f s after it was not", time.monotonic() - self._down_since)
+            self._missed = 0
+            return None
+        if health == "failed":
+            return "its world could not be loaded"
+        if health == "stalled":
+            return f"the model has been at one step for {STALL_SECONDS:g} s"
+        if not self.well and age < self._watch.start_seconds:
+            return None  # it is loading
+        self._missed += 1
+        return f"no answer {self._missed} times" if self._missed >= self._watch.patience else None
+
+    def _end_child(self) -> None:
+        if self._child is None or self._child.poll() is not None:
+            return
+        self._child.terminate()
+        try:
+            self._child.wait(10)
+        except subprocess.TimeoutExpired:
+            self._child.kill()
+            self._child.wait()
+
+
+def health_of(address: str) -> Health:
+    """What a server says of itself; silent where it says nothing in time."""
+    try:
+        with urllib.request.urlopen(address, timeout=ANSWER_SECONDS) as answer:
+            told = json.load(answer)
+    except urllib.error.HTTPError as error:
+        return "failed" if error.code == 503 else "silent"
+    except (OSError, ValueError):
+        return "silent"
+    if told.get("busy_seconds", 0.0) > STALL_SECONDS and told.get("status") == "ok":
+        return "stalled"
+    status = told.get("status")
+    return status if status in ("ok", "loading", "failed") else "silent"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; returns its exit status: 0 after a stop, 2 for a mistake in the settings."""
+    parser = argparse.ArgumentParser(prog="flashdreams-kiosk", description=__doc__)
+    parser.add_argument("settings", type=Path, nargs="?", help="the kiosk's TOML file; none: every default")
+    parser.add_argument("--port", type=int, default=8000, help="TCP port of the server")
+    parser.add_argument("--logs", type=Path, default=Path("kiosk-logs"), help="folder for the log files")
+    args, server = parser.parse_known_args(arguments)
+    try:
+        kiosk = None if args.settings is None else read_kiosk_settings(args.settings)
+        _log_to(args.logs)
+    except (ValueError, OSError) as error:
+        print(f"flashdreams-kiosk: {error}", file=sys.stderr)
+        return 2
+    options = ["--port", str(args.port), "--no-browser", *([] if kiosk is None else ["--kiosk", str(args.settings)])]
+    watch = Watch(
+        command=[sys.executable, "-u", "-m", "backend", *options, *server],
+        health=f"http://127.0.0.1:{args.port}/healthz",
+        restart_at=None if kiosk is None else kiosk.restart_at,
+    )
+    watchdog = Watchdog(watch)
+
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        watchdog.stop()
+
+    for name in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(name, stop)
+    print(f"The kiosk's page: http://127.0.0.1:{args.port}/kiosk   logs: {args.logs}", flush=True)
+    watchdog.run()
+    return 0
+
+
+def _log_to(folder: Path) -> None:
+    """Everything said here and by the server goes to files that never take more than 30 MiB, and to the terminal."""
+    folder.mkdir(parents=True, exist_ok=True)
+    file = logging.handlers.RotatingFileHandler(
+        folder / "kiosk.log", maxBytes=LOG_BYTES, backupCount=LOG_FILES, encoding="utf-8"
+    )
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(name)s: %(message)s", handlers=[file, logging.StreamHandler()]
+    )
+    logging.raiseExceptions = False  # a full disk must not end the watch
+
+
+def _relay(output: IO[str]) -> None:
+    server = logging.getLogger("server")
+    for line in output:
+        if text := line.rstrip():
+            server.info(text)
+
+
+def _next(at: datetime.time | None) -> datetime.datetime | None:
+    """The next time that the clock shows `at`."""
+    if at is None:
+        return None
+    now = datetime.datetime.now()
+    today = datetime.datetime.combine(now.date(), at)
+    return today if today > now else today + datetime.timedelta(days=1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

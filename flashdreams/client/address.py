@@ -1,0 +1,21 @@
+"""From the address that a person opens to the one that the socket is at."""
+
+from __future__ import annotations
+
+from urllib.parse import parse_qs, urlencode, urlsplit, urlunsplit
+
+SCHEMES = {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}
+
+
+def socket_address(url: str, access: str | None) -> str:
+    """The WebSocket address of a server's page: `http://host:port/`, also with `?access=...` as the server prints it.
+
+    Raises ValueError for what is no such address.
+    """
+    parts = urlsplit(url if "://" in url else f"http://{url}")
+    if parts.scheme not in SCHEMES or not parts.hostname:
+        raise ValueError(f"url must be an address like http://127.0.0.1:8000, got {url!r:.200}")
+    token = access or parse_qs(parts.query).get("access", [""])[0]
+    folder = parts.path.removesuffix("/ws/play").rstrip("/")
+    query = urlencode({"access": token}) if token else ""
+    return urlunsplit((SCHEMES[parts.scheme], parts.netloc, f"{folder}/ws/play", query, ""))
