@@ -16,6 +16,8 @@ from pydantic import ValidationError
 
 from backend.access import QUERY
 from backend.settings import Settings, settings_from
+from flashdreams.core import distributed
+from flashdreams.infra.shared_world import follow, lead
 from flashdreams.infra.world import WorldConfig
 
 USAGE_ERROR = 2
@@ -32,7 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
         return _refuse(_sentence(error))
     except (KeyError, ValueError) as error:
         return _refuse(str(error.args[0]))
-    return serve(config, settings)
+    return _play(config, settings)
 
 
 def serve(config: WorldConfig, settings: Settings) -> int:
@@ -59,6 +61,29 @@ def serve(config: WorldConfig, settings: Settings) -> int:
     with listening, contextlib.suppress(KeyboardInterrupt):  # uvicorn raises it again once all is closed
         make_server(app, on_listening).run(sockets=[listening])
     return 0
+
+
+def _play(config: WorldConfig, settings: Settings) -> int:
+    """Serve the world; of several processes, which torchrun starts, the first one serves and the others work for it."""
+    try:
+        several = distributed.init()
+    except (RuntimeError, ValueError) as error:
+        return _refuse(str(error))
+    if not several:
+        return serve(config, settings)
+    try:
+        if distributed.is_rank_zero():
+            return serve(lead(config), settings)
+        with contextlib.suppress(KeyboardInterrupt):
+            follow(config)
+        return 0
+    except (RuntimeError, ValueError, KeyError, OSError) as error:
+        sentence, peers = str(error.args[0] if error.args else error), distributed.peers()
+        if peers is None or peers.failed(sentence):
+            return _refuse(sentence)
+        return USAGE_ERROR
+    finally:
+        distributed.shutdown()
 
 
 def has_browser(platform: str, environment: Mapping[str, str]) -> bool:

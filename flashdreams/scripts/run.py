@@ -65,9 +65,15 @@ def _run(config: RunnerConfig) -> int:
     try:
         config.setup().run()
     except (ValueError, KeyError, OSError) as error:  # a person's mistake; anything else is a fault and shows its trace
-        message = error.args[0] if isinstance(error, KeyError) and error.args else error
-        print(f"flashdreams-run: {message}", file=sys.stderr)
+        message = str(error.args[0] if isinstance(error, KeyError) and error.args else error)
+        peers = distributed.peers()
+        if peers is None or peers.failed(message):
+            print(f"flashdreams-run: {message}", file=sys.stderr)
         return 1
+    except Exception:
+        if (peers := distributed.peers()) is not None:
+            peers.wait_for_news()  # a process that is gone is the reason, not what its absence broke here
+        raise
     finally:
         distributed.shutdown()
     return 0

@@ -8,9 +8,29 @@ from datetime import timedelta
 import torch
 import torch.distributed as dist
 
+from flashdreams.core.distributed.watch import Peers
+
+PEER_TIMEOUT = "FLASHDREAMS_PEER_TIMEOUT"
+"""Environment variable: seconds without a sign of life after which a process counts as gone."""
+
+_PEER_TIMEOUT_S = 60.0
 _LAUNCHER_VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 
-__all__ = ["all_processes", "barrier", "init", "is_rank_zero", "local_rank", "rank", "shutdown", "world_size"]
+__all__ = [
+    "PEER_TIMEOUT",
+    "all_processes",
+    "barrier",
+    "init",
+    "is_rank_zero",
+    "local_rank",
+    "peers",
+    "rank",
+    "shutdown",
+    "world_size",
+]
+
+
+_peers: Peers | None = None
 
 
 def init(device_type: str | None = None, timeout_s: float = 1800.0) -> bool:
@@ -33,8 +53,10 @@ def init(device_type: str | None = None, timeout_s: float = 1800.0) -> bool:
     if device_type not in ("cuda", "cpu"):
         raise ValueError(f"device_type must be 'cuda' or 'cpu', got {device_type!r}")
     timeout = timedelta(seconds=timeout_s)
+    seconds = _peer_timeout()
     if device_type == "cpu":
         dist.init_process_group("gloo", timeout=timeout)
+        _watch_peers(seconds)
         return True
     if local_rank() >= torch.cuda.device_count():
         raise RuntimeError(
@@ -43,11 +65,38 @@ def init(device_type: str | None = None, timeout_s: float = 1800.0) -> bool:
     device = torch.device("cuda", local_rank())
     torch.cuda.set_device(device)
     dist.init_process_group("nccl", timeout=timeout, device_id=device)
+    _watch_peers(seconds)
     return True
+
+
+def peers() -> Peers | None:
+    """The watch over the other processes; None for a process that works alone."""
+    return _peers
+
+
+def _watch_peers(seconds: float) -> None:
+    global _peers
+    if dist.get_world_size() > 1:
+        _peers = Peers(dist.get_rank(), dist.get_world_size(), seconds)
+
+
+def _peer_timeout() -> float:
+    given = os.environ.get(PEER_TIMEOUT, str(_PEER_TIMEOUT_S))
+    try:
+        seconds = float(given)
+    except ValueError:
+        seconds = 0.0
+    if not 1 <= seconds < 86400:
+        raise ValueError(f"{PEER_TIMEOUT} must be a number of seconds from 1 to 86400, got {given!r}")
+    return seconds
 
 
 def shutdown() -> None:
     """Leave the group; nothing happens where there is none."""
+    global _peers
+    if _peers is not None:
+        _peers.done()
+        _peers = None
     if dist.is_available() and dist.is_initialized():
         dist.destroy_process_group()
 

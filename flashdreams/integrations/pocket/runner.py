@@ -21,6 +21,7 @@ from flashdreams.infra.video import Mp4File, writable_mp4
 from flashdreams.integrations.pocket.assets import asset_folder
 from flashdreams.integrations.pocket.world import PocketWorld, PocketWorldConfig
 
+_BAR = "{desc:<28}{percentage:3.0f}% |{bar}| {elapsed}"
 TOUR = "tour.json"
 """The camera path that is followed when none is given."""
 
@@ -75,7 +76,7 @@ class PocketRunner(Runner):
             device=str(self.device),
             checkpoint=self.config.checkpoint or self.config.world.checkpoint,
         )
-        bar = tqdm(total=100, bar_format="{desc:<28}{percentage:3.0f}% |{bar}| {elapsed}")
+        bar = tqdm(total=100, bar_format=_BAR, disable=not distributed.is_rank_zero())
         with bar, logging_redirect_tqdm():
 
             def show(stage: str, share: float) -> None:
@@ -87,10 +88,12 @@ class PocketRunner(Runner):
 
     def run(self) -> Path | None:
         """Write the video and answer where it is; None in all processes but the first."""
-        if not distributed.is_rank_zero():
-            return None
         world, path, scene, seed = self.config.world, self.anchored(), self.scene, self.config.seed
         poses, moved = as_taken(path, world, self.world.constrain(scene))
+        if not distributed.is_rank_zero():
+            for _ in dream_along(self.world, scene, seed, poses):
+                pass  # its share of the first process's dream
+            return None
         length = f"{len(poses)} frames, {len(poses) / world.fps:.1f} s"
         print(f"{self.name}: {length} in {scene} with seed {seed}; {_told(moved, len(poses))}")
         started = time.monotonic()

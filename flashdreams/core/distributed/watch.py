@@ -1,0 +1,116 @@
+"""Processes that work together watch one another: where one is gone, the others end and say why."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from datetime import timedelta
+
+import torch.distributed as dist
+
+BEATS = 8
+"""Signs of life within the time after which a process counts as gone."""
+MOST_SECONDS_BETWEEN_BEATS = 2.0
+GONE_STATUS = 1
+"""Exit status of a process that ends because another one is gone."""
+
+_DONE, _FAILED = "done", "failed "
+
+
+def connect(name: str) -> dist.Store:
+    """A connection of its own to the store through which the launched processes find each other, for keys of `name`."""
+    host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    store = dist.TCPStore(host, port, is_master=False, wait_for_workers=False, timeout=timedelta(seconds=60))
+    return dist.PrefixStore(f"flashdreams/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}/{name}", store)
+
+
+class Peers:
+    """This process's signs of life, and its eye on the others'.
+
+    A thread writes a sign of life often and reads those of the others. A process without any for `timeout` seconds,
+    or that says it has failed, makes this one write a sentence to its error output and end.
+    """
+
+    def __init__(self, rank: int, size: int, timeout: float, end: Callable[[int], object] = os._exit) -> None:
+        self.rank, self.size, self.timeout = rank, size, timeout
+        self.every = min(timeout / BEATS, MOST_SECONDS_BETWEEN_BEATS)
+        self._end = end
+        self._state, self._beat = "", 0
+        self._store, self._said = connect("peers"), connect("said")
+        self._lock = threading.Lock()
+        self._stopped = threading.Event()
+        self._heard: dict[int, tuple[str, float]] = {}
+        self._thread = threading.Thread(target=self._watch, name="peers", daemon=True)
+        self._thread.start()
+
+    def done(self) -> None:
+        """Say that this process ends as it should, and stop watching."""
+        if not self._stopped.is_set():
+            self._stopped.set()
+            self._tell(self._state or _DONE)
+
+    def failed(self, sentence: str) -> bool:
+        """Say that this process ends for `sentence`; answers whether it is the first that says so."""
+        self._state = _FAILED + sentence
+        first = self._said.compare_set("sentence", "", f"{self.rank} {sentence}").decode()
+        self._tell(self._state)
+        rank, said = first.split(" ", 1)
+        return int(rank) == self.rank or said != sentence
+
+    def is_done(self, rank: int) -> bool:
+        """Whether process `rank` has ended as it should."""
+        return self._heard.get(rank, ("", 0.0))[0] == _DONE
+
+    def wait_for_news(self) -> None:
+        """Wait until every other process has given a sign of life, or until one is found gone, which ends this one."""
+        asked, others = time.monotonic(), [rank for rank in range(self.size) if rank != self.rank]
+        while time.monotonic() < asked + 2 * self.timeout:
+            heard = [self._heard.get(rank, ("", 0.0)) for rank in others]
+            if all(at > asked or text == _DONE or text.startswith(_FAILED) for text, at in heard):
+                return
+            time.sleep(self.every)
+
+    def _tell(self, text: str) -> None:
+        with self._lock:
+            try:
+                self._store.set(str(self.rank), text)
+            except RuntimeError:  # the store has ended with the process or launcher that kept it
+                if not self._stopped.is_set():
+                    self._leave("the process that the others met at is gone")
+
+    def _watch(self) -> None:
+        began = time.monotonic()
+        while not self._stopped.is_set():
+            self._beat += 1
+            self._tell(self._state or str(self._beat))
+            for rank in range(self.size):
+                if rank != self.rank and (reason := self._news_of(rank, began)):
+                    self._leave(reason)
+            self._stopped.wait(self.every)
+
+    def _news_of(self, rank: int, began: float) -> str | None:
+        """Why process `rank` makes this one end; None where it does not."""
+        text, now, who = self._read(rank), time.monotonic(), f"process {rank} of {self.size}"
+        before, since = self._heard.get(rank, ("", began))
+        if text != before:
+            self._heard[rank] = (text, now)
+        if text.startswith(_FAILED) and not self._state:
+            return f"{who} has failed ({text.removeprefix(_FAILED)})"
+        if text == before and text != _DONE and not text.startswith(_FAILED) and now - since > self.timeout:
+            return f"{who} has given no sign of life for {self.timeout:g} seconds"
+        return None
+
+    def _read(self, rank: int) -> str:
+        with self._lock:
+            try:
+                return self._store.get(str(rank)).decode() if self._store.check([str(rank)]) else ""
+            except RuntimeError:
+                return _FAILED + "the process that the others met at is gone"
+
+    def _leave(self, reason: str) -> None:
+        sentence = f"{reason}: process {self.rank} of {self.size} ends too"
+        print(f"flashdreams: {sentence}", file=sys.stderr, flush=True)
+        self._end(GONE_STATUS)

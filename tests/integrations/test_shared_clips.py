@@ -1,0 +1,62 @@
+"""`flashdreams-run` under torchrun: two processes write the clip that one writes, or say why they cannot."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from flashdreams.integrations.omnidreams.config import SLUG
+from tests.integrations.clips import read_clip, run_clip, tiny_arguments
+from tests.integrations.test_omnidreams import footage
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def arguments(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    folder = tmp_path_factory.mktemp("files")
+    shown, control = footage(folder / "picture.mp4", 1), footage(folder / "map.mp4", 29)
+    return tiny_arguments(SLUG, folder, image=shown, control=control, chunks=4)
+
+
+def torchrun(arguments: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    """Two processes of `flashdreams-run`, working in `folder`."""
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[2]), "OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        [*launcher, "-m", "flashdreams.scripts.run", *arguments],
+        cwd=folder, env=environment, capture_output=True, text=True, timeout=240,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("method", ["ring", "ulysses"])
+def test_two_processes_write_the_clip_that_one_writes(arguments: list[str], method: str, tmp_path: Path) -> None:
+    alone = run_clip(arguments, tmp_path / "alone.mp4")
+    how = ["--pipeline.diffusion-model.transformer.network.cp-method", method, "--output", "out/together.mp4"]
+    run = torchrun([*arguments, *how], tmp_path)
+    assert run.returncode == 0, run.stderr
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"together.mp4", f"{SLUG}.config.json"}
+    assert run.stdout.count("together.mp4: 29 frames") == 1
+    together = read_clip(tmp_path / "out" / "together.mp4")
+    assert together.frames.shape == alone.frames.shape and together.fps == alone.fps
+    difference = np.abs(together.frames.astype(int) - alone.frames)  # bf16, and then H.264
+    spread = alone.frames.astype(float).std()
+    print(f"{method}: mean difference {difference.mean():.2f} of 255, the clip's spread is {spread:.1f}")
+    assert difference.mean() < spread / 20
+
+
+def test_processes_that_tokens_do_not_divide_into_are_refused_in_one_sentence(
+    arguments: list[str], tmp_path: Path
+) -> None:
+    odd = ["--height", "16", "--pipeline.diffusion-model.transformer.len-t", "1"]
+    odd += ["--pipeline.diffusion-model.transformer.window-size-t", "3"]
+    run = torchrun([*arguments, *odd, "--output", "clip.mp4"], tmp_path)
+    assert run.returncode != 0
+    sentence = "flashdreams-run: 2 processes cannot share 3 tokens of a chunk evenly: start 1 or 3"
+    assert run.stderr.splitlines().count(sentence) == 1
+    assert not (tmp_path / "clip.mp4").exists()
