@@ -77,11 +77,15 @@ def _play(config: WorldConfig, settings: Settings) -> int:
         with contextlib.suppress(KeyboardInterrupt):
             follow(config)
         return 0
-    except (RuntimeError, ValueError, KeyError, OSError) as error:
-        sentence, peers = str(error.args[0] if error.args else error), distributed.peers()
+    except (ValueError, KeyError, OSError) as error:
+        sentence, peers = str(error.args[0] if isinstance(error, KeyError) else error), distributed.peers()
         if peers is None or peers.failed(sentence):
             return _refuse(sentence)
         return USAGE_ERROR
+    except Exception:
+        if (peers := distributed.peers()) is not None:
+            peers.wait_for_news()  # a process that is gone is the reason, not what its absence broke here
+        raise
     finally:
         distributed.shutdown()
 

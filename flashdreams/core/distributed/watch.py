@@ -18,6 +18,7 @@ GONE_STATUS = 1
 """Exit status of a process that ends because another one is gone."""
 
 _DONE, _FAILED = "done", "failed "
+_NO_STORE = "the process at which the others met is gone"
 
 
 def connect(name: str) -> dist.Store:
@@ -55,7 +56,11 @@ class Peers:
     def failed(self, sentence: str) -> bool:
         """Say that this process ends for `sentence`; answers whether it is the first that says so."""
         self._state = _FAILED + sentence
-        first = self._said.compare_set("sentence", "", f"{self.rank} {sentence}").decode()
+        try:
+            first = self._said.compare_set("sentence", "", f"{self.rank} {sentence}").decode()
+        except RuntimeError:
+            self._leave(_NO_STORE)
+            return True
         self._tell(self._state)
         rank, said = first.split(" ", 1)
         return int(rank) == self.rank or said != sentence
@@ -79,7 +84,7 @@ class Peers:
                 self._store.set(str(self.rank), text)
             except RuntimeError:  # the store has ended with the process or launcher that kept it
                 if not self._stopped.is_set():
-                    self._leave("the process that the others met at is gone")
+                    self._leave(_NO_STORE)
 
     def _watch(self) -> None:
         began = time.monotonic()
@@ -108,7 +113,7 @@ class Peers:
             try:
                 return self._store.get(str(rank)).decode() if self._store.check([str(rank)]) else ""
             except RuntimeError:
-                return _FAILED + "the process that the others met at is gone"
+                return _FAILED + _NO_STORE
 
     def _leave(self, reason: str) -> None:
         sentence = f"{reason}: process {self.rank} of {self.size} ends too"
