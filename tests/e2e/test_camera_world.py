@@ -1,0 +1,76 @@
+"""LingBot-World at a tiny size in a real browser: keys move its camera, and words change it."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from playwright.sync_api import Page
+
+from flashdreams.integrations.lingbot_world.config import STREAMING
+from tests.e2e.chromium import first_picture, picture, settle, until, view
+from tests.e2e.conftest import OpenPage, serving
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def address(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    folder = tmp_path_factory.mktemp("lingbot")
+    options = (STREAMING, "--files", str(folder / "files"))
+    with serving(repository, folder / "log.txt", "tests.e2e.tiny_world", *options) as started:
+        yield started
+
+
+@pytest.fixture
+def page(open_page: OpenPage, address: str) -> Page:
+    """In play and at rest."""
+    page = open_page()
+    page.goto(f"{address}?seed=7")
+    first_picture(page, timeout=60)
+    page.click("#play")
+    settle(page, timeout=60)
+    return page
+
+
+def pose(page: Page) -> np.ndarray:
+    return np.array(view(page, "chunk.pose"))
+
+
+def hold(page: Page, key: str) -> None:
+    page.keyboard.press(key, delay=300)
+    page.wait_for_timeout(100)
+    settle(page, timeout=60)
+
+
+def test_the_page_offers_what_the_model_understands(page: Page, address: str) -> None:
+    with urllib.request.urlopen(f"{address}api/worlds") as answer:
+        (world,) = (world for world in json.load(answer)["worlds"] if world["slug"] == STREAMING)
+    assert world["controls"] == ["keys", "look", "path", "text", "scene", "image"]
+    assert view(page, "info.controls") == world["controls"]
+    assert page.locator('[data-command="say"]').first.is_visible()
+
+
+def test_keys_move_the_camera_and_the_dream(page: Page) -> None:
+    before, start = picture(page), pose(page)
+    hold(page, "KeyW")
+    ahead = np.linalg.inv(start) @ pose(page)
+    assert ahead[2, 3] > 0.2 and abs(ahead[0, 3]) < 1e-6
+    assert not np.array_equal(picture(page), before)
+    hold(page, "KeyD")
+    turned = np.linalg.inv(ahead) @ np.linalg.inv(start) @ pose(page)
+    assert turned[0, 2] > 0.1
+
+
+def test_the_dream_is_still_until_something_is_said(page: Page) -> None:
+    index = view(page, "chunk.index")
+    page.wait_for_timeout(700)
+    assert view(page, "chunk.index") == index
+    page.keyboard.press("KeyT")
+    page.fill("#say-text", "a storm")
+    page.keyboard.press("Enter")
+    until(page, f"f.chunk.index > {index}", timeout=60)
