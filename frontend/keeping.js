@@ -3,7 +3,7 @@
 const CLIP_S = 30;
 
 /** Reads an answer of the server; throws an Error with its sentence where it refused. */
-async function answered(promise) {
+export async function answered(promise) {
   let answer;
   try {
     answer = await promise;

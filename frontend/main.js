@@ -16,6 +16,7 @@ import { Help } from './views/help.js';
 import { Hud } from './views/hud.js';
 import { CopyBox, KeepPanel } from './views/keep.js';
 import { Overlay } from './views/overlay.js';
+import { StartPicture } from './views/picture.js';
 import { Say } from './views/say.js';
 import { ScenePicker, drawSeed, parseSeed, wantedFromAddress, writeAddress } from './views/scenes.js';
 
@@ -212,16 +213,14 @@ function gamepadPressed(what) {
 }
 
 function pickScene(name) {
-  if (mode === 'welcome') {
-    startOver({ scene: name });
-  } else {
-    session.scene(name);
-    if (mode === 'menu') play({ lock: false });
-  }
+  if (mode === 'welcome') return startOver({ scene: name });
+  session.scene(name);
+  if (mode === 'menu') play({ lock: false });
 }
 
 function startOver(change) {
-  session.reset(change);
+  if (change.image) session.begin({ ...wanted(), ...change });
+  else session.reset(change);
   if (mode === 'menu') play({ lock: false });
 }
 
@@ -299,7 +298,7 @@ function showInfo(info) {
   byId('where-model').textContent = size(info.parameters);
   document.title = `${scenes.title(info.scene)} · flashdreams`;
   if (document.activeElement !== seedField) seedField.value = info.seed;
-  for (const button of document.querySelectorAll('[data-command="say"]')) button.hidden = !info.controls.includes('text');
+  for (const button of document.querySelectorAll('[data-needs]')) button.hidden = !info.controls.includes(button.dataset.needs);
   body.classList.toggle('watching', Boolean(info.spectator));
   chips.set('watching', info.spectator ? 'You are watching' : null, 'live');
   if (info.spectator) setMode('playing');
@@ -342,6 +341,7 @@ function wireMenu() {
     if (!canPlay() || controls.locked || controls.dragged) return;
     play({ lock: event.detail > 0 });
   });
+  new StartPicture(byId('picture'), byId('picture-file'), { attempt, chosen: (image) => startOver({ image }) });
   byId('play').addEventListener('click', () => canPlay() && play({ lock: true }));
   byId('dice').addEventListener('click', () => startOver({ seed: drawSeed() }));
   byId('seed-form').addEventListener('submit', (event) => {

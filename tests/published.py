@@ -35,7 +35,7 @@ Tensors = dict[str, Tensor]
 Layout = Callable[[Wan21TransformerConfig, Path], Path]
 """Writes a tiny transformer's file for the config into a folder; answers its path."""
 
-TEXT_LEN, TEXT_DIM = 8, 16
+TEXT_LEN, TEXT_DIM = 64, 16
 CLIP_DIM = 1280
 CHAT_WORDS = ["system", "user", "You", "are", "helpful", "prompts"]
 WORDS = ["<pad>", "</s>", "<unk>", "a", "lake", "storm", "at", "night", "dog", "runs", "home"]

@@ -1,4 +1,4 @@
-"""LingBot-World at a tiny size in a real browser: keys move its camera, and words change it."""
+"""LingBot-World at a tiny size in a real browser: keys move its camera, words change it, a picture begins it."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pytest
 from playwright.sync_api import Page
 
 from flashdreams.integrations.lingbot_world.config import STREAMING
+from flashdreams.integrations.pocket.pictures import save_picture
 from tests.e2e.chromium import first_picture, picture, settle, until, view
 from tests.e2e.conftest import OpenPage, serving
 
@@ -74,3 +75,25 @@ def test_the_dream_is_still_until_something_is_said(page: Page) -> None:
     page.fill("#say-text", "a storm")
     page.keyboard.press("Enter")
     until(page, f"f.chunk.index > {index}", timeout=60)
+
+
+def test_a_visitors_picture_begins_the_dream(page: Page, tmp_path: Path) -> None:
+    save_picture(photo := tmp_path / "photo.jpg", np.full((90, 160, 3), (250, 120, 10), np.uint8))
+    shipped, session = picture(page), view(page, "info.session")
+    page.keyboard.press("Escape")
+    page.locator("#picture").wait_for(state="visible")
+    page.set_input_files("#picture-file", photo)
+    until(page, f"f.info && f.info.session !== '{session}' && f.chunk !== null", timeout=60)
+    settle(page, timeout=60)
+    assert view(page, "mode") == "playing"
+    assert not np.array_equal(picture(page), shipped)
+
+
+def test_what_is_no_picture_is_said_and_the_dream_stays(page: Page, tmp_path: Path, complaints: list[str]) -> None:
+    (text := tmp_path / "notes.jpg").write_text("no picture")
+    session = view(page, "info.session")
+    page.keyboard.press("Escape")
+    page.set_input_files("#picture-file", text)
+    page.locator("#toast").get_by_text("picture").wait_for()
+    assert view(page, "info.session") == session
+    complaints.clear()  # the browser logs the refused upload
