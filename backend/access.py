@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 import ipaddress
 from http.cookies import CookieError, SimpleCookie
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
@@ -85,7 +85,8 @@ class Guard:
             )
         if asked and scope["path"] == "/" and scope["type"] == "http":
             # The page's own requests then carry the cookie, and the token leaves the address bar.
-            answer = RedirectResponse("/", 303)
+            rest = urlencode([(name, value) for name, values in query.items() for value in values if name != QUERY])
+            answer = RedirectResponse(f"/?{rest}" if rest else "/", 303)
             answer.set_cookie(COOKIE, self._token, httponly=True, samesite="strict")
             return answer
         return None

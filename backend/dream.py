@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +35,10 @@ class Dreamed:
     def index(self) -> int:
         """Grows by one a chunk all session long, through resets and rewinds."""
         return self.node.index
+
+    def without_frames(self) -> Dreamed:
+        """The same, without the memory of its pictures."""
+        return replace(self, frames=np.empty((0, 0, 0, 3), np.uint8))
 
 
 class Dream:
@@ -117,18 +121,16 @@ class Dream:
             raise RuntimeError(f"world {config.slug} gave {frames.dtype} {frames.shape}, not uint8 {wanted}")
         return frames
 
-    def finalize(self) -> bool:
-        """Write the newest chunk into the caches, where that is still to be done; whether a state was kept then."""
+    def finalize(self) -> None:
+        """Write the newest chunk into the caches, where that is still to be done, and keep the state when it is due."""
         if not self._to_finalize:
-            return False
+            return
         self._to_finalize = False
         began = time.monotonic()
         self._world.finalize(self._rollout)
         self._finalize_ms = (time.monotonic() - began) * 1e3
-        if not self._keeps_states or self.history.head % self._every:
-            return False
-        self.history.keep_state(self.history.head, self._world.snapshot(self._rollout))
-        return True
+        if self._keeps_states and self.history.head % self._every == 0:
+            self.history.keep_state(self.history.head, self._world.snapshot(self._rollout))
 
     @property
     def _keeps_states(self) -> bool:

@@ -89,6 +89,8 @@ class History:
         self.newest = -1
         self.bytes = 0
         """Memory of the states."""
+        self.revision = 0
+        """Grows when states are kept or given up."""
         self.state_size = 0
         """Memory of the newest one."""
 
@@ -108,6 +110,7 @@ class History:
         with self._lock:
             self._forget(index)
             self._states[index] = state
+            self.revision += 1
             self.bytes += state.bytes
             self.state_size = state.bytes
             known = sorted(self._states)
@@ -116,6 +119,12 @@ class History:
                 self._forget(known.pop(0))
             while self._states and self.bytes > self.max_bytes:
                 self._forget(self._least_useful())
+
+    def forget_states(self) -> None:
+        """Give up all states: nobody goes back any more."""
+        with self._lock:
+            for index in list(self._states):
+                self._forget(index)
 
     def _forget(self, index: int) -> None:
         state = self._states.pop(index, None)

@@ -20,7 +20,7 @@ class Images:
     """Lives in a folder of its own that goes with it. Safe to use from several threads."""
 
     def __init__(self) -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix="flashdreams-"))
+        self._folder: Path | None = None
         self._files: OrderedDict[str, Path] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -33,10 +33,12 @@ class Images:
         except ValueError as error:
             raise ValueError(f"the start picture: {error}") from None
         name = f"image-{secrets.token_hex(6)}"
-        file = self._folder / f"{name}.png"
-        file.write_bytes(png(picture))
+        data = png(picture)
         with self._lock:
-            self._files[name] = file
+            if self._folder is None:
+                self._folder = Path(tempfile.mkdtemp(prefix="flashdreams-"))
+            file = self._files[name] = self._folder / f"{name}.png"
+            file.write_bytes(data)
             gone = [self._files.popitem(last=False)[1] for _ in range(max(0, len(self._files) - MAX_KEPT))]
         for old in gone:
             old.unlink(missing_ok=True)
@@ -54,4 +56,5 @@ class Images:
 
     def close(self) -> None:
         """Delete all of them."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)

@@ -28,19 +28,23 @@ class Refused(Exception):
 
 
 def add_sessions(app: FastAPI, services: Services, lobby: Lobby) -> None:
-    """Add the addresses. `{token}` is a session's own; reading its pictures the watch token will do too."""
+    """Add the addresses. `{token}` is a session's own; for reading its pictures the watch token will do too.
+
+    They go on for a while after the session has ended.
+    """
 
     def owned(token: str) -> Session:
-        for session in lobby.sessions:
+        for session in lobby.remembered():
             if session.token == token:
                 return session
-        raise Refused(refusal(404, "session_gone", "that session has ended, or never was"))
+        raise Refused(refusal(404, "session_gone", "that session ended a while ago, or never was"))
 
     def seen(token: str) -> Session:
-        return next((one for one in lobby.sessions if one.watch_token == token), None) or owned(token)
+        return next((one for one in lobby.remembered() if one.watch_token == token), None) or owned(token)
 
     async def saved_by(token: str) -> Saved:
-        saved = await _kept(owned(token).keepsakes.save, services.fingerprint(), _read_image(services))
+        model = await asyncio.to_thread(lambda: services.fingerprint)
+        saved = await _kept(owned(token).keepsakes.save, model, lambda name: services.images.file(name).read_bytes())
         if len(saved.model_dump_json(exclude_none=True)) > MAX_FILE_BYTES:
             raise Refused(refusal(409, "too_long", f"this session makes a file of more than {MAX_FILE_BYTES} bytes"))
         return saved
@@ -96,7 +100,3 @@ async def _kept(read: Callable[..., T], *arguments: Any, code: str = "not_ready"
         return await asyncio.to_thread(read, *arguments)
     except LookupError as error:
         raise Refused(refusal(409, code, str(error.args[0]))) from None
-
-
-def _read_image(services: Services) -> Callable[[str], bytes]:
-    return lambda name: services.images.file(name).read_bytes()

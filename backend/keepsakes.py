@@ -83,8 +83,8 @@ class Keepsakes:
         line = self._line()
         # What was handed to the video's thread before is hashed by the time that this is done.
         reached: Future[None] = Future()
-        self._stream.later(lambda: reached.set_result(None))
-        reached.result(timeout=5)
+        if self._stream.later(lambda: reached.set_result(None)):
+            reached.result(timeout=5)
         beginning = line[0].beginning or Beginning("", 0)
         picture = None if beginning.image is None else image(beginning.image)
         return save(self._config, model, beginning, line, picture)

@@ -7,6 +7,7 @@ import contextlib
 import logging
 import math
 import time
+from collections import deque
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -34,6 +35,8 @@ LEFT_SECONDS = 1.0
 """Grace time of a session whose page was closed, while others wait: enough for a page that reconnects by itself."""
 ROUND_SECONDS = 0.25
 """How often sessions are looked over and loading is reported."""
+AFTER_SECONDS = 120.0
+"""So long what an ended session left can be kept; as many of them as there are places."""
 ESTIMATE_SECONDS = 5.0
 """How often those who wait get a new estimate."""
 
@@ -52,6 +55,7 @@ class Lobby:
         self.capacity = self._room()
         self.limits = Limits(self._settings)
         self._sessions: dict[str, Session] = {}
+        self._over: deque[tuple[float, Session]] = deque()
         self._beginning = 0
         self._waiting: list[asyncio.Event] = []
         self._follow_numbers()
@@ -84,6 +88,12 @@ class Lobby:
     def sessions(self) -> list[Session]:
         """Those alive."""
         return list(self._sessions.values())
+
+    def remembered(self) -> list[Session]:
+        """Those alive, and those that ended lately: what they left can still be kept."""
+        while self._over and (len(self._over) > self.capacity or self._over[0][0] < time.monotonic() - AFTER_SECONDS):
+            self._over.popleft()
+        return [*self.sessions, *(session for _, session in self._over)]
 
     def _room(self) -> int:
         measured = automatic_capacity(self._services.config, self._settings, self.session_bytes, self._free)
@@ -124,6 +134,7 @@ class Lobby:
         while True:
             await asyncio.sleep(ROUND_SECONDS)
             now = time.monotonic()
+            self.remembered()  # lets go of those that ended too long ago
             for session in self.sessions:
                 # Whoever closed the page keeps no place that somebody waits for.
                 left = session.left and bool(self._waiting)
@@ -206,7 +217,9 @@ class Lobby:
     def _forget(self, session: Session, reason: str) -> None:
         with contextlib.suppress(KeyError):
             del self._sessions[session.token]
-        self.limits.ended(session, time.monotonic())
+        now = time.monotonic()
+        self._over.append((now, session))
+        self.limits.ended(session, now)
         self._services.metrics.ended(reason)
         self._move_up()
 

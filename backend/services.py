@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass
+from functools import cached_property
 
 from backend import protocol
 from backend.catalog import check_scene
@@ -38,8 +39,9 @@ class Services:
         """What watches a session's pictures, where the server is a kiosk."""
         return None if self.settings.kiosk is None else DriftGuard(self.config.fps)
 
+    @cached_property
     def fingerprint(self) -> str:
-        """Of the loaded model; waits until it is loaded."""
+        """Of the loaded model; waits until it is loaded, and reads all of it the first time."""
         return self.engine.world.result().fingerprint()
 
     def check(self, start: protocol.Start) -> None:
@@ -89,4 +91,4 @@ class Services:
         except ValueError as error:
             raise protocol.ProtocolError("bad_replay", str(error), seq) from None
         beginning = Beginning(saved.scene, saved.seed, saved.text, named)
-        return beginning, Replaying(name, saved, saved.model == self.fingerprint())
+        return beginning, Replaying(name, saved, saved.model == self.fingerprint)

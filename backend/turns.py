@@ -51,6 +51,7 @@ class Turns:
         self._services, self._dream, self._steering, self._audience = services, dream, steering, audience
         self._beginning, self.replaying = beginning, replaying
         self._owner, self._begun = owner, begun
+        self._told = dream.history.revision
         self._asked: deque[Callable[[], Awaitable[None]]] = deque()
         self._steps: deque[protocol.Step] = deque()
 
@@ -146,7 +147,13 @@ class Turns:
 
     def tell_history(self) -> None:
         """The player learns what can be gone back to."""
+        self._told = self._dream.history.revision
         self._audience.tell(self._dream.history.summary())
+
+    def tell_changes(self) -> None:
+        """The player learns it where states were kept or given up since."""
+        if self._told != self._dream.history.revision:
+            self.tell_history()
 
     # -- following a saved session -------------------------------------------------------------------------------
 

@@ -78,7 +78,7 @@ def add_uploads(app: FastAPI, services: Services) -> None:
             name = await asyncio.to_thread(services.replays.add, saved)
         except ValueError as error:
             return refusal(400, "bad_replay", str(error))
-        same = saved.model == await asyncio.to_thread(services.fingerprint)
+        same = saved.model == await asyncio.to_thread(lambda: services.fingerprint)
         return JSONResponse({**replay_summary(name, saved), "same_model": same})
 
     @app.get("/api/replays/{name}")

@@ -8,7 +8,7 @@ import sys
 
 from benchmarks.common import ROOT, say
 
-NAMES = ("start", "chunk", "latency", "steady")
+NAMES = ("start", "chunk", "latency", "steady", "sessions")
 RESULTS = ROOT / "benchmarks" / "results"
 
 

@@ -71,12 +71,12 @@ class Server:
 
 
 @contextmanager
-def running_server(world: str) -> Iterator[Server]:
-    """A server that plays `world` on a free port of this machine; it is stopped at the end."""
+def running_server(world: str, *options: str) -> Iterator[Server]:
+    """A server that plays `world` on a free port of this machine, with more `options`; it is stopped at the end."""
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "server.log"
         port = free_port()
-        command = [sys.executable, "-m", "backend", "--world", world, "--port", str(port), "--no-browser"]
+        command = [sys.executable, "-m", "backend", "--world", world, "--port", str(port), "--no-browser", *options]
         started = time.perf_counter()
         with log.open("wb") as output:
             process = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT)

@@ -26,18 +26,22 @@ MOVE_FOR = 12
 class Visitor:
     """A visitor without a screen: holds keys, and says of every chunk at once that it was shown."""
 
-    def __init__(self, socket: ClientConnection, world: str) -> None:
-        """Begins to play; returns once the server is ready."""
+    def __init__(self, socket: ClientConnection, world: str, **start: object) -> None:
+        """Begins to play, or what the fields of `start` say instead; returns once the server is ready."""
         self._socket = socket
         self._seq = 0
-        self.send("start", world=world, seed=7)
+        self.news: dict[str, dict[str, Any]] = {}
+        """The newest message of each type."""
+        self.send("start", **(start or {"world": world, "seed": 7}))
         while self._news().get("type") != "ready":
             pass
+        self.ready = self.news["ready"]
 
-    def send(self, kind: str, **fields: object) -> None:
-        """One message of the protocol."""
+    def send(self, kind: str, **fields: object) -> int:
+        """One message of the protocol; returns its seq."""
         self._seq += 1
         self._socket.send(json.dumps({"type": kind, "seq": self._seq, **fields}))
+        return self._seq
 
     def next_chunk(self) -> dict[str, Any]:
         """The next chunk's message, its fragment received. Raises RuntimeError where the server reports an error."""
@@ -46,6 +50,12 @@ class Visitor:
         self._socket.recv(timeout=PATIENCE)
         return told
 
+    def show_chunk(self) -> dict[str, Any]:
+        """The next chunk, and the server is told that it is on the screen."""
+        chunk = self.next_chunk()
+        self.send("shown", chunk=chunk["index"])
+        return chunk
+
     def _news(self) -> dict[str, Any]:
         """The next message that is text, as an object."""
         while isinstance(message := self._socket.recv(timeout=PATIENCE), bytes):
@@ -53,6 +63,7 @@ class Visitor:
         told: dict[str, Any] = json.loads(message)
         if told["type"] in ("error", "ended"):
             raise RuntimeError(f"the server said: {told}")
+        self.news[told["type"]] = told
         return told
 
 
@@ -67,8 +78,7 @@ def walk(server: Server, world: str, chunks: int) -> dict[str, Any]:
         for number in range(WARM_UP + chunks):
             if number % MOVE_FOR == 0:
                 visitor.send("keys", down=MOVES[number // MOVE_FOR % len(MOVES)])
-            chunk = visitor.next_chunk()
-            visitor.send("shown", chunk=chunk["index"])
+            chunk = visitor.show_chunk()
             now = time.perf_counter()
             if number >= WARM_UP:
                 for stage, series in milliseconds.items():

@@ -91,8 +91,10 @@ class VideoStream:
         """Take no more work; what was handed in is still done."""
         self._thread.shutdown(wait=False)
 
-    def later(self, work: Callable[[], None]) -> None:
-        """Have something done on the video's thread, after what was handed in before."""
+    def later(self, work: Callable[[], None]) -> bool:
+        """Have something done on the video's thread, after what was handed in before; not where it is closed."""
         # Closed means that its session is over, and nobody waits for it.
         with contextlib.suppress(RuntimeError):
             self._thread.submit(work)
+            return True
+        return False

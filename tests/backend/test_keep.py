@@ -98,6 +98,15 @@ def test_a_recording_goes_on_after_a_lost_connection(server: Running) -> None:
         assert np.array_equal(np.stack(recorded), np.stack(streamed))
 
 
+def test_what_an_ended_session_left_can_still_be_kept() -> None:
+    with running(fake_config(fps=FPS), session_minutes=0.01) as server, server.visit() as visitor:
+        visitor.start()
+        assert visitor.wait("ended")["reason"] == "time"
+        for rest in ("recording.mp4", "still.png", "trajectory.json", "save.json"):
+            assert server.get(address(visitor, rest)).status_code == 200, rest
+        assert server.get("/healthz").json()["sessions"] == 0
+
+
 def test_a_recording_is_bounded() -> None:
     with running(fake_config(fps=FPS), recording_minutes=0) as server, server.visit() as visitor:
         visitor.start()

@@ -1,0 +1,206 @@
+"""What a server does for several visitors: frames and answers for 1, 2, 4; resuming, watching, rewinding, memory."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+import urllib.request
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from typing import Any
+
+from websockets.sync.client import ClientConnection, connect
+
+from benchmarks.common import machine, report, say, summary
+from benchmarks.server import Server, running_server
+from benchmarks.steady import Visitor
+
+TURN_EVERY = 0.8
+"""Seconds from one change of the held keys to the next: each is answered at once, and timed."""
+HELD = (["w", "d"], ["w", "a"])
+PLAYED = 1.6
+"""Seconds that a visitor waits at first, so that the opening and the caches are done."""
+TIMES = 10
+"""How often to resume and to join."""
+BACK = (2.0, 5.0, 10.0, 20.0)
+"""Seconds to go back."""
+STEPS = 6
+"""Chunks gone back to at each distance, next to each other."""
+
+
+def open_socket(server: Server) -> ClientConnection:
+    """A new connection, as plain as a browser's on the same machine."""
+    return connect(server.socket_url, max_size=2**24, compression=None, origin=None)
+
+
+def walk(visitor: Visitor, seconds: float) -> dict[str, Any]:
+    """Walks for a while, turning now and then; frames a second, and milliseconds from a key to its chunk's arrival."""
+    end = time.perf_counter() + PLAYED
+    visitor.send("keys", down=["w"])
+    while time.perf_counter() < end:
+        visitor.show_chunk()
+    begin, frames, turns = time.perf_counter(), 0, 0
+    asked: tuple[int, float] | None = None
+    answers: list[float] = []
+    while (now := time.perf_counter()) < begin + seconds:
+        if now >= begin + turns * TURN_EVERY:
+            asked = (visitor.send("keys", down=HELD[turns % 2]), now)
+            turns += 1
+        chunk = visitor.show_chunk()
+        frames += chunk["frames"]
+        if asked is not None and chunk["seq"] >= asked[0]:
+            answers.append(1000 * (time.perf_counter() - asked[1]))
+            asked = None
+    visitor.send("keys", down=[])
+    return {"fps": frames / (time.perf_counter() - begin), "answers": answers}
+
+
+def together(server: Server, world: str, count: int, seconds: float) -> dict[str, Any]:
+    """Several visitors walk at the same time."""
+    before = server.memory_bytes()
+    with ExitStack() as stack, ThreadPoolExecutor(count) as threads:
+        sockets = [stack.enter_context(open_socket(server)) for _ in range(count)]
+        visitors = [Visitor(socket, world) for socket in sockets]
+        walks = list(threads.map(lambda visitor: walk(visitor, seconds), visitors))
+        memory = server.memory_bytes()
+    wait_for_room(server)
+    rates = [one["fps"] for one in walks]
+    return {
+        "sessions": count,
+        "frames_per_second_each": [round(rate, 2) for rate in rates],
+        "frames_per_second_together": round(sum(rates), 2),
+        "least_share_of_an_even_one": round(min(rates) * count / sum(rates), 3),
+        "key_to_chunk_ms": summary([answer for one in walks for answer in one["answers"]]),
+        "server_memory_mib_more": round((memory - before) / 2**20, 1),
+    }
+
+
+def wait_for_room(server: Server) -> None:
+    """Until those who left have given up their places."""
+    while (health := server.health()) is None or health["sessions"]:
+        time.sleep(0.1)
+
+
+def timed(work: Callable[[], Any]) -> float:
+    """Milliseconds that something takes."""
+    begin = time.perf_counter()
+    work()
+    return 1000 * (time.perf_counter() - begin)
+
+
+def resuming(server: Server, world: str) -> dict[str, float]:
+    """Milliseconds from a new connection to the first picture of the dream that the lost one had."""
+    socket = open_socket(server)
+    visitor = Visitor(socket, world)
+    visitor.show_chunk()
+    took = []
+    for _ in range(TIMES):
+        visitor.send("keys", down=["w"])
+        for _ in range(3):
+            visitor.show_chunk()
+        socket.socket.close()  # a line that breaks: nobody says goodbye
+
+        def again() -> None:
+            nonlocal socket, visitor
+            socket = open_socket(server)
+            visitor = Visitor(socket, world, token=visitor.ready["token"])
+            visitor.show_chunk()
+
+        took.append(timed(again))
+    socket.close()
+    wait_for_room(server)
+    return summary(took)
+
+
+def joining(server: Server, world: str) -> dict[str, Any]:
+    """Milliseconds from a watcher's connection to its first picture, while the player walks and while it rests."""
+    took: dict[str, list[float]] = {"player_walks": [], "player_rests": []}
+
+    def join(token: str) -> None:
+        with open_socket(server) as socket:
+            Visitor(socket, world, watch=token).show_chunk()
+
+    with open_socket(server) as socket, ThreadPoolExecutor(1) as thread:
+        player = Visitor(socket, world)
+        token = player.ready["watch"]
+        player.send("keys", down=["w"])
+        for _ in range(TIMES):
+            walking = thread.submit(lambda: [player.show_chunk() for _ in range(4)])
+            time.sleep(0.25)
+            took["player_walks"].append(timed(lambda: join(token)))
+            walking.result()
+        player.send("keys", down=[])
+        for _ in range(TIMES):
+            took["player_rests"].append(timed(lambda: join(token)))
+    wait_for_room(server)
+    return {name: summary(values) for name, values in took.items()}
+
+
+def rewinding(server: Server, world: str) -> dict[str, Any]:
+    """Milliseconds from `rewind` to the first chunk after the one asked for, and what the kept states take."""
+    with open_socket(server) as socket:
+        player = Visitor(socket, world)
+        player.send("keys", down=["w", "d"])
+        per_second = player.ready["fps"] / player.ready["frames_per_chunk"]
+        begin = time.perf_counter()
+        while time.perf_counter() - begin < BACK[-1] + 5:
+            chunk = player.show_chunk()
+        player.send("keys", down=[])
+        newest = chunk["index"]
+        ways = []
+        for seconds in BACK:
+            asked = newest - round(seconds * per_second)
+            # From the newest on: the state kept at each place gone back to is no help for an older one.
+            for target in range(asked, asked - STEPS, -1):
+                player.news.pop("rewinding", None)
+                took = timed(lambda: rewind(player, target))  # noqa: B023 -- called at once
+                ways.append((seconds, took, player.news.get("rewinding", {}).get("of", 0)))
+        history = player.news["history"]
+        told = json.load(urllib.request.urlopen(f"{server.url}/api/sessions", timeout=10))
+    wait_for_room(server)
+    return {
+        "ms": {f"{seconds:g}_s_back": summary([took for s, took, _ in ways if s == seconds]) for seconds in BACK},
+        "chunks_dreamed_again": {
+            f"{seconds:g}_s_back": summary([float(of) for s, _, of in ways if s == seconds]) for seconds in BACK
+        },
+        "states_kept": history["snapshots"],
+        "bytes_of_a_state": round(history["bytes"] / max(1, history["snapshots"])),
+        "limit_bytes": history["limit_bytes"],
+        "bytes_of_a_session_s_caches": told["session_bytes"],
+    }
+
+
+def rewind(player: Visitor, target: int) -> None:
+    """Goes back; returns once a chunk that continues the one asked for is there."""
+    player.send("rewind", chunk=target)
+    while player.show_chunk()["parent"] != target:
+        pass
+
+
+def main() -> None:
+    """Prints the figures as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--world", default="pocket")
+    parser.add_argument("--seconds", type=float, default=8.0, help="how long the visitors walk together")
+    arguments = parser.parse_args()
+    if arguments.seconds < 2:
+        parser.error("--seconds must be 2 or more")
+    before = machine()
+    result: dict[str, Any] = {"world": arguments.world, "together": []}
+    with running_server(arguments.world, "--grace", "2") as server:
+        server.wait("ok")
+        for count in (1, 2, 4):
+            say(f"{count} walk for {arguments.seconds:g} s")
+            result["together"].append(together(server, arguments.world, count, arguments.seconds))
+        say("resuming and watching")
+        result["resume_ms"] = resuming(server, arguments.world)
+        result["watcher_s_first_picture_ms"] = joining(server, arguments.world)
+        say(f"walking {BACK[-1]:g} s and going back")
+        result["rewind"] = rewinding(server, arguments.world)
+    report("sessions", before, result)
+
+
+if __name__ == "__main__":
+    main()
