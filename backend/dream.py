@@ -134,7 +134,9 @@ class Dream:
 
     @property
     def _keeps_states(self) -> bool:
-        return self.history.max_bytes > 0 and self.history.span > 0
+        # A state that would not be kept is not copied: those of large models take gigabytes.
+        size = self.history.state_size or self._world.config.session_bytes
+        return self.history.max_bytes >= max(1, size) and self.history.span > 0
 
     def restart(self, beginning: Beginning, script: Iterator[Controls] | None) -> None:
         """Begin a new rollout in place of this one, by a script if given; the old one stays to go back to."""

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import FastAPI, Query
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 
 from backend.lobby import Lobby
@@ -52,6 +53,11 @@ def add_sessions(app: FastAPI, services: Services, lobby: Lobby) -> None:
     @app.exception_handler(Refused)
     async def refused(_request: Any, error: Refused) -> Response:
         return error.answer
+
+    @app.exception_handler(RequestValidationError)
+    async def misread(_request: Any, error: RequestValidationError) -> Response:
+        first = error.errors()[0]
+        return refusal(400, "bad_message", f"{first['loc'][-1]}: {first['msg'][0].lower()}{first['msg'][1:]}")
 
     @app.get("/api/sessions")
     async def capacity() -> dict[str, Any]:

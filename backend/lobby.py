@@ -10,7 +10,8 @@ import time
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
+
+import torch
 
 from backend import news, protocol
 from backend.dream import Dream
@@ -23,6 +24,7 @@ from backend.session import Session
 from backend.settings import Settings
 from backend.steering import Steering
 from backend.video.stream import VideoStream
+from flashdreams.infra.memory import available_bytes
 from flashdreams.infra.world import World, WorldConfig
 
 MAX_AUTOMATIC_CAPACITY = 4
@@ -49,7 +51,7 @@ class Lobby:
 
     def __init__(self, services: Services) -> None:
         self._services, self._engine, self._settings = services, services.engine, services.settings
-        self._free = free_memory()
+        self._free, self._weighed = free_memory(), False
         self.session_bytes = services.config.session_bytes
         """Memory of one session's caches: as the world says, or as measured once somebody has played."""
         self.capacity = self._room()
@@ -135,6 +137,10 @@ class Lobby:
             await asyncio.sleep(ROUND_SECONDS)
             now = time.monotonic()
             self.remembered()  # lets go of those that ended too long ago
+            if self._engine.loaded and not self._weighed and not self._sessions:
+                # The weights have taken theirs.
+                self._free, self._weighed = free_memory(), True
+                self.capacity = self._room()
             for session in self.sessions:
                 # Whoever closed the page keeps no place that somebody waits for.
                 left = session.left and bool(self._waiting)
@@ -231,11 +237,10 @@ def automatic_capacity(config: WorldConfig, settings: Settings, session_bytes: i
 
 
 def free_memory() -> int:
-    """Bytes of memory that are free, or a careful guess where the system does not tell as Linux does."""
-    with contextlib.suppress(OSError, ValueError, StopIteration, IndexError):
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        return int(next(line for line in lines if line.startswith("MemAvailable:")).split()[1]) * 1024
-    return FREE_MEMORY_GUESS
+    """Bytes that are free where sessions live, the machine's or the GPU's, or a careful guess where nobody tells."""
+    devices = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+    known = [available_bytes(torch.device(device)) for device in devices]
+    return min((room for room in known if room is not None), default=FREE_MEMORY_GUESS)
 
 
 def _begin_dream(beginning: Beginning, replaying: Replaying | None, services: Services, world: World) -> Dream:

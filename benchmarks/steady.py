@@ -21,6 +21,10 @@ PATIENCE = 120
 MOVES = (["w"], ["w", "d"], ["w"], ["w", "a"])
 MOVE_FOR = 12
 """Chunks that each of `MOVES` is held."""
+SMALL_RINGS = (
+    "--rewind-minutes", "0.2", "--rewind-mib", "64", "--recording-minutes", "0.2", "--save-minutes", "0.2",
+)  # fmt: skip
+"""What a session keeps of its past is bounded; here so tightly that all of it is full before the measuring begins."""
 
 
 class Visitor:
@@ -111,7 +115,7 @@ def main() -> None:
     if arguments.chunks < 3 * SAMPLE_EVERY:
         parser.error(f"--chunks must be {3 * SAMPLE_EVERY} or more")
     before = machine()
-    with running_server(arguments.world) as server:
+    with running_server(arguments.world, *SMALL_RINGS) as server:
         server.wait("ok")
         result = walk(server, arguments.world, arguments.chunks)
     report("steady", before, {"world": arguments.world, **result})

@@ -80,7 +80,14 @@ def test_the_last_seconds_begin_at_a_key_frame(server: Running, visitor: Visitor
     whole = decode(server.get(address(visitor, "recording.mp4")).content)
     last = decode(server.get(address(visitor, "recording.mp4?seconds=0.01")).content)
     assert 1 <= len(last) < len(whole) and np.array_equal(last[-1], whole[-1])
-    assert server.get(address(visitor, "recording.mp4?seconds=0")).status_code == 422
+    for rest, field in (
+        ("recording.mp4?seconds=0", "seconds: "),
+        ("still.gif", "kind: "),
+        ("filmstrip?since=x", "since: "),
+    ):
+        answer = server.get(address(visitor, rest))
+        assert (answer.status_code, answer.json()["code"]) == (400, "bad_message")
+        assert answer.json()["message"].startswith(field)
 
 
 def test_a_recording_goes_on_after_a_lost_connection(server: Running) -> None:

@@ -119,6 +119,16 @@ def test_memory_is_told_and_bounded() -> None:
         assert history["oldest"] == 0 and visitor.ready["limits"]["rewind_mib"] == 0
 
 
+def test_states_too_large_to_be_kept_are_not_copied(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = fake_config(fps=120, session_bytes=8 << 20)
+    with running(config, rewind_mib=4, rewind_every=1) as server, server.visit() as visitor:
+        monkeypatch.setattr(server.world, "snapshot", lambda _rollout: pytest.fail("copied"))
+        visitor.start()
+        visitor.settle()
+        visitor.walk("w", 3)
+        assert rewind(visitor, 2)["parent"] == 2
+
+
 def test_where_rewinding_is_off_it_says_so() -> None:
     with running(rewind_minutes=0) as server, server.visit() as visitor:
         visitor.start()
