@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,16 +11,13 @@ import torch.distributed as dist
 from flashdreams.core.distributed import context_parallel
 from flashdreams.core.distributed.context_parallel import check_shares
 from flashdreams.core.distributed.noise import SharedNoise
-
-WORKER = Path(__file__).with_name("shared_rollouts_worker.py")
+from tests.processes import run_together
 
 
 @pytest.mark.slow
-def test_two_processes_dream_what_one_does(repository: Path) -> None:
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(WORKER)]
-    environment = os.environ | {"PYTHONPATH": str(repository), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
-    assert done.returncode == 0, done.stderr
+@pytest.mark.parametrize("worker", ["shared_rollouts_worker.py", "shared_pipelines_worker.py"])
+def test_two_processes_dream_what_one_does(worker: str) -> None:
+    run_together(Path(__file__).with_name(worker))
 
 
 @pytest.fixture

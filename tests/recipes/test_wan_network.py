@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
-import socket
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,6 +23,7 @@ from flashdreams.recipes.wan import (
     WanDiTNetworkTI2V5BConfig,
 )
 from flashdreams.recipes.wan.layers import Block
+from tests.processes import run_together
 from tests.wan import noise, small_network
 
 WORKER = Path(__file__).with_name("context_parallel_worker.py")
@@ -343,24 +340,5 @@ def test_bf16_network_follows_fp32() -> None:
 
 
 @pytest.mark.slow
-def test_two_processes_equal_one(repository: Path) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
-    shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": "1"}
-    workers = [
-        subprocess.Popen(
-            [sys.executable, str(WORKER)],
-            env=os.environ | shared | {"RANK": str(rank), "LOCAL_RANK": str(rank), "PYTHONPATH": str(repository)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-    try:
-        outputs = [worker.communicate(timeout=120)[0] for worker in workers]
-    finally:
-        for worker in workers:
-            worker.kill()
-    assert [worker.returncode for worker in workers] == [0, 0], "\n".join(outputs)
+def test_two_processes_equal_one() -> None:
+    run_together(WORKER)

@@ -54,6 +54,7 @@ def parse_hub_address(address: str) -> HubFile | None:
 def download(file: HubFile) -> Path:
     """The local copy of `file`, fetched with a progress bar unless it is in the hub's cache already.
 
+    A connection that breaks goes on where it was, a few times. With `HF_HUB_OFFLINE=1` only the cache is read.
     Raises FileNotFoundError when the hub has no such repository, revision or file (or one that asks for a login),
     ConnectionError when it cannot be reached and the cache does not have it.
     """
@@ -79,7 +80,7 @@ def download(file: HubFile) -> Path:
         ) from error
     except errors.EntryNotFoundError as error:
         raise FileNotFoundError(f"{file}: {file.repo!r} has no file {file.filename!r} at that revision") from error
-    except (errors.HfHubHTTPError, OSError) as error:
+    except Exception as error:  # a broken connection has a class of whichever HTTP library the hub's client uses
         raise ConnectionError(f"{file} could not be fetched: {error}") from error
     if file.revision is None:  # The hub's cache names the folder after the commit: say what to pin.
         commit = path.parents[file.filename.count("/")].name
