@@ -7,13 +7,14 @@ ARGS ?=
 TRAJECTORY ?= assets/trajectories/tour.json
 OUTPUT ?= outputs/clip.mp4
 TORCH_INDEX ?=
+KIOSK ?=
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 INSTALL := $(PIP) install -c constraints.txt $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
 .DEFAULT_GOAL := help
-.PHONY: help play clip batch picture train eval-world bench test lint wheel clean
+.PHONY: help play clip batch kiosk soak picture train eval-world bench test lint wheel clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -30,6 +31,12 @@ batch: $(VENV)/.play  ## render a folder of camera paths (ARGS="--paths folder -
 picture: $(VENV)/.dev  ## docs/media/play.webp, the README's moving picture, from such a clip
 	@$(MAKE) --no-print-directory clip
 	@$(BIN)/python docs/animate.py $(OUTPUT) docs/media/play.webp
+
+kiosk: $(VENV)/.play  ## a demo that runs alone (KIOSK=settings file, see docs/kiosk.md; PORT=8000)
+	@$(BIN)/flashdreams-kiosk $(KIOSK) $(if $(PORT),--port $(PORT)) $(ARGS)
+
+soak: $(VENV)/.dev  ## run the kiosk with visitors and a fault every minute (ARGS="--minutes 60")
+	@$(BIN)/python -m benchmarks.soak $(ARGS)
 
 train: $(VENV)/.play  ## train the pocket world; stop at any moment, the same command goes on
 	@$(BIN)/python -m flashdreams.integrations.pocket.train $(ARGS)

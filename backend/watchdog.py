@@ -82,6 +82,16 @@ class Watchdog:
         """End the server and `run`; from any thread or a signal handler."""
         self._stopped.set()
 
+    def kill(self) -> None:
+        """End the server as a crash would, for a test of what follows."""
+        if self._child is not None:
+            self._child.kill()
+
+    @property
+    def pid(self) -> int | None:
+        """The server's process, while there is one."""
+        return None if self._child is None else self._child.pid
+
     def _start(self) -> None:
         self._started, self._missed, self.well = time.monotonic(), 0, False
         self._child = subprocess.Popen(
@@ -165,7 +175,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args, server = parser.parse_known_args(arguments)
     try:
         kiosk = None if args.settings is None else read_kiosk_settings(args.settings)
-        _log_to(args.logs)
+        log_to(args.logs)
     except (ValueError, OSError) as error:
         print(f"flashdreams-kiosk: {error}", file=sys.stderr)
         return 2
@@ -187,7 +197,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _log_to(folder: Path) -> None:
+def log_to(folder: Path) -> None:
     """Everything said here and by the server goes to files that never take more than 30 MiB, and to the terminal."""
     folder.mkdir(parents=True, exist_ok=True)
     file = logging.handlers.RotatingFileHandler(

@@ -116,11 +116,11 @@ export class Session {
     this.#connection.send('text', { text });
   }
 
-  /** Begins the dream again, with another `scene` or `seed` where given. */
-  reset({ scene = this.#info?.scene, seed = this.#info?.seed } = {}) {
+  /** Begins the dream again, with another `scene` or `seed` where given, along the path `file` where one is named. */
+  reset({ scene = this.#info?.scene, seed = this.#info?.seed, file } = {}) {
     this.#latency.forget();
     this.#pictureDue = true;
-    this.#askedAt = this.#connection.send('reset', { scene, seed });
+    this.#askedAt = this.#connection.send('reset', { scene, seed, file });
     this.#learn({ scene, seed });
   }
 

@@ -142,9 +142,12 @@ def main() -> int:
     options.add_argument("--step-ms", type=float, default=60.0, help="time of a chunk")
     options.add_argument("--load-seconds", type=float, default=1.0, help="time that loading takes")
     options.add_argument("--capacity", type=int, default=4)
+    options.add_argument("--kiosk", type=Path, help="settings file of a kiosk")
     asked = options.parse_args()
     config = fake_config(step_seconds=asked.step_ms / 1e3, load_seconds=asked.load_seconds, load_stages=10)
-    return serve(config, Settings(port=asked.port, capacity=asked.capacity, browser=False, world="fake"))
+    return serve(
+        config, Settings(port=asked.port, capacity=asked.capacity, browser=False, world="fake", kiosk=asked.kiosk)
+    )
 
 
 if __name__ == "__main__":

@@ -118,7 +118,7 @@ def test_logs_rotate_within_their_bound(tmp_path: Path, monkeypatch: pytest.Monk
     before = root.handlers[:]
     root.handlers.clear()
     try:
-        watchdog._log_to(tmp_path / "logs")
+        watchdog.log_to(tmp_path / "logs")
         for number in range(500):
             logging.getLogger("server").info("line %d of what the server says", number)
         files = list((tmp_path / "logs").iterdir())

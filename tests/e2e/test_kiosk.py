@@ -1,0 +1,115 @@
+"""The kiosk's page in a real Chromium: attract loop, a visitor takes over, the visit ends, and no way out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from playwright.sync_api import Page
+
+from tests.e2e.chromium import picture, until, view
+from tests.e2e.conftest import OpenPage, serving
+
+SETTINGS = """
+title = "A museum's dream"
+scenes = ["night", "meadow"]
+address = "http://127.0.0.1:1"
+[colours]
+accent = "#00ffaa"
+[limits]
+visitor_seconds = 3
+idle_seconds = 2.5
+warn_seconds = 2
+farewell_seconds = 4
+attract_seconds = 2
+"""
+
+
+@pytest.fixture(scope="module")
+def kiosk(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    folder = tmp_path_factory.mktemp("kiosk")
+    (folder / "kiosk.toml").write_text(SETTINGS)
+    options = ("--step-ms", "30", "--load-seconds", "0.1", "--capacity", "60", "--kiosk", str(folder / "kiosk.toml"))
+    with serving(repository, folder / "log.txt", "tests.backend.fakes", *options) as address:
+        yield f"{address}?kiosk"
+
+
+def attracted(page: Page) -> None:
+    until(page, "f.mode === 'attract' && f.chunk !== null && f.state === 'live'", 20)
+
+
+def test_the_attract_loop_dreams_through_the_scenes_under_its_title(kiosk: str, open_page: OpenPage) -> None:
+    page = open_page()
+    page.goto(kiosk)
+    attracted(page)
+    assert page.locator("#title").inner_text() == "A museum's dream"
+    assert page.locator("body").evaluate("body => getComputedStyle(body).cursor") == "none"
+    assert page.evaluate("() => document.body.style.getPropertyValue('--accent')") == "#00ffaa"
+    first = picture(page)
+    scene = view(page, "chunk.scene")
+    until(page, f"f.chunk.scene !== '{scene}'", 10)
+    assert np.abs(picture(page) - first).mean() > 5
+
+
+def test_a_visitor_takes_over_within_a_chunk_and_the_loop_comes_back(kiosk: str, open_page: OpenPage) -> None:
+    page = open_page()
+    page.goto(kiosk)
+    attracted(page)
+    index = view(page, "chunk.index")
+    page.keyboard.down("KeyD")
+    until(page, "f.mode === 'visit'", 2)
+    until(page, "f.latencies.length > 0")
+    page.keyboard.up("KeyD")
+    assert view(page, "chunk.index") - index < 40
+    until(page, "f.mode === 'attract'", 6)  # idle: gone without a farewell
+    attracted(page)
+
+
+def test_a_visit_has_a_countdown_and_ends_with_a_clip_to_take_along(kiosk: str, open_page: OpenPage) -> None:
+    page = open_page()
+    page.goto(kiosk)
+    attracted(page)
+    page.keyboard.down("KeyW")
+    until(page, "f.mode === 'visit'", 2)
+    page.wait_for_selector("#left.soon")
+    assert 0 <= int(page.locator("#left b").inner_text()) <= 2
+    until(page, "f.mode === 'farewell'", 8)
+    page.wait_for_selector("#qr:visible")
+    page.wait_for_function("() => document.getElementById('qr').naturalWidth > 50")
+    page.keyboard.press("KeyS")  # hands still on the keys begin no visit
+    assert view(page, "mode") == "farewell"
+    page.keyboard.up("KeyW")
+    attracted(page)
+    assert view(page, "visits") == 1
+
+
+def test_there_is_no_way_out_of_the_page(kiosk: str, open_page: OpenPage) -> None:
+    page = open_page()
+    page.goto(kiosk)
+    attracted(page)
+    assert page.locator("a, button, input").count() == 0
+    page.evaluate("""() => {
+      window.kept = {};
+      for (const type of ['contextmenu', 'dragstart', 'selectstart'])
+        window.kept[type] = !document.dispatchEvent(new Event(type, { bubbles: true, cancelable: true }));
+      for (const key of ['F5', 'F11', 'Tab', 'Escape'])
+        window.kept[key] = !window.dispatchEvent(new KeyboardEvent('keydown', { key, cancelable: true }));
+    }""")
+    assert set(page.evaluate("() => Object.values(window.kept)")) == {True}
+    page.go_back()
+    page.wait_for_timeout(200)
+    assert page.url == kiosk
+
+
+def test_a_cut_socket_and_a_reload_come_back_to_the_loop_alone(kiosk: str, open_page: OpenPage) -> None:
+    page = open_page()
+    page.goto(kiosk)
+    attracted(page)
+    page.keyboard.press("KeyD")
+    until(page, "f.mode === 'visit'", 2)
+    page.evaluate("() => window.sockets.at(-1).close()")
+    until(page, "f.mode === 'attract' && f.stats.connected", 15)
+    page.reload()
+    attracted(page)
