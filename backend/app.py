@@ -72,7 +72,7 @@ def create_app(config: WorldConfig, settings: Settings, folder: Path | None = No
     _add_worlds(app, config, paths)
     add_uploads(app, services)
     add_sessions(app, services, lobby)
-    _add_operations(app, services.metrics)
+    _add_operations(app, services)
     page = folder or frontend_folder()
     add_kiosk(app, kiosk, config, paths, lobby, page)
     _add_page(app, page)
@@ -102,18 +102,19 @@ def _add_worlds(app: FastAPI, config: WorldConfig, paths: Paths) -> None:
         return protocol.schema()
 
 
-def _add_operations(app: FastAPI, metrics: Metrics) -> None:
+def _add_operations(app: FastAPI, services: Services) -> None:
     @app.get("/healthz")
     async def healthz() -> Response:
         engine, lobby = app.state.engine, app.state.lobby
-        status = "ok" if engine.loaded else "failed" if engine.failure else "loading"
+        failed = engine.failure is not None or services.drifts.hopeless
+        status = "failed" if failed else "ok" if engine.loaded else "loading"
         health = {"status": status, "sessions": lobby.taken, "capacity": lobby.capacity, "stage": engine.stage.name,
                   "busy_seconds": round(engine.busy_seconds, 1)}  # fmt: skip
         return JSONResponse(health, 503 if status == "failed" else 200)
 
     @app.get("/metrics")
     async def numbers() -> Response:
-        return PlainTextResponse(metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+        return PlainTextResponse(services.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
 def _add_page(app: FastAPI, folder: Path) -> None:

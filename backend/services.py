@@ -11,7 +11,7 @@ from backend.catalog import check_scene
 from backend.engine import Engine
 from backend.history import Beginning
 from backend.images import Images
-from backend.kiosk.drift import DriftGuard
+from backend.kiosk.drift import DriftGuard, Drifts
 from backend.metrics import Metrics
 from backend.paths import Paths
 from backend.replays import Replaying, Replays
@@ -34,6 +34,11 @@ class Services:
     def config(self) -> WorldConfig:
         """The world that is played."""
         return self.engine.config
+
+    @cached_property
+    def drifts(self) -> Drifts:
+        """When dreams went bad."""
+        return Drifts()
 
     def guard(self) -> DriftGuard | None:
         """What watches a session's pictures, where the server is a kiosk."""

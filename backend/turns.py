@@ -115,6 +115,7 @@ class Turns:
     def begin_again(self, reason: str, wake: Callable[[], None]) -> None:
         """Begin the dream anew where its pictures went bad, with another seed; `wake` has it done now."""
         log.warning("drift: %s; the dream begins again", reason)
+        self._services.drifts.note()
         seed = (self._dream.seed + 1) % 2**32
         beginning = replace(self._beginning, scene=self._dream.pilot.scene, seed=seed)
         message = protocol.Reset(type="reset", seq=0)

@@ -132,7 +132,7 @@ class Watchdog:
             self._missed = 0
             return None
         if health == "failed":
-            return "its world could not be loaded"
+            return "its world could not be loaded, or dreams go bad again and again"
         if health == "stalled":
             return f"the model has been at one step for {STALL_SECONDS:g} s"
         if not self.well and age < self._watch.start_seconds:

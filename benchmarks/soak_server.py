@@ -7,6 +7,7 @@ import dataclasses
 import errno
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -42,24 +43,35 @@ class Faults:
         return True
 
 
-def poison(state: Any, seen: set[int] | None = None) -> int:
-    """Fill every floating tensor within `state` with NaN; how many there were."""
+def tensors_of(state: Any, seen: set[int] | None = None) -> Iterator[torch.Tensor]:
+    """Every floating tensor within `state`."""
     seen = set() if seen is None else seen
     if id(state) in seen:
-        return 0
+        return
     seen.add(id(state))
     if isinstance(state, torch.Tensor):
-        if not state.is_floating_point():
-            return 0
-        with torch.inference_mode():
-            state.fill_(float("nan"))
-        return 1
+        if state.is_floating_point():
+            yield state
+        return
+    parts: Any = ()
     if isinstance(state, dict):
-        return sum(poison(item, seen) for item in state.values())
-    if isinstance(state, list | tuple):
-        return sum(poison(item, seen) for item in state)
-    parts = vars(state) if hasattr(state, "__dict__") and not isinstance(state, type | torch.nn.Module) else {}
-    return sum(poison(item, seen) for item in list(parts.values()))
+        parts = state.values()
+    elif isinstance(state, list | tuple):
+        parts = state
+    elif hasattr(state, "__dict__") and not isinstance(state, type | torch.nn.Module):
+        parts = vars(state).values()
+    for part in list(parts):
+        yield from tensors_of(part, seen)
+
+
+def poison(world: Any, rollout: Any) -> int:
+    """Fill the rollout's own tensors with NaN, none that it shares with others; how many there were."""
+    shared = {tensor.data_ptr() for tensor in tensors_of(world.snapshot(rollout))}
+    own = [tensor for tensor in tensors_of(rollout) if tensor.data_ptr() not in shared]
+    with torch.inference_mode():
+        for tensor in own:
+            tensor.fill_(float("nan"))
+    return len(own)
 
 
 def break_world(world: Any, faults: Faults) -> None:
@@ -72,7 +84,7 @@ def break_world(world: Any, faults: Faults) -> None:
         if faults.take("engine_hang"):
             threading.Event().wait()
         if faults.take("nan_latent"):
-            print(f"soak: {poison(rollout)} tensors are not numbers any more", flush=True)
+            print(f"soak: {poison(world, rollout)} tensors are not numbers any more", flush=True)
         return step(rollout, controls)
 
     world.step = faulty

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from collections import deque
+
 import numpy as np
 import numpy.typing as npt
 
@@ -15,6 +18,26 @@ COLOUR = 95.0
 """How far a mean colour may be from where the dream began, 0 to 255 in each channel."""
 PATIENCE_SECONDS = 2.0
 """How long pictures must be bad: a visitor may look at a wall."""
+
+
+HOPELESS, HOPELESS_SECONDS = 3, 90.0
+"""Dreams gone bad within so many seconds: then it is not the dreams, but the model."""
+
+
+class Drifts:
+    """When dreams went bad, all sessions taken together."""
+
+    def __init__(self) -> None:
+        self._times: deque[float] = deque(maxlen=HOPELESS)
+
+    def note(self) -> None:
+        """One has gone bad."""
+        self._times.append(time.monotonic())
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether beginning again does not help any more."""
+        return len(self._times) == HOPELESS and self._times[-1] - self._times[0] < HOPELESS_SECONDS
 
 
 class DriftGuard:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from backend.kiosk.clips import Clips
-from backend.kiosk.drift import DriftGuard
+from backend.kiosk.drift import HOPELESS, DriftGuard, Drifts
 from backend.kiosk.settings import KioskSettings, attract_loop, read_kiosk_settings
 from tests.backend.fakes import fake_config
 from tests.backend.harness import Running, running
@@ -161,6 +161,19 @@ def test_a_short_look_at_a_wall_and_another_scene_are_no_drift() -> None:
         assert not any(guard.note("meadow", wall) for _ in range(10))
         assert not guard.note("meadow", good)
     assert not any(guard.note("night", picture((220, 20, 220), 40)) for _ in range(40))
+
+
+def test_dreams_that_go_bad_again_and_again_are_hopeless(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+    monkeypatch.setattr("backend.kiosk.drift.time.monotonic", lambda: clock[0])
+    drifts = Drifts()
+    for pause in (60.0, 60.0, 60.0, 10.0):
+        clock[0] += pause
+        drifts.note()
+        assert not drifts.hopeless
+    clock[0] += 10.0
+    drifts.note()
+    assert drifts.hopeless and HOPELESS == 3
 
 
 @pytest.fixture
