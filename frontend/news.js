@@ -1,5 +1,7 @@
 /** What the server tells beside the dream, in words: who watches, how the network is, how long it still lasts, how a replay went. */
 
+import { codeOf, labelOf } from './input/keymap.js';
+
 const QUALITY = ['', 'Slow network: a little less detail', 'Slow network: less detail', 'Slow network: least detail'];
 
 export class News {
@@ -18,15 +20,16 @@ export class News {
     this[`_${message.type}`]?.(message);
   }
 
-  /** Another session begins: nothing said of the last one holds. */
-  forget() {
-    for (const what of [...this.#limits.keys()]) this.#limit(what, null);
-    for (const name of ['audience', 'quality', 'replay', 'rewinding']) this.#chips.set(name, null);
-  }
-
   /** The visitor did something, so nobody is idle. */
   touched() {
     if (this.#limits.has('idle')) this.#limit('idle', null);
+  }
+
+  /** A session has begun, or goes on over a new connection. What it may take is said once, where it has an end. */
+  _ready({ limits, resumed, spectator }) {
+    if (!resumed) for (const what of [...this.#limits.keys()]) this.#limit(what, null);
+    for (const name of ['audience', 'quality', 'replay', 'rewinding']) this.#chips.set(name, null);
+    if (limits?.minutes > 0 && !resumed && !spectator) this.#toast(`Everybody gets ${limits.minutes} minutes here; the last one is announced.`);
   }
 
   _audience({ spectators }) {
@@ -63,7 +66,7 @@ export class News {
     if (endsAt === null) return;
     const show = () => {
       const left = Math.max(0, Math.ceil((endsAt - performance.now()) / 1000));
-      const text = what === 'idle' ? `Still there? Without a key this dream ends in ${left} s` : `This dream ends in ${left} s: save what you like (C)`;
+      const text = what === 'idle' ? `Still there? Without a key this dream ends in ${left} s` : `This dream ends in ${left} s: ${labelOf(codeOf('clip'))} saves the last of it`;
       this.#chips.set(`limit-${what}`, text, 'warn');
     };
     show();

@@ -47,7 +47,7 @@ export class Session {
   /**
    * `on.status(kind, data)`: what the overlay must say, null for nothing. `on.info(info)`: the server's `ready`, with
    * scene and seed kept up to date. `on.frame(chunk, now)`: a frame is on screen. `on.news(message)`: what the server
-   * tells beside. `on.notice(text)`: a passing remark.
+   * tells beside, `ready` first. `on.notice(text)`: a passing remark.
    */
   constructor(stage, url, on) {
     this.#stage = stage;
@@ -238,6 +238,7 @@ export class Session {
     this.#differs = () => false;
     this.#learn({ scene: message.scene, seed: message.seed });
     this.#ping();
+    this.#on.news(message);
     if (message.history) this.#on.news({ type: 'history', ...message.history });
     // A resumed session may have been paused by a page that was reloaded; a new one needs its first picture before a pause.
     if (message.resumed && !message.spectator) this.#connection.send(this.#pauses.size > 0 ? 'pause' : 'resume');

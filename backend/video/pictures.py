@@ -12,7 +12,7 @@ from av.codec.context import Flags
 
 JPEG_QUALITIES = (3, 6, 11, 18)
 """JPEG quantiser scales by level, the best first."""
-THUMBNAIL_WIDTH = 80
+THUMBNAIL_WIDTH = 160
 """Pixels."""
 MIN_SIDE = 64
 MAX_PIXELS = 40_000_000

@@ -52,7 +52,7 @@ export class Film {
     this.#secondsPerChunk = secondsPerChunk;
     this.#root.hidden = false;
     this.#part('kept').textContent = history
-      ? `${history.kept} chunks can be gone back to; they take ${mib(history.bytes)} of ${mib(history.limit_bytes)}.`
+      ? `${this.#chunks.length} chunks can be gone back to; they take ${mib(history.bytes)} of ${mib(history.limit_bytes)}.`
       : '';
     this.#drawBranches();
     this.#choose(strip.head);

@@ -5,6 +5,8 @@ import {
   ACTIONS, FIXED_HELP, GAMEPAD_HELP, TOUCH_HELP, choose, codeOf, forgetChosen, hasChosen, labelOf, mayChoose,
 } from '../input/keymap.js';
 
+const HINT = 'Press a key in this list to choose another one for it.';
+
 export class Help {
   #dialog;
   #waiting = null;
@@ -113,7 +115,7 @@ export class Help {
   }
 
   #note(text) {
-    this.#part('note').textContent = text;
+    this.#part('note').textContent = text || HINT;
   }
 }
 
