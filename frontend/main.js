@@ -4,12 +4,13 @@ import { exposeDebug } from './debug.js';
 import { Controls } from './input/controls.js';
 import { moveFocus, pressFocused } from './input/focus.js';
 import { drawKeys, relabel } from './input/keycaps.js';
-import { ACTIONS, codeOf, labelOf, learnLayout } from './input/keymap.js';
+import { codeOf, labelOf, learnLayout } from './input/keymap.js';
 import { Keeping } from './keeping.js';
 import { News } from './news.js';
 import { PLAYERS, usablePlayers } from './players/choose.js';
 import { stayAwake } from './presence.js';
 import { Session } from './session.js';
+import { nameKeys, wakeBar } from './views/bar.js';
 import { Chips } from './views/chips.js';
 import { Film } from './views/film.js';
 import { Help } from './views/help.js';
@@ -18,13 +19,13 @@ import { CopyBox, KeepPanel } from './views/keep.js';
 import { Overlay } from './views/overlay.js';
 import { StartPicture } from './views/picture.js';
 import { Say } from './views/say.js';
-import { ScenePicker, drawSeed, parseSeed, wantedFromAddress, writeAddress } from './views/scenes.js';
+import { ScenePicker, drawSeed, wantedFromAddress, writeAddress } from './views/scenes.js';
+import { SeedForm } from './views/seed.js';
+import { aboutWorld, modelSize } from './words.js';
 
 const byId = (id) => document.getElementById(id);
 const stage = byId('stage');
-const seedField = byId('seed');
 const body = document.body;
-const IDLE_MS = 2600;
 /** A short loss of the connection: keys stay held and the mouse stays taken, so that the walk goes on by itself. */
 const PASSING = new Set([null, 'reconnecting', 'starting']);
 const PATIENT_ATTEMPTS = 3;
@@ -33,7 +34,6 @@ const SAME_ESC_MS = 150; // some browsers also report the Esc key that gave the 
 let mode = 'welcome';
 let leftWhilePlaying = false;
 let begun = false;
-let idleTimer = 0;
 let lockLostAt = -Infinity;
 let history = null;
 
@@ -46,6 +46,7 @@ const overlay = new Overlay(byId('overlay'), (action) => overlayActions[action](
 const toast = (text) => overlay.toast(text);
 const news = new News(chips, toast);
 const scenes = new ScenePicker(byId('scenes'), pickScene);
+const seedForm = new SeedForm(byId('seed-form'), (seed) => startOver({ seed }));
 const session = new Session(stage, socketAddress, { status: showStatus, info: showInfo, frame: (_, now) => hud.frame(now), news: showNews, notice: toast });
 const hud = new Hud(byId('hud'), () => ({
   stats: session.stats, latencies: session.latencies, timeline: session.timeline, chunk: session.chunk, info: session.info, state: session.state,
@@ -86,7 +87,7 @@ const commands = {
   hud: () => hud.next(),
   report: () => openDialog(() => copyBox.show('Report', hud.report())),
   keep: () => session.info && openDialog(() => keepPanel.toggle({ recording: keeping.recorded !== null, own: mine() })),
-  help: () => openDialog(() => help.toggle(aboutWorld(), (control) => session.info?.controls.includes(control) ?? false)),
+  help: () => openDialog(() => help.toggle(aboutWorld(session.info), (control) => session.info?.controls.includes(control) ?? false)),
   fullscreen: toggleFullscreen,
   record: toggleRecording,
   clip: () => attempt(() => keeping.clip(), 'The last 30 seconds are saved.'),
@@ -295,33 +296,14 @@ function showInfo(info) {
   if (info.scenes) scenes.fill(info.scenes);
   scenes.mark(info.scene);
   byId('where-scene').textContent = scenes.title(info.scene);
-  byId('where-model').textContent = size(info.parameters);
+  byId('where-model').textContent = modelSize(info.parameters);
   document.title = `${scenes.title(info.scene)} · flashdreams`;
-  if (document.activeElement !== seedField) seedField.value = info.seed;
+  seedForm.show(info.seed);
   for (const button of document.querySelectorAll('[data-needs]')) button.hidden = !info.controls.includes(button.dataset.needs);
   body.classList.toggle('watching', Boolean(info.spectator));
   chips.set('watching', info.spectator ? 'You are watching' : null, 'live');
   if (info.spectator) setMode('playing');
   else writeAddress(info);
-}
-
-function aboutWorld() {
-  const { title, parameters, width, height, fps, mime } = session.info ?? {};
-  return title ? [title, size(parameters), `${width} × ${height}, ${fps} fps`, mime].filter(Boolean).join(' · ') : '';
-}
-
-/** `11234567` -> `11 M parameters`. */
-function size(parameters) {
-  if (!parameters) return '';
-  const [value, unit] = parameters >= 1e9 ? [parameters / 1e9, 'billion'] : [parameters / 1e6, 'million'];
-  return `${value < 10 ? value.toFixed(1) : Math.round(value)} ${unit} parameters`;
-}
-
-/** The command bar shows itself when the mouse moves, and leaves the picture alone after a while. */
-function wakeBar(awake) {
-  clearTimeout(idleTimer);
-  body.classList.toggle('resting', !awake);
-  if (awake) idleTimer = setTimeout(() => wakeBar(false), IDLE_MS);
 }
 
 function visibilityChanged() {
@@ -343,17 +325,6 @@ function wireMenu() {
   });
   new StartPicture(byId('picture'), byId('picture-file'), { attempt, chosen: (image) => startOver({ image }) });
   byId('play').addEventListener('click', () => canPlay() && play({ lock: true }));
-  byId('dice').addEventListener('click', () => startOver({ seed: drawSeed() }));
-  byId('seed-form').addEventListener('submit', (event) => {
-    event.preventDefault();
-    const seed = parseSeed(seedField.value);
-    byId('seed-note').textContent = seed === null ? 'A seed is a whole number from 0 to 4294967295.' : '';
-    seedField.toggleAttribute('aria-invalid', seed === null);
-    if (seed === null) return;
-    seedField.blur();
-    startOver({ seed });
-  });
-  seedField.addEventListener('keydown', (event) => event.key === 'Escape' && seedField.blur());
   for (const button of document.querySelectorAll('[data-command]')) {
     button.addEventListener('click', () => {
       if (mode === 'playing') button.blur(); // else the next space bar presses it again
@@ -363,15 +334,6 @@ function wireMenu() {
   document.addEventListener('pointermove', (event) => event.pointerType !== 'touch' && !controls.locked && wakeBar(true));
   document.addEventListener('visibilitychange', visibilityChanged);
   document.addEventListener('contextmenu', (event) => event.target.closest('#stage') && event.preventDefault());
-}
-
-/** Titles name the keys as they are now. */
-function nameKeys() {
-  for (const button of document.querySelectorAll('[data-title]')) {
-    const { command, title } = button.dataset;
-    const action = ACTIONS.find(({ id }) => id === command);
-    button.title = action ? `${title} (${labelOf(codeOf(command))})` : command === 'help' ? `${title} (?)` : title;
-  }
 }
 
 async function begin() {

@@ -6,7 +6,8 @@ import pytest
 from playwright.sync_api import Page
 from pytest import approx
 
-from tests.e2e.chromium import first_picture, mean_colour, until, view
+from tests.e2e.chromium import first_picture, mean_colour, settle, until, view
+from tests.e2e.conftest import OpenPage
 from tests.e2e.wire import FPS, Wire, plain
 
 RED, GREEN, BLUE = (200, 40, 40), (40, 180, 60), (40, 60, 200)
@@ -126,3 +127,21 @@ def test_a_player_that_always_fails_gives_way_to_the_next(wire: Wire, complaints
     shows(wire.page, BLUE)
     assert "WebCodecs" in wire.page.inner_text("#toast")
     complaints.clear()  # Chromium may log the fragments that it could not read
+
+
+@pytest.mark.parametrize("name", ["webcodecs", "jpeg"])
+def test_the_real_server_feeds_every_player(open_page: OpenPage, app: str, name: str) -> None:
+    pages = [open_page(), open_page()]
+    for page, player in zip(pages, ("mse", name), strict=True):
+        page.goto(f"{app}?scene=meadow&seed=4&player={player}")
+        first_picture(page)
+        settle(page)
+    start, other = (mean_colour(page) for page in pages)
+    assert other == approx(start, abs=NEAR)
+    page = pages[1]
+    page.keyboard.down("KeyW")
+    until(page, "f.chunk.index >= 6")
+    page.keyboard.up("KeyW")
+    settle(page)
+    assert sum(mean_colour(page)) > sum(start) + 5  # this world brightens with the distance from the start
+    assert view(page, "stats.latency.count") >= 1

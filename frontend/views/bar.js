@@ -1,0 +1,22 @@
+/** The bar of commands: it shows itself when the mouse moves, leaves the picture alone after a while, and names its keys. */
+
+import { ACTIONS, codeOf, labelOf } from '../input/keymap.js';
+
+const IDLE_MS = 2600;
+let idleTimer = 0;
+
+/** Shows the bar for a while, or hides it at once. */
+export function wakeBar(awake) {
+  clearTimeout(idleTimer);
+  document.body.classList.toggle('resting', !awake);
+  if (awake) idleTimer = setTimeout(() => wakeBar(false), IDLE_MS);
+}
+
+/** Writes the present keys into the titles of the buttons. */
+export function nameKeys() {
+  for (const button of document.querySelectorAll('[data-title]')) {
+    const { command, title } = button.dataset;
+    const action = ACTIONS.find(({ id }) => id === command);
+    button.title = action ? `${title} (${labelOf(codeOf(command))})` : command === 'help' ? `${title} (?)` : title;
+  }
+}
