@@ -99,6 +99,10 @@ class LeadWorld(World):
         work = partial(self._world.restore, snapshot.content)
         return self._keep(handle, self._together(work, do="restore", on=self._handle(snapshot), become=handle))
 
+    def fingerprint(self) -> str:
+        """Other numbers of processes round otherwise, and are told apart."""
+        return f"{self._world.fingerprint()}x{distributed.world_size()}"
+
     def start_pose(self, scene: str, seed: int) -> npt.NDArray[np.float64]:
         return self._world.start_pose(scene, seed)
 

@@ -43,7 +43,7 @@ def watch(monkeypatch: pytest.MonkeyPatch) -> Iterator[Watch]:
         return made[-1], ended
 
     yield make
-    for peers in made:
+    for peers in reversed(made):  # the first process ends last
         peers.done()
         peers._thread.join(LONG)
 

@@ -99,6 +99,7 @@ def test_the_follower_does_what_the_leader_does(sides: tuple[World, Recorder]) -
     again = leader.restore(kept)
     leader.step(again, Controls(poses=poses(leader, again.index, 9.0)))
     assert follower.log == Recorder.made[0].log
+    assert leader.fingerprint() == f"{follower.fingerprint()}x2"
     assert len(follower.log) == 3 + 4 and follower.log[-1][:3] == ("step", 3, 2)
 
 

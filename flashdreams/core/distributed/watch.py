@@ -48,10 +48,21 @@ class Peers:
         self._thread.start()
 
     def done(self) -> None:
-        """Say that this process ends as it should, and stop watching."""
-        if not self._stopped.is_set():
-            self._stopped.set()
-            self._tell(self._state or _DONE)
+        """Say that this process ends as it should, and stop watching.
+
+        The first process waits until the others end too, or `timeout` seconds: the store may end with it.
+        """
+        if self._stopped.is_set():
+            return
+        self._stopped.set()
+        self._tell(self._state or _DONE)
+        until = time.monotonic() + self.timeout
+        while self.rank == 0 and not self._state and time.monotonic() < until and not self._all_have_ended():
+            time.sleep(0.05)
+
+    def _all_have_ended(self) -> bool:
+        others = (self._read(rank) for rank in range(1, self.size))
+        return all(text == _DONE or text.startswith(_FAILED) for text in others)
 
     def failed(self, sentence: str) -> bool:
         """Say that this process ends for `sentence`; answers whether it is the first that says so."""
