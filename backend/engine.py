@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Any, TypeVar
 
@@ -118,6 +118,13 @@ class Engine:
             self._jobs.append(_Job(urgency, deadline, next(self._order), owner, work, result))
             self._changed.notify()
         return result
+
+    def hurry(self, result: Future[Any], deadline: float) -> None:
+        """Work that was submitted and still waits is wanted earlier: `result` is what `submit` returned for it."""
+        with self._changed:
+            for place, job in enumerate(self._jobs):
+                if job.result is result:
+                    self._jobs[place] = replace(job, deadline=min(job.deadline, deadline))
 
     def forget(self, owner: Hashable) -> None:
         """Nothing more will be submitted for `owner`."""

@@ -66,6 +66,7 @@ class Session:
             beginning=beginning, replaying=replaying, owner=self.id, begun=self._begun,
         )  # fmt: skip
         self._newest = self._shown = -1
+        self._stepping: Future[tuple[Dreamed, bool, Viewer | None]] | None = None
         self._paused = False
         self._announced: str | None = None
         self._wake = asyncio.Event()
@@ -162,6 +163,9 @@ class Session:
                 if await self._steering.follow(message):
                     self._showing.want_key_frame()
                 self._turns.take_over()
+                if self._stepping is not None and self._steering.eager_seq is not None:
+                    # A chunk that still waits for the engine reads the message when it begins: it is the answer.
+                    self._services.engine.hurry(self._stepping, time.monotonic() - HURRY_SECONDS)
         self.last_input = time.monotonic()
         self._wake.set()
 
@@ -246,8 +250,10 @@ class Session:
         asked = time.monotonic()
         hurried = self._steering.eager_seq is not None
         deadline = asked - HURRY_SECONDS if hurried else self._pacer.played_out
-        stepped = self._services.engine.submit(lambda _world: self._step(asked), deadline=deadline, owner=self.id)
-        dreamed, eager, viewer = await asyncio.wrap_future(stepped)
+        stepping = self._services.engine.submit(lambda _world: self._step(asked), deadline=deadline, owner=self.id)
+        self._stepping = stepping
+        dreamed, eager, viewer = await asyncio.wrap_future(stepping)
+        self._stepping = None
         self._steering.dreamed(dreamed.shaping.seq, arrived=viewer is self.audience.player)
         self._showing.last, self._newest = dreamed, dreamed.index
         self._turns.tell_replay(dreamed)

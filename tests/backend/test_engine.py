@@ -41,6 +41,20 @@ def test_pictures_go_before_upkeep_and_earlier_deadlines_first(engine: Engine) -
     assert done == ["picture, early", "picture, early, second", "picture, late", "upkeep, earlier", "upkeep, early"]
 
 
+def test_waiting_work_can_be_hurried(engine: Engine) -> None:
+    gate, done = threading.Event(), []
+    first = engine.submit(lambda _world: gate.wait(5), deadline=0)
+    early = engine.submit(lambda _world: done.append("early"), deadline=5.0, owner="one")
+    late = engine.submit(lambda _world: done.append("late"), deadline=9.0, owner="other")
+    engine.hurry(late, 1.0)
+    engine.hurry(early, 8.0)
+    gate.set()
+    for future in (first, early, late):
+        future.result(5)
+    assert done == ["late", "early"]
+    engine.hurry(late, 0.0)
+
+
 def test_a_failing_job_fails_alone(engine: Engine) -> None:
     def fail(_world: Any) -> None:
         raise ValueError("this one")
