@@ -1,5 +1,6 @@
-"""Puts a trained world into assets/: its weights, thumbnails that it dreamed, and its card.
+"""Puts a trained world into assets/: its weights, thumbnails that it dreamed, its card, and larger start pictures.
 
+The start pictures are drawn by the renderer, for models that walk through a picture.
 `python -m flashdreams.integrations.pocket.ship --weights FILE --report FILE`, after `make train` and `make eval-world`.
 """
 
@@ -14,14 +15,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from safetensors import safe_open
 
 from flashdreams.camera.motion import LiveCamera
+from flashdreams.camera.poses import pose_from_yaw_pitch
 from flashdreams.infra.world import Controls
 from flashdreams.integrations.pocket.assets import WEIGHTS, asset_folder
 from flashdreams.integrations.pocket.config import PARAMETERS, pocket_world
 from flashdreams.integrations.pocket.data import CHUNKS, CLIPS_PER_SCENE
 from flashdreams.integrations.pocket.pictures import Pixels, save_picture
+from flashdreams.integrations.pocket.renderer import Renderer
+from flashdreams.integrations.pocket.scenes import places
+from flashdreams.integrations.pocket.walk import EYE_HEIGHT, Footing
 from flashdreams.integrations.pocket.world import PocketWorld
 
 THUMBNAIL_CHUNKS = 18
@@ -48,6 +54,20 @@ over all samples and, beside them, of each place. Decibels are of PSNR, changes 
 **Limits.** It knows these four places and nothing else. What is seen for the first time is soft and gets sharper on the
 way; small far things are guessed. At {steps} denoising steps a chunk.
 """
+
+
+def start_picture(index: int, width: int = 1280, height: int = 720) -> Pixels:
+    """Place `index` as the renderer draws it, `[H, W, 3]`, after a walk of a second and a half from the entrance."""
+    place, config = places()[index], pocket_world()
+    x, z, yaw = place.start
+    entrance = pose_from_yaw_pitch(np.array([x, -EYE_HEIGHT, z]), yaw, 0.0)
+    camera = LiveCamera(entrance, config.motion, config.fps, Footing(place).constrain)
+    camera.keys(("w",), 0.0)
+    pose = torch.from_numpy(camera.next_poses(36, 1.5)[-1:]).float()
+    with torch.no_grad():
+        picture = Renderer(places(), width, height)(pose, torch.tensor([index]))[0]
+    pixels: Pixels = picture.mul(255).add(0.5).clamp(0, 255).to(torch.uint8).permute(1, 2, 0).numpy()
+    return pixels
 
 
 def thumbnail(world: PocketWorld, scene: str) -> Pixels:
@@ -105,6 +125,10 @@ def ship(weights: Path, folder: Path, report: Path | None) -> None:
     world = replace(pocket_world(), checkpoint=folder / WEIGHTS).setup()
     for scene in world.config.scenes:
         save_picture(folder / f"{scene.name}.jpg", thumbnail(world, scene.name))
+    starts = folder.parent / "starts"
+    starts.mkdir(exist_ok=True)
+    for index, place in enumerate(places()):
+        save_picture(starts / f"{place.name}.jpg", start_picture(index))
     if report is not None:
         (folder / "CARD.md").write_text(card(folder / WEIGHTS, json.loads(report.read_text())), encoding="utf-8")
 
