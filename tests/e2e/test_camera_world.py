@@ -79,11 +79,11 @@ def test_the_dream_is_still_until_something_is_said(page: Page) -> None:
 
 def test_a_visitors_picture_begins_the_dream(page: Page, tmp_path: Path) -> None:
     save_picture(photo := tmp_path / "photo.jpg", np.full((90, 160, 3), (250, 120, 10), np.uint8))
-    shipped, session = picture(page), view(page, "info.session")
+    shipped, index = picture(page), view(page, "chunk.index")
     page.keyboard.press("Escape")
     page.locator("#picture").wait_for(state="visible")
     page.set_input_files("#picture-file", photo)
-    until(page, f"f.info && f.info.session !== '{session}' && f.chunk !== null", timeout=60)
+    until(page, f"f.chunk !== null && f.chunk.index !== {index}", timeout=60)
     settle(page, timeout=60)
     assert view(page, "mode") == "playing"
     assert not np.array_equal(picture(page), shipped)
@@ -91,9 +91,9 @@ def test_a_visitors_picture_begins_the_dream(page: Page, tmp_path: Path) -> None
 
 def test_what_is_no_picture_is_said_and_the_dream_stays(page: Page, tmp_path: Path, complaints: list[str]) -> None:
     (text := tmp_path / "notes.jpg").write_text("no picture")
-    session = view(page, "info.session")
+    index = view(page, "chunk.index")
     page.keyboard.press("Escape")
     page.set_input_files("#picture-file", text)
     page.locator("#toast").get_by_text("picture").wait_for()
-    assert view(page, "info.session") == session
+    assert view(page, "chunk.index") == index
     complaints.clear()  # the browser logs the refused upload
