@@ -5,18 +5,16 @@ from __future__ import annotations
 import argparse
 import time
 from collections import defaultdict
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from backend.video.encoder import ChunkEncoder
 from backend.video.mp4 import FragmentWriter, VideoFormat
 from benchmarks.common import machine, report, say, summary
-from benchmarks.peak import matmul_peak
+from benchmarks.peak import matmul_peak, operations
 from benchmarks.sustained import sustained
 from flashdreams.camera.motion import LiveCamera
 from flashdreams.configs.worlds import get_world
@@ -80,13 +78,6 @@ def stages(walk: Walk, chunks: int) -> dict[str, list[float]]:
         series["finalize"].append(1000 * (end - muxed))
         series["chunk"].append(1000 * (end - start))
     return dict(series)
-
-
-def operations(work: Callable[[], object]) -> float:
-    """Floating-point operations of the matrix products and convolutions in `work`, in G."""
-    with FlopCounterMode(display=False) as counter:
-        work()
-    return counter.get_total_flops() / 1e9
 
 
 def speed(walk: Walk, series: dict[str, list[float]]) -> dict[str, Any]:

@@ -40,7 +40,7 @@ MAY_IMPORT = {
     "flashdreams.plugins": REGISTRY,
     "flashdreams.scripts": REGISTRY | {"flashdreams.scripts"},
     "backend": INFRA | {"flashdreams.configs", "backend"},
-    "benchmarks": INFRA | {"flashdreams.configs", "backend", "benchmarks"},
+    "benchmarks": RECIPES | {"flashdreams.configs", "backend", "benchmarks"},
 }
 OURS = ("flashdreams", "backend", "benchmarks", "tests")
 FORMATS = {"camera_path.json"}
