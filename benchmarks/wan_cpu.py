@@ -171,7 +171,7 @@ def main() -> None:
     parser.add_argument("--dim", type=int, default=384, help=f"width of the network, a multiple of {HEAD_DIM}")
     parser.add_argument("--layers", type=int, default=8)
     parser.add_argument("--height", type=int, default=24, help="of a latent frame, even")
-    parser.add_argument("--width", type=int, default=40, help="of a latent frame, even")
+    parser.add_argument("--width", type=int, default=44, help="of a latent frame, even")
     parser.add_argument("--text-len", type=int, default=512)
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()

@@ -307,6 +307,23 @@ def test_a_new_rollout_in_the_memory_of_another_is_that_of_a_new_cache() -> None
         assert other is not again and (other.height, other.width) == (6, 4)
 
 
+def test_a_steady_step_compiles_to_one_graph_that_serves_every_chunk_and_rollout() -> None:
+    """Traced on "meta", which takes the way of a GPU; what a compiler would make of the graph is not looked at."""
+    torch._dynamo.reset()
+    with torch.device("meta"):
+        model = model_of(config(guidance_scale=2.0)).to("meta")
+    for seed in range(2):
+        cache = rollout(model, seed, device="meta")
+        dream(model, cache, range(4))
+        if seed == 0:
+            torch._dynamo.utils.counters.clear()
+            model.transformer.network.compile(backend="eager")
+        dream(model, cache, range(4, 7))
+    counters = torch._dynamo.utils.counters
+    assert counters["stats"]["unique_graphs"] == 1 and not counters["graph_break"]
+    torch._dynamo.reset()
+
+
 def on_gpu(**changes: Any) -> DiffusionModel:
     return model_of(config(compile_network=False, **changes)).cuda()
 
