@@ -40,9 +40,10 @@ class Pair:
 
         torch.manual_seed(0)
         heads, ffn_dim = dim // HEAD_DIM, dim * 35 // 6
-        self.theirs: Any = WanTransformer3DModel(
+        theirs: Any = WanTransformer3DModel(
             num_attention_heads=heads, attention_head_dim=HEAD_DIM, ffn_dim=ffn_dim, num_layers=layers
-        ).eval().requires_grad_(False)  # fmt: skip
+        )
+        self.theirs = theirs.eval().requires_grad_(False)
         self.config = WanDiTNetworkConfig(
             dim=dim, ffn_dim=ffn_dim, num_heads=heads, num_layers=layers, text_len=text_len
         )
