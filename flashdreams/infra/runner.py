@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import torch
 
 from flashdreams.core import distributed
+from flashdreams.infra.checking import CheckedFile, check_parts
 from flashdreams.infra.config import InstantiateConfig, derive_config
 from flashdreams.infra.loading import announce, load_pipeline
 from flashdreams.infra.memory import MemoryPlan
@@ -40,6 +42,16 @@ class RunnerConfig(InstantiateConfig):
         """Height and width of what will be dreamed, in pixels, for the memory plan; None where it is not known yet."""
         return None
 
+    def memory_plan(self) -> MemoryPlan | None:
+        """What a run will need, told and checked before anything is loaded; None where nobody knows."""
+        size = self.picture_size()
+        plan: MemoryPlan | None = size and self.pipeline.memory_plan(*size)
+        return plan
+
+    def check_checkpoints(self) -> Iterator[CheckedFile]:
+        """Every file of weights, compared with the part that it is for; override it where files are named elsewhere."""
+        return check_parts(self.pipeline, "pipeline")
+
 
 class Runner(ABC):
     """Builds its pipeline on the right device, in the right process group; `run()` uses it."""
@@ -50,7 +62,7 @@ class Runner(ABC):
         if device.type in ("cpu", "cuda") and distributed.init(device.type) and device.type == "cuda":
             device = torch.device("cuda", distributed.local_rank())
         self.device = device
-        announce(self.memory_plan(), device)
+        announce(config.memory_plan(), device)
         self.pipeline: StreamInferencePipeline[Any, Any, Any] = self.build_pipeline()
 
     @abstractmethod
@@ -60,12 +72,6 @@ class Runner(ABC):
     def build_pipeline(self) -> StreamInferencePipeline[Any, Any, Any]:
         """The pipeline on `self.device`; override it where something else loads the model."""
         return load_pipeline(self.pipeline_config(), self.device)
-
-    def memory_plan(self) -> MemoryPlan | None:
-        """What the run will need, told and checked before anything is loaded; None where nobody knows."""
-        size = self.config.picture_size()
-        plan: MemoryPlan | None = size and self.config.pipeline.memory_plan(*size)
-        return plan
 
     def prepare_output_dir(self) -> Path | None:
         """Make the output folder and write the config beside what comes there; None in all processes but the first."""

@@ -11,13 +11,15 @@ import tyro
 from flashdreams.configs.nearest import with_nearest
 from flashdreams.configs.runner_configs import all_runners
 from flashdreams.core import distributed
-from flashdreams.infra.runner import RunnerConfig
+from flashdreams.infra.runner import RunnerConfig, resolve_device
+from flashdreams.scripts import dtypes
 
-_USAGE = """usage: flashdreams-run <slug> [--dry-run] [--field value ...]
+_USAGE = """usage: flashdreams-run <slug> [--dry-run | --check-checkpoint] [--field value ...]
 
 Runs a model by its slug; any field of its config can be set.
-  flashdreams-run <slug> --help     the fields of a runner
-  flashdreams-run <slug> --dry-run  print the config that would run, and stop
+  flashdreams-run <slug> --help              the fields of a runner
+  flashdreams-run <slug> --dry-run           print the config that would run and the memory it needs, and stop
+  flashdreams-run <slug> --check-checkpoint  compare the files of weights with the model, and stop
 
 runners:
 {runners}"""
@@ -35,12 +37,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     if slug not in runners:
         print(with_nearest(f"flashdreams-run: unknown runner {slug!r}", slug, runners), file=sys.stderr)
         return 2
-    dry_run = "--dry-run" in rest
-    config = _parse(slug, runners[slug], [argument for argument in rest if argument != "--dry-run"])
-    if dry_run:
-        print(config)
-        return 0
-    return _run(config)
+    actions = [argument for argument in rest if argument in _ACTIONS]
+    config = _parse(slug, runners[slug], [argument for argument in rest if argument not in _ACTIONS])
+    try:
+        return _ACTIONS[actions[-1]](config) if actions else _run(config)
+    except (ValueError, KeyError, OSError) as error:  # a person's mistake; anything else is a fault and shows its trace
+        message = str(error.args[0] if isinstance(error, KeyError) and error.args else error)
+        peers = distributed.peers()
+        if peers is None or peers.failed(message):
+            print(f"flashdreams-run: {message}", file=sys.stderr)
+        return 1
+    finally:
+        distributed.shutdown()
 
 
 def _usage(runners: dict[str, RunnerConfig]) -> str:
@@ -57,26 +65,44 @@ def _parse(slug: str, runner: RunnerConfig, arguments: list[str]) -> RunnerConfi
         default=runner,
         args=arguments,
         config=(tyro.conf.AvoidSubcommands, tyro.conf.SuppressFixed),
+        registry=dtypes.arguments,
     )
     return config
+
+
+def _dry_run(config: RunnerConfig) -> int:
+    """The config and the memory plan, where there is one."""
+    print(config)
+    plan = config.memory_plan()
+    if plan is not None:
+        print(f"\n{plan.told(resolve_device(config.device))}")
+    return 0
+
+
+def _check(config: RunnerConfig) -> int:
+    """A line for every file of weights; 1 where one of them cannot be used."""
+    checked = list(config.check_checkpoints())
+    for each in checked:
+        told = "fits" if each.problem is None else f"cannot be used: {each.problem}"
+        print(f"{each.part}: {each.file} {told}", file=sys.stderr if each.problem else sys.stdout)
+    if not checked:
+        print(f"{config.runner_name} names no file of weights")
+    return int(any(each.problem for each in checked))
 
 
 def _run(config: RunnerConfig) -> int:
     try:
         config.setup().run()
-    except (ValueError, KeyError, OSError) as error:  # a person's mistake; anything else is a fault and shows its trace
-        message = str(error.args[0] if isinstance(error, KeyError) and error.args else error)
-        peers = distributed.peers()
-        if peers is None or peers.failed(message):
-            print(f"flashdreams-run: {message}", file=sys.stderr)
-        return 1
+    except (ValueError, KeyError, OSError):
+        raise
     except Exception:
         if (peers := distributed.peers()) is not None:
             peers.wait_for_news()  # a process that is gone is the reason, not what its absence broke here
         raise
-    finally:
-        distributed.shutdown()
     return 0
+
+
+_ACTIONS = {"--dry-run": _dry_run, "--check-checkpoint": _check}
 
 
 if __name__ == "__main__":

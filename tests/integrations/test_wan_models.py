@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from flashdreams.infra.runner import Runner
+from flashdreams.infra.runner import RunnerConfig
 from flashdreams.integrations.causal_forcing import config as causal_forcing
 from flashdreams.integrations.wan21 import config as wan21
 from flashdreams.integrations.wan22 import config as wan22
@@ -40,7 +40,7 @@ LARGE_PIXELS = (wan22.TI2V, wan22.TI2V_TEXT)
 @pytest.fixture(autouse=True)
 def no_memory_plan(monkeypatch: pytest.MonkeyPatch) -> None:
     """It has tests of its own, and takes longer than these tiny dreams."""
-    monkeypatch.setattr(Runner, "memory_plan", lambda runner: None)
+    monkeypatch.setattr(RunnerConfig, "memory_plan", lambda config: None)
 
 
 @pytest.fixture

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import logging
 import re
+import socket
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 _log = logging.getLogger(__name__)
 _HF = re.compile(r"hf://(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>[^/@]+))?/(?P<filename>.+)")
@@ -51,6 +54,21 @@ def parse_hub_address(address: str) -> HubFile | None:
     return HubFile(match["repo"], match["filename"], match["revision"])
 
 
+def hub_has_no_address() -> bool:
+    """Whether there is no network here to the hub: asking it would be tried again and again for minutes."""
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE:
+        return True
+    if getproxies():  # A proxy knows names that this machine does not.
+        return False
+    try:
+        socket.getaddrinfo(urlsplit(constants.ENDPOINT).hostname, None)
+    except OSError:
+        return True
+    return False
+
+
 def download(file: HubFile) -> Path:
     """The local copy of `file`, fetched with a progress bar unless it is in the hub's cache already.
 
@@ -61,7 +79,9 @@ def download(file: HubFile) -> Path:
     from huggingface_hub import errors, hf_hub_download
 
     try:
-        path = Path(hf_hub_download(file.repo, file.filename, revision=file.revision))
+        path = Path(
+            hf_hub_download(file.repo, file.filename, revision=file.revision, local_files_only=hub_has_no_address())
+        )
     except errors.GatedRepoError as error:
         raise FileNotFoundError(
             f"{file} asks for its licence to be accepted: do so at https://huggingface.co/{file.repo}, "

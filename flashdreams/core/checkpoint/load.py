@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 
 import torch
@@ -20,6 +22,8 @@ _ACCEPTED = "a safetensors file, the .index.json of a sharded one, a folder that
 _ZIP, _PICKLE = b"PK", b"\x80"
 _LENGTH = 8
 """Bytes before the JSON header of a safetensors file, which say how long it is."""
+
+_checking: ContextVar[bool] = ContextVar("checking", default=False)
 
 
 def load_checkpoint(path_or_url: str | Path) -> dict[str, Tensor]:
@@ -55,12 +59,24 @@ def load_into(
     old_keys = remap_keys(tensors, patterns)
     targets = {key: value for key, value in module.state_dict().items() if isinstance(value, Tensor)}
     _check_fit(module, targets, tensors, old_keys, strict, name)
+    if _checking.get():
+        return
     common = [key for key in old_keys if key in targets]  # in the source's order, which is file by file
     with torch.no_grad():
         for number, key in enumerate(common, start=1):
             targets[key].copy_(tensors[old_keys[key]])
             if progress is not None:
                 progress(number / len(common))
+
+
+@contextmanager
+def checking_only() -> Iterator[None]:
+    """Inside, `load_into` compares keys and shapes and copies nothing, so that a module may be on the meta device."""
+    token = _checking.set(True)
+    try:
+        yield
+    finally:
+        _checking.reset(token)
 
 
 def open_checkpoint(path_or_url: str | Path) -> Mapping[str, Tensor]:
@@ -121,7 +137,7 @@ def _check_fit(
     """Raise one ValueError for all that keeps a checkpoint from fitting a module."""
     kind = type(module).__name__
     on_meta = [key for key, target in targets.items() if target.is_meta]
-    if on_meta:
+    if on_meta and not _checking.get():
         raise ValueError(f"{kind} has no memory yet for {listed(on_meta)}: call to_empty(device=...) on it first")
     common = [key for key in targets if key in old_keys]
     missing = [key for key in targets if key not in old_keys] if strict or not common else []

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import copy
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 from tyro.conf import Suppress
 
 from flashdreams.camera.trajectory import Trajectory, load_trajectory
 from flashdreams.core import distributed
+from flashdreams.core.checkpoint import load_into
 from flashdreams.infra.along import as_taken, dream_along, lies_in_world
+from flashdreams.infra.checking import CheckedFile, problem_with
 from flashdreams.infra.pipeline import StreamInferencePipeline
 from flashdreams.infra.runner import Runner, RunnerConfig
 from flashdreams.infra.video import Mp4File, writable_mp4
-from flashdreams.integrations.pocket.assets import asset_folder
+from flashdreams.integrations.pocket.assets import WEIGHTS, asset_folder
 from flashdreams.integrations.pocket.world import PocketWorld, PocketWorldConfig
 
 _BAR = "{desc:<28}{percentage:3.0f}% |{bar}| {elapsed}"
@@ -49,6 +53,16 @@ class PocketRunnerConfig(RunnerConfig):
     that do not lie at eye height inside the scene."""
     checkpoint: Path | None = None
     """The weights, a safetensors file; None takes the ones that come along."""
+
+    def check_checkpoints(self) -> Iterator[CheckedFile]:
+        """The one file that all parts come from."""
+        path = self.checkpoint or asset_folder() / WEIGHTS
+
+        def load() -> None:
+            with torch.device("cpu"):
+                load_into(self.pipeline.setup(), path)
+
+        yield CheckedFile("checkpoint", str(path), problem_with(load))
 
 
 class PocketRunner(Runner):

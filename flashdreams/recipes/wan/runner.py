@@ -39,6 +39,10 @@ class WanRunnerConfig(ClipRunnerConfig):
     one_pass: Suppress[bool] = False
     """Whether the model makes its whole video in one autoregressive step."""
 
+    def memory_plan(self) -> MemoryPlan | None:
+        plan = super().memory_plan()
+        return plan and plan.reading("text encoder", "before")
+
 
 class WanRunner(ClipRunner):
     """See `WanRunnerConfig`. Prompts are encoded before the network is loaded, so that never both are in memory."""
@@ -68,10 +72,6 @@ class WanRunner(ClipRunner):
     def build_pipeline(self) -> StreamInferencePipeline[Any, Any, Any]:
         self._embed_prompts()
         return super().build_pipeline()
-
-    def memory_plan(self) -> MemoryPlan | None:
-        plan = super().memory_plan()
-        return plan and plan.reading("text encoder", "before")
 
     def begin(self) -> Any:
         c = self.config

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from flashdreams.core.checkpoint import load_into
+from flashdreams.core.checkpoint.hub import hub_has_no_address
 from flashdreams.core.checkpoint.load import open_checkpoint
 from flashdreams.core.checkpoint.made import MadeTensors
 from flashdreams.core.checkpoint.remap import remap_keys
@@ -102,7 +103,7 @@ class UMT5TextEncoder(Encoder):
 def load_tokenizer(path: str) -> Any:
     """The tokenizer in a folder or on the hub, once per process; OSError in one sentence where there is none."""
     try:
-        return import_transformers().AutoTokenizer.from_pretrained(path)
+        return import_transformers().AutoTokenizer.from_pretrained(path, local_files_only=hub_has_no_address())
     except (OSError, ValueError) as error:
         raise OSError(
             f"there is no tokenizer at {path!r}: connect once so that the hub can be reached, or set tokenizer_path "
