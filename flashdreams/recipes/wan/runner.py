@@ -55,10 +55,10 @@ class WanRunner(ClipRunner):
         check_rollout(config.pipeline, config.height, config.width)
         if config.one_pass and config.chunks != 1:
             raise ValueError(f"chunks must be 1: {config.runner_name} dreams in one pass, got {config.chunks}")
-        for name, prompt in [("prompt", config.prompt), *(("events", text) for _, text in config.events)]:
+        prompts = [("prompt", config.prompt), *(("events", text) for _, text in config.events)]
+        for name, prompt in prompts:
             if not prompt.strip():
                 raise ValueError(f"{name} must say what to dream, got an empty text")
-            config.pipeline.text_encoder.check_prompts([prompt], name)
         for chunk, count in Counter(chunk for chunk, _ in config.events).items():
             if not 1 <= chunk < config.chunks or count > 1:
                 last = config.chunks - 1
@@ -68,6 +68,8 @@ class WanRunner(ClipRunner):
         if config.pipeline.encoder is not None and config.image is None:
             raise ValueError(f"image is needed: {config.runner_name} begins with a picture")
         self.image = None if config.image is None else read_picture(config.image, config.height, config.width)[None]
+        for name, prompt in prompts:  # last, since it takes a tokenizer
+            config.pipeline.text_encoder.check_prompts([prompt], name)
 
     def build_pipeline(self) -> StreamInferencePipeline[Any, Any, Any]:
         self._embed_prompts()
