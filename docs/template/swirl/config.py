@@ -1,7 +1,5 @@
 """Config literals: what `pyproject.toml` offers to flashdreams."""
 
-from __future__ import annotations
-
 from flashdreams.infra.clip import ClipRunnerConfig
 from flashdreams.infra.decoder import DecoderConfig
 from flashdreams.infra.diffusion.model import DiffusionModelConfig
@@ -20,7 +18,6 @@ PIPELINE = StreamInferencePipelineConfig(
     diffusion_model=DiffusionModelConfig(
         transformer=SwirlTransformerConfig(),
         scheduler=FlowMatchSchedulerConfig(num_inference_steps=2, denoising_timesteps=[1000, 500], shift=1.0),
-        seed=0,
     ),
     decoder=DecoderConfig(_target=SwirlDecoder),
 )
