@@ -97,12 +97,18 @@ export class Session {
   /** The full list of held keys; `pressedAt` is the time a key went down, for key-to-picture. */
   keys(down, pressedAt) {
     this.#held = down;
+    if (!this.#takes('keys')) return;
     const seq = this.#connection.send('keys', { down });
     if (pressedAt !== null) this.#latency.pressed(seq, pressedAt);
   }
 
   look(yaw, pitch) {
-    this.#connection.send('look', { yaw, pitch });
+    if (this.#takes('look')) this.#connection.send('look', { yaw, pitch });
+  }
+
+  /** Whether the world understands a control. */
+  #takes(control) {
+    return this.#info?.controls.includes(control) ?? false;
   }
 
   /** Goes on dreaming in another scene. */
@@ -243,7 +249,7 @@ export class Session {
     // A resumed session may have been paused by a page that was reloaded; a new one needs its first picture before a pause.
     if (message.resumed && !message.spectator) this.#connection.send(this.#pauses.size > 0 ? 'pause' : 'resume');
     if (wanted) this.reset(wanted);
-    if (this.#held.length > 0) this.#connection.send('keys', { down: this.#held });
+    if (this.#held.length > 0 && this.#takes('keys')) this.#connection.send('keys', { down: this.#held });
     this.#on.status('starting');
   }
 

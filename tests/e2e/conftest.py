@@ -106,7 +106,7 @@ def serving(repository: Path, log: Path, module: str, *options: str) -> Iterator
         server = subprocess.Popen(
             [sys.executable, "-m", module, "--port", str(port), *options],
             cwd=repository,
-            env={**os.environ, "PYTHONPATH": str(repository)},
+            env={"PYTHONPATH": str(repository), **os.environ},
             stdout=output,
             stderr=subprocess.STDOUT,
         )
