@@ -311,7 +311,7 @@ def test_sharded_checkpoint_on_the_hub_is_read_at_its_pinned_revision(
     write_sharded(tmp_path)
     asked: list[tuple[str, str, str | None]] = []
 
-    def fetch(repo: str, filename: str, *, revision: str | None) -> str:
+    def fetch(repo: str, filename: str, *, revision: str | None, **_: object) -> str:
         asked.append((repo, filename, revision))
         return str(tmp_path / Path(filename).name)
 
