@@ -167,7 +167,7 @@ def test_dreams_that_go_bad_again_and_again_are_hopeless(monkeypatch: pytest.Mon
     clock = [0.0]
     monkeypatch.setattr("backend.kiosk.drift.time.monotonic", lambda: clock[0])
     drifts = Drifts()
-    for pause in (60.0, 60.0, 60.0, 10.0):
+    for pause in (60.0, 60.0, 60.0, 40.0):
         clock[0] += pause
         drifts.note()
         assert not drifts.hopeless
