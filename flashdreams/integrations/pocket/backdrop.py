@@ -72,7 +72,7 @@ def _sky(d: Tensor, light: dict[str, Tensor]) -> Tensor:
 
 
 def _ground(x: Tensor, z: Tensor, rounds: Tensor, boxes: Tensor, light: dict[str, Tensor]) -> Tensor:
-    """Ground colour `[B, P, 3]` at the points (x, z): patches, a path, a pond, shadows, pools of light."""
+    """Ground colour `[B, P, 3]` at the points (x, z): patches, a path, a pond, the sea, shadows, pools of light."""
     soft = 0.08
     wave = torch.sin(0.55 * x + 0.8 * torch.sin(0.4 * z)) + torch.sin(0.62 * z + 0.7 * torch.sin(0.5 * x + 1.0))
     fine = torch.sin(2.1 * x + 1.3 * torch.sin(1.7 * z)) * torch.sin(1.9 * z + 0.5)
@@ -86,9 +86,19 @@ def _ground(x: Tensor, z: Tensor, rounds: Tensor, boxes: Tensor, light: dict[str
     wet = smooth(soft, -soft, shore) * (pr > 0)
     toward = smooth(-pr, pr, z - pz).unsqueeze(-1)
     water = mix(light["water"][:, None], mix(light["zenith"], light["horizon"], 0.6)[:, None], 0.15 + 0.4 * toward)
+    # The sea: a wavering shore with a rim of foam, shallow and light near it, deep and dark far out.
+    bearing, out = torch.atan2(x, z), torch.sqrt(x * x + z * z)
+    depth = out - light["shore"][:, None] - 0.5 * torch.sin(5 * bearing) - 0.3 * torch.sin(11 * bearing + 1.0)
+    at_sea = smooth(-soft, soft, depth) * (light["shore"] > 0)[:, None]
+    deep = mix(light["water"], light["zenith"], 0.75)[:, None] * 0.8
+    swell = 0.5 + 0.5 * torch.sin(1.1 * x + 2 * torch.sin(0.35 * z)) * torch.sin(0.9 * z + 1.5 * torch.sin(0.4 * x))
+    sea = mix(light["water"][:, None], deep, smooth(0.5, 16.0, depth + 1.6 * swell).unsqueeze(-1))
+    foam = (smooth(0.75, 0.45, depth) * (0.55 + 0.45 * swell)).unsqueeze(-1)
+    sea = mix(sea, torch.ones_like(sea), 0.75 * foam)
     shade = _shadow(x, z, rounds, boxes, light["sun_dir"])
     color = color * (1 - 0.42 * shade).unsqueeze(-1)
     color = mix(color, water, wet.unsqueeze(-1))
+    color = mix(color, sea, at_sea.unsqueeze(-1))
     lx, lz = light["lamps"][..., 0], light["lamps"][..., 1]
     pool = (1.0 / (1.0 + 0.55 * ((x[:, None] - lx[..., None]) ** 2 + (z[:, None] - lz[..., None]) ** 2)) ** 1.5).sum(1)
     return color + light["lamp"][:, None] * (0.75 * pool.clamp(0, 1)).unsqueeze(-1)

@@ -47,7 +47,7 @@ def predict_clean(dreamer: PocketTransformer, noisy: Tensor, level: Tensor, plac
 
 
 def place_features(encoder: PlaceEncoder, before: Tensor, poses: Tensor, scene: Tensor) -> tuple[Tensor, Tensor]:
-    """Features `[N, T, L, F]` and inverse depths `[N, T, 18, 32]` of cameras `poses`, which were at `before`."""
+    """Features `[N, T, L, F]` and inverse depths `[N, T, 36, 64]` of cameras `poses`, which were at `before`."""
     features, inverse_depth = encoder.features(before.flatten(0, 1), poses.flatten(0, 1), scene.flatten())
     return features.flatten(-2).transpose(1, 2).unflatten(0, scene.shape), inverse_depth.unflatten(0, scene.shape)
 
@@ -58,7 +58,7 @@ def carried_features(
 ) -> Tensor:
     """What every chunk is told of the picture of the chunk before it: `[N, T, L, 49]` from latents `[N, T, L, C]`.
 
-    `inverse_depth [N, T, 18, 32]` is that of every chunk's last camera. Nothing (zeros) is told at the first chunk and
+    `inverse_depth [N, T, 36, 64]` is that of every chunk's last camera. Nothing (zeros) is told at the first chunk and
     where `given [N, T]` is false.
     """
     shape = (len(latents), latents.shape[1] - 1)

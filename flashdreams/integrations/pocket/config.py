@@ -16,7 +16,7 @@ from flashdreams.integrations.pocket.transformer import PocketTransformerConfig
 from flashdreams.integrations.pocket.walk import FPS, FRAMES_PER_CHUNK, MOVE_SPEED, PITCH_LIMIT, TURN_RATE
 from flashdreams.integrations.pocket.world import PocketWorldConfig
 
-PARAMETERS = 9_250_094
+PARAMETERS = 9_915_601
 """Trained parameters; a test counts them."""
 
 
@@ -47,7 +47,7 @@ def pocket_world() -> PocketWorldConfig:
     return PocketWorldConfig(
         slug="pocket",
         title="Pocket world",
-        description="Four small places, dreamed by a 9 M parameter diffusion transformer on your processor",
+        description="Six small places, dreamed by a 9 M parameter diffusion transformer on your processor",
         pipeline=pocket_pipeline(),
         width=WIDTH,
         height=HEIGHT,

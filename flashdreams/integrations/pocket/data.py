@@ -83,6 +83,15 @@ def save_shard(path: Path, shard: Shard) -> None:
     os.replace(part, path)
 
 
+def count_clips(folder: Path, kind: Kind) -> int:
+    """Clips in all shards of `kind`."""
+    total = 0
+    for path in folder.glob(f"{kind}-*.npz"):
+        with np.load(path) as data:
+            total += len(data["scenes"])
+    return total
+
+
 def load_shard(path: Path) -> Shard:
     """Read a shard written by `save_shard`."""
     with np.load(path) as data:
@@ -108,8 +117,8 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description="Render training walks of the pocket world.")
     parser.add_argument("--folder", type=Path, default=Path("runs/pocket/data"))
-    parser.add_argument("--frames", type=int, default=36, help="shards of every frame (64 clips each)")
-    parser.add_argument("--keyframes", type=int, default=96, help="shards of chunk-end frames (64 clips each)")
+    parser.add_argument("--frames", type=int, default=36, help="shards of every frame (96 clips each)")
+    parser.add_argument("--keyframes", type=int, default=96, help="shards of chunk-end frames (96 clips each)")
     parser.add_argument("--device", default="cpu")
     args = parser.parse_args()
     render_shards(args.folder, "frames", args.frames, device=args.device)

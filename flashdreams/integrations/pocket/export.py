@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from flashdreams.integrations.pocket.config import pocket_pipeline
-from flashdreams.integrations.pocket.data import CHUNKS
+from flashdreams.integrations.pocket.data import CHUNKS, count_clips
 
 
 def pipeline_weights(
@@ -38,7 +38,7 @@ def export(run: Path, target: Path) -> int:
     Answers how many numbers there are in it; raises FileNotFoundError.
     """
     parts: dict[str, Any] = {}
-    for name in ("codec", "dreamer", "decoder"):
+    for name in ("codec", "places", "dreamer", "decoder"):
         path = run / f"{name}.pt"
         if not path.exists():
             raise FileNotFoundError(f"{path} is not there: run `make train` first")
@@ -47,9 +47,9 @@ def export(run: Path, target: Path) -> int:
     target.parent.mkdir(parents=True, exist_ok=True)
     figures = {
         f"{name}_{figure}": f"{parts[name]['figures'][figure]:.0f}"
-        for name in ("dreamer", "decoder")
+        for name in ("places", "dreamer", "decoder")
         for figure in ("step", "seconds")
     }
-    figures |= {f"{kind}_shards": str(len(list((run / "data").glob(f"{kind}-*.npz")))) for kind in CHUNKS}
+    figures |= {f"{kind}_clips": str(count_clips(run / "data", kind)) for kind in CHUNKS}
     save_file(weights, target, metadata={"format": "pt", **figures})
     return sum(value.numel() for value in weights.values())

@@ -10,36 +10,33 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from flashdreams.integrations.pocket.codec import LATENT_SIZE, PatchCodec
+from flashdreams.integrations.pocket.codec import PatchCodec
 from flashdreams.integrations.pocket.data import load_shard
 from flashdreams.integrations.pocket.optics import BACKDROP
-from flashdreams.integrations.pocket.place_encoder import RAYS
-from flashdreams.integrations.pocket.renderer import Renderer
+from flashdreams.integrations.pocket.place_encoder import DEPTH_SIZE
 from flashdreams.integrations.pocket.scenes import places
-from flashdreams.integrations.pocket.walk import EYE_HEIGHT, FRAMES_PER_CHUNK
+from flashdreams.integrations.pocket.solids import Solids
+from flashdreams.integrations.pocket.walk import FRAMES_PER_CHUNK, walk_poses
 
 
 def poses_of(walks: Tensor) -> Tensor:
     """Camera-to-world `[..., 4, 4]` of rows (x, z, yaw, pitch in degrees)."""
-    x, z, yaw, pitch = walks.unbind(-1)
-    cy, sy, cp, sp = yaw.deg2rad().cos(), yaw.deg2rad().sin(), pitch.deg2rad().cos(), pitch.deg2rad().sin()
-    zero, one = torch.zeros_like(x), torch.ones_like(x)
-    rows = [cy, sy * sp, sy * cp, x, zero, cp, -sp, -EYE_HEIGHT * one, -sy, cy * sp, cy * cp, z, zero, zero, zero, one]
-    return torch.stack(rows, -1).unflatten(-1, (4, 4))
+    rows = walks.double().numpy()
+    return torch.from_numpy(walk_poses(rows[..., :2], rows[..., 2], rows[..., 3])).float()
 
 
 class TrueDepth:
     """What the renderer knows of distances: the inverse depth that the place encoder is taught."""
 
     def __init__(self) -> None:
-        h, w = LATENT_SIZE[0] * RAYS, LATENT_SIZE[1] * RAYS
-        self.renderer = Renderer(places(), width=w, height=h, supersample=1)
-        _, ahead = self.renderer.rays(torch.eye(4)[None])
-        self.depth_per_metre = ahead[0, 2].unflatten(0, (h, w))
+        height, width = DEPTH_SIZE
+        self.solids = Solids(places(), width, height, supersample=1)
+        _, ahead = self.solids.rays(torch.eye(4)[None])
+        self.depth_per_metre = ahead[0, 2].unflatten(0, DEPTH_SIZE)
 
     def __call__(self, poses: Tensor, scenes: Tensor) -> Tensor:
-        """Inverse depth `[T, 18, 32]` in 1/m, 1 / BACKDROP to 2, for `poses [T, 4, 4]` in `scenes [T]`."""
-        return (1 / (self.renderer.distance(poses, scenes) * self.depth_per_metre)).clamp(1 / BACKDROP, 2)
+        """Inverse depth `[T, 36, 64]` in 1/m, 1 / BACKDROP to 2, for `poses [T, 4, 4]` in `scenes [T]`."""
+        return (1 / (self.solids.distance(poses, scenes) * self.depth_per_metre)).clamp(1 / BACKDROP, 2)
 
 
 @torch.no_grad()
@@ -84,7 +81,7 @@ class Stretches:
     scenes: Tensor
     """`[N, T]`: scene indices."""
     inverse_depth: Tensor
-    """`[N, T, 18, 32]` in 1/m: the true one at their ends."""
+    """`[N, T, 36, 64]` in 1/m: the true one at their ends."""
 
     def to(self, device: torch.device) -> Stretches:
         """On another device."""

@@ -13,19 +13,21 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from flashdreams.integrations.pocket.codec import LATENT_SIZE, PATCH
-from flashdreams.integrations.pocket.renderer import FOV_DEGREES
 from flashdreams.integrations.pocket.walk import EYE_HEIGHT
 
+FOV_DEGREES = 75.0
+"""Horizontal field of view of every picture of this world."""
 HEIGHT, WIDTH = LATENT_SIZE[0] * PATCH, LATENT_SIZE[1] * PATCH
 FOCAL = 0.5 * WIDTH / math.tan(math.radians(FOV_DEGREES) / 2)
 BACKDROP = 40.0
 """Metres: how far the sky and the hills are taken to be, and the ground at most."""
 
 
-def pixel_rays() -> Tensor:
-    """Rays `[3, H * W]` through the pixels, in camera axes, of depth 1."""
-    v, u = torch.meshgrid(torch.arange(HEIGHT) + 0.5 - HEIGHT / 2, torch.arange(WIDTH) + 0.5 - WIDTH / 2, indexing="ij")
-    return torch.stack([u / FOCAL, v / FOCAL, torch.ones_like(u)]).flatten(1)
+def pixel_rays(height: int = HEIGHT, width: int = WIDTH) -> Tensor:
+    """Rays `[3, height * width]` through the pixels of a picture, in camera axes, of depth 1."""
+    focal = 0.5 * width / math.tan(math.radians(FOV_DEGREES) / 2)
+    v, u = torch.meshgrid(torch.arange(height) + 0.5 - height / 2, torch.arange(width) + 0.5 - width / 2, indexing="ij")
+    return torch.stack([u / focal, v / focal, torch.ones_like(u)]).flatten(1)
 
 
 def picture_grid(points: Tensor) -> Tensor:

@@ -1,9 +1,10 @@
 """From cameras to what the place remembers: every token looks along its rays through a learned map of the scene.
 
-Each scene has a learnt top view, a grid of features. A token gathers the features at a row of distances along its
-four rays (and where they meet the ground), so that what stands where is kept in the map and found by the pose alone:
-turning away and back, or walking a circle, leads to the same place. The map also tells how far away things are; with
-that the picture shown last is redrawn for the new camera, and given too: what was dreamed stays as it was dreamed.
+Each scene has a learnt top view, a grid of features. Rays gather the features at a row of distances (and where they
+meet the ground) and tell how far away what they look at is; then the map is read once more at those very spots. So
+what stands where is kept in the map and found by the pose alone: turning away and back, or walking a circle, leads to
+the same place. With the distances the picture shown last is redrawn for the new camera, and given too: what was
+dreamed stays as it was dreamed.
 """
 
 from __future__ import annotations
@@ -20,11 +21,14 @@ from torch.nn import functional as F
 from flashdreams.infra.encoder.base import EncoderConfig, StreamingEncoder, StreamingEncoderCache
 from flashdreams.integrations.pocket.codec import LATENT_CHANNELS, LATENT_SIZE, PATCH, PatchCodec
 from flashdreams.integrations.pocket.optics import ground_inverse_depth, pixel_rays, seen_next
-from flashdreams.integrations.pocket.renderer import FOV_DEGREES
 from flashdreams.integrations.pocket.walk import EYE_HEIGHT
 
 RAYS = 2
-"""Rays per token along each side."""
+"""Rays per token along each side that look along their way through the map."""
+SPOTS = 4
+"""Spots per token along each side whose distance they tell, and where the map is read again."""
+DEPTH_SIZE = (LATENT_SIZE[0] * SPOTS, LATENT_SIZE[1] * SPOTS)
+"""Height and width of the inverse depth."""
 NEAR, FAR = 0.7, 30.0
 """Metres: first and last distance at which a ray looks into the map."""
 
@@ -35,9 +39,9 @@ class PlaceEncoderConfig(EncoderConfig):
 
     _target: type = field(default_factory=lambda: PlaceEncoder)
 
-    scenes: int = 4
+    scenes: int = 6
     """Number of places."""
-    map_size: int = 96
+    map_size: int = 128
     """Cells of a map along each side."""
     map_channels: int = 16
     """Features of a cell."""
@@ -45,14 +49,17 @@ class PlaceEncoderConfig(EncoderConfig):
     """Metres from the origin to a map's edge."""
     samples: int = 16
     """Distances along a ray."""
-    hidden: int = 384
-    """Width of the token-wise network."""
-    depth_hidden: int = 128
+    ray_hidden: int = 128
     """Width of the ray-wise network that tells distances."""
+    ray_features: int = 32
+    """What the token-wise network is told of a ray."""
+    hidden: int = 512
+    """Width of the token-wise network."""
     out_dim: int = 160
-    """Features of a token that come from the place."""
+    """Features of a token that come from the place; the first `LATENT_CHANNELS` are a guess of its latent."""
 
 
+DIRECTION_WAVES, POSITION_WAVES, MOTION_FEATURES = 12, 16, 7
 CARRIED_FEATURES = LATENT_CHANNELS + 1
 """Features of a token that come from the picture shown last: its latent, and how much of the token it covers."""
 
@@ -78,9 +85,8 @@ class PlaceEncoderCache(StreamingEncoderCache):
 class PlaceEncoder(StreamingEncoder[PlaceEncoderCache]):
     """Features `[B, 1, out_dim + 49, 9, 16]` of a chunk from the cameras at its end and before it."""
 
-    fine: Tensor
-    fine_ahead: Tensor
     coarse: Tensor
+    fine: Tensor
     distances: Tensor
     rays: Tensor
 
@@ -90,26 +96,23 @@ class PlaceEncoder(StreamingEncoder[PlaceEncoderCache]):
         self.maps = nn.Parameter(
             torch.randn(config.scenes, config.map_channels, config.map_size, config.map_size) * 0.3
         )
-        per_ray = (config.samples + 1) * config.map_channels
-        per_hit = config.map_channels + 2
-        width = (per_ray + per_hit) * RAYS * RAYS + per_ray + config.map_channels + 2 * 12 + 16 + 7
+        along = (config.samples + 1) * config.map_channels
+        self.along_ray = nn.Sequential(nn.Linear(along + DIRECTION_WAVES, config.ray_hidden), nn.SiLU())
+        self.nearer = nn.Linear(config.ray_hidden, (SPOTS // RAYS) ** 2)
+        nn.init.zeros_(self.nearer.weight)
+        nn.init.constant_(self.nearer.bias, -5.0)
+        self.told = nn.Linear(config.ray_hidden, config.ray_features)
+        width = SPOTS**2 * (config.map_channels + 2) + RAYS**2 * config.ray_features
         self.layers = nn.Sequential(
-            nn.Linear(width, config.hidden),
+            nn.Linear(width + DIRECTION_WAVES + POSITION_WAVES + MOTION_FEATURES, config.hidden),
             nn.SiLU(),
             nn.LayerNorm(config.hidden),
             nn.Linear(config.hidden, config.out_dim),
         )
-        self.depth = nn.Sequential(
-            nn.Linear(per_ray + 12, config.depth_hidden), nn.SiLU(), nn.Linear(config.depth_hidden, 1)
-        )
-        nn.init.zeros_(self.depth[-1].weight)  # type: ignore[arg-type]
-        nn.init.constant_(self.depth[-1].bias, -5.0)  # type: ignore[arg-type]
         self.codec = PatchCodec()
         self.register_buffer("rays", pixel_rays(), persistent=False)
-        self.register_buffer("fine", _token_rays(RAYS), persistent=False)
-        fine_ahead = self.fine.T / self.fine.T[2:]
-        self.register_buffer("fine_ahead", fine_ahead, persistent=False)
-        self.register_buffer("coarse", _token_rays(1), persistent=False)
+        self.register_buffer("coarse", _token_rays(RAYS), persistent=False)
+        self.register_buffer("fine", _token_rays(SPOTS), persistent=False)
         self.register_buffer(
             "distances", torch.logspace(math.log10(NEAR), math.log10(FAR), config.samples), persistent=False
         )
@@ -121,7 +124,8 @@ class PlaceEncoder(StreamingEncoder[PlaceEncoderCache]):
 
     def set_dtype(self, dtype: torch.dtype) -> None:
         """Run the networks in `dtype`; maps and geometry stay fp32."""
-        self.layers.to(dtype), self.depth.to(dtype)
+        for network in (self.along_ray, self.nearer, self.told, self.layers):
+            network.to(dtype)
 
     def initialize_autoregressive_cache(self, **context: Any) -> PlaceEncoderCache:
         """No context is taken."""
@@ -146,44 +150,42 @@ class PlaceEncoder(StreamingEncoder[PlaceEncoderCache]):
     def features(self, before: Tensor, pose: Tensor, scene: Tensor) -> tuple[Tensor, Tensor]:
         """`[N, out_dim, 9, 16]` for cameras `before` and `pose [N, 4, 4]` in scenes `scene [N]`.
 
-        The second answer is the inverse depth `[N, 18, 32]` in 1/m of what `pose` sees.
+        The second answer is the inverse depth `[N, 36, 64]` in 1/m of what `pose` sees.
         """
         h, w = LATENT_SIZE
         maps = self.maps[scene]
-        here, direction = self._look(maps, pose, self.fine)
-        nearer = self.depth(torch.cat([here, _direction_waves(direction)], -1).to(self.dtype)).squeeze(-1).float()
+        direction = F.normalize(_in_world(pose, self.coarse), dim=-1)
+        way = torch.cat([self._along(maps, pose, direction), _direction_waves(direction)], -1)
+        ray = self.along_ray(way.to(self.dtype))
+        nearer = self.nearer(ray).float().transpose(1, 2).unflatten(-1, (h * RAYS, w * RAYS))
         # Things stand before the ground and the sky, never behind them.
-        inverse_depth = ground_inverse_depth(pose, self.fine_ahead) + F.softplus(nearer)
-        hit = self._hit(maps, pose, direction, inverse_depth.detach())
-        there, old_direction = self._look(maps, before, self.coarse)
-        centre = direction.unflatten(1, (h, RAYS, w, RAYS)).mean(dim=(2, 4)).flatten(1, 2)
-        foot = self._read(maps, pose[:, None, (0, 2), 3]).expand(-1, h * w, -1)
+        ground = ground_inverse_depth(pose, self.fine.T).unflatten(-1, DEPTH_SIZE)
+        inverse_depth = ground + F.softplus(F.pixel_shuffle(nearer, SPOTS // RAYS).squeeze(1))
+        spots = self._spots(maps, pose, inverse_depth.detach().flatten(1))
+        centre = _by_token(direction, RAYS).unflatten(-1, (RAYS * RAYS, 3)).mean(-2)
         whole = torch.cat([_position_waves(pose[:, :3, 3]), _motion(before, pose)], -1)[:, None].expand(-1, h * w, -1)
-        towards = [_direction_waves(centre), _direction_waves(old_direction)]
-        rows = [_by_token(here), there, foot, *towards, whole, _by_token(hit)]
-        tokens = self.layers(torch.cat([r.to(self.dtype) for r in rows], -1)).transpose(1, 2).unflatten(-1, (h, w))
-        return tokens, inverse_depth.unflatten(-1, (h * RAYS, w * RAYS))
+        rows = [_by_token(spots, SPOTS), _by_token(self.told(ray), RAYS), _direction_waves(centre), whole]
+        tokens = self.layers(torch.cat([r.to(self.dtype) for r in rows], -1))
+        return tokens.transpose(1, 2).unflatten(-1, (h, w)), inverse_depth
 
     def carried(self, shown: Tensor, before: Tensor, pose: Tensor, inverse_depth: Tensor) -> Tensor:
         """`[N, 49, 9, 16]`: pictures `shown [N, 3, H, W]` of cameras `before` as `pose` would see them, as latents."""
         picture, inside = seen_next(shown, before, pose, inverse_depth, self.rays)
         return torch.cat([self.codec.encode(picture), F.avg_pool2d(inside, PATCH)], 1)
 
-    def _look(self, maps: Tensor, pose: Tensor, rays: Tensor) -> tuple[Tensor, Tensor]:
-        """Map features `[N, R, (samples + 1) * C]` along `rays [R, 3]` of the cameras, and directions `[N, R, 3]`."""
-        direction = (pose[:, :3, :3].float() @ rays.T).transpose(1, 2)
-        direction = direction * torch.tensor([1.0, -1.0, 1.0], device=pose.device)
+    def _along(self, maps: Tensor, pose: Tensor, direction: Tensor) -> Tensor:
+        """Map features `[N, R, (samples + 1) * C]` along rays of world `direction [N, R, 3]`, and on the ground."""
         flat = direction[..., ::2]
         level = flat.norm(dim=-1, keepdim=True).clamp_min(1e-3)
         down = (-direction[..., 1:2]).clamp_min(EYE_HEIGHT / FAR * 0.8)
         ground = (EYE_HEIGHT / down * level).clamp_max(FAR)
         reach = torch.cat([self.distances.expand(*flat.shape[:2], -1), ground], -1)
         points = pose[:, None, None, (0, 2), 3].float() + (flat / level).unsqueeze(2) * reach.unsqueeze(-1)
-        return self._read(maps, points.flatten(1, 2)).unflatten(1, points.shape[1:3]).flatten(2), direction
+        return self._read(maps, points.flatten(1, 2)).unflatten(1, points.shape[1:3]).flatten(2)
 
-    def _hit(self, maps: Tensor, pose: Tensor, direction: Tensor, inverse_depth: Tensor) -> Tensor:
+    def _spots(self, maps: Tensor, pose: Tensor, inverse_depth: Tensor) -> Tensor:
         """`[N, R, C + 2]`: the map where the fine rays are thought to end, the height there, and the inverse depth."""
-        reach = direction / (self.fine[:, 2:] * inverse_depth.unsqueeze(-1))
+        reach = _in_world(pose, self.fine) / inverse_depth.unsqueeze(-1)
         ground = pose[:, None, (0, 2), 3].float() + reach[..., ::2]
         height = (EYE_HEIGHT + reach[..., 1:2]).clamp(-1, 8) / 4
         return torch.cat([self._read(maps, ground), height, inverse_depth.clamp_max(2).unsqueeze(-1)], -1)
@@ -194,20 +196,22 @@ class PlaceEncoder(StreamingEncoder[PlaceEncoderCache]):
         return F.grid_sample(maps, grid, padding_mode="border", align_corners=False)[:, :, 0].transpose(1, 2)
 
 
-def _by_token(rays: Tensor) -> Tensor:
-    """`[N, R, C]` of the fine rays as `[N, 144, 4 C]`."""
+def _by_token(rays: Tensor, per_side: int) -> Tensor:
+    """`[N, R, C]` of `per_side` squared rays a token, rows of the picture first, as `[N, 144, per_side^2 * C]`."""
     h, w = LATENT_SIZE
-    return rays.unflatten(1, (h, RAYS, w, RAYS)).permute(0, 1, 3, 2, 4, 5).flatten(3).flatten(1, 2)
+    rays = rays.unflatten(1, (h, per_side, w, per_side))
+    return rays.permute(0, 1, 3, 2, 4, 5).flatten(3).flatten(1, 2)
 
 
 def _token_rays(per_side: int) -> Tensor:
-    """Unit rays `[(h * per_side) * (w * per_side), 3]` through the tokens, in camera axes, rows first."""
-    h, w = LATENT_SIZE[0] * per_side, LATENT_SIZE[1] * per_side
-    focal = 0.5 * w / math.tan(math.radians(FOV_DEGREES) / 2)
-    u = (torch.arange(w) + 0.5 - w / 2) / focal
-    v = (torch.arange(h) + 0.5 - h / 2) / focal
-    rays = torch.stack([u.expand(h, w), v[:, None].expand(h, w), torch.ones(h, w)], -1).flatten(0, 1)
-    return rays / rays.norm(dim=-1, keepdim=True)
+    """Rays `[R, 3]` of depth 1 through the tokens, `per_side` squared each, in camera axes, rows first."""
+    return pixel_rays(LATENT_SIZE[0] * per_side, LATENT_SIZE[1] * per_side).T
+
+
+def _in_world(pose: Tensor, rays: Tensor) -> Tensor:
+    """`rays [R, 3]` of cameras `pose [N, 4, 4]` as `[N, R, 3]`: east, up, north."""
+    turned = (pose[:, :3, :3].float() @ rays.T).transpose(1, 2)
+    return turned * torch.tensor([1.0, -1.0, 1.0], device=pose.device)
 
 
 def _waves(x: Tensor, speeds: Sequence[float]) -> Tensor:
@@ -216,19 +220,19 @@ def _waves(x: Tensor, speeds: Sequence[float]) -> Tensor:
 
 
 def _direction_waves(direction: Tensor) -> Tensor:
-    """12 features of directions `[..., 3]`: azimuth at five frequencies, and the upward component."""
+    """Features of directions `[..., 3]`: azimuth at five frequencies, and the upward component."""
     azimuth = torch.atan2(direction[..., :1], direction[..., 2:])
     up = direction[..., 1:2]
     return torch.cat([_waves(azimuth, (1.0, 2.0, 4.0, 8.0, 16.0)), up, (up * 8).tanh()], -1)
 
 
 def _position_waves(position: Tensor) -> Tensor:
-    """16 features of positions `[..., 3]` on the ground."""
+    """Features of positions `[..., 3]` on the ground."""
     return _waves(position[..., ::2] * (math.pi / 16), (0.5, 1.0, 2.0, 4.0))
 
 
 def _motion(before: Tensor, pose: Tensor) -> Tensor:
-    """7 features of how the camera moved: in its own axes, and the change of its forward axis."""
+    """Features of how the camera moved: in its own axes, and the change of its forward axis."""
     turn = before[:, :3, :3].transpose(1, 2)
     shift = (turn @ (pose[:, :3, 3] - before[:, :3, 3]).unsqueeze(-1)).squeeze(-1)
     forward = (turn @ pose[:, :3, 2:3]).squeeze(-1)

@@ -1,4 +1,4 @@
-"""The four places of the pocket world: what stands where, in which light. Geometry only; `renderer` draws it.
+"""The six places of the pocket world: what stands where, in which light. Geometry only; `renderer` draws it.
 
 Lengths are metres, heights are measured upwards from the ground; x points east and z north. Every place is made from
 a fixed seed, so that it is the same place in training, evaluation and play.
@@ -229,7 +229,108 @@ def _snow() -> Place:
     return p
 
 
+def _harbour() -> Place:
+    p = Place(
+        "harbour",
+        "Island harbour, noon",
+        Light(
+            zenith=(0.12, 0.44, 0.86),
+            horizon=(0.74, 0.91, 0.97),
+            sun=(1.0, 0.98, 0.90),
+            sun_azimuth=-130,
+            sun_elevation=56,
+            sun_size=0.05,
+            sun_glow=0.3,
+            sunlight=0.58,
+            ambient=0.60,
+            far_ridge=(0.50, 0.70, 0.84),
+            near_ridge=(0.26, 0.56, 0.62),
+            ridge_height=0.045,
+            ridge_step=0.0,
+            ground=(0.93, 0.84, 0.62),
+            ground_patch=(0.62, 0.72, 0.36),
+            path=(0.98, 0.92, 0.76),
+            water=(0.10, 0.62, 0.70),
+            haze=0.008,
+        ),
+    )
+    p.shore = 15.6
+    p.tower(-6.5, 9.0, 1.3, 7.0, (0.97, 0.96, 0.94), (0.86, 0.20, 0.18), (0.24, 0.28, 0.36))
+    for x, z, yaw, wall, roof in (
+        (6.5, 5.5, -0.5, (0.98, 0.74, 0.36), (0.90, 0.36, 0.28)),
+        (-6.8, 1.5, 1.2, (0.42, 0.72, 0.86), (0.94, 0.94, 0.92)),
+        (4.0, -11.5, 0.5, (0.96, 0.56, 0.58), (0.36, 0.42, 0.58)),
+    ):
+        p.house(x, z, yaw, wall, roof, 0.9)
+    wood = (0.62, 0.44, 0.28)
+    p.boxes.append(Box(1.0, 0.12, 15.2, (0.9, 0.14, 5.5), 0.05, wood, stripe=(0.52, 0.36, 0.22), stripe_period=0.6))
+    for z in (13.0, 16.5, 20.0):
+        for x in (0.0, 2.0):
+            p.column(x, z, 0.14, 0.0, 1.0, (0.44, 0.30, 0.18))
+    p.boat(4.6, 18.2, 1.2, (0.86, 0.22, 0.20), (0.99, 0.98, 0.94))
+    p.boat(-4.2, 20.5, 0.4, (0.16, 0.34, 0.62), (0.98, 0.80, 0.34))
+    p.boat(19.5, 5.0, -0.7, (0.95, 0.95, 0.93), (0.92, 0.34, 0.28))
+    p.boat(-20.5, -6.0, 1.9, (0.20, 0.56, 0.50), (0.98, 0.97, 0.93))
+    for x, z, color in (
+        (-10.5, -6.5, (0.92, 0.26, 0.30)),
+        (-7.5, -9.5, (0.20, 0.52, 0.80)),
+        (11.0, -2.0, (0.98, 0.72, 0.22)),
+    ):
+        p.parasol(x, z, color)
+    for x, z, u in _scatter(41, 9, 4.5, 14.5, 3.2, p.obstacles, p.start):
+        p.palm(x, z, 1.0 + 0.35 * u)
+    for x, z, u in _scatter(42, 5, 11.0, 17.0, 3.0, p.obstacles, p.start):
+        p.ellipsoid(x, z, 0.2, 0.7 + 0.6 * u, 0.5 + 0.3 * u, (0.52, 0.50, 0.50))
+        p.block(x, z, 0.7 + 0.6 * u)
+    return p
+
+
+def _garden() -> Place:
+    p = Place(
+        "garden",
+        "Blossom garden, evening",
+        Light(
+            zenith=(0.42, 0.40, 0.74),
+            horizon=(1.0, 0.78, 0.70),
+            sun=(1.0, 0.88, 0.66),
+            sun_azimuth=28,
+            sun_elevation=17,
+            sun_size=0.065,
+            sun_glow=0.6,
+            sunlight=0.50,
+            ambient=0.54,
+            far_ridge=(0.66, 0.54, 0.74),
+            near_ridge=(0.44, 0.38, 0.58),
+            ridge_height=0.15,
+            ridge_step=0.0,
+            ground=(0.40, 0.54, 0.30),
+            ground_patch=(0.78, 0.62, 0.62),
+            path=(0.86, 0.80, 0.74),
+            water=(0.36, 0.46, 0.62),
+            haze=0.018,
+            lamp=(0.50, 0.34, 0.14),
+        ),
+    )
+    p.pond = (7.0, 1.0, 3.0)
+    p.block(7.0, 1.0, 3.0)
+    red = (0.82, 0.22, 0.16)
+    for z in (-4.0, -0.5, 3.0):
+        p.gate(1.6 * math.sin(0.28 * z) * math.sin(0.11 * z + 0.4), z, 0.0, red)
+    p.pagoda(-0.5, 10.5, 3, (0.95, 0.90, 0.82), (0.26, 0.30, 0.36))
+    p.house(-9.0, 3.0, 1.3, (0.90, 0.84, 0.74), (0.30, 0.32, 0.40), 1.05, lit=(1.0, 0.84, 0.50))
+    for x, z in ((-2.6, -6.0), (2.8, -2.2), (-2.6, 1.2), (3.2, 5.2), (-3.2, 6.4)):
+        p.lantern(x, z)
+        p.lamps.append((x, z))
+    blossom = [(0.96, 0.68, 0.78), (0.98, 0.80, 0.86), (0.92, 0.56, 0.70), (0.97, 0.74, 0.74)]
+    for x, z, u in _scatter(51, 13, 4.5, 20.0, 3.4, p.obstacles, p.start):
+        p.tree(x, z, 1.1 + 0.5 * u, blossom[int(u * 3.99)], (0.30, 0.20, 0.18))
+    for x, z, u in _scatter(52, 5, 4.0, 14.0, 3.0, p.obstacles, p.start):
+        p.ellipsoid(x, z, 0.15, 0.6 + 0.4 * u, 0.4 + 0.25 * u, (0.50, 0.52, 0.50))
+        p.block(x, z, 0.6 + 0.4 * u)
+    return p
+
+
 def places() -> list[Place]:
     """All places, in the order of their scene index (the order is part of the trained weights)."""
-    makers: tuple[Callable[[], Place], ...] = (_meadow, _dusk, _night, _snow)
+    makers: tuple[Callable[[], Place], ...] = (_meadow, _dusk, _night, _snow, _harbour, _garden)
     return [make() for make in makers]

@@ -23,7 +23,7 @@ from flashdreams.camera.poses import pose_from_yaw_pitch
 from flashdreams.infra.world import Controls
 from flashdreams.integrations.pocket.assets import WEIGHTS, asset_folder
 from flashdreams.integrations.pocket.config import PARAMETERS, pocket_world
-from flashdreams.integrations.pocket.data import CHUNKS, CLIPS_PER_SCENE
+from flashdreams.integrations.pocket.data import CHUNKS
 from flashdreams.integrations.pocket.pictures import Pixels, save_picture
 from flashdreams.integrations.pocket.renderer import Renderer
 from flashdreams.integrations.pocket.scenes import places
@@ -36,22 +36,23 @@ THUMBNAIL_CHUNKS = 18
 CARD = """\
 # The pocket world's weights
 
-`{file}`: {parameters:,} trained parameters, bfloat16, safetensors. A causal diffusion transformer that dreams four
+`{file}`: {parameters:,} trained parameters, bfloat16, safetensors. A causal diffusion transformer that dreams six
 small places chunk by chunk, the encoder that remembers them, and a decoder; how they work is told in
 `flashdreams/integrations/pocket/README.md`. Same licence as the project (Apache-2.0).
 
 **Data.** {walks:,} walks of {chunks} chunks and {short_walks:,} of {short_chunks}, drawn by the project's own renderer
-at 256x144; nothing else, no picture from anywhere. 64 of each were kept for evaluation.
+at 256x144; nothing else, no picture from anywhere.
 
-**Training.** Dreamer: {dreamer_step:,} steps, {dreamer_minutes:.0f} minutes. Decoder: {decoder_step:,} steps,
-{decoder_minutes:.0f} minutes. On two processor cores, by `make train`.
+**Training.** On two processor cores, by the stages of `make train`. Place encoder: {places_step:,} steps,
+{places_minutes:.0f} minutes. Dreamer: {dreamer_step:,} steps, {dreamer_minutes:.0f} minutes. Decoder:
+{decoder_step:,} steps, {decoder_minutes:.0f} minutes.
 
 **Evaluation.** By `make eval-world`, against the true renderer along walks that were not trained on; figures are means
 over all samples and, beside them, of each place. Decibels are of PSNR, changes are in steps of 8 bits.
 
 {table}
 
-**Limits.** It knows these four places and nothing else. What is seen for the first time is soft and gets sharper on the
+**Limits.** It knows these six places and nothing else. What is seen for the first time is soft and gets sharper on the
 way; small far things are guessed. At {steps} denoising steps a chunk.
 """
 
@@ -100,14 +101,15 @@ def card(weights: Path, report: dict[str, Any]) -> str:
     """The model card of a weights file that `export` wrote and `evaluate` judged."""
     with safe_open(weights, "pt") as file:
         trained = {key: int(value) for key, value in file.metadata().items() if value.isdigit()}
-    places = len(pocket_world().scenes)
     return CARD.format(
         file=WEIGHTS,
         parameters=PARAMETERS,
-        walks=trained["keyframes_shards"] * CLIPS_PER_SCENE * places,
+        walks=trained["keyframes_clips"],
         chunks=CHUNKS["keyframes"],
-        short_walks=trained["frames_shards"] * CLIPS_PER_SCENE * places,
+        short_walks=trained["frames_clips"],
         short_chunks=CHUNKS["frames"],
+        places_step=trained["places_step"],
+        places_minutes=trained["places_seconds"] / 60,
         dreamer_step=trained["dreamer_step"],
         dreamer_minutes=trained["dreamer_seconds"] / 60,
         decoder_step=trained["decoder_step"],

@@ -86,6 +86,8 @@ class Place:
     """x, z of pools of light on the ground."""
     pond: tuple[float, float, float] = (0.0, 0.0, 0.0)
     """x, z, radius of a round pond; radius 0 is no pond."""
+    shore: float = 0.0
+    """Metres from the origin to the sea all around; 0 is no sea."""
     start: tuple[float, float, float] = (0.0, -8.0, 0.0)
     """x, z and yaw in degrees where visitors begin."""
 
@@ -177,6 +179,55 @@ class Place:
         self.column(x, z, radius, 0.0, height, wall, band, 1.8)
         self.cone(x, z, radius * 1.3, height - 0.05, height + radius * 2.2, roof)
         self.block(x, z, radius)
+
+    def palm(self, x: float, z: float, size: float) -> None:
+        """A palm: a slim trunk and two flat crowns."""
+        self.column(x, z, 0.13 * size, 0.0, 3.3 * size, (0.58, 0.44, 0.30), (0.48, 0.36, 0.25), 0.6)
+        self.ellipsoid(x, z, 3.35 * size, 1.35 * size, 0.3 * size, (0.20, 0.54, 0.26))
+        self.ellipsoid(x, z, 3.55 * size, 0.8 * size, 0.32 * size, (0.34, 0.66, 0.28))
+        self.block(x, z, 0.3 * size)
+
+    def boat(self, x: float, z: float, yaw: float, hull: Color, sail: Color) -> None:
+        """A sailing boat: a hull, a mast and a sail."""
+        self.boxes.append(Box(x, 0.3, z, (1.6, 0.35, 0.6), yaw, hull))
+        self.boxes.append(Box(x, 0.68, z, (1.7, 0.07, 0.68), yaw, (0.97, 0.95, 0.90)))
+        self.column(x, z, 0.07, 0.6, 4.6, (0.45, 0.33, 0.22))
+        self.cone(x, z, 1.0, 1.1, 4.4, sail)
+
+    def parasol(self, x: float, z: float, color: Color) -> None:
+        """A striped parasol."""
+        self.column(x, z, 0.06, 0.0, 2.0, (0.95, 0.93, 0.88))
+        self.cone(x, z, 1.35, 1.75, 2.5, color, (0.98, 0.97, 0.93), 0.3)
+        self.block(x, z, 0.3)
+
+    def gate(self, x: float, z: float, yaw: float, color: Color) -> None:
+        """A wooden gate of two posts and two beams, to walk through."""
+        c, s = math.cos(yaw), math.sin(yaw)
+        for side in (-1.55, 1.55):
+            self.column(x + c * side, z - s * side, 0.2, 0.0, 3.5, color)
+            self.block(x + c * side, z - s * side, 0.25)
+        self.boxes.append(Box(x, 3.55, z, (2.4, 0.17, 0.24), yaw, color))
+        self.boxes.append(Box(x, 3.78, z, (2.6, 0.09, 0.3), yaw, (0.16, 0.13, 0.15)))
+        self.boxes.append(Box(x, 2.85, z, (1.9, 0.12, 0.14), yaw, color))
+
+    def pagoda(self, x: float, z: float, floors: int, wall: Color, roof: Color) -> None:
+        """A tower of ever smaller floors, each under a wide roof."""
+        base = 0.0
+        for floor in range(floors):
+            wide = 1.9 - 0.35 * floor
+            self.column(x, z, wide, base, base + 1.5, wall, (0.70, 0.20, 0.16), 1.5)
+            self.cone(x, z, wide * 1.75, base + 1.4, base + 2.3, roof)
+            base += 1.9
+        self.column(x, z, 0.1, base + 0.2, base + 1.6, (0.85, 0.68, 0.32))
+        self.block(x, z, 1.95)
+
+    def lantern(self, x: float, z: float) -> None:
+        """A stone lantern with a light in it."""
+        stone = (0.60, 0.60, 0.62)
+        self.column(x, z, 0.17, 0.0, 0.9, stone)
+        self.boxes.append(Box(x, 1.1, z, (0.26, 0.22, 0.26), 0.3, (1.0, 0.86, 0.55), glow=0.7))
+        self.cone(x, z, 0.62, 1.3, 1.75, stone)
+        self.block(x, z, 0.3)
 
     def lamp(self, x: float, z: float, bulb: Color) -> None:
         """A street lamp and its pool of light."""

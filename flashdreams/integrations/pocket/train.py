@@ -1,7 +1,7 @@
 """Trains the pocket world from nothing: `make train`. Stopped at any moment, the same command goes on where it was.
 
-Five stages, each of which leaves files in the run's folder and does only what is not there yet: render walks, fit the
-patch code, encode, train the dreamer, train the decoder. At the end the weights file is written.
+Six stages, each of which leaves files in the run's folder and does only what is not there yet: render walks, fit the
+patch code, encode, train the place encoder, the dreamer, the decoder. At the end the weights file is written.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from flashdreams.integrations.pocket.latents import EncodedWalks, encode_shards
 from flashdreams.integrations.pocket.runlog import Checkpoint
 from flashdreams.integrations.pocket.train_decoder import train_decoder
 from flashdreams.integrations.pocket.train_dreamer import TrainOptions, train_dreamer, trained_dreamer
+from flashdreams.integrations.pocket.train_places import train_places
 
 CODEC_SHARDS = 20
 """Shards that the patch code is fitted to: its few thousand numbers need no more."""
@@ -48,8 +49,9 @@ def train(args: argparse.Namespace) -> int:
     codec = fitted_codec(data, run)
     encode_shards(codec, data, run / "latents")
     walks = EncodedWalks(run / "latents", seed=random.getrandbits(32))
+    place = train_places(walks, codec, run, minutes=args.places_minutes, device=device)
     options = TrainOptions(minutes=args.minutes, device=device, clips=args.clips, compile=compile)
-    train_dreamer(walks, codec, run, options)
+    train_dreamer(walks, place, run, options)
     train_decoder(data, codec, trained_dreamer(codec, run), run, minutes=args.decoder_minutes, device=device)
     return export(run, args.output or run / "pocket.safetensors")
 
@@ -62,9 +64,10 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--minutes", type=_positive, default=90.0, help="length of the dreamer's training, earlier runs included"
     )
+    p.add_argument("--places-minutes", type=_positive, default=20.0, help="the same for the place encoder before it")
     p.add_argument("--decoder-minutes", type=_positive, default=8.0, help="the same for the decoder")
-    p.add_argument("--keyframes", type=_several, default=37, help="shards of 64 walks that the dreamer learns from")
-    p.add_argument("--frames", type=_several, default=24, help="shards of 64 short walks that the decoder learns from")
+    p.add_argument("--keyframes", type=_several, default=37, help="shards of 96 walks that the dreamer learns from")
+    p.add_argument("--frames", type=_several, default=24, help="shards of 96 short walks that the decoder learns from")
     p.add_argument("--clips", type=_several, default=6, help="walks in one training step")
     p.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
     p.add_argument("--no-compile", dest="compile", action="store_false", help="do without a C++ compiler; half as fast")

@@ -1,4 +1,4 @@
-"""Second stage of the pocket world's training: the dreamer. Resumes from its last checkpoint.
+"""Third stage of the pocket world's training: the dreamer. Resumes from its last checkpoint.
 
 Every chunk of a clip gets its own noise level: some are nearly clean (the past), some nearly or wholly noise (what is
 to be dreamed). The network predicts the clean latent of all of them. Later in the run the past is replaced by what the
@@ -21,13 +21,14 @@ from flashdreams.integrations.pocket.codec import PatchCodec
 from flashdreams.integrations.pocket.latents import EncodedWalks, Stretches
 from flashdreams.integrations.pocket.place_encoder import PlaceEncoder, PlaceEncoderConfig
 from flashdreams.integrations.pocket.runlog import Checkpoint, RunLog
+from flashdreams.integrations.pocket.train_places import DEPTH_WEIGHT, channel_weight, guess_loss
 from flashdreams.integrations.pocket.transformer import PAST_LEVEL, PocketTransformer, PocketTransformerConfig
 
 OWN_PAST_FROM, OWN_PAST_SHARE = 0.35, 0.6
 """After this share of the run, this share of the steps takes the past from the model itself."""
 AVERAGE_DECAY = 0.998
-DEPTH_WEIGHT = 2.0
-"""Of the absolute error of the inverse depth in 1/m, beside the latents' squared error."""
+GUESS_WEIGHT = 0.3
+"""Of the place encoder's own loss, beside the dreamed latents' squared error."""
 
 
 @dataclass
@@ -52,10 +53,9 @@ class TrainOptions:
 class Dreamer(nn.Module):
     """Place encoder and transformer: all that this stage trains."""
 
-    def __init__(self, codec: PatchCodec) -> None:
+    def __init__(self, place: PlaceEncoder) -> None:
         super().__init__()
-        self.place = PlaceEncoder(PlaceEncoderConfig())
-        self.place.codec.load_state_dict(codec.state_dict())
+        self.place = place
         self.place.set_dtype(torch.bfloat16)
         self.transformer = PocketTransformer(PocketTransformerConfig())
 
@@ -73,7 +73,9 @@ def trained_dreamer(codec: PatchCodec, run: Path) -> Dreamer:
     path = run / "dreamer.pt"
     if not path.exists():
         raise FileNotFoundError(f"{path} is not there: train the dreamer first")
-    model = Dreamer(codec).requires_grad_(False)
+    place = PlaceEncoder(PlaceEncoderConfig())
+    place.codec.load_state_dict(codec.state_dict())
+    model = Dreamer(place).requires_grad_(False)
     average = torch.load(path, weights_only=True, map_location="cpu")["average"]
     own = dict(model.named_parameters())
     for key, value in average.items():
@@ -140,8 +142,11 @@ def corrupt(clean: Tensor, level: Tensor) -> Tensor:
     return (1 - s) * clean + s * torch.randn_like(clean)
 
 
-def training_loss(model: Dreamer, stretches: Stretches, channel_weight: Tensor, own_past: bool) -> Tensor:
-    """Squared error of the predicted clean latents, and that of the distances; `own_past`: the past is the model's."""
+def training_loss(model: Dreamer, stretches: Stretches, weight: Tensor, own_past: bool) -> Tensor:
+    """Squared error of the predicted clean latents, and what the place encoder gets wrong, by channel `weight [C]`.
+
+    `own_past`: the past is the model's.
+    """
     clean, before, poses, scenes = stretches.latents, stretches.before, stretches.poses, stretches.scenes
     level, past = noise_levels(clean.shape[:2], clean.device)  # type: ignore[arg-type]
     place, inverse_depth = model.features(before, poses, scenes)
@@ -159,19 +164,22 @@ def training_loss(model: Dreamer, stretches: Stretches, channel_weight: Tensor, 
             source = model(corrupt(clean, fresh), fresh, with_carried(clean, 0.6), scenes).float()
     noisy = corrupt(torch.where(past[..., None, None], source, clean), level)
     predicted = model(noisy, level, with_carried(source, 0.85), scenes).float()
-    error = ((predicted - clean).square() * channel_weight).mean(dim=(-1, -2))
-    weight = torch.where(past, 0.5, 1.0)
+    error = ((predicted - clean).square() * weight).mean(dim=(-1, -2))
+    share = torch.where(past, 0.5, 1.0)
     of_depth = (inverse_depth - stretches.inverse_depth).abs().mean()
-    return (error * weight).sum() / weight.sum() + DEPTH_WEIGHT * of_depth
+    of_place = guess_loss(place, clean, weight) + DEPTH_WEIGHT * of_depth
+    return (error * share).sum() / share.sum() + GUESS_WEIGHT * of_place
 
 
-def train_dreamer(walks: EncodedWalks, codec: PatchCodec, run: Path, options: TrainOptions) -> Dreamer:
-    """Train until `options.minutes` are over, all resumed parts counted; the averaged weights are in the checkpoint."""
+def train_dreamer(walks: EncodedWalks, place: PlaceEncoder, run: Path, options: TrainOptions) -> Dreamer:
+    """Train until `options.minutes` are over, all resumed parts counted; the averaged weights are in the checkpoint.
+
+    `place` is the encoder as `train_places` left it; it goes on learning.
+    """
     device = torch.device(options.device)
     torch.manual_seed(1)
-    model = Dreamer(codec)
-    # Between the pixels' own weight (scale squared) and equal weight, which would spend the network on fine detail.
-    channel_weight = (codec.scale / codec.scale.mean()).to(device)
+    model = Dreamer(place)
+    weight = channel_weight(place.codec).to(device)
     model.to(device)
     weights = MasterWeights(model)
     weights.master.to(device), weights.average.to(device)
@@ -197,7 +205,7 @@ def train_dreamer(walks: EncodedWalks, codec: PatchCodec, run: Path, options: Tr
             group["lr"] = group["peak"] * min(1.0, (step + 1) / 100) * min(1.0, 0.02 + (1 - done) / 0.45)
         stretches = walks.batch(options.clips, options.chunks).to(device)
         own_past = done > OWN_PAST_FROM and bool(torch.rand(()) < OWN_PAST_SHARE)
-        loss = training_loss(model, stretches, channel_weight, own_past)
+        loss = training_loss(model, stretches, weight, own_past)
         loss.backward()
         weights.collect_gradients()
         adam.step()

@@ -41,7 +41,7 @@ class PocketTransformerConfig(TransformerConfig):
 
     network: WanDiTNetworkConfig = field(default_factory=pocket_network)
     """Sizes of the network."""
-    scenes: int = 4
+    scenes: int = 6
     """Number of places."""
     window_chunks: int = 6
     """Chunks that the KV cache holds, the present one included."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from flashdreams.camera.poses import pose_from_yaw_pitch
 from flashdreams.integrations.pocket.scenes import BODY_RADIUS, WALK_RADIUS
 from flashdreams.integrations.pocket.things import Place
 
@@ -84,9 +83,11 @@ def random_walks(place: Place, rng: np.random.Generator, count: int, chunks: int
 
 def walk_poses(positions: Floats, yaws: Floats, pitches: Floats) -> Floats:
     """Camera-to-world `[..., 4, 4]` for `random_walks`' answer."""
-    shape = yaws.shape
-    flat = [
-        pose_from_yaw_pitch(np.array([x, -EYE_HEIGHT, z]), yaw, pitch)
-        for (x, z), yaw, pitch in zip(positions.reshape(-1, 2), yaws.ravel(), pitches.ravel(), strict=True)
-    ]
-    return np.stack(flat).reshape(*shape, 4, 4)
+    cy, sy, cp, sp = (f(np.radians(angle)) for angle in (yaws, pitches) for f in (np.cos, np.sin))
+    poses = np.zeros((*yaws.shape, 4, 4))
+    poses[..., 0, 0], poses[..., 0, 1], poses[..., 0, 2] = cy, sy * sp, sy * cp
+    poses[..., 1, 1], poses[..., 1, 2] = cp, -sp
+    poses[..., 2, 0], poses[..., 2, 1], poses[..., 2, 2] = -sy, cy * sp, cy * cp
+    poses[..., 0, 3], poses[..., 1, 3], poses[..., 2, 3] = positions[..., 0], -EYE_HEIGHT, positions[..., 1]
+    poses[..., 3, 3] = 1.0
+    return poses

@@ -20,6 +20,7 @@ from flashdreams.infra.runner import resolve_device
 from flashdreams.infra.world import Constrain, Controls, Progress, Rollout, WorldConfig
 from flashdreams.integrations.pocket.assets import WEIGHTS, asset_folder
 from flashdreams.integrations.pocket.decoder import PocketDecoderCache
+from flashdreams.integrations.pocket.dissolve import Dissolve
 from flashdreams.integrations.pocket.place_encoder import PlaceInput
 from flashdreams.integrations.pocket.scenes import places
 from flashdreams.integrations.pocket.walk import EYE_HEIGHT, FRAMES_PER_CHUNK, Footing
@@ -37,9 +38,18 @@ class PocketWorldConfig(WorldConfig):
     """Where to run: auto takes cuda, then mps, then cpu."""
 
 
+@dataclass(kw_only=True)
+class PocketRollout(PipelineRollout):
+    """A visitor's dream."""
+
+    leaving: Dissolve | None = None
+    """The place left a moment ago, while it fades."""
+
+
 class PocketWorld(PipelineWorld):
     """See `flashdreams.infra.world.World`."""
 
+    rollout_type = PocketRollout
     config: PocketWorldConfig
 
     def __init__(self, config: PocketWorldConfig, progress: Progress = lambda stage, share: None) -> None:
@@ -61,21 +71,21 @@ class PocketWorld(PipelineWorld):
         self._warm_up()
         progress("Ready", 1.0)
 
-    def start(self, scene: str, seed: int, *, text: str | None = None, image: Path | None = None) -> PipelineRollout:
+    def start(self, scene: str, seed: int, *, text: str | None = None, image: Path | None = None) -> PocketRollout:
         """A new rollout; raises ValueError for a text or an image, which this world does not understand."""
         for name, value in (("text", text), ("image", image)):
             if value is not None:
                 raise ValueError(f"the pocket world takes no {name}: it understands {', '.join(self.config.controls)}")
         index = self._scene_index(scene)
         cache = self.pipeline.initialize_cache(transformer_context={"scene": index}, seed=seed)
-        return PipelineRollout(scene=scene, seed=seed, cache=cache)
+        return PocketRollout(scene=scene, seed=seed, cache=cache)
 
     def frames_in_chunk(self, index: int) -> int:
         return 1 if index == 0 else FRAMES_PER_CHUNK
 
     @torch.inference_mode()
     def step(self, rollout: Rollout, controls: Controls) -> npt.NDArray[np.uint8]:
-        own = self.own(rollout)
+        own: PocketRollout = self.own(rollout)
         poses = self._checked_poses(controls.poses, self.frames_in_chunk(own.index))
         last: PocketDecoderCache = own.cache.decoder_cache
         shown = last.picture
@@ -84,12 +94,17 @@ class PocketWorld(PipelineWorld):
                 own.cache.transformer_cache, self._scene_index(controls.scene)
             )
             own.scene = controls.scene
+            if last.picture is not None and last.pose is not None:
+                own.leaving = Dissolve(last.picture if own.leaving is None else own.leaving.newest, last.pose)
             shown = None  # it is of another place
         device = self.pipeline.device
         cameras = torch.from_numpy(poses).float().to(device)[None]
         last.poses = cameras
         scene = torch.tensor([self._scene_index(own.scene)], device=device)
         frames = self.pipeline.generate(own.index, own.cache, PlaceInput(cameras[:, -1], scene, shown))
+        if own.leaving is not None:
+            frames = own.leaving.blend(frames, cameras)
+            own.leaving = None if own.leaving.over else own.leaving
         pixels = frames[0].mul(255).add_(0.5).clamp_(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
         own.timings = self.timings_of(own)
         return pixels.contiguous().cpu().numpy()

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from flashdreams.integrations.pocket import data, ship, train
-from flashdreams.integrations.pocket.codec import PatchCodec
 from flashdreams.integrations.pocket.config import PARAMETERS
 from flashdreams.integrations.pocket.latents import Stretches
+from flashdreams.integrations.pocket.place_encoder import PlaceEncoder, PlaceEncoderConfig
 from flashdreams.integrations.pocket.train_dreamer import Dreamer, corrupt, noise_levels, training_loss
 
 
@@ -24,7 +24,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.setattr(data, "CLIPS_PER_SCENE", 1)
         arguments = ["--run", str(folder), "--keyframes", "2", "--frames", "2", "--clips", "2", "--no-compile"]
         for minutes in ("0.02", "0.1"):
-            train.train(train.parser().parse_args([*arguments, "--minutes", minutes, "--decoder-minutes", minutes]))
+            for stage in ("places-", "", "decoder-"):
+                arguments += [f"--{stage}minutes", minutes]
+            train.train(train.parser().parse_args(arguments))
     return folder
 
 
@@ -32,13 +34,13 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_run_leaves_weights_that_play(run: Path, tmp_path: Path) -> None:
     ship.ship(run / "pocket.safetensors", tmp_path, None)
     assert sorted(p.name for p in tmp_path.iterdir()) == [
-        "dusk.jpg", "meadow.jpg", "night.jpg", "pocket.safetensors", "snow.jpg",
+        "dusk.jpg", "garden.jpg", "harbour.jpg", "meadow.jpg", "night.jpg", "pocket.safetensors", "snow.jpg",
     ]  # fmt: skip
 
 
 @pytest.mark.slow
 def test_a_run_goes_on_where_it_was(run: Path) -> None:
-    for stage in ("dreamer", "decoder"):
+    for stage in ("places", "dreamer", "decoder"):
         with (run / f"{stage}.csv").open() as file:
             steps = [float(row["step"]) for row in csv.DictReader(file)]
         assert len(steps) >= 2
@@ -51,7 +53,7 @@ def test_the_card_tells_how_it_was_trained(run: Path) -> None:
     report = {"settings": {"denoising_timesteps": [1000, 500]}, "measures": {"lasting": {"part_1_psnr_db": figure}}}
     text = ship.card(run / "pocket.safetensors", report)
     assert f"{PARAMETERS:,} trained parameters" in text
-    assert "| lasting | part 1 psnr db | 24.5 | 25 |  |  |  |" in text
+    assert "| lasting | part 1 psnr db | 24.5 | 25 |  |  |  |  |  |" in text
     assert "2 denoising steps" in text
 
 
@@ -94,14 +96,14 @@ def test_corruption_goes_from_the_clean_latent_to_noise() -> None:
 @pytest.mark.parametrize("own_past", [False, True])
 def test_the_loss_reaches_every_weight(own_past: bool) -> None:
     torch.manual_seed(3)
-    codec = PatchCodec()
-    torch.nn.init.normal_(codec.basis, std=0.05)
-    model = Dreamer(codec)
+    place = PlaceEncoder(PlaceEncoderConfig())
+    torch.nn.init.normal_(place.codec.basis, std=0.05)
+    model = Dreamer(place)
     torch.nn.init.normal_(model.transformer.network.head.head.weight, std=0.05)
-    torch.nn.init.normal_(model.place.depth[-1].weight, std=0.05)
+    torch.nn.init.normal_(model.place.nearer.weight, std=0.05)
     poses = torch.eye(4).repeat(2, 3, 1, 1)
     poses[..., 1, 3] = -1.6
-    depth = torch.full((2, 3, 18, 32), 0.1)
+    depth = torch.full((2, 3, 36, 64), 0.1)
     stretches = Stretches(torch.randn(2, 3, 144, 48), poses, poses, torch.tensor([[0, 1, 2], [3, 0, 1]]), depth)
     training_loss(model, stretches, torch.ones(48), own_past).backward()
     idle = [name for name, weight in model.named_parameters() if weight.grad is None or not weight.grad.abs().sum() > 0]

@@ -18,6 +18,7 @@ from flashdreams.integrations.pocket.clips import carried_features, place_featur
 from flashdreams.integrations.pocket.codec import LATENT_SIZE
 from flashdreams.integrations.pocket.config import PARAMETERS, pocket_pipeline, pocket_world
 from flashdreams.integrations.pocket.decoder import PocketDecoder, PocketDecoderConfig
+from flashdreams.integrations.pocket.dissolve import Dissolve
 from flashdreams.integrations.pocket.place_encoder import PlaceEncoder, PlaceEncoderConfig, PlaceInput
 from flashdreams.integrations.pocket.transformer import PocketTransformer, PocketTransformerConfig
 from flashdreams.integrations.pocket.world import PocketWorld
@@ -88,6 +89,30 @@ def test_a_change_of_scene_takes_effect_at_its_chunk(world: PocketWorld) -> None
     assert going.scene == "night"
     assert changed.shape == (4, 144, 256, 3)
     assert not np.array_equal(changed, world.step(staying, Controls(poses=poses[3])))
+
+
+def test_the_old_place_fades_while_the_new_one_comes(world: PocketWorld) -> None:
+    poses = walk(world, "meadow", "", 9)
+    rollout = world.start("meadow", 2)
+    old = play(world, rollout, poses[:3])[-1][-1].astype(int)
+    frames = []
+    for index, chunk in enumerate(poses[3:]):
+        frames += list(world.step(rollout, Controls(poses=chunk, scene="night" if not index else None)).astype(int))
+        world.finalize(rollout)
+    assert np.abs(frames[0] - old).mean() < 2, "the first frame is nearly the old place"
+    assert rollout.leaving is None, "after a while nothing of it is left"
+
+
+def test_a_dissolve_has_no_step_in_it() -> None:
+    pose = torch.eye(4)[None]
+    pose[:, 1, 3] = -1.6
+    dissolve, levels = Dissolve(torch.zeros(1, 3, 144, 256), pose), [0.0]
+    while not dissolve.over:
+        levels += (
+            dissolve.blend(torch.ones(1, 4, 3, 144, 256), pose[None].expand(1, 4, 4, 4)).mean((0, 2, 3, 4)).tolist()
+        )
+    assert levels[-1] == 1
+    assert levels == sorted(levels) and max(np.diff(levels)) < 0.12
 
 
 def test_the_window_fills_and_stays_full(world: PocketWorld) -> None:

@@ -30,7 +30,7 @@ SHEET_CHUNKS = (1, 4, 16, 64, 256)
 class Size:
     """How much is measured."""
 
-    scenes: int = 4
+    scenes: int = 6
     """The first so many of the world's scenes; all below is per scene."""
     clips: int = 6
     """Rendered walks for `reconstruction`."""

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from flashdreams.camera.poses import yaw_pitch_of
-from flashdreams.integrations.pocket.renderer import FOV_DEGREES
+from flashdreams.integrations.pocket.optics import FOV_DEGREES
 
 Floats = npt.NDArray[np.float64]
 

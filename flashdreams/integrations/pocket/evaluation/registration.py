@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from flashdreams.camera.poses import pose_from_yaw_pitch, yaw_pitch_of
 from flashdreams.integrations.pocket.evaluation.motion import PARTS
-from flashdreams.integrations.pocket.renderer import FOV_DEGREES
+from flashdreams.integrations.pocket.optics import FOV_DEGREES
 
 Floats = npt.NDArray[np.float64]
 
