@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--output", type=Path, default=Path("outputs/evaluation"), help="folder of report.json, sheet.png"
     )
     parser.add_argument("--quick", action="store_true", help="a rough look: two scenes, about a minute")
-    parser.add_argument("--minutes", type=float, help="length of the long walk in a scene; 2, or 1/3 if quick")
+    parser.add_argument("--minutes", type=float, help="length of the long walk in a scene; 5, or 1/3 if quick")
     parser.add_argument("--seed", type=int, default=0, help="other walks and other dreams; 0 or more")
     parser.add_argument("--threads", type=int, default=min(2, os.cpu_count() or 1), help="processor cores to use")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")

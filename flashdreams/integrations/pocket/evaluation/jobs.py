@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from flashdreams.integrations.pocket.config import pocket_pipeline, pocket_world
 from flashdreams.integrations.pocket.decoder import PocketDecoder
-from flashdreams.integrations.pocket.evaluation import lasting, measures, obedience
+from flashdreams.integrations.pocket.evaluation import ahead, lasting, measures, obedience
 from flashdreams.integrations.pocket.evaluation.lasting import Moment
 from flashdreams.integrations.pocket.evaluation.stage import Samples, Stage, Truth
 from flashdreams.integrations.pocket.world import PocketWorld
@@ -34,9 +34,9 @@ class Size:
     """The first so many of the world's scenes; all below is per scene."""
     clips: int = 6
     """Rendered walks for `reconstruction`."""
-    walks: int = 2
+    walks: int = 11
     """Walks of `prediction`, for every number of denoising steps."""
-    horizons: tuple[int, ...] = (1, 4, 16, 64)
+    horizons: tuple[int, ...] = (1, 4, 16)
     """After how many chunks their pictures are judged."""
     mean_of: int = 16
     """Rendered pictures that `baseline` averages."""
@@ -45,8 +45,10 @@ class Size:
     still_chunks: int = 16
     returns: int = 2
     """Places that `memory` comes back to."""
-    long_chunks: int = 720
-    """Length of the walk of `lasting`."""
+    long_chunks: int = 1800
+    """Length of the walk of `lasting`: 5 minutes."""
+    usual_of: int = 64
+    """Rendered pictures that tell what a place usually looks like."""
     looks: int = 60
     """How often that walk is compared with the truth."""
 
@@ -82,6 +84,7 @@ QUICK = Size(
     still_chunks=8,
     returns=1,
     long_chunks=120,
+    usual_of=16,
     looks=10,
 )
 
@@ -122,13 +125,15 @@ class Worker:
             moments = lasting.long_walk(stage, scene, size.long_chunks, {*size.regular, *size.sheet})
             compared = [moment for moment in moments if moment.chunk in size.regular]
             shown = [moment for moment in moments if moment.chunk in size.sheet]
-            return Found(measure, scene, lasting.lasting(compared, size.long_chunks), shown)
+            usual = lasting.Usual.of(stage.spots(scene, 8, size.usual_of))
+            return Found(measure, scene, lasting.lasting(compared, size.long_chunks, usual), shown)
         decoder = self.world().pipeline.decoder
         calls: dict[str, Callable[[], Samples]] = {
             "reconstruction": lambda: measures.reconstruction(stage, cast(PocketDecoder, decoder), scene, size.clips),
             "baseline": lambda: measures.baseline(stage, scene, size.walks, size.horizons, size.mean_of),
             "obedience": lambda: obedience.obedience(stage, scene, size.starts),
             "stillness": lambda: measures.stillness(stage, scene, size.starts, size.still_chunks),
+            "ahead": lambda: ahead.ahead(stage, self.world(), scene, size.walks),
             "memory": lambda: measures.memory(stage, scene, size.returns),
         }
         if measure in calls:
@@ -154,7 +159,7 @@ class Worker:
 def measure_names() -> list[str]:
     """All measures, the longest first, so that no process is left alone with it at the end."""
     predictions = [_prediction(steps) for steps in sorted(STEPS, reverse=True)]
-    return ["lasting", "reconstruction", "baseline", *predictions, "memory", "obedience", "stillness"]
+    return ["lasting", "reconstruction", "baseline", *predictions, "memory", "obedience", "ahead", "stillness"]
 
 
 def run_all(judged: Judged, processes: int) -> list[Found]:

@@ -61,8 +61,7 @@ def prediction(stage: Stage, scene: str, walks: int, horizons: Sequence[int]) ->
 
 def baseline(stage: Stage, scene: str, walks: int, horizons: Sequence[int], pictures: int) -> Samples:
     """PSNR of the scene's mean picture, of as many rendered `pictures`, in the place of `prediction`'s dreams."""
-    spots = stage.walks(scene, stage.rng(scene, 3), pictures, 1)[:, 0]
-    mean = stage.truth.pictures(scene, spots).mean(0)
+    mean = stage.spots(scene, 3, pictures).mean(0)
     found: Samples = {f"after_{h}_psnr_db": [] for h in horizons}
     for _, true, _ in _prediction_walks(stage, scene, walks, horizons):
         for number in horizons:

@@ -71,6 +71,10 @@ class Stage:
         """Random walks `[count, 1 + 4 * (chunks - 1), 4, 4]`: the poses of `chunks` chunks of a rollout."""
         return walk_poses(*random_walks(self.truth.places[scene], rng, count, chunks - 1))
 
+    def spots(self, scene: str, purpose: int, count: int) -> Tensor:
+        """True pictures `[count, 3, H, W]` in [0, 1] from random places."""
+        return self.truth.pictures(scene, self.walks(scene, self.rng(scene, purpose), count, 1)[:, 0])
+
     def dream(self, rollout: Rollout, poses: Poses) -> Iterator[Tensor]:
         """Go on dreaming along `poses [F, 4, 4]`: every chunk's frames `[1 or 4, 3, H, W]` in [0, 1]."""
         begin = 0
