@@ -348,4 +348,4 @@ def test_sizes_look_into_every_part_of_the_long_walk() -> None:
         parts = {(chunk - 1) * lasting.PARTS // size.long_chunks for chunk in size.regular}
         assert parts == set(range(lasting.PARTS))
         assert max(size.sheet) == size.long_chunks
-    assert len(set(measure_names())) == len(measure_names()) == 9
+    assert len(set(measure_names())) == len(measure_names()) == 10

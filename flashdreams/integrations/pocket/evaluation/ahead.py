@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor
 
 from flashdreams.integrations.pocket.clips import carried_features, place_features, predict_clean
 from flashdreams.integrations.pocket.codec import psnr
+from flashdreams.integrations.pocket.decoder import PocketDecoder
 from flashdreams.integrations.pocket.evaluation.stage import Samples, Stage, new_seed
+from flashdreams.integrations.pocket.place_encoder import PlaceEncoder
+from flashdreams.integrations.pocket.transformer import PocketTransformer
 from flashdreams.integrations.pocket.walk import FRAMES_PER_CHUNK
 from flashdreams.integrations.pocket.world import PocketWorld
 
@@ -34,8 +39,10 @@ def ahead(stage: Stage, world: PocketWorld, scene: str, walks: int) -> Samples:
 
 def _next(world: PocketWorld, scene: str, true: Tensor, poses: Tensor, seed: int) -> Tensor:
     """The last pictures `[N, 3, H, W]` of walks along `poses [N, T, 4, 4]` whose earlier pictures are `true`."""
-    pipeline, device = world.pipeline, world.pipeline.device
-    encoder, transformer, decoder = pipeline.encoder, pipeline.diffusion_model.transformer, pipeline.decoder
+    device = world.pipeline.device
+    encoder = cast(PlaceEncoder, world.pipeline.encoder)
+    transformer = cast(PocketTransformer, world.pipeline.diffusion_model.transformer)
+    decoder = cast(PocketDecoder, world.pipeline.decoder)
     torch.manual_seed(seed)
     codes = encoder.codec.encode(true.flatten(0, 1).to(device)).unflatten(0, true.shape[:2])
     clean = codes.flatten(-2).transpose(-2, -1)
