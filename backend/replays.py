@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from backend import news
 from backend.history import Beginning, Node
 from flashdreams.camera.poses import check_poses
+from flashdreams.core.files import drafted
 from flashdreams.infra.world import Controls, WorldConfig
 
 MAX_FILE_BYTES = 16 * 1024 * 1024
@@ -148,9 +149,8 @@ class Replays:
             while len(self._kept) > 1 and sum(map(len, self._kept.values())) > MAX_KEPT_BYTES:
                 self._kept.popitem(last=False)
         if self._folder is not None:
-            draft = self._folder / f".{name}.part"
-            draft.write_bytes(packed)
-            draft.replace(self._folder / f"{name}.json.gz")
+            with drafted(self._folder / f"{name}.json.gz") as draft:
+                draft.write_bytes(packed)
         return name
 
     def get(self, name: str) -> Saved:

@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 
 from flashdreams.camera.formats import native, nerfstudio, numpy_files, tum
 from flashdreams.camera.paths import MAX_POSES, Trajectory
+from flashdreams.core.files import drafted
 
 __all__ = [
     "FORMATS", "MAX_BYTES", "MAX_POSES", "Format", "Trajectory", "encode_trajectory", "load_trajectory",
@@ -73,19 +74,13 @@ def save_trajectory(trajectory: Trajectory, path: str | os.PathLike[str], form: 
     if form is None and not target.suffix:
         target.mkdir(parents=True, exist_ok=True)
         for name, array in numpy_files.arrays_of(trajectory).items():
-            _replace(target / f"{name}.npy", numpy_files.array_bytes(array))
+            with drafted(target / f"{name}.npy") as draft:
+                draft.write_bytes(numpy_files.array_bytes(array))
         return
     suffixes: dict[str, Format] = {".txt": "tum", ".tum": "tum", ".npz": "numpy"}
-    _replace(target, encode_trajectory(trajectory, form or suffixes.get(target.suffix.lower(), "flashdreams")))
-
-
-def _replace(target: Path, data: bytes) -> None:
-    draft = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
+    data = encode_trajectory(trajectory, form or suffixes.get(target.suffix.lower(), "flashdreams"))
+    with drafted(target) as draft:
         draft.write_bytes(data)
-        draft.replace(target)
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def _read(path: Path) -> bytes:

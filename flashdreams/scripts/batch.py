@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -19,6 +18,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from flashdreams.camera.trajectory import Trajectory, load_trajectory
 from flashdreams.configs.worlds import get_world
+from flashdreams.core.files import drafted
 from flashdreams.infra.along import as_taken, dream_along, lies_in_world
 from flashdreams.infra.video import Mp4File
 from flashdreams.infra.world import World, WorldConfig
@@ -200,9 +200,8 @@ def read_list(folder: Path) -> dict[str, Any]:
 
 def write_list(folder: Path, done: dict[str, Any]) -> None:
     """Write batch.json, never half of it."""
-    draft = folder / f".batch.{os.getpid()}.part"
-    draft.write_text(json.dumps({"clips": done}, indent=1) + "\n", encoding="utf-8")
-    draft.replace(folder / "batch.json")
+    with drafted(folder / "batch.json") as draft:
+        draft.write_text(json.dumps({"clips": done}, indent=1) + "\n", encoding="utf-8")
 
 
 def _clips(jobs: Sequence[Job], done: dict[str, Any]) -> list[Clip]:

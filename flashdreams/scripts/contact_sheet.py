@@ -12,6 +12,7 @@ from urllib.parse import quote
 import numpy as np
 import numpy.typing as npt
 
+from flashdreams.core.files import drafted
 from flashdreams.integrations.pocket.pictures import save_picture
 
 _STYLE = """
@@ -55,9 +56,8 @@ def write_sheet(folder: Path, clips: Sequence[Clip], title: str) -> None:
         f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style></head>\n'
         f"<body><h1>{html.escape(title)}: {len(clips)} clips</h1>\n{body}\n</body></html>\n"
     )
-    draft = folder / ".index.part"
-    draft.write_text(page, encoding="utf-8")
-    draft.replace(folder / "index.html")
+    with drafted(folder / "index.html") as draft:
+        draft.write_text(page, encoding="utf-8")
 
 
 def _figure(clip: Clip) -> str:

@@ -7,7 +7,6 @@ of longer walks (for the dreamer). A shard is made from its own seed: the same w
 from __future__ import annotations
 
 import argparse
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -17,6 +16,7 @@ import numpy.typing as npt
 import torch
 from tqdm import tqdm
 
+from flashdreams.core.files import drafted
 from flashdreams.integrations.pocket.renderer import Renderer
 from flashdreams.integrations.pocket.scenes import places
 from flashdreams.integrations.pocket.walk import FRAMES_PER_CHUNK, random_walks, walk_poses
@@ -76,11 +76,8 @@ def make_shard(renderer: Renderer, kind: Kind, index: int, batch: int = 2) -> Sh
 
 def save_shard(path: Path, shard: Shard) -> None:
     """Write atomically, so that a reader never sees half a shard."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    with part.open("wb") as file:
+    with drafted(path) as draft, draft.open("wb") as file:
         np.savez(file, frames=shard.frames, walks=shard.walks, scenes=shard.scenes)
-    os.replace(part, path)
 
 
 def count_clips(folder: Path, kind: Kind) -> int:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from flashdreams.core.files import drafted
 from flashdreams.integrations.pocket.codec import PatchCodec
 from flashdreams.integrations.pocket.data import load_shard
 from flashdreams.integrations.pocket.optics import BACKDROP
@@ -56,8 +57,7 @@ def encode_shards(codec: PatchCodec, data: Path, cache: Path) -> None:
         walks = shard.walks[:, ::FRAMES_PER_CHUNK]
         poses, scenes = poses_of(torch.from_numpy(walks)), torch.from_numpy(shard.scenes)
         depths = [true_depth(p, s).half() for p, s in zip(poses, scenes, strict=True)]
-        part = target.with_suffix(".part")
-        with part.open("wb") as file:
+        with drafted(target) as draft, draft.open("wb") as file:
             np.savez(
                 file,
                 latents=torch.stack(latents).numpy(),
@@ -65,7 +65,6 @@ def encode_shards(codec: PatchCodec, data: Path, cache: Path) -> None:
                 walks=walks,
                 scenes=shard.scenes,
             )
-        part.replace(target)
 
 
 @dataclass

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from fractions import Fraction
 from pathlib import Path
 from typing import cast
@@ -10,6 +9,8 @@ from typing import cast
 import av
 import numpy as np
 import numpy.typing as npt
+
+from flashdreams.core.files import drafted
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -25,6 +26,5 @@ def save_picture(path: Path, pixels: Pixels) -> None:
     encoder.height, encoder.width = pixels.shape[:2]
     encoder.pix_fmt, encoder.time_base, encoder.options = pixel_format, Fraction(1, 1), options
     frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24").reformat(format=pixel_format)
-    part = path.with_suffix(".part")
-    part.write_bytes(b"".join(bytes(packet) for packet in [*encoder.encode(frame), *encoder.encode(None)]))
-    os.replace(part, path)
+    with drafted(path) as draft:
+        draft.write_bytes(b"".join(bytes(packet) for packet in [*encoder.encode(frame), *encoder.encode(None)]))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import csv
-import os
 import time
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
+
+from flashdreams.core.files import drafted
 
 
 class Stateful(Protocol):
@@ -38,10 +39,8 @@ class Checkpoint:
 
     def save(self, figures: dict[str, float], **parts: Stateful) -> None:
         """Write beside the old file, then replace it."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        part_file = self.path.with_suffix(".part")
-        torch.save({"figures": figures, **{name: part.state_dict() for name, part in parts.items()}}, part_file)
-        os.replace(part_file, self.path)
+        with drafted(self.path) as draft:
+            torch.save({"figures": figures, **{name: part.state_dict() for name, part in parts.items()}}, draft)
 
 
 class RunLog:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from flashdreams.core.files import drafted
 
 
 @dataclass
@@ -41,9 +42,8 @@ class Report:
     def save(self, path: Path) -> str:
         """Write the JSON to `path`, never half of it, and answer it."""
         text = json.dumps(self.as_dict(), indent=2, allow_nan=False)
-        part = path.with_suffix(".part")
-        part.write_text(text + "\n", encoding="utf-8")
-        os.replace(part, path)
+        with drafted(path) as draft:
+            draft.write_text(text + "\n", encoding="utf-8")
         return text
 
 
