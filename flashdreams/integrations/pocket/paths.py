@@ -53,6 +53,12 @@ STROLLS: dict[str, Script] = {
     "snow": (
         (1.5, "w"), (1, "wj"), (0.5, "w"), (2, "wl"), (2, "w"), (1, "wj"), (2.5, "w"), (1.5, "wl"), (2, "d"), (2, "w"),
     ),
+    "harbour": (
+        (4, "w"), (0.8, "wj"), (2, "w"), (0.9, "wl"), (3, "w"), (1.6, "l"), (3, "w"), (1.2, "wl"), (2.5, "w"),
+    ),
+    "garden": (
+        (5.5, "w"), (0.7, "wl"), (2, "w"), (1.2, "wj"), (2, "w"), (1.6, "wj"), (2.5, "w"), (1.2, "wj"), (3, "w"),
+    ),
 }  # fmt: skip
 """For one place each: among its things, and against some of them."""
 
