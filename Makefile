@@ -28,9 +28,10 @@ clip: $(VENV)/.play  ## render a camera path to an MP4 (TRAJECTORY=file OUTPUT=f
 batch: $(VENV)/.play  ## render a folder of camera paths (ARGS="--paths folder --seeds 0 1 --scenes dusk --output outputs/batch")
 	@$(BIN)/flashdreams-batch $(WORLD) $(ARGS)
 
-picture: $(VENV)/.dev  ## docs/media/play.webp, the README's moving picture, from such a clip
+picture: $(VENV)/.dev  ## the README's pictures: docs/media/play.webp from such a clip, and scenes.webp of every scene
 	@$(MAKE) --no-print-directory clip
 	@$(BIN)/python docs/animate.py $(OUTPUT) docs/media/play.webp
+	@$(BIN)/python docs/scenes.py docs/media/scenes.webp
 
 kiosk: $(VENV)/.play  ## a demo that runs alone (KIOSK=settings file, see docs/kiosk.md; PORT=8000)
 	@$(BIN)/flashdreams-kiosk $(KIOSK) $(if $(PORT),--port $(PORT)) $(ARGS)
