@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from backend import news
 from backend.history import Beginning, Node
 from flashdreams.camera.poses import check_poses
-from flashdreams.core.files import drafted
+from flashdreams.files import drafted
 from flashdreams.infra.world import Controls, WorldConfig
 
 MAX_FILE_BYTES = 16 * 1024 * 1024

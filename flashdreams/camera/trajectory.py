@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 
 from flashdreams.camera.formats import native, nerfstudio, numpy_files, tum
 from flashdreams.camera.paths import MAX_POSES, Trajectory
-from flashdreams.core.files import drafted
+from flashdreams.files import drafted
 
 __all__ = [
     "FORMATS", "MAX_BYTES", "MAX_POSES", "Format", "Trajectory", "encode_trajectory", "load_trajectory",

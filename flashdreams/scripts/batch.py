@@ -18,7 +18,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from flashdreams.camera.trajectory import Trajectory, load_trajectory
 from flashdreams.configs.worlds import get_world
-from flashdreams.core.files import drafted
+from flashdreams.files import drafted
 from flashdreams.infra.along import as_taken, dream_along, lies_in_world
 from flashdreams.infra.video import Mp4File
 from flashdreams.infra.world import World, WorldConfig

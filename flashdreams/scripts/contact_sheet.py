@@ -12,7 +12,7 @@ from urllib.parse import quote
 import numpy as np
 import numpy.typing as npt
 
-from flashdreams.core.files import drafted
+from flashdreams.files import drafted
 from flashdreams.integrations.pocket.pictures import save_picture
 
 _STYLE = """

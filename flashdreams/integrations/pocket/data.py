@@ -16,7 +16,7 @@ import numpy.typing as npt
 import torch
 from tqdm import tqdm
 
-from flashdreams.core.files import drafted
+from flashdreams.files import drafted
 from flashdreams.integrations.pocket.renderer import Renderer
 from flashdreams.integrations.pocket.scenes import places
 from flashdreams.integrations.pocket.walk import FRAMES_PER_CHUNK, random_walks, walk_poses

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from flashdreams.core.files import drafted
+from flashdreams.files import drafted
 from flashdreams.integrations.pocket.codec import PatchCodec
 from flashdreams.integrations.pocket.data import load_shard
 from flashdreams.integrations.pocket.optics import BACKDROP

@@ -10,7 +10,7 @@ import av
 import numpy as np
 import numpy.typing as npt
 
-from flashdreams.core.files import drafted
+from flashdreams.files import drafted
 
 Pixels = npt.NDArray[np.uint8]
 

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import torch
 
-from flashdreams.core.files import drafted
+from flashdreams.files import drafted
 
 
 class Stateful(Protocol):

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from flashdreams.core.files import drafted
+from flashdreams.files import drafted
 
 
 @dataclass

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from flashdreams.core.files import drafted
+from flashdreams.files import drafted
 
 
 def test_a_draft_takes_the_place_of_the_file_in_a_folder_that_is_made(tmp_path: Path) -> None:
