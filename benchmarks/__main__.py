@@ -9,7 +9,7 @@ import sys
 from benchmarks.common import ROOT, say
 
 NAMES = ("start", "chunk", "latency", "steady", "sessions", "wan_cpu")
-ON_A_GPU = ("wan_gpu",)
+ON_A_GPU = ("models", "wan_gpu")
 """Run when they are named."""
 RESULTS = ROOT / "benchmarks" / "results"
 
