@@ -146,7 +146,7 @@ def test_the_filmstrip_has_a_thumbnail_of_every_chunk(server: Running, visitor: 
     assert [chunk["index"] for chunk in strip["chunks"]] == [chunk["index"] for chunk in visitor.chunks]
     assert [chunk["parent"] for chunk in strip["chunks"]] == [chunk["parent"] for chunk in visitor.chunks]
     assert all(chunk["thumb"].startswith("data:image/jpeg;base64,/9j/") for chunk in strip["chunks"])
-    assert (strip["width"], strip["height"]) == (80, 45) and strip["head"] == visitor.chunks[-1]["index"]
+    assert (strip["width"], strip["height"]) == (160, 90) and strip["head"] == visitor.chunks[-1]["index"]
     assert all(chunk["reachable"] for chunk in strip["chunks"])
     newer = server.get(f"{address}?since=4").json()["chunks"]
     assert [chunk["index"] for chunk in newer] == list(range(5, len(visitor.chunks)))
