@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from flashdreams.infra.config import derive_config
 from flashdreams.infra.runner import RunnerConfig
 from flashdreams.integrations.causal_forcing import config as causal_forcing
 from flashdreams.integrations.wan21 import config as wan21
@@ -79,8 +80,8 @@ def test_a_stamped_picture_is_the_first_frame_whatever_the_seed(slug: str, tmp_p
 
 
 def test_the_chunkwise_file_gives_the_network_that_was_trained_and_not_its_average(tmp_path: Path) -> None:
-    config = causal_forcing.PIPELINES[causal_forcing.FRAMEWISE].rollout
-    config.network.num_layers, config.network.dim, config.network.ffn_dim = 1, 24, 8
+    rollout = causal_forcing.PIPELINES[causal_forcing.FRAMEWISE].rollout
+    config = derive_config(rollout, network={"num_layers": 1, "dim": 24, "ffn_dim": 8})
     tensors = torch.load(self_forcing(config, tmp_path), weights_only=True)
     flat = {f"{name}.{key}": tensor for name, network in tensors.items() for key, tensor in network.items()}
     chosen = causal_forcing.chunkwise_state_dict_transform(flat)
