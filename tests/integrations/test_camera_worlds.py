@@ -86,6 +86,16 @@ def files(tmp_path_factory: pytest.TempPathFactory, photo: Path) -> Callable[[st
     return arguments
 
 
+@pytest.mark.parametrize("slug", SLUGS)
+def test_published_files_are_checked_without_a_run(
+    slug: str, files: Callable[[str], list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*files(slug), "--check-checkpoint"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert {"pipeline.diffusion_model.transformer", "pipeline.decoder"} < {line.split(":")[0] for line in lines}
+    assert all(line.endswith(" fits") for line in lines)
+
+
 @pytest.mark.parametrize("slug", list(SLUGS))
 def test_published_files_a_picture_and_a_path_become_a_clip(
     slug: str, files: Callable[[str], list[str]], tmp_path: Path
