@@ -47,8 +47,10 @@ at 256x144; nothing else, no picture from anywhere.
 {places_minutes:.0f} minutes. Dreamer: {dreamer_step:,} steps, {dreamer_minutes:.0f} minutes. Decoder:
 {decoder_step:,} steps, {decoder_minutes:.0f} minutes.
 
-**Evaluation.** By `make eval-world`, against the true renderer along walks that were not trained on; figures are means
-over all samples and, beside them, of each place. Decibels are of PSNR, changes are in steps of 8 bits.
+**Evaluation.** By `make eval-world`, against the true renderer along walks that were not trained on: {rollouts} random
+walks for `prediction`, {walk_seconds:.0f} s of free walking in each place for `lasting`. Figures are means over all
+samples and, beside them, of each place. Decibels are of PSNR, changes are in steps of 8 bits, sigmas are standard
+deviations of the true pictures.
 
 {table}
 
@@ -115,6 +117,8 @@ def card(weights: Path, report: dict[str, Any]) -> str:
         decoder_step=trained["decoder_step"],
         decoder_minutes=trained["decoder_seconds"] / 60,
         table=table(report),
+        rollouts=report["measures"].get("prediction_2_steps", {}).get("after_1_psnr_db", {}).get("samples", 0),
+        walk_seconds=report["settings"].get("walk_seconds", 0),
         steps=len(report["settings"]["denoising_timesteps"]),
     )
 
