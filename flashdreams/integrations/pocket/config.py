@@ -47,7 +47,7 @@ def pocket_world() -> PocketWorldConfig:
     return PocketWorldConfig(
         slug="pocket",
         title="Pocket world",
-        description="Six small places, dreamed by a 9 M parameter diffusion transformer on your processor",
+        description="Six small places, dreamed by a 10 M parameter diffusion transformer on your processor",
         pipeline=pocket_pipeline(),
         width=WIDTH,
         height=HEIGHT,
