@@ -12,6 +12,35 @@ ErrorCode = Literal[
     "session_gone", "session_failed", "world_failed", "read_only", "unknown_watch", "full", "unknown_image",
     "bad_image", "unknown_replay", "bad_replay", "too_long", "not_ready",
 ]  # fmt: skip
+ERROR_MEANINGS: dict[ErrorCode, str] = {
+    "too_large": "more bytes than a message or a file may have",
+    "bad_json": "not one JSON object",
+    "bad_message": "a field is missing or wrong",
+    "unknown_type": "no such message",
+    "bad_seq": "`seq` did not grow",
+    "abuse": "too many of the five before; the connection is closed",
+    "not_started": "`start` must come first",
+    "already_started": "the last `start` is still being answered",
+    "unknown_world": "the server plays another world",
+    "unknown_scene": "the world has no such scene",
+    "unknown_key": "no such key moves the camera",
+    "unknown_path": "no path of that name was uploaded or is shipped",
+    "bad_path": "the poses are no camera path",
+    "unsupported": "the world does not take this, or not in a session of this kind",
+    "bad_chunk": "a chunk that was not dreamed yet, or cannot be gone back to",
+    "session_gone": "the session of that token has ended",
+    "session_failed": "the session could not begin, or failed and ends",
+    "world_failed": "the model could not be loaded; the connection is closed",
+    "read_only": "who watches cannot steer",
+    "unknown_watch": "no session of that watch token",
+    "full": "as many watch as may",
+    "unknown_image": "no start picture of that name was uploaded",
+    "bad_image": "the file is no picture that is read here",
+    "unknown_replay": "no saved session of that name",
+    "bad_replay": "the saved session is damaged, or of another world",
+    "too_long": "the session is longer than what is kept of one",
+    "not_ready": "what is asked for is not there yet",
+}
 PlayerName = Literal["mse", "webcodecs", "jpeg"]
 
 
