@@ -6,6 +6,7 @@ import copy
 import dataclasses
 import hashlib
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Self, TypeVar
 
@@ -83,6 +84,16 @@ def replace_everywhere(config: ConfigT, **values: Any) -> ConfigT:
     changed |= {name: value for name, value in values.items() if name in own}
     replaced: ConfigT = dataclasses.replace(config, **changed)  # type: ignore[type-var]
     return replaced
+
+
+def values_everywhere(config: Any, name: str) -> Iterator[Any]:
+    """What fields of this name hold in every dataclass of a tree, outer ones first."""
+    for field, value in _fields_of(config).items():
+        if field == name:
+            yield value
+        for each in value if isinstance(value, list | tuple) else (value,):
+            if _is_config(each):
+                yield from values_everywhere(each, name)
 
 
 def _override(node: Any, changes: dict[str, Any], path: str) -> Any:

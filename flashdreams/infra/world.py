@@ -14,7 +14,7 @@ import numpy.typing as npt
 from torch import nn
 
 from flashdreams.camera.motion import CameraMotion
-from flashdreams.infra.config import InstantiateConfig
+from flashdreams.infra.config import InstantiateConfig, values_everywhere
 
 Control = Literal["keys", "look", "path", "scene", "text", "image"]
 Constrain = Callable[[npt.NDArray[np.float64], npt.NDArray[np.float64]], npt.NDArray[np.float64]]
@@ -74,6 +74,11 @@ class WorldConfig(InstantiateConfig):
             if scene.name == name:
                 return scene
         raise KeyError(f"unknown scene {name!r}: this world has {', '.join(s.name for s in self.scenes)}")
+
+    def weights(self) -> tuple[str | Path, ...]:
+        """The files that the model is read from, on disk or on the hub."""
+        found = (self.checkpoint, *values_everywhere(self, "checkpoint_path"))
+        return tuple(path for path in found if path is not None)
 
 
 @dataclass(kw_only=True)

@@ -18,6 +18,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from flashdreams.camera.trajectory import Trajectory, load_trajectory
 from flashdreams.configs.worlds import get_world
+from flashdreams.core.checkpoint.identity import checkpoint_identity
 from flashdreams.files import drafted
 from flashdreams.infra.along import as_taken, dream_along, lies_in_world
 from flashdreams.infra.video import Mp4File
@@ -48,7 +49,7 @@ class BatchConfig:
     checkpoint: Path | None = None
     """The weights; None takes the world's own."""
     again: bool = False
-    """Render everything again, for instance after the world's own weights have changed."""
+    """Render everything again, also what is there and would come out the same."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,7 @@ def plan(config: BatchConfig, world: WorldConfig) -> list[Job]:
         raise ValueError(f"seeds must be whole numbers from 0 to 2**32 - 1, got {list(config.seeds)}")
     known = [scene.name for scene in world.scenes]
     scenes = [world.scene(name).name for name in config.scenes] or known
-    jobs = []
+    model, jobs = _model_digest(world), []
     for path in _files(config.paths):
         trajectory = load_trajectory(path, fps=config.path_fps)
         own = path.stem.rpartition("-")[2]
@@ -124,7 +125,7 @@ def plan(config: BatchConfig, world: WorldConfig) -> list[Job]:
             if own in known and scene != own:
                 continue
             jobs += [
-                Job(path, trajectory, scene, seed, _digest(world, trajectory, scene, seed)) for seed in config.seeds
+                Job(path, trajectory, scene, seed, _digest(model, trajectory, scene, seed)) for seed in config.seeds
             ]
     return _named_apart(jobs)
 
@@ -151,10 +152,14 @@ def _named_apart(jobs: list[Job]) -> list[Job]:
     return jobs
 
 
-def _digest(world: WorldConfig, trajectory: Trajectory, scene: str, seed: int) -> str:
-    checkpoint = world.checkpoint
-    stamp = (str(checkpoint.resolve()), checkpoint.stat().st_size, checkpoint.stat().st_mtime_ns) if checkpoint else ()
-    shaping = json.dumps([world.slug, world.parameters, scene, seed, trajectory.fps, world.fps, stamp])
+def _model_digest(world: WorldConfig) -> str:
+    """Of all that shapes a model's frames: its config, and the weights that its files hold now."""
+    told = str(replace(world, scenes=(), checkpoint=None))
+    return hashlib.sha256(json.dumps([told, *map(checkpoint_identity, world.weights())]).encode()).hexdigest()
+
+
+def _digest(model: str, trajectory: Trajectory, scene: str, seed: int) -> str:
+    shaping = json.dumps([model, scene, seed, trajectory.fps])
     return hashlib.sha256(shaping.encode() + trajectory.poses.tobytes()).hexdigest()
 
 

@@ -14,6 +14,7 @@ from huggingface_hub import constants
 from safetensors.torch import save
 
 from flashdreams.core.checkpoint import load_checkpoint
+from flashdreams.core.checkpoint.hub import parse_hub_address
 
 REVISION = "0123456789abcdef0123456789abcdef01234567"
 ADDRESS = f"hf://owner/model@{REVISION}/sub/w.safetensors"
@@ -128,3 +129,13 @@ def test_without_a_network_the_cache_serves_and_else_it_is_said(hub: Hub, monkey
 def test_a_file_that_is_not_there_is_named(hub: Hub) -> None:
     with pytest.raises(FileNotFoundError, match=r"'owner/model' has no file 'none\.safetensors' at that revision"):
         load_checkpoint(f"hf://owner/model@{REVISION}/none.safetensors")
+
+
+@pytest.mark.parametrize(
+    "address", [ADDRESS, f"https://huggingface.co/owner/model/resolve/{REVISION}/sub/w.safetensors"]
+)
+def test_an_address_that_a_path_has_shortened_is_still_one(address: str) -> None:
+    assert parse_hub_address(str(Path(address))) == parse_hub_address(address) is not None
+    with pytest.raises(ValueError, match="cannot load a checkpoint from"):
+        parse_hub_address(str(Path("ftp://owner/w.safetensors")))
+    assert parse_hub_address("weights/w.safetensors") is parse_hub_address("C:/w.safetensors") is None

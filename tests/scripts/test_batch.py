@@ -13,6 +13,7 @@ import pytest
 
 from flashdreams.camera.poses import pose_from_yaw_pitch
 from flashdreams.camera.trajectory import Trajectory, save_trajectory
+from flashdreams.integrations.pocket.config import pocket_world
 from flashdreams.scripts import batch
 from tests.backend.fakes import FakeWorld, FakeWorldConfig, fake_config
 
@@ -124,3 +125,42 @@ def test_folders_without_paths_names_that_clash_and_foreign_lists_are_told(
     (tmp_path / "out" / "batch.json").write_text("[]")
     with pytest.raises(ValueError, match="not a list of this command"):
         run(paths, tmp_path / "out")
+
+
+def test_clips_of_other_weights_are_not_taken_for_done_and_those_of_the_same_are(
+    world: FakeWorldConfig, paths: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = []
+    weights, moved = tmp_path / "weights.safetensors", tmp_path / "moved.safetensors"
+    for file, content in ((weights, b"first"), (weights, b"other"), (moved, b"other"), (weights, b"first")):
+        file.write_bytes(content)
+        run(paths, tmp_path / "out", checkpoint=file)
+        told.append(capsys.readouterr().out.split("\n")[0])
+    assert told == [f"5 clips, {done} of them done" for done in (0, 0, 5, 0)]
+
+
+def test_a_worlds_own_weights_count_without_being_named(
+    monkeypatch: pytest.MonkeyPatch, paths: Path, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("flashdreams.integrations.pocket.world.asset_folder", lambda: tmp_path)
+    digests = []
+    for content in (b"as shipped", b"as trained today", b"as shipped"):
+        (tmp_path / "pocket.safetensors").write_bytes(content)
+        digests.append([job.digest for job in batch.plan(batch.BatchConfig(paths=(paths,)), pocket_world())])
+    assert digests[0] == digests[2] and not set(digests[0]) & set(digests[1])
+
+
+def test_what_shapes_a_models_frames_shapes_the_digest(paths: Path) -> None:
+    config = batch.BatchConfig(world="fake", paths=(paths,))
+    plain, larger = (
+        [job.digest for job in batch.plan(config, fake_config(width=width, title=f"as wide as {width}"))]
+        for width in (64, 96)
+    )
+    assert not set(plain) & set(larger)
+
+
+def test_missing_weights_are_told_in_a_sentence(
+    world: FakeWorldConfig, paths: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert batch.main(["fake", "--paths", str(paths), "--checkpoint", str(tmp_path / "none.safetensors")]) == 1
+    assert "flashdreams-batch: there is no checkpoint at" in capsys.readouterr().err

@@ -12,6 +12,8 @@ from urllib.request import getproxies
 
 _log = logging.getLogger(__name__)
 _HF = re.compile(r"hf://(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>[^/@]+))?/(?P<filename>.+)")
+_ONE_SLASH = re.compile(r"^(\w{2,}):/(?!/)")
+"""What a Path makes of an address."""
 _URL = re.compile(
     r"https?://(huggingface\.co|hf\.co)/(?P<repo>[\w.-]+/[\w.-]+)/(resolve|blob)/(?P<revision>[^/]+)/(?P<filename>[^?]+)(\?.*)?"
 )
@@ -43,6 +45,7 @@ def parse_hub_address(address: str) -> HubFile | None:
     Accepts `hf://owner/name[@revision]/path` and `https://huggingface.co/owner/name/resolve/revision/path`; raises
     ValueError for any other address with a scheme.
     """
+    address = _ONE_SLASH.sub(r"\1://", address)
     if "://" not in address:
         return None
     match = _HF.fullmatch(address) or _URL.fullmatch(address)

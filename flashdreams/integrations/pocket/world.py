@@ -37,6 +37,9 @@ class PocketWorldConfig(WorldConfig):
     device: str = "auto"
     """Where to run: auto takes cuda, then mps, then cpu."""
 
+    def weights(self) -> tuple[str | Path, ...]:
+        return (self.checkpoint or asset_folder() / WEIGHTS,)
+
 
 @dataclass(kw_only=True)
 class PocketRollout(PipelineRollout):
@@ -66,7 +69,7 @@ class PocketWorld(PipelineWorld):
         self.pipeline.encoder.set_dtype(dtype)
         self.pipeline.to(device).eval().requires_grad_(False)
         progress("Reading the weights", 0.3)
-        load_into(self.pipeline, config.checkpoint or asset_folder() / WEIGHTS)
+        load_into(self.pipeline, *config.weights())
         progress("Dreaming the first pictures", 0.6)
         self._warm_up()
         progress("Ready", 1.0)
