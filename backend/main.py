@@ -31,7 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
         settings = settings_from(sys.argv[1:] if arguments is None else arguments)
         config = _world(settings)
     except ValidationError as error:
-        return _refuse(_sentence(error))
+        return _refuse(_sentence(error, sys.argv[1:] if arguments is None else arguments))
     except (KeyError, ValueError) as error:
         return _refuse(str(error.args[0]))
     return _play(config, settings)
@@ -121,10 +121,14 @@ def _print_settings(config: WorldConfig, settings: Settings, capacity: int) -> N
     sys.stdout.flush()
 
 
-def _sentence(error: ValidationError) -> str:
+def _sentence(error: ValidationError, arguments: list[str]) -> str:
+    """What is wrong, under the name by which it was set: a flag's, or else the environment's."""
     first = error.errors(include_url=False)[0]
-    name = "-".join(str(part) for part in first["loc"]).replace("_", "-")
-    return f"--{name}: {first['msg'].removeprefix('Value error, ')}, got {first['input']!r}"
+    name = "_".join(str(part) for part in first["loc"])
+    flag = f"--{name.replace('_', '-')}"
+    given = any(argument.split("=")[0] == flag for argument in arguments)
+    said = f"{flag if given else f'FLASHDREAMS_{name.upper()}'}: {first['msg'].removeprefix('Value error, ')}"
+    return said if first["type"] == "value_error" else f"{said}, got {first['input']!r}"
 
 
 def _refuse(sentence: str) -> int:

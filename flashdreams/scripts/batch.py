@@ -76,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     config = tyro.cli(BatchConfig, prog="flashdreams-batch", description=__doc__, args=argv)
     try:
         render(config)
-    except (ValueError, KeyError, OSError) as error:
+    except (ValueError, KeyError, OSError, ImportError) as error:
         print(f"flashdreams-batch: {error.args[0] if isinstance(error, KeyError) else error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     config = _parse(slug, runners[slug], [argument for argument in rest if argument not in _ACTIONS])
     try:
         return _ACTIONS[actions[-1]](config) if actions else _run(config)
-    except (ValueError, KeyError, OSError) as error:  # a person's mistake; anything else is a fault and shows its trace
+    except (ValueError, KeyError, OSError, ImportError) as error:  # a person's mistake; else a fault shows its trace
         message = str(error.args[0] if isinstance(error, KeyError) and error.args else error)
         peers = distributed.peers()
         if peers is None or peers.failed(message):
@@ -93,7 +93,7 @@ def _check(config: RunnerConfig) -> int:
 def _run(config: RunnerConfig) -> int:
     try:
         config.setup().run()
-    except (ValueError, KeyError, OSError):
+    except (ValueError, KeyError, OSError, ImportError):
         raise
     except Exception:
         if (peers := distributed.peers()) is not None:

@@ -57,6 +57,15 @@ def test_a_mistake_in_the_settings_is_one_sentence_and_status_2(
     assert told.startswith("flashdreams-play: ") and sentence in told and told.count("\n") == 1
 
 
+def test_a_mistake_in_the_environment_is_told_by_its_name_there(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FLASHDREAMS_IDLE_LIMIT", "-1")
+    assert main(["--port", "9"]) == 2
+    told = capsys.readouterr().err
+    assert told == "flashdreams-play: FLASHDREAMS_IDLE_LIMIT: Input should be greater than or equal to 0, got '-1'\n"
+
+
 def test_an_unknown_flag_has_status_2(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as left:
         main(["--prot", "9"])

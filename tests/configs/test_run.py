@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 
+from flashdreams.infra.encoder.optional import import_transformers
 from flashdreams.scripts import run
 from flashdreams.scripts.run import main
-from tests.configs.toys import toy_runner
+from tests.configs.toys import ToyRunner, toy_runner
 
 
 @pytest.fixture(autouse=True)
@@ -68,3 +70,15 @@ def test_a_mistake_found_while_running_is_one_line(capsys: pytest.CaptureFixture
     assert capsys.readouterr().err.strip() == "flashdreams-run: unknown scene 'nowhere'"
     assert main(["toy", "--device", "cuda:64"]) == 1
     assert "'cuda:64' is not there" in capsys.readouterr().err
+
+
+def test_a_package_that_is_not_installed_is_one_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    monkeypatch.setattr(ToyRunner, "run", lambda self: import_transformers())
+    assert main(["toy"]) == 1
+    told = capsys.readouterr().err.strip()
+    assert told == (
+        "flashdreams-run: text and picture prompts need the packages of the extra wan: pip install transformers ftfy"
+    )

@@ -11,5 +11,5 @@ def import_transformers() -> Any:
     try:
         return importlib.import_module("transformers")
     except ImportError as error:
-        message = "text and picture prompts need the package transformers: pip install 'flashdreams-play[wan]'"
+        message = "text and picture prompts need the packages of the extra wan: pip install transformers ftfy"
         raise ImportError(message) from error

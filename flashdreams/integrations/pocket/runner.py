@@ -45,7 +45,7 @@ class PocketRunnerConfig(RunnerConfig):
     output: Path | None = None
     """The MP4 to write; None is pocket.mp4 in the output folder."""
     scene: str | None = None
-    """meadow, dusk, night or snow; None is the first."""
+    """One of the places that can be played, for instance dusk; None is the first."""
     seed: int = 0
     """The same seed, scene and path give the same frames on the same machine; 0 or more."""
     anchor: Literal["auto", "file", "entrance"] = "auto"
