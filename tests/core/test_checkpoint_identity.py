@@ -37,7 +37,7 @@ def test_a_large_file_is_read_in_parts_from_its_beginning_to_its_end(
     monkeypatch.setattr(identity, "BLOCK", 10)
     monkeypatch.setattr(identity, "BLOCKS", 5)
     file, told = tmp_path / "w.pth", set()
-    for changed in (None, 0, 9, 2500, 9999, 30):  # of 10,000 bytes, 0-9, 2497-2506, ... and the last are read
+    for changed in (None, 0, 9, 2500, 9999, 30):  # of 10,000 bytes, 0-9, 2497-2506, ... and 9990-9999 are read
         content = bytearray(10_000)
         if changed is not None:
             content[changed] = 1

@@ -38,9 +38,9 @@ def _files(path: Path) -> list[Path]:
 
 
 def _add_sample(digest: hashlib._Hash, file: Path) -> None:
-    size = file.stat().st_size
-    step = max(BLOCK, (size - BLOCK) // (BLOCKS - 1))
+    size, length = file.stat().st_size, BLOCK * BLOCKS
+    starts = range(0, size, BLOCK) if size <= length else [i * (size - BLOCK) // (BLOCKS - 1) for i in range(BLOCKS)]
     with file.open("rb") as stream:
-        for start in range(0, size, step):
+        for start in starts:
             stream.seek(start)
             digest.update(stream.read(BLOCK))
