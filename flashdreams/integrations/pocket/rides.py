@@ -64,4 +64,6 @@ def _ride(place: Place, spots: Poses, towards: Callable[[Poses, Poses], npt.Arra
         pose_from_yaw_pitch([x, -EYE_HEIGHT, z], math.degrees(yaw), 0.0)
         for (x, z), yaw in zip(footing.slide(ground), heading, strict=True)
     ]
-    return eased(at_speed(Trajectory(np.stack(poses), FPS), SPEED, TURN_RATE), "in-out")
+    ride = eased(at_speed(Trajectory(np.stack(poses), FPS), SPEED, TURN_RATE), "in-out")
+    ride.poses[:, [0, 2], 3] = footing.slide(ride.poses[:, [0, 2], 3])  # a chord between poses cuts corners
+    return ride
