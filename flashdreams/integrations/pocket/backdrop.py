@@ -11,6 +11,8 @@ GROUND_REACH = 48.0
 """The ground picture covers +-48 m."""
 SKY_LOW = -0.05
 """Lowest upward component of a direction in the sky picture; the highest is 1."""
+_BAND_ROWS = 16
+"""Rows of the ground that are drawn at once: few things throw their shadow on so narrow a band."""
 
 
 def mix(a: Tensor, b: Tensor, t: Tensor | float) -> Tensor:
@@ -34,9 +36,13 @@ def bake_sky(light: dict[str, Tensor], width: int = 2048, height: int = 512) -> 
 
 def bake_ground(light: dict[str, Tensor], rounds: Tensor, boxes: Tensor, size: int = 1536) -> Tensor:
     """Ground of one place `[3, size, size]` from above: x across, z down, -GROUND_REACH..GROUND_REACH."""
+    shadows = _shadows(rounds[0], boxes[0], light["sun_dir"][0])
     at = ((torch.arange(size, device=rounds.device) + 0.5) / size * 2 - 1) * GROUND_REACH
-    rows = [_ground(at[None], z.expand(1, size), rounds, boxes, light)[0] for z in at]
-    return torch.stack(rows).permute(2, 0, 1).clamp(0, 1)
+    bands = [
+        _ground(at.repeat(len(z))[None], z.repeat_interleave(size)[None], _falling_on(shadows, z), light)[0]
+        for z in at.split(_BAND_ROWS)
+    ]
+    return torch.cat(bands).unflatten(0, (size, size)).permute(2, 0, 1).clamp(0, 1)
 
 
 def _sky(d: Tensor, light: dict[str, Tensor]) -> Tensor:
@@ -71,8 +77,8 @@ def _sky(d: Tensor, light: dict[str, Tensor]) -> Tensor:
     return mix(color, of("near_ridge"), smooth(edge, -edge, up - height * near).unsqueeze(-1))
 
 
-def _ground(x: Tensor, z: Tensor, rounds: Tensor, boxes: Tensor, light: dict[str, Tensor]) -> Tensor:
-    """Ground colour `[B, P, 3]` at the points (x, z): patches, a path, a pond, the sea, shadows, pools of light."""
+def _ground(x: Tensor, z: Tensor, shadows: Tensor, light: dict[str, Tensor]) -> Tensor:
+    """Ground colour `[1, P, 3]` at points x, z `[1, P]`: patches, a path, a pond, the sea, shadows, pools of light."""
     soft = 0.08
     wave = torch.sin(0.55 * x + 0.8 * torch.sin(0.4 * z)) + torch.sin(0.62 * z + 0.7 * torch.sin(0.5 * x + 1.0))
     fine = torch.sin(2.1 * x + 1.3 * torch.sin(1.7 * z)) * torch.sin(1.9 * z + 0.5)
@@ -95,7 +101,7 @@ def _ground(x: Tensor, z: Tensor, rounds: Tensor, boxes: Tensor, light: dict[str
     sea = mix(light["water"][:, None], deep, smooth(0.5, 16.0, depth + 1.6 * swell).unsqueeze(-1))
     foam = (smooth(0.75, 0.45, depth) * (0.55 + 0.45 * swell)).unsqueeze(-1)
     sea = mix(sea, torch.ones_like(sea), 0.75 * foam)
-    shade = _shadow(x, z, rounds, boxes, light["sun_dir"])
+    shade = _shade(x, z, shadows)
     color = color * (1 - 0.42 * shade).unsqueeze(-1)
     color = mix(color, water, wet.unsqueeze(-1))
     color = mix(color, sea, at_sea.unsqueeze(-1))
@@ -104,24 +110,36 @@ def _ground(x: Tensor, z: Tensor, rounds: Tensor, boxes: Tensor, light: dict[str
     return color + light["lamp"][:, None] * (0.75 * pool.clamp(0, 1)).unsqueeze(-1)
 
 
-def _shadow(x: Tensor, z: Tensor, rounds: Tensor, boxes: Tensor, sun_dir: Tensor) -> Tensor:
-    """Soft shadows 0..1: every thing darkens a capsule from its foot away from the sun."""
-    slope = -sun_dir[:, None, ::2] / sun_dir[:, None, 1:2].clamp_min(0.25)
+def _shadows(rounds: Tensor, boxes: Tensor, sun_dir: Tensor) -> Tensor:
+    """The capsules `[N, 5]` that things darken, from their foot away from the sun: x, z, the way on in both, radius."""
+    solid = torch.minimum(boxes[:, 3], boxes[:, 5]) > 0.2
+    boxes, solid = (boxes, solid) if solid.any() else (boxes[:0], solid[:0])
+    wide = torch.maximum(boxes[:, 3], boxes[:, 5]) * 0.85 * solid
+    foot = torch.cat([rounds[:, :2], boxes[:, [0, 2]]])
+    bottom = torch.cat([rounds[:, 6], (boxes[:, 1] - boxes[:, 4]).clamp_min(0)])
+    top = torch.cat([rounds[:, 7], boxes[:, 1]])
+    radius = torch.cat([rounds[:, 16], wide])
+    slope = -sun_dir[::2] / sun_dir[1].clamp_min(0.25)
+    return torch.cat([foot + slope * bottom[:, None], slope * (top - bottom)[:, None], radius[:, None]], 1)
 
-    def capsules(cx: Tensor, cz: Tensor, bottom: Tensor, top: Tensor, radius: Tensor) -> Tensor:
-        ax, az = cx + slope[..., 0] * bottom, cz + slope[..., 1] * bottom
-        bx, bz = slope[..., 0] * (top - bottom), slope[..., 1] * (top - bottom)
-        dx, dz = x[:, None] - ax[..., None], z[:, None] - az[..., None]
-        length = (bx * bx + bz * bz).clamp_min(1e-4)[..., None]
-        along = ((dx * bx[..., None] + dz * bz[..., None]) / length).clamp(0, 1)
-        gap = torch.sqrt((dx - along * bx[..., None]) ** 2 + (dz - along * bz[..., None]) ** 2 + 1e-6)
-        r = radius[..., None]
-        return smooth(r * 1.1 + 0.15, r * 0.75, gap).amax(1)
 
-    wide = torch.maximum(boxes[..., 3], boxes[..., 5])
-    solid = (torch.minimum(boxes[..., 3], boxes[..., 5]) > 0.2).float()
-    of_boxes = capsules(
-        boxes[..., 0], boxes[..., 2], (boxes[..., 1] - boxes[..., 4]).clamp_min(0), boxes[..., 1], wide * 0.85 * solid
-    )
-    of_rounds = capsules(rounds[..., 0], rounds[..., 1], rounds[..., 6], rounds[..., 7], rounds[..., 16])
-    return torch.maximum(of_rounds, of_boxes * (solid.amax(1) > 0)[:, None])
+def _falling_on(shadows: Tensor, z: Tensor) -> Tensor:
+    """Those of `shadows` that touch the band of rows `z`."""
+    begin, end, reach = shadows[:, 1], shadows[:, 1] + shadows[:, 3], _outer(shadows[:, 4])
+    return shadows[(torch.minimum(begin, end) - reach < z[-1]) & (torch.maximum(begin, end) + reach > z[0])]
+
+
+def _outer(radius: Tensor) -> Tensor:
+    """How far from its middle line a shadow ends."""
+    return radius * 1.1 + 0.15
+
+
+def _shade(x: Tensor, z: Tensor, shadows: Tensor) -> Tensor:
+    """How dark the points are, 0 to 1: soft at the edges."""
+    if not len(shadows):
+        return torch.zeros_like(x)
+    ax, az, bx, bz, radius = shadows.T.unsqueeze(-1)
+    dx, dz = x - ax, z - az
+    along = ((dx * bx + dz * bz) / (bx * bx + bz * bz).clamp_min(1e-4)).clamp(0, 1)
+    gap = torch.sqrt((dx - along * bx) ** 2 + (dz - along * bz) ** 2 + 1e-6)
+    return smooth(_outer(radius), radius * 0.75, gap).amax(0, keepdim=True)

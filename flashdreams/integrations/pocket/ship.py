@@ -32,6 +32,8 @@ from flashdreams.integrations.pocket.world import PocketWorld
 
 THUMBNAIL_CHUNKS = 18
 """A thumbnail shows the world after three seconds of walking forward."""
+START_SIZE = (1280, 720)
+"""Width and height of a start picture."""
 
 CARD = """\
 # The pocket world's weights
@@ -59,7 +61,7 @@ way; small far things are guessed. At {steps} denoising steps a chunk.
 """
 
 
-def start_picture(index: int, width: int = 1280, height: int = 720) -> Pixels:
+def start_picture(renderer: Renderer, index: int) -> Pixels:
     """Place `index` as the renderer draws it, `[H, W, 3]`, after a walk of a second and a half from the entrance."""
     place, config = places()[index], pocket_world()
     x, z, yaw = place.start
@@ -67,8 +69,7 @@ def start_picture(index: int, width: int = 1280, height: int = 720) -> Pixels:
     camera = LiveCamera(entrance, config.motion, config.fps, Footing(place).constrain)
     camera.keys(("w",), 0.0)
     pose = torch.from_numpy(camera.next_poses(36, 1.5)[-1:]).float()
-    with torch.no_grad():
-        picture = Renderer(places(), width, height)(pose, torch.tensor([index]))[0]
+    picture = renderer(pose, torch.tensor([index]))[0]
     pixels: Pixels = picture.mul(255).add(0.5).clamp(0, 255).to(torch.uint8).permute(1, 2, 0).numpy()
     return pixels
 
@@ -133,8 +134,9 @@ def ship(weights: Path, folder: Path, report: Path | None) -> None:
         save_picture(folder / f"{scene.name}.jpg", thumbnail(world, scene.name))
     starts = folder.parent / "starts"
     starts.mkdir(exist_ok=True)
+    renderer = Renderer(places(), *START_SIZE)
     for index, place in enumerate(places()):
-        save_picture(starts / f"{place.name}.jpg", start_picture(index))
+        save_picture(starts / f"{place.name}.jpg", start_picture(renderer, index))
     if report is not None:
         (folder / "CARD.md").write_text(card(folder / WEIGHTS, json.loads(report.read_text())), encoding="utf-8")
 
