@@ -7,7 +7,7 @@ pictures on every run.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -28,32 +28,12 @@ class Renderer(Solids):
         lamps = [list(map(list, p.lamps)) for p in places]
         self.register_buffer("lamps", padded(lamps, 1, [NOWHERE, NOWHERE]))
         lights = [p.light for p in places]
-        for name in (
-            "zenith",
-            "horizon",
-            "sun",
-            "far_ridge",
-            "near_ridge",
-            "ground",
-            "ground_patch",
-            "path",
-            "water",
-            "lamp",
-        ):
+        colours = "zenith horizon sun far_ridge near_ridge ground ground_patch path water lamp"
+        for name in colours.split():
             colors: list[Color] = [getattr(light, name) for light in lights]
             self.register_buffer(name, torch.tensor(colors))
-        scalars = (
-            "sun_size",
-            "sun_glow",
-            "sunlight",
-            "ambient",
-            "ridge_height",
-            "ridge_step",
-            "haze",
-            "aurora",
-            "stars",
-        )
-        for name in scalars:
+        scalars = "sun_size sun_glow sunlight ambient ridge_height ridge_step haze aurora stars"
+        for name in scalars.split():
             self.register_buffer(name, torch.tensor([float(getattr(light, name)) for light in lights]))
         az = torch.tensor([math.radians(light.sun_azimuth) for light in lights])
         el = torch.tensor([math.radians(light.sun_elevation) for light in lights])
@@ -121,42 +101,16 @@ def _draw(
     level = _lookup(sky, scene, azimuth, torch.full_like(dy, (0.02 - SKY_LOW) / (1 - SKY_LOW)))
     ground = _lookup(floor, scene, px / (2 * GROUND_REACH) + 0.5, pz / (2 * GROUND_REACH) + 0.5)
 
-    def of_round(i: int) -> Tensor:
-        return rounds[..., i].gather(1, i_round)
-
-    def of_box(i: int) -> Tensor:
-        return boxes[..., i].gather(1, i_box)
-
-    ax, ay, az = (
-        of_round(2) * (px - of_round(0)),
-        of_round(3) * py + 0.5 * of_round(4),
-        of_round(2) * (pz - of_round(1)),
-    )
-    bx, by, bz = torch.zeros_like(ax), torch.zeros_like(ax), torch.zeros_like(ax)
-    deepest = torch.full_like(ax, -1.0)
-    rel = (px - of_box(0), py - of_box(1), pz - of_box(2))
-    for axis in range(3):  # the face that was hit is the one whose axis is nearest to its half size
-        e = [of_box(6 + 3 * axis + i) for i in range(3)]
-        own = (rel[0] * e[0] + rel[1] * e[1] + rel[2] * e[2]) / of_box(3 + axis)
-        more = own.abs() > deepest
-        deepest = torch.where(more, own.abs(), deepest)
-        bx, by, bz = (torch.where(more, e[i], n) for i, n in enumerate((bx, by, bz)))
+    of_round, of_box = _rows(rounds, i_round), _rows(boxes, i_box)
     is_round = t_round <= t_box
+    ax, ay, az = _round_normal(of_round, px, py, pz)
+    bx, by, bz = _box_normal(of_box, px, py, pz)
     nx, ny, nz = torch.where(is_round, ax, bx), torch.where(is_round, ay, by), torch.where(is_round, az, bz)
     scale = -torch.sign(nx * dx + ny * dy + nz * dz) * torch.rsqrt(nx * nx + ny * ny + nz * nz + 1e-12)
     paint = [torch.where(is_round, of_round(8 + i), of_box(15 + i)) for i in range(8)]
-    period = paint[6].clamp_min(0.1)
-    soft = 0.04 + 0.012 * t
-    saw = (py / period).frac() * period
-    stripe = smooth(-soft, soft, saw - period * 0.5) * smooth(soft, -soft, saw - period) * (paint[6] > 0)
-    sun_dir = light["sun_dir"]
-    facing = scale * (nx * sun_dir[:, 0, None] + ny * sun_dir[:, 1, None] + nz * sun_dir[:, 2, None])
-    lit = light["ambient"][:, None] * (0.86 + 0.14 * ny * scale)
-    lit = lit + light["sunlight"][:, None] * (0.5 + 0.5 * facing).clamp_min(0) ** 1.5
-    lamp = torch.zeros_like(lit)
-    for k in range(light["lamps"].shape[1]):
-        away = (px - light["lamps"][:, k, 0, None]) ** 2 + (pz - light["lamps"][:, k, 1, None]) ** 2
-        lamp = lamp + (1.0 + 0.4 * away) ** -1.5
+    stripe = _stripe(py, paint[6], t)
+    lit = _daylight(nx * scale, ny * scale, nz * scale, light)
+    lamp = _lamplight(px, pz, light["lamps"])
     haze = light["haze"][:, None]
     fog = 1 - torch.exp(-haze * t - (0.018 * t.clamp_max(200.0)) ** 3)
     on_ground = t_ground <= t
@@ -165,9 +119,64 @@ def _draw(
     for c in range(3):
         base = mix(paint[c], paint[3 + c], stripe)
         warm = mix(torch.ones_like(haze), light["sun"][:, c, None], torch.full_like(haze, 0.45))
-        shaded = base * lit * warm + base * light["lamp"][:, c, None] * 0.8 * lamp.clamp(0, 1)
+        shaded = base * lit * warm + base * light["lamp"][:, c, None] * 0.8 * lamp
         thing = mix(shaded, base, paint[7])
         surface = torch.where(on_ground, ground[:, c], thing)
         seen = mix(surface, level[:, c], fog)
         channels.append(torch.where(t < FAR * 0.5, seen, behind[:, c]))
     return torch.stack(channels, 1)
+
+
+def _rows(table: Tensor, index: Tensor) -> Callable[[int], Tensor]:
+    """From a column of `table [B, N, C]` to what it says of every pixel's thing, `index [B, P]`."""
+    return lambda column: table[..., column].gather(1, index)
+
+
+def _round_normal(of_round: Callable[[int], Tensor], px: Tensor, py: Tensor, pz: Tensor) -> tuple[Tensor, ...]:
+    """Outwards or inwards, of any length."""
+    return (
+        of_round(2) * (px - of_round(0)),
+        of_round(3) * py + 0.5 * of_round(4),
+        of_round(2) * (pz - of_round(1)),
+    )
+
+
+def _box_normal(of_box: Callable[[int], Tensor], px: Tensor, py: Tensor, pz: Tensor) -> tuple[Tensor, ...]:
+    """The axis of the face that was hit: the one whose axis is nearest to its half size."""
+    bx, by, bz = torch.zeros_like(px), torch.zeros_like(px), torch.zeros_like(px)
+    deepest = torch.full_like(px, -1.0)
+    rel = (px - of_box(0), py - of_box(1), pz - of_box(2))
+    for axis in range(3):
+        e = [of_box(6 + 3 * axis + i) for i in range(3)]
+        own = (rel[0] * e[0] + rel[1] * e[1] + rel[2] * e[2]) / of_box(3 + axis)
+        more = own.abs() > deepest
+        deepest = torch.where(more, own.abs(), deepest)
+        bx, by, bz = (torch.where(more, e[i], n) for i, n in enumerate((bx, by, bz)))
+    return bx, by, bz
+
+
+def _stripe(height: Tensor, period: Tensor, t: Tensor) -> Tensor:
+    """Where a thing has the second of its colours, 0 to 1: in stripes of `period` metres, if any; softer far away."""
+    full = period.clamp_min(0.1)
+    soft = 0.04 + 0.012 * t
+    saw = (height / full).frac() * full
+    return smooth(-soft, soft, saw - full * 0.5) * smooth(soft, -soft, saw - full) * (period > 0)
+
+
+def _daylight(nx: Tensor, ny: Tensor, nz: Tensor, light: dict[str, Tensor]) -> Tensor:
+    """What falls from the sky and the sun on surfaces with unit normals."""
+    sun_dir = light["sun_dir"]
+    facing = nx * sun_dir[:, 0, None] + ny * sun_dir[:, 1, None] + nz * sun_dir[:, 2, None]
+    return (
+        light["ambient"][:, None] * (0.86 + 0.14 * ny)
+        + light["sunlight"][:, None] * (0.5 + 0.5 * facing).clamp_min(0) ** 1.5
+    )
+
+
+def _lamplight(px: Tensor, pz: Tensor, lamps: Tensor) -> Tensor:
+    """How near the lamps `[B, N, 2]` are, 0 to 1."""
+    near = torch.zeros_like(px)
+    for k in range(lamps.shape[1]):
+        away = (px - lamps[:, k, 0, None]) ** 2 + (pz - lamps[:, k, 1, None]) ** 2
+        near = near + (1.0 + 0.4 * away) ** -1.5
+    return near.clamp(0, 1)
