@@ -30,6 +30,7 @@ from flashdreams.integrations.pocket.evaluation.stage import Samples, Stage, Tru
 from flashdreams.integrations.pocket.pictures import save_picture
 from flashdreams.integrations.pocket.walk import EYE_HEIGHT, FRAMES_PER_CHUNK, Footing
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 SCENE = "meadow"
 PERFECT = 50.0
 """Decibels that only rounding to 8 bits is below."""
@@ -90,11 +91,6 @@ def mirrored(frames: Tensor, rollout: SeenRollout) -> Tensor:
 
 def noise(frames: Tensor, rollout: SeenRollout) -> Tensor:
     return torch.rand(frames.shape, generator=torch.Generator().manual_seed(rollout.index))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> None:
-    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="module")

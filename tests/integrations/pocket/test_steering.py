@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from flashdreams.camera.poses import pose_from_yaw_pitch
 from flashdreams.camera.trajectory import Trajectory, save_trajectory
@@ -18,6 +17,7 @@ from flashdreams.integrations.pocket.paths import shipped_paths
 from flashdreams.integrations.pocket.scenes import places
 from flashdreams.integrations.pocket.walk import EYE_HEIGHT, Footing
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 START = pose_from_yaw_pitch([0.0, -EYE_HEIGHT, -8.0], 0.0, 0.0)
 
 
@@ -80,7 +80,6 @@ def test_every_shipped_path_can_be_walked_and_every_scene_has_several() -> None:
 def test_the_command_prints_every_path_with_mean_and_spread(
     random_weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    torch.set_num_threads(1)
     poses = np.repeat(START[None], 25, 0)
     poses[:, 2, 3] += 0.1 * np.arange(25)
     save_trajectory(Trajectory(poses, 24), tmp_path / "ahead.json")

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from flashdreams.camera.poses import yaw_pitch_of
-from flashdreams.integrations.pocket.optics import FOV_DEGREES
+from flashdreams.integrations.pocket.optics import FOCAL, HEIGHT, WIDTH, pixel_rays, sample
 
 Floats = npt.NDArray[np.float64]
 
@@ -59,29 +59,45 @@ class View:
         """
         half = CHOICES // 2
         amounts = torch.arange(-half, half + 1) * (largest / half)
-        first, second = (F.adaptive_avg_pool2d(p, SIZE) for p in (self.picture, after))
-        grid, inside = self._seen_at(amounts, PARTS.index(part))
-        colours = F.grid_sample(second.expand(CHOICES, -1, -1, -1), grid, padding_mode="border", align_corners=False)
-        contrast = first.std().clamp_min(0.02)
-        error = ((colours - first).abs().mean(1) / contrast).clamp_max(_CUT)
-        misfit = (error * inside).sum((1, 2)) / inside.sum((1, 2)).clamp_min(1)
-        # Where nothing tells amounts apart, as before an even sky, the smallest is the answer.
-        return float(amounts[(misfit + 1e-4 * amounts.abs() / largest).argmin()])
+        motions = torch.zeros(CHOICES, len(PARTS))
+        motions[:, PARTS.index(part)] = amounts
+        pair = Pair(self.picture, after, self.distance, yaw_pitch_of(self.pose)[1], SIZE)
+        return float(amounts[pair.misfit(motions, torch.tensor(largest)).argmin()])
 
-    def _seen_at(self, amounts: Tensor, part: int) -> tuple[Tensor, Tensor]:
-        """Where this picture's pixels are after motions: a sampling grid `[N, h, w, 2]`, and which are in view."""
-        (h, w), pitch = SIZE, math.radians(yaw_pitch_of(self.pose)[1])
-        focal = 0.5 * w / math.tan(math.radians(FOV_DEGREES) / 2)
-        v, u = torch.meshgrid(torch.arange(h) + 0.5 - h / 2, torch.arange(w) + 0.5 - w / 2, indexing="ij")
-        rays = F.normalize(torch.stack([u / focal, v / focal, torch.ones_like(u)]), dim=0)
-        nearness = F.adaptive_avg_pool2d(1 / self.distance[None].clamp(0.1, 1000.0), SIZE)
-        x, y, z = _tilted(rays / nearness, torch.tensor(pitch))  # level axes: x right, y down, z ahead
-        forward, right, yaw, tilt = (amounts[:, None, None] * (part == i) for i in range(len(PARTS)))
-        x, z, turn = x - right, z - forward, yaw.deg2rad()
+
+class Pair:
+    """Two pictures, and what is known of the first."""
+
+    def __init__(self, before: Tensor, after: Tensor, distance: Tensor, pitch_deg: float, size: tuple[int, int]):
+        """Pictures `[3, H, W]` in [0, 1], compared at `size`; `distance [H, W]` in metres, pitch of the first one."""
+        self.pitch = math.radians(pitch_deg)
+        self.first, self.second = (F.adaptive_avg_pool2d(picture, size) for picture in (before, after))
+        self.contrast = self.first.std().clamp_min(0.02)
+        rays = F.normalize(pixel_rays(*size).unflatten(1, size), dim=0)
+        nearness = F.adaptive_avg_pool2d(1 / distance[None].clamp(0.1, 1000.0), size)
+        self.points = _tilted(rays / nearness, torch.tensor(self.pitch))  # level axes: x right, y down, z ahead
+
+    def misfit(self, motions: Tensor, largest: Tensor) -> Tensor:
+        """How badly each of `motions [N, 4]` by `PARTS` explains the second picture, `[N]`."""
+        grid, inside = self._seen_after(motions)
+        second = self.second.expand(len(motions), -1, -1, -1)
+        error = ((sample(second, grid) - self.first).abs().mean(1) / self.contrast).clamp_max(_CUT)
+        misfit = (error * inside).sum((1, 2)) / inside.sum((1, 2)).clamp_min(1)
+        # Where nothing tells motions apart, as before an even sky, the smallest is the answer.
+        return misfit + 1e-4 * (motions.abs() / largest).sum(1)
+
+    def _seen_after(self, motions: Tensor) -> tuple[Tensor, Tensor]:
+        """Where the first picture's pixels are after motions: a grid `[N, h, w, 2]`, and which are in view."""
+        forward, right, yaw, tilt = (motions[:, i, None, None] for i in range(len(PARTS)))
+        turn = yaw.deg2rad()
+        x, y, z = self.points
+        half = turn / 2  # the step is along the heading half-way through the turn
+        x = x - (forward * half.sin() + right * half.cos())
+        z = z - (forward * half.cos() - right * half.sin())
         x, z = turn.cos() * x - turn.sin() * z, turn.sin() * x + turn.cos() * z
-        x, y, z = _tilted(torch.stack(torch.broadcast_tensors(x, y, z)), -(pitch + tilt.deg2rad()))
+        x, y, z = _tilted(torch.stack(torch.broadcast_tensors(x, y, z)), -(self.pitch + tilt.deg2rad()))
         ahead, z = z > 0.2, z.clamp_min(0.2)
-        grid = torch.stack([x / z * (2 * focal / w), y / z * (2 * focal / h)], -1)
+        grid = torch.stack([x / z * (2 * FOCAL / WIDTH), y / z * (2 * FOCAL / HEIGHT)], -1)
         return grid, ahead & (grid.abs().amax(-1) < 1)
 
 

@@ -12,11 +12,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from flashdreams.camera.poses import pose_from_yaw_pitch, yaw_pitch_of
-from flashdreams.integrations.pocket.evaluation.motion import PARTS
-from flashdreams.integrations.pocket.optics import FOV_DEGREES
+from flashdreams.integrations.pocket.evaluation.motion import PARTS, Pair
 
 Floats = npt.NDArray[np.float64]
 
@@ -29,8 +27,6 @@ CHOICES = 9
 SHRINK = 0.6
 """By how much the range narrows from round to round."""
 ROUNDS = 8
-_CUT = 0.5
-"""A pixel's error counts for no more than this share of the picture's contrast: something hidden came into view."""
 
 
 @torch.no_grad()
@@ -43,16 +39,16 @@ def registered_motion(before: Tensor, after: Tensor, distance: Tensor, pitch_deg
         distance: metres `[H, W]` to what the first picture shows.
         pitch_deg: how far up the first camera looked.
     """
-    scene = _Scene(before, after, distance, math.radians(pitch_deg))
+    pair = Pair(before, after, distance, pitch_deg, SIZE)
     best = torch.zeros(len(PARTS))
-    span = torch.tensor([RANGES[part] for part in PARTS])
+    span = largest = torch.tensor([RANGES[part] for part in PARTS])
     grid = torch.cartesian_prod(torch.linspace(-1, 1, CHOICES), torch.linspace(-1, 1, CHOICES))
     for _ in range(ROUNDS):
         # A turn looks much like a step aside, and a tilt like a step ahead: each pair is searched together.
-        for pair in ([2, 1], [3, 0]):
+        for searched in ([2, 1], [3, 0]):
             tried = best.repeat(len(grid), 1)
-            tried[:, pair] += grid * span[pair]
-            best = tried[scene.misfit(tried).argmin()]
+            tried[:, searched] += grid * span[searched]
+            best = tried[pair.misfit(tried, largest).argmin()]
         span = span * SHRINK
     return dict(zip(PARTS, best.tolist(), strict=True))
 
@@ -65,47 +61,3 @@ def moved_pose(pose: Floats, motion: dict[str, float]) -> Floats:
     x = motion["forward"] * sin + motion["right"] * cos
     z = motion["forward"] * cos - motion["right"] * sin
     return pose_from_yaw_pitch(pose[:3, 3] + [x, 0.0, z], yaw + motion["yaw"], pitch + motion["pitch"])
-
-
-class _Scene:
-    """Two pictures and what is known of the first."""
-
-    def __init__(self, before: Tensor, after: Tensor, distance: Tensor, pitch: float) -> None:
-        (h, w), self.pitch = SIZE, pitch
-        self.first, self.second = (F.adaptive_avg_pool2d(picture, SIZE) for picture in (before, after))
-        self.contrast = self.first.std().clamp_min(0.02)
-        self.focal = 0.5 * w / math.tan(math.radians(FOV_DEGREES) / 2)
-        v, u = torch.meshgrid(torch.arange(h) + 0.5 - h / 2, torch.arange(w) + 0.5 - w / 2, indexing="ij")
-        rays = F.normalize(torch.stack([u / self.focal, v / self.focal, torch.ones_like(u)]), dim=0)
-        nearness = F.adaptive_avg_pool2d(1 / distance[None].clamp(0.1, 1000.0), SIZE)
-        self.points = _tilted(rays / nearness, torch.tensor(pitch))  # level axes: x right, y down, z ahead
-
-    def misfit(self, motions: Tensor) -> Tensor:
-        """How badly each of `motions [N, 4]` explains the second picture, `[N]`."""
-        forward, right, yaw, tilt = (motions[:, i, None, None] for i in range(len(PARTS)))
-        turn = yaw.deg2rad()
-        x, y, z = self.points
-        # The step is along the heading half-way through the turn.
-        half = turn / 2
-        x = x - (forward * half.sin() + right * half.cos())
-        z = z - (forward * half.cos() - right * half.sin())
-        x, z = turn.cos() * x - turn.sin() * z, turn.sin() * x + turn.cos() * z
-        points = torch.stack(torch.broadcast_tensors(x, y, z))
-        x, y, z = _tilted(points, -(self.pitch + tilt.deg2rad()))
-        ahead, z = z > 0.2, z.clamp_min(0.2)
-        (h, w) = SIZE
-        grid = torch.stack([x / z * (2 * self.focal / w), y / z * (2 * self.focal / h)], -1)
-        inside = ahead & (grid.abs().amax(-1) < 1)
-        second = self.second.expand(len(motions), -1, -1, -1)
-        colours = F.grid_sample(second, grid, padding_mode="border", align_corners=False)
-        error = ((colours - self.first).abs().mean(1) / self.contrast).clamp_max(_CUT)
-        misfit = (error * inside).sum((1, 2)) / inside.sum((1, 2)).clamp_min(1)
-        # Where nothing tells motions apart, as before an even sky, the smallest is the answer.
-        largest = torch.tensor(list(RANGES.values()))
-        return misfit + 1e-4 * (motions.abs() / largest).sum(1)
-
-
-def _tilted(points: Tensor, angle: Tensor) -> Tensor:
-    """Points `[3, ...]` in the axes of a camera, as a camera sees them that looks down from it by `angle` radians."""
-    x, y, z = points
-    return torch.stack(torch.broadcast_tensors(x, angle.cos() * y - angle.sin() * z, angle.sin() * y + angle.cos() * z))
