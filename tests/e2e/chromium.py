@@ -10,6 +10,14 @@ import numpy.typing as npt
 from playwright.sync_api import Page
 
 Picture = npt.NDArray[np.float64]
+PATIENCE = 60.0
+"""Seconds that a busy machine may take to dream and show something."""
+RESTED = """() => {
+  const { state, chunk, stats } = window.flashdreams;
+  const as = state === 'idle' && chunk !== null ? `${chunk.index} ${stats.player.slack}` : null;
+  if (as === null || as !== window.restedAs) Object.assign(window, { restedAs: as, restedFrom: performance.now() });
+  return as !== null && performance.now() - window.restedFrom > 250;
+}"""
 
 
 def picture(page: Page, width: int = 96, height: int = 54) -> Picture:
@@ -37,12 +45,20 @@ def until(page: Page, condition: str, timeout: float = 10.0) -> None:
     )
 
 
-def first_picture(page: Page, timeout: float = 30.0) -> None:
+def first_picture(page: Page) -> None:
     """Wait until a dreamed picture is on screen and nothing covers it."""
-    until(page, "f.status === null && f.chunk !== null", timeout)
+    until(page, "f.status === null && f.chunk !== null", PATIENCE)
 
 
-def settle(page: Page, timeout: float = 10.0) -> None:
-    """Wait until the server sleeps and its newest frame has been shown for a while."""
-    until(page, "f.state === 'idle' && f.stats.player.slack < 0.1", timeout)
-    page.wait_for_timeout(400)
+def settle(page: Page) -> None:
+    """Wait until the server sleeps and its newest frame has been on screen for a while."""
+    page.evaluate("() => { window.restedAs = null; }")
+    page.wait_for_function(RESTED, timeout=PATIENCE * 1000)
+
+
+def tap(page: Page, key: str, milliseconds: float = 0.0) -> None:
+    """Hold a key for a while; wait until the dream has answered it and rests again."""
+    index = view(page, "chunk.index")
+    page.keyboard.press(key, delay=milliseconds)
+    until(page, f"f.chunk.index > {index}", PATIENCE)
+    settle(page)

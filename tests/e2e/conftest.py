@@ -21,6 +21,7 @@ pytest.importorskip("playwright.sync_api", reason="the browser tests need the pa
 from playwright.sync_api import Browser, ConsoleMessage, Page
 
 from benchmarks.browser import NoBrowser, chromium
+from tests.e2e.chromium import first_picture
 from tests.e2e.wire import Wire
 
 OpenPage = Callable[..., Page]
@@ -89,6 +90,16 @@ def _foreign(url: str) -> list[str]:
 
 
 @pytest.fixture
+def playing(open_page: OpenPage, address: str) -> Page:
+    """A page on what the test's module serves at `address`, in play."""
+    page = open_page()
+    page.goto(f"{address}?seed=7")
+    first_picture(page)
+    page.click("#play")
+    return page
+
+
+@pytest.fixture
 def wire(open_page: OpenPage, repository: Path) -> Iterator[Wire]:
     """A page whose server is the test itself; every message of the page must be one that the real server takes."""
     wire = Wire(open_page(), repository / "frontend")
@@ -120,6 +131,13 @@ def serving(repository: Path, log: Path, module: str, *options: str) -> Iterator
             server.wait(timeout=20)
         except subprocess.TimeoutExpired:
             server.kill()
+
+
+@contextmanager
+def serving_tiny(repository: Path, folder: Path, slug: str) -> Iterator[str]:
+    """Serves the world `slug` at a tiny size, with checkpoints and log in `folder`."""
+    with serving(repository, folder / "log.txt", "tests.e2e.tiny_world", slug, "--files", str(folder / "files")) as at:
+        yield at
 
 
 def _await_health(address: str, server: subprocess.Popen[bytes], log: Path) -> None:

@@ -10,8 +10,8 @@ import pytest
 from playwright.sync_api import Page, Route
 
 from backend.video.pictures import jpeg
-from tests.e2e.chromium import first_picture, until, view
-from tests.e2e.wire import ORIGIN, Wire, plain
+from tests.e2e.chromium import until, view
+from tests.e2e.wire import ORIGIN, Wire
 
 axe = pytest.importorskip("axe_playwright_python.base", reason="the accessibility tests need axe-playwright-python")
 
@@ -36,9 +36,7 @@ def ready(wire: Wire) -> Wire:
     """The first screen of a world that takes text, with a filmstrip to open."""
     wire.page.route(f"{ORIGIN}/api/sessions/token-1/filmstrip", strip)
     wire.on_start = lambda _: wire.ready(controls=CONTROLS)
-    wire.open()
-    wire.chunk(plain((120, 120, 120)), eager=True)
-    first_picture(wire.page)
+    wire.begin()
     return wire
 
 

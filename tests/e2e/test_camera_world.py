@@ -13,39 +13,27 @@ from playwright.sync_api import Page
 
 from flashdreams.integrations.lingbot_world.config import STREAMING
 from flashdreams.integrations.pocket.pictures import save_picture
-from tests.e2e.chromium import first_picture, picture, settle, until, view
-from tests.e2e.conftest import OpenPage, serving
+from tests.e2e.chromium import PATIENCE, picture, settle, tap, until, view
+from tests.e2e.conftest import serving_tiny
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
 def address(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    folder = tmp_path_factory.mktemp("lingbot")
-    options = (STREAMING, "--files", str(folder / "files"))
-    with serving(repository, folder / "log.txt", "tests.e2e.tiny_world", *options) as started:
+    with serving_tiny(repository, tmp_path_factory.mktemp("lingbot"), STREAMING) as started:
         yield started
 
 
 @pytest.fixture
-def page(open_page: OpenPage, address: str) -> Page:
-    """In play and at rest."""
-    page = open_page()
-    page.goto(f"{address}?seed=7")
-    first_picture(page, timeout=60)
-    page.click("#play")
-    settle(page, timeout=60)
-    return page
+def page(playing: Page) -> Page:
+    """At rest."""
+    settle(playing)
+    return playing
 
 
 def pose(page: Page) -> np.ndarray:
     return np.array(view(page, "chunk.pose"))
-
-
-def hold(page: Page, key: str) -> None:
-    page.keyboard.press(key, delay=300)
-    page.wait_for_timeout(100)
-    settle(page, timeout=60)
 
 
 def test_the_page_offers_what_the_model_understands(page: Page, address: str) -> None:
@@ -58,11 +46,11 @@ def test_the_page_offers_what_the_model_understands(page: Page, address: str) ->
 
 def test_keys_move_the_camera_and_the_dream(page: Page) -> None:
     before, start = picture(page), pose(page)
-    hold(page, "KeyW")
+    tap(page, "KeyW", 300)
     ahead = np.linalg.inv(start) @ pose(page)
     assert ahead[2, 3] > 0.2 and abs(ahead[0, 3]) < 1e-6
     assert not np.array_equal(picture(page), before)
-    hold(page, "KeyD")
+    tap(page, "KeyD", 300)
     turned = np.linalg.inv(ahead) @ np.linalg.inv(start) @ pose(page)
     assert turned[0, 2] > 0.1
 
@@ -74,7 +62,7 @@ def test_the_dream_is_still_until_something_is_said(page: Page) -> None:
     page.keyboard.press("KeyT")
     page.fill("#say-text", "a storm")
     page.keyboard.press("Enter")
-    until(page, f"f.chunk.index > {index}", timeout=60)
+    until(page, f"f.chunk.index > {index}", PATIENCE)
 
 
 def test_a_visitors_picture_begins_the_dream(page: Page, tmp_path: Path) -> None:
@@ -83,8 +71,8 @@ def test_a_visitors_picture_begins_the_dream(page: Page, tmp_path: Path) -> None
     page.keyboard.press("Escape")
     page.locator("#picture").wait_for(state="visible")
     page.set_input_files("#picture-file", photo)
-    until(page, f"f.chunk !== null && f.chunk.index !== {index}", timeout=60)
-    settle(page, timeout=60)
+    until(page, f"f.chunk !== null && f.chunk.index !== {index}", PATIENCE)
+    settle(page)
     assert view(page, "mode") == "playing"
     assert not np.array_equal(picture(page), shipped)
 

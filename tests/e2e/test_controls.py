@@ -5,18 +5,14 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import Page
 
-from tests.e2e.chromium import first_picture, until, view
-from tests.e2e.wire import Wire, plain
-
-GREY = (120, 120, 120)
+from tests.e2e.chromium import until, view
+from tests.e2e.wire import GREY, Wire, plain
 
 
 @pytest.fixture
 def played(wire: Wire) -> Wire:
     """A page in play, the card gone, without mouse lock."""
-    wire.open()
-    wire.chunk(plain(GREY), eager=True)
-    first_picture(wire.page)
+    wire.begin()
     wire.page.keyboard.press("KeyW")
     assert wire.next("keys")["down"] == ["w"]
     wire.page.wait_for_timeout(50)
@@ -133,9 +129,7 @@ def test_a_click_takes_the_mouse_and_losing_it_opens_the_menu(played: Wire) -> N
 
 
 def test_seq_only_grows_also_over_a_reconnect(wire: Wire) -> None:
-    wire.open()
-    wire.chunk(plain(GREY), eager=True)
-    first_picture(wire.page)
+    wire.begin()
     for key in ("KeyW", "KeyA", "KeyD"):
         wire.page.keyboard.press(key)
     before = len(wire.received)
@@ -222,9 +216,7 @@ def test_a_scene_chosen_in_play_is_dreamed_on_into(played: Wire) -> None:
 
 
 def test_a_scene_chosen_on_the_first_screen_starts_over_in_it(wire: Wire) -> None:
-    wire.open()
-    wire.chunk(plain(GREY), eager=True)
-    first_picture(wire.page)
+    wire.begin()
     wire.page.click("#scenes [data-scene='night']")
     reset = wire.next("reset")
     assert (reset["scene"], reset["seed"]) == ("night", 7)

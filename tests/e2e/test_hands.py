@@ -7,11 +7,10 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page
 
-from tests.e2e.chromium import first_picture, until, view
+from tests.e2e.chromium import until, view
 from tests.e2e.conftest import OpenPage
-from tests.e2e.wire import Wire, plain
+from tests.e2e.wire import Wire
 
-GREY = (120, 120, 120)
 GAMEPAD = """
 window.pad = { id: 'Test pad', index: 0, connected: true, mapping: 'standard', axes: [0, 0, 0, 0],
   buttons: Array.from({ length: 17 }, () => ({ pressed: false, value: 0 })) };
@@ -27,9 +26,7 @@ window.connectPad = () => {
 def begin(page: Page, repository: Path) -> Wire:
     """The page with its first picture, on the first screen."""
     wire = Wire(page, repository / "frontend")
-    wire.open()
-    wire.chunk(plain(GREY), eager=True)
-    first_picture(page)
+    wire.begin()
     return wire
 
 
@@ -142,9 +139,7 @@ def test_a_key_of_ones_own_choice_is_kept_in_this_browser(open_page: OpenPage, r
     page.keyboard.press("Escape")
     page.reload()
     first = Wire(page, repository / "frontend")
-    first.open()
-    first.chunk(plain(GREY), eager=True)
-    first_picture(page)
+    first.begin()
     page.keyboard.down("KeyR")
     assert first.next("keys")["down"] == ["w"]
     assert page.locator("#echo kbd.lit").all_inner_texts() == ["R"]

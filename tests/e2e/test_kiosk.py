@@ -40,10 +40,16 @@ def attracted(page: Page) -> None:
     until(page, "f.mode === 'attract' && f.chunk !== null && f.state === 'live'", 20)
 
 
-def test_the_attract_loop_dreams_through_the_scenes_under_its_title(kiosk: str, open_page: OpenPage) -> None:
+@pytest.fixture
+def page(kiosk: str, open_page: OpenPage) -> Page:
+    """In its attract loop."""
     page = open_page()
     page.goto(kiosk)
     attracted(page)
+    return page
+
+
+def test_the_attract_loop_dreams_through_the_scenes_under_its_title(page: Page) -> None:
     assert page.locator("#title").inner_text() == "A museum's dream"
     assert page.locator("body").evaluate("body => getComputedStyle(body).cursor") == "none"
     assert page.evaluate("() => document.body.style.getPropertyValue('--accent')") == "#00ffaa"
@@ -53,10 +59,7 @@ def test_the_attract_loop_dreams_through_the_scenes_under_its_title(kiosk: str, 
     assert np.abs(picture(page) - first).mean() > 5
 
 
-def test_a_visitor_takes_over_within_a_chunk_and_the_loop_comes_back(kiosk: str, open_page: OpenPage) -> None:
-    page = open_page()
-    page.goto(kiosk)
-    attracted(page)
+def test_a_visitor_takes_over_within_a_chunk_and_the_loop_comes_back(page: Page) -> None:
     index = view(page, "chunk.index")
     page.keyboard.down("KeyD")
     until(page, "f.mode === 'visit'", 2)
@@ -67,10 +70,7 @@ def test_a_visitor_takes_over_within_a_chunk_and_the_loop_comes_back(kiosk: str,
     attracted(page)
 
 
-def test_a_visit_has_a_countdown_and_ends_with_a_clip_to_take_along(kiosk: str, open_page: OpenPage) -> None:
-    page = open_page()
-    page.goto(kiosk)
-    attracted(page)
+def test_a_visit_has_a_countdown_and_ends_with_a_clip_to_take_along(page: Page) -> None:
     page.keyboard.down("KeyW")
     until(page, "f.mode === 'visit'", 2)
     page.wait_for_selector("#left.soon")
@@ -85,10 +85,7 @@ def test_a_visit_has_a_countdown_and_ends_with_a_clip_to_take_along(kiosk: str, 
     assert view(page, "visits") == 1
 
 
-def test_there_is_no_way_out_of_the_page(kiosk: str, open_page: OpenPage) -> None:
-    page = open_page()
-    page.goto(kiosk)
-    attracted(page)
+def test_there_is_no_way_out_of_the_page(kiosk: str, page: Page) -> None:
     assert page.locator("a, button, input").count() == 0
     page.evaluate("""() => {
       window.kept = {};
@@ -103,10 +100,7 @@ def test_there_is_no_way_out_of_the_page(kiosk: str, open_page: OpenPage) -> Non
     assert page.url == kiosk
 
 
-def test_a_cut_socket_and_a_reload_come_back_to_the_loop_alone(kiosk: str, open_page: OpenPage) -> None:
-    page = open_page()
-    page.goto(kiosk)
-    attracted(page)
+def test_a_cut_socket_and_a_reload_come_back_to_the_loop_alone(page: Page) -> None:
     page.keyboard.press("KeyD")
     until(page, "f.mode === 'visit'", 2)
     page.evaluate("() => window.sockets.at(-1).close()")

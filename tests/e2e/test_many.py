@@ -7,9 +7,7 @@ import numpy as np
 from tests.e2e.chromium import first_picture, picture, settle, until, view
 from tests.e2e.conftest import OpenPage
 from tests.e2e.streamed import Streamed
-from tests.e2e.wire import Wire, plain
-
-GREY = (120, 120, 120)
+from tests.e2e.wire import GREY, Wire, plain
 
 
 def test_two_walk_at_once_and_a_third_watches_one_of_them(open_page: OpenPage, app: str) -> None:
@@ -26,7 +24,7 @@ def test_two_walk_at_once_and_a_third_watches_one_of_them(open_page: OpenPage, a
     watcher = open_page()
     heard = Streamed(watcher)
     watcher.goto(address)
-    first_picture(watcher, timeout=10)
+    first_picture(watcher)
     watched.wait_for_function("() => document.getElementById('chips').innerText.includes('1 watching')")
     watched.keyboard.press("Escape")
     watched.keyboard.press("Escape")
@@ -67,9 +65,7 @@ def chips(wire: Wire, words: str) -> None:
 
 
 def test_limits_network_and_watchers_are_announced(wire: Wire) -> None:
-    wire.open()
-    wire.chunk(plain(GREY), eager=True)
-    first_picture(wire.page)
+    wire.begin()
     wire.page.keyboard.press("KeyW")
     wire.send(type="limit", what="minutes", seconds=60)
     chips(wire, "ends in 60 s")
@@ -105,9 +101,7 @@ def test_a_replay_that_differs_says_where(wire: Wire) -> None:
 
 
 def test_stages_of_a_chunk_add_up_to_key_to_picture(wire: Wire) -> None:
-    wire.open()
-    wire.chunk(plain(GREY), eager=True)
-    first_picture(wire.page)
+    wire.begin()
     wire.page.keyboard.press("KeyW")
     wire.page.keyboard.press("KeyH")
     wire.page.wait_for_timeout(150)

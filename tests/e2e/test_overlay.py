@@ -7,9 +7,7 @@ from playwright.sync_api import Route
 
 from tests.e2e.chromium import first_picture, until, view
 from tests.e2e.conftest import OpenPage
-from tests.e2e.wire import ORIGIN, Wire, plain
-
-GREY = (120, 120, 120)
+from tests.e2e.wire import GREY, ORIGIN, Wire, plain
 
 
 def says(wire: Wire, *words: str) -> None:
@@ -50,9 +48,7 @@ def test_the_queue_shows_the_place_and_begins_by_itself(wire: Wire) -> None:
     [("idle", "faded"), ("failed", "broke off"), ("taken_over", "elsewhere"), ("shutdown", "stopping")],
 )
 def test_an_ended_dream_says_why_and_offers_a_new_one(wire: Wire, reason: str, words: str) -> None:
-    wire.open()
-    wire.chunk(plain(GREY))
-    first_picture(wire.page)
+    wire.begin()
     wire.send(type="ended", reason=reason)
     until(wire.page, "f.status === 'ended'")
     says(wire, words)
@@ -86,9 +82,7 @@ def test_a_browser_that_can_show_nothing_says_so(wire: Wire) -> None:
 
 
 def test_a_lost_socket_comes_back_into_the_same_dream(wire: Wire) -> None:
-    wire.open()
-    wire.chunk(plain(GREY))
-    first_picture(wire.page)
+    wire.begin()
     wire.page.keyboard.down("KeyW")
     wire.next("keys")
     before = len(wire.received)
@@ -101,9 +95,7 @@ def test_a_lost_socket_comes_back_into_the_same_dream(wire: Wire) -> None:
 
 
 def test_while_it_comes_back_the_last_picture_stays_and_the_page_says_so(wire: Wire) -> None:
-    wire.open()
-    wire.chunk(plain(GREY))
-    first_picture(wire.page)
+    wire.begin()
     wire.on_start = lambda _: None
     wire.sockets[-1].close(code=1001, reason="away")
     wire.page.wait_for_function("() => document.body.dataset.status === 'reconnecting'")
@@ -111,9 +103,7 @@ def test_while_it_comes_back_the_last_picture_stays_and_the_page_says_so(wire: W
 
 
 def test_a_session_that_is_gone_is_followed_by_a_new_one(wire: Wire) -> None:
-    wire.open("?scene=night&seed=99")
-    wire.chunk(plain(GREY))
-    first_picture(wire.page)
+    wire.begin("?scene=night&seed=99")
 
     def gone_once(message: dict[str, object]) -> None:
         if "token" in message:
@@ -132,9 +122,7 @@ def test_a_session_that_is_gone_is_followed_by_a_new_one(wire: Wire) -> None:
 
 
 def test_a_new_dream_behind_the_menu_gets_its_picture_before_it_is_paused(wire: Wire) -> None:
-    wire.open()
-    wire.chunk(plain(GREY))
-    first_picture(wire.page)
+    wire.begin()
     wire.page.keyboard.press("KeyW")
     wire.page.keyboard.press("Escape")
     wire.next("pause")
@@ -150,9 +138,7 @@ def test_a_new_dream_behind_the_menu_gets_its_picture_before_it_is_paused(wire: 
 
 
 def test_nothing_but_start_is_sent_before_the_session_is_ready(wire: Wire) -> None:
-    wire.open()
-    wire.chunk(plain(GREY))
-    first_picture(wire.page)
+    wire.begin()
     wire.page.keyboard.down("KeyW")
     wire.next("keys")
     wire.on_start = lambda _: None
@@ -205,9 +191,7 @@ def test_a_world_that_cannot_be_loaded_is_said(wire: Wire) -> None:
 
 
 def test_a_mistake_in_play_is_a_passing_remark(wire: Wire) -> None:
-    wire.open()
-    wire.chunk(plain(GREY))
-    first_picture(wire.page)
+    wire.begin()
     wire.send(type="error", code="bad_chunk", message="rewind: chunk 9 is not dreamed yet", seq=None)
     wire.page.wait_for_function("() => document.getElementById('toast').classList.contains('on')")
     assert wire.page.inner_text("#toast") == "Rewind: chunk 9 is not dreamed yet."

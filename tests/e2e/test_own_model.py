@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from playwright.sync_api import Page
 
-from tests.e2e.chromium import first_picture, picture, settle, view
-from tests.e2e.conftest import OpenPage, serving
+from tests.e2e.chromium import picture, settle, tap, view
+from tests.e2e.conftest import serving
 from tests.test_own_model import PLAY, install
 
 pytestmark = pytest.mark.slow
@@ -29,23 +29,11 @@ def address(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
             yield started
 
 
-@pytest.fixture
-def page(open_page: OpenPage, address: str) -> Page:
-    """In play and at rest."""
-    page = open_page()
-    page.goto(f"{address}?seed=7")
-    first_picture(page, timeout=60)
-    page.click("#play")
-    settle(page, timeout=60)
-    return page
-
-
 @pytest.mark.parametrize(("key", "entry"), [("KeyW", (2, 3)), ("KeyD", (0, 2))])
-def test_a_newcomers_model_is_walked_through(page: Page, key: str, entry: tuple[int, int]) -> None:
-    before = picture(page)
+def test_a_newcomers_model_is_walked_through(playing: Page, key: str, entry: tuple[int, int]) -> None:
+    settle(playing)
+    before = picture(playing)
     assert before.std() > 10
-    page.keyboard.press(key, delay=300)
-    page.wait_for_timeout(100)
-    settle(page, timeout=60)
-    assert np.array(view(page, "chunk.pose"))[entry] > 0.05
-    assert abs(picture(page) - before).mean() > 2
+    tap(playing, key, 300)
+    assert np.array(view(playing, "chunk.pose"))[entry] > 0.05
+    assert abs(picture(playing) - before).mean() > 2

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Page
 
-from tests.e2e.chromium import Picture, first_picture, mean_colour, picture, settle, until, view
+from tests.e2e.chromium import Picture, first_picture, mean_colour, picture, settle, tap, until, view
 from tests.e2e.conftest import OpenPage
 
 PERIOD = 64 * 96 / 256  # of the stripes, in columns of the read-back picture
@@ -30,13 +30,6 @@ def stripe_shift(before: Picture, after: Picture) -> float:
     return float(-np.angle(np.exp(1j * (phases[1] - phases[0]))) / (2 * np.pi) * PERIOD)
 
 
-def hold(page: Page, key: str, milliseconds: float) -> None:
-    page.keyboard.down(key)
-    page.wait_for_timeout(milliseconds)
-    page.keyboard.up(key)
-    settle(page)
-
-
 def test_the_first_screen_lies_over_the_first_dreamed_picture(page: Page) -> None:
     assert view(page, "mode") == "welcome"
     assert page.locator("#play").is_visible()
@@ -56,10 +49,7 @@ def test_clicking_to_play_begins(page: Page) -> None:
 def test_turning_moves_the_picture_the_other_way(page: Page, key: str, sign: int) -> None:
     start = picture(page)
     # A tap moves by a chunk or two: 2.5 degrees a frame are 2.7 columns, well under half a period in one chunk.
-    page.keyboard.press(key)
-    settle(page)
-    frames = view(page, "chunk.index")
-    assert frames >= 2
+    tap(page, key)
     yaw = yaw_of(page)
     assert np.sign(yaw) == -sign
     expected = -yaw * 96 / 90
@@ -75,7 +65,7 @@ def yaw_of(page: Page) -> float:
 
 def test_walking_changes_the_picture_and_stopping_stops_it(page: Page) -> None:
     before = mean_colour(page)
-    hold(page, "KeyW", 700)
+    tap(page, "KeyW", 700)
     walked = mean_colour(page)
     assert sum(walked) > sum(before) + 15  # this world brightens with the distance from the start
     page.wait_for_timeout(500)
@@ -92,8 +82,7 @@ def test_nothing_moves_while_nothing_is_pressed(page: Page) -> None:
 
 
 def test_looking_up_lowers_the_horizon(page: Page) -> None:
-    page.keyboard.press("KeyW")
-    settle(page)
+    tap(page, "KeyW")
     sky = horizon(picture(page))
     page.mouse.move(400, 300)
     page.mouse.down()
@@ -122,7 +111,7 @@ def test_a_key_is_answered_with_a_skip_and_measured(page: Page) -> None:
 
 
 def test_a_cut_socket_resumes_the_same_dream_where_it_was(page: Page) -> None:
-    hold(page, "KeyW", 500)
+    tap(page, "KeyW", 500)
     token, before = view(page, "info.token"), picture(page)
     index = view(page, "chunk.index")
     page.evaluate("() => window.sockets.at(-1).close()")
@@ -131,12 +120,12 @@ def test_a_cut_socket_resumes_the_same_dream_where_it_was(page: Page) -> None:
     assert view(page, "info.token") == token
     assert view(page, "chunk.index") == index
     assert np.abs(picture(page) - before).mean() < 4
-    hold(page, "KeyW", 300)
+    tap(page, "KeyW", 300)
     assert view(page, "chunk.index") > index
 
 
 def test_a_reloaded_page_takes_up_its_dream(page: Page) -> None:
-    hold(page, "KeyW", 500)
+    tap(page, "KeyW", 500)
     page.keyboard.press("Escape")  # the dream is paused when the page goes
     until(page, "f.state === 'paused'")
     token, before = view(page, "info.token"), picture(page)
@@ -146,7 +135,7 @@ def test_a_reloaded_page_takes_up_its_dream(page: Page) -> None:
     assert view(page, "info.token") == token
     assert np.abs(picture(page) - before).mean() < 4
     index = view(page, "chunk.index")
-    hold(page, "KeyW", 300)
+    tap(page, "KeyW", 300)
     assert view(page, "chunk.index") > index
 
 
@@ -174,7 +163,7 @@ def test_a_scene_chosen_in_play_changes_the_picture_without_a_new_stream(page: P
 
 def test_starting_over_returns_to_the_start(page: Page) -> None:
     start = picture(page)
-    hold(page, "KeyW", 500)
+    tap(page, "KeyW", 500)
     assert np.abs(picture(page) - start).mean() > 3
     page.keyboard.press("KeyR")
     until(page, "f.chunk.pose[2][3] === 0")
@@ -192,8 +181,7 @@ def test_a_seed_is_one_place_and_another_seed_another(page: Page) -> None:
 
 
 def test_paused_nothing_is_dreamed_and_resumed_it_goes_on(page: Page) -> None:
-    page.keyboard.press("KeyW")
-    settle(page)
+    tap(page, "KeyW")
     page.keyboard.press("Escape")
     until(page, "f.mode === 'menu' && f.state === 'paused'")
     index = view(page, "chunk.index")
@@ -234,15 +222,15 @@ def test_the_figures_tell_what_happens(page: Page) -> None:
 
 
 @pytest.mark.slow
-def test_thirty_seconds_of_play_stay_at_the_live_edge(page: Page) -> None:
+def test_long_play_stays_at_the_live_edge_and_lets_go_of_what_was_seen(page: Page) -> None:
     page.keyboard.down("KeyW")
-    for number in range(15):
+    for number in range(7):
         page.wait_for_timeout(1600)
         page.keyboard.press("ad"[number % 2], delay=200)
-    stats = view(page, "stats.player")
+    until(page, "f.stats.player.trims >= 1")
+    slack = view(page, "stats.player.slack")
     page.keyboard.up("KeyW")
-    assert stats["slack"] < 1.0
-    assert stats["trims"] >= 1
+    assert slack < 1.0
     assert view(page, "status") is None
 
 
@@ -250,7 +238,7 @@ def test_thirty_seconds_of_play_stay_at_the_live_edge(page: Page) -> None:
 def test_nothing_on_the_first_screen_is_cut_off(open_page: OpenPage, app: str, width: int, height: int) -> None:
     page = open_page(viewport={"width": width, "height": height})
     page.goto(app + MEADOW)
-    first_picture(page, timeout=60)
+    first_picture(page)
     for part in ("#play", "h1", "#scenes", "#seed-form"):
         box = page.locator(part).bounding_box()
         assert box is not None, part

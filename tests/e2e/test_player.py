@@ -11,25 +11,18 @@ RED, GREEN, BLUE, WHITE = (200, 40, 40), (40, 180, 60), (40, 60, 200), (230, 230
 NEAR = 12.0  # 4:2:0, quantisation and the rounding of two conversions
 
 
-def begin(wire: Wire) -> None:
-    """Open the page and show one red frame."""
-    wire.open()
-    wire.chunk(plain(RED), eager=True)
-    first_picture(wire.page)
-
-
 def shows(wire: Wire, colour: tuple[int, int, int]) -> None:
     assert mean_colour(wire.page) == approx(colour, abs=NEAR)
 
 
 def test_one_frame_is_enough_for_a_picture(wire: Wire) -> None:
-    begin(wire)
+    wire.begin(colour=RED)
     shows(wire, RED)
     assert wire.next("shown")["chunk"] == 0
 
 
 def test_a_chunks_last_frame_is_shown_though_nothing_follows(wire: Wire) -> None:
-    begin(wire)
+    wire.begin(colour=RED)
     wire.chunk(plain(GREEN, GREEN, GREEN, BLUE))
     until(wire.page, "f.chunk.index === 1")
     wire.page.wait_for_timeout(600)
@@ -37,7 +30,7 @@ def test_a_chunks_last_frame_is_shown_though_nothing_follows(wire: Wire) -> None
 
 
 def test_an_answer_is_shown_at_once_instead_of_what_was_left_to_play(wire: Wire) -> None:
-    begin(wire)
+    wire.begin(colour=RED)
     wire.chunk(plain(BLUE, each=6 * FPS))
     until(wire.page, "f.chunk.index === 1")
     answer = wire.chunk(plain(GREEN, each=4), eager=True)
@@ -47,7 +40,7 @@ def test_an_answer_is_shown_at_once_instead_of_what_was_left_to_play(wire: Wire)
 
 
 def test_what_answers_nothing_waits_for_its_time(wire: Wire) -> None:
-    begin(wire)
+    wire.begin(colour=RED)
     wire.chunk(plain(BLUE, each=6 * FPS))
     until(wire.page, "f.chunk.index === 1")
     wire.chunk(plain(GREEN, each=6 * FPS))
@@ -56,14 +49,14 @@ def test_what_answers_nothing_waits_for_its_time(wire: Wire) -> None:
 
 
 def test_a_backlog_is_skipped_to_the_live_edge(wire: Wire) -> None:
-    begin(wire)
+    wire.begin(colour=RED)
     for _ in range(24):  # four seconds, all at once
         last = wire.chunk(plain(BLUE, each=4))
     until(wire.page, f"f.chunk.index === {last}", timeout=2.5)
 
 
 def test_a_dream_slower_than_real_time_plays_slower_without_stopping(wire: Wire) -> None:
-    begin(wire)
+    wire.begin(colour=RED)
     rates = []
     for number in range(16):
         wire.chunk(plain((90 + 4 * number, 90, 90), each=4))  # a sixth of a second each
@@ -78,7 +71,7 @@ def test_a_dream_slower_than_real_time_plays_slower_without_stopping(wire: Wire)
 
 
 def test_a_lost_fragment_is_jumped_over(wire: Wire) -> None:
-    begin(wire)
+    wire.begin(colour=RED)
     wire.chunk(plain(BLUE, each=8), lose=True)
     wire.encoder.want_key_frame()
     after = wire.chunk(plain(GREEN, each=8))
@@ -87,7 +80,7 @@ def test_a_lost_fragment_is_jumped_over(wire: Wire) -> None:
 
 
 def test_what_was_seen_is_let_go(wire: Wire) -> None:
-    begin(wire)
+    wire.begin(colour=RED)
     for _ in range(5):
         last = wire.chunk(plain(BLUE, WHITE, each=2 * FPS), eager=True)
         until(wire.page, f"f.chunk.index === {last}")
@@ -100,7 +93,7 @@ def test_what_was_seen_is_let_go(wire: Wire) -> None:
 
 
 def test_every_chunk_on_screen_is_reported_once_and_in_order(wire: Wire) -> None:
-    begin(wire)
+    wire.begin(colour=RED)
     for colour in (GREEN, BLUE, WHITE):
         index = wire.chunk(plain(colour, each=4))
         until(wire.page, f"f.chunk.index === {index}")
@@ -110,7 +103,7 @@ def test_every_chunk_on_screen_is_reported_once_and_in_order(wire: Wire) -> None
 
 
 def test_a_new_stream_begins_without_a_black_flash(wire: Wire) -> None:
-    begin(wire)
+    wire.begin(colour=RED)
     wire.ready(resumed=True)
     wire.page.wait_for_timeout(200)
     shows(wire, RED)  # the last picture of the old stream stays
@@ -121,7 +114,7 @@ def test_a_new_stream_begins_without_a_black_flash(wire: Wire) -> None:
 
 
 def test_a_broken_stream_is_asked_for_again_in_the_same_session(wire: Wire, complaints: list[str]) -> None:
-    begin(wire)
+    wire.begin(colour=RED)
     before = len(wire.received)
     wire.send(
         type="chunk", index=1, parent=0, frames=4, sizes=[1, 1, 1, 1], keys=[True] * 4, pts=1 / FPS, seq=0, pose=[],

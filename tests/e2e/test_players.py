@@ -92,9 +92,7 @@ def test_the_player_is_chosen_by_what_the_browser_can(wire: Wire, missing: list[
 
 def test_an_iphone_with_only_a_managed_source_plays(wire: Wire) -> None:
     wire.page.add_init_script(MANAGED + "delete window.MediaSource;")
-    wire.open()
-    wire.chunk(plain(GREEN))
-    first_picture(wire.page)
+    wire.begin(colour=GREEN)
     assert view(wire.page, "player") == "managed"
     shows(wire.page, GREEN)
 

@@ -20,9 +20,11 @@ from backend.settings import Settings
 from backend.video.encoder import ChunkEncoder
 from backend.video.mp4 import FragmentWriter, VideoFormat
 from backend.video.pictures import JpegEncoder
+from tests.e2e.chromium import first_picture
 
 ORIGIN = "http://127.0.0.1:9"  # nothing listens there: every request is answered by the test
 WIDTH, HEIGHT, FPS = 256, 144, 24
+GREY = (120, 120, 120)
 Frames = npt.NDArray[np.uint8]
 Message = dict[str, Any]
 
@@ -55,6 +57,12 @@ class Wire:
         """Open the page and wait for its `start`."""
         self.page.goto(f"{ORIGIN}/{query}")
         self.next("start")
+
+    def begin(self, query: str = "", colour: tuple[int, int, int] = GREY) -> None:
+        """Open the page and show one picture."""
+        self.open(query)
+        self.chunk(plain(colour), eager=True)
+        first_picture(self.page)
 
     def ready(self, **changes: Any) -> None:
         """Begin a new stream: `ready` and its init segment."""
