@@ -109,15 +109,7 @@ def official(config: Wan21TransformerConfig, folder: Path) -> Path:
 
 def sharded(config: Wan21TransformerConfig, folder: Path) -> Path:
     """Two safetensors files with the official keys and their index, as Wan's larger models have."""
-    tensors = network_tensors(config.network)
-    keys, index = sorted(tensors), {}
-    for number, some in enumerate((keys[::2], keys[1::2]), 1):
-        name = f"diffusion_pytorch_model-{number:05}-of-00002.safetensors"
-        save_file({key: tensors[key] for key in some}, folder / name)
-        index |= dict.fromkeys(some, name)
-    path = folder / "diffusion_pytorch_model.safetensors.index.json"
-    path.write_text(json.dumps({"metadata": {}, "weight_map": index}))
-    return path
+    return _save_sharded(network_tensors(config.network), folder / "diffusion_pytorch_model.safetensors.index.json")
 
 
 def self_forcing(config: Wan21TransformerConfig, folder: Path) -> Path:
@@ -142,6 +134,17 @@ def diffusers(config: Wan21TransformerConfig, folder: Path) -> Path:
     )  # fmt: skip
     save_file(randomized(model), path := folder / "diffusion_pytorch_model.safetensors")
     return path
+
+
+def _save_sharded(tensors: Tensors, index: Path) -> Path:
+    """In two safetensors files with their index, `<name>.safetensors.index.json`."""
+    keys, weight_map = sorted(tensors), {}
+    for number, some in enumerate((keys[::2], keys[1::2]), 1):
+        name = f"{index.name.split('.')[0]}-{number:05}-of-00002.safetensors"
+        save_file({key: tensors[key] for key in some}, index.parent / name)
+        weight_map |= dict.fromkeys(some, name)
+    index.write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
+    return index
 
 
 def network_tensors(config: WanDiTNetworkConfig, seed: int = 0) -> Tensors:
@@ -219,13 +222,7 @@ def cosmos_reason1(config: CosmosReason1TextEncoderConfig, folder: Path, layout:
     """A sharded Qwen2.5-VL with its vision tower, as Cosmos-Reason1 is, made by transformers itself."""
     model = qwen_vl(vocab_size=len(WORDS) + len(CHAT_WORDS), dim=TEXT_DIM)
     tensors = {reason1_key(key): value for key, value in randomized(model).items()}
-    keys, index = sorted(tensors), {}
-    for number, some in enumerate((keys[::2], keys[1::2]), 1):
-        name = f"model-{number:05}-of-00002.safetensors"
-        save_file({key: tensors[key] for key in some}, folder / name)
-        index |= dict.fromkeys(some, name)
-    path = folder / "model.safetensors.index.json"
-    path.write_text(json.dumps({"metadata": {}, "weight_map": index}))
+    path = _save_sharded(tensors, folder / "model.safetensors.index.json")
     save_tokenizer(folder / "tokenizer", [*WORDS, *CHAT_WORDS])
     template = "{% for m in messages %}{{ m.role }} {{ m.content[0].text }} {% endfor %}"
     (folder / "tokenizer" / "chat_template.jinja").write_text(template)

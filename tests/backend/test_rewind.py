@@ -16,14 +16,6 @@ def server() -> Iterator[Running]:
         yield server
 
 
-@pytest.fixture
-def visitor(server: Running) -> Iterator[Visitor]:
-    with server.visit() as visitor:
-        visitor.start()
-        visitor.settle()
-        yield visitor
-
-
 def hashes(server: Running, visitor: Visitor) -> list[str]:
     """Of the frames of every chunk from the beginning of the line to its head."""
     saved = server.get(f"/api/sessions/{visitor.ready['token']}/save.json")

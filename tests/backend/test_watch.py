@@ -23,14 +23,6 @@ def server() -> Iterator[Running]:
         yield server
 
 
-@pytest.fixture
-def visitor(server: Running) -> Iterator[Visitor]:
-    with server.visit() as visitor:
-        visitor.start()
-        visitor.settle()
-        yield visitor
-
-
 def watch(server: Running, visitor: Visitor, **options: object) -> Visitor:
     watcher = server.visit()
     watcher.send("start", watch=visitor.ready["watch"], **options)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +14,8 @@ from flashdreams.core.attention import RopeTable, RotaryPositionEmbedding3D, rop
 from flashdreams.core.checkpoint import load_into
 from flashdreams.recipes.cosmos import CosmosDiTNetwork, CosmosDiTNetworkConfig
 from tests.parity.test_wan_network import relative_error
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 # Relative errors in fp32: the norm of the difference by the norm of the reference.
 DIFFUSERS_TOLERANCE = 1e-4
@@ -40,14 +41,6 @@ FROM_DIFFUSERS = [
     (r"^norm_out\.linear_(\d)\.", r"final_layer.adaln_modulation.\1."),
     (r"^proj_out\.", "final_layer.linear."),
 ]
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def randomize(module: torch.nn.Module) -> None:

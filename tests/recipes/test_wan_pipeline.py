@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -29,12 +28,8 @@ from tests.recipes.tiny_wan import (
 
 
 @pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
+def nothing_loaded(one_thread: None) -> None:
     LOADED.clear()
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def test_a_prompt_becomes_video_in_chunks() -> None:
