@@ -1,4 +1,4 @@
-"""How pixel frames pair with latent frames in a causal video codec.
+"""How pixel frames pair with latent frames in a causal video codec, and chunk follows chunk.
 
 With `r` pixel frames to a latent frame, the first latent of a rollout stands for one pixel frame, all others for `r`:
 at AR step 0 `T` latents pair with `1 + (T - 1) r` frames, from step 1 on with `T r`.
@@ -24,6 +24,13 @@ def causal_latent_frames(autoregressive_index: int, pixel_frames: int, ratio: in
         accepted = f"1 + a multiple of {ratio}" if first else f"a multiple of {ratio}"
         raise ValueError(f"AR step {autoregressive_index} takes {accepted} pixel frames, got {pixel_frames}")
     return (pixel_frames - first) // ratio + first
+
+
+def check_follows(autoregressive_index: int, newest: int | None) -> None:
+    """Raise ValueError unless the index is the one after that of the `newest` chunk; None: there is none yet."""
+    following = 0 if newest is None else newest + 1
+    if autoregressive_index != following:
+        raise ValueError(f"autoregressive_index must be {following} for this cache, got {autoregressive_index}")
 
 
 def _check_index(autoregressive_index: int) -> None:

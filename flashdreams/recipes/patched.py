@@ -3,19 +3,58 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from math import prod
+from typing import Any, Literal
 
 from einops import rearrange
 from torch import Tensor, nn
 
 from flashdreams.core.attention import ContextParallelAttention, NativeAttention
 from flashdreams.core.distributed.context_parallel import cat_outputs_cp, split_inputs_cp
+from flashdreams.infra.config import InstantiateConfig
+
+
+@dataclass(kw_only=True)
+class PatchedNetworkConfig(InstantiateConfig):
+    """Sizes and options of a `PatchedNetwork`."""
+
+    patch_size: tuple[int, int, int] = (1, 2, 2)
+    """Latent frames, rows and columns in one token."""
+    text_len: int = 512
+    """Tokens of a prompt."""
+    text_dim: int
+    """Size of a text embedding."""
+    in_dim: int = 16
+    """Latent channels that come in."""
+    out_dim: int = 16
+    """Latent channels that go out."""
+    dim: int
+    """Width."""
+    num_heads: int
+    """Attention heads."""
+    num_layers: int
+    """Blocks."""
+    cp_method: Literal["ring", "ulysses"] = "ring"
+    """How attention is shared among processes."""
+
+    def __post_init__(self) -> None:
+        if self.num_heads < 1 or self.dim % self.num_heads or self.dim // self.num_heads % 2:
+            raise ValueError(f"dim {self.dim} must be num_heads {self.num_heads} times an even head size")
+        if self.cp_method not in ("ring", "ulysses"):
+            raise ValueError(f"cp_method must be 'ring' or 'ulysses', got {self.cp_method!r}")
+
+    @property
+    def patch(self) -> int:
+        """Latent positions in one token."""
+        return prod(self.patch_size)
 
 
 class PatchedNetwork(nn.Module):
-    """A network on tokens, each a patch of a latent video; `config` has `patch_size` (t, h, w) and `cp_method`."""
+    """A network on tokens, each a patch of a latent video."""
 
     config: Any
+    """A `PatchedNetworkConfig`."""
 
     def set_context_parallel_group(self, group: Any) -> None:
         """Share the tokens of every chunk among the processes of `group`; None is one process."""
@@ -57,6 +96,20 @@ class PatchedNetwork(nn.Module):
             wanted = f"[..., frames of {pH} x {pW} tokens, channels of {kt * kh * kw} values]"
             raise ValueError(f"tokens must be {wanted}, got {list(x.shape)}")
         return rearrange(x, "... (t h w) (c kt kh kw) -> ... (t kt) c (h kh) (w kw)", h=pH, w=pW, kt=kt, kh=kh, kw=kw)
+
+    def _check_text(self, text_embeddings: Tensor) -> None:
+        """Raise ValueError unless they are `[..., text_len, text_dim]`."""
+        text = (self.config.text_len, self.config.text_dim)
+        if text_embeddings.shape[-2:] != text:
+            raise ValueError(f"text_embeddings must be [..., {text[0]}, {text[1]}], got {list(text_embeddings.shape)}")
+
+    def _check_chunk(self, x: Tensor, layers: int, cached: int) -> None:
+        """Raise ValueError unless `x` are tokens, and the cache is of as many layers as the network has."""
+        features = self.config.in_dim * self.config.patch
+        if x.dim() < 2 or x.shape[-1] != features:
+            raise ValueError(f"tokens must be [..., L, {features}] (in_dim x patch), got {list(x.shape)}")
+        if cached != layers:
+            raise ValueError(f"the cache is of a network of {cached} layers, not {layers}")
 
     def _shares(self, groups: Sequence[Any] | None, dims: Sequence[int] | None) -> list[tuple[Any, int]]:
         groups, dims = groups or (self._cp_group,), dims or (-2,)

@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar
 from torch import Tensor, nn
 
 from flashdreams.infra.config import InstantiateConfig
+from flashdreams.infra.temporal import causal_latent_frames, causal_pixel_frames
 
 
 @dataclass(kw_only=True)
@@ -36,7 +37,7 @@ class StreamingDecoder(nn.Module, ABC, Generic[CacheT]):
 
 
 class StreamingVideoDecoder(StreamingDecoder[CacheT]):
-    """A streaming decoder to video `[..., T, C, H, W]`. `flashdreams.infra.temporal` has the rule for causal ones."""
+    """A streaming decoder to video `[..., T, C, H, W]`."""
 
     @property
     @abstractmethod
@@ -55,3 +56,13 @@ class StreamingVideoDecoder(StreamingDecoder[CacheT]):
     @abstractmethod
     def get_input_temporal_size(self, autoregressive_index: int, output_temporal_size: int) -> int:
         """Latent frames that give a chunk of pixel frames; raises ValueError for a count that cannot be reached."""
+
+
+class CausalVideoDecoder(StreamingVideoDecoder[CacheT]):
+    """A streaming decoder to video that keeps to the rule of `flashdreams.infra.temporal`."""
+
+    def get_output_temporal_size(self, autoregressive_index: int, input_temporal_size: int) -> int:
+        return causal_pixel_frames(autoregressive_index, input_temporal_size, self.temporal_compression_ratio)
+
+    def get_input_temporal_size(self, autoregressive_index: int, output_temporal_size: int) -> int:
+        return causal_latent_frames(autoregressive_index, output_temporal_size, self.temporal_compression_ratio)

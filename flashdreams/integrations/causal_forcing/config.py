@@ -8,7 +8,6 @@ from torch import Tensor
 
 from flashdreams.infra.diffusion.model import DiffusionModelConfig
 from flashdreams.infra.diffusion.scheduler import FlowMatchSchedulerConfig
-from flashdreams.integrations.pocket.assets import asset_folder
 from flashdreams.recipes.wan import (
     Wan21TransformerConfig,
     WanDiTNetwork1pt3BConfig,
@@ -18,9 +17,10 @@ from flashdreams.recipes.wan import (
     WanVAEEncoderConfig,
     wan_dit_state_dict_transform,
 )
+from flashdreams.recipes.wan.pictures import PICTURE_SCENES
 from flashdreams.recipes.wan.prompts import PICTURE_PROMPT, TEXT_SCENES
 from flashdreams.recipes.wan.runner import WanRunnerConfig
-from flashdreams.recipes.wan.world import PromptScene, WanWorldConfig
+from flashdreams.recipes.wan.world import WanWorldConfig
 
 CHUNKWISE_CHECKPOINT = "hf://zhuhz22/Causal-Forcing/chunkwise/causal_forcing.pt"
 FRAMEWISE_CHECKPOINT = "hf://zhuhz22/Causal-Forcing/framewise/causal_forcing.pt"
@@ -64,18 +64,6 @@ def causal_forcing_pipeline(slug: str) -> WanInferencePipelineConfig:
     )
 
 
-PICTURE_SCENES = tuple(
-    PromptScene(
-        name=name, title=title, prompt=prompt, image=asset_folder() / f"{name}.jpg",
-        thumbnail=asset_folder() / f"{name}.jpg",
-    )
-    for name, title, prompt in (
-        ("meadow", "Meadow", "A green meadow on a bright day, grass moving in the wind, clouds drifting by."),
-        ("dusk", "Desert at dusk", "A desert at sunset, warm light on the dunes, sand blown over the ground."),
-        ("night", "Town at night", "A quiet town at night, warm windows and street lamps, light fog drifting."),
-        ("snow", "Snow", "A winter landscape, snow falling gently, footprints in the snow, soft light."),
-    )
-)  # fmt: skip
 PIPELINES = {slug: causal_forcing_pipeline(slug) for slug in (CHUNKWISE, FRAMEWISE, I2V)}
 _ABOUT = {
     CHUNKWISE: "Causal-Forcing 1.3B: video from text, three latents at a time",

@@ -6,7 +6,6 @@ Names of parameters are those of the published checkpoint.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from math import prod
 from typing import Any
 
 from torch import Tensor, nn
@@ -53,7 +52,7 @@ class LingBotNetwork(WanDiTNetwork):
     def __init__(self, config: LingBotNetworkConfig) -> None:
         super().__init__(config)
         dim = config.dim
-        self.patch_embedding_wancamctrl = nn.Linear(CAMERA_CHANNELS * prod(config.patch_size), dim)
+        self.patch_embedding_wancamctrl = nn.Linear(CAMERA_CHANNELS * config.patch, dim)
         self.c2ws_hidden_states_layer1, self.c2ws_hidden_states_layer2 = nn.Linear(dim, dim), nn.Linear(dim, dim)
 
     def embed_camera(self, rays: Tensor) -> Tensor:

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from math import prod
-from typing import Literal
 
 import torch
 from einops import rearrange
@@ -16,64 +14,48 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from flashdreams.core.attention import BlockKVCache, RopeTable
-from flashdreams.infra.config import InstantiateConfig
 from flashdreams.recipes.cosmos.layers import EPS, Block, FinalLayer, PatchEmbedding, TimestepEmbedding
-from flashdreams.recipes.patched import PatchedNetwork
+from flashdreams.recipes.patched import PatchedNetwork, PatchedNetworkConfig
 from flashdreams.recipes.wan.layers import CrossKV, Memory, RMSNorm, StreamingMemory
 from flashdreams.recipes.wan.network import WanDiTNetworkCache
 
 
 @dataclass(kw_only=True)
-class CosmosDiTNetworkConfig(InstantiateConfig):
-    """Sizes and options of a Cosmos-Predict2 transformer; the defaults are the 2B model."""
+class CosmosDiTNetworkConfig(PatchedNetworkConfig):
+    """Sizes and options of a Cosmos-Predict2 transformer; the defaults are the 2B model.
+
+    `in_dim` counts neither the mask of given latents nor that of padding.
+    """
 
     _target: type = field(default_factory=lambda: CosmosDiTNetwork)
 
-    patch_size: tuple[int, int, int] = (1, 2, 2)
-    """Latent frames, rows and columns in one token."""
-    in_dim: int = 16
-    """Latent channels that come in, beside the mask of given latents and the padding mask."""
-    out_dim: int = 16
-    """Latent channels that go out."""
-    control_dim: int = 0
-    """Latent channels of a control video, such as 16 of an HD map; 0: the network takes none."""
+    text_dim: int = 100352
+    """Size of a text embedding: all 28 layers of Cosmos-Reason1 beside one another."""
     dim: int = 2048
     """Width."""
     num_heads: int = 16
     """Attention heads."""
     num_layers: int = 28
     """Blocks."""
+    control_dim: int = 0
+    """Latent channels of a control video, such as 16 of an HD map; 0: the network takes none."""
     mlp_ratio: float = 4.0
     """Width of the feed-forward layers, in `dim`."""
     adaln_rank: int = 256
     """Rank of the modulations."""
-    text_len: int = 512
-    """Tokens of a prompt."""
-    text_dim: int = 100352
-    """Size of a text embedding: all 28 layers of Cosmos-Reason1 beside one another."""
     context_dim: int = 1024
     """Size of the projected text embedding that cross-attention reads."""
     project_text: bool = True
     """Project text embeddings of `text_dim` to `context_dim`; False takes embeddings of `context_dim`."""
     timestep_scale: float = 0.001
     """Factor from the scheduler's timesteps, 0 to 1000, to those that the network was trained with."""
-    cp_method: Literal["ring", "ulysses"] = "ring"
-    """How attention is shared among processes."""
 
     def __post_init__(self) -> None:
-        if self.num_heads < 1 or self.dim % self.num_heads or self.dim // self.num_heads % 2:
-            raise ValueError(f"dim {self.dim} must be num_heads {self.num_heads} times an even head size")
-        if self.cp_method not in ("ring", "ulysses"):
-            raise ValueError(f"cp_method must be 'ring' or 'ulysses', got {self.cp_method!r}")
+        super().__post_init__()
         if self.control_dim < 0:
             raise ValueError(f"control_dim must be at least 0, got {self.control_dim}")
         if not self.project_text and self.text_dim != self.context_dim:
             raise ValueError(f"text_dim must be context_dim {self.context_dim} without a projection: {self.text_dim}")
-
-    @property
-    def patch(self) -> int:
-        """Latent positions in one token."""
-        return prod(self.patch_size)
 
 
 class CosmosDiTNetwork(PatchedNetwork):
@@ -113,9 +95,7 @@ class CosmosDiTNetwork(PatchedNetwork):
 
     def cross_keys_values(self, text_embeddings: Tensor) -> list[CrossKV]:
         """Each layer's keys and values of a prompt: what a text event replaces in a live rollout's cache."""
-        text = (self.config.text_len, self.config.text_dim)
-        if text_embeddings.shape[-2:] != text:
-            raise ValueError(f"text_embeddings must be [..., {text[0]}, {text[1]}], got {list(text_embeddings.shape)}")
+        self._check_text(text_embeddings)
         context = text_embeddings.to(self.final_layer.linear.weight.dtype)
         if self.config.project_text:
             context = self.crossattn_proj(context)
@@ -181,8 +161,7 @@ class CosmosDiTNetwork(PatchedNetwork):
 
     def _check_inputs(self, x: Tensor, given: Tensor, control: Tensor | None, cache: WanDiTNetworkCache) -> None:
         c = self.config
-        if x.dim() < 2 or x.shape[-1] != c.in_dim * c.patch:
-            raise ValueError(f"tokens must be [..., L, {c.in_dim * c.patch}] (in_dim x patch), got {list(x.shape)}")
+        self._check_chunk(x, len(self.blocks), len(cache.self_attn))
         if given.shape != (*x.shape[:-1], c.patch):
             raise ValueError(f"given must be {[*x.shape[:-1], c.patch]}, got {list(given.shape)}")
         if (control is not None) != bool(c.control_dim):
@@ -191,8 +170,6 @@ class CosmosDiTNetwork(PatchedNetwork):
         if control is not None and control.shape != (*x.shape[:-1], c.control_dim * c.patch):
             wanted = [*x.shape[:-1], c.control_dim * c.patch]
             raise ValueError(f"control must be {wanted} in tokens, as the chunk is, got {list(control.shape)}")
-        if len(cache.self_attn) != len(self.blocks):
-            raise ValueError(f"the cache is of a network of {len(cache.self_attn)} layers, not {len(self.blocks)}")
 
     @staticmethod
     def _timesteps(timesteps: Tensor | float, x: Tensor) -> Tensor:

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from flashdreams.core.checkpoint import load_checkpoint, load_into
 from flashdreams.infra.accelerated import AcceleratedStep
-from flashdreams.infra.decoder import DecoderConfig, StreamingDecoderCache, StreamingVideoDecoder
-from flashdreams.infra.temporal import causal_latent_frames, causal_pixel_frames
+from flashdreams.infra.decoder import CausalVideoDecoder, DecoderConfig, StreamingDecoderCache
+from flashdreams.infra.temporal import check_follows
 from flashdreams.recipes.taehv.checkpoints import AVAILABLE_TAEHV_CHECKPOINT_PATHS, lighttae_state_dict_transform
 from flashdreams.recipes.taehv.network import SPACE_RATIO, TIME_RATIO, TinyDecoder
 from flashdreams.recipes.wan.vae_statistics import WAN21_LATENT_MEAN, WAN21_LATENT_STD
@@ -76,7 +76,7 @@ class TAEHVCache(StreamingDecoderCache):
     """Index of the newest chunk; None before the first."""
 
 
-class TeahvVAEDecoder(AcceleratedStep, StreamingVideoDecoder[TAEHVCache]):
+class TeahvVAEDecoder(AcceleratedStep, CausalVideoDecoder[TAEHVCache]):
     """Latents `[..., T, C, h, w]` to video `[..., T', 3, H, W]` in [-1, 1], 8x in space (times `patch_size`).
 
     `T'` is `4 T`, but the first latent of a rollout gives one frame. Any chunking of a clip gives the same video.
@@ -144,12 +144,6 @@ class TeahvVAEDecoder(AcceleratedStep, StreamingVideoDecoder[TAEHVCache]):
     def temporal_compression_ratio(self) -> int:
         return TIME_RATIO
 
-    def get_output_temporal_size(self, autoregressive_index: int, input_temporal_size: int) -> int:
-        return causal_pixel_frames(autoregressive_index, input_temporal_size, TIME_RATIO)
-
-    def get_input_temporal_size(self, autoregressive_index: int, output_temporal_size: int) -> int:
-        return causal_latent_frames(autoregressive_index, output_temporal_size, TIME_RATIO)
-
     def _network(self) -> nn.Module:
         return self.decoder
 
@@ -160,9 +154,7 @@ class TeahvVAEDecoder(AcceleratedStep, StreamingVideoDecoder[TAEHVCache]):
         channels = self.config.latent_channels
         if latent.dim() < 4 or latent.shape[-3] != channels or not latent.is_floating_point():
             raise ValueError(f"latents must be floats [..., T, {channels}, h, w], got {latent.dtype} {[*latent.shape]}")
-        following = 0 if cache.autoregressive_index is None else cache.autoregressive_index + 1
-        if index != following:
-            raise ValueError(f"autoregressive_index must be {following} for this cache, got {index}")
+        check_follows(index, cache.autoregressive_index)
         if cache.memory is None:
             return
         batch, _, height, width = cache.memory[0].shape

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from flashdreams.infra.encoder import EncoderConfig, StreamingEncoder, StreamingEncoderCache
+from flashdreams.infra.temporal import check_follows
 from flashdreams.recipes.wan.vae import WanVAECache, WanVAEEncoder, WanVAEEncoderConfig
 from flashdreams.recipes.wan.vae_network import SETTLED_FROM
 
@@ -99,10 +100,8 @@ class I2VCtrlEncoder(StreamingEncoder[I2VCtrlCache]):
         return latent
 
     def _settled(self, picture: Tensor, index: int, cache: I2VCtrlCache, latent: Tensor) -> Tensor:
-        assert cache.video.autoregressive_index is not None
-        following, ratio = cache.video.autoregressive_index + 1, self.encoder.spatial_compression_ratio
-        if index != following:
-            raise ValueError(f"autoregressive_index must be {following} for this cache, got {index}")
+        check_follows(index, cache.video.autoregressive_index)
+        ratio = self.encoder.spatial_compression_ratio
         *batch, _, _, height, width = latent.shape
         shape = [*batch, 1, 3, height * ratio, width * ratio]
         if [*picture.shape] != shape:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from math import prod
 from typing import Any, Literal
 
 import torch
@@ -16,8 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from flashdreams.core.attention import BlockKVCache, RopeTable, rope_table
-from flashdreams.infra.config import InstantiateConfig
-from flashdreams.recipes.patched import PatchedNetwork
+from flashdreams.recipes.patched import PatchedNetwork, PatchedNetworkConfig
 from flashdreams.recipes.wan.layers import (
     Block,
     CrossKV,
@@ -37,27 +35,19 @@ RopeFreqs = Tensor | RopeTable
 
 
 @dataclass(kw_only=True)
-class WanDiTNetworkConfig(InstantiateConfig):
+class WanDiTNetworkConfig(PatchedNetworkConfig):
     """Sizes and options of a Wan transformer; the defaults are Wan 2.1 1.3B."""
 
     _target: type = field(default_factory=lambda: WanDiTNetwork)
 
-    patch_size: tuple[int, int, int] = (1, 2, 2)
-    """Latent frames, rows and columns in one token."""
-    text_len: int = 512
-    """Tokens of a prompt."""
-    in_dim: int = 16
-    """Latent channels that come in."""
+    text_dim: int = 4096
+    """Size of a text embedding."""
     dim: int = 1536
     """Width."""
     ffn_dim: int = 8960
     """Width of the feed-forward layers."""
     freq_dim: int = 256
     """Size of the timestep's sinusoid."""
-    text_dim: int = 4096
-    """Size of a text embedding."""
-    out_dim: int = 16
-    """Latent channels that go out."""
     num_heads: int = 12
     """Attention heads."""
     num_layers: int = 30
@@ -74,18 +64,13 @@ class WanDiTNetworkConfig(InstantiateConfig):
     """How the patch embedding's weight is stored."""
     apply_rope_before_kvcache: bool = True
     """Rotate keys before they are cached; False stores them unrotated and rotates on read."""
-    cp_method: Literal["ring", "ulysses"] = "ring"
-    """How attention is shared among processes."""
 
     def __post_init__(self) -> None:
-        if self.num_heads < 1 or self.dim % self.num_heads or self.dim // self.num_heads % 2:
-            raise ValueError(f"dim {self.dim} must be num_heads {self.num_heads} times an even head size")
+        super().__post_init__()
         if self.freq_dim % 2:
             raise ValueError(f"freq_dim must be even, got {self.freq_dim}")
         if self.patch_embedding_type not in ("conv3d", "linear"):
             raise ValueError(f"patch_embedding_type must be 'conv3d' or 'linear', got {self.patch_embedding_type!r}")
-        if self.cp_method not in ("ring", "ulysses"):
-            raise ValueError(f"cp_method must be 'ring' or 'ulysses', got {self.cp_method!r}")
 
 
 @dataclass(kw_only=True)
@@ -167,7 +152,7 @@ class WanDiTNetwork(PatchedNetwork):
         if config.patch_embedding_type == "conv3d":
             self.patch_embedding: nn.Module = nn.Conv3d(in_dim, dim, patch, stride=patch)
         else:
-            self.patch_embedding = nn.Linear(in_dim * prod(patch), dim)
+            self.patch_embedding = nn.Linear(in_dim * config.patch, dim)
         self.text_embedding = nn.Sequential(
             nn.Linear(config.text_dim, dim), nn.GELU(approximate="tanh"), nn.Linear(dim, dim)
         )
@@ -176,7 +161,7 @@ class WanDiTNetwork(PatchedNetwork):
         if config.cross_attn_enable_img:
             self.img_emb = ImageProjection(CLIP_DIM, dim)
         self.blocks = nn.ModuleList(self._block() for _ in range(config.num_layers))
-        self.head = Head(dim, prod(patch) * config.out_dim, config.eps)
+        self.head = Head(dim, config.patch * config.out_dim, config.eps)
         self._modulations = ModulationMemo()
         self.set_context_parallel_group(None)
 
@@ -210,9 +195,7 @@ class WanDiTNetwork(PatchedNetwork):
     def cross_keys_values(self, text_embeddings: Tensor, img_embeddings: Tensor | None = None) -> list[CrossKV]:
         """Each layer's keys and values of a prompt: what a text event replaces in a live rollout's cache."""
         config, dtype = self.config, self.head.head.weight.dtype
-        text = (config.text_len, config.text_dim)
-        if text_embeddings.shape[-2:] != text:
-            raise ValueError(f"text_embeddings must be [..., {text[0]}, {text[1]}], got {list(text_embeddings.shape)}")
+        self._check_text(text_embeddings)
         if (img_embeddings is not None) != config.cross_attn_enable_img:
             wants = "needs" if config.cross_attn_enable_img else "takes no"
             raise ValueError(f"this network {wants} img_embeddings (cross_attn_enable_img)")
@@ -260,7 +243,7 @@ class WanDiTNetwork(PatchedNetwork):
         caches keys unrotated. With `eager_mode` the caches' slots are chosen here; a captured graph leaves that to its
         caller. `block_extra_kwargs` go to every block's `inject`.
         """
-        self._check_inputs(x, cache)
+        self._check_chunk(x, len(self.blocks), len(cache.self_attn))
         rope = self._rope(rope_freqs)
         if isinstance(timesteps, Tensor) and timesteps.numel() == 1 and not torch.compiler.is_compiling():
             timesteps = self.modulation(timesteps)
@@ -318,17 +301,10 @@ class WanDiTNetwork(PatchedNetwork):
 
     def _embed_patches(self, x: Tensor) -> Tensor:
         if self.config.concat_padding_mask:
-            x = F.pad(x, (0, prod(self.config.patch_size)))
+            x = F.pad(x, (0, self.config.patch))
         if isinstance(self.patch_embedding, nn.Conv3d):
             return F.linear(x, self.patch_embedding.weight.flatten(1), self.patch_embedding.bias)
         return self.patch_embedding(x)
-
-    def _check_inputs(self, x: Tensor, cache: WanDiTNetworkCache) -> None:
-        features = self.config.in_dim * prod(self.config.patch_size)
-        if x.dim() < 2 or x.shape[-1] != features:
-            raise ValueError(f"tokens must be [..., L, {features}] (in_dim x patch), got {list(x.shape)}")
-        if len(cache.self_attn) != len(self.blocks):
-            raise ValueError(f"the cache is of a network of {len(cache.self_attn)} layers, not {len(self.blocks)}")
 
     def _rope(self, freqs: RopeFreqs | tuple[RopeFreqs, RopeFreqs]) -> Rope:
         if isinstance(freqs, tuple) == self.config.apply_rope_before_kvcache:

@@ -150,7 +150,7 @@ class Wan21Transformer(Transformer[Wan21TransformerCache]):
         c = self.config
         rows, columns = self._patches(cache.height, cache.width)
         tokens = c.len_t // c.network.patch_size[0] * rows * columns // group_size(self.cp_group)
-        return (*c.batch_shape, tokens, c.network.out_dim * math.prod(c.network.patch_size))
+        return (*c.batch_shape, tokens, c.network.out_dim * c.network.patch)
 
     def patchify_and_maybe_split_cp(self, x: Any) -> Any:
         """A latent `[..., T, C, H, W]` or an `I2VCtrl` of such, as tokens."""
@@ -320,7 +320,7 @@ class Wan21Transformer(Transformer[Wan21TransformerCache]):
         return Branch(caches, steady_step(step, captured, c.cuda_graph_warmup_iters))
 
     def _new_conditions(self, shape: tuple[int, ...]) -> ImageConditions | None:
-        modes, patch = self.config.image_modes, math.prod(self.config.network.patch_size)
+        modes, patch = self.config.image_modes, self.config.network.patch
         return None if modes is None else ImageConditions(modes, shape, patch, self.device, self.dtype)
 
     def _rope(self, height: int, width: int) -> RotaryPositionEmbedding3D:

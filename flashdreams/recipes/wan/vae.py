@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from flashdreams.infra.accelerated import AcceleratedStep
 from flashdreams.infra.config import PrintableConfig
-from flashdreams.infra.decoder import DecoderConfig, StreamingDecoderCache, StreamingVideoDecoder
+from flashdreams.infra.decoder import CausalVideoDecoder, DecoderConfig, StreamingDecoderCache
 from flashdreams.infra.encoder import EncoderConfig, StreamingEncoderCache, StreamingVideoEncoder
-from flashdreams.infra.temporal import causal_latent_frames, causal_pixel_frames
+from flashdreams.infra.temporal import causal_latent_frames, causal_pixel_frames, check_follows
 from flashdreams.recipes.wan.vae_checkpoints import (
     AVAILABLE_WAN_VAE_CHECKPOINT_PATHS,
     Half,
@@ -209,9 +209,7 @@ class _WanVAEHalf(AcceleratedStep):
         """Refuse what is not floats `[..., T, channels, H, W]` or not this rollout's next chunk."""
         if x.dim() < 4 or x.shape[-3] != channels or not x.is_floating_point():
             raise ValueError(f"{what} must be floats [..., T, {channels}, H, W], got {x.dtype} {[*x.shape]}")
-        following = 0 if cache.autoregressive_index is None else cache.autoregressive_index + 1
-        if index != following:
-            raise ValueError(f"autoregressive_index must be {following} for this cache, got {index}")
+        check_follows(index, cache.autoregressive_index)
         if cache.memory is None:
             return
         batch, _, _, height, width = cache.memory[0].shape
@@ -273,7 +271,7 @@ class WanVAEEncoder(_WanVAEHalf, StreamingVideoEncoder[WanVAECache]):
         return latent.to(mean.dtype).transpose(1, 2), after
 
 
-class WanVAEDecoder(_WanVAEHalf, StreamingVideoDecoder[WanVAECache]):
+class WanVAEDecoder(_WanVAEHalf, CausalVideoDecoder[WanVAECache]):
     """Normalised latents `[..., T, C, h, w]` to video `[..., T', 3, H, W]` in [-1, 1]: the reverse of the encoder."""
 
     def __init__(self, config: WanVAEDecoderConfig) -> None:
@@ -295,12 +293,6 @@ class WanVAEDecoder(_WanVAEHalf, StreamingVideoDecoder[WanVAECache]):
         latent = input.to(self._weights_dtype()).reshape(-1, *input.shape[-4:])
         video = self._advance(latent.split(1, 1), autoregressive_index, cache)
         return video.reshape(*input.shape[:-4], *video.shape[1:])
-
-    def get_output_temporal_size(self, autoregressive_index: int, input_temporal_size: int) -> int:
-        return causal_pixel_frames(autoregressive_index, input_temporal_size, TIME_RATIO)
-
-    def get_input_temporal_size(self, autoregressive_index: int, output_temporal_size: int) -> int:
-        return causal_latent_frames(autoregressive_index, output_temporal_size, TIME_RATIO)
 
     def _network(self) -> nn.Module:
         return self.decoder
