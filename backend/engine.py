@@ -134,9 +134,7 @@ class Engine:
     def _run(self) -> None:
         try:
             world = self.config.setup(progress=self._progress)
-        except (
-            BaseException
-        ) as error:  # whatever a model's loading raises is to be shown, not to kill the thread unseen
+        except BaseException as error:  # whatever it raises is to be shown, not to kill the thread unseen
             log.exception("the world %s could not be loaded", self.config.slug)
             self.world.set_exception(error)
             self._refuse_all()

@@ -11,12 +11,11 @@ from pathlib import Path as FilePath
 import numpy as np
 import numpy.typing as npt
 
-import flashdreams
 from backend.protocol import Path, ProtocolError
 from flashdreams.camera.poses import check_poses
 from flashdreams.camera.trajectory import Trajectory, load_trajectory
+from flashdreams.infra.assets import asset_folder
 
-MAX_UPLOAD_BYTES = 2 * 1024 * 1024
 SUFFIXES = frozenset({".json", ".txt", ".tum"})
 """Of the files that are listed; the format is told by the content."""
 MAX_UPLOADS = 16
@@ -26,10 +25,9 @@ Poses = npt.NDArray[np.float64]
 
 
 def shipped_folder() -> FilePath | None:
-    """Where the camera paths are that come with the worlds: in a source tree, or inside an installed package."""
-    package = FilePath(flashdreams.__file__).resolve().parent
-    candidates = (package.parent / "assets" / "trajectories", package / "_assets" / "trajectories")
-    return next((folder for folder in candidates if folder.is_dir()), None)
+    """Where the camera paths are that come with the worlds."""
+    folder = asset_folder("trajectories")
+    return folder if folder.is_dir() else None
 
 
 class Paths:

@@ -8,10 +8,11 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 
-from backend import images, paths, replays
+from backend import images, replays
 from backend.news import ErrorCode
 from backend.replays import Saved, read_saved
 from backend.services import Services
+from flashdreams.camera.trajectory import MAX_BYTES
 
 
 def refusal(status: int, code: ErrorCode | str, message: str) -> Response:
@@ -42,9 +43,9 @@ def add_uploads(app: FastAPI, services: Services) -> None:
 
     @app.post("/api/paths")
     async def add_path(request: Request) -> Response:
-        data = await _body(request, paths.MAX_UPLOAD_BYTES)
+        data = await _body(request, MAX_BYTES)
         if data is None:
-            return refusal(413, "too_large", f"a camera path file may have {paths.MAX_UPLOAD_BYTES} bytes")
+            return refusal(413, "too_large", f"a camera path file may have {MAX_BYTES} bytes")
         try:
             name, trajectory = await asyncio.to_thread(services.paths.add, data)
         except ValueError as error:

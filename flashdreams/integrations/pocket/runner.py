@@ -17,6 +17,7 @@ from tyro.conf import Suppress
 from flashdreams.camera.trajectory import Trajectory, load_trajectory
 from flashdreams.core import distributed
 from flashdreams.core.checkpoint import load_into
+from flashdreams.infra import assets
 from flashdreams.infra.along import as_taken, dream_along, lies_in_world
 from flashdreams.infra.checking import CheckedFile, problem_with
 from flashdreams.infra.pipeline import StreamInferencePipeline
@@ -76,7 +77,7 @@ class PocketRunner(Runner):
         if config.seed < 0 or config.seed >= 2**63:
             raise ValueError(f"seed must be a whole number from 0 to 2**63 - 1, got {config.seed}")
         self.scene = config.world.scene(config.scene or config.world.scenes[0].name).name
-        source = config.trajectory or asset_folder().parent / "trajectories" / TOUR
+        source = config.trajectory or assets.asset_folder("trajectories") / TOUR
         self.name = source.name
         self.trajectory = load_trajectory(source, fps=config.path_fps).resample(config.world.fps)
         self.output = writable_mp4(config.output or config.output_dir / "pocket.mp4")

@@ -26,8 +26,8 @@ from tqdm import tqdm
 from flashdreams.camera.poses import invert, yaw_pitch_of
 from flashdreams.camera.trajectory import load_trajectory
 from flashdreams.infra.along import as_taken, dream_along
+from flashdreams.infra.assets import asset_folder
 from flashdreams.infra.world import World
-from flashdreams.integrations.pocket.assets import asset_folder
 from flashdreams.integrations.pocket.config import pocket_world
 from flashdreams.integrations.pocket.evaluation.registration import moved_pose, registered_motion
 from flashdreams.integrations.pocket.evaluation.stage import Truth
@@ -120,7 +120,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; answers the exit status."""
     parser = argparse.ArgumentParser(description="Measure the dreamed camera against the shipped paths, as JSON.")
     parser.add_argument("--checkpoint", type=Path, help="weights; none: the ones that come along")
-    parser.add_argument("--paths", type=Path, default=asset_folder().parent / "trajectories", help="folder of paths")
+    parser.add_argument("--paths", type=Path, default=asset_folder("trajectories"), help="folder of paths")
     parser.add_argument("--scenes", nargs="*", default=[], help="none: all")
     parser.add_argument("--seconds", type=float, default=10.0, help="of every path that are dreamed, 1 to 600")
     parser.add_argument("--seed", type=int, default=0)
