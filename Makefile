@@ -49,7 +49,7 @@ bench: $(VENV)/.dev  ## measure speed, latency, steadiness and start; needs an i
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 test: $(VENV)/.dev  ## all tests (ARGS="-k name" for some, ARGS="-m 'not slow'" for the quick ones)
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
 
 lint: $(VENV)/.dev  ## ruff and mypy
 	@$(BIN)/ruff check .

@@ -1,11 +1,15 @@
-"""What all tests share: GPU tests skip themselves where there is no CUDA device."""
+"""What all tests share: GPU tests skip themselves where there is no CUDA device, processes side by side keep apart."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # other tests run beside these, so each process takes a core of its own
+    os.environ["OMP_NUM_THREADS"] = "1"
 
 
 @pytest.fixture(scope="session")

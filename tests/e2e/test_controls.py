@@ -15,14 +15,13 @@ def played(wire: Wire) -> Wire:
     wire.begin()
     wire.page.keyboard.press("KeyW")
     assert wire.next("keys")["down"] == ["w"]
-    wire.page.wait_for_timeout(50)
+    assert downs(wire) == [["w"], []]
     wire.received.clear()
     return wire
 
 
 def downs(wire: Wire) -> list[list[str]]:
-    wire.page.wait_for_timeout(60)
-    return [message["down"] for message in wire.received if message["type"] == "keys"]
+    return [message["down"] for message in wire.heard("keys")]
 
 
 def press_place(page: Page, code: str, key: str, kind: str = "keydown") -> None:

@@ -30,11 +30,6 @@ def begin(page: Page, repository: Path) -> Wire:
     return wire
 
 
-def told(wire: Wire, kind: str) -> list[dict[str, object]]:
-    wire.page.wait_for_timeout(60)
-    return [message for message in wire.received if message["type"] == kind]
-
-
 @pytest.fixture
 def touched(open_page: OpenPage, repository: Path) -> Wire:
     """A phone lying on its side, in play."""
@@ -69,8 +64,8 @@ def test_two_thumbs_walk_and_look_at_the_same_time(touched: Wire) -> None:
     held = view(page, "held")
     touch.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
     assert sorted(held) == ["e", "w"]
-    assert told(touched, "keys")[-1]["down"] == []
-    looks = told(touched, "look")
+    assert touched.heard("keys")[-1]["down"] == []
+    looks = touched.heard("look")
     assert sum(float(str(look["yaw"])) for look in looks) > 3
     assert sum(float(str(look["pitch"])) for look in looks) > 0.3
 
@@ -94,7 +89,7 @@ def test_a_gamepad_begins_walks_looks_and_lets_go(padded: Wire) -> None:
     page.keyboard.down("KeyA")  # both at once
     until(page, "[...f.held].sort().join() === 'a,w'")
     page.evaluate("() => window.dispatchEvent(new Event('blur'))")
-    assert [] in [message["down"] for message in told(padded, "keys")]
+    assert [] in [message["down"] for message in padded.heard("keys")]
     page.keyboard.up("KeyA")
     page.evaluate("() => { pad.axes = [0, 0, 0, 0]; pad.buttons[12].pressed = true; }")
     until(page, "f.held.join() === 'w'")

@@ -25,6 +25,8 @@ from tests.e2e.chromium import first_picture
 ORIGIN = "http://127.0.0.1:9"  # nothing listens there: every request is answered by the test
 WIDTH, HEIGHT, FPS = 256, 144, 24
 GREY = (120, 120, 120)
+MARK = "mark"
+"""What the page's socket is made to send so that all before it has come."""
 Frames = npt.NDArray[np.uint8]
 Message = dict[str, Any]
 
@@ -48,7 +50,7 @@ class Wire:
         self.player = "mse"
         self.began = time.monotonic()
         self._folder = folder
-        self._index = 0
+        self._index = self._marks = 0
         self._begin_stream()
         page.route(f"{ORIGIN}/**", self._file)
         page.route_web_socket(f"{ORIGIN.replace('http', 'ws')}/ws/play", self._connected)
@@ -131,6 +133,14 @@ class Wire:
         """Types of all messages received, in order."""
         return [message["type"] for message in self.received]
 
+    def heard(self, kind: str) -> list[Message]:
+        """All messages of a type that the page has sent until now, none left on its way."""
+        marks = self._marks
+        self.page.evaluate(f"() => window.sockets.at(-1).send('{MARK}')")
+        while self._marks == marks:
+            self.page.wait_for_timeout(5)
+        return [message for message in self.received if message["type"] == kind]
+
     def next(self, kind: str, after: int = 0, timeout: float = 10.0) -> Message:
         """The first message of a type, from the `after`-th of all messages on; waits for it."""
         deadline = time.monotonic() + timeout
@@ -147,6 +157,9 @@ class Wire:
         self.on_connect(socket)
 
     def _message(self, text: str | bytes) -> None:
+        if text == MARK:
+            self._marks += 1
+            return
         try:
             protocol.parse(str(text))
         except protocol.ProtocolError as error:
