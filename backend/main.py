@@ -21,17 +21,18 @@ from flashdreams.infra.shared_world import follow, lead
 from flashdreams.infra.world import WorldConfig
 
 USAGE_ERROR = 2
+LOG_FORMAT = "%(levelname)s %(name)s: %(message)s"
 DRAWN_TOKEN_BYTES = 12
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the server; returns the exit status: 0 after a stop, 2 after a mistake in the settings."""
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
     try:
         settings = settings_from(sys.argv[1:] if arguments is None else arguments)
         config = _world(settings)
     except ValidationError as error:
-        return _refuse(_sentence(error, sys.argv[1:] if arguments is None else arguments))
+        return _refuse(sentence_of(error, sys.argv[1:] if arguments is None else arguments))
     except (KeyError, ValueError) as error:
         return _refuse(str(error.args[0]))
     return _play(config, settings)
@@ -121,7 +122,7 @@ def _print_settings(config: WorldConfig, settings: Settings, capacity: int) -> N
     sys.stdout.flush()
 
 
-def _sentence(error: ValidationError, arguments: list[str]) -> str:
+def sentence_of(error: ValidationError, arguments: list[str]) -> str:
     """What is wrong, under the name by which it was set: a flag's, or else the environment's."""
     first = error.errors(include_url=False)[0]
     name = "_".join(str(part) for part in first["loc"])

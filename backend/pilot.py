@@ -66,6 +66,11 @@ class Pilot:
             return self._camera.moving or self._new_scene is not None or self._new_text is not None
 
     @property
+    def following(self) -> bool:
+        """Whether a path leads the camera."""
+        return self._camera.following
+
+    @property
     def held(self) -> tuple[str, ...]:
         """Keys held now."""
         return self._camera.held

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import socket
 from collections.abc import Callable
 
@@ -15,6 +16,8 @@ from backend.connection import ABORT
 MAX_FRAME_BYTES = 64 * 1024
 """Beyond this the socket is closed with 1009 unread; smaller messages over the protocol's limit are answered."""
 
+log = logging.getLogger(__name__)
+
 
 class PortTaken(RuntimeError):
     """Another program listens there."""
@@ -22,6 +25,12 @@ class PortTaken(RuntimeError):
 
 class PlayProtocol(WebSocketsSansIOProtocol):
     """uvicorn's WebSocket protocol; the app may cut the connection where closing would wait for ever."""
+
+    def keepalive_timeout(self) -> None:
+        """Drop a client that answers no ping, at once: a plain close would wait for what it does not read."""
+        log.warning("a client that answered nothing for %g s was dropped", self.config.ws_ping_timeout)
+        super().keepalive_timeout()
+        self.transport.abort()
 
     async def run_asgi(self) -> None:
         """Run the app with one more extension in its scope."""

@@ -41,8 +41,9 @@ class Services:
         return Drifts()
 
     def guard(self) -> DriftGuard | None:
-        """What watches a session's pictures, where the server is a kiosk."""
-        return None if self.settings.kiosk is None else DriftGuard(self.config.fps)
+        """What watches a session's pictures, where that is wanted, as in every kiosk."""
+        wanted = self.settings.guard or self.settings.kiosk is not None
+        return DriftGuard(self.config.fps) if wanted else None
 
     @cached_property
     def fingerprint(self) -> str:

@@ -24,6 +24,7 @@ from backend.showing import Showing
 from backend.steering import Steering
 from backend.turns import Turns
 from backend.video.stream import VideoStream
+from flashdreams.infra.world import NotFinite
 
 CREDITS = 2
 """Chunks that may be on their way to the screen: without word from the page nothing more is dreamed."""
@@ -92,6 +93,8 @@ class Session:
         if before is not None and before.client is not client:
             before.client.send(news.Ended(reason="taken_over"))
             before.client.close(1000, "taken over")
+        if before is None and self._newest >= 0 and self.detached_since is not None:
+            log.info("session %s is back after %.1f s", self.id, time.monotonic() - self.detached_since)
         self.detached_since = None
         self.last_input = time.monotonic()
         self._steering.forget()
@@ -112,6 +115,8 @@ class Session:
         """
         if self._showing.unseat(client):
             self.left = left
+            gone = "its page was closed or loaded again" if left else "it lost its connection"
+            log.info("session %s: %s", self.id, gone)
             self.detached_since = time.monotonic()
             self._dream.pilot.release()
 
@@ -252,8 +257,15 @@ class Session:
         deadline = asked - HURRY_SECONDS if hurried else self._pacer.played_out
         stepping = self._services.engine.submit(lambda _world: self._step(asked), deadline=deadline, owner=self.id)
         self._stepping = stepping
-        dreamed, eager, viewer = await asyncio.wrap_future(stepping)
-        self._stepping = None
+        try:
+            dreamed, eager, viewer = await asyncio.wrap_future(stepping)
+        except NotFinite as error:
+            if self._guard is None:
+                raise
+            self._turns.begin_again(str(error), self._wake.set)
+            return
+        finally:
+            self._stepping = None
         self._steering.dreamed(dreamed.shaping.seq, arrived=viewer is self.audience.player)
         self._showing.last, self._newest = dreamed, dreamed.index
         self._turns.tell_replay(dreamed)

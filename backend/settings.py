@@ -53,7 +53,8 @@ class Settings(BaseSettings):
     recording_minutes: float = Field(default=10.0, ge=0, description="minutes of video kept per visitor; 0: none")
     recording_mib: int = Field(default=64, ge=0, description="memory per visitor for that video, MiB")
     replays_dir: Path | None = Field(default=None, description="folder to keep saved sessions in; none: in memory")
-    kiosk: Path | None = Field(default=None, description="settings file of a kiosk (TOML), and guard its pictures")
+    kiosk: Path | None = Field(default=None, description="settings file of a kiosk (TOML); its pictures are guarded")
+    guard: bool = Field(default=False, description="begin dreams again whose pictures have gone bad")
     paths_dir: Path | None = Field(default=None, description="folder of more camera path files to offer by name")
 
     @field_validator("allowed_origins")

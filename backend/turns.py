@@ -50,6 +50,7 @@ class Turns:
         """
         self._services, self._dream, self._steering, self._audience = services, dream, steering, audience
         self._beginning, self.replaying = beginning, replaying
+        self._along: tuple[npt.NDArray[np.float64], float] | None = None
         self._owner, self._begun = owner, begun
         self._told = dream.history.revision
         self._asked: deque[Callable[[], Awaitable[None]]] = deque()
@@ -107,19 +108,23 @@ class Turns:
         await self._on_engine(lambda: self._dream.restart(beginning, script))
         if along is not None:
             self._dream.pilot.begin_along(beginning.scene, *along)
-        self._beginning, self.replaying = beginning, replaying
+        self._beginning, self.replaying, self._along = beginning, replaying, along
         self._begun(isinstance(message, protocol.Start))
         self._steering.shape(message.seq, owed=self._steering.opening)
         self.tell_history()
 
     def begin_again(self, reason: str, wake: Callable[[], None]) -> None:
-        """Begin the dream anew where its pictures went bad, with another seed; `wake` has it done now."""
+        """Begin the dream anew where its pictures went bad, with another seed; `wake` has it done now.
+
+        A path that is still followed is followed from its first pose on.
+        """
         log.warning("drift: %s; the dream begins again", reason)
         self._services.drifts.note()
         seed = (self._dream.seed + 1) % 2**32
         beginning = replace(self._beginning, scene=self._dream.pilot.scene, seed=seed)
         message = protocol.Reset(type="reset", seq=0)
-        self._asked.append(partial(self._begin, message, beginning, None, None))
+        along = self._along if self._dream.pilot.following else None
+        self._asked.append(partial(self._begin, message, beginning, None, along))
         wake()
 
     async def _rewind(self, message: protocol.Rewind) -> None:

@@ -1,4 +1,4 @@
-"""`flashdreams-kiosk`: keeps the server running: starts it again when it ends, hangs or fails, and every night."""
+"""`flashdreams-kiosk`: keeps the server and its screen running: again when they end, hang or fail, and every night."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ import datetime
 import json
 import logging
 import logging.handlers
+import os
+import secrets
+import shlex
 import signal
 import subprocess
 import sys
@@ -20,7 +23,13 @@ from pathlib import Path
 from types import FrameType
 from typing import IO, Literal
 
+from pydantic import ValidationError
+
+from backend.access import QUERY
+from backend.kiosk.browser import Screen, answers, chromium_command, find_chromium
 from backend.kiosk.settings import read_kiosk_settings
+from backend.main import DRAWN_TOKEN_BYTES, has_browser, sentence_of
+from backend.settings import Settings, settings_from
 
 Health = Literal["ok", "loading", "failed", "stalled", "silent"]
 
@@ -29,8 +38,14 @@ LOG_BYTES, LOG_FILES = 5 * 2**20, 5
 ANSWER_SECONDS = 2.0
 STALL_SECONDS = 20.0
 """One step of the model that takes longer is one that never ends."""
+USAGE = "flashdreams-kiosk [settings.toml] [--port PORT] [--logs LOGS] [--no-browser] [the server's options]"
+SERVER_OPTIONS = (
+    "Without a settings file everything is at its default. `flashdreams-play --help` lists the server's options."
+)
 LONGEST_WAIT = 30.0
 """Seconds before a server that keeps ending is started again."""
+CLIP_SPARE_SECONDS = 3.0
+"""Kept beyond a clip's length, as clips begin with a key frame."""
 STEADY_SECONDS = 60.0
 """A server that ran so long has not merely failed to start."""
 
@@ -168,33 +183,79 @@ def health_of(address: str) -> Health:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit status: 0 after a stop, 2 for a mistake in the settings."""
-    parser = argparse.ArgumentParser(prog="flashdreams-kiosk", description=__doc__)
-    parser.add_argument("settings", type=Path, nargs="?", help="the kiosk's TOML file; none: every default")
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    # Not argparse's: it would take the value of one of the server's options for the file.
+    file = Path(given.pop(0)) if given and not given[0].startswith("-") else None
+    parser = argparse.ArgumentParser(usage=USAGE, description=__doc__, epilog=SERVER_OPTIONS, allow_abbrev=False)
     parser.add_argument("--port", type=int, default=8000, help="TCP port of the server")
     parser.add_argument("--logs", type=Path, default=Path("kiosk-logs"), help="folder for the log files")
-    args, server = parser.parse_known_args(arguments)
+    parser.add_argument("--no-browser", action="store_true", help="open no browser here; its command is printed")
+    args, server = parser.parse_known_args(given)
     try:
-        kiosk = None if args.settings is None else read_kiosk_settings(args.settings)
+        kiosk = None if file is None else read_kiosk_settings(file)
+        options = server_options(args.port, file, 0.0 if kiosk is None else kiosk.clips.seconds) + server
+        token = access_token(settings_from(options))
         log_to(args.logs)
     except (ValueError, OSError) as error:
-        print(f"flashdreams-kiosk: {error}", file=sys.stderr)
+        sentence = sentence_of(error) if isinstance(error, ValidationError) else error
+        print(f"flashdreams-kiosk: {sentence}", file=sys.stderr)
         return 2
-    options = ["--port", str(args.port), "--no-browser", *([] if kiosk is None else ["--kiosk", str(args.settings)])]
     watch = Watch(
-        command=[sys.executable, "-u", "-m", "backend", *options, *server],
+        command=[sys.executable, "-u", "-m", "backend", *options, *(["--access-token", token] if token else [])],
         health=f"http://127.0.0.1:{args.port}/healthz",
         restart_at=None if kiosk is None else kiosk.restart_at,
     )
-    watchdog = Watchdog(watch)
+    page = f"http://127.0.0.1:{args.port}/?kiosk=1" + (f"&{QUERY}={token}" if token else "")
+    print(f"The kiosk's page: {page}   logs: {args.logs}", flush=True)
+    _watch_all(Watchdog(watch), None if args.no_browser else screen_of(page), page)
+    return 0
+
+
+def _watch_all(watchdog: Watchdog, screen: Screen | None, page: str) -> None:
+    """Runs both until a signal stops them."""
 
     def stop(_signal: int, _frame: FrameType | None) -> None:
         watchdog.stop()
 
     for name in (signal.SIGINT, signal.SIGTERM):
         signal.signal(name, stop)
-    print(f"The kiosk's page: http://127.0.0.1:{args.port}/kiosk   logs: {args.logs}", flush=True)
-    watchdog.run()
-    return 0
+    if screen is None:
+        shown = chromium_command(find_chromium() or "chromium", page)
+        print(f"Open it on the screen with:\n  {shlex.join(shown)}", flush=True)
+        watchdog.run()
+        return
+    showing = threading.Thread(target=screen.run)
+    showing.start()
+    try:
+        watchdog.run()
+    finally:
+        screen.stop()
+        showing.join()
+
+
+def screen_of(page: str) -> Screen | None:
+    """The page in a Chromium of this machine; None without one, or without a screen to show it."""
+    executable = find_chromium()
+    if executable is None or not has_browser(sys.platform, os.environ):
+        return None
+    return Screen(chromium_command(executable, page), lambda: answers(page))
+
+
+def access_token(settings: Settings) -> str | None:
+    """The token that a server draws anew at every start must be one that the kiosk's own page knows; None for none."""
+    if settings.access_token is not None or settings.is_local:
+        return settings.access_token or None
+    return secrets.token_urlsafe(DRAWN_TOKEN_BYTES)
+
+
+def server_options(port: int, settings: Path | None, clip_seconds: float) -> list[str]:
+    """What a kiosk's server is told. Nobody goes back there or saves a session: only clips are kept in memory."""
+    kept = (clip_seconds + CLIP_SPARE_SECONDS) / 60
+    return [
+        *("--port", str(port), "--no-browser", "--guard"),
+        *("--rewind-minutes", "0", "--save-minutes", "1", "--recording-minutes", f"{kept:.3f}"),
+        *([] if settings is None else ["--kiosk", str(settings)]),
+    ]
 
 
 def log_to(folder: Path) -> None:

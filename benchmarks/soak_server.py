@@ -2,45 +2,57 @@
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
-import errno
+import logging
 import sys
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from fastapi import FastAPI
 
 import backend.app
 import backend.main
-from backend.kiosk.clips import Clips
-from backend.settings import Settings
+from backend.kiosk.clips import Clips, draft_of
+from backend.main import LOG_FORMAT
+from backend.settings import Settings, settings_from
 from backend.video.encoder import ChunkEncoder
 from flashdreams.configs.worlds import get_world
 from flashdreams.infra.world import WorldConfig
 
-FAULTS = ("engine_exception", "engine_hang", "nan_latent", "encoder_error", "disk_full")
+TIMES = {
+    "engine_exception": 1,
+    "engine_hang": 1,
+    "nan_latent": 1,
+    "grey_picture": 14,  # chunks: somewhat more than the guard's patience
+    "encoder_error": 1,
+    "disk_full": 2,  # it is still full after making room
+}
+"""The faults, and how often each happens once it is asked for."""
+FAULTS = tuple(TIMES)
+FULL = Path("/dev/full")
+"""What is written there fails as on a disk without space, by the system itself."""
 
 
 class Faults:
-    """What is to go wrong next, once each."""
+    """What is to go wrong next."""
 
     def __init__(self) -> None:
-        self._due: set[str] = set()
+        self._due: Counter[str] = Counter()
 
     def ask(self, fault: str) -> None:
         """Have it happen at the next opportunity."""
-        self._due.add(fault)
+        self._due[fault] = TIMES[fault]
 
     def take(self, fault: str) -> bool:
         """Whether it is to happen now."""
-        if fault not in self._due:
-            return False
-        self._due.remove(fault)
-        return True
+        due = self._due[fault] > 0
+        self._due[fault] -= due
+        return due
 
 
 def tensors_of(state: Any, seen: set[int] | None = None) -> Iterator[torch.Tensor]:
@@ -65,8 +77,8 @@ def tensors_of(state: Any, seen: set[int] | None = None) -> Iterator[torch.Tenso
 
 
 def poison(world: Any, rollout: Any) -> int:
-    """Fill the rollout's own tensors with NaN, none that it shares with others; how many there were."""
-    shared = {tensor.data_ptr() for tensor in tensors_of(world.snapshot(rollout))}
+    """Fill the rollout's own tensors with NaN, none that it shares with a new one; how many there were."""
+    shared = {tensor.data_ptr() for tensor in tensors_of(world.start(rollout.scene, rollout.seed))}
     own = [tensor for tensor in tensors_of(rollout) if tensor.data_ptr() not in shared]
     with torch.inference_mode():
         for tensor in own:
@@ -85,7 +97,8 @@ def break_world(world: Any, faults: Faults) -> None:
             threading.Event().wait()
         if faults.take("nan_latent"):
             print(f"soak: {poison(world, rollout)} tensors are not numbers any more", flush=True)
-        return step(rollout, controls)
+        frames = step(rollout, controls)
+        return np.full_like(frames, 128) if faults.take("grey_picture") else frames
 
     world.step = faulty
 
@@ -101,7 +114,7 @@ def break_parts(faults: Faults) -> None:
 
     def full(self: Clips, name: str, clip: bytes) -> None:
         if faults.take("disk_full"):
-            raise OSError(errno.ENOSPC, "soak: no space left on device")
+            draft_of(self.folder, name).symlink_to(FULL)
         write(self, name, clip)
 
     ChunkEncoder.encode = bad_encode  # type: ignore[method-assign]
@@ -109,12 +122,9 @@ def break_parts(faults: Faults) -> None:
 
 
 def main() -> int:
-    """Command line."""
-    options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--world", default="pocket")
-    options.add_argument("--port", type=int, required=True)
-    options.add_argument("--kiosk", type=Path, required=True)
-    asked = options.parse_args()
+    """Command line: the server's own settings."""
+    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
+    settings = settings_from(sys.argv[1:])
     faults, create = Faults(), backend.app.create_app
     break_parts(faults)
 
@@ -130,8 +140,7 @@ def main() -> int:
         return app
 
     backend.app.create_app = created
-    settings = Settings(port=asked.port, kiosk=asked.kiosk, browser=False, capacity=3, world=asked.world)
-    return backend.main.serve(dataclasses.replace(get_world(asked.world)), settings)
+    return backend.main.serve(dataclasses.replace(get_world(settings.world)), settings)
 
 
 if __name__ == "__main__":

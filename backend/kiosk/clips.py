@@ -13,6 +13,11 @@ SUFFIX = ".mp4"
 log = logging.getLogger(__name__)
 
 
+def draft_of(folder: Path, name: str) -> Path:
+    """Where a clip is written before it takes its name."""
+    return folder / f".{name}.part"
+
+
 class Clips:
     """A folder of clips under names that cannot be guessed. Safe to use from several threads."""
 
@@ -46,7 +51,7 @@ class Clips:
         return file
 
     def _write(self, name: str, clip: bytes) -> None:
-        draft = self.folder / f".{name}.part"
+        draft = draft_of(self.folder, name)
         try:
             draft.write_bytes(clip)
             draft.replace(self.folder / f"{name}{SUFFIX}")

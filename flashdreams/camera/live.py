@@ -91,6 +91,12 @@ class LiveCamera:
         with self._lock:
             return bool(self._held.order or self._taps or any(self._look) or self._path is not None)
 
+    @property
+    def following(self) -> bool:
+        """Whether a path leads it."""
+        with self._lock:
+            return self._path is not None
+
     def keys(self, down: Sequence[str], at: float) -> None:
         """Take the full list of keys held now; `at` in seconds of a monotonic clock. A new key cancels a path.
 

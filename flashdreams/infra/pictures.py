@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 
@@ -11,6 +12,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from flashdreams.infra.world import NotFinite
 
 MAX_PIXELS = 64_000_000
 """A larger picture is refused before it is unpacked."""
@@ -36,8 +39,15 @@ def covering(rgb: npt.NDArray[np.uint8], height: int, width: int) -> Tensor:
     return (scaled[..., top : top + height, left : left + width] / 127.5 - 1).clamp(-1, 1)
 
 
+def check_finite(video: Tensor) -> None:
+    """Raise NotFinite where a model's video has lost its numbers; as bytes it would merely be black."""
+    if not math.isfinite(video.sum(dtype=torch.float32).item()):  # one such number makes the sum one
+        raise NotFinite("the picture is not made of finite numbers any more")
+
+
 def to_frames(video: Tensor) -> npt.NDArray[np.uint8]:
-    """A model's video `[T, 3, H, W]` in [-1, 1] as RGB bytes `[T, H, W, 3]`."""
+    """A model's video `[T, 3, H, W]` in [-1, 1] as RGB bytes `[T, H, W, 3]`. Raises NotFinite."""
+    check_finite(video)
     pixels = video.float().add(1).mul(127.5).round_().clamp_(0, 255).to(torch.uint8)
     return pixels.permute(0, 2, 3, 1).contiguous().cpu().numpy()
 

@@ -107,6 +107,10 @@ class Rollout:
     """Milliseconds of the last step, by stage: `encode`, `diffuse`, `decode`, `finalize`."""
 
 
+class NotFinite(ArithmeticError):
+    """A dream's numbers are lost (NaN or infinite), and stay so: it can only begin again."""
+
+
 class World(ABC):
     """A loaded model that is played chunk by chunk. One instance serves many rollouts, interleaved in any order.
 
@@ -127,7 +131,8 @@ class World(ABC):
     def step(self, rollout: Rollout, controls: Controls) -> npt.NDArray[np.uint8]:
         """Dream the next chunk: frames uint8 `[F, H, W, 3]` RGB. Must be followed by `finalize` before the next step.
 
-        Raises ValueError for poses of the wrong shape or not finite, KeyError for an unknown scene.
+        Raises ValueError for poses of the wrong shape or not finite, KeyError for an unknown scene, NotFinite where
+        the picture is lost; then the rollout is of no use any more, and need not be finalized.
         """
 
     @abstractmethod

@@ -15,7 +15,7 @@ from backend.main import serve
 from backend.settings import Settings
 from flashdreams.camera.motion import CameraMotion
 from flashdreams.camera.poses import pose_from_yaw_pitch, yaw_pitch_of
-from flashdreams.infra.world import Controls, Progress, Rollout, Scene, World, WorldConfig
+from flashdreams.infra.world import Controls, NotFinite, Progress, Rollout, Scene, World, WorldConfig
 
 COLOURS = {"meadow": (70, 150, 70), "night": (30, 40, 120)}
 
@@ -51,6 +51,8 @@ class FakeWorld(World):
         time.sleep(self.config.step_seconds)
         if rollout.seed == self.config.bad_seed and rollout.index >= 3:
             raise RuntimeError("numbers are no longer finite")
+        if rollout.seed == self.config.lost_seed and rollout.index >= 3:
+            raise NotFinite("the picture is not made of finite numbers any more")
         if controls.scene is not None:
             rollout.scene = self.config.scene(controls.scene).name
         rollout.open = True
@@ -111,6 +113,8 @@ class FakeWorldConfig(WorldConfig):
     load_error: str = ""
     bad_seed: int = 666
     """Rollouts with this seed fail at their fourth chunk."""
+    lost_seed: int = 668
+    """Rollouts with this seed lose their numbers at their fourth chunk."""
     black_seed: int = 667
     """Pictures of rollouts with this seed are black from their fourth chunk on."""
 

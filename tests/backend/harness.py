@@ -45,6 +45,12 @@ class Running:
         assert isinstance(world, FakeWorld)
         return world
 
+    def configure(self, **options: Any) -> None:
+        """Change uvicorn's settings for the connections to come."""
+        for name, value in options.items():
+            assert hasattr(self._server.config, name)
+            setattr(self._server.config, name, value)
+
     def visit(self, **options: Any) -> Visitor:
         """A new connection."""
         return Visitor(connect(f"ws://127.0.0.1:{self.port}/ws/play", **options).__enter__())

@@ -222,6 +222,35 @@ def test_a_world_gone_bad_is_begun_again_in_a_kiosk(file: Path, caplog: pytest.L
     assert "the picture is flat" in caplog.text
 
 
+def test_a_dream_whose_numbers_are_lost_begins_again_at_once(file: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with running(kiosk=file) as server, server.visit() as visitor:
+        visitor.start(seed=668)
+        visitor.send("keys", down=["d"])
+        while len(visitor.chunks) < 6:
+            visitor.receive()
+        assert [chunk["parent"] for chunk in visitor.chunks] == [-1, 0, 1, -1, 3, 4]
+    assert "drift: the picture is not made of finite numbers any more; the dream begins again" in caplog.text
+
+
+def test_a_path_is_followed_anew_where_its_dream_was_lost(file: Path) -> None:
+    with running(kiosk=file) as server, server.visit() as visitor:
+        visitor.start()
+        visitor.settle()
+        begun = len(visitor.chunks)
+        visitor.send("reset", seed=668, file="tour.json")
+        while len(visitor.chunks) < begun + 16:  # far more than a dream without a path would have
+            visitor.receive()
+        poses = [chunk["pose"] for chunk in visitor.chunks[begun:]]
+        assert poses[3:6] == poses[:3] and poses[-1] != poses[3]
+
+
+def test_without_a_kiosk_a_dream_whose_numbers_are_lost_ends() -> None:
+    with running() as server, server.visit() as visitor:
+        visitor.start(seed=668)
+        visitor.send("keys", down=["d"])
+        assert "finite numbers" in visitor.wait("error")["message"] and visitor.wait("ended")["reason"] == "failed"
+
+
 def test_settings_that_do_not_fit_the_world_stop_the_server(tmp_path: Path) -> None:
     (tmp_path / "kiosk.toml").write_text('scenes = ["beach"]')
     with pytest.raises(KeyError, match="beach"):

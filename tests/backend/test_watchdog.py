@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import itertools
 import logging
 import re
 import socket
@@ -15,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from backend import watchdog
+from backend.kiosk import browser
 from backend.watchdog import Watch, Watchdog, health_of
 
 SERVER = """
@@ -34,6 +36,11 @@ class Handler(BaseHTTPRequestHandler):
 class Server(HTTPServer): allow_reuse_address = True
 print("serving", flush=True)
 Server(("127.0.0.1", port), Handler).serve_forever()
+"""
+BROWSER = """
+import sys, time
+with open(sys.argv[1], "a") as file: file.write("x")
+time.sleep(0 if len(open(sys.argv[1]).read()) < 3 else 60)
 """
 
 
@@ -129,6 +136,60 @@ def test_logs_rotate_within_their_bound(tmp_path: Path, monkeypatch: pytest.Monk
         for handler in root.handlers[:]:
             handler.close()
         root.handlers[:] = before
+
+
+def test_a_browser_that_is_closed_is_opened_again_once_the_server_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    monkeypatch.setattr(browser, "LOOK_SECONDS", 0.02)
+    monkeypatch.setattr(browser, "PAUSE_SECONDS", 0.02)
+    opened, asked = tmp_path / "opened", itertools.count()
+    screen = browser.Screen([sys.executable, "-c", BROWSER, str(opened)], lambda: next(asked) >= 5)
+    thread = threading.Thread(target=screen.run)
+    thread.start()
+    until = time.monotonic() + 30
+    while (not opened.exists() or len(opened.read_text()) < 3) and time.monotonic() < until:
+        time.sleep(0.02)
+    screen.stop()
+    thread.join(20)
+    assert not thread.is_alive() and opened.read_text() == "xxx" and next(asked) >= 8
+    assert caplog.text.count("the browser has ended with status 0; it is opened again") == 2
+
+
+def test_the_screen_is_chromiums_kiosk_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    environment = {"CHROMIUM": "/opt/chromium", "CHROMIUM_ARGS": "--ozone-platform=wayland 'a b'"}
+    command = browser.chromium_command(browser.find_chromium(environment) or "", "http://here/", environment)
+    assert command[0] == "/opt/chromium" and "--kiosk" in command
+    assert command[-3:] == ["--ozone-platform=wayland", "a b", "http://here/"]
+    monkeypatch.setattr(browser.shutil, "which", lambda name: None)
+    assert browser.find_chromium({}) is None
+
+
+def test_without_a_screen_the_address_and_the_command_are_printed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    monkeypatch.setattr(Watchdog, "run", lambda self: None)
+    assert watchdog.main(["--port", "8123", "--logs", str(tmp_path), "--host", "0.0.0.0"]) == 0
+    printed = capsys.readouterr().out
+    (page,) = set(re.findall(r"http://127\.0\.0\.1:8123/\?kiosk=1&access=[\w-]{16}", printed))
+    assert f"The kiosk's page: {page} " in printed and "--kiosk" in printed.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        (["--grace", "-1"], "--grace: input should be greater"),
+        (["--host", "1.2.3.4", "--send-timeout", "no"], "--send-timeout"),
+    ],
+)
+def test_a_mistake_in_the_servers_settings_is_told_too(
+    tmp_path: Path, wrong: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert watchdog.main([*wrong, "--logs", str(tmp_path / "logs")]) == 2
+    assert sentence.lower() in capsys.readouterr().err.lower()
 
 
 def test_a_mistake_in_the_settings_is_told_and_nothing_starts(

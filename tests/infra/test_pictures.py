@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from PIL import Image
 
 from flashdreams.infra import pictures
 from flashdreams.infra.pictures import read_picture, to_frames
+from flashdreams.infra.world import NotFinite
 
 QUADRANTS = np.zeros((40, 60, 3), np.uint8)
 QUADRANTS[:20, :30], QUADRANTS[:20, 30:] = (255, 0, 0), (0, 255, 0)
@@ -66,3 +68,13 @@ def test_bytes_are_rounded_and_kept_in_range() -> None:
     frames = to_frames(video)
     assert frames.shape == (2, 1, 6, 3) and frames.dtype == np.uint8
     assert frames[0, 0, :, 0].tolist() == [0, 0, 128, 255, 255, 255]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("lost", [math.nan, math.inf, -math.inf])
+def test_a_video_with_one_lost_number_is_refused_instead_of_black(lost: float, dtype: torch.dtype) -> None:
+    video = torch.ones(2, 3, 144, 256, dtype=dtype)
+    assert to_frames(video).min() == 255
+    video[1, 2, 100, 200] = lost
+    with pytest.raises(NotFinite, match="finite numbers"):
+        to_frames(video)

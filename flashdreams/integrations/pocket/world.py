@@ -14,6 +14,7 @@ import torch
 from flashdreams.camera.poses import pose_from_yaw_pitch
 from flashdreams.core.checkpoint.load import load_into
 from flashdreams.core.precision import fastest_dtype
+from flashdreams.infra.pictures import check_finite
 from flashdreams.infra.pipeline import StreamInferencePipeline, StreamInferencePipelineConfig
 from flashdreams.infra.pipeline_world import PipelineRollout, PipelineWorld
 from flashdreams.infra.runner import resolve_device
@@ -108,6 +109,7 @@ class PocketWorld(PipelineWorld):
         if own.leaving is not None:
             frames = own.leaving.blend(frames, cameras)
             own.leaving = None if own.leaving.over else own.leaving
+        check_finite(frames)
         pixels = frames[0].mul(255).add_(0.5).clamp_(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
         own.timings = self.timings_of(own)
         return pixels.contiguous().cpu().numpy()

@@ -1,0 +1,108 @@
+"""The kiosk's screen: Chromium without a way out, started again whenever it ends.
+
+`python -m backend.kiosk.browser ADDRESS` shows a kiosk that runs elsewhere.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import urllib.request
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from urllib.parse import urljoin
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+FLAGS = (
+    "--kiosk", "--no-first-run", "--noerrdialogs", "--disable-infobars", "--disable-session-crashed-bubble",
+    "--disable-pinch", "--overscroll-history-navigation=0", "--autoplay-policy=no-user-gesture-required",
+    "--disable-features=Translate,TouchpadOverscrollHistoryNavigation", "--check-for-update-interval=31536000",
+    "--password-store=basic", "--deny-permission-prompts",
+)  # fmt: skip
+"""Full screen without an exit; no bubbles, no questions, no swipe back, no pinch."""
+LOOK_SECONDS, PAUSE_SECONDS = 1.0, 2.0
+log = logging.getLogger("screen")
+
+
+def find_chromium(environment: Mapping[str, str] = os.environ) -> str | None:
+    """The browser's executable: what `CHROMIUM` in the environment names, else the first of `NAMES`; None for none."""
+    return environment.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
+
+
+def chromium_command(executable: str, page: str, environment: Mapping[str, str] = os.environ) -> list[str]:
+    """What shows `page` on the whole screen; more flags come from `CHROMIUM_ARGS` in the environment."""
+    profile = Path(environment.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()) / "flashdreams-kiosk"
+    more = shlex.split(environment.get("CHROMIUM_ARGS", ""))
+    return [executable, *FLAGS, f"--user-data-dir={profile}", *more, page]
+
+
+class Screen:
+    """A browser that is kept open. Every end of it is a line in the log."""
+
+    def __init__(self, command: Sequence[str], ready: Callable[[], bool]) -> None:
+        """Args: opens the page, and ends when it is closed; whether there is a server to open it from."""
+        self._command, self._ready = list(command), ready
+        self._stopped = threading.Event()
+        self._child: subprocess.Popen[bytes] | None = None
+
+    def run(self) -> None:
+        """Keep it open until `stop` is called."""
+        while not self._stopped.is_set():
+            if not self._ready():
+                self._stopped.wait(LOOK_SECONDS)
+                continue
+            self._child = subprocess.Popen(self._command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            log.info("the browser is open")
+            while self._child.poll() is None and not self._stopped.wait(LOOK_SECONDS):
+                pass
+            if not self._stopped.is_set():
+                log.warning("the browser has ended with status %s; it is opened again", self._child.returncode)
+                self._stopped.wait(PAUSE_SECONDS)
+        self._close()
+
+    def stop(self) -> None:
+        """Close the browser and end `run`; from any thread or a signal handler."""
+        self._stopped.set()
+
+    def _close(self) -> None:
+        if self._child is None or self._child.poll() is not None:
+            return
+        self._child.terminate()
+        try:
+            self._child.wait(5)
+        except subprocess.TimeoutExpired:
+            self._child.kill()
+            self._child.wait()
+
+
+def answers(page: str) -> bool:
+    """Whether the server of a page answers at all; what it says of itself is the page's to show."""
+    try:
+        urllib.request.urlopen(urljoin(page, "/healthz"), timeout=2).close()
+    except OSError as error:
+        return hasattr(error, "code")
+    return True
+
+
+def main() -> int:
+    """The command; returns its exit status: 0 after Ctrl-C, 2 without a browser."""
+    page = sys.argv[1] if len(sys.argv) > 1 else "http://127.0.0.1:8000/kiosk"
+    if (executable := find_chromium()) is None:
+        print(f"no Chromium is on this machine: install one of {', '.join(NAMES)}, or set CHROMIUM", file=sys.stderr)
+        return 2
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
+    screen = Screen(chromium_command(executable, page), lambda: answers(page))
+    with contextlib.suppress(KeyboardInterrupt):
+        screen.run()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,93 @@
+"""The soak's own instruments: memory slopes, the judgement, what its faults break and what they leave alone."""
+
+from __future__ import annotations
+
+import logging
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from backend.kiosk.clips import Clips
+from benchmarks.soak import Recovery, judged
+from benchmarks.soak_clients import Unread
+from benchmarks.soak_memory import WARM_SECONDS, summary_of
+from benchmarks.soak_server import FULL, Faults, break_parts, poison
+from flashdreams.configs.worlds import get_world
+from flashdreams.infra.world import Controls, NotFinite
+from tests.backend.harness import running
+
+
+def test_memory_is_told_per_hour_and_without_the_warm_up() -> None:
+    warm_up = [(float(second), 100.0 + second) for second in range(0, int(WARM_SECONDS), 5)]
+    after = [(WARM_SECONDS + second, 400.0 + second / 360) for second in range(0, 1801, 5)]
+    told = summary_of(warm_up + after)
+    assert told is not None and told["mib_per_hour"] == pytest.approx(10.0)
+    assert (told["first_warm_mib"], told["last_mib"], told["minutes"]) == (400, 405, 33.0)
+    assert summary_of(warm_up) is None and summary_of([]) is None
+
+
+def test_a_stuck_screen_and_a_silent_log_are_held_against_the_kiosk() -> None:
+    told = judged(
+        [
+            Recovery("disk_full", 1.0, 0.0, 4.0),
+            Recovery("disk_full", 9.0, 3.0, None),
+            Recovery("socket_cut", 20.0, None, 0.2),
+        ]
+    )
+    assert told["stuck_screens"] == 1 and told["unlogged"] == ["disk_full"] and told["faults_injected"] == 3
+    assert told["faults"]["disk_full"] == {
+        "times": 2, "recovered_median_seconds": 1.5, "recovered_max_seconds": 3.0,
+        "logged_times": 1, "logged_median_seconds": 4.0,
+    }  # fmt: skip
+    assert told["faults"]["socket_cut"]["recovered_max_seconds"] is None
+
+
+def test_poison_ruins_one_dream_and_no_other() -> None:
+    world = get_world("pocket").setup()
+
+    def step(seed: int, chunks: int, poisoned: int | None = None) -> list[np.ndarray]:
+        rollout, pose, frames = world.start("meadow", seed), world.start_pose("meadow", seed), []
+        for index in range(chunks):
+            if index == poisoned:
+                assert poison(world, rollout) > 5
+            frames.append(world.step(rollout, Controls(poses=np.stack([pose] * world.frames_in_chunk(index)))))
+            world.finalize(rollout)
+        return frames
+
+    before = step(1, 2)
+    with pytest.raises(NotFinite):
+        step(2, 3, poisoned=2)
+    assert all(np.array_equal(one, other) for one, other in zip(before, step(1, 2), strict=True))
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="the system has no /dev/full")
+def test_the_full_disk_is_the_systems_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    faults, clips = Faults(), Clips(tmp_path, keep=9, max_bytes=10**6)
+    monkeypatch.setattr(Clips, "_write", Clips._write)  # put back afterwards
+    monkeypatch.setattr("backend.video.encoder.ChunkEncoder.encode", None)
+    break_parts(faults)
+    kept = clips.add(b"kept")
+    faults.ask("disk_full")
+    with pytest.raises(OSError, match="No space left on device"):
+        clips.add(b"lost")
+    assert clips.file(clips.add(b"new")).read_bytes() == b"new" and not list(tmp_path.glob(".*"))
+    assert not (tmp_path / f"{kept}.mp4").exists(), "old clips made room first"
+
+
+@pytest.mark.parametrize("claims", [False, True])
+def test_a_client_that_reads_nothing_is_thrown_out_and_told(claims: bool, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    with running() as server:
+        server.configure(ws_ping_interval=0.1, ws_ping_timeout=0.4)
+        guest = Unread(server.port, claims=claims)
+        with server.visit() as visitor:
+            visitor.start()
+            until = time.monotonic() + 10
+            while "it lost its connection" not in caplog.text and time.monotonic() < until:
+                visitor.answer_to(visitor.send("keys", down=["w"]))
+                visitor.answer_to(visitor.send("keys", down=["a"]))
+        guest.close()
+    assert "a client that answered nothing for 0.4 s was dropped" in caplog.text
+    assert "it lost its connection" in caplog.text
