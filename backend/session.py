@@ -286,7 +286,7 @@ class Session:
         eager, viewer = self._steering.answers(dreamed.shaping.seq), self.audience.player
         self._turns.note(dreamed)
         self._showing.dreamed(dreamed, eager=eager)
-        if self._guard is not None and self._guard.note(dreamed.node.scene, dreamed.frames):
+        if self._guard is not None and self._guard.note(dreamed.node.scene, dreamed.frames, dreamed.finished):
             self._showing.soon(self._turns.begin_again, self._guard.reason, self._wake.set)
         later = time.monotonic() + self._config.frames_per_chunk / self._config.fps
         finalized = self._services.engine.submit(

@@ -18,6 +18,7 @@ from fastapi import FastAPI
 import backend.app
 import backend.main
 from backend.kiosk.clips import Clips, draft_of
+from backend.kiosk.drift import Drifts
 from backend.main import LOG_FORMAT
 from backend.settings import Settings, settings_from
 from backend.video.encoder import ChunkEncoder
@@ -28,7 +29,7 @@ TIMES = {
     "engine_exception": 1,
     "engine_hang": 1,
     "nan_latent": 1,
-    "grey_picture": 14,  # chunks: somewhat more than the guard's patience
+    "grey_picture": 10_000,  # chunks: until the guard has noticed
     "encoder_error": 1,
     "disk_full": 2,  # it is still full after making room
 }
@@ -47,6 +48,10 @@ class Faults:
     def ask(self, fault: str) -> None:
         """Have it happen at the next opportunity."""
         self._due[fault] = TIMES[fault]
+
+    def end(self, fault: str) -> None:
+        """It happens no more."""
+        self._due[fault] = 0
 
     def take(self, fault: str) -> bool:
         """Whether it is to happen now."""
@@ -104,8 +109,8 @@ def break_world(world: Any, faults: Faults) -> None:
 
 
 def break_parts(faults: Faults) -> None:
-    """Let the encoder and the disk go wrong."""
-    encode, write = ChunkEncoder.encode, Clips._write
+    """Let the encoder and the disk go wrong, and a grey picture end when the guard has noticed it."""
+    encode, write, note = ChunkEncoder.encode, Clips._write, Drifts.note
 
     def bad_encode(self: ChunkEncoder, *arguments: Any, **options: Any) -> Any:
         if faults.take("encoder_error"):
@@ -117,6 +122,11 @@ def break_parts(faults: Faults) -> None:
             draft_of(self.folder, name).symlink_to(FULL)
         write(self, name, clip)
 
+    def noticed(self: Drifts) -> None:
+        note(self)
+        faults.end("grey_picture")
+
+    Drifts.note = noticed  # type: ignore[method-assign]
     ChunkEncoder.encode = bad_encode  # type: ignore[method-assign]
     Clips._write = full  # type: ignore[method-assign]
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from backend.kiosk.clips import Clips
+from backend.kiosk.drift import Drifts
 from benchmarks.soak import Recovery, judged
 from benchmarks.soak_clients import Unread
 from benchmarks.soak_memory import WARM_SECONDS, summary_of
@@ -66,6 +67,7 @@ def test_poison_ruins_one_dream_and_no_other() -> None:
 def test_the_full_disk_is_the_systems_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     faults, clips = Faults(), Clips(tmp_path, keep=9, max_bytes=10**6)
     monkeypatch.setattr(Clips, "_write", Clips._write)  # put back afterwards
+    monkeypatch.setattr(Drifts, "note", Drifts.note)
     monkeypatch.setattr("backend.video.encoder.ChunkEncoder.encode", None)
     break_parts(faults)
     kept = clips.add(b"kept")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 
@@ -18,6 +19,9 @@ COLOUR = 95.0
 """How far a mean colour may be from where the dream began, 0 to 255 in each channel."""
 PATIENCE_SECONDS = 2.0
 """How long pictures must be bad: a visitor may look at a wall."""
+LONGEST_CHUNK = 1.0
+"""Seconds that one bad chunk counts at most, however slow the machine is: between two chunks a visitor may rest."""
+SLACK = 1e-6
 
 
 HOPELESS, HOPELESS_SECONDS = 3, 90.0
@@ -44,22 +48,23 @@ class DriftGuard:
     """Follows one rollout. Used by one thread at a time."""
 
     def __init__(self, fps: int) -> None:
-        self._patience = round(PATIENCE_SECONDS * fps)
-        self._bad = 0
+        self._fps = fps
+        self._bad, self._seen = 0.0, math.inf
         self._reference: dict[str, npt.NDArray[np.float64]] = {}
         self.reason = ""
         """What was wrong with the newest bad picture."""
 
-    def note(self, scene: str, frames: npt.NDArray[np.uint8]) -> bool:
-        """Look at a chunk `[T, H, W, 3]` of `scene`; whether pictures have been bad for too long.
+    def note(self, scene: str, frames: npt.NDArray[np.uint8], now: float) -> bool:
+        """Look at a chunk `[T, H, W, 3]` of `scene` at `now` seconds; whether pictures have been bad for too long.
 
         True is said once; what comes next counts as another rollout.
         """
         self.reason = self._fault(scene, frames[-1, ::PIXELS, ::PIXELS].reshape(-1, 3).astype(np.float64))
-        self._bad = self._bad + len(frames) if self.reason else 0
-        if self._bad < self._patience:
+        lasts = max(len(frames) / self._fps, min(now - self._seen, LONGEST_CHUNK))
+        self._bad, self._seen = self._bad + lasts if self.reason else 0.0, now
+        if self._bad < PATIENCE_SECONDS - SLACK:
             return False
-        self._bad = 0
+        self._bad = 0.0
         self._reference.clear()
         return True
 
