@@ -105,7 +105,7 @@ class Soak:
 
     def run(self, minutes: float, every: float, faults: Sequence[str]) -> dict[str, Any]:
         """Run until the time is up; what happened."""
-        before, began = machine(), time.monotonic()
+        before = machine()
         thread = threading.Thread(target=self.watchdog.run)
         thread.start()
         recoveries = []
@@ -115,7 +115,8 @@ class Soak:
                 page.add_init_script(KEEP_SOCKETS)
                 screen = Screen(page)
                 self._open(page)
-                self._watch(screen, until=time.monotonic() + 60, settle=True)
+                self._watch(screen, until=time.monotonic() + 120, settle=True)
+                began = time.monotonic()
                 early = itertools.cycle([fault for fault in faults if fault not in ENDING] or faults)
                 late = itertools.cycle(sorted(faults, key=lambda fault: fault not in ENDING))
                 while (turn := time.monotonic()) - began < minutes * 60:
