@@ -67,7 +67,7 @@ LOGGED = {
 """Every fault, and what the log must say of it."""
 ENDING = ("server_killed", "engine_hang")
 """The faults that end the server."""
-STEADY_SECONDS, STUCK_SECONDS = 8.0, 90.0
+STEADY_SECONDS, STUCK_SECONDS = 8.0, 180.0
 KEEP_SOCKETS = """
 window.sockets = [];
 window.WebSocket = class extends WebSocket { constructor(...a) { super(...a); window.sockets.push(this); } };
