@@ -197,7 +197,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         token = access_token(settings_from(options))
         log_to(args.logs)
     except (ValueError, OSError) as error:
-        sentence = sentence_of(error) if isinstance(error, ValidationError) else error
+        sentence = sentence_of(error, given) if isinstance(error, ValidationError) else error
         print(f"flashdreams-kiosk: {sentence}", file=sys.stderr)
         return 2
     watch = Watch(

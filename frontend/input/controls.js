@@ -20,8 +20,8 @@ export class Controls {
   /**
    * `surface`: the element that takes clicks and drags; `sticks`: the drawn `{walk, look}`. `on.keys(down, {pressedAt})`
    * with the full list whenever it changes (`pressedAt`: time of the key event if a key went down, else null),
-   * `on.look(yaw, pitch)` in degrees, `on.command(name)`, `on.lock(locked)`, `on.wake()` for a motion key while not
-   * enabled, true takes it; `on.press(what)` and `on.found(name)` for gamepads.
+   * `on.look(yaw, pitch)` in degrees, `on.command(name)`, `on.lock(locked)`, `on.wake(event)` for a motion key while
+   * not enabled, true takes it; `on.press(what)` and `on.found(name)` for gamepads.
    */
   constructor(surface, sticks, on) {
     this.#on = on;
@@ -98,7 +98,7 @@ export class Controls {
     if (event.defaultPrevented || event.ctrlKey || event.altKey || event.metaKey || isTyping(event.target)) return;
     const { motion, command } = meaningOf(event) ?? {};
     if (motion) {
-      if (!this.#enabled && !(this.#on.wake() && this.#enabled)) return;
+      if (!this.#enabled && !(this.#on.wake(event) && this.#enabled)) return;
       event.preventDefault(); // arrows would scroll
       if (event.repeat || this.#keys.has(event.code)) return;
       this.#keys.set(event.code, motion);

@@ -31,7 +31,7 @@ const session = new Session(stage, address, {
   news: () => {},
   notice: () => {},
 });
-const light = drawKeys(byId('keys'));
+const light = drawKeys(byId('keys'), { hints: true });
 const controls = new Controls(stage, { walk: byId('stick-walk'), look: byId('stick-look') }, {
   keys: (down, { pressedAt }) => {
     light(down);
@@ -44,7 +44,7 @@ const controls = new Controls(stage, { walk: byId('stick-walk'), look: byId('sti
   },
   command: () => {},
   lock: () => {},
-  wake: () => kiosk?.touched() ?? false,
+  wake: (event) => !event.repeat && (kiosk?.touched() ?? false),
   press: () => kiosk?.touched(),
   found: () => {},
 });
@@ -92,8 +92,8 @@ async function begin() {
 
 lockPage();
 for (const type of ['keydown', 'pointerdown', 'touchstart']) {
-  window.addEventListener(type, () => {
-    kiosk?.touched();
+  window.addEventListener(type, (event) => {
+    if (!event.repeat) kiosk?.touched(); // a key still held from the last visit begins no new one
     fillScreen();
   }, { capture: true, passive: true });
 }

@@ -26,6 +26,17 @@ farewell_seconds = 4
 attract_seconds = 2
 """
 
+FOLLOW = """() => {
+  window.shown = [];
+  const look = () => {
+    const { mode, chunk } = window.flashdreams;
+    window.shown.push([mode, chunk.index, chunk.eager]);
+    requestAnimationFrame(look);
+  };
+  look();
+}"""
+"""Notes at every frame the mode, and which chunk is on screen."""
+
 
 @pytest.fixture(scope="module")
 def kiosk(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
@@ -60,12 +71,15 @@ def test_the_attract_loop_dreams_through_the_scenes_under_its_title(page: Page) 
 
 
 def test_a_visitor_takes_over_within_a_chunk_and_the_loop_comes_back(page: Page) -> None:
-    index = view(page, "chunk.index")
+    page.evaluate(FOLLOW)
     page.keyboard.down("KeyD")
     until(page, "f.mode === 'visit'", 2)
     until(page, "f.latencies.length > 0")
     page.keyboard.up("KeyD")
-    assert view(page, "chunk.index") - index < 40
+    shown = page.evaluate("() => window.shown")
+    before = next(number for number, (mode, _, _) in enumerate(shown) if mode == "visit") - 1
+    answer = next(index for mode, index, eager in shown if mode == "visit" and eager and index > shown[before][1])
+    assert answer - shown[before][1] <= 3  # two may be on their way to the screen, the next one is the visitor's
     until(page, "f.mode === 'attract'", 6)  # idle: gone without a farewell
     attracted(page)
 
@@ -80,9 +94,10 @@ def test_a_visit_has_a_countdown_and_ends_with_a_clip_to_take_along(page: Page) 
     page.wait_for_function("() => document.getElementById('qr').naturalWidth > 50")
     page.keyboard.press("KeyS")  # hands still on the keys begin no visit
     assert view(page, "mode") == "farewell"
-    page.keyboard.up("KeyW")
     attracted(page)
-    assert view(page, "visits") == 1
+    page.keyboard.down("KeyW")  # it was never let go: the keyboard repeats it
+    assert view(page, "mode") == "attract" and view(page, "visits") == 1
+    page.keyboard.up("KeyW")
 
 
 def test_there_is_no_way_out_of_the_page(kiosk: str, page: Page) -> None:
