@@ -2,39 +2,30 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from flashdreams.core.attention import RotaryPositionEmbedding3D
-from flashdreams.core.distributed.context_parallel import check_shares, group_size
 from flashdreams.infra.compile import compile_module
-from flashdreams.infra.diffusion.transformer import Transformer, TransformerAutoregressiveCache, TransformerConfig
 from flashdreams.recipes.cosmos.checkpoints import build_network
 from flashdreams.recipes.cosmos.network import CosmosDiTNetworkConfig
+from flashdreams.recipes.patched import PatchedTransformer, PatchedTransformerConfig, SizedCache
 from flashdreams.recipes.wan.network import WanDiTNetworkCache
 from flashdreams.recipes.wan.rollout import Branch, ChunkRotation, steady_step
 
 
 @dataclass(kw_only=True)
-class CosmosTransformerConfig(TransformerConfig):
+class CosmosTransformerConfig(PatchedTransformerConfig):
     """Config of `CosmosTransformer`."""
 
     _target: type = field(default_factory=lambda: CosmosTransformer)
 
     network: CosmosDiTNetworkConfig
     """Sizes and options of the network."""
-    dtype: torch.dtype = torch.bfloat16
-    """Type of the weights and latents."""
-    checkpoint_path: str | Path | None = None
-    """Weights, as `load_checkpoint` takes them, with the published keys; None leaves them random."""
-    batch_shape: tuple[int, ...] = (1,)
-    """Leading dims of all latents: how many videos a rollout is."""
     len_t: int = 2
     """Latent frames per chunk."""
     window_size_t: int = 6
@@ -43,12 +34,6 @@ class CosmosTransformerConfig(TransformerConfig):
     """Above 1 for pictures higher than those that the positions were made for; 3 at 720 rows."""
     w_extrapolation_ratio: float = 3.0
     """Above 1 for pictures wider than those that the positions were made for; 3 at 1280 columns."""
-    compile_network: bool = True
-    """On a GPU, compile the network for the steps of a full window."""
-    use_cuda_graph: bool = True
-    """On a GPU, replay a captured graph for the steps of a full window."""
-    cuda_graph_warmup_iters: int = 2
-    """Steps before a graph is captured, at least 1."""
 
     def __post_init__(self) -> None:
         frames = self.network.patch_size[0]
@@ -66,7 +51,7 @@ class CosmosTransformerConfig(TransformerConfig):
         return 1.0
 
 
-class CosmosTransformerCache(TransformerAutoregressiveCache):
+class CosmosTransformerCache(SizedCache):
     """All state of one rollout; it refers to the weights but changes nothing there."""
 
     def __init__(self, height: int, width: int, branch: Branch, rotation: ChunkRotation, picture: Tensor, mask: Tensor):
@@ -106,11 +91,11 @@ class CosmosTransformerCache(TransformerAutoregressiveCache):
         return self.branch.network.nbytes
 
 
-class CosmosTransformer(Transformer[CosmosTransformerCache]):
-    """Latents `[*batch_shape, len_t, C, H, W]`, chunk after chunk; rollouts of any size share the weights.
+class CosmosTransformer(PatchedTransformer[CosmosTransformerCache]):
+    """See `PatchedTransformer`. The first latent of a rollout is that of its picture.
 
-    The first latent of a rollout is that of its picture. With a `control_dim` every chunk's `input` is the latent of
-    its control video `[*batch_shape, len_t, control_dim, H, W]`, without one it is None.
+    With a `control_dim` every chunk's `input` is the latent of its control video `[*batch_shape, len_t, control_dim,
+    H, W]`, without one it is None.
     """
 
     config: CosmosTransformerConfig
@@ -120,35 +105,6 @@ class CosmosTransformer(Transformer[CosmosTransformerCache]):
         super().__init__(config)
         self.network = build_network(config.network, config.dtype, config.checkpoint_path).requires_grad_(False)
         self._compiled = False
-
-    def set_context_parallel_group(self, group: Any) -> None:
-        """Share every chunk's tokens among the processes of `group`, for rollouts that begin from now on."""
-        self.network.set_context_parallel_group(group)
-        self.cp_group = group
-
-    @property
-    def latent_shape(self) -> tuple[int, ...]:
-        """Not known without a rollout: raises RuntimeError that names `latent_shape_of`."""
-        raise RuntimeError("a latent's size belongs to a rollout: ask latent_shape_of(cache)")
-
-    def latent_shape_of(self, cache: CosmosTransformerCache) -> tuple[int, ...]:
-        """`[*batch_shape, L, C kt kh kw]` of a chunk, this process's share."""
-        tokens = self._tokens(cache.height, cache.width) // group_size(self.cp_group)
-        return (*self.config.batch_shape, tokens, self.config.network.out_dim * self.config.network.patch)
-
-    def patchify_and_maybe_split_cp(self, x: Any) -> Any:
-        """A latent `[..., T, C, H, W]` as tokens."""
-        if not isinstance(x, Tensor):
-            raise TypeError(f"input must be a latent, got {type(x).__name__}")
-        return self.network.patchify_and_maybe_split_cp(x)
-
-    def unpatchify_and_maybe_gather_cp(self, x: Tensor) -> Tensor:
-        """Not known without a rollout: raises RuntimeError that names `unpatchify_of`."""
-        raise RuntimeError("a latent's size belongs to a rollout: call unpatchify_of(x, cache)")
-
-    def unpatchify_of(self, x: Tensor, cache: CosmosTransformerCache) -> Tensor:
-        """Tokens of the rollout `cache` -> latent `[..., T, C, H, W]`."""
-        return self.network.unpatchify_and_maybe_gather_cp(*self._patches(cache.height, cache.width), x)
 
     @torch.no_grad()
     def initialize_autoregressive_cache(  # type: ignore[override]
@@ -161,13 +117,7 @@ class CosmosTransformer(Transformer[CosmosTransformerCache]):
         for embeddings or a picture of another shape.
         """
         c, network = self.config, self.config.network
-        _, rows, columns = network.patch_size
-        if height < rows or width < columns or height % rows or width % columns:
-            size = f"{height} x {width}"
-            raise ValueError(f"height and width of the latent must be multiples of {rows} and {columns}, got {size}")
-        check_shares(
-            self.cp_group, self._tokens(height, width), network.num_heads if network.cp_method == "ulysses" else None
-        )
+        self._check_size(height, width)
         self._check_prompt(text_embeddings)
         wanted = (*c.batch_shape, 1, network.in_dim, height, width)
         if tuple(picture.shape) != wanted:
@@ -178,7 +128,7 @@ class CosmosTransformer(Transformer[CosmosTransformerCache]):
         mask[..., :1, :, :, :] = 1
         rotation = ChunkRotation(self._rope(height, width), self.cp_group)
         given = (self.patchify_and_maybe_split_cp(x.to(self.dtype)) for x in (first, mask))
-        branch = self._branch(self._tokens(height, width) // group_size(self.cp_group), rotation, text_embeddings)
+        branch = self._branch(self._share(height, width), rotation, text_embeddings)
         return CosmosTransformerCache(height, width, branch, rotation, *given)
 
     @torch.no_grad()
@@ -231,14 +181,6 @@ class CosmosTransformer(Transformer[CosmosTransformerCache]):
             head_dim, *self._patches(height, width), frames, c.h_extrapolation_ratio, c.w_extrapolation_ratio,
             interleaved=False, device=self.device,
         )  # fmt: skip
-
-    def _patches(self, height: int, width: int) -> tuple[int, int]:
-        _, rows, columns = self.config.network.patch_size
-        return height // rows, width // columns
-
-    def _tokens(self, height: int, width: int) -> int:
-        """Tokens of a whole chunk."""
-        return math.prod(self._patches(height, width)) * self.config.len_t // self.config.network.patch_size[0]
 
     def _check_prompt(self, text: Tensor) -> None:
         wanted = (*self.config.batch_shape, self.config.network.text_len, self.config.network.text_dim)

@@ -16,8 +16,8 @@ from flashdreams.core.attention import (
 )
 from flashdreams.core.distributed.context_parallel import group_size, split_inputs_cp
 from flashdreams.infra.cuda_graph import CUDAGraphWrapper
-from flashdreams.infra.diffusion.transformer import TransformerAutoregressiveCache
 from flashdreams.infra.state import copy_state
+from flashdreams.recipes.patched import SizedCache
 from flashdreams.recipes.wan.image_control import ImageConditions
 from flashdreams.recipes.wan.layers import CrossKV
 from flashdreams.recipes.wan.network import WanDiTNetworkCache
@@ -90,7 +90,7 @@ class Branch:
             layer.reset()
 
 
-class Wan21TransformerCache(TransformerAutoregressiveCache):
+class Wan21TransformerCache(SizedCache):
     """All state of one rollout; it refers to the weights but changes nothing there."""
 
     def __init__(

@@ -6,16 +6,15 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from flashdreams.core.attention import KVCacheRelativeRotaryPositionEmbedding3D, RotaryPositionEmbedding3D
-from flashdreams.core.distributed.context_parallel import check_shares, group_size
+from flashdreams.core.distributed.context_parallel import group_size
 from flashdreams.infra.compile import compile_module
-from flashdreams.infra.diffusion.transformer import Transformer, TransformerConfig
+from flashdreams.recipes.patched import PatchedTransformer, PatchedTransformerConfig
 from flashdreams.recipes.wan.checkpoints import StateDictTransform, build_network
 from flashdreams.recipes.wan.i2v_ctrl import I2VCtrl
 from flashdreams.recipes.wan.image_control import MASK_CHANNELS, ImageConditions, ImageModes
@@ -28,21 +27,15 @@ NetworkTimesteps = Tensor | Modulation | MaskedModulation
 
 
 @dataclass(kw_only=True)
-class Wan21TransformerConfig(TransformerConfig):
+class Wan21TransformerConfig(PatchedTransformerConfig):
     """Config of `Wan21Transformer`."""
 
     _target: type = field(default_factory=lambda: Wan21Transformer)
 
     network: WanDiTNetworkConfig
     """Sizes and options of the network."""
-    dtype: torch.dtype = torch.bfloat16
-    """Type of the weights and latents."""
-    checkpoint_path: str | Path | None = None
-    """Weights, as `load_checkpoint` takes them, in any published layout; None leaves them random."""
     state_dict_transform: StateDictTransform | None = None
     """Makes the official keys of the file's; None reads from the file which published layout it has."""
-    batch_shape: tuple[int, ...] = (1,)
-    """Leading dims of all latents: how many videos a rollout is."""
     len_t: int = 21
     """Latent frames per chunk."""
     guidance_scale: float = 1.0
@@ -51,16 +44,6 @@ class Wan21TransformerConfig(TransformerConfig):
     """Newest latent frames in the KV cache, the present chunk included."""
     sink_size_t: int = 0
     """First latent frames of a rollout, which stay in the KV cache for ever."""
-    h_extrapolation_ratio: float = 1.0
-    """Above 1 for pictures higher than those trained on."""
-    w_extrapolation_ratio: float = 1.0
-    """Above 1 for pictures wider than those trained on."""
-    compile_network: bool = True
-    """On a GPU, compile the network for the steps of a full window."""
-    use_cuda_graph: bool = True
-    """On a GPU, replay a captured graph for the steps of a full window."""
-    cuda_graph_warmup_iters: int = 2
-    """Steps before a graph is captured, at least 1."""
     stamp_image_latent: bool = False
     """Given latents replace the noisy ones before every step, and the clean ones at the end."""
     concat_image_mask_to_latent: bool = False
@@ -111,11 +94,8 @@ class Wan21TransformerConfig(TransformerConfig):
         return ImageModes(self.stamp_image_latent, self.concat_image_mask_to_latent, first)
 
 
-class Wan21Transformer(Transformer[Wan21TransformerCache]):
-    """Latents `[*batch_shape, len_t, C, H, W]`, chunk after chunk; rollouts of any size share the weights.
-
-    With an image mode every chunk's `input` is an `I2VCtrl`, without one it is None.
-    """
+class Wan21Transformer(PatchedTransformer[Wan21TransformerCache]):
+    """See `PatchedTransformer`. With an image mode every chunk's `input` is an `I2VCtrl`, without one it is None."""
 
     config: Wan21TransformerConfig
 
@@ -137,20 +117,7 @@ class Wan21Transformer(Transformer[Wan21TransformerCache]):
                 f"several processes need a sink_size_t that is a multiple of len_t = {self.config.len_t}, "
                 f"got {self.config.sink_size_t}"
             )
-        self.network.set_context_parallel_group(group)
-        self.cp_group = group
-
-    @property
-    def latent_shape(self) -> tuple[int, ...]:
-        """Not known without a rollout: raises RuntimeError that names `latent_shape_of`."""
-        raise RuntimeError("a latent's size belongs to a rollout: ask latent_shape_of(cache)")
-
-    def latent_shape_of(self, cache: Wan21TransformerCache) -> tuple[int, ...]:
-        """`[*batch_shape, L, C kt kh kw]` of a chunk, this process's share."""
-        c = self.config
-        rows, columns = self._patches(cache.height, cache.width)
-        tokens = c.len_t // c.network.patch_size[0] * rows * columns // group_size(self.cp_group)
-        return (*c.batch_shape, tokens, c.network.out_dim * c.network.patch)
+        super().set_context_parallel_group(group)
 
     def patchify_and_maybe_split_cp(self, x: Any) -> Any:
         """A latent `[..., T, C, H, W]` or an `I2VCtrl` of such, as tokens."""
@@ -160,14 +127,6 @@ class Wan21Transformer(Transformer[Wan21TransformerCache]):
         if not isinstance(x, Tensor):
             raise TypeError(f"input must be a latent or an I2VCtrl, got {type(x).__name__}")
         return self.network.patchify_and_maybe_split_cp(x)
-
-    def unpatchify_and_maybe_gather_cp(self, x: Tensor) -> Tensor:
-        """Not known without a rollout: raises RuntimeError that names `unpatchify_of`."""
-        raise RuntimeError("a latent's size belongs to a rollout: call unpatchify_of(x, cache)")
-
-    def unpatchify_of(self, x: Tensor, cache: Wan21TransformerCache) -> Tensor:
-        """Tokens of the rollout `cache` -> latent `[..., T, C, H, W]`."""
-        return self.network.unpatchify_and_maybe_gather_cp(*self._patches(cache.height, cache.width), x)
 
     @torch.no_grad()
     def initialize_autoregressive_cache(  # type: ignore[override]
@@ -338,20 +297,6 @@ class Wan21Transformer(Transformer[Wan21TransformerCache]):
     @property
     def _guided(self) -> bool:
         return self.config.guidance_scale > 1
-
-    def _patches(self, height: int, width: int) -> tuple[int, int]:
-        _, rows, columns = self.config.network.patch_size
-        return height // rows, width // columns
-
-    def _check_size(self, height: int, width: int) -> None:
-        _, rows, columns = self.config.network.patch_size
-        if height < rows or width < columns or height % rows or width % columns:
-            raise ValueError(
-                f"height and width of the latent must be multiples of {rows} and {columns}, got {height} x {width}"
-            )
-        network = self.config.network
-        tokens = math.prod(self._patches(height, width)) * self.config.len_t // network.patch_size[0]
-        check_shares(self.cp_group, tokens, network.num_heads if network.cp_method == "ulysses" else None)
 
     def _checked_prompts(self, text: Tensor, negative: Tensor | None) -> Sequence[Tensor]:
         c = self.config
