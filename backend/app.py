@@ -28,6 +28,7 @@ from backend.paths import Paths, shipped_folder
 from backend.replays import Replays
 from backend.services import Services
 from backend.settings import Settings
+from backend.shot_api import add_shots
 from backend.upload_api import add_uploads, refusal
 from flashdreams.infra.world import WorldConfig
 
@@ -72,6 +73,7 @@ def create_app(config: WorldConfig, settings: Settings, folder: Path | None = No
     _add_worlds(app, config, paths)
     add_uploads(app, services)
     add_sessions(app, services, lobby)
+    add_shots(app, services)
     _add_operations(app, services)
     page = folder or frontend_folder()
     add_kiosk(app, kiosk, config, paths, lobby, page)

@@ -81,8 +81,8 @@ def add_sessions(app: FastAPI, services: Services, lobby: Lobby) -> None:
         return Response(picture, media_type=media_type, headers=attachment(f"flashdreams.{kind}"))
 
     @app.get("/api/sessions/{token}/trajectory.json")
-    async def trajectory(token: str) -> Response:
-        text = await _kept(seen(token).keepsakes.trajectory, code="too_long")
+    async def trajectory(token: str, since: Annotated[int, Query(ge=-1)] = -1) -> Response:
+        text = await _kept(seen(token).keepsakes.trajectory, since, code="too_long")
         return Response(text, media_type="application/json", headers=attachment("flashdreams-trajectory.json"))
 
     @app.get("/api/sessions/{token}/filmstrip")

@@ -66,9 +66,13 @@ class Keepsakes:
         frame = self._newest.frames[-1]
         return png(frame) if kind == "png" else jpeg(frame)
 
-    def trajectory(self) -> str:
-        """The camera path of the present line, as a file that can be read again; a long one at a lower rate."""
-        line = self._line()
+    def trajectory(self, since: int) -> str:
+        """The camera path of the present line after chunk `since`, as a file that can be read again; a long one at a
+        lower rate.
+        """
+        line = [node for node in self._line() if node.index > since]
+        if not line:
+            raise LookupError(f"nothing is dreamed after chunk {since} on this branch")
         poses = np.concatenate([node.controls.poses for node in line])
         step = -(-len(poses) // min(MAX_POSES, MAX_BYTES // POSE_BYTES))
         size = (self._config.width, self._config.height)

@@ -39,9 +39,12 @@ class Paths:
         self._uploads: OrderedDict[str, Trajectory] = OrderedDict()
         self._lock = threading.Lock()
 
-    def add(self, data: bytes) -> tuple[str, Trajectory]:
-        """Keep an uploaded file; returns the name to use. Raises ValueError naming line or field."""
-        trajectory = load_trajectory(data, "the uploaded path")
+    def add(self, data: bytes, fps: float | None = None) -> tuple[str, Trajectory]:
+        """Keep an uploaded file; returns the name to use. Raises ValueError naming line or field.
+
+        Args: the file; the rate of one that names none, the format's own where None.
+        """
+        trajectory = load_trajectory(data, "the uploaded path", fps=fps)
         name = f"upload-{secrets.token_hex(6)}"
         with self._lock:
             self._uploads[name] = trajectory
@@ -55,17 +58,18 @@ class Paths:
 
     def resolve(self, message: Path, world_fps: float) -> tuple[Poses, float]:
         """Poses `[N, 4, 4]` and their fps for a `path` message. Raises ProtocolError."""
-        if (message.poses is None) == (message.file is None):
-            raise ProtocolError("bad_path", "path: give either poses or file", message.seq)
+        if message.stop or (message.poses is None) == (message.file is None):
+            raise ProtocolError("bad_path", "path: give either poses or file, or stop alone", message.seq)
         if message.poses is not None:
             try:
                 return check_poses(np.asarray(message.poses, dtype=np.float64), "path.poses"), message.fps or world_fps
             except ValueError as error:
                 raise ProtocolError("bad_path", str(error), message.seq) from None
-        trajectory = self._named(message.file or "", message.seq)
+        trajectory = self.named(message.file or "", message.seq)
         return trajectory.poses, message.fps or trajectory.fps
 
-    def _named(self, name: str, seq: int) -> Trajectory:
+    def named(self, name: str, seq: int | None = None) -> Trajectory:
+        """An uploaded or shipped path. Raises ProtocolError."""
         with self._lock:
             if name in self._uploads:
                 return self._uploads[name]

@@ -100,6 +100,10 @@ class Pilot:
         """Raises ValueError naming the pose that is not one."""
         self._camera.path(poses, fps)
 
+    def leave_path(self) -> None:
+        """Stay where the path has led."""
+        self._camera.leave_path()
+
     def begin_along(self, scene: str, poses: npt.NDArray[np.float64], fps: float) -> None:
         """Be at the first of `poses [N, 4, 4]`, and follow them from the next frame on where there are more."""
         with self._lock:

@@ -73,7 +73,7 @@ class Turn(BaseModel):
 
 
 class Path(ClientMessage):
-    """Follow a camera path: either poses, or the name of an uploaded or shipped file."""
+    """Follow a camera path: either poses, or the name of an uploaded or shipped file. Or leave the one followed."""
 
     type: Literal["path"]
     poses: list[Pose] | None = Field(default=None, min_length=1, max_length=256)
@@ -81,6 +81,7 @@ class Path(ClientMessage):
     fps: float | None = Field(
         default=None, gt=0, le=240, allow_inf_nan=False, description="None: the file's own, or the world's."
     )
+    stop: bool = Field(default=False, description="Stay where the path has led; takes neither poses nor file.")
 
 
 class SceneChange(ClientMessage):
@@ -137,6 +138,8 @@ class Rewind(ClientMessage):
 
     type: Literal["rewind"]
     chunk: ChunkIndex = Field(description="The index to continue after, on whatever branch it lies.")
+    file: Name | None = Field(default=None, description="A path to follow from there on.")
+    frame: int = Field(default=0, ge=0, le=MAX_INTEGER, description="Of that path at the world's fps: the next frame.")
 
 
 class Shown(ClientMessage):

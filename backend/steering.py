@@ -12,6 +12,7 @@ from backend.catalog import check_scene
 from backend.paths import Paths
 from backend.pilot import Pilot
 from flashdreams.camera.keys import check_keys
+from flashdreams.camera.paths import Trajectory
 from flashdreams.camera.poses import check_poses
 from flashdreams.infra.world import WorldConfig
 
@@ -123,13 +124,37 @@ class Steering:
     async def begin_at(self, message: protocol.Start | protocol.Reset) -> tuple[npt.NDArray[np.float64], float] | None:
         """Poses `[N, 4, 4]` that a rollout begins along, and their fps; None: at the entrance. Raises ProtocolError."""
         if isinstance(message, protocol.Reset) and message.file is not None:
-            self._require("path", message)
-            path = protocol.Path(type="path", seq=message.seq, file=message.file)
-            return await asyncio.to_thread(self._paths.resolve, path, self._config.fps)
+            return await self._named(message, message.file)
         if message.pose is not None:
             name = f"{message.type}.pose"
             return self.checked_poses([message.pose], name, message.seq), self._config.fps
         return None
+
+    async def go_on_along(self, message: protocol.Rewind) -> npt.NDArray[np.float64] | None:
+        """Poses `[N, 4, 4]` after the chunk gone back to, at the world's fps; None: none. Raises ProtocolError."""
+        if message.file is None:
+            return None
+        path = Trajectory(*await self._named(message, message.file))
+        try:
+            poses = (await asyncio.to_thread(path.resample, self._config.fps)).poses
+        except ValueError as error:
+            raise protocol.ProtocolError("bad_path", str(error), message.seq) from None
+        if message.frame >= len(poses):
+            sentence = f"rewind.frame: {message.file} has {len(poses)} frames, got {message.frame}"
+            raise protocol.ProtocolError("bad_path", sentence, message.seq)
+        return poses[message.frame :]
+
+    async def _named(
+        self, message: protocol.Reset | protocol.Rewind, file: str
+    ) -> tuple[npt.NDArray[np.float64], float]:
+        """Poses `[N, 4, 4]` and fps of the path called `file`. Raises ProtocolError."""
+        self._require("path", message)
+        path = protocol.Path(type="path", seq=message.seq, file=file)
+        return await asyncio.to_thread(self._paths.resolve, path, self._config.fps)
+
+    def follow_on(self, poses: npt.NDArray[np.float64]) -> None:
+        """The next frames are `poses [N, 4, 4]`."""
+        self._pilot.path(poses, self._config.fps)
 
     @staticmethod
     def checked_poses(poses: list[protocol.Pose], name: str, seq: int) -> npt.NDArray[np.float64]:
@@ -162,6 +187,10 @@ class Steering:
         self.shape(message.seq, eager=self._pilot.held != before and self._pilot.moving)
 
     async def _path(self, message: protocol.Path) -> None:
+        if message.stop and message.poses is None and message.file is None:
+            self._pilot.leave_path()
+            self.shape(message.seq, eager=False)
+            return
         try:
             poses, fps = self._paths.resolve(message, self._config.fps)
             # Resampling a long path takes a while.

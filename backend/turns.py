@@ -90,7 +90,8 @@ class Turns:
                 along = await self._steering.begin_at(message)
                 self._asked.append(partial(self._begin, message, beginning, None, along))
             case protocol.Rewind():
-                self._asked.append(partial(self._rewind, message))
+                on = await self._steering.go_on_along(message)
+                self._asked.append(partial(self._rewind, message, on))
             case protocol.Start():
                 opening = await asyncio.to_thread(
                     self._services.opening, message, scene=self._dream.pilot.scene, seed=self._dream.seed
@@ -127,7 +128,7 @@ class Turns:
         self._asked.append(partial(self._begin, message, beginning, None, along))
         wake()
 
-    async def _rewind(self, message: protocol.Rewind) -> None:
+    async def _rewind(self, message: protocol.Rewind, on: npt.NDArray[np.float64] | None) -> None:
         steps = self._dream.rewind(message.chunk)
         redone = 0
         try:
@@ -143,8 +144,10 @@ class Turns:
         finally:
             self._services.metrics.rewound(redone)
         self.take_over()
-        # Whoever steps goes on from exactly there; others get a picture of where they are.
-        self._steering.shape(message.seq, owed=0 if self._steering.stepwise else 1)
+        if on is not None:
+            self._steering.follow_on(on)
+        # Whoever steps or follows a path goes on from exactly there; others get a picture of where they are.
+        self._steering.shape(message.seq, owed=0 if self._steering.stepwise or on is not None else 1)
         self.tell_history()
 
     async def _on_engine(self, work: Callable[[], T]) -> T:

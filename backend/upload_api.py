@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Query, Request
 from fastapi.responses import JSONResponse, Response
 
 from backend import images, replays
@@ -42,12 +42,12 @@ def add_uploads(app: FastAPI, services: Services) -> None:
     """Add the addresses."""
 
     @app.post("/api/paths")
-    async def add_path(request: Request) -> Response:
-        data = await _body(request, MAX_BYTES)
+    async def add_path(request: Request, fps: Annotated[float | None, Query(ge=0.01, le=1000)] = None) -> Response:
+        data = await body_of(request, MAX_BYTES)
         if data is None:
             return refusal(413, "too_large", f"a camera path file may have {MAX_BYTES} bytes")
         try:
-            name, trajectory = await asyncio.to_thread(services.paths.add, data)
+            name, trajectory = await asyncio.to_thread(services.paths.add, data, fps)
         except ValueError as error:
             return refusal(400, "bad_path", str(error))
         count = len(trajectory.poses)
@@ -58,7 +58,7 @@ def add_uploads(app: FastAPI, services: Services) -> None:
         slug = services.config.slug
         if "image" not in services.config.controls:
             return refusal(409, "unsupported", f"world {slug} takes no start picture")
-        data = await _body(request, images.MAX_UPLOAD_BYTES)
+        data = await body_of(request, images.MAX_UPLOAD_BYTES)
         if data is None:
             return refusal(413, "too_large", f"a start picture may have {images.MAX_UPLOAD_BYTES} bytes")
         try:
@@ -69,7 +69,7 @@ def add_uploads(app: FastAPI, services: Services) -> None:
 
     @app.post("/api/replays")
     async def add_replay(request: Request) -> Response:
-        data = await _body(request, replays.MAX_FILE_BYTES)
+        data = await body_of(request, replays.MAX_FILE_BYTES)
         if data is None:
             return refusal(413, "too_large", f"a saved session may have {replays.MAX_FILE_BYTES} bytes")
         if not services.engine.loaded:
@@ -114,7 +114,7 @@ async def _saved(services: Services, name: str) -> Saved | Response:
         return refusal(409, "bad_replay", str(error))
 
 
-async def _body(request: Request, limit: int) -> bytes | None:
+async def body_of(request: Request, limit: int) -> bytes | None:
     """What was sent; None where it is more than `limit` bytes."""
     data = bytearray()
     async for part in request.stream():

@@ -139,6 +139,11 @@ class LiveCamera:
             self._taps.clear()
             self._look = (0.0, 0.0)
 
+    def leave_path(self) -> None:
+        """Stay where the path has led."""
+        with self._lock:
+            self._drop_path()
+
     def teleport(self, pose: npt.ArrayLike) -> None:
         """Be at `pose` `[4, 4]` at once; drops the path and pending taps and looks. Held keys stay held."""
         self._enter(View.of(pose, self.motion.pitch_limit))

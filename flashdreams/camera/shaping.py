@@ -69,6 +69,18 @@ def at_speed(trajectory: Trajectory, move_speed: float, turn_rate: float) -> Tra
     Places where the path only waited are passed without waiting. Raises ValueError for speeds not above 0 or a path
     that would become too long.
     """
+    spent = seconds_between(trajectory, move_speed, turn_rate)
+    times = np.concatenate([[0.0], np.cumsum(spent)])
+    keep = np.concatenate([[True], spent > 0])
+    if keep.sum() == 1:
+        return trajectory.sampled([0.0], trajectory.fps)
+    return _retimed(trajectory, np.flatnonzero(keep), times[keep])
+
+
+def seconds_between(trajectory: Trajectory, move_speed: float, turn_rate: float) -> FloatArray:
+    """`[N - 1]`: seconds from each pose to the next at `move_speed` units and `turn_rate` degrees a second, whichever
+    takes longer. Raises ValueError for speeds not above 0.
+    """
     for name, value in (("move_speed", move_speed), ("turn_rate", turn_rate)):
         if not (math.isfinite(value) and value > 0):
             raise ValueError(f"{name} must be a finite number above 0, got {value}")
@@ -76,11 +88,7 @@ def at_speed(trajectory: Trajectory, move_speed: float, turn_rate: float) -> Tra
     cosine = np.clip((np.trace(steps[:, :3, :3], axis1=1, axis2=2) - 1) / 2, -1.0, 1.0)
     spent = np.maximum(np.linalg.norm(steps[:, :3, 3], axis=1) / move_speed, np.degrees(np.arccos(cosine)) / turn_rate)
     spent[spent < 1e-6] = 0.0  # what is left of rounding where the camera rested
-    times = np.concatenate([[0.0], np.cumsum(spent)])
-    keep = np.concatenate([[True], spent > 0])
-    if keep.sum() == 1:
-        return trajectory.sampled([0.0], trajectory.fps)
-    return _retimed(trajectory, np.flatnonzero(keep), times[keep])
+    return np.asarray(spent)
 
 
 def faster(trajectory: Trajectory, factor: float) -> Trajectory:

@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from flashdreams.core import distributed
 from flashdreams.core.distributed.watch import connect
+from flashdreams.infra.plan import Plan
 from flashdreams.infra.world import Constrain, Controls, Progress, Rollout, World, WorldConfig
 
 _CALLS = "calls"
@@ -105,6 +106,9 @@ class LeadWorld(World):
 
     def start_pose(self, scene: str, seed: int) -> npt.NDArray[np.float64]:
         return self._world.start_pose(scene, seed)
+
+    def plan(self, scene: str) -> Plan | None:
+        return self._world.plan(scene)
 
     def constrain(self, scene: str) -> Constrain | None:
         return self._world.constrain(scene)

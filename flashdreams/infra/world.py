@@ -15,6 +15,7 @@ from torch import nn
 
 from flashdreams.camera.motion import CameraMotion
 from flashdreams.infra.config import InstantiateConfig, values_everywhere
+from flashdreams.infra.plan import Plan
 
 Control = Literal["keys", "look", "path", "scene", "text", "image"]
 Constrain = Callable[[npt.NDArray[np.float64], npt.NDArray[np.float64]], npt.NDArray[np.float64]]
@@ -61,6 +62,8 @@ class WorldConfig(InstantiateConfig):
     """Whether chunk follows chunk without any input; else chunks are dreamed only while something moves."""
     motion: CameraMotion = field(default_factory=CameraMotion)
     """How keys and looks move the camera."""
+    lens_degrees: float | None = None
+    """Horizontal field of view of its pictures; None where it is not known."""
     session_bytes: int
     """Memory that one session's caches take."""
     parameters: int = 0
@@ -114,7 +117,7 @@ class NotFinite(ArithmeticError):
 class World(ABC):
     """A loaded model that is played chunk by chunk. One instance serves many rollouts, interleaved in any order.
 
-    Not thread-safe: one thread (the engine) makes all calls except `start_pose` and `constrain`.
+    Not thread-safe: one thread (the engine) makes all calls except `start_pose`, `plan` and `constrain`.
     """
 
     config: WorldConfig
@@ -159,6 +162,10 @@ class World(ABC):
                 sample = tensor.detach().flatten()[:: max(1, tensor.numel() // 64)].double().cpu()
                 digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode() + sample.numpy().tobytes())
         return digest.hexdigest()[:16]
+
+    def plan(self, scene: str) -> Plan | None:
+        """What a map of the scene shows; None where nothing is known of it."""
+        return None
 
     def constrain(self, scene: str) -> Constrain | None:
         """Where the camera may go: a function of previous and wanted position `[3]`; None means anywhere."""

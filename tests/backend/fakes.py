@@ -15,8 +15,10 @@ from backend.main import serve
 from backend.settings import Settings
 from flashdreams.camera.motion import CameraMotion
 from flashdreams.camera.poses import pose_from_yaw_pitch, yaw_pitch_of
+from flashdreams.infra.plan import Disc, Outline, Plan
 from flashdreams.infra.world import Controls, NotFinite, Progress, Rollout, Scene, World, WorldConfig
 
+HUT = Outline(((-5.0, 1.0), (-3.0, 1.0), (-3.0, 3.0), (-5.0, 3.0)), (0.6, 0.5, 0.4))
 COLOURS = {"meadow": (70, 150, 70), "night": (30, 40, 120)}
 
 
@@ -88,6 +90,11 @@ class FakeWorld(World):
     def restore(self, snapshot: Any) -> Rollout:
         return replace(snapshot)
 
+    def plan(self, scene: str) -> Plan:
+        return Plan(
+            (0.3, 0.5, 0.3), 12.0, (Disc(2.0, 5.0, 1.0, (0.8, 0.3, 0.2)), HUT), (Disc(2.0, 5.0, 1.5, (0, 0, 0)),)
+        )
+
     def start_pose(self, scene: str, seed: int) -> np.ndarray:
         return pose_from_yaw_pitch(np.array([0.0, -1.6, 0.0]), float(seed % 4) * 90, 0.0)
 
@@ -133,6 +140,7 @@ def fake_config(**changes: Any) -> FakeWorldConfig:
         "controls": ("keys", "look", "path", "scene"),
         "scenes": (Scene(name="meadow", title="Meadow"), Scene(name="night", title="Night")),
         "motion": CameraMotion(move_speed=2.4, turn_rate=60.0, pitch_limit=30.0),
+        "lens_degrees": 75.0,
         "session_bytes": 1 << 20,
         "parameters": 0,
     }

@@ -9,6 +9,7 @@ from flashdreams.infra.pipeline import StreamInferencePipelineConfig
 from flashdreams.infra.world import Scene
 from flashdreams.integrations.pocket.assets import asset_folder
 from flashdreams.integrations.pocket.decoder import HEIGHT, WIDTH, PocketDecoderConfig
+from flashdreams.integrations.pocket.optics import FOV_DEGREES
 from flashdreams.integrations.pocket.place_encoder import PlaceEncoderConfig
 from flashdreams.integrations.pocket.runner import PocketRunnerConfig
 from flashdreams.integrations.pocket.scenes import places
@@ -57,6 +58,7 @@ def pocket_world() -> PocketWorldConfig:
         controls=("keys", "look", "path", "scene"),
         scenes=tuple(scenes),
         motion=CameraMotion(move_speed=MOVE_SPEED, turn_rate=TURN_RATE, pitch_limit=PITCH_LIMIT),
+        lens_degrees=FOV_DEGREES,
         session_bytes=12 * 1024 * 1024,
         parameters=PARAMETERS,
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 
@@ -42,7 +44,19 @@ class Footing:
 
     def constrain(self, previous: Floats, wanted: Floats) -> Floats:
         """Where a camera gets that goes from `previous` to `wanted`, both `[3]`: on the ground, around things."""
-        x, z = self.slide(np.asarray(wanted, dtype=np.float64)[None, [0, 2]])[0]
+        # One position at a time, on the way from key to picture: plain numbers are fifty times faster than arrays here.
+        x, z = float(wanted[0]), float(wanted[2])
+        for _ in range(2):
+            radius = math.sqrt(x * x + z * z)
+            shrink = min(1.0, WALK_RADIUS / max(radius, 1e-9))
+            x, z = x * shrink, z * shrink
+            for cx, cz, reach in self.circles:
+                off_x, off_z = x - cx, z - cz
+                gap = math.sqrt(off_x * off_x + off_z * off_z)
+                if gap < 1e-6:
+                    x, z = reach + cx, cz
+                elif gap < reach:
+                    x, z = off_x / gap * reach + cx, off_z / gap * reach + cz
         return np.array([x, -EYE_HEIGHT, z])
 
 

@@ -17,12 +17,14 @@ from flashdreams.core.precision import fastest_dtype
 from flashdreams.infra.pictures import check_finite
 from flashdreams.infra.pipeline import StreamInferencePipeline, StreamInferencePipelineConfig
 from flashdreams.infra.pipeline_world import PipelineRollout, PipelineWorld
+from flashdreams.infra.plan import Plan
 from flashdreams.infra.runner import resolve_device
 from flashdreams.infra.world import Constrain, Controls, Progress, Rollout, WorldConfig
 from flashdreams.integrations.pocket.assets import WEIGHTS, asset_folder
 from flashdreams.integrations.pocket.decoder import PocketDecoderCache
 from flashdreams.integrations.pocket.dissolve import Dissolve
 from flashdreams.integrations.pocket.place_encoder import PlaceInput
+from flashdreams.integrations.pocket.plan import plan_of
 from flashdreams.integrations.pocket.scenes import places
 from flashdreams.integrations.pocket.walk import EYE_HEIGHT, FRAMES_PER_CHUNK, Footing
 
@@ -121,6 +123,9 @@ class PocketWorld(PipelineWorld):
         shift = np.random.default_rng(seed).uniform(-1, 1, 3)
         x, z = Footing(place).slide(np.array([[x + 0.8 * shift[0], z + 0.8 * shift[1]]]))[0]
         return pose_from_yaw_pitch(np.array([x, -EYE_HEIGHT, z]), yaw + 8 * shift[2], 0.0)
+
+    def plan(self, scene: str) -> Plan:
+        return plan_of(self._places[self.config.scene(scene).name])
 
     def constrain(self, scene: str) -> Constrain:
         """Visitors stay on the ground, inside the place, and outside its things."""

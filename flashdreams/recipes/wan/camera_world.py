@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,6 +30,10 @@ class CameraWorldConfig(WanWorldConfig):
     """The camera's, in pixels of a picture of `lens_size`."""
     lens_size: tuple[int, int]
     """Width and height."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.lens_degrees = math.degrees(2 * math.atan2(self.lens_size[0] / 2, self.lens.fx))
 
 
 class CameraWorld(WanWorld):

@@ -7,9 +7,11 @@ import pytest
 import torch
 
 from flashdreams.camera.poses import pose_from_yaw_pitch
+from flashdreams.infra.plan import Disc, Outline
 from flashdreams.integrations.pocket.codec import LATENT_SIZE, PatchCodec, psnr
 from flashdreams.integrations.pocket.latents import TrueDepth, poses_of
 from flashdreams.integrations.pocket.optics import HEIGHT, WIDTH, ground_inverse_depth, pixel_rays, seen_next
+from flashdreams.integrations.pocket.plan import plan_of
 from flashdreams.integrations.pocket.renderer import Renderer
 from flashdreams.integrations.pocket.scenes import WALK_RADIUS, places
 from flashdreams.integrations.pocket.walk import EYE_HEIGHT, Footing, random_walks, walk_poses
@@ -71,6 +73,24 @@ def test_a_visitor_slides_along_a_wall() -> None:
     before = np.array([x - radius - 1, -EYE_HEIGHT, z + 0.3])
     after = Footing(place).constrain(before, np.array([x, -EYE_HEIGHT, z + 0.3]))
     assert np.hypot(after[0] - x, after[2] - z) >= radius
+
+
+def test_one_camera_is_kept_where_all_of_a_walk_would_be() -> None:
+    wanted = np.random.default_rng(0).uniform(-20, 20, (200, 2))
+    for place in places():
+        footing = Footing(place)
+        alone = [footing.constrain(np.zeros(3), np.array([x, -EYE_HEIGHT, z])) for x, z in wanted]
+        assert np.array_equal(np.stack(alone)[:, [0, 2]], footing.slide(wanted))
+
+
+def test_the_plan_shows_what_is_bumped_into() -> None:
+    for place in places():
+        plan = plan_of(place)
+        drawn = [np.array([disc.x, disc.z]) for disc in plan.things if isinstance(disc, Disc)]
+        drawn += [np.mean(box.corners, axis=0) for box in plan.things if isinstance(box, Outline)]
+        for disc in plan.blocked:
+            assert min(np.hypot(*(middle - [disc.x, disc.z])) for middle in drawn) < disc.radius, (place.name, disc)
+        assert plan.radius == WALK_RADIUS
 
 
 def test_a_still_camera_sees_the_same_picture(renderer: Renderer, true_depth: TrueDepth) -> None:
