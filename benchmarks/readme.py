@@ -1,8 +1,9 @@
-"""Writes the measured figures from benchmarks/results into the README, between its two markers."""
+"""Writes the measured figures from benchmarks/results into README.md and docs/steer.md, between their markers."""
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 from benchmarks.__main__ import RESULTS
@@ -67,20 +68,63 @@ def _start(result: dict[str, Any]) -> list[tuple[str, str, str]]:
 
 ROWS = {"chunk": _chunk, "latency": _latency, "steady": _steady, "start": _start}
 
+FOUND_BY = {
+    "placed": "registering each picture with the true one at its commanded pose",
+    "placed_truth": "the same of true pictures whose camera is off by a known motion: the method's own error",
+    "chained": "registering each picture with the one before, added up, aligned at the beginning and in scale",
+    "chained_truth": "the same of true pictures: the method's own error",
+}
+
+
+def steering_table(result: dict[str, Any]) -> str:
+    """Markdown of how well the dreamed camera follows, and of what others publish of theirs."""
+    begin = (
+        f"The first {result['seconds']:g} s of {result['paths']} walks, every shipped path in every scene that it fits;"
+    )
+    lines = [
+        f"{begin} mean and spread over the walks:",
+        "",
+        "| the camera found by | rotation error | position error |",
+    ]
+    lines.append("|---|---|---|")
+    for way, told in FOUND_BY.items():
+        turn, place = (result["summary"][way][name] for name in ("rotation_deg", "translation_m"))
+        lines.append(f"| {told} | {_spread(turn, '°')} | {_spread(place, ' m')} |")
+    late = [f"{1000 * value:.0f} ms {way}" for part, way in (("forward", "walking"), ("yaw", "turning"))
+            if (value := result["behind_s"][part]) is not None]  # fmt: skip
+    if late:
+        lines += ["", f"Of that, what looks like coming late: {', '.join(late)} (negative: early)."]
+    others = "What others publish of their models, beside it and not against it: other worlds, longer paths, cameras"
+    lines += ["", f"{others} estimated from the video alone.", ""]
+    lines += ["| model | rotation | translation | as measured by |", "|---|---|---|---|"]
+    for table in result["published"]:
+        told = f"[{table['source']}]({table['address']}): {table['measured']}"
+        lines += [f"| {model} | {turn:g} | {place:g} | {told} |" for model, (turn, place) in table["figures"].items()]
+    return "\n".join(lines)
+
+
+def _spread(figure: dict[str, float], unit: str) -> str:
+    return f"{figure['mean']:.2f} ± {figure['std']:.2f}{unit} (largest {figure['largest']:.2f}{unit})"
+
 
 def main() -> None:
-    """Rewrites README.md. Raises ValueError where a marker is missing, FileNotFoundError where nothing was measured."""
+    """Rewrites the pages. Raises ValueError where a marker is missing, FileNotFoundError where nothing was measured."""
     results = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(RESULTS.glob("*.json"))}
-    results = {name: result for name, result in results.items() if name in ROWS}
-    if not results:
+    shown = {name: result for name, result in results.items() if name in ROWS}
+    if not shown:
         raise FileNotFoundError(f"nothing in {RESULTS}: run `make bench` first")
-    readme = ROOT / "README.md"
-    text = readme.read_text(encoding="utf-8")
-    if BEGIN not in text or END not in text:
-        raise ValueError(f"README.md needs the lines {BEGIN!r} and {END!r}")
-    before, rest = text.split(BEGIN, 1)
-    after = rest.split(END, 1)[1]
-    readme.write_text(f"{before}{BEGIN}\n{table(results)}\n{END}{after}", encoding="utf-8")
+    put(ROOT / "README.md", table(shown))
+    if "steering" in results:
+        put(ROOT / "docs" / "steer.md", steering_table(results["steering"]))
+
+
+def put(page: Path, text: str) -> None:
+    """Write `text` between the markers of a page. Raises ValueError where one of them is missing."""
+    old = page.read_text(encoding="utf-8")
+    if BEGIN not in old or END not in old:
+        raise ValueError(f"{page.name} needs the lines {BEGIN!r} and {END!r}")
+    before, rest = old.split(BEGIN, 1)
+    page.write_text(f"{before}{BEGIN}\n{text}\n{END}{rest.split(END, 1)[1]}", encoding="utf-8")
 
 
 if __name__ == "__main__":

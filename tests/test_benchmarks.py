@@ -96,6 +96,43 @@ def test_the_readme_command_says_when_nothing_was_measured(monkeypatch: pytest.M
         readme.main()
 
 
-def test_the_readme_has_the_markers() -> None:
-    text = (Path(__file__).resolve().parent.parent / "README.md").read_text(encoding="utf-8")
+STEERING = {
+    "seconds": 6.0,
+    "paths": 30,
+    "summary": {
+        way: {name: {"mean": 0.5, "std": 0.25, "largest": 1.0} for name in ("rotation_deg", "translation_m")}
+        for way in readme.FOUND_BY
+    },
+    "behind_s": {"forward": 0.12, "right": None, "yaw": None, "pitch": None},
+    "published": [
+        {
+            "source": "A paper",
+            "address": "https://example.org/a",
+            "measured": "degrees",
+            "figures": {"Model": [3.5, 2.0]},
+        }
+    ],
+}
+
+
+def test_the_steering_page_gets_its_tables_with_the_readme(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for folder in ("results", "docs"):
+        (tmp_path / folder).mkdir()
+    for name, result in (("start", RESULT), ("steering", STEERING)):
+        (tmp_path / "results" / f"{name}.json").write_text(json.dumps(result))
+    for page in ("README.md", "docs/steer.md"):
+        (tmp_path / page).write_text(f"{readme.BEGIN}\n{readme.END}\n")
+    monkeypatch.setattr(readme, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(readme, "ROOT", tmp_path)
+    readme.main()
+    text = (tmp_path / "docs" / "steer.md").read_text()
+    assert text.count("| 0.50 ± 0.25° (largest 1.00°) | 0.50 ± 0.25 m (largest 1.00 m) |") == 4
+    assert "120 ms walking" in text and "turning" not in text
+    assert "| Model | 3.5 | 2 | [A paper](https://example.org/a): degrees |" in text
+    assert "| the camera found by" not in (tmp_path / "README.md").read_text()
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/steer.md"])
+def test_the_pages_have_the_markers(page: str) -> None:
+    text = (Path(__file__).resolve().parent.parent / page).read_text(encoding="utf-8")
     assert text.index(readme.BEGIN) < text.index(readme.END)

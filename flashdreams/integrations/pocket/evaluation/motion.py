@@ -27,7 +27,7 @@ SIZE = (36, 64)
 """Height and width of the pictures that are compared: small, so that a blurred dream can be compared as well."""
 CHOICES = 53
 """How many amounts are tried, from minus to plus the largest; an odd number, so that 0 is one of them."""
-_CUT = 0.5
+CUT = 0.5
 """A pixel's error counts for no more than this share of the picture's contrast: something hidden came into view."""
 
 
@@ -79,12 +79,16 @@ class Pair:
 
     def misfit(self, motions: Tensor, largest: Tensor) -> Tensor:
         """How badly each of `motions [N, 4]` by `PARTS` explains the second picture, `[N]`."""
-        grid, inside = self._seen_after(motions)
-        second = self.second.expand(len(motions), -1, -1, -1)
-        error = ((sample(second, grid) - self.first).abs().mean(1) / self.contrast).clamp_max(_CUT)
-        misfit = (error * inside).sum((1, 2)) / inside.sum((1, 2)).clamp_min(1)
+        error, inside = self.error(motions)
+        size = (error.abs().mean(1) / self.contrast).clamp_max(CUT)
+        misfit = (size * inside).sum((1, 2)) / inside.sum((1, 2)).clamp_min(1)
         # Where nothing tells motions apart, as before an even sky, the smallest is the answer.
         return misfit + 1e-4 * (motions.abs() / largest).sum(1)
+
+    def error(self, motions: Tensor) -> tuple[Tensor, Tensor]:
+        """The second picture less the first `[N, 3, h, w]` after each of `motions [N, 4]`, and what is in view."""
+        grid, inside = self._seen_after(motions)
+        return sample(self.second.expand(len(motions), -1, -1, -1), grid) - self.first, inside
 
     def _seen_after(self, motions: Tensor) -> tuple[Tensor, Tensor]:
         """Where the first picture's pixels are after motions: a grid `[N, h, w, 2]`, and which are in view."""

@@ -1,7 +1,8 @@
 """How a camera moved between two pictures when it moves in every way at once; `motion` does so for one way alone.
 
 The same idea: the true distances of the first picture say what the second should look like after a supposed motion.
-Coarse to fine, two kinds of motion at a time, the amounts are found that explain the second picture best.
+A search over a small picture, two kinds of motion at a time, comes near the motion that explains the second picture
+best; steps of Gauss and Newton on a larger picture then find it to a fraction of a pixel.
 """
 
 from __future__ import annotations
@@ -14,19 +15,29 @@ import torch
 from torch import Tensor
 
 from flashdreams.camera.poses import pose_from_yaw_pitch, yaw_pitch_of
-from flashdreams.integrations.pocket.evaluation.motion import PARTS, Pair
+from flashdreams.integrations.pocket.evaluation.motion import CUT, PARTS, Pair
 
 Floats = npt.NDArray[np.float64]
 
-SIZE = (54, 96)
-"""Height and width of the pictures that are compared."""
+SMALL, LARGE = (27, 48), (54, 96)
+"""Height and width of the pictures that are searched, and of those that settle it."""
 RANGES = {"forward": 0.7, "right": 0.7, "yaw": 14.0, "pitch": 14.0}
 """The largest motion looked for from chunk to chunk, in metres and degrees; a visitor's largest is 0.4 and 10."""
+_LARGEST = torch.tensor([RANGES[part] for part in PARTS])
 CHOICES = 9
 """Amounts tried at a time of each of two kinds, from minus to plus the range."""
-SHRINK = 0.6
-"""By how much the range narrows from round to round."""
-ROUNDS = 8
+SHRINK, ROUNDS = 0.6, 5
+"""By how much the range narrows from round to round of the search, and how many there are."""
+NUDGES = torch.tensor([0.02, 0.02, 0.25, 0.25])
+"""Metres and degrees by which the slope of the picture's error is found: about a third of a pixel."""
+LENGTHS = torch.tensor([1.0, 0.5, 0.2, 0.0])
+"""Shares of a step that are tried; the last one ends it."""
+STEPS = 12
+"""The most steps; most end after a few."""
+_NOISE = 0.02
+"""Errors below this share of the contrast tell nothing."""
+_DAMPING = 1e-3
+"""Of a step, against directions that the pictures do not tell apart."""
 
 
 @torch.no_grad()
@@ -39,18 +50,45 @@ def registered_motion(before: Tensor, after: Tensor, distance: Tensor, pitch_deg
         distance: metres `[H, W]` to what the first picture shows.
         pitch_deg: how far up the first camera looked.
     """
-    pair = Pair(before, after, distance, pitch_deg, SIZE)
-    best = torch.zeros(len(PARTS))
-    span = largest = torch.tensor([RANGES[part] for part in PARTS])
+    found = _searched(Pair(before, after, distance, pitch_deg, SMALL))
+    settled = _settled(Pair(before, after, distance, pitch_deg, LARGE), found)
+    return dict(zip(PARTS, settled.tolist(), strict=True))
+
+
+def _searched(pair: Pair) -> Tensor:
+    """Near the best motion `[4]`, from anywhere within `RANGES`."""
+    best, span = torch.zeros(len(PARTS)), _LARGEST
     grid = torch.cartesian_prod(torch.linspace(-1, 1, CHOICES), torch.linspace(-1, 1, CHOICES))
     for _ in range(ROUNDS):
         # A turn looks much like a step aside, and a tilt like a step ahead: each pair is searched together.
         for searched in ([2, 1], [3, 0]):
             tried = best.repeat(len(grid), 1)
             tried[:, searched] += grid * span[searched]
-            best = tried[pair.misfit(tried, largest).argmin()]
+            best = tried[pair.misfit(tried, _LARGEST).argmin()]
         span = span * SHRINK
-    return dict(zip(PARTS, best.tolist(), strict=True))
+    return best
+
+
+def _settled(pair: Pair, motion: Tensor) -> Tensor:
+    """The best motion `[4]` near `motion`: least squares, weighed as `misfit` weighs errors."""
+    for _ in range(STEPS):
+        nudged = torch.cat([motion[None], motion + torch.diag(NUDGES), motion - torch.diag(NUDGES)])
+        error, inside = pair.error(nudged)
+        size = error[0].abs().mean(0) / pair.contrast
+        weight = (inside.all(0) & (size < CUT)) / (size + _NOISE)
+        slope = (error[1:5] - error[5:]).flatten(2) / 2  # over a whole nudge; [4, 3, pixels]
+        weighed = slope * weight.flatten()
+        curve = torch.einsum("icp,jcp->ij", weighed, slope)
+        curve += (_DAMPING * curve.diagonal().mean() + 1e-9) * torch.eye(
+            len(PARTS)
+        )  # an even picture has no slope at all
+        step = -torch.linalg.solve(curve, torch.einsum("icp,cp->i", weighed, error[0].flatten(1))) * NUDGES
+        tried = motion + LENGTHS[:, None] * step
+        chosen = int(pair.misfit(tried, _LARGEST).argmin())
+        motion = tried[chosen]
+        if chosen == len(LENGTHS) - 1 or bool((step.abs() < NUDGES / 20).all()):
+            break
+    return motion
 
 
 def moved_pose(pose: Floats, motion: dict[str, float]) -> Floats:
