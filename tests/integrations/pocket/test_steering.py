@@ -25,7 +25,7 @@ START = pose_from_yaw_pitch([0.0, -EYE_HEIGHT, -8.0], 0.0, 0.0)
 
 @pytest.fixture(scope="module")
 def truth() -> Truth:
-    return Truth(*steering.TRUTH_SIZE, supersample=1)
+    return Truth(*steering.TRUTH_SIZE)
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_a_chain_along_a_walk_drifts_by_no_more_than_centimetres(truth: Truth) -
     walk = np.stack(poses)
     found = steering.chained(truth.pictures("meadow", walk), truth.distance("meadow", walk), walk)
     errors = steering.path_errors(walk, found)
-    assert max(errors["rotation_deg"]) < 0.5 and max(errors["translation_m"]) < 0.15
+    assert max(errors["rotation_deg"]) < 1.0 and max(errors["translation_m"]) < 0.15
 
 
 def test_pictures_with_nothing_in_them_tell_of_no_motion(truth: Truth) -> None:

@@ -27,7 +27,7 @@ SIZE = (36, 64)
 """Height and width of the pictures that are compared: small, so that a blurred dream can be compared as well."""
 CHOICES = 53
 """How many amounts are tried, from minus to plus the largest; an odd number, so that 0 is one of them."""
-CUT = 0.5
+_CUT = 0.5
 """A pixel's error counts for no more than this share of the picture's contrast: something hidden came into view."""
 
 
@@ -80,7 +80,7 @@ class Pair:
     def misfit(self, motions: Tensor, largest: Tensor) -> Tensor:
         """How badly each of `motions [N, 4]` by `PARTS` explains the second picture, `[N]`."""
         error, inside = self.error(motions)
-        size = (error.abs().mean(1) / self.contrast).clamp_max(CUT)
+        size = (error.abs().mean(1) / self.contrast).clamp_max(_CUT)
         misfit = (size * inside).sum((1, 2)) / inside.sum((1, 2)).clamp_min(1)
         # Where nothing tells motions apart, as before an even sky, the smallest is the answer.
         return misfit + 1e-4 * (motions.abs() / largest).sum(1)

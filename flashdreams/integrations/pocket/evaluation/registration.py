@@ -15,11 +15,11 @@ import torch
 from torch import Tensor
 
 from flashdreams.camera.poses import pose_from_yaw_pitch, yaw_pitch_of
-from flashdreams.integrations.pocket.evaluation.motion import CUT, PARTS, Pair
+from flashdreams.integrations.pocket.evaluation.motion import PARTS, Pair
 
 Floats = npt.NDArray[np.float64]
 
-SMALL, LARGE = (27, 48), (54, 96)
+SMALL, LARGE = (27, 48), (72, 128)
 """Height and width of the pictures that are searched, and of those that settle it."""
 RANGES = {"forward": 0.7, "right": 0.7, "yaw": 14.0, "pitch": 14.0}
 """The largest motion looked for from chunk to chunk, in metres and degrees; a visitor's largest is 0.4 and 10."""
@@ -29,14 +29,14 @@ CHOICES = 9
 SHRINK, ROUNDS = 0.6, 5
 """By how much the range narrows from round to round of the search, and how many there are."""
 NUDGES = torch.tensor([0.02, 0.02, 0.25, 0.25])
-"""Metres and degrees by which the slope of the picture's error is found: about a third of a pixel."""
+"""Metres and degrees by which the slope of the picture's error is found: about half a pixel."""
 LENGTHS = torch.tensor([1.0, 0.5, 0.2, 0.0])
 """Shares of a step that are tried; the last one ends it."""
-STEPS = 12
+STEPS = 15
 """The most steps; most end after a few."""
-_NOISE = 0.02
-"""Errors below this share of the contrast tell nothing."""
-_DAMPING = 1e-3
+OFF = 0.2
+"""From this share of the picture's contrast on, an error says that something else is there, and less and less of it."""
+_DAMPING = 1e-4
 """Of a step, against directions that the pictures do not tell apart."""
 
 
@@ -70,25 +70,34 @@ def _searched(pair: Pair) -> Tensor:
 
 
 def _settled(pair: Pair, motion: Tensor) -> Tensor:
-    """The best motion `[4]` near `motion`: least squares, weighed as `misfit` weighs errors."""
+    """The best motion `[4]` near `motion`: least squares in which a pixel counts the less the worse it fits."""
     for _ in range(STEPS):
         nudged = torch.cat([motion[None], motion + torch.diag(NUDGES), motion - torch.diag(NUDGES)])
         error, inside = pair.error(nudged)
-        size = error[0].abs().mean(0) / pair.contrast
-        weight = (inside.all(0) & (size < CUT)) / (size + _NOISE)
+        weight = inside.all(0) / (1 + _squares(pair, error[:1])[0]) ** 2
         slope = (error[1:5] - error[5:]).flatten(2) / 2  # over a whole nudge; [4, 3, pixels]
         weighed = slope * weight.flatten()
         curve = torch.einsum("icp,jcp->ij", weighed, slope)
-        curve += (_DAMPING * curve.diagonal().mean() + 1e-9) * torch.eye(
-            len(PARTS)
-        )  # an even picture has no slope at all
+        curve += (_DAMPING * curve.diagonal().mean() + 1e-9) * torch.eye(len(PARTS))  # an even picture has no slope
         step = -torch.linalg.solve(curve, torch.einsum("icp,cp->i", weighed, error[0].flatten(1))) * NUDGES
         tried = motion + LENGTHS[:, None] * step
-        chosen = int(pair.misfit(tried, _LARGEST).argmin())
+        chosen = int(_cost(pair, tried).argmin())
         motion = tried[chosen]
         if chosen == len(LENGTHS) - 1 or bool((step.abs() < NUDGES / 20).all()):
             break
     return motion
+
+
+def _cost(pair: Pair, motions: Tensor) -> Tensor:
+    """What `_settled` makes small, `[N]` for `motions [N, 4]`: an error e counts e^2 / (1 + e^2)."""
+    error, inside = pair.error(motions)
+    squares = _squares(pair, error)
+    return (squares / (1 + squares) * inside).sum((1, 2)) / inside.sum((1, 2)).clamp_min(1)
+
+
+def _squares(pair: Pair, error: Tensor) -> Tensor:
+    """Squared errors `[N, h, w]` of pixels, in units of `OFF`."""
+    return error.square().mean(1) / (OFF * pair.contrast) ** 2
 
 
 def moved_pose(pose: Floats, motion: dict[str, float]) -> Floats:

@@ -155,7 +155,7 @@ class Judge:
 
     def __init__(self, checkpoint: Path | None, seed: int, seconds: float) -> None:
         self.world: World = replace(pocket_world(), checkpoint=checkpoint).setup()
-        self._truth, self._seed, self._seconds = Truth(*TRUTH_SIZE, supersample=1), seed, seconds
+        self._truth, self._seed, self._seconds = Truth(*TRUTH_SIZE), seed, seconds
 
     def walked(self, path: Path, scene: str) -> Walked:
         """See `judge`."""
