@@ -21,6 +21,7 @@ from flashdreams.configs.worlds import get_world
 from flashdreams.core.checkpoint.identity import checkpoint_identity
 from flashdreams.files import drafted
 from flashdreams.infra.along import as_taken, dream_along, lies_in_world
+from flashdreams.infra.assets import asset_folder
 from flashdreams.infra.video import Mp4File
 from flashdreams.infra.world import World, WorldConfig
 from flashdreams.scripts.contact_sheet import Clip, write_sheet
@@ -36,8 +37,8 @@ class BatchConfig:
 
     world: Annotated[str, tyro.conf.Positional] = "pocket"
     """Slug of the world that dreams."""
-    paths: tuple[Path, ...] = (Path("assets/trajectories"),)
-    """Camera path files, and folders of them."""
+    paths: tuple[Path, ...] = ()
+    """Camera path files, and folders of them; none means those that come along."""
     scenes: tuple[str, ...] = ()
     """Scenes to render every path in; none means all. A path named `...-<scene>` is rendered in that scene alone."""
     seeds: tuple[int, ...] = (0,)
@@ -118,7 +119,7 @@ def plan(config: BatchConfig, world: WorldConfig) -> list[Job]:
     known = [scene.name for scene in world.scenes]
     scenes = [world.scene(name).name for name in config.scenes] or known
     model, jobs = _model_digest(world), []
-    for path in _files(config.paths):
+    for path in _files(config.paths or (asset_folder("trajectories"),)):
         trajectory = load_trajectory(path, fps=config.path_fps)
         own = path.stem.rpartition("-")[2]
         for scene in scenes:

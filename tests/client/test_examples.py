@@ -48,12 +48,18 @@ def test_the_agent_explores(url: str, repository: Path, tmp_path: Path) -> None:
     assert int(re.findall(r"(\d+) places", told)[0]) >= 4
 
 
-@pytest.mark.parametrize("document", ["client.md", "steer.md"])
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+BLOCKS = {page.name: found for page in sorted(DOCS.glob("*.md"))
+          if (found := re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.S))}  # fmt: skip
+
+
+def test_some_documents_have_python_in_them() -> None:
+    assert {"client.md", "steer.md"} <= BLOCKS.keys()
+
+
+@pytest.mark.parametrize("document", BLOCKS)
 def test_the_python_in_the_documents_runs(url: str, repository: Path, tmp_path: Path, document: str) -> None:
-    text = (repository / "docs" / document).read_text(encoding="utf-8")
-    blocks = re.findall(r"```python\n(.*?)```", text, re.S)
-    assert blocks
-    for number, block in enumerate(blocks):
+    for number, block in enumerate(BLOCKS[document]):
         script = tmp_path / f"block{number}.py"
         script.write_text(block.replace("http://127.0.0.1:8000", url))
         run(repository, tmp_path, str(script))

@@ -164,3 +164,13 @@ def test_missing_weights_are_told_in_a_sentence(
 ) -> None:
     assert batch.main(["fake", "--paths", str(paths), "--checkpoint", str(tmp_path / "none.safetensors")]) == 1
     assert "flashdreams-batch: there is no checkpoint at" in capsys.readouterr().err
+
+
+def test_without_paths_those_that_come_along_are_rendered_from_any_folder(
+    monkeypatch: pytest.MonkeyPatch, repository: Path, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    jobs = batch.plan(batch.BatchConfig(), pocket_world())
+    assert {job.path.name for job in jobs} == {
+        path.name for path in (repository / "assets/trajectories").glob("*.json")
+    }
