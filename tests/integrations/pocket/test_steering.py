@@ -129,7 +129,7 @@ def test_the_command_prints_every_path_with_mean_and_spread(
     ]
     summary = report["summary"]
     assert summary["chained_truth"]["translation_m"]["mean"] < 0.1 < summary["chained"]["translation_m"]["mean"]
-    assert summary["placed_truth"]["translation_m"]["mean"] < 0.1 < summary["placed"]["translation_m"]["mean"]
+    assert summary["placed_truth"]["translation_m"]["mean"] < 0.1
     assert report["behind_s"]["yaw"] is None and report["behind_s"]["forward"] is not None
     page = steering_table(report)
     assert "The first 1 s of 2 walks" in page and page.count("±") == 8

@@ -3,7 +3,8 @@
 Every shipped path is dreamed in its scene, and the camera is found again from the dreamed pictures alone, in two ways:
 `placed` registers each picture with the true one at the commanded pose, `chained` registers each with the one before
 and adds the motions up, aligned with the path at its beginning and in scale, as published figures are made. Each is
-done with true pictures too, `..._truth`: the method's own error. Prints JSON.
+done with true pictures too, `..._truth`: the method's own error. A picture in which nothing is to be recognised counts
+as being in place, but breaks a chain: read the two together. Prints JSON.
 """
 
 from __future__ import annotations
