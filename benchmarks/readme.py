@@ -1,4 +1,4 @@
-"""Writes the measured figures from benchmarks/results into README.md and docs/steer.md, between their markers."""
+"""Writes the measured figures from benchmarks/results into README.md, docs/steer.md and docs/kiosk.md."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 from benchmarks.__main__ import RESULTS
 from benchmarks.common import ROOT
+from benchmarks.soak_table import soak_table, summary_of
 
 BEGIN = "<!-- figures: written by `python -m benchmarks.readme` -->"
 END = "<!-- end of figures -->"
@@ -66,7 +67,13 @@ def _start(result: dict[str, Any]) -> list[tuple[str, str, str]]:
     return [("start to first dreamed picture", text, "`python -m benchmarks.start`")]
 
 
-ROWS = {"chunk": _chunk, "latency": _latency, "steady": _steady, "start": _start}
+def _soak(result: dict[str, Any]) -> list[tuple[str, str, str]]:
+    longest = max(result["memory_by_server_life"], key=lambda life: float(life["minutes"]), default=None)
+    memory = "" if longest is None else f"; memory {longest['mib_per_hour']:+.0f} MiB an hour"
+    return [("the [kiosk](docs/kiosk.md) with a fault a minute", summary_of(result) + memory, "`make soak`")]
+
+
+ROWS = {"chunk": _chunk, "latency": _latency, "steady": _steady, "start": _start, "soak": _soak}
 
 FOUND_BY = {
     "placed": "registering each picture with the true one at its commanded pose",
@@ -116,6 +123,8 @@ def main() -> None:
     put(ROOT / "README.md", table(shown))
     if "steering" in results:
         put(ROOT / "docs" / "steer.md", steering_table(results["steering"]))
+    if "soak" in results:
+        put(ROOT / "docs" / "kiosk.md", soak_table(results["soak"]))
 
 
 def put(page: Path, text: str) -> None:
