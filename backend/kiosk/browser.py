@@ -5,11 +5,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -92,15 +92,16 @@ def answers(page: str) -> bool:
 
 
 def main() -> int:
-    """The command; returns its exit status: 0 after Ctrl-C, 2 without a browser."""
+    """The command; returns its exit status: 0 after a stop, 2 without a browser."""
     page = sys.argv[1] if len(sys.argv) > 1 else "http://127.0.0.1:8000/kiosk"
     if (executable := find_chromium()) is None:
         print(f"no Chromium is on this machine: install one of {', '.join(NAMES)}, or set CHROMIUM", file=sys.stderr)
         return 2
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
     screen = Screen(chromium_command(executable, page), lambda: answers(page))
-    with contextlib.suppress(KeyboardInterrupt):
-        screen.run()
+    for name in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(name, lambda _signal, _frame: screen.stop())
+    screen.run()
     return 0
 
 

@@ -64,6 +64,7 @@ export class Kiosk {
     if (kind === null) {
       if (state === 'trouble' || state === 'waiting') this.#attract();
     } else if (kind === 'queue') {
+      this.#movedAt = performance.now(); // whoever began again would stand last in line
       const wait = data.seconds ? ` In about ${Math.ceil(data.seconds / 60)} min.` : '';
       this.#screens.trouble(data.position === 1 ? 'You are next' : `Number ${data.position} in line`, `All places are taken.${wait}`);
     } else if (kind === 'ended') {

@@ -122,3 +122,21 @@ def test_a_cut_socket_and_a_reload_come_back_to_the_loop_alone(page: Page) -> No
     until(page, "f.mode === 'attract' && f.stats.connected", 15)
     page.reload()
     attracted(page)
+
+
+@pytest.mark.slow
+def test_whoever_waits_in_line_keeps_the_place(
+    repository: Path, tmp_path_factory: pytest.TempPathFactory, open_page: OpenPage
+) -> None:
+    log = tmp_path_factory.mktemp("line") / "log.txt"
+    with serving(repository, log, "tests.backend.fakes", "--load-seconds", "0.1", "--capacity", "1") as address:
+        first, second = open_page(), open_page()
+        first.goto(f"{address}?kiosk")
+        attracted(first)
+        second.goto(f"{address}?kiosk")
+        second.wait_for_function("() => document.getElementById('trouble-title').textContent === 'You are next'")
+        second.evaluate("() => { window.waited = true; }")
+        second.wait_for_timeout(14_000)  # longer than a picture that stands still is put up with
+        assert second.evaluate("() => window.waited") is True
+        first.close()
+        attracted(second)
