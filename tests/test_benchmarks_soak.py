@@ -11,11 +11,11 @@ import pytest
 
 from backend.kiosk.clips import Clips
 from backend.kiosk.drift import Drifts
-from benchmarks import soak_table
 from benchmarks.soak import LOGGED, Recovery, judged
 from benchmarks.soak_clients import Unread
 from benchmarks.soak_memory import WARM_SECONDS, summary_of
 from benchmarks.soak_server import FULL, Faults, break_parts, poison
+from benchmarks.soak_table import FAULTS, soak_table
 from flashdreams.configs.worlds import get_world
 from flashdreams.infra.world import Controls, NotFinite
 from tests.backend.harness import running
@@ -47,7 +47,7 @@ def test_a_stuck_screen_and_a_silent_log_are_held_against_the_kiosk() -> None:
 
 
 def test_the_page_gets_every_fault_and_every_long_life() -> None:
-    assert set(soak_table.FAULTS) == set(LOGGED)
+    assert set(FAULTS) == set(LOGGED)
     told = judged([Recovery("disk_full", 1.0, 0.0, 4.0), Recovery("socket_cut", 9.0, None, None)])
     life = {"minutes": 41.5, "first_warm_mib": 500, "last_mib": 501, "most_mib": 502, "mib_per_hour": 1.4}
     result = {
@@ -55,7 +55,7 @@ def test_the_page_gets_every_fault_and_every_long_life() -> None:
         "machine": {"commit": "abc", "time": "now", "cores": 2, "processor": "P"}, "load": {"median": 3.5, "max": 9.0},
         "unwell_seconds_between_faults": 1.5, "log_mib": 0.1, "clips_mib": 2.0, "memory_by_server_life": [life],
     }  # fmt: skip
-    page = soak_table.soak_table(result)
+    page = soak_table(result)
     assert "`make it` at commit abc" in page
     assert "**60 minutes, 2 faults, 1 of them told in the log, 1 stuck screens**" in page
     assert "| the disk is full when a clip is written | 1 | 0.0 | 0.0 | 1 of 1 | 4.0 |" in page
