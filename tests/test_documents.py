@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import os
 import re
 import shlex
 import subprocess
@@ -113,7 +114,10 @@ def check_make(arguments: list[str], command: str) -> None:
         name, equals, _ = word.partition("=")
         known = f"^{name} \\?=" if equals else f"^{name}:.*##"
         assert re.search(known, makefile, re.M), command
-    told = subprocess.run(["make", "-n", *arguments], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    # The tests themselves may have been started by make, whose settings are not those of the command.
+    environment = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG", "SYSTEMROOT")}
+    asked = ["make", "-n", "--no-print-directory", *arguments]
+    told = subprocess.run(asked, cwd=ROOT, env=environment, capture_output=True, text=True, check=True).stdout
     last = told.strip().splitlines()[-1].replace(".venv/bin/", "")
     if last.startswith(("python -m backend", "python -m flashdreams", "python -m benchmarks", "flashdreams-")):
         check(shlex.split(last), command)
