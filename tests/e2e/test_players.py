@@ -54,13 +54,13 @@ def test_every_player_shows_each_chunk_to_its_last_frame(wire: Wire, player: str
 
 
 def test_every_player_skips_to_an_answer_and_waits_otherwise(wire: Wire, player: str) -> None:
-    wire.chunk(plain(BLUE, each=3 * FPS))
+    wire.chunk(plain(BLUE, each=6 * FPS))
     until(wire.page, "f.chunk.index === 1")
-    wire.chunk(plain(RED, each=3 * FPS))
+    wire.chunk(plain(RED, each=6 * FPS))
     wire.page.wait_for_timeout(300)
     shows(wire.page, BLUE)
     answer = wire.chunk(plain(GREEN, each=4), eager=True)
-    until(wire.page, f"f.chunk.index === {answer}", timeout=2)
+    until(wire.page, f"f.chunk.index === {answer}", timeout=8)
     shows(wire.page, GREEN)
 
 
