@@ -12,6 +12,12 @@ from playwright.sync_api import Page
 Picture = npt.NDArray[np.float64]
 PATIENCE = 60.0
 """Seconds that a busy machine may take to dream and show something."""
+KEEP_SOCKETS = """
+window.sockets = [];
+window.WebSocket = class extends WebSocket {
+  constructor(...address) { super(...address); window.sockets.push(this); }
+};
+"""
 RESTED = """() => {
   const { state, chunk, stats } = window.flashdreams;
   const as = state === 'idle' && chunk !== null ? `${chunk.index} ${stats.player.slack}` : null;
@@ -56,9 +62,18 @@ def settle(page: Page) -> None:
     page.wait_for_function(RESTED, timeout=PATIENCE * 1000)
 
 
-def tap(page: Page, key: str, milliseconds: float = 0.0) -> None:
-    """Hold a key for a while; wait until the dream has answered it and rests again."""
+def tap(page: Page, key: str) -> None:
+    """Press a key; wait until the dream has answered it and rests again."""
     index = view(page, "chunk.index")
-    page.keyboard.press(key, delay=milliseconds)
+    page.keyboard.press(key)
     until(page, f"f.chunk.index > {index}", PATIENCE)
+    settle(page)
+
+
+def hold(page: Page, key: str, chunks: int) -> None:
+    """Hold a key until so many chunks have answered it, up to two more are on their way; wait until it rests again."""
+    wanted = view(page, "chunk.index") + chunks
+    page.keyboard.down(key)
+    until(page, f"f.chunk.index >= {wanted}", PATIENCE)
+    page.keyboard.up(key)
     settle(page)

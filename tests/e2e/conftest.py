@@ -21,17 +21,11 @@ pytest.importorskip("playwright.sync_api", reason="the browser tests need the pa
 from playwright.sync_api import Browser, ConsoleMessage, Page
 
 from benchmarks.browser import NoBrowser, chromium
-from tests.e2e.chromium import first_picture
+from tests.e2e.chromium import KEEP_SOCKETS, PATIENCE, first_picture
 from tests.e2e.wire import Wire
 
 OpenPage = Callable[..., Page]
 QUICK = ("--step-ms", "30", "--load-seconds", "0.1", "--capacity", "60")  # closed pages keep their places for a while
-KEEP_SOCKETS = """
-window.sockets = [];
-window.WebSocket = class extends WebSocket {
-  constructor(...address) { super(...address); window.sockets.push(this); }
-};
-"""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -69,6 +63,7 @@ def open_page(browser: Browser, complaints: list[str]) -> Iterator[OpenPage]:
 
     def make(**options: object) -> Page:
         context = browser.new_context(**{"viewport": {"width": 960, "height": 540}, **options})
+        context.set_default_timeout(PATIENCE * 1000)
         context.add_init_script(KEEP_SOCKETS)
         contexts.append(context)
         page = context.new_page()

@@ -13,7 +13,7 @@ from playwright.sync_api import Page
 
 from flashdreams.integrations.lingbot_world.config import STREAMING
 from flashdreams.integrations.pocket.pictures import save_picture
-from tests.e2e.chromium import PATIENCE, picture, settle, tap, until, view
+from tests.e2e.chromium import PATIENCE, hold, picture, settle, until, view
 from tests.e2e.conftest import serving_tiny
 
 pytestmark = pytest.mark.slow
@@ -46,11 +46,11 @@ def test_the_page_offers_what_the_model_understands(page: Page, address: str) ->
 
 def test_keys_move_the_camera_and_the_dream(page: Page) -> None:
     before, start = picture(page), pose(page)
-    tap(page, "KeyW", 300)
+    hold(page, "KeyW", 1)
     ahead = np.linalg.inv(start) @ pose(page)
     assert ahead[2, 3] > 0.2 and abs(ahead[0, 3]) < 1e-6
     assert not np.array_equal(picture(page), before)
-    tap(page, "KeyD", 300)
+    hold(page, "KeyD", 1)
     turned = np.linalg.inv(ahead) @ np.linalg.inv(start) @ pose(page)
     assert turned[0, 2] > 0.1
 

@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Page
 
 from flashdreams.camera.trajectory import load_trajectory
-from tests.e2e.chromium import first_picture, picture, settle, until, view
+from tests.e2e.chromium import first_picture, hold, picture, settle, until, view
 from tests.e2e.conftest import OpenPage
 from tests.e2e.streamed import Streamed, decoded
 
@@ -28,18 +28,9 @@ def streamed(page: Page, app: str) -> Streamed:
     streamed = Streamed(page)
     page.goto(f"{app}?scene=meadow&seed=4")
     first_picture(page)
-    walk(page, "KeyW", 6)
-    walk(page, "KeyD", 2)
+    hold(page, "KeyW", 6)
+    hold(page, "KeyD", 2)
     return streamed
-
-
-def walk(page: Page, key: str, chunks: int) -> None:
-    """Hold a key for at least that many chunks, and stand still."""
-    wanted = view(page, "chunk.index") + chunks
-    page.keyboard.down(key)
-    until(page, f"f.chunk.index >= {wanted}")
-    page.keyboard.up(key)
-    settle(page)
 
 
 def save(page: Page, key: str) -> bytes:
@@ -75,7 +66,7 @@ def test_a_recording_holds_frame_by_frame_what_was_streamed(page: Page, streamed
     page.keyboard.press("KeyV")
     assert "Recording" in page.inner_text("#chips")
     begun = view(page, "chunk.index")
-    walk(page, "KeyA", 4)
+    hold(page, "KeyA", 4)
     recorded = decoded(save(page, "KeyV"))
     shown = streamed.frames()
     since = sum(chunk["frames"] for chunk, _ in streamed.chunks if chunk["index"] > begun)
@@ -139,7 +130,7 @@ def test_a_link_dreams_it_again(page: Page, streamed: Streamed, open_page: OpenP
 
 
 def test_a_key_takes_over_a_replay(page: Page, streamed: Streamed, open_page: OpenPage) -> None:
-    walk(page, "KeyA", 12)
+    hold(page, "KeyA", 12)
     chosen(page, "replay")
     address = link(page)
     other = open_page()
@@ -159,7 +150,7 @@ def test_going_back_goes_on_from_that_very_chunk_and_the_branch_left_stays(page:
     until(page, f"f.chunk.index > {tip}")
     assert view(page, "chunk.parent") == tip - 5
     settle(page)
-    walk(page, "KeyQ", 3)
+    hold(page, "KeyQ", 3)
     first = next(chunk for chunk, _ in streamed.chunks if chunk["parent"] == tip - 5 and chunk["index"] > tip)
     assert np.abs(np.array(first["pose"]) - poses[tip - 5]).max() < 1.0  # one chunk from where it was, not the tip
     page.keyboard.press("KeyB")

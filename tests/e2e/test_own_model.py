@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Page
 
-from tests.e2e.chromium import picture, settle, tap, view
+from tests.e2e.chromium import hold, picture, settle, view
 from tests.e2e.conftest import serving
 from tests.test_own_model import PLAY, install
 
@@ -34,6 +34,6 @@ def test_a_newcomers_model_is_walked_through(playing: Page, key: str, entry: tup
     settle(playing)
     before = picture(playing)
     assert before.std() > 10
-    tap(playing, key, 300)
+    hold(playing, key, 1)
     assert np.array(view(playing, "chunk.pose"))[entry] > 0.05
     assert abs(picture(playing) - before).mean() > 2

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Page
 
-from tests.e2e.chromium import Picture, first_picture, mean_colour, picture, settle, tap, until, view
+from tests.e2e.chromium import Picture, first_picture, hold, mean_colour, picture, settle, tap, until, view
 from tests.e2e.conftest import OpenPage
 
 PERIOD = 64 * 96 / 256  # of the stripes, in columns of the read-back picture
@@ -65,7 +65,7 @@ def yaw_of(page: Page) -> float:
 
 def test_walking_changes_the_picture_and_stopping_stops_it(page: Page) -> None:
     before = mean_colour(page)
-    tap(page, "KeyW", 700)
+    hold(page, "KeyW", 5)
     walked = mean_colour(page)
     assert sum(walked) > sum(before) + 15  # this world brightens with the distance from the start
     page.wait_for_timeout(500)
@@ -111,7 +111,7 @@ def test_a_key_is_answered_with_a_skip_and_measured(page: Page) -> None:
 
 
 def test_a_cut_socket_resumes_the_same_dream_where_it_was(page: Page) -> None:
-    tap(page, "KeyW", 500)
+    hold(page, "KeyW", 3)
     token, before = view(page, "info.token"), picture(page)
     index = view(page, "chunk.index")
     page.evaluate("() => window.sockets.at(-1).close()")
@@ -120,12 +120,12 @@ def test_a_cut_socket_resumes_the_same_dream_where_it_was(page: Page) -> None:
     assert view(page, "info.token") == token
     assert view(page, "chunk.index") == index
     assert np.abs(picture(page) - before).mean() < 4
-    tap(page, "KeyW", 300)
+    hold(page, "KeyW", 1)
     assert view(page, "chunk.index") > index
 
 
 def test_a_reloaded_page_takes_up_its_dream(page: Page) -> None:
-    tap(page, "KeyW", 500)
+    hold(page, "KeyW", 3)
     page.keyboard.press("Escape")  # the dream is paused when the page goes
     until(page, "f.state === 'paused'")
     token, before = view(page, "info.token"), picture(page)
@@ -135,7 +135,7 @@ def test_a_reloaded_page_takes_up_its_dream(page: Page) -> None:
     assert view(page, "info.token") == token
     assert np.abs(picture(page) - before).mean() < 4
     index = view(page, "chunk.index")
-    tap(page, "KeyW", 300)
+    hold(page, "KeyW", 1)
     assert view(page, "chunk.index") > index
 
 
@@ -163,7 +163,7 @@ def test_a_scene_chosen_in_play_changes_the_picture_without_a_new_stream(page: P
 
 def test_starting_over_returns_to_the_start(page: Page) -> None:
     start = picture(page)
-    tap(page, "KeyW", 500)
+    hold(page, "KeyW", 3)
     assert np.abs(picture(page) - start).mean() > 3
     page.keyboard.press("KeyR")
     until(page, "f.chunk.pose[2][3] === 0")

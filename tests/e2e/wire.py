@@ -20,7 +20,7 @@ from backend.settings import Settings
 from backend.video.encoder import ChunkEncoder
 from backend.video.mp4 import FragmentWriter, VideoFormat
 from backend.video.pictures import JpegEncoder
-from tests.e2e.chromium import first_picture
+from tests.e2e.chromium import KEEP_SOCKETS, first_picture
 
 ORIGIN = "http://127.0.0.1:9"  # nothing listens there: every request is answered by the test
 WIDTH, HEIGHT, FPS = 256, 144, 24
@@ -54,6 +54,7 @@ class Wire:
         self._begin_stream()
         page.route(f"{ORIGIN}/**", self._file)
         page.route_web_socket(f"{ORIGIN.replace('http', 'ws')}/ws/play", self._connected)
+        page.add_init_script(KEEP_SOCKETS)  # once more, around the sockets that the route puts in place
 
     def open(self, query: str = "") -> None:
         """Open the page and wait for its `start`."""
