@@ -55,6 +55,11 @@ export class Keeping {
     return this.#save(`recording.mp4?seconds=${CLIP_S}`, 'clip.mp4');
   }
 
+  /** Saves the newest `seconds` of video. */
+  video(seconds) {
+    return this.#save(`recording.mp4?seconds=${seconds.toFixed(3)}`, 'take.mp4');
+  }
+
   /** Saves the newest frame. */
   still() {
     return this.#save('still.png', 'still.png');

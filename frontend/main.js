@@ -10,6 +10,7 @@ import { News } from './news.js';
 import { PLAYERS, usablePlayers } from './players/choose.js';
 import { stayAwake } from './presence.js';
 import { Session } from './session.js';
+import { Editor } from './steer/editor.js';
 import { nameKeys, wakeBar } from './views/bar.js';
 import { Chips } from './views/chips.js';
 import { Film } from './views/film.js';
@@ -47,7 +48,7 @@ const toast = (text) => overlay.toast(text);
 const news = new News(chips, toast);
 const scenes = new ScenePicker(byId('scenes'), pickScene);
 const seedForm = new SeedForm(byId('seed-form'), (seed) => startOver({ seed }));
-const session = new Session(stage, socketAddress, { status: showStatus, info: showInfo, frame: (_, now) => hud.frame(now), news: showNews, notice: toast });
+const session = new Session(stage, socketAddress, { status: showStatus, info: showInfo, frame: (chunk, now) => { hud.frame(now); editor.shown(chunk); }, arrived: (chunk) => editor.arrived(chunk), news: showNews, notice: toast });
 const hud = new Hud(byId('hud'), () => ({
   stats: session.stats, latencies: session.latencies, timeline: session.timeline, chunk: session.chunk, info: session.info, state: session.state,
   player: PLAYERS[session.playerName]?.label, history,
@@ -58,9 +59,10 @@ const keepPanel = new KeepPanel(byId('keep'), { run: runCommand, open: openSaved
 const copyBox = new CopyBox(byId('copy'), { onClose: updateControls, said: toast });
 const say = new Say(byId('say'), { say: (text) => session.say(text), onClose: updateControls });
 const film = new Film(byId('film'), byId('preview'), { rewind: goBackTo, close: closeFilm });
+const editor = new Editor(byId('steer'), stage, session, { toast, attempt, closed: updateControls, preview: showPreview, previewed: () => !byId('preview').hidden, saveVideo: (seconds) => attempt(() => keeping.video(seconds), 'The video is saved.') });
 const controls = new Controls(stage, { walk: byId('stick-walk'), look: byId('stick-look') }, {
   keys: heldChanged,
-  look: (yaw, pitch) => { session.look(yaw, pitch); news.touched(); },
+  look: (yaw, pitch) => { if (editor.doing === 'dream') editor.stop(); session.look(yaw, pitch); news.touched(); editor.touched(session.stats.seq); },
   command: runCommand,
   lock: lockChanged,
   wake: () => mode !== 'playing' && canPlay() && play({ lock: false }),
@@ -78,11 +80,15 @@ const overlayActions = {
 };
 
 const commands = {
-  back: () => performance.now() - lockLostAt > SAME_ESC_MS && (film.open ? closeFilm() : commands.menu()),
+  back: () => performance.now() - lockLostAt > SAME_ESC_MS && (film.open ? closeFilm() : editor.open && mode === 'playing' ? editor.back() : commands.menu()),
   menu: () => (mode === 'playing' ? openMenu() : mode === 'menu' && canPlay() && play({ lock: false })),
   reset: () => mine() && startOver({}),
   dice: () => mine() && startOver({ seed: drawSeed() }),
   film: () => (film.open ? closeFilm() : openFilm()),
+  steer: () => (editor.open ? editor.close() : openEditor()),
+  pose: () => editor.open && editor.here(),
+  preview: () => editor.open && editor.preview(),
+  take: () => editor.open && editor.dream(),
   say: () => mine() && session.info.controls.includes('text') && openSay(),
   hud: () => hud.next(),
   report: () => openDialog(() => copyBox.show('Report', hud.report())),
@@ -135,13 +141,14 @@ function play({ lock }) {
   if (document.activeElement instanceof HTMLElement) document.activeElement.blur();
   setMode('playing');
   session.resume('menu');
-  if (lock) controls.lock();
+  if (lock && !editor.open) controls.lock();
   return true;
 }
 
 function openMenu() {
   if (!mine()) return;
   closeFilm();
+  editor.close();
   setMode('menu');
   controls.unlock();
   session.pause('menu');
@@ -161,8 +168,24 @@ function openSay() {
   updateControls();
 }
 
+function openEditor() {
+  if (!canPlay() || !session.info.controls.includes('path')) return;
+  controls.unlock();
+  if (mode !== 'playing') play({ lock: false });
+  editor.show();
+}
+
+/** Shows a picture over the stage, or none. */
+function showPreview(source) {
+  const preview = byId('preview');
+  preview.hidden = !source;
+  if (source) preview.src = source;
+  else preview.removeAttribute('src');
+}
+
 async function openFilm() {
   if (!mine() || overlay.kind !== null || dialogOpen()) return;
+  editor.close();
   if (mode !== 'playing') setMode('playing');
   session.pause('film');
   session.resume('menu');
@@ -192,6 +215,7 @@ function heldChanged(down, { pressedAt }) {
   lightEcho(down);
   session.keys(down, pressedAt);
   if (pressedAt === null) return;
+  editor.touched(session.stats.seq);
   wakeBar(false);
   news.touched();
 }
@@ -200,7 +224,7 @@ function lockChanged(locked) {
   body.classList.toggle('locked', locked);
   if (locked) return;
   lockLostAt = performance.now();
-  const wanted = dialogOpen() || film.open || say.open;
+  const wanted = dialogOpen() || film.open || say.open || editor.open;
   if (mode === 'playing' && document.visibilityState === 'visible' && document.hasFocus() && !wanted) openMenu();
 }
 
@@ -299,6 +323,7 @@ function showInfo(info) {
   byId('where-model').textContent = modelSize(info.parameters);
   document.title = `${scenes.title(info.scene)} · flashdreams`;
   seedForm.show(info.seed);
+  editor.info();
   for (const button of document.querySelectorAll('[data-needs]')) button.hidden = !info.controls.includes(button.dataset.needs);
   body.classList.toggle('watching', Boolean(info.spectator));
   chips.set('watching', info.spectator ? 'You are watching' : null, 'live');
@@ -351,7 +376,7 @@ async function begin() {
 
 exposeDebug(() => ({
   mode, status: overlay.kind, state: session.state, info: session.info, chunk: session.chunk, held: controls.held, locked: controls.locked,
-  stats: { ...session.stats, fps: hud.fps }, latencies: session.latencies, timeline: session.timeline, player: session.playerName, history,
+  stats: { ...session.stats, fps: hud.fps }, latencies: session.latencies, timeline: session.timeline, player: session.playerName, history, editor: editor.state,
 }), () => session.picture);
 wireMenu();
 nameKeys();

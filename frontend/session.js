@@ -46,8 +46,8 @@ export class Session {
 
   /**
    * `on.status(kind, data)`: what the overlay must say, null for nothing. `on.info(info)`: the server's `ready`, with
-   * scene and seed kept up to date. `on.frame(chunk, now)`: a frame is on screen. `on.news(message)`: what the server
-   * tells beside, `ready` first. `on.notice(text)`: a passing remark.
+   * scene and seed kept up to date. `on.frame(chunk, now)`: a frame is on screen. `on.arrived(chunk)`: one has come.
+   * `on.news(message)`: what the server tells beside, `ready` first. `on.notice(text)`: a passing remark.
    */
   constructor(stage, url, on) {
     this.#stage = stage;
@@ -122,18 +122,25 @@ export class Session {
     this.#connection.send('text', { text });
   }
 
-  /** Begins the dream again, with another `scene` or `seed` where given, along the path `file` where one is named. */
+  /** Begins the dream again, with another `scene` or `seed` where given, along the path `file` where one is named. Returns its seq. */
   reset({ scene = this.#info?.scene, seed = this.#info?.seed, file } = {}) {
     this.#latency.forget();
     this.#pictureDue = true;
     this.#askedAt = this.#connection.send('reset', { scene, seed, file });
     this.#learn({ scene, seed });
+    return this.#askedAt;
   }
 
-  /** Goes on after that chunk, on whatever branch it lies. */
-  rewind(chunk) {
+  /** Goes on after that chunk, on whatever branch it lies; along the path `file` from its `frame` on where one is named. */
+  rewind(chunk, { file, frame } = {}) {
     this.#latency.forget();
-    this.#askedAt = this.#connection.send('rewind', { chunk });
+    this.#askedAt = this.#connection.send('rewind', { chunk, file, frame });
+    return this.#askedAt;
+  }
+
+  /** The camera stays where the path has led. Returns the message's seq. */
+  leavePath() {
+    return this.#connection.send('path', { stop: true });
   }
 
   /** Dreams nothing while there is a reason to pause (`menu`, `hidden`). */
@@ -274,6 +281,7 @@ export class Session {
     if (!this.#info) return;
     const chunk = { ...meta, arrived: performance.now(), bytes: bytes.byteLength };
     this.#flow.arrived(chunk);
+    this.#on.arrived?.(chunk);
     this.#player.chunk(bytes, chunk, meta.eager); // begun at once for an input: what is still to play is old news
   }
 

@@ -15,7 +15,8 @@ export function wakeBar(awake) {
 /** Writes the present keys into the titles of the buttons. */
 export function nameKeys() {
   for (const button of document.querySelectorAll('[data-title]')) {
-    const { command, title } = button.dataset;
+    const { title } = button.dataset;
+    const command = button.dataset.command ?? button.dataset.action;
     const action = ACTIONS.find(({ id }) => id === command);
     button.title = action ? `${title} (${labelOf(codeOf(command))})` : command === 'help' ? `${title} (?)` : title;
   }
