@@ -29,8 +29,8 @@ def server() -> Iterator[Running]:
 
 
 def shot(**changes: Any) -> bytes:
-    """Three seconds through `KEYS`: 73 frames, a first chunk of one and 18 of four."""
-    return json.dumps({"scene": "meadow", "keys": KEYS, "pace": "seconds", "seconds": 3.0, **changes}).encode()
+    """A second and a half through `KEYS`: 37 frames, a first chunk of one and 9 of four."""
+    return json.dumps({"scene": "meadow", "keys": KEYS, "pace": "seconds", "seconds": 1.5, **changes}).encode()
 
 
 def sampled(server: Running, **changes: Any) -> dict[str, Any]:
@@ -55,7 +55,7 @@ def hashes(server: Running, visitor: Visitor) -> list[str]:
     return [chunk["hash"] for chunk in saved["chunks"]]
 
 
-def dreamed_along(server: Running, visitor: Visitor, file: str, chunks: int = 19) -> list[str]:
+def dreamed_along(server: Running, visitor: Visitor, file: str, chunks: int = 10) -> list[str]:
     seq = visitor.send("reset", seed=5, scene="meadow", file=file)
     visitor.answer_to(seq)
     visitor.rest()
@@ -75,39 +75,39 @@ def test_an_exported_file_renders_offline_to_the_frames_of_the_live_dream(server
         visitor.start(seed=5)
         visitor.settle()
         live = dreamed_along(server, visitor, upload(server, filed(server, "flashdreams")))
-    assert len(live) == 19 and len(set(live)) == 19
+    assert len(live) == 10 and len(set(live)) == 10
     assert offline(filed(server, form)) == live
 
 
 def test_the_preview_shows_the_frames_of_the_file(server: Running) -> None:
     preview, path = sampled(server), load_trajectory(filed(server, "numpy"))
-    assert len(preview["frames"]) == len(path) == 73 and preview["seconds"] == 3.0
+    assert len(preview["frames"]) == len(path) == 37 and preview["seconds"] == 1.5
     wanted = [[*pose[:3, 3], *yaw_pitch_roll_of(pose)] for pose in path.poses]
     np.testing.assert_allclose(preview["frames"], wanted, atol=1e-5)
-    assert preview["at"][0] == 0 and preview["at"][2] == 3.0
+    assert preview["at"][0] == 0 and preview["at"][2] == 1.5
     for key, at in zip(KEYS, preview["at"], strict=True):
         frame = preview["frames"][round(at * 24)]
-        assert abs(frame[0] - key["x"]) < 0.06 and abs(frame[2] - key["z"]) < 0.06 and frame[1] == -1.6
+        assert abs(frame[0] - key["x"]) < 0.1 and abs(frame[2] - key["z"]) < 0.1 and frame[1] == -1.6
 
 
 def test_every_format_is_read_back_as_the_keys_it_was_made_from(server: Running) -> None:
     for form in FORMATS:
         name = upload(server, filed(server, form))
         keys = server.get(f"/api/shots/keys?file={name}&scene=meadow&distance=0.01&degrees=0.5").json()
-        assert keys["off"] <= 0.01 and keys["turned"] <= 0.5 and not keys["anchored"] and keys["poses"] == 73
+        assert keys["off"] <= 0.01 and keys["turned"] <= 0.5 and not keys["anchored"] and keys["poses"] == 37
         again = sampled(server, keys=keys["keys"], pace="times")
         np.testing.assert_allclose(
             np.array(again["frames"])[:, :3], np.array(sampled(server)["frames"])[:, :3], atol=0.011
         )
     with zipfile.ZipFile(io.BytesIO(filed(server, "numpy"))) as archive:
         assert {"poses.npy", "intrinsics.npy"} <= set(archive.namelist())
-        assert np.load(archive.open("poses.npy")).shape == (73, 4, 4)
+        assert np.load(archive.open("poses.npy")).shape == (37, 4, 4)
         assert np.load(archive.open("intrinsics.npy"))[0, 2:].tolist() == [128, 72]
 
 
 def test_a_pitch_beyond_the_worlds_is_filmed_as_a_visitor_can_look(server: Running) -> None:
     steep = sampled(server, keys=[KEYS[0], {**KEYS[1], "pitch": 60}, KEYS[2]])
-    assert steep["moved"] > 10 and max(frame[4] for frame in steep["frames"]) == pytest.approx(30)
+    assert steep["moved"] > 5 and max(frame[4] for frame in steep["frames"]) == pytest.approx(30)
 
 
 def test_a_rewind_goes_on_along_the_path_to_the_same_frames(server: Running) -> None:
@@ -117,11 +117,11 @@ def test_a_rewind_goes_on_along_the_path_to_the_same_frames(server: Running) -> 
         visitor.settle()
         whole = dreamed_along(server, visitor, name)
         first = next(chunk["index"] for chunk in reversed(visitor.chunks) if chunk["parent"] == -1)
-        seq = visitor.send("rewind", chunk=first + 7, file=name, frame=1 + 7 * 4)
+        seq = visitor.send("rewind", chunk=first + 4, file=name, frame=1 + 4 * 4)
         visitor.answer_to(seq)
         visitor.rest()
-        assert hashes(server, visitor)[:19] == whole
-        assert "73 frames" in visitor.refused("rewind", chunk=first, file=name, frame=73)["message"]
+        assert hashes(server, visitor)[:10] == whole
+        assert "37 frames" in visitor.refused("rewind", chunk=first, file=name, frame=37)["message"]
         assert visitor.refused("rewind", chunk=first, file="nowhere.json")["code"] == "unknown_path"
 
 

@@ -82,9 +82,9 @@ def test_a_path_is_clicked_together_dreamed_gone_back_in_and_exported(page: Page
     page.keyboard.press("Enter")
     assert keys(page)[1]["yaw"] == -20.5 and page.inner_text("#steer-key-wrong") == ""
     page.select_option("#steer-pace", "seconds")
-    page.fill("#steer-seconds", "3")
+    page.fill("#steer-seconds", "2")
     page.keyboard.press("Enter")
-    until(page, f"f.editor.frames === 73 && {READY}")
+    until(page, f"f.editor.frames === 49 && {READY}")
 
     page.evaluate(Path(axe.AXE_FILE_PATH).read_text())
     found = page.evaluate("() => axe.run(document, { resultTypes: ['violations'] })")
@@ -92,26 +92,26 @@ def test_a_path_is_clicked_together_dreamed_gone_back_in_and_exported(page: Page
 
     page.click("[data-steer='dream']")
     until(page, "f.editor.doing === 'dream'")
-    until(page, "f.editor.doing === 'rest' && f.editor.covered === 73", timeout=20)
+    until(page, "f.editor.doing === 'rest' && f.editor.covered === 49", timeout=20)
     with page.expect_download() as download:
         page.select_option("#steer-export", "flashdreams")
     download.value.save_as(path := tmp_path / download.value.suggested_filename)
     dreamed = saved(page, app)
     assert (dreamed["scene"], dreamed["seed"]) == ("meadow", 4)
-    assert [chunk["hash"] for chunk in dreamed["chunks"]][:19] == offline(path)
+    assert [chunk["hash"] for chunk in dreamed["chunks"]][:13] == offline(path)
 
-    page.locator("#steer-slider").fill("24")
+    page.locator("#steer-slider").fill("20")
     until(page, "!document.getElementById('preview').hidden")
     page.click("[data-steer='on']")
     until(page, "f.editor.doing === 'dream'")
-    until(page, "f.editor.doing === 'rest' && f.editor.covered === 73", timeout=20)
-    assert [chunk["hash"] for chunk in saved(page, app)["chunks"]][:19] == offline(path)
+    until(page, "f.editor.doing === 'rest' && f.editor.covered === 49", timeout=20)
+    assert [chunk["hash"] for chunk in saved(page, app)["chunks"]][:13] == offline(path)
 
     page.click("[data-steer='dream']")
     until(page, "f.editor.doing === 'dream' && f.editor.covered > 4")
     page.keyboard.press("KeyW")
     until(page, "f.editor.doing === 'rest'")
-    assert view(page, "editor.covered") < 73
+    assert view(page, "editor.covered") < 49
     page.reload()
     first_picture(page)
     assert [key["x"] for key in keys(page)] == [key["x"] for key in placed], "the browser keeps the path"
