@@ -14,11 +14,18 @@ from backend.replays import digest_of
 from flashdreams.camera.trajectory import load_trajectory
 from flashdreams.infra.along import as_taken, dream_along
 from tests.backend.fakes import FakeWorld, fake_config
-from tests.e2e.chromium import first_picture, until, view
+from tests.e2e import chromium
+from tests.e2e.chromium import first_picture, view
 from tests.e2e.conftest import OpenPage
 from tests.e2e.test_access import SERIOUS, axe
 
+PATIENCE = 40.0
+"""Seconds; a dream takes its own time, and a busy machine longer."""
 READY = "!f.editor.busy && f.editor.frames > 1"
+
+
+def until(page: Page, condition: str) -> None:
+    chromium.until(page, condition, PATIENCE)
 
 
 def on_map(page: Page, across: float, down: float) -> tuple[float, float]:
@@ -92,7 +99,7 @@ def test_a_path_is_clicked_together_dreamed_gone_back_in_and_exported(page: Page
 
     page.click("[data-steer='dream']")
     until(page, "f.editor.doing === 'dream'")
-    until(page, "f.editor.doing === 'rest' && f.editor.covered === 49", timeout=20)
+    until(page, "f.editor.doing === 'rest' && f.editor.covered === 49")
     with page.expect_download() as download:
         page.select_option("#steer-export", "flashdreams")
     download.value.save_as(path := tmp_path / download.value.suggested_filename)
@@ -104,7 +111,7 @@ def test_a_path_is_clicked_together_dreamed_gone_back_in_and_exported(page: Page
     until(page, "!document.getElementById('preview').hidden")
     page.click("[data-steer='on']")
     until(page, "f.editor.doing === 'dream'")
-    until(page, "f.editor.doing === 'rest' && f.editor.covered === 49", timeout=20)
+    until(page, "f.editor.doing === 'rest' && f.editor.covered === 49")
     assert [chunk["hash"] for chunk in saved(page, app)["chunks"]][:13] == offline(path)
 
     page.click("[data-steer='dream']")
