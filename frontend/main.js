@@ -48,7 +48,7 @@ const toast = (text) => overlay.toast(text);
 const news = new News(chips, toast);
 const scenes = new ScenePicker(byId('scenes'), pickScene);
 const seedForm = new SeedForm(byId('seed-form'), (seed) => startOver({ seed }));
-const session = new Session(stage, socketAddress, { status: showStatus, info: showInfo, frame: (chunk, now) => { hud.frame(now); editor.shown(chunk); }, arrived: (chunk) => editor.arrived(chunk), news: showNews, notice: toast });
+const session = new Session(stage, socketAddress, { status: showStatus, info: showInfo, frame: (chunk, now) => { hud.frame(now); editor.shown(chunk); }, arrived: (chunk) => editor.arrived(chunk), refused: (seq) => editor.refused(seq), news: showNews, notice: toast });
 const hud = new Hud(byId('hud'), () => ({
   stats: session.stats, latencies: session.latencies, timeline: session.timeline, chunk: session.chunk, info: session.info, state: session.state,
   player: PLAYERS[session.playerName]?.label, history,

@@ -46,7 +46,7 @@ export class Session {
 
   /**
    * `on.status(kind, data)`: what the overlay must say, null for nothing. `on.info(info)`: the server's `ready`, with
-   * scene and seed kept up to date. `on.frame(chunk, now)`: a frame is on screen. `on.arrived(chunk)`: one has come.
+   * scene and seed kept up to date. `on.frame(chunk, now)`: a frame is on screen. `on.arrived(chunk)`: one has come. `on.refused(seq)`: that message was.
    * `on.news(message)`: what the server tells beside, `ready` first. `on.notice(text)`: a passing remark.
    */
   constructor(stage, url, on) {
@@ -312,7 +312,8 @@ export class Session {
     this.#on.status('ended', message);
   }
 
-  #error({ code, message }) {
+  #error({ code, message, seq }) {
+    this.#on.refused?.(seq);
     if (code === 'session_gone') {
       this.#connection.forgetSession();
       if (this.#everReady) this.#on.notice('The earlier dream is gone; this is a new one with the same seed.');

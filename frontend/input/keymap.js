@@ -6,7 +6,7 @@
 
 import { keep, recall } from '../store.js';
 
-/** Everything that a key of one's own choice can do. Motion is told to the server under the action's name. */
+/** Everything that a key of one's own choice can do, and what the world must take for it. Motion is told to the server under the action's name. */
 export const ACTIONS = Object.freeze([
   { id: 'w', code: 'KeyW', motion: true, label: 'walk forward' },
   { id: 's', code: 'KeyS', motion: true, label: 'walk back' },
@@ -17,14 +17,14 @@ export const ACTIONS = Object.freeze([
   { id: 'i', code: 'KeyI', motion: true, label: 'look up' },
   { id: 'k', code: 'KeyK', motion: true, label: 'look down' },
   { id: 'film', code: 'KeyB', label: 'go back in the dream' },
-  { id: 'steer', code: 'KeyM', label: 'plan a camera path' },
-  { id: 'pose', code: 'KeyG', label: 'camera path: key pose here' },
-  { id: 'preview', code: 'KeyU', label: 'camera path: preview' },
-  { id: 'take', code: 'KeyY', label: 'camera path: dream it' },
+  { id: 'steer', code: 'KeyM', label: 'plan a camera path', needs: 'path' },
+  { id: 'pose', code: 'KeyG', label: 'camera path: key pose here', needs: 'path' },
+  { id: 'preview', code: 'KeyU', label: 'camera path: preview', needs: 'path' },
+  { id: 'take', code: 'KeyY', label: 'camera path: dream it', needs: 'path' },
   { id: 'record', code: 'KeyV', label: 'record, and save it' },
   { id: 'clip', code: 'KeyC', label: 'save the last 30 seconds' },
   { id: 'still', code: 'KeyX', label: 'save a picture' },
-  { id: 'say', code: 'KeyT', label: 'tell the dream something' },
+  { id: 'say', code: 'KeyT', label: 'tell the dream something', needs: 'text' },
   { id: 'reset', code: 'KeyR', label: 'start over, same seed' },
   { id: 'dice', code: 'KeyN', label: 'start over, new seed' },
   { id: 'menu', code: 'KeyP', label: 'pause and menu' },

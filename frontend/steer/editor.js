@@ -33,6 +33,7 @@ export class Editor {
   #refusal = '';
   #live = null;
   #drawing = false;
+  #dreamOf = null;
 
   /**
    * `root`: the section; `stage`: what shows the picture; `on.toast(text)`, `on.attempt(work)` runs what may fail with a
@@ -100,7 +101,15 @@ export class Editor {
 
   /** The scene or the seed may be other ones. */
   info() {
+    const { session } = this.#session.info;
+    if (session !== this.#dreamOf) this.#transport.forget();
+    this.#dreamOf = session;
     if (this.open) this.#readPlan();
+  }
+
+  /** The server has refused message `seq`. */
+  refused(seq) {
+    this.#transport.refused(seq);
   }
 
   /** A chunk has come. */

@@ -5,17 +5,21 @@ import { thumbsSince } from './server.js';
 export class Take {
   /** The path's frames, as sampled. */
   frames;
-  #seq;
+  /** Scene and seed. */
+  where;
+  /** The message that asked for it. */
+  seq;
   #leftAt = null;
   #chunks = [];
   #thumbs = new Map();
   #over = false;
   #offset;
 
-  /** `frames`: the path's; `seq`: the message that asked for it; `before`: the take that it goes on from, up to its chunk `last`. */
-  constructor(frames, seq, before = null, last = null) {
+  /** `shot`: the path's `frames`, and `where` they are dreamed; `seq`: the message that asked for it; `before`: the take that it goes on from, up to its chunk `last`. */
+  constructor({ frames, where }, seq, before = null, last = null) {
     this.frames = frames;
-    this.#seq = seq;
+    this.where = where;
+    this.seq = seq;
     if (before) {
       this.#chunks = before.#chunks.slice(0, before.#chunks.findIndex(({ index }) => index === last) + 1);
       this.#thumbs = before.#thumbs;
@@ -52,8 +56,9 @@ export class Take {
   /** A chunk has come; whether it is of this take. */
   took(chunk) {
     if (this.#over) return false;
+    if (chunk.index === this.newest) return true; // once more, for a new connection
     const begun = this.#chunks.length > this.#offset;
-    if (!begun && chunk.seq < this.#seq) return false; // still of what was before
+    if (!begun && chunk.seq < this.seq) return false; // still of what was before
     const parent = this.#chunks.at(-1)?.index ?? -1;
     if (chunk.parent !== parent || (this.#leftAt !== null && chunk.seq >= this.#leftAt)) {
       this.#over = true;

@@ -19,6 +19,7 @@ export class Transport {
   #trail = [];
   #pointing = false;
   #asked = null;
+  #before = null;
 
   /**
    * `on.sample()`: the path as sampled, or null; `on.fps()`; `on.unready()`: a sentence where there is nothing to follow; `on.settled()`: resolves once the sample is of the newest path;
@@ -52,7 +53,7 @@ export class Transport {
   /** How many of the path's frames are dreamed as they are now. */
   get covered() {
     const sample = this.#on.sample();
-    return this.#take && sample ? this.#take.sharedWith(sample.frames) : 0;
+    return this.#take && sample && this.#take.where === this.#where ? this.#take.sharedWith(sample.frames) : 0;
   }
 
   /** The dreamed chunk under the playhead, or null. */
@@ -94,7 +95,21 @@ export class Transport {
       this.#take.leave(seq);
       this.#on.say('The camera is yours again.');
       this.#end();
-    } else if (this.#doing === 'preview') this.#end();
+    } else if (this.#doing === 'preview' || this.#doing === 'asking') this.#end();
+    this.#point(false);
+  }
+
+  /** The server has refused message `seq`. */
+  refused(seq) {
+    if (this.#doing !== 'dream' || this.#take.seq !== seq) return;
+    this.#take = this.#before;
+    this.#end();
+  }
+
+  /** The dream is another one: nothing of the path is dreamed in it. */
+  forget() {
+    this.stop();
+    this.#take = null;
     this.#point(false);
   }
 
@@ -113,14 +128,14 @@ export class Transport {
   /** Dreams the path from its first frame on, in a fresh dream of this scene and seed; or stops that. */
   dream() {
     if (this.#doing === 'dream' || this.#doing === 'asking') return this.stop();
-    return this.#follow((file, frames) => new Take(frames, this.#session.reset({ file })));
+    return this.#follow((file, shot) => new Take(shot, this.#session.reset({ file })));
   }
 
   /** Goes back to the chunk under the playhead and dreams the rest of the path from there. */
   dreamOn() {
     if (!this.mayDreamOn) return undefined;
     const { index, from, frames: length } = this.chunkHere;
-    return this.#follow((file, frames) => new Take(frames, this.#session.rewind(index, { file, frame: from + length }), this.#take, index));
+    return this.#follow((file, shot) => new Take(shot, this.#session.rewind(index, { file, frame: from + length }), this.#take, index));
   }
 
   /** Goes back to the chunk under the playhead, to walk from there. */
@@ -195,6 +210,12 @@ export class Transport {
     this.#on.redraw();
   }
 
+  /** A take is of one scene and seed. */
+  get #where() {
+    const { scene, seed } = this.#session.info;
+    return `${scene} ${seed}`;
+  }
+
   /** Shows what was dreamed under the playhead, or no more. */
   #point(pointing) {
     this.#pointing = pointing;
@@ -205,7 +226,7 @@ export class Transport {
     return Math.max(0, (this.#on.sample()?.frames.length ?? 0) - 1);
   }
 
-  /** Hands the path over as a file, and begins to follow it; `begin(file, frames)` asks, and gives the take. */
+  /** Hands the path over as a file, and begins to follow it; `begin(file, shot)` asks, and gives the take. */
   #follow(begin) {
     this.stop();
     const asked = this.#asked = {};
@@ -220,7 +241,8 @@ export class Transport {
         const file = await this.#on.file();
         if (asked !== this.#asked) return; // stopped before it began
         this.#point(false);
-        this.#take = begin(file, frames);
+        this.#before = this.#take;
+        this.#take = begin(file, { frames, where: this.#where });
         this.#doing = 'dream';
         this.#on.redraw();
       } catch (error) {

@@ -61,7 +61,7 @@ export class Help {
       button.append(Object.assign(document.createElement('kbd'), { textContent: labelOf(codeOf(action.id)) }));
       button.firstElementChild.dataset.action = action.id;
       button.addEventListener('click', () => this.#wait(this.#waiting === action.id ? null : action.id));
-      this.#line(list, [button], action.label, action.id === 'say' ? 'text' : null);
+      this.#line(list, [button], action.label, action.needs ?? null);
     }
     this.#fixed(list, FIXED_HELP);
     this.#fixed(list, GAMEPAD_HELP);
