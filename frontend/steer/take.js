@@ -9,17 +9,19 @@ export class Take {
   where;
   /** The message that asked for it. */
   seq;
+  #after;
   #leftAt = null;
   #chunks = [];
   #thumbs = new Map();
   #over = false;
   #offset;
 
-  /** `shot`: the path's `frames`, and `where` they are dreamed; `seq`: the message that asked for it; `before`: the take that it goes on from, up to its chunk `last`. */
-  constructor({ frames, where }, seq, before = null, last = null) {
+  /** `shot`: the path's `frames`, and `where` they are dreamed; `seq`: the message that asked for it, when chunk `after` was the newest; `before`: the take that it goes on from, up to its chunk `last`. */
+  constructor({ frames, where, after }, seq, before = null, last = null) {
     this.frames = frames;
     this.where = where;
     this.seq = seq;
+    this.#after = after;
     if (before) {
       this.#chunks = before.#chunks.slice(0, before.#chunks.findIndex(({ index }) => index === last) + 1);
       this.#thumbs = before.#thumbs;
@@ -57,9 +59,12 @@ export class Take {
   took(chunk) {
     if (this.#over) return false;
     if (chunk.index === this.newest) return true; // once more, for a new connection
-    const begun = this.#chunks.length > this.#offset;
-    if (!begun && chunk.seq < this.seq) return false; // still of what was before
     const parent = this.#chunks.at(-1)?.index ?? -1;
+    if (this.#chunks.length === this.#offset) {
+      // A new connection counts its messages anew; what comes over it may be of the take although its seq is 0.
+      const asked = chunk.seq >= this.seq || chunk.seq === 0;
+      if (!asked || chunk.index <= this.#after || chunk.parent !== parent) return false; // still of what was before
+    }
     if (chunk.parent !== parent || (this.#leftAt !== null && chunk.seq >= this.#leftAt)) {
       this.#over = true;
       return false;

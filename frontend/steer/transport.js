@@ -20,6 +20,7 @@ export class Transport {
   #pointing = false;
   #asked = null;
   #before = null;
+  #newest = -1;
 
   /**
    * `on.sample()`: the path as sampled, or null; `on.fps()`; `on.unready()`: a sentence where there is nothing to follow; `on.settled()`: resolves once the sample is of the newest path;
@@ -74,6 +75,7 @@ export class Transport {
 
   /** A chunk has come. */
   arrived(chunk) {
+    this.#newest = chunk.index;
     this.#take?.took(chunk);
     if (this.#doing === 'record') this.#trail.push(poseOf(chunk.pose));
     if (this.#doing !== 'dream' || !this.#take.over) return;
@@ -242,7 +244,7 @@ export class Transport {
         if (asked !== this.#asked) return; // stopped before it began
         this.#point(false);
         this.#before = this.#take;
-        this.#take = begin(file, { frames, where: this.#where });
+        this.#take = begin(file, { frames, where: this.#where, after: this.#newest });
         this.#doing = 'dream';
         this.#on.redraw();
       } catch (error) {
@@ -255,6 +257,7 @@ export class Transport {
   #dreamed() {
     const { scene, seed } = this.#session.info;
     this.#on.say(`Dreamed ${time(this.#take.frames.length / this.#on.fps())} in ${scene}, seed ${seed}. Drag along the line below to see it again.`);
+    this.#frame = this.#last;
     this.#end();
     setTimeout(() => this.fetchThumbs(true), THUMBS_LATER_MS); // the newest pictures are made a moment later
   }
