@@ -10,6 +10,8 @@ from urllib.parse import urlsplit
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from flashdreams.core.checkpoint.hub import parse_hub_address
+
 
 class Settings(BaseSettings):
     """Serve a world that a neural network dreams, to walk through in a browser."""
@@ -25,7 +27,9 @@ class Settings(BaseSettings):
     )
 
     world: str = Field(default="pocket", description="slug of the world to serve")
-    checkpoint: Path | None = Field(default=None, description="weights file; none: the ones that the world brings")
+    checkpoint: Path | None = Field(
+        default=None, description="weights: a file, folder or hf:// address; none: those of the world"
+    )
     host: str = Field(default="127.0.0.1", description="address to listen on; 0.0.0.0 means all of them")
     port: int = Field(default=8000, ge=0, le=65535, description="TCP port; 0 takes a free one")
     browser: bool = Field(default=True, description="open the page in a browser where there is one")
@@ -70,8 +74,8 @@ class Settings(BaseSettings):
     @field_validator("checkpoint")
     @classmethod
     def _checkpoint_is_there(cls, value: Path | None) -> Path | None:
-        if value is not None and not value.is_file():
-            raise ValueError(f"{value} is no file")
+        if value is not None and parse_hub_address(str(value)) is None and not value.exists():
+            raise ValueError(f"{value} is no file, no folder and no hf:// address")
         return value
 
     @field_validator("paths_dir", "replays_dir")

@@ -39,12 +39,20 @@ def test_flags_weigh_more_than_the_environment(monkeypatch: pytest.MonkeyPatch) 
     assert settings.origins == {"https://a.example"} and settings.world == "pocket" and settings.is_local
 
 
+def test_weights_may_be_a_file_a_folder_or_on_the_hub(tmp_path: Path) -> None:
+    for given in (tmp_path, "hf://owner/name/w.safetensors"):
+        checkpoint = settings_from(["--checkpoint", str(given)]).checkpoint
+        assert checkpoint is not None and checkpoint == Path(given)
+
+
 MISTAKES = [
     (["--port", "70000"], "--port: Input should be less than or equal to 65535, got '70000'"),
     (["--capacity", "none-at-all"], "--capacity: Input should be a valid integer"),
     (["--allowed-origins", "example.org"], "'example.org' is no origin: write it as https://play.example.org"),
     (["--paths-dir", "/nowhere/at/all"], "/nowhere/at/all is no folder"),
     (["--world", "pockt"], "pockt"),
+    (["--checkpoint", "none.safetensors"], "none.safetensors is no file, no folder and no hf:// address"),
+    (["--checkpoint", "ftp://somewhere/w.safetensors"], "cannot load a checkpoint from"),
 ]
 
 
