@@ -26,7 +26,7 @@ RANGES = {"forward": 0.7, "right": 0.7, "yaw": 14.0, "pitch": 14.0}
 _LARGEST = torch.tensor([RANGES[part] for part in PARTS])
 CHOICES = 9
 """Amounts tried at a time of each of two kinds, from minus to plus the range."""
-SHRINK, ROUNDS = 0.6, 5
+SHRINK, ROUNDS = 0.6, 4
 """By how much the range narrows from round to round of the search, and how many there are."""
 NUDGES = torch.tensor([0.02, 0.02, 0.25, 0.25])
 """Metres and degrees by which the slope of the picture's error is found: about half a pixel."""
@@ -83,7 +83,7 @@ def _settled(pair: Pair, motion: Tensor) -> Tensor:
         tried = motion + LENGTHS[:, None] * step
         chosen = int(_cost(pair, tried).argmin())
         motion = tried[chosen]
-        if chosen == len(LENGTHS) - 1 or bool((step.abs() < NUDGES / 20).all()):
+        if chosen == len(LENGTHS) - 1 or bool((step.abs() < NUDGES / 8).all()):
             break
     return motion
 

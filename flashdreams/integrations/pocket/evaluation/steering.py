@@ -201,7 +201,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--checkpoint", type=Path, help="weights; none: the ones that come along")
     parser.add_argument("--paths", type=Path, default=asset_folder("trajectories"), help="folder of paths")
     parser.add_argument("--scenes", nargs="*", default=[], help="none: all")
-    parser.add_argument("--seconds", type=float, default=6.0, help="of every path that are dreamed, 1 to 600")
+    parser.add_argument("--seconds", type=float, default=4.0, help="of every path that are dreamed, 1 to 600")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--processes", type=int, default=min(os.cpu_count() or 1, 4), help="at a time, 1 to 64")
     parser.add_argument("--output", type=Path, help="also write the JSON there")
