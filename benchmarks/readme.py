@@ -85,15 +85,10 @@ FOUND_BY = {
 
 def steering_table(result: dict[str, Any]) -> str:
     """Markdown of how well the dreamed camera follows, and of what others publish of theirs."""
-    begin = (
-        f"The first {result['seconds']:g} s of {result['paths']} walks, every shipped path in every scene that it fits;"
-    )
-    lines = [
-        f"{begin} mean and spread over the walks:",
-        "",
-        "| the camera found by | rotation error | position error |",
-    ]
-    lines.append("|---|---|---|")
+    names = ", ".join(sorted({row["scene"] for row in result["rows"]}))
+    walks = f"The first {result['seconds']:g} s of {result['paths']} walks along shipped paths, in {names}"
+    lines = [f"{walks}; mean and spread over the walks:", ""]
+    lines += ["| the camera found by | rotation error | position error |", "|---|---|---|"]
     for way, told in FOUND_BY.items():
         turn, place = (result["summary"][way][name] for name in ("rotation_deg", "translation_m"))
         lines.append(f"| {told} | {_spread(turn, '°')} | {_spread(place, ' m')} |")

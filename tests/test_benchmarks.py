@@ -99,6 +99,7 @@ def test_the_readme_command_says_when_nothing_was_measured(monkeypatch: pytest.M
 STEERING = {
     "seconds": 6.0,
     "paths": 30,
+    "rows": [{"scene": "meadow"}, {"scene": "dusk"}, {"scene": "meadow"}],
     "summary": {
         way: {name: {"mean": 0.5, "std": 0.25, "largest": 1.0} for name in ("rotation_deg", "translation_m")}
         for way in readme.FOUND_BY
@@ -127,6 +128,7 @@ def test_the_steering_page_gets_its_tables_with_the_readme(monkeypatch: pytest.M
     readme.main()
     text = (tmp_path / "docs" / "steer.md").read_text()
     assert text.count("| 0.50 ± 0.25° (largest 1.00°) | 0.50 ± 0.25 m (largest 1.00 m) |") == 4
+    assert "The first 6 s of 30 walks along shipped paths, in dusk, meadow;" in text
     assert "120 ms walking" in text and "turning" not in text
     assert "| Model | 3.5 | 2 | [A paper](https://example.org/a): degrees |" in text
     assert "| the camera found by" not in (tmp_path / "README.md").read_text()

@@ -132,7 +132,7 @@ def test_the_command_prints_every_path_with_mean_and_spread(
     assert summary["placed_truth"]["translation_m"]["mean"] < 0.1
     assert report["behind_s"]["yaw"] is None and report["behind_s"]["forward"] is not None
     page = steering_table(report)
-    assert "The first 1 s of 2 walks" in page and page.count("±") == 8
+    assert "The first 1 s of 2 walks along shipped paths, in meadow, snow;" in page and page.count("±") == 8
 
 
 @pytest.mark.parametrize(
