@@ -4,7 +4,7 @@ import { filed, keysOf, upload, walkedSince } from './server.js';
 
 const NAMES = Object.freeze({ flashdreams: 'path.json', nerfstudio: 'camera_path.json', tum: 'path.txt', numpy: 'poses.zip' });
 /** How far off the path may be drawn: of files near to what is written there, of walks near enough for few key poses. */
-const FILE = Object.freeze({ distance: 0.05, degrees: 1 });
+const FILE = Object.freeze({ distance: 0.1, degrees: 2 });
 const WALK = Object.freeze({ distance: 0.12, degrees: 3 });
 
 /** Reads the way walked after chunk `since` into `path`. Returns what to say of it. */

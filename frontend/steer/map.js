@@ -1,8 +1,11 @@
 /** The place from above, drawn: ground and things, a grid in metres, the path, its key poses, and the cameras. */
 
+import { MANY_KEYS } from './timeline.js';
+
 const GRIDS = [0.5, 1, 2, 5, 10, 20, 50, 100];
 const GRID_PX = 44;
 const KEY_PX = 11;
+const SMALL_KEY_PX = 5;
 const WEDGE_PX = 34;
 const DEGREE = Math.PI / 180;
 const SCALE = Object.freeze({ least: 4, most: 260 });
@@ -88,7 +91,8 @@ export class MapView {
     this.#drawLine(context, scene.frames, 'rgb(8 9 11 / 72%)', 6);
     this.#drawLine(context, scene.frames, colour(scene.refused ? '--warn' : '--ink'), 2.25);
     this.#drawLine(context, scene.frames.slice(0, scene.covered), colour('--dawn'), 3.25);
-    scene.keys.forEach((key, i) => this.#drawKey(context, key, i + 1, key.id === scene.selected, colour));
+    const few = scene.keys.length <= MANY_KEYS;
+    scene.keys.forEach((key, i) => this.#drawKey(context, key, few || key.id === scene.selected ? i + 1 : null, key.id === scene.selected, colour));
     if (scene.live) this.#drawCamera(context, scene.live, colour('--live'), scene.plan?.lens_degrees ?? 60, 46);
     if (scene.ghost) this.#drawCamera(context, scene.ghost, colour('--dawn-bright'), scene.plan?.lens_degrees ?? 60, 34);
   }
@@ -160,6 +164,7 @@ export class MapView {
 
   #drawKey(context, key, number, selected, colour) {
     const at = this.place(key);
+    const size = number === null ? SMALL_KEY_PX : KEY_PX;
     wedge(context, at, key.yaw, WEDGE_PX, 26, selected ? colour('--dawn') : 'rgb(244 241 234 / 62%)', 0.85);
     if (selected) {
       const tip = this.tip(key);
@@ -167,10 +172,11 @@ export class MapView {
       disc(context, tip, 4.5);
     }
     context.fillStyle = selected ? colour('--dawn') : colour('--ink');
-    disc(context, at, KEY_PX);
+    disc(context, at, size);
     context.strokeStyle = 'rgb(8 9 11 / 70%)';
     context.lineWidth = 1.5;
-    ring(context, at, KEY_PX);
+    ring(context, at, size);
+    if (number === null) return;
     context.fillStyle = '#0c0c0e';
     context.font = '600 11px system-ui, sans-serif';
     context.textAlign = 'center';

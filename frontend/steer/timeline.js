@@ -1,6 +1,8 @@
 /** The line of time under the picture: what is dreamed as small pictures, the key poses as marks, and the playhead to drag. */
 
 const PICTURES = 14;
+/** More key poses than this have no room for their numbers. */
+export const MANY_KEYS = 18;
 
 export class Timeline {
   #root;
@@ -49,6 +51,8 @@ export class Timeline {
 
   #drawMarks(keys, at, selected, seconds) {
     const place = this.#part('marks');
+    place.classList.toggle('dense', keys.length > MANY_KEYS);
+    place.classList.toggle('dense', keys.length > MANY_KEYS);
     while (place.children.length > keys.length) place.lastChild.remove();
     while (place.children.length < keys.length) place.append(this.#mark());
     keys.forEach((key, i) => {
