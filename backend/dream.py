@@ -146,6 +146,11 @@ class Dream:
         self.history.head = ROOT
         self.pilot.stand(beginning.scene, self._world.start_pose(beginning.scene, beginning.seed))
 
+    def let_go(self) -> None:
+        """Give up the model's state, which is large: nothing is dreamed any more, whoever still holds this."""
+        self._rollout = Rollout(scene=self._rollout.scene, seed=self._rollout.seed)
+        self._script, self._to_finalize = None, False
+
     def take_over(self) -> None:
         """The visitor's controls count again, from where the script has led."""
         self._script = None

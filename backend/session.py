@@ -15,7 +15,7 @@ from backend import news, protocol
 from backend.audience import Client, Viewer
 from backend.catalog import check_scene, ready_message
 from backend.dream import Dream, Dreamed
-from backend.engine import Urgency
+from backend.engine import EngineStopped, Urgency
 from backend.history import Beginning, History
 from backend.pacing import Allowance, Pacer
 from backend.replays import Replaying
@@ -328,5 +328,9 @@ class Session:
         self.audience.tell(news.Ended(reason=reason))
         self._showing.close(reason)
         self._dream.history.forget_states()
+        with contextlib.suppress(EngineStopped):
+            self._services.engine.submit(
+                lambda _world: self._dream.let_go(), deadline=time.monotonic(), urgency=Urgency.UPKEEP
+            )
         self._services.engine.forget(self.id)
         self._on_end(self, reason)

@@ -88,8 +88,12 @@ class VideoStream:
         self.later(work)
 
     def close(self) -> None:
-        """Take no more work; what was handed in is still done."""
+        """Take no more work; what was handed in is still done, and the encoders' memory is given up after it."""
+        self.later(self._let_go)
         self._thread.shutdown(wait=False)
+
+    def _let_go(self) -> None:
+        del self._encoder, self._jpeg
 
     def later(self, work: Callable[[], None]) -> bool:
         """Have something done on the video's thread, after what was handed in before; not where it is closed."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import json
 import time
+import weakref
 from collections.abc import Iterator
 
 import numpy as np
@@ -366,3 +368,22 @@ def test_a_text_without_words_is_refused_and_the_dream_goes_on() -> None:
         error = visitor.refused("text", text=" \n")
         assert (error["code"], error["message"]) == ("bad_message", "text: say what is to happen, got nothing")
         visitor.answer_to(visitor.send("text", text="rain"))
+
+
+def test_an_ended_session_gives_up_its_rollout_and_encoders_at_once() -> None:
+    """Not when the garbage collector comes by: rollouts are large, and it counts objects."""
+    gc.disable()
+    try:
+        with running(grace=0.05) as server:
+            with server.visit() as visitor:
+                visitor.start()
+                visitor.settle()
+                (session,) = server.app.state.lobby.sessions
+                held = [weakref.ref(session._dream._rollout), weakref.ref(session._showing._stream._encoder)]
+            until = time.monotonic() + 10
+            while any(ref() is not None for ref in held) and time.monotonic() < until:
+                time.sleep(0.01)
+            assert not session.alive and [ref() for ref in held] == [None, None]
+            assert session.keepsakes.recording.mp4(), "what it recorded can still be taken along"
+    finally:
+        gc.enable()
