@@ -52,6 +52,20 @@ def place_features(encoder: PlaceEncoder, before: Tensor, poses: Tensor, scene: 
     return features.flatten(-2).transpose(1, 2).unflatten(0, scene.shape), inverse_depth.unflatten(0, scene.shape)
 
 
+def cameras_before(poses: Tensor) -> Tensor:
+    """The cameras just before the chunks of clips `[N, T, 4, 4]` that begin at rest."""
+    return torch.cat([poses[:, :1], poses[:, :-1]], 1)
+
+
+def with_carried(
+    encoder: PlaceEncoder, place: Tensor, latents: Tensor, before: Tensor, poses: Tensor, inverse_depth: Tensor,
+    given: Tensor,
+) -> Tensor:  # fmt: skip
+    """All that the network is told, `[N, T, L, F + 49]`: `place_features` beside `carried_features`."""
+    carried = carried_features(encoder, latents, before, poses, inverse_depth, given)
+    return torch.cat([place, carried.to(place.dtype)], -1)
+
+
 @torch.no_grad()
 def carried_features(
     encoder: PlaceEncoder, latents: Tensor, before: Tensor, poses: Tensor, inverse_depth: Tensor, given: Tensor

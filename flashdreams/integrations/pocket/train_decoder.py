@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from flashdreams.integrations.pocket.clips import carried_features
+from flashdreams.integrations.pocket.clips import cameras_before, with_carried
 from flashdreams.integrations.pocket.codec import PatchCodec, psnr
 from flashdreams.integrations.pocket.data import load_shard
 from flashdreams.integrations.pocket.decoder import PocketDecoder, PocketDecoderConfig
@@ -71,13 +71,13 @@ def dreamed(dreamer: Dreamer, latents: Tensor, poses: Tensor, scenes: Tensor) ->
     All begin as noise; some are told the true picture before them.
     """
     ends = poses[:, ::FRAMES_PER_CHUNK]
-    before = torch.cat([ends[:, :1], ends[:, :-1]], 1)
+    before = cameras_before(ends)
     tokens, everywhere = latents.flatten(-2).transpose(-2, -1), scenes[:, None].expand(ends.shape[:2])
     place, inverse_depth = dreamer.features(before, ends, everywhere)
     given = torch.rand(ends.shape[:2], device=latents.device) < CARRIED_SHARE
-    carried = carried_features(dreamer.place, tokens, before, ends, inverse_depth, given)
+    features = with_carried(dreamer.place, place, tokens, before, ends, inverse_depth, given)
     level = torch.ones(ends.shape[:2], device=latents.device)
-    clean = dreamer(torch.randn_like(tokens), level, torch.cat([place, carried.to(place.dtype)], -1), everywhere)
+    clean = dreamer(torch.randn_like(tokens), level, features, everywhere)
     return clean.float().transpose(-2, -1).unflatten(-1, latents.shape[-2:])
 
 

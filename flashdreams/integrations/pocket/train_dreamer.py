@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from flashdreams.integrations.pocket.clips import carried_features, place_features, predict_clean
+from flashdreams.integrations.pocket.clips import place_features, predict_clean, with_carried
 from flashdreams.integrations.pocket.codec import PatchCodec
 from flashdreams.integrations.pocket.latents import EncodedWalks, Stretches
 from flashdreams.integrations.pocket.place_encoder import PlaceEncoder, PlaceEncoderConfig
@@ -77,20 +77,23 @@ def trained_dreamer(codec: PatchCodec, run: Path) -> Dreamer:
     place.codec.load_state_dict(codec.state_dict())
     model = Dreamer(place).requires_grad_(False)
     average = torch.load(path, weights_only=True, map_location="cpu")["average"]
-    own = dict(model.named_parameters())
+    own = _slashed(model)
     for key, value in average.items():
-        own[key.replace("/", ".")].copy_(value)
+        own[key].copy_(value)
     return model
+
+
+def _slashed(model: nn.Module) -> dict[str, nn.Parameter]:
+    """Its parameters by names that a `ParameterDict` takes, which must have no dots."""
+    return {name.replace(".", "/"): parameter for name, parameter in model.named_parameters()}
 
 
 class MasterWeights:
     """fp32 copies of low-precision parameters, which the optimizers change, and their running average."""
 
     def __init__(self, model: nn.Module) -> None:
-        self.own = dict(model.named_parameters())
-        self.master = nn.ParameterDict(
-            {k.replace(".", "/"): nn.Parameter(p.detach().float().clone()) for k, p in self.own.items()}
-        )
+        self.own = _slashed(model)
+        self.master = nn.ParameterDict({k: nn.Parameter(p.detach().float().clone()) for k, p in self.own.items()})
         self.average = nn.ParameterDict(
             {k: nn.Parameter(p.detach().clone(), requires_grad=False) for k, p in self.master.items()}
         )
@@ -112,9 +115,8 @@ class MasterWeights:
     def collect_gradients(self) -> None:
         """Move the model's gradients to the master weights and clip them."""
         for key, master in self.master.items():
-            grad = self.own[key.replace("/", ".")].grad
-            master.grad = None if grad is None else grad.float()
-            self.own[key.replace("/", ".")].grad = None
+            own = self.own[key]
+            master.grad, own.grad = None if own.grad is None else own.grad.float(), None
         nn.utils.clip_grad_norm_(self.master.values(), 1.0)
 
     @torch.no_grad()
@@ -122,7 +124,7 @@ class MasterWeights:
         """Copy the master weights into the model and advance the average."""
         decay = min(AVERAGE_DECAY, step / (step + 20))
         for key, master in self.master.items():
-            self.own[key.replace("/", ".")].copy_(master)
+            self.own[key].copy_(master)
             self.average[key].lerp_(master, 1 - decay)
 
 
@@ -151,19 +153,18 @@ def training_loss(model: Dreamer, stretches: Stretches, weight: Tensor, own_past
     level, past = noise_levels(clean.shape[:2], clean.device)  # type: ignore[arg-type]
     place, inverse_depth = model.features(before, poses, scenes)
 
-    def with_carried(source: Tensor, share: float) -> Tensor:
+    def told(source: Tensor, share: float) -> Tensor:
         noise = PAST_LEVEL * torch.rand_like(level)
         given = torch.rand_like(level) < share
-        carried = carried_features(model.place, corrupt(source, noise), before, poses, inverse_depth, given)
-        return torch.cat([place, carried.to(place.dtype)], -1)
+        return with_carried(model.place, place, corrupt(source, noise), before, poses, inverse_depth, given)
 
     source = clean
     if own_past:
         with torch.no_grad():
             fresh = torch.where(torch.rand_like(level) < 0.7, torch.ones_like(level), level)
-            source = model(corrupt(clean, fresh), fresh, with_carried(clean, 0.6), scenes).float()
+            source = model(corrupt(clean, fresh), fresh, told(clean, 0.6), scenes).float()
     noisy = corrupt(torch.where(past[..., None, None], source, clean), level)
-    predicted = model(noisy, level, with_carried(source, 0.85), scenes).float()
+    predicted = model(noisy, level, told(source, 0.85), scenes).float()
     error = ((predicted - clean).square() * weight).mean(dim=(-1, -2))
     share = torch.where(past, 0.5, 1.0)
     of_depth = (inverse_depth - stretches.inverse_depth).abs().mean()

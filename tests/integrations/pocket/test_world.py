@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from flashdreams.camera.motion import LiveCamera
 from flashdreams.infra.world import Controls
 from flashdreams.integrations.pocket.assets import WEIGHTS, asset_folder
-from flashdreams.integrations.pocket.clips import carried_features, place_features, predict_clean
+from flashdreams.integrations.pocket.clips import cameras_before, place_features, predict_clean, with_carried
 from flashdreams.integrations.pocket.codec import LATENT_SIZE
 from flashdreams.integrations.pocket.config import PARAMETERS, pocket_pipeline, pocket_world
 from flashdreams.integrations.pocket.decoder import PocketDecoder, PocketDecoderConfig
@@ -178,11 +178,11 @@ def test_a_stream_is_what_the_training_computes_of_whole_clips() -> None:
     poses = torch.eye(4).repeat(1, chunks, 1, 1)
     poses[0, :, 2, 3] = torch.arange(chunks) * 0.4 - 8
     poses[0, :, 1, 3] = -1.6
-    before = torch.cat([poses[:, :1], poses[:, :-1]], 1)
+    before = cameras_before(poses)
     clean, noise = torch.randn(1, chunks, 144, 48), torch.randn(1, chunks, 144, 48)
     place, inverse_depth = place_features(encoder, before, poses, scene)
     given = torch.ones(1, chunks)
-    features = torch.cat([place, carried_features(encoder, clean, before, poses, inverse_depth, given)], -1)
+    features = with_carried(encoder, place, clean, before, poses, inverse_depth, given)
 
     cache = transformer.initialize_autoregressive_cache(scene=2)
     encoder_cache, shown = encoder.initialize_autoregressive_cache(), None

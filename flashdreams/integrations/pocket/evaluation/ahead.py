@@ -7,7 +7,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from flashdreams.integrations.pocket.clips import carried_features, place_features, predict_clean
+from flashdreams.integrations.pocket.clips import cameras_before, place_features, predict_clean, with_carried
 from flashdreams.integrations.pocket.codec import psnr
 from flashdreams.integrations.pocket.decoder import PocketDecoder
 from flashdreams.integrations.pocket.evaluation.stage import Samples, Stage, new_seed
@@ -47,14 +47,14 @@ def _next(world: PocketWorld, scene: str, true: Tensor, poses: Tensor, seed: int
     codes = encoder.codec.encode(true.flatten(0, 1).to(device)).unflatten(0, true.shape[:2])
     clean = codes.flatten(-2).transpose(-2, -1)
     poses = poses.to(device)
-    before = torch.cat([poses[:, :1], poses[:, :-1]], 1)
+    before = cameras_before(poses)
     scenes = torch.full(poses.shape[:2], [s.name for s in world.config.scenes].index(scene), device=device)
     place, inverse_depth = place_features(encoder, before, poses, scenes)
     given = torch.ones(scenes.shape, dtype=torch.bool, device=device)
-    carried = carried_features(encoder, clean, before, poses, inverse_depth, given)
+    features = with_carried(encoder, place, clean, before, poses, inverse_depth, given)
     level = torch.zeros(scenes.shape, device=device)
     level[:, -1] = 1
     noisy = torch.cat([clean[:, :-1], torch.randn_like(clean[:, -1:])], 1).to(transformer.dtype)
-    dreamed = predict_clean(transformer, noisy, level, torch.cat([place, carried.to(place.dtype)], -1), scenes)
+    dreamed = predict_clean(transformer, noisy, level, features, scenes)
     latent = dreamed[:, -1].float().transpose(-2, -1).unflatten(-1, codes.shape[-2:])
     return decoder.key_picture(latent).clamp(0, 1).cpu()
