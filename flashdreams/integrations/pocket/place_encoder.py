@@ -1,10 +1,9 @@
-"""From cameras to what the place remembers: every token looks along its rays through a learned map of the scene.
+"""From cameras to what the place remembers: every token looks along its rays through learned grids of the scene.
 
-Each scene has a learnt top view, a grid of features. Rays gather the features at a row of distances (and where they
-meet the ground) and tell how far away what they look at is; then the map is read once more at those very spots. So
-what stands where is kept in the map and found by the pose alone: turning away and back, or walking a circle, leads to
-the same place. With the distances the picture shown last is redrawn for the new camera, and given too: what was
-dreamed stays as it was dreamed.
+Each scene has a learnt solidity (see `solidity.py`) that tells how far away what a ray looks at is, a learnt top view
+and a learnt sky all around, which are read where the rays end. So what stands where is kept in the grids and found by
+the pose alone: turning away and back, or walking a circle, leads to the same place. With the distances the picture
+shown last is redrawn for the new camera, and given too: what was dreamed stays as it was dreamed.
 """
 
 from __future__ import annotations
@@ -21,6 +20,7 @@ from torch.nn import functional as F
 from flashdreams.infra.encoder.base import EncoderConfig, StreamingEncoder, StreamingEncoderCache
 from flashdreams.integrations.pocket.codec import LATENT_CHANNELS, LATENT_SIZE, PATCH, PatchCodec
 from flashdreams.integrations.pocket.optics import ground_inverse_depth, pixel_rays, seen_next
+from flashdreams.integrations.pocket.solidity import Solidity, read
 from flashdreams.integrations.pocket.walk import EYE_HEIGHT
 
 RAYS = 2
@@ -31,6 +31,10 @@ DEPTH_SIZE = (LATENT_SIZE[0] * SPOTS, LATENT_SIZE[1] * SPOTS)
 """Height and width of the inverse depth."""
 NEAR, FAR = 0.7, 30.0
 """Metres: first and last distance at which a ray looks into the map."""
+SKY_LOW, SKY_HIGH = -0.1, 0.85
+"""Upward components of the directions at the lower and upper edge of a learnt sky."""
+GRIDS = ("maps", "skies", "solidity.grid")
+"""Parameters that are read where rays go: they learn at another rate than the networks."""
 
 
 @dataclass(kw_only=True)
@@ -47,12 +51,22 @@ class PlaceEncoderConfig(EncoderConfig):
     """Features of a cell."""
     map_reach: float = 24.0
     """Metres from the origin to a map's edge."""
+    sky_size: tuple[int, int] = (64, 256)
+    """Cells of a sky: upwards from `SKY_LOW` to `SKY_HIGH`, and all around."""
+    sky_channels: int = 8
+    """Features of a sky's cell."""
+    solid_size: tuple[int, int] = (24, 160)
+    """Cells of a solidity: upwards, and along each side."""
     samples: int = 16
     """Distances along a ray."""
     ray_hidden: int = 128
-    """Width of the ray-wise network that tells distances."""
+    """Width of the ray-wise network."""
     ray_features: int = 32
     """What the token-wise network is told of a ray."""
+    spot_hidden: int = 96
+    """Width of the spot-wise network."""
+    spot_features: int = 24
+    """What the token-wise network is told of a spot, beside the map there."""
     hidden: int = 512
     """Width of the token-wise network."""
     out_dim: int = 160
@@ -87,7 +101,7 @@ class PlaceEncoder(StreamingEncoder[PlaceEncoderCache]):
 
     coarse: Tensor
     fine: Tensor
-    distances: Tensor
+    steps: Tensor
     rays: Tensor
 
     def __init__(self, config: PlaceEncoderConfig) -> None:
@@ -96,35 +110,41 @@ class PlaceEncoder(StreamingEncoder[PlaceEncoderCache]):
         self.maps = nn.Parameter(
             torch.randn(config.scenes, config.map_channels, config.map_size, config.map_size) * 0.3
         )
+        self.skies = nn.Parameter(torch.randn(config.scenes, config.sky_channels, *config.sky_size) * 0.3)
         along = (config.samples + 1) * config.map_channels
         self.along_ray = nn.Sequential(nn.Linear(along + DIRECTION_WAVES, config.ray_hidden), nn.SiLU())
-        self.nearer = nn.Linear(config.ray_hidden, (SPOTS // RAYS) ** 2)
-        nn.init.zeros_(self.nearer.weight)
-        nn.init.constant_(self.nearer.bias, -5.0)
         self.told = nn.Linear(config.ray_hidden, config.ray_features)
-        width = SPOTS**2 * (config.map_channels + 2) + RAYS**2 * config.ray_features
-        self.layers = nn.Sequential(
-            nn.Linear(width + DIRECTION_WAVES + POSITION_WAVES + MOTION_FEATURES, config.hidden),
+        self.solidity = Solidity(config.scenes, *config.solid_size, config.map_reach)
+        seen = config.map_channels + 2
+        self.spot = nn.Sequential(
+            nn.Linear(seen + config.sky_channels + 2, config.spot_hidden),
             nn.SiLU(),
-            nn.LayerNorm(config.hidden),
-            nn.Linear(config.hidden, config.out_dim),
+            nn.Linear(config.spot_hidden, config.spot_features),
         )
+        width = SPOTS**2 * (seen + config.spot_features) + RAYS**2 * config.ray_features
+        width += DIRECTION_WAVES + POSITION_WAVES + MOTION_FEATURES
+        self.enter = nn.Sequential(nn.Linear(width, config.hidden), nn.SiLU(), nn.LayerNorm(config.hidden))
+        self.deeper = nn.Sequential(
+            nn.Linear(config.hidden, config.hidden), nn.SiLU(), nn.Linear(config.hidden, config.hidden)
+        )
+        self.leave = nn.Linear(config.hidden, config.out_dim)
+        for last in (self.deeper[-1].weight, self.deeper[-1].bias):
+            nn.init.zeros_(last)
         self.codec = PatchCodec()
         self.register_buffer("rays", pixel_rays(), persistent=False)
         self.register_buffer("coarse", _token_rays(RAYS), persistent=False)
         self.register_buffer("fine", _token_rays(SPOTS), persistent=False)
-        self.register_buffer(
-            "distances", torch.logspace(math.log10(NEAR), math.log10(FAR), config.samples), persistent=False
-        )
+        steps = torch.logspace(math.log10(NEAR), math.log10(FAR), config.samples)
+        self.register_buffer("steps", steps, persistent=False)
 
     @property
     def dtype(self) -> torch.dtype:
         """Type of the networks."""
-        return next(self.layers.parameters()).dtype
+        return self.leave.weight.dtype
 
     def set_dtype(self, dtype: torch.dtype) -> None:
-        """Run the networks in `dtype`; maps and geometry stay fp32."""
-        for network in (self.along_ray, self.nearer, self.told, self.layers):
+        """Run the networks in `dtype`; grids and geometry stay fp32."""
+        for network in (self.along_ray, self.told, self.spot, self.enter, self.deeper, self.leave):
             network.to(dtype)
 
     def initialize_autoregressive_cache(self, **context: Any) -> PlaceEncoderCache:
@@ -152,48 +172,68 @@ class PlaceEncoder(StreamingEncoder[PlaceEncoderCache]):
 
         The second answer is the inverse depth `[N, 36, 64]` in 1/m of what `pose` sees.
         """
+        rays = _in_world(pose, self.fine)
+        inverse_depth, thing = self.distances(pose, scene, rays)
+        return self.tokens(before, pose, scene, rays, inverse_depth, thing), inverse_depth.unflatten(-1, DEPTH_SIZE)
+
+    def distances(self, pose: Tensor, scene: Tensor, rays: Tensor) -> tuple[Tensor, Tensor]:
+        """See `Solidity.ends`, of the fine `rays [N, R, 3]`."""
+        ground = ground_inverse_depth(pose, self.fine.T)
+        with torch.no_grad():
+            return self.solidity.ends(self.solidity.log_odds(pose, scene, rays), rays, ground)
+
+    def distance_loss(self, pose: Tensor, scene: Tensor, inverse_depth: Tensor) -> Tensor:
+        """See `Solidity.loss`, of the true `inverse_depth [N, 36, 64]`."""
+        rays, ground = _in_world(pose, self.fine), ground_inverse_depth(pose, self.fine.T)
+        return self.solidity.loss(self.solidity.log_odds(pose, scene, rays), rays, ground, inverse_depth.flatten(1))
+
+    def tokens(
+        self, before: Tensor, pose: Tensor, scene: Tensor, rays: Tensor, inverse_depth: Tensor, thing: Tensor
+    ) -> Tensor:
+        """`[N, out_dim, 9, 16]`: see `features`; the fine `rays` end at `inverse_depth`, at a `thing` or not."""
         h, w = LATENT_SIZE
-        maps = self.maps[scene]
         direction = F.normalize(_in_world(pose, self.coarse), dim=-1)
-        way = torch.cat([self._along(maps, pose, direction), _direction_waves(direction)], -1)
-        ray = self.along_ray(way.to(self.dtype))
-        nearer = self.nearer(ray).float().transpose(1, 2).unflatten(-1, (h * RAYS, w * RAYS))
-        # Things stand before the ground and the sky, never behind them.
-        ground = ground_inverse_depth(pose, self.fine.T).unflatten(-1, DEPTH_SIZE)
-        inverse_depth = ground + F.softplus(F.pixel_shuffle(nearer, SPOTS // RAYS).squeeze(1))
-        spots = self._spots(maps, pose, inverse_depth.detach().flatten(1))
+        way = torch.cat([self._along(scene, pose, direction), _direction_waves(direction)], -1)
+        ray = self.told(self.along_ray(way.to(self.dtype)))
+        spots = self._spots(scene, pose, rays, inverse_depth, thing)
         centre = _by_token(direction, RAYS).unflatten(-1, (RAYS * RAYS, 3)).mean(-2)
         whole = torch.cat([_position_waves(pose[:, :3, 3]), _motion(before, pose)], -1)[:, None].expand(-1, h * w, -1)
-        rows = [_by_token(spots, SPOTS), _by_token(self.told(ray), RAYS), _direction_waves(centre), whole]
-        tokens = self.layers(torch.cat([r.to(self.dtype) for r in rows], -1))
-        return tokens.transpose(1, 2).unflatten(-1, (h, w)), inverse_depth
+        rows = [_by_token(spots, SPOTS), _by_token(ray, RAYS), _direction_waves(centre), whole]
+        tokens = self.enter(torch.cat([r.to(self.dtype) for r in rows], -1))
+        tokens = self.leave(tokens + self.deeper(tokens))
+        return tokens.transpose(1, 2).unflatten(-1, (h, w))
 
     def carried(self, shown: Tensor, before: Tensor, pose: Tensor, inverse_depth: Tensor) -> Tensor:
         """`[N, 49, 9, 16]`: pictures `shown [N, 3, H, W]` of cameras `before` as `pose` would see them, as latents."""
         picture, inside = seen_next(shown, before, pose, inverse_depth, self.rays)
         return torch.cat([self.codec.encode(picture), F.avg_pool2d(inside, PATCH)], 1)
 
-    def _along(self, maps: Tensor, pose: Tensor, direction: Tensor) -> Tensor:
+    def _along(self, scene: Tensor, pose: Tensor, direction: Tensor) -> Tensor:
         """Map features `[N, R, (samples + 1) * C]` along rays of world `direction [N, R, 3]`, and on the ground."""
         flat = direction[..., ::2]
         level = flat.norm(dim=-1, keepdim=True).clamp_min(1e-3)
         down = (-direction[..., 1:2]).clamp_min(EYE_HEIGHT / FAR * 0.8)
         ground = (EYE_HEIGHT / down * level).clamp_max(FAR)
-        reach = torch.cat([self.distances.expand(*flat.shape[:2], -1), ground], -1)
+        reach = torch.cat([self.steps.expand(*flat.shape[:2], -1), ground], -1)
         points = pose[:, None, None, (0, 2), 3].float() + (flat / level).unsqueeze(2) * reach.unsqueeze(-1)
-        return self._read(maps, points.flatten(1, 2)).unflatten(1, points.shape[1:3]).flatten(2)
+        return read(self.maps, scene, points / self.config.map_reach).permute(0, 2, 3, 1).flatten(2)
 
-    def _spots(self, maps: Tensor, pose: Tensor, inverse_depth: Tensor) -> Tensor:
-        """`[N, R, C + 2]`: the map where the fine rays are thought to end, the height there, and the inverse depth."""
-        reach = _in_world(pose, self.fine) / inverse_depth.unsqueeze(-1)
+    def _spots(self, scene: Tensor, pose: Tensor, rays: Tensor, inverse_depth: Tensor, thing: Tensor) -> Tensor:
+        """What is known of the spots `[N, R, F]` where the fine rays end.
+
+        The map there, its height and its inverse depth; and what the spot-wise network tells of these and of the sky.
+        """
+        reach = rays / inverse_depth.unsqueeze(-1)
         ground = pose[:, None, (0, 2), 3].float() + reach[..., ::2]
         height = (EYE_HEIGHT + reach[..., 1:2]).clamp(-1, 8) / 4
-        return torch.cat([self._read(maps, ground), height, inverse_depth.clamp_max(2).unsqueeze(-1)], -1)
-
-    def _read(self, maps: Tensor, points: Tensor) -> Tensor:
-        """Map features `[N, P, C]` at `points [N, P, 2]` (x, z in metres)."""
-        grid = (points / self.config.map_reach).to(maps.dtype).unsqueeze(1)
-        return F.grid_sample(maps, grid, padding_mode="border", align_corners=False)[:, :, 0].transpose(1, 2)
+        there = read(self.maps, scene, ground[:, :, None] / self.config.map_reach)[..., 0].transpose(1, 2)
+        seen = torch.cat([there, height, inverse_depth.clamp_max(2).unsqueeze(-1)], -1).to(self.dtype)
+        up = F.normalize(rays, dim=-1)[..., 1]
+        around = torch.atan2(rays[..., 0], rays[..., 2]) / math.pi
+        at = torch.stack([around, (up - SKY_LOW) / (SKY_HIGH - SKY_LOW) * 2 - 1], -1)
+        sky = read(self.skies, scene, at[:, :, None])[..., 0].transpose(1, 2)
+        rows = torch.cat([sky, torch.stack([up, thing], -1)], -1).to(self.dtype)
+        return torch.cat([seen, self.spot(torch.cat([seen, rows], -1))], -1)
 
 
 def _by_token(rays: Tensor, per_side: int) -> Tensor:

@@ -19,7 +19,7 @@ from flashdreams.infra.runner import resolve_device
 from flashdreams.integrations.pocket.codec import PatchCodec
 from flashdreams.integrations.pocket.data import load_shard, render_shards
 from flashdreams.integrations.pocket.export import export
-from flashdreams.integrations.pocket.latents import EncodedWalks, encode_shards
+from flashdreams.integrations.pocket.latents import EncodedViews, EncodedWalks, encode_shards, render_views
 from flashdreams.integrations.pocket.runlog import Checkpoint
 from flashdreams.integrations.pocket.train_decoder import train_decoder
 from flashdreams.integrations.pocket.train_dreamer import TrainOptions, train_dreamer, trained_dreamer
@@ -48,8 +48,10 @@ def train(args: argparse.Namespace) -> int:
     render_shards(data, "frames", args.frames, device=device, compile=compile)
     codec = fitted_codec(data, run)
     encode_shards(codec, data, run / "latents")
+    render_views(codec, run / "latents", args.views, device=device, compile=compile)
     walks = EncodedWalks(run / "latents", seed=random.getrandbits(32))
-    place = train_places(walks, codec, run, minutes=args.places_minutes, device=device)
+    views = EncodedViews(run / "latents", seed=random.getrandbits(32))
+    place = train_places(walks, views, codec, run, minutes=args.places_minutes, device=device)
     options = TrainOptions(minutes=args.minutes, device=device, clips=args.clips, compile=compile)
     train_dreamer(walks, place, run, options)
     train_decoder(data, codec, trained_dreamer(codec, run), run, minutes=args.decoder_minutes, device=device)
@@ -68,6 +70,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--decoder-minutes", type=_positive, default=8.0, help="the same for the decoder")
     p.add_argument("--keyframes", type=_several, default=37, help="shards of 96 walks that the dreamer learns from")
     p.add_argument("--frames", type=_several, default=24, help="shards of 96 short walks that the decoder learns from")
+    p.add_argument("--views", type=_several, default=120, help="shards of 384 pictures that the places are learnt from")
     p.add_argument("--clips", type=_several, default=6, help="walks in one training step")
     p.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
     p.add_argument("--no-compile", dest="compile", action="store_false", help="do without a C++ compiler; half as fast")

@@ -19,16 +19,16 @@ from tqdm import tqdm
 from flashdreams.integrations.pocket.clips import place_features, predict_clean, with_carried
 from flashdreams.integrations.pocket.codec import PatchCodec
 from flashdreams.integrations.pocket.latents import EncodedWalks, Stretches
-from flashdreams.integrations.pocket.place_encoder import PlaceEncoder, PlaceEncoderConfig
+from flashdreams.integrations.pocket.place_encoder import GRIDS, PlaceEncoder, PlaceEncoderConfig
 from flashdreams.integrations.pocket.runlog import Checkpoint, RunLog
-from flashdreams.integrations.pocket.train_places import DEPTH_WEIGHT, channel_weight, guess_loss
+from flashdreams.integrations.pocket.train_places import channel_weight, guess_loss
 from flashdreams.integrations.pocket.transformer import PAST_LEVEL, PocketTransformer, PocketTransformerConfig
 
 OWN_PAST_FROM, OWN_PAST_SHARE = 0.35, 0.6
 """After this share of the run, this share of the steps takes the past from the model itself."""
 AVERAGE_DECAY = 0.998
 GUESS_WEIGHT = 0.3
-"""Of the place encoder's own loss, beside the dreamed latents' squared error."""
+"""Of the place encoder's guess, beside the dreamed latents' squared error. Distances are learnt before."""
 
 
 @dataclass
@@ -43,7 +43,7 @@ class TrainOptions:
     chunks: int = 6
     """Chunks of a clip: at least the window that the model will have."""
     rate: float = 2e-3
-    """Peak learning rate of AdamW; the maps take six times, Muon two and a half times as much."""
+    """Peak learning rate of AdamW; the place's grids take six times, Muon two and a half times as much."""
     compile: bool = False
     """Fuse the blocks into fewer kernels: a fifth faster after a minute or two; needs a C++ compiler."""
     save_every: float = 150.0
@@ -99,12 +99,12 @@ class MasterWeights:
         )
 
     def optimizers(self, rate: float) -> list[torch.optim.Optimizer]:
-        """Muon for the matrices inside the blocks, AdamW for everything else (the maps learn faster)."""
+        """Muon for the matrices inside the blocks, AdamW for everything else (the place's grids learn faster)."""
         blocks = [p for k, p in self.master.items() if "/blocks/" in k and p.dim() == 2]
-        maps = [p for k, p in self.master.items() if k.endswith("maps")]
-        taken = {id(p) for p in blocks + maps}
+        grids = [p for k, p in self.master.items() if k.removeprefix("place/").replace("/", ".") in GRIDS]
+        taken = {id(p) for p in blocks + grids}
         rest = [p for p in self.master.values() if id(p) not in taken]
-        groups = [{"params": rest, "lr": rate}, {"params": maps, "lr": 6 * rate, "weight_decay": 0.0}]
+        groups = [{"params": rest, "lr": rate}, {"params": grids, "lr": 6 * rate, "weight_decay": 0.0}]
         adam = torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.98), weight_decay=0.01)
         muon = torch.optim.Muon(blocks, lr=2.5 * rate, weight_decay=0.02, adjust_lr_fn="match_rms_adamw")
         for optimizer in (adam, muon):
@@ -145,7 +145,7 @@ def corrupt(clean: Tensor, level: Tensor) -> Tensor:
 
 
 def training_loss(model: Dreamer, stretches: Stretches, weight: Tensor, own_past: bool) -> Tensor:
-    """Squared error of the predicted clean latents, and what the place encoder gets wrong, by channel `weight [C]`.
+    """Squared error of the predicted clean latents, and of the place encoder's guess, by channel `weight [C]`.
 
     `own_past`: the past is the model's.
     """
@@ -167,9 +167,7 @@ def training_loss(model: Dreamer, stretches: Stretches, weight: Tensor, own_past
     predicted = model(noisy, level, told(source, 0.85), scenes).float()
     error = ((predicted - clean).square() * weight).mean(dim=(-1, -2))
     share = torch.where(past, 0.5, 1.0)
-    of_depth = (inverse_depth - stretches.inverse_depth).abs().mean()
-    of_place = guess_loss(place, clean, weight) + DEPTH_WEIGHT * of_depth
-    return (error * share).sum() / share.sum() + GUESS_WEIGHT * of_place
+    return (error * share).sum() / share.sum() + GUESS_WEIGHT * guess_loss(place, clean, weight)
 
 
 def train_dreamer(walks: EncodedWalks, place: PlaceEncoder, run: Path, options: TrainOptions) -> Dreamer:

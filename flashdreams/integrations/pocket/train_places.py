@@ -14,14 +14,16 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from flashdreams.integrations.pocket.codec import LATENT_CHANNELS, PatchCodec
-from flashdreams.integrations.pocket.latents import EncodedWalks, Stretches
-from flashdreams.integrations.pocket.place_encoder import PlaceEncoder, PlaceEncoderConfig
+from flashdreams.integrations.pocket.latents import EncodedViews, EncodedWalks, Stretches
+from flashdreams.integrations.pocket.place_encoder import GRIDS, PlaceEncoder, PlaceEncoderConfig
 from flashdreams.integrations.pocket.runlog import Checkpoint, RunLog
 
-DEPTH_WEIGHT = 2.0
-"""Of the absolute error of the inverse depth in 1/m, beside the latents' squared error."""
-RATE, MAP_RATE = 2e-3, 1.2e-2
-"""Peak learning rates of the networks and of the maps."""
+DISTANCE_WEIGHT = 0.2
+"""Of the distances' likelihood in nats a ray, beside the latents' squared error."""
+DISTANCE_EVERY = 4
+"""Views of a batch whose distances are learnt from: one in so many. Distances are learnt far sooner than pictures."""
+RATE, GRID_RATE = 2e-3, 1.2e-2
+"""Peak learning rates of the networks and of the grids."""
 
 
 def channel_weight(codec: PatchCodec) -> Tensor:
@@ -37,35 +39,49 @@ def guess_loss(features: Tensor, latents: Tensor, weight: Tensor) -> Tensor:
 def place_loss(encoder: PlaceEncoder, views: Stretches, weight: Tensor) -> Tensor:
     """What the encoder gets wrong of single `views`: the latents and the distances."""
     before, pose, scene = (x.flatten(0, 1) for x in (views.before, views.poses, views.scenes))
-    features, inverse_depth = encoder.features(before, pose, scene)
-    of_depth = (inverse_depth - views.inverse_depth.flatten(0, 1)).abs().mean()
+    features, _ = encoder.features(before, pose, scene)
+    some = slice(None, None, DISTANCE_EVERY)
+    of_distance = encoder.distance_loss(pose[some], scene[some], views.inverse_depth.flatten(0, 1)[some])
     guess = features.flatten(-2).transpose(1, 2)
-    return guess_loss(guess, views.latents.flatten(0, 1), weight) + DEPTH_WEIGHT * of_depth
+    return guess_loss(guess, views.latents.flatten(0, 1), weight) + DISTANCE_WEIGHT * of_distance
 
 
 def train_places(
-    walks: EncodedWalks, codec: PatchCodec, run: Path, *, minutes: float, device: str = "cpu", views: int = 24
+    walks: EncodedWalks,
+    views: EncodedViews,
+    codec: PatchCodec,
+    run: Path,
+    *,
+    minutes: float,
+    device: str = "cpu",
+    pictures: int = 24,
 ) -> PlaceEncoder:
-    """Train for `minutes` in all, `views` pictures a step; the learning rate falls to zero at their end."""
+    """Train for `minutes` in all; the learning rate falls to zero at their end.
+
+    Half of the `pictures` of a step come from walks, half are single views.
+    """
     torch.manual_seed(3)
     encoder = PlaceEncoder(PlaceEncoderConfig())
     encoder.codec.load_state_dict(codec.state_dict())
     encoder.to(device)
     weight = channel_weight(codec).to(device)
-    rest = [p for p in encoder.parameters() if p is not encoder.maps]
-    groups = [{"params": rest, "peak": RATE}, {"params": [encoder.maps], "peak": MAP_RATE, "weight_decay": 0.0}]
-    adam = torch.optim.AdamW(groups, lr=RATE, betas=(0.9, 0.98), weight_decay=0.01)
+    grids = [p for name, p in encoder.named_parameters() if name in GRIDS]
+    rest = [p for name, p in encoder.named_parameters() if name not in GRIDS]
+    groups = [{"params": rest, "peak": RATE}, {"params": grids, "peak": GRID_RATE, "weight_decay": 0.0}]
+    adam = torch.optim.AdamW(groups, lr=RATE, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
     checkpoint, log = Checkpoint(run / "places.pt"), RunLog(run / "places.csv")
     figures = checkpoint.load(places=encoder, adam=adam)
     step, spent, total = int(figures.get("step", 0)), figures.get("seconds", 0.0), minutes * 60
     running = figures.get("loss", 0.0)
+    single = pictures // 2
     bar = tqdm(total=round(total), initial=round(spent), desc="training places", unit="s")
     last = saved = time.monotonic()
     while spent < total:
         for group in adam.param_groups:
             group["lr"] = group["peak"] * min(1.0, (step + 1) / 50) * min(1.0, 0.02 + (1 - spent / total) / 0.45)
         with torch.autocast(torch.device(device).type, torch.bfloat16):
-            loss = place_loss(encoder, walks.batch(views, 1).to(torch.device(device)), weight)
+            seen = Stretches.join(walks.batch(pictures - single, 1), views.batch(single))
+            loss = place_loss(encoder, seen.to(torch.device(device)), weight)
         adam.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(encoder.parameters(), 1.0)

@@ -20,7 +20,7 @@ from flashdreams.infra.world import Constrain, Controls, Rollout, World
 from flashdreams.integrations.pocket import evaluate
 from flashdreams.integrations.pocket.config import pocket_pipeline, pocket_world
 from flashdreams.integrations.pocket.decoder import PocketDecoder, PocketDecoderConfig
-from flashdreams.integrations.pocket.evaluation import lasting, measures, obedience
+from flashdreams.integrations.pocket.evaluation import following, lasting, measures, obedience
 from flashdreams.integrations.pocket.evaluation.jobs import FULL, QUICK, Found, Judged, Size, Worker, measure_names
 from flashdreams.integrations.pocket.evaluation.lasting import Moment, looks
 from flashdreams.integrations.pocket.evaluation.motion import View, commanded_motion
@@ -198,6 +198,15 @@ def test_the_truth_remembers_and_noise_does_not(truth: Truth) -> None:
     assert max(value for values in lost.values() for value in values) < 15
 
 
+def test_the_truth_follows_every_command_and_noise_does_not(truth: Truth) -> None:
+    kept, lost = (following.following(stage(truth, alter), SCENE, 1, 24) for alter in (None, noise))
+    for part in ("forward", "yaw"):
+        assert kept[f"{part}_correlation"][0] > 0.9
+        assert kept[f"{part}_correlation"][0] == pytest.approx(kept[f"true_{part}_correlation"][0], abs=0.02)
+        assert abs(lost[f"{part}_correlation"][0]) < 0.6
+        assert lost[f"true_{part}_correlation"] == kept[f"true_{part}_correlation"]
+
+
 def test_a_long_walk_lasts_or_dissolves(truth: Truth) -> None:
     def dissolving(frames: Tensor, rollout: SeenRollout) -> Tensor:
         share = rollout.index / 40
@@ -344,4 +353,4 @@ def test_sizes_look_into_every_part_of_the_long_walk() -> None:
         parts = {(chunk - 1) * lasting.PARTS // size.long_chunks for chunk in size.regular}
         assert parts == set(range(lasting.PARTS))
         assert max(size.sheet) == size.long_chunks
-    assert len(set(measure_names())) == len(measure_names()) == 10
+    assert len(set(measure_names())) == len(measure_names()) == 11

@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 import torch
 
-from flashdreams.integrations.pocket import data, ship, train, train_decoder, train_dreamer, train_places
+from flashdreams.integrations.pocket import data, latents, ship, train, train_decoder, train_dreamer, train_places
 from flashdreams.integrations.pocket.config import PARAMETERS
 from flashdreams.integrations.pocket.latents import Stretches
 from flashdreams.integrations.pocket.place_encoder import PlaceEncoder, PlaceEncoderConfig
 from flashdreams.integrations.pocket.train_dreamer import Dreamer, corrupt, noise_levels, training_loss
+from flashdreams.integrations.pocket.train_places import place_loss
 
 STEPS = 1, 3
 """After a run's first command, and in all after its second."""
@@ -31,6 +32,7 @@ def few_walks() -> Iterator[None]:
         patch.setitem(data.CHUNKS, "frames", 1)
         patch.setitem(data.CHUNKS, "keyframes", 6)
         renderer = data.Renderer(data.places(), supersample=1)
+        patch.setattr(latents, "VIEWS_PER_SCENE", 1)
         patch.setattr(data, "Renderer", lambda places: renderer)
         yield
 
@@ -42,7 +44,8 @@ def run(few_walks: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         for stage in (train_places, train_dreamer, train_decoder):
             patch.setattr(stage, "time", SimpleNamespace(monotonic=partial(next, count()), time=lambda: 0.0))
-        arguments = ["--run", str(folder), "--keyframes", "2", "--frames", "2", "--clips", "2", "--no-compile"]
+        sizes = ["--keyframes", "2", "--frames", "2", "--views", "2", "--clips", "2"]
+        arguments = ["--run", str(folder), *sizes, "--no-compile"]
         for steps in STEPS:
             for stage in ("places-", "", "decoder-"):
                 arguments += [f"--{stage}minutes", str(steps / 60)]
@@ -118,12 +121,28 @@ def test_the_loss_reaches_every_weight(own_past: bool) -> None:
     torch.nn.init.normal_(place.codec.basis, std=0.05)
     model = Dreamer(place)
     torch.nn.init.normal_(model.transformer.network.head.head.weight, std=0.05)
-    torch.nn.init.normal_(model.place.nearer.weight, std=0.05)
+    torch.nn.init.normal_(model.place.deeper[-1].weight, std=0.05)
+    training_loss(model, stretches(), torch.ones(48), own_past).backward()
+    # What AdaLN starts at nought gates the branches behind it, so only they may be still; distances are learnt before.
+    idle = without_gradient(model) - {"place.solidity.grid"}
+    assert not [name for name in idle if "place" in name or "head" in name or "embedding" in name]
+
+
+def test_the_first_stage_reaches_every_weight_of_the_place() -> None:
+    torch.manual_seed(3)
+    place = PlaceEncoder(PlaceEncoderConfig())
+    torch.nn.init.normal_(place.deeper[-1].weight, std=0.05)
+    place_loss(place, stretches(), torch.ones(48)).backward()
+    assert not without_gradient(place)
+
+
+def stretches() -> Stretches:
+    """Two of three chunks, whose cameras stand still."""
     poses = torch.eye(4).repeat(2, 3, 1, 1)
     poses[..., 1, 3] = -1.6
     depth = torch.full((2, 3, 36, 64), 0.1)
-    stretches = Stretches(torch.randn(2, 3, 144, 48), poses, poses, torch.tensor([[0, 1, 2], [3, 0, 1]]), depth)
-    training_loss(model, stretches, torch.ones(48), own_past).backward()
-    idle = [name for name, weight in model.named_parameters() if weight.grad is None or not weight.grad.abs().sum() > 0]
-    # What AdaLN starts at nought gates the branches behind it, so only they may be still.
-    assert not [name for name in idle if "place" in name or "head" in name or "embedding" in name]
+    return Stretches(torch.randn(2, 3, 144, 48), poses, poses, torch.tensor([[0, 1, 2], [3, 0, 1]]), depth)
+
+
+def without_gradient(model: torch.nn.Module) -> set[str]:
+    return {name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0}

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from flashdreams.integrations.pocket.config import pocket_pipeline, pocket_world
 from flashdreams.integrations.pocket.decoder import PocketDecoder
-from flashdreams.integrations.pocket.evaluation import ahead, lasting, measures, obedience
+from flashdreams.integrations.pocket.evaluation import ahead, following, lasting, measures, obedience
 from flashdreams.integrations.pocket.evaluation.lasting import Moment
 from flashdreams.integrations.pocket.evaluation.stage import Samples, Stage, Truth
 from flashdreams.integrations.pocket.world import PocketWorld
@@ -45,6 +45,10 @@ class Size:
     still_chunks: int = 16
     returns: int = 2
     """Places that `memory` comes back to."""
+    followed: int = 1
+    """Walks of `following`."""
+    followed_chunks: int = 180
+    """Their length: 30 s."""
     long_chunks: int = 1800
     """Length of the walk of `lasting`: 5 minutes."""
     usual_of: int = 64
@@ -59,7 +63,8 @@ class Size:
         keys = self.starts * (measures.WARM_CHUNKS + len(obedience.HELD) * obedience.HOLD_CHUNKS)
         still = self.starts * (measures.WARM_CHUNKS + self.still_chunks)
         memory = self.returns * (measures.WARM_CHUNKS + 2 * measures.TURN_CHUNKS + measures.CIRCLE_CHUNKS)
-        return self.scenes * (prediction + keys + still + memory + self.long_chunks)
+        followed = self.followed * self.followed_chunks
+        return self.scenes * (prediction + keys + still + memory + followed + self.long_chunks)
 
     @property
     def regular(self) -> range:
@@ -83,6 +88,7 @@ QUICK = Size(
     starts=1,
     still_chunks=8,
     returns=1,
+    followed_chunks=24,
     long_chunks=120,
     usual_of=16,
     looks=10,
@@ -134,6 +140,7 @@ class Worker:
             "obedience": lambda: obedience.obedience(stage, scene, size.starts),
             "stillness": lambda: measures.stillness(stage, scene, size.starts, size.still_chunks),
             "ahead": lambda: ahead.ahead(stage, self.world(), scene, size.walks),
+            "following": lambda: following.following(stage, scene, size.followed, size.followed_chunks),
             "memory": lambda: measures.memory(stage, scene, size.returns),
         }
         if measure in calls:
@@ -159,7 +166,17 @@ class Worker:
 def measure_names() -> list[str]:
     """All measures, the longest first, so that no process is left alone with it at the end."""
     predictions = [_prediction(steps) for steps in sorted(STEPS, reverse=True)]
-    return ["lasting", "reconstruction", "baseline", *predictions, "memory", "obedience", "ahead", "stillness"]
+    return [
+        "lasting",
+        "following",
+        "reconstruction",
+        "baseline",
+        *predictions,
+        "memory",
+        "obedience",
+        "ahead",
+        "stillness",
+    ]
 
 
 def run_all(judged: Judged, processes: int) -> list[Found]:

@@ -1,0 +1,46 @@
+"""Does the dreamed camera follow the commands for long? Motion registered from chunk to chunk of a long walk."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from flashdreams.camera.poses import yaw_pitch_of
+from flashdreams.integrations.pocket.evaluation.motion import PARTS, commanded_motion
+from flashdreams.integrations.pocket.evaluation.registration import registered_motion
+from flashdreams.integrations.pocket.evaluation.stage import Poses, Samples, Stage, new_seed
+from flashdreams.integrations.pocket.walk import FRAMES_PER_CHUNK
+
+
+def following(stage: Stage, scene: str, walks: int, chunks: int) -> Samples:
+    """Correlation of the motion in the dream with the commanded one, by kind of motion, over each of random `walks`.
+
+    The same on the true pictures, `true_...`, says how well the registration itself sees motion: no dream does better.
+    """
+    rng = stage.rng(scene, 9)
+    found: Samples = {}
+    for walk in stage.walks(scene, rng, walks, chunks):
+        rollout, ends = stage.world.start(scene, new_seed(rng)), walk[::FRAMES_PER_CHUNK]
+        dreamed = torch.stack([frames[-1] for frames in stage.dream(rollout, walk)])
+        true, distance = stage.truth.pictures(scene, ends), stage.truth.distance(scene, ends)
+        commanded = _table([commanded_motion(a, b) for a, b in itertools.pairwise(ends)])
+        for name, pictures in (("", dreamed), ("true_", true)):
+            seen = _motions(pictures, distance, ends)
+            for index, part in enumerate(PARTS):
+                if commanded[:, index].std() > 1e-6:
+                    value = float(np.corrcoef(commanded[:, index], seen[:, index])[0, 1])
+                    found.setdefault(f"{name}{part}_correlation", []).append(value)
+    return found
+
+
+def _motions(pictures: Tensor, distance: Tensor, poses: Poses) -> np.ndarray:
+    pairs = zip(pictures, pictures[1:], distance, poses, strict=False)
+    return _table([registered_motion(a, b, d, yaw_pitch_of(pose)[1]) for a, b, d, pose in pairs])
+
+
+def _table(motions: list[dict[str, float]]) -> np.ndarray:
+    """`[N, 4]`: motions by `PARTS`."""
+    return np.array([[motion[part] for part in PARTS] for motion in motions])

@@ -1,0 +1,74 @@
+"""Single pictures of the places, each from somewhere else, which the place encoder learns most from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from flashdreams.integrations.pocket.codec import PatchCodec
+from flashdreams.integrations.pocket.latents import Stretches, TrueDepth, poses_of, read_encoded, save_encoded
+from flashdreams.integrations.pocket.renderer import Renderer
+from flashdreams.integrations.pocket.scenes import places
+from flashdreams.integrations.pocket.walk import FRAMES_PER_CHUNK, random_walks
+
+VIEWS_PER_SCENE = 64
+"""Pictures of every place in a file."""
+
+
+@torch.no_grad()
+def render_views(codec: PatchCodec, cache: Path, shards: int, *, device: str = "cpu", compile: bool = True) -> None:
+    """Draw and encode those of `shards` files `views-*.npz` in `cache` that are not there.
+
+    Drawn without supersampling, which the latents hardly show and which costs a quarter.
+    """
+    cache.mkdir(parents=True, exist_ok=True)
+    missing = [i for i in range(shards) if not (cache / f"views-{i:04d}.npz").exists()]
+    if not missing:
+        return
+    renderer, true_depth = Renderer(places(), supersample=1).to(device), TrueDepth()
+    if compile:
+        renderer.compile()
+    for index in tqdm(missing, desc="rendering views", unit="shard"):
+        walks, scenes = _cameras(index)
+        latents, depths = [], []
+        of_cameras = poses_of(torch.from_numpy(walks))[:, 1]
+        for pose, scene in zip(*(x.split(2 if device == "cpu" else 64) for x in (of_cameras, scenes)), strict=True):
+            latents.append(codec.encode(renderer(pose.to(device), scene.to(device)).cpu()).half())
+            depths.append(true_depth(pose, scene).half())
+        save_encoded(cache / f"views-{index:04d}.npz", torch.cat(latents), torch.cat(depths), walks, scenes.numpy())
+
+
+def _cameras(index: int) -> tuple[np.ndarray, Tensor]:
+    """Rows `[N, 2, 4]` (x, z, yaw, pitch) of the cameras of a file, each where it came from and where it looks, and
+    their scenes `[N]`."""
+    rng, rows = np.random.default_rng([2026, index, 2]), []
+    for place in places():
+        xz, yaw, pitch = random_walks(place, rng, VIEWS_PER_SCENE, 1)
+        rows.append(np.concatenate([xz, yaw[..., None], pitch[..., None]], -1)[:, ::FRAMES_PER_CHUNK])
+    return np.concatenate(rows).astype(np.float32), torch.arange(len(rows)).repeat_interleave(VIEWS_PER_SCENE)
+
+
+class EncodedViews:
+    """All views, in memory; the first file is left to evaluation."""
+
+    def __init__(self, cache: Path, seed: int) -> None:
+        """Reads the files of `render_views`; raises ValueError when there are too few."""
+        self.rng = np.random.default_rng(seed)
+        paths = sorted(cache.glob("views-*.npz"))[1:]
+        if not paths:
+            raise ValueError(f"{cache} needs at least 2 views-*.npz files: render views first")
+        self.latents, self.poses, self.scenes, self.depths = read_encoded(paths)
+
+    def __len__(self) -> int:
+        return len(self.latents)
+
+    def batch(self, count: int) -> Stretches:
+        """Random ones, as stretches of one chunk with somewhere to come from."""
+        pick = torch.from_numpy(self.rng.integers(len(self), size=count))
+        before, poses = self.poses[pick].split(1, 1)
+        depths = self.depths[pick, None].float()
+        return Stretches(self.latents[pick, None].float(), before, poses, self.scenes[pick, None], depths)
