@@ -20,8 +20,8 @@ from flashdreams.integrations.pocket.runlog import Checkpoint, RunLog
 
 DISTANCE_WEIGHT = 0.2
 """Of the distances' likelihood in nats a ray, beside the latents' squared error."""
-DISTANCE_EVERY = 4
-"""Views of a batch whose distances are learnt from: one in so many. Distances are learnt far sooner than pictures."""
+DISTANCE_EVERY = 2
+"""Single views whose distances are learnt from: one in so many. Distances are learnt far sooner than pictures."""
 RATE, GRID_RATE = 2e-3, 1.2e-2
 """Peak learning rates of the networks and of the grids."""
 
@@ -36,14 +36,18 @@ def guess_loss(features: Tensor, latents: Tensor, weight: Tensor) -> Tensor:
     return ((features[..., :LATENT_CHANNELS].float() - latents).square() * weight).mean()
 
 
-def place_loss(encoder: PlaceEncoder, views: Stretches, weight: Tensor) -> Tensor:
-    """What the encoder gets wrong of single `views`: the latents and the distances."""
-    before, pose, scene = (x.flatten(0, 1) for x in (views.before, views.poses, views.scenes))
+def place_loss(encoder: PlaceEncoder, walks: Stretches, views: Stretches, weight: Tensor) -> Tensor:
+    """What the encoder gets wrong: the latents of all, and distances of some `views`.
+
+    Walks that change the place on their way may stand inside things, which would teach wrong distances.
+    """
+    seen = Stretches.join(walks, views)
+    before, pose, scene = (x.flatten(0, 1) for x in (seen.before, seen.poses, seen.scenes))
     features, _ = encoder.features(before, pose, scene)
-    some = slice(None, None, DISTANCE_EVERY)
-    of_distance = encoder.distance_loss(pose[some], scene[some], views.inverse_depth.flatten(0, 1)[some])
     guess = features.flatten(-2).transpose(1, 2)
-    return guess_loss(guess, views.latents.flatten(0, 1), weight) + DISTANCE_WEIGHT * of_distance
+    some = (x.flatten(0, 1)[::DISTANCE_EVERY] for x in (views.poses, views.scenes, views.inverse_depth))
+    of_distance = encoder.distance_loss(*some)
+    return guess_loss(guess, seen.latents.flatten(0, 1), weight) + DISTANCE_WEIGHT * of_distance
 
 
 def train_places(
@@ -73,15 +77,15 @@ def train_places(
     figures = checkpoint.load(places=encoder, adam=adam)
     step, spent, total = int(figures.get("step", 0)), figures.get("seconds", 0.0), minutes * 60
     running = figures.get("loss", 0.0)
-    single = pictures // 2
+    single, where = pictures // 2, torch.device(device)
     bar = tqdm(total=round(total), initial=round(spent), desc="training places", unit="s")
     last = saved = time.monotonic()
     while spent < total:
         for group in adam.param_groups:
             group["lr"] = group["peak"] * min(1.0, (step + 1) / 50) * min(1.0, 0.02 + (1 - spent / total) / 0.45)
-        with torch.autocast(torch.device(device).type, torch.bfloat16):
-            seen = Stretches.join(walks.batch(pictures - single, 1), views.batch(single))
-            loss = place_loss(encoder, seen.to(torch.device(device)), weight)
+        with torch.autocast(where.type, torch.bfloat16):
+            on_walks, alone = walks.batch(pictures - single, 1).to(where), views.batch(single).to(where)
+            loss = place_loss(encoder, on_walks, alone, weight)
         adam.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(encoder.parameters(), 1.0)

@@ -132,7 +132,7 @@ def test_the_first_stage_reaches_every_weight_of_the_place() -> None:
     torch.manual_seed(3)
     place = PlaceEncoder(PlaceEncoderConfig())
     torch.nn.init.normal_(place.deeper[-1].weight, std=0.05)
-    place_loss(place, stretches(), torch.ones(48)).backward()
+    place_loss(place, stretches(), stretches(), torch.ones(48)).backward()
     assert not without_gradient(place)
 
 
