@@ -128,8 +128,13 @@ def render_views(
             latents.append(codec.encode(renderer(p.to(device), s.to(device)).cpu()).half())
             depths.append(true_depth(p, s).half())
         with drafted(cache / f"views-{index:04d}.npz") as draft, draft.open("wb") as file:
-            columns = {"latents": torch.cat(latents), "depths": torch.cat(depths), "scenes": scenes}
-            np.savez(file, walks=walks, **{name: x.numpy() for name, x in columns.items()})
+            np.savez(
+                file,
+                latents=torch.cat(latents).numpy(),
+                depths=torch.cat(depths).numpy(),
+                walks=walks,
+                scenes=scenes.numpy(),
+            )
 
 
 class EncodedWalks:

@@ -124,12 +124,11 @@ class PlaceEncoder(StreamingEncoder[PlaceEncoderCache]):
         width = SPOTS**2 * (seen + config.spot_features) + RAYS**2 * config.ray_features
         width += DIRECTION_WAVES + POSITION_WAVES + MOTION_FEATURES
         self.enter = nn.Sequential(nn.Linear(width, config.hidden), nn.SiLU(), nn.LayerNorm(config.hidden))
-        self.deeper = nn.Sequential(
-            nn.Linear(config.hidden, config.hidden), nn.SiLU(), nn.Linear(config.hidden, config.hidden)
-        )
+        last = nn.Linear(config.hidden, config.hidden)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+        self.deeper = nn.Sequential(nn.Linear(config.hidden, config.hidden), nn.SiLU(), last)
         self.leave = nn.Linear(config.hidden, config.out_dim)
-        for last in (self.deeper[-1].weight, self.deeper[-1].bias):
-            nn.init.zeros_(last)
         self.codec = PatchCodec()
         self.register_buffer("rays", pixel_rays(), persistent=False)
         self.register_buffer("coarse", _token_rays(RAYS), persistent=False)
