@@ -15,13 +15,9 @@ from flashdreams.integrations.pocket.codec import PatchCodec
 from flashdreams.integrations.pocket.data import load_shard
 from flashdreams.integrations.pocket.optics import BACKDROP
 from flashdreams.integrations.pocket.place_encoder import DEPTH_SIZE
-from flashdreams.integrations.pocket.renderer import Renderer
 from flashdreams.integrations.pocket.scenes import places
 from flashdreams.integrations.pocket.solids import Solids
-from flashdreams.integrations.pocket.walk import FRAMES_PER_CHUNK, random_walks, walk_poses
-
-VIEWS_PER_SCENE = 64
-"""Pictures of every place in a file of `render_views`."""
+from flashdreams.integrations.pocket.walk import FRAMES_PER_CHUNK, walk_poses
 
 
 def poses_of(walks: Tensor) -> Tensor:
@@ -61,14 +57,13 @@ def encode_shards(codec: PatchCodec, data: Path, cache: Path) -> None:
         walks = shard.walks[:, ::FRAMES_PER_CHUNK]
         poses, scenes = poses_of(torch.from_numpy(walks)), torch.from_numpy(shard.scenes)
         depths = [true_depth(p, s).half() for p, s in zip(poses, scenes, strict=True)]
-        with drafted(target) as draft, draft.open("wb") as file:
-            np.savez(
-                file,
-                latents=torch.stack(latents).numpy(),
-                depths=torch.stack(depths).numpy(),
-                walks=walks,
-                scenes=shard.scenes,
-            )
+        save_encoded(target, torch.stack(latents), torch.stack(depths), walks, shard.scenes)
+
+
+def save_encoded(path: Path, latents: Tensor, depths: Tensor, walks: np.ndarray, scenes: np.ndarray) -> None:
+    """Write what `read_encoded` reads."""
+    with drafted(path) as draft, draft.open("wb") as file:
+        np.savez(file, latents=latents.numpy(), depths=depths.numpy(), walks=walks, scenes=scenes)
 
 
 @dataclass
@@ -96,47 +91,6 @@ class Stretches:
         return Stretches(*(x.to(device) for x in vars(self).values()))
 
 
-@torch.no_grad()
-def render_views(
-    codec: PatchCodec, cache: Path, shards: int, *, device: str = "cpu", compile: bool = True, first: int = 0
-) -> None:
-    """Draw and encode those of `shards` files `views-*.npz` in `cache` that are not there: single pictures.
-
-    Each shows a place from somewhere else, and so tells more of it than the pictures of a walk; drawn without
-    supersampling, which the latents hardly show and which costs a quarter.
-    """
-    cache.mkdir(parents=True, exist_ok=True)
-    missing = [i for i in range(first, first + shards) if not (cache / f"views-{i:04d}.npz").exists()]
-    if not missing:
-        return
-    all_places, true_depth = places(), TrueDepth()
-    renderer = Renderer(all_places, supersample=1).to(device)
-    if compile:
-        renderer.compile()
-    batch = 2 if device == "cpu" else 64
-    for index in tqdm(missing, desc="rendering views", unit="shard"):
-        rng = np.random.default_rng([2026, index, 2])
-        rows = []
-        for place in all_places:
-            xz, yaw, pitch = random_walks(place, rng, VIEWS_PER_SCENE, 1)
-            rows.append(np.concatenate([xz, yaw[..., None], pitch[..., None]], -1)[:, ::FRAMES_PER_CHUNK])
-        walks = np.concatenate(rows).astype(np.float32)
-        poses = poses_of(torch.from_numpy(walks))[:, 1]
-        scenes = torch.arange(len(all_places)).repeat_interleave(VIEWS_PER_SCENE)
-        latents, depths = [], []
-        for p, s in zip(poses.split(batch), scenes.split(batch), strict=True):
-            latents.append(codec.encode(renderer(p.to(device), s.to(device)).cpu()).half())
-            depths.append(true_depth(p, s).half())
-        with drafted(cache / f"views-{index:04d}.npz") as draft, draft.open("wb") as file:
-            np.savez(
-                file,
-                latents=torch.cat(latents).numpy(),
-                depths=torch.cat(depths).numpy(),
-                walks=walks,
-                scenes=scenes.numpy(),
-            )
-
-
 class EncodedWalks:
     """All encoded walks, in memory; the first shard is left to evaluation."""
 
@@ -146,7 +100,7 @@ class EncodedWalks:
         paths = sorted(cache.glob("latents-*.npz"))[1:]
         if not paths:
             raise ValueError(f"{cache} needs at least 2 latents-*.npz files: render and encode walks first")
-        self.latents, self.poses, self.scenes, self.depths = _read(paths)
+        self.latents, self.poses, self.scenes, self.depths = read_encoded(paths)
 
     def __len__(self) -> int:
         return len(self.latents)
@@ -163,29 +117,7 @@ class EncodedWalks:
         return Stretches(self.latents[pick, at].float(), before, poses, self.scenes[pick, at], depths)
 
 
-class EncodedViews:
-    """All single views of `render_views`, in memory; the first shard is left to evaluation."""
-
-    def __init__(self, cache: Path, seed: int) -> None:
-        """Reads the files; raises ValueError when there are none."""
-        self.rng = np.random.default_rng(seed)
-        paths = sorted(cache.glob("views-*.npz"))[1:]
-        if not paths:
-            raise ValueError(f"{cache} needs at least 2 views-*.npz files: render views first")
-        self.latents, self.poses, self.scenes, self.depths = _read(paths)
-
-    def __len__(self) -> int:
-        return len(self.latents)
-
-    def batch(self, count: int) -> Stretches:
-        """Random ones, as stretches of one chunk with somewhere to come from."""
-        pick = torch.from_numpy(self.rng.integers(len(self), size=count))
-        before, poses = self.poses[pick].split(1, 1)
-        depths = self.depths[pick, None].float()
-        return Stretches(self.latents[pick, None].float(), before, poses, self.scenes[pick, None], depths)
-
-
-def _read(paths: list[Path]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def read_encoded(paths: list[Path]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Latents `[N, ..., L, C]`, poses, scenes and inverse depths of the files at `paths`, one after the other."""
     columns: dict[str, list[Tensor]] = {name: [] for name in ("latents", "walks", "scenes", "depths")}
     for path in paths:

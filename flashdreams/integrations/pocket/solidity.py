@@ -88,7 +88,9 @@ class Solidity(nn.Module):
 def read(grids: Tensor, scene: Tensor, points: Tensor) -> Tensor:
     """Features `[N, C, A, B]` of `grids [S, C, H, W]` of scenes `scene [N]` at `points [N, A, B, 2]`, -1..1 inside."""
     if len(scene) == 1:
-        return F.grid_sample(grids[scene], points.to(grids.dtype), padding_mode="border", align_corners=False)
+        # A slice instead of a copy where asking for the number costs no wait.
+        one = grids[int(scene)][None] if grids.device.type == "cpu" else grids[scene]
+        return F.grid_sample(one, points.to(grids.dtype), padding_mode="border", align_corners=False)
     # A batch looks at few places from many cameras: every place's grid is read once, where all of its cameras look.
     pieces, order = [], []
     for index, grid in enumerate(grids.unbind(0)):

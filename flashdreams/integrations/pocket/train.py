@@ -1,7 +1,8 @@
 """Trains the pocket world from nothing: `make train`. Stopped at any moment, the same command goes on where it was.
 
-Six stages, each of which leaves files in the run's folder and does only what is not there yet: render walks, fit the
-patch code, encode, train the place encoder, the dreamer, the decoder. At the end the weights file is written.
+Seven stages, each of which leaves files in the run's folder and does only what is not there yet: render walks, fit the
+patch code, encode, render single views, train the place encoder, the dreamer, the decoder. At the end the weights file
+is written.
 """
 
 from __future__ import annotations
@@ -19,11 +20,12 @@ from flashdreams.infra.runner import resolve_device
 from flashdreams.integrations.pocket.codec import PatchCodec
 from flashdreams.integrations.pocket.data import load_shard, render_shards
 from flashdreams.integrations.pocket.export import export
-from flashdreams.integrations.pocket.latents import EncodedViews, EncodedWalks, encode_shards, render_views
+from flashdreams.integrations.pocket.latents import EncodedWalks, encode_shards
 from flashdreams.integrations.pocket.runlog import Checkpoint
 from flashdreams.integrations.pocket.train_decoder import train_decoder
 from flashdreams.integrations.pocket.train_dreamer import TrainOptions, train_dreamer, trained_dreamer
 from flashdreams.integrations.pocket.train_places import train_places
+from flashdreams.integrations.pocket.views import EncodedViews, render_views
 
 CODEC_SHARDS = 20
 """Shards that the patch code is fitted to: its few thousand numbers need no more."""

@@ -14,9 +14,10 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from flashdreams.integrations.pocket.codec import LATENT_CHANNELS, PatchCodec
-from flashdreams.integrations.pocket.latents import EncodedViews, EncodedWalks, Stretches
+from flashdreams.integrations.pocket.latents import EncodedWalks, Stretches
 from flashdreams.integrations.pocket.place_encoder import GRIDS, PlaceEncoder, PlaceEncoderConfig
 from flashdreams.integrations.pocket.runlog import Checkpoint, RunLog
+from flashdreams.integrations.pocket.views import EncodedViews
 
 DISTANCE_WEIGHT = 0.2
 """Of the distances' likelihood in nats a ray, beside the latents' squared error."""
