@@ -13,11 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-<<<<<<< HEAD
-from flashdreams.integrations.pocket import data, latents, ship, train, train_decoder, train_dreamer, train_places
-=======
-from flashdreams.integrations.pocket import data, ship, train, views
->>>>>>> 893397b (A single camera reads its place's grids without copying them)
+from flashdreams.integrations.pocket import data, ship, train, train_decoder, train_dreamer, train_places, views
 from flashdreams.integrations.pocket.config import PARAMETERS
 from flashdreams.integrations.pocket.latents import Stretches
 from flashdreams.integrations.pocket.place_encoder import PlaceEncoder, PlaceEncoderConfig
@@ -33,12 +29,12 @@ def few_walks() -> Iterator[None]:
     """One short walk in every place instead of 16, coarsely drawn."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(data, "CLIPS_PER_SCENE", 1)
-<<<<<<< HEAD
         patch.setitem(data.CHUNKS, "frames", 1)
         patch.setitem(data.CHUNKS, "keyframes", 6)
         renderer = data.Renderer(data.places(), supersample=1)
-        patch.setattr(latents, "VIEWS_PER_SCENE", 1)
-        patch.setattr(data, "Renderer", lambda places: renderer)
+        patch.setattr(views, "VIEWS_PER_SCENE", 1)
+        for module in (data, views):
+            patch.setattr(module, "Renderer", lambda *places, **options: renderer)
         yield
 
 
@@ -49,9 +45,6 @@ def run(few_walks: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         for stage in (train_places, train_dreamer, train_decoder):
             patch.setattr(stage, "time", SimpleNamespace(monotonic=partial(next, count()), time=lambda: 0.0))
-=======
-        patch.setattr(views, "VIEWS_PER_SCENE", 1)
->>>>>>> 893397b (A single camera reads its place's grids without copying them)
         sizes = ["--keyframes", "2", "--frames", "2", "--views", "2", "--clips", "2"]
         arguments = ["--run", str(folder), *sizes, "--no-compile"]
         for steps in STEPS:
