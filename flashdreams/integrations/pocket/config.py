@@ -17,7 +17,7 @@ from flashdreams.integrations.pocket.transformer import PocketTransformerConfig
 from flashdreams.integrations.pocket.walk import FPS, FRAMES_PER_CHUNK, MOVE_SPEED, PITCH_LIMIT, TURN_RATE
 from flashdreams.integrations.pocket.world import PocketWorldConfig
 
-PARAMETERS = 9_915_601
+PARAMETERS = 15_114_949
 """Trained parameters; a test counts them."""
 
 
@@ -48,7 +48,7 @@ def pocket_world() -> PocketWorldConfig:
     return PocketWorldConfig(
         slug="pocket",
         title="Pocket world",
-        description="Six small places, dreamed by a 10 M parameter diffusion transformer on your processor",
+        description="Six small places, dreamed by a network of 15 M parameters on your processor",
         pipeline=pocket_pipeline(),
         width=WIDTH,
         height=HEIGHT,
