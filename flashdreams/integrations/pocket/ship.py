@@ -39,11 +39,11 @@ CARD = """\
 # The pocket world's weights
 
 `{file}`: {parameters:,} trained parameters, bfloat16, safetensors. A causal diffusion transformer that dreams six
-small places chunk by chunk, the encoder that remembers them, and a decoder; how they work is told in
-`flashdreams/integrations/pocket/README.md`. Same licence as the project (Apache-2.0).
+small places chunk by chunk, the encoder that remembers them (half of the parameters), and a decoder; how they work is
+told in `flashdreams/integrations/pocket/README.md`. Same licence as the project (Apache-2.0).
 
-**Data.** {walks:,} walks of {chunks} chunks and {short_walks:,} of {short_chunks}, drawn by the project's own renderer
-at 256x144; nothing else, no picture from anywhere.
+**Data.** {walks:,} walks of {chunks} chunks, {short_walks:,} of {short_chunks} and {views:,} single views, drawn by the
+project's own renderer at 256x144; nothing else, no picture from anywhere.
 
 **Training.** On two processor cores, by the stages of `make train`. Place encoder: {places_step:,} steps,
 {places_minutes:.0f} minutes. Dreamer: {dreamer_step:,} steps, {dreamer_minutes:.0f} minutes. Decoder:
@@ -56,8 +56,8 @@ deviations of the true pictures.
 
 {table}
 
-**Limits.** It knows these six places and nothing else. What is seen for the first time is soft and gets sharper on the
-way; small far things are guessed. At {steps} denoising steps a chunk.
+**Limits.** It knows these six places and nothing else. Edges are softer than the renderer's, most at first sight;
+small far things are guessed. At {steps} a chunk.
 """
 
 
@@ -104,11 +104,13 @@ def card(weights: Path, report: dict[str, Any]) -> str:
     """The model card of a weights file that `export` wrote and `evaluate` judged."""
     with safe_open(weights, "pt") as file:
         trained = {key: int(value) for key, value in file.metadata().items() if value.isdigit()}
+    steps = len(report["settings"]["denoising_timesteps"])
     return CARD.format(
         file=WEIGHTS,
         parameters=PARAMETERS,
         walks=trained["keyframes_clips"],
         chunks=CHUNKS["keyframes"],
+        views=trained["views"],
         short_walks=trained["frames_clips"],
         short_chunks=CHUNKS["frames"],
         places_step=trained["places_step"],
@@ -120,7 +122,7 @@ def card(weights: Path, report: dict[str, Any]) -> str:
         table=table(report),
         rollouts=report["measures"].get("prediction_2_steps", {}).get("after_1_psnr_db", {}).get("samples", 0),
         walk_seconds=report["settings"].get("walk_seconds", 0),
-        steps=len(report["settings"]["denoising_timesteps"]),
+        steps="1 denoising step" if steps == 1 else f"{steps} denoising steps",
     )
 
 

@@ -22,11 +22,13 @@ from flashdreams.integrations.pocket.latents import EncodedWalks, Stretches
 from flashdreams.integrations.pocket.place_encoder import GRIDS, PlaceEncoder, PlaceEncoderConfig
 from flashdreams.integrations.pocket.runlog import Checkpoint, RunLog
 from flashdreams.integrations.pocket.train_places import channel_weight, guess_loss
-from flashdreams.integrations.pocket.transformer import PAST_LEVEL, PocketTransformer, PocketTransformerConfig
+from flashdreams.integrations.pocket.transformer import PocketTransformer, PocketTransformerConfig
 
 OWN_PAST_FROM, OWN_PAST_SHARE = 0.35, 0.6
 """After this share of the run, this share of the steps takes the past from the model itself."""
 AVERAGE_DECAY = 0.998
+PAST_LEVEL = 0.12
+"""Largest noise level, 0 to 1, of the chunks that are given as past."""
 GUESS_WEIGHT = 0.3
 """Of the place encoder's guess, beside the dreamed latents' squared error. Distances are learnt before."""
 

@@ -20,8 +20,6 @@ PLACE_FEATURES = 160 + 49
 SCENE_TOKENS, SCENE_TOKEN_DIM = 4, 32
 TOKENS = LATENT_SIZE[0] * LATENT_SIZE[1]
 TIMESTEPS = 1000.0
-PAST_LEVEL = 0.12
-"""Noise level, 0 to 1, up to which the dreamer is trained on its past."""
 
 
 def pocket_network() -> WanDiTNetworkConfig:
@@ -55,8 +53,6 @@ class PocketTransformerCache(TransformerAutoregressiveCache):
     def __init__(self, network: WanDiTNetworkCache, rotation: ChunkRotation) -> None:
         self.network, self.rotation = network, rotation
         self.index = 0
-        self.level = 1.0
-        """Noise level of the present chunk's keys and values."""
 
     def start(self, autoregressive_index: int) -> None:
         """Turn to chunk `autoregressive_index`."""
@@ -108,19 +104,15 @@ class PocketTransformer(Transformer[PocketTransformerCache]):
         """`v = (x_t - x_0) / s` of the predicted clean latent `x_0`; `input` are the place encoder's features."""
         clean = self._network(noisy_latent, timestep, cache, input)
         level = (timestep.float() / TIMESTEPS).clamp_min(1e-3)
-        cache.level = float(level)
         return ((noisy_latent.float() - clean.float()) / level).to(noisy_latent.dtype)
 
     def finalize_kv_cache(
         self, noisy_latent: Tensor, timestep: Tensor, cache: PocketTransformerCache, input: Any = None
     ) -> None:
-        """Write the finished chunk's keys and values, unless its last denoising step left some that are as good.
+        """Nothing is left to do: every pass writes the chunk's keys and values, and the last one's stay.
 
-        Every pass writes them, and the dreamer is trained on pasts with noise up to `PAST_LEVEL`: a sampler that ends
-        below it saves this pass.
+        The dreamer is trained on pasts of every noise level: a pass over the clean latent would tell it nothing more.
         """
-        if cache.level > PAST_LEVEL:
-            self._network(noisy_latent, timestep, cache, input)
 
     def patchify_and_maybe_split_cp(self, x: Any) -> Any:
         """`[B, 1, C, 9, 16]` -> `[B, 144, C]`."""

@@ -53,10 +53,18 @@ def test_chunks_have_one_frame_then_four(world: PocketWorld) -> None:
     assert all(f.dtype == np.uint8 for f in frames)
 
 
-def test_the_same_seed_dreams_the_same_and_another_does_not(world: PocketWorld) -> None:
+def test_the_same_path_is_dreamed_the_same_and_the_seed_says_where_a_visit_begins(world: PocketWorld) -> None:
     poses = walk(world, "dusk", "wd", 4)
-    first, second, other = (play(world, world.start("dusk", seed), poses) for seed in (5, 5, 6))
+    first, second = (play(world, world.start("dusk", 5), poses) for _ in range(2))
     assert same(first, second)
+    assert not np.allclose(world.start_pose("dusk", 5), world.start_pose("dusk", 6))
+
+
+def test_with_more_steps_than_one_the_seed_is_seen() -> None:
+    config = replace(pocket_world(), device="cpu", pipeline=pocket_pipeline((1000.0, 500.0)))
+    world = config.setup()
+    poses = walk(world, "dusk", "w", 2)
+    first, other = (play(world, world.start("dusk", seed), poses) for seed in (5, 6))
     assert not same(first, other)
 
 
@@ -193,7 +201,7 @@ def test_a_stream_is_what_the_training_computes_of_whole_clips() -> None:
         assert torch.allclose(tokens, features[:, index], atol=1e-4)
         flow = transformer.predict_flow(noise[:, index], torch.tensor(1000.0), cache, tokens)
         streamed = noise[:, index] - flow
-        transformer.finalize_kv_cache(clean[:, index], torch.tensor(0.0), cache, tokens)
+        transformer.predict_flow(clean[:, index], torch.tensor(0.0), cache, tokens)  # its keys stay as the past
         cache.finalize(index)
         shown = encoder.codec.decode(clean[:, index].transpose(1, 2).unflatten(-1, LATENT_SIZE))
 
@@ -204,25 +212,22 @@ def test_a_stream_is_what_the_training_computes_of_whole_clips() -> None:
         assert (streamed - whole[:, -1]).norm() / whole[:, -1].norm() < 1e-4
 
 
-def test_a_nearly_clean_last_step_leaves_keys_that_need_no_pass_of_their_own() -> None:
-    """The same keys and values, written by a last step at noise level 0.1 or by a pass of their own at that level."""
+def test_the_last_denoising_pass_leaves_the_past_and_no_pass_follows() -> None:
     torch.manual_seed(4)
     transformer = PocketTransformer(PocketTransformerConfig(dtype=torch.float32)).eval().requires_grad_(False)
     torch.nn.init.normal_(transformer.network.head.head.weight, std=0.05)
     latent, place = torch.randn(1, 144, 48), torch.randn(1, 144, 209)
     answers = []
-    for kept in (True, False):
+    for last_level, finalized in ((1000.0, True), (1000.0, False), (100.0, False)):
         cache = transformer.initialize_autoregressive_cache(scene=1)
         cache.start(0)
-        transformer.predict_flow(torch.randn(1, 144, 48), torch.tensor(1000.0), cache, place)
-        if kept:
-            transformer.predict_flow(latent, torch.tensor(100.0), cache, place)
+        transformer.predict_flow(latent, torch.tensor(last_level), cache, place)
+        if finalized:
             transformer.finalize_kv_cache(torch.randn(1, 144, 48), torch.tensor(0.0), cache, place)
-        else:
-            transformer.finalize_kv_cache(latent, torch.tensor(100.0), cache, place)
         cache.start(1)
         answers.append(transformer.predict_flow(latent, torch.tensor(1000.0), cache, place))
-    assert torch.equal(*answers)
+    assert torch.equal(answers[0], answers[1])
+    assert not torch.equal(answers[1], answers[2])
 
 
 def test_the_decoder_shows_the_latents_picture_last() -> None:
