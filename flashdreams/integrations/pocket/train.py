@@ -68,7 +68,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--minutes", type=_positive, default=90.0, help="length of the dreamer's training, earlier runs included"
     )
-    p.add_argument("--places-minutes", type=_positive, default=20.0, help="the same for the place encoder before it")
+    p.add_argument("--places-minutes", type=_positive, default=40.0, help="the same for the place encoder before it")
     p.add_argument("--decoder-minutes", type=_positive, default=8.0, help="the same for the decoder")
     p.add_argument("--keyframes", type=_several, default=37, help="shards of 96 walks that the dreamer learns from")
     p.add_argument("--frames", type=_several, default=24, help="shards of 96 short walks that the decoder learns from")
