@@ -68,9 +68,7 @@ def _start(result: dict[str, Any]) -> list[tuple[str, str, str]]:
 
 
 def _soak(result: dict[str, Any]) -> list[tuple[str, str, str]]:
-    longest = max(result["memory_by_server_life"], key=lambda life: float(life["minutes"]), default=None)
-    memory = "" if longest is None else f"; memory {longest['mib_per_hour']:+.0f} MiB an hour"
-    return [("the [kiosk](docs/kiosk.md) with a fault a minute", summary_of(result) + memory, "`make soak`")]
+    return [("the [kiosk](docs/kiosk.md) with a fault a minute", summary_of(result), "`make soak`")]
 
 
 ROWS = {"chunk": _chunk, "latency": _latency, "steady": _steady, "start": _start, "soak": _soak}
