@@ -21,6 +21,13 @@ export async function answered(promise) {
   throw new Error(message.charAt(0).toUpperCase() + message.slice(1));
 }
 
+/** Has the browser save a file under a name. */
+export function saveAs(blob, name) {
+  const link = Object.assign(document.createElement('a'), { href: URL.createObjectURL(blob), download: name });
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 60_000); // the browser may still be reading it
+}
+
 export class Keeping {
   #info;
   #dreamedSeconds;
@@ -102,9 +109,7 @@ export class Keeping {
   async #save(what, name) {
     const blob = await (await answered(fetch(this.#address(what), { cache: 'no-store' }))).blob();
     const { scene, seed } = this.#info();
-    const link = Object.assign(document.createElement('a'), { href: URL.createObjectURL(blob), download: `flashdreams-${scene}-${seed}-${name}` });
-    link.click();
-    setTimeout(() => URL.revokeObjectURL(link.href), 60_000); // the browser may still be reading it
+    saveAs(blob, `flashdreams-${scene}-${seed}-${name}`);
   }
 
   #token(kind) {

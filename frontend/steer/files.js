@@ -1,5 +1,6 @@
 /** Paths from elsewhere and to elsewhere: walks just walked, shipped paths, and files in four formats. */
 
+import { saveAs } from '../keeping.js';
 import { filed, keysOf, upload, walkedSince } from './server.js';
 
 const NAMES = Object.freeze({ flashdreams: 'path.json', nerfstudio: 'camera_path.json', tum: 'path.txt', numpy: 'poses.zip' });
@@ -34,9 +35,7 @@ export async function readFiles(path, files, where, fps) {
 
 /** Saves the path in a format; `format` as in `filed`. */
 export async function saveFile(path, format, where) {
-  const link = Object.assign(document.createElement('a'), { href: URL.createObjectURL(await filed(path.asked(where), format)), download: NAMES[format] });
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 60_000); // the browser may still be reading it
+  saveAs(await filed(path.asked(where), format), NAMES[format]);
 }
 
 /** Where the world holds a camera on its ground no key has a height of its own. */

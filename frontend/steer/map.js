@@ -1,5 +1,6 @@
 /** The place from above, drawn: ground and things, a grid in metres, the path, its key poses, and the cameras. */
 
+import { begin } from '../views/plots.js';
 import { MANY_KEYS } from './timeline.js';
 
 const GRIDS = [0.5, 1, 2, 5, 10, 20, 50, 100];
@@ -193,19 +194,6 @@ export class MapView {
     disc(context, at, 5.5);
     ring(context, at, 5.5);
   }
-}
-
-/** A canvas ready to be drawn in px of the page, cleared; `colour(name)` reads a value of the style sheet. */
-export function begin(canvas) {
-  const scale = window.devicePixelRatio || 1;
-  const { clientWidth: width, clientHeight: height } = canvas;
-  if (canvas.width !== Math.round(width * scale)) canvas.width = Math.round(width * scale);
-  if (canvas.height !== Math.round(height * scale)) canvas.height = Math.round(height * scale);
-  const style = getComputedStyle(canvas);
-  const context = canvas.getContext('2d');
-  context.setTransform(scale, 0, 0, scale, 0, 0);
-  context.clearRect(0, 0, width, height);
-  return { context, width, height, colour: (name) => style.getPropertyValue(name) };
 }
 
 function disc(context, { px, py }, radius) {

@@ -1,7 +1,7 @@
 /** The path in the picture: drawn on the ground as the camera sees it, its key poses as small cameras to be dragged. */
 
+import { begin } from '../views/plots.js';
 import { Lens, ahead } from './geometry.js';
-import { begin } from './map.js';
 
 const GRAB_PX = Object.freeze({ mouse: 18, touch: 28 });
 const HEAD_M = 0.34;

@@ -41,7 +41,8 @@ export function plotStages(canvas, chunks, budgetMs, shown = 40) {
   return top;
 }
 
-function begin(canvas) {
+/** A canvas ready to be drawn in px of the page, cleared; `colour(name)` reads a value of the style sheet. */
+export function begin(canvas) {
   const scale = window.devicePixelRatio || 1;
   const { clientWidth: width, clientHeight: height } = canvas;
   const style = getComputedStyle(canvas);
