@@ -200,11 +200,11 @@ def test_the_truth_remembers_and_noise_does_not(truth: Truth) -> None:
 
 def test_the_truth_follows_every_command_and_noise_does_not(truth: Truth) -> None:
     kept, lost = (following.following(stage(truth, alter), SCENE, 1, 24) for alter in (None, noise))
+    assert kept["counted_percent"] == lost["counted_percent"]
+    assert kept["counted_percent"][0] > 50
     for part in ("forward", "yaw"):
-        assert kept[f"{part}_correlation"][0] > 0.9
-        assert kept[f"{part}_correlation"][0] == pytest.approx(kept[f"true_{part}_correlation"][0], abs=0.02)
+        assert kept[f"{part}_correlation"][0] > 0.95
         assert abs(lost[f"{part}_correlation"][0]) < 0.6
-        assert lost[f"true_{part}_correlation"] == kept[f"true_{part}_correlation"]
 
 
 def test_a_long_walk_lasts_or_dissolves(truth: Truth) -> None:
