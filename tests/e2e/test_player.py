@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 from pytest import approx
 
 from tests.e2e.chromium import first_picture, mean_colour, until, view
@@ -117,8 +118,8 @@ def test_a_broken_stream_is_asked_for_again_in_the_same_session(wire: Wire, comp
     wire.begin(colour=RED)
     before = len(wire.received)
     wire.send(
-        type="chunk", index=1, parent=0, frames=4, sizes=[1, 1, 1, 1], keys=[True] * 4, pts=1 / FPS, seq=0, pose=[],
-        timings={}, kv_fill=0, scene="meadow", state_time=0, at=0, eager=False,
+        type="chunk", index=1, parent=0, frames=4, sizes=[1, 1, 1, 1], keys=[True] * 4, pts=1 / FPS, seq=0,
+        pose=np.eye(4).tolist(), timings={}, kv_fill=0, scene="meadow", state_time=0, at=0, eager=False,
     )  # fmt: skip
     wire.sockets[-1].send(b"\x00\x00\x00\x10moofthis is no fragment at all")
     again = wire.next("start", after=before)
