@@ -80,8 +80,8 @@ def save_shard(path: Path, shard: Shard) -> None:
         np.savez(file, frames=shard.frames, walks=shard.walks, scenes=shard.scenes)
 
 
-def count_clips(folder: Path, kind: Kind) -> int:
-    """Clips in all shards of `kind`."""
+def count_clips(folder: Path, kind: Kind | Literal["views"]) -> int:
+    """Clips in all shards of `kind` in `folder`; a view is a clip of one picture."""
     total = 0
     for path in folder.glob(f"{kind}-*.npz"):
         with np.load(path) as data:

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from flashdreams.integrations.pocket.config import pocket_pipeline
 from flashdreams.integrations.pocket.data import CHUNKS, count_clips
-from flashdreams.integrations.pocket.views import count_views
 
 
 def pipeline_weights(
@@ -52,6 +51,6 @@ def export(run: Path, target: Path) -> int:
         for figure in ("step", "seconds")
     }
     figures |= {f"{kind}_clips": str(count_clips(run / "data", kind)) for kind in CHUNKS}
-    figures["views"] = str(count_views(run / "latents"))
+    figures["views"] = str(count_clips(run / "latents", "views"))
     save_file(weights, target, metadata={"format": "pt", **figures})
     return sum(value.numel() for value in weights.values())

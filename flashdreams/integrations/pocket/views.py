@@ -52,15 +52,6 @@ def _cameras(index: int) -> tuple[np.ndarray, Tensor]:
     return np.concatenate(rows).astype(np.float32), torch.arange(len(rows)).repeat_interleave(VIEWS_PER_SCENE)
 
 
-def count_views(cache: Path) -> int:
-    """Pictures in all files of `render_views`."""
-    total = 0
-    for path in cache.glob("views-*.npz"):
-        with np.load(path) as data:
-            total += len(data["scenes"])
-    return total
-
-
 class EncodedViews:
     """All views, in memory; the first file is left to evaluation."""
 
