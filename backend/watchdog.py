@@ -29,6 +29,7 @@ from backend.access import QUERY
 from backend.kiosk.browser import Screen, answers, chromium_command, find_chromium
 from backend.kiosk.settings import read_kiosk_settings
 from backend.main import DRAWN_TOKEN_BYTES, has_browser, sentence_of
+from backend.processes import end
 from backend.settings import Settings, settings_from
 
 Health = Literal["ok", "loading", "failed", "stalled", "silent"]
@@ -91,7 +92,7 @@ class Watchdog:
                 if reason := self._reason_to_restart():
                     self._restart(reason)
         finally:
-            self._end_child()
+            end(self._child, 10)
 
     def stop(self) -> None:
         """End the server and `run`; from any thread or a signal handler."""
@@ -127,7 +128,7 @@ class Watchdog:
         self._failures = 0 if now - self._started > STEADY_SECONDS or self.well else self._failures + 1
         wait = min(LONGEST_WAIT, 2.0**self._failures - 1)
         log.warning("restart: %s%s", reason, f"; in {wait:g} s" if wait else "")
-        self._end_child()
+        end(self._child, 10)
         if not self._stopped.wait(wait):
             self._start()
 
@@ -154,16 +155,6 @@ class Watchdog:
             return None  # it is loading
         self._missed += 1
         return f"no answer {self._missed} times" if self._missed >= self._watch.patience else None
-
-    def _end_child(self) -> None:
-        if self._child is None or self._child.poll() is not None:
-            return
-        self._child.terminate()
-        try:
-            self._child.wait(10)
-        except subprocess.TimeoutExpired:
-            self._child.kill()
-            self._child.wait()
 
 
 def health_of(address: str) -> Health:

@@ -19,6 +19,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import urljoin
 
+from backend.processes import end
+
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 FLAGS = (
     "--kiosk", "--no-first-run", "--noerrdialogs", "--disable-infobars", "--disable-session-crashed-bubble",
@@ -65,21 +67,11 @@ class Screen:
             if not self._stopped.is_set():
                 log.warning("the browser has ended with status %s; it is opened again", self._child.returncode)
                 self._stopped.wait(PAUSE_SECONDS)
-        self._close()
+        end(self._child, 5)
 
     def stop(self) -> None:
         """Close the browser and end `run`; from any thread or a signal handler."""
         self._stopped.set()
-
-    def _close(self) -> None:
-        if self._child is None or self._child.poll() is not None:
-            return
-        self._child.terminate()
-        try:
-            self._child.wait(5)
-        except subprocess.TimeoutExpired:
-            self._child.kill()
-            self._child.wait()
 
 
 def answers(page: str) -> bool:
