@@ -61,7 +61,7 @@ def page(kiosk: str, open_page: OpenPage) -> Page:
 
 
 def test_the_attract_loop_dreams_through_the_scenes_under_its_title(page: Page) -> None:
-    assert page.locator("#title").inner_text() == "A museum's dream"
+    page.wait_for_function("() => document.getElementById('title').innerText === \"A museum's dream\"")  # it fades in
     assert page.locator("body").evaluate("body => getComputedStyle(body).cursor") == "none"
     assert page.evaluate("() => document.body.style.getPropertyValue('--accent')") == "#00ffaa"
     first = picture(page)
@@ -139,3 +139,4 @@ def test_whoever_waits_in_line_keeps_the_place(
         assert second.evaluate("() => window.waited") is True
         first.close()
         attracted(second)
+        second.close()  # before the server, which it would miss
