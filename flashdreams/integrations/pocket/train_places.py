@@ -37,8 +37,10 @@ def guess_loss(features: Tensor, latents: Tensor, weight: Tensor) -> Tensor:
     return ((features[..., :LATENT_CHANNELS].float() - latents).square() * weight).mean()
 
 
-def place_loss(encoder: PlaceEncoder, walks: Stretches, views: Stretches, weight: Tensor) -> Tensor:
-    """What the encoder gets wrong: the latents of all, and distances of some `views`.
+def place_loss(
+    encoder: PlaceEncoder, walks: Stretches, views: Stretches, inverse_depth: Tensor, weight: Tensor
+) -> Tensor:
+    """What the encoder gets wrong: the latents of all, and the `inverse_depth [N, 36, 64]` in 1/m of some `views`.
 
     Walks that change the place on their way may stand inside things, which would teach wrong distances.
     """
@@ -46,7 +48,7 @@ def place_loss(encoder: PlaceEncoder, walks: Stretches, views: Stretches, weight
     before, pose, scene = (x.flatten(0, 1) for x in (seen.before, seen.poses, seen.scenes))
     features, _ = encoder.features(before, pose, scene)
     guess = features.flatten(-2).transpose(1, 2)
-    some = (x.flatten(0, 1)[::DISTANCE_EVERY] for x in (views.poses, views.scenes, views.inverse_depth))
+    some = (x[::DISTANCE_EVERY] for x in (views.poses[:, 0], views.scenes[:, 0], inverse_depth))
     of_distance = encoder.distance_loss(*some)
     return guess_loss(guess, seen.latents.flatten(0, 1), weight) + DISTANCE_WEIGHT * of_distance
 
@@ -85,8 +87,8 @@ def train_places(
         for group in adam.param_groups:
             group["lr"] = group["peak"] * min(1.0, (step + 1) / 50) * min(1.0, 0.02 + (1 - spent / total) / 0.45)
         with torch.autocast(where.type, torch.bfloat16):
-            on_walks, alone = walks.batch(pictures - single, 1).to(where), views.batch(single).to(where)
-            loss = place_loss(encoder, on_walks, alone, weight)
+            on_walks, (alone, depths) = walks.batch(pictures - single, 1), views.batch(single)
+            loss = place_loss(encoder, on_walks.to(where), alone.to(where), depths.to(where), weight)
         adam.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(encoder.parameters(), 1.0)

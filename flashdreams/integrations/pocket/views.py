@@ -10,13 +10,30 @@ from torch import Tensor
 from tqdm import tqdm
 
 from flashdreams.integrations.pocket.codec import PatchCodec
-from flashdreams.integrations.pocket.latents import Stretches, TrueDepth, poses_of, read_encoded, save_encoded
+from flashdreams.integrations.pocket.latents import Stretches, poses_of, read_encoded, save_encoded
+from flashdreams.integrations.pocket.optics import BACKDROP
+from flashdreams.integrations.pocket.place_encoder import DEPTH_SIZE
 from flashdreams.integrations.pocket.renderer import Renderer
 from flashdreams.integrations.pocket.scenes import places
+from flashdreams.integrations.pocket.solids import Solids
 from flashdreams.integrations.pocket.walk import FRAMES_PER_CHUNK, random_walks
 
 VIEWS_PER_SCENE = 64
 """Pictures of every place in a file."""
+
+
+class TrueDepth:
+    """What the renderer knows of distances: the inverse depth that the place encoder is taught."""
+
+    def __init__(self) -> None:
+        height, width = DEPTH_SIZE
+        self.solids = Solids(places(), width, height, supersample=1)
+        _, ahead = self.solids.rays(torch.eye(4)[None])
+        self.depth_per_metre = ahead[0, 2].unflatten(0, DEPTH_SIZE)
+
+    def __call__(self, poses: Tensor, scenes: Tensor) -> Tensor:
+        """Inverse depth `[T, 36, 64]` in 1/m, 1 / BACKDROP to 2, for `poses [T, 4, 4]` in `scenes [T]`."""
+        return (1 / (self.solids.distance(poses, scenes) * self.depth_per_metre)).clamp(1 / BACKDROP, 2)
 
 
 @torch.no_grad()
@@ -39,7 +56,10 @@ def render_views(codec: PatchCodec, cache: Path, shards: int, *, device: str = "
         for pose, scene in zip(*(x.split(2 if device == "cpu" else 64) for x in (of_cameras, scenes)), strict=True):
             latents.append(codec.encode(renderer(pose.to(device), scene.to(device)).cpu()).half())
             depths.append(true_depth(pose, scene).half())
-        save_encoded(cache / f"views-{index:04d}.npz", torch.cat(latents), torch.cat(depths), walks, scenes.numpy())
+        save_encoded(
+            cache / f"views-{index:04d}.npz", latents=torch.cat(latents).numpy(), depths=torch.cat(depths).numpy(),
+            walks=walks, scenes=scenes.numpy(),
+        )  # fmt: skip
 
 
 def _cameras(index: int) -> tuple[np.ndarray, Tensor]:
@@ -61,14 +81,14 @@ class EncodedViews:
         paths = sorted(cache.glob("views-*.npz"))[1:]
         if not paths:
             raise ValueError(f"{cache} needs at least 2 views-*.npz files: render views first")
-        self.latents, self.poses, self.scenes, self.depths = read_encoded(paths)
+        self.latents, self.poses, self.scenes, self.depths = read_encoded(paths, "depths")
 
     def __len__(self) -> int:
         return len(self.latents)
 
-    def batch(self, count: int) -> Stretches:
-        """Random ones, as stretches of one chunk with somewhere to come from."""
+    def batch(self, count: int) -> tuple[Stretches, Tensor]:
+        """Random ones, as stretches of one chunk with somewhere to come from; their inverse depths `[N, 36, 64]`."""
         pick = torch.from_numpy(self.rng.integers(len(self), size=count))
         before, poses = self.poses[pick].split(1, 1)
-        depths = self.depths[pick, None].float()
-        return Stretches(self.latents[pick, None].float(), before, poses, self.scenes[pick, None], depths)
+        seen = Stretches(self.latents[pick, None].float(), before, poses, self.scenes[pick, None])
+        return seen, self.depths[pick].float()

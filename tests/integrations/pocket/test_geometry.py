@@ -9,11 +9,12 @@ import torch
 from flashdreams.camera.poses import pose_from_yaw_pitch
 from flashdreams.infra.plan import Disc, Outline
 from flashdreams.integrations.pocket.codec import LATENT_SIZE, PatchCodec, psnr
-from flashdreams.integrations.pocket.latents import TrueDepth, poses_of
+from flashdreams.integrations.pocket.latents import poses_of
 from flashdreams.integrations.pocket.optics import HEIGHT, WIDTH, ground_inverse_depth, pixel_rays, seen_next
 from flashdreams.integrations.pocket.plan import plan_of
 from flashdreams.integrations.pocket.renderer import Renderer
 from flashdreams.integrations.pocket.scenes import WALK_RADIUS, places
+from flashdreams.integrations.pocket.views import TrueDepth
 from flashdreams.integrations.pocket.walk import EYE_HEIGHT, Footing, random_walks, walk_poses
 
 

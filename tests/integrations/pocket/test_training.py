@@ -133,7 +133,7 @@ def test_the_first_stage_reaches_every_weight_of_the_place() -> None:
     torch.manual_seed(3)
     place = PlaceEncoder(PlaceEncoderConfig())
     torch.nn.init.normal_(place.deeper[-1].weight, std=0.05)
-    place_loss(place, stretches(), stretches(), torch.ones(48)).backward()
+    place_loss(place, stretches(), stretches(), torch.full((2, 36, 64), 0.1), torch.ones(48)).backward()
     assert not without_gradient(place)
 
 
@@ -141,8 +141,7 @@ def stretches() -> Stretches:
     """Two of three chunks, whose cameras stand still."""
     poses = torch.eye(4).repeat(2, 3, 1, 1)
     poses[..., 1, 3] = -1.6
-    depth = torch.full((2, 3, 36, 64), 0.1)
-    return Stretches(torch.randn(2, 3, 144, 48), poses, poses, torch.tensor([[0, 1, 2], [3, 0, 1]]), depth)
+    return Stretches(torch.randn(2, 3, 144, 48), poses, poses, torch.tensor([[0, 1, 2], [3, 0, 1]]))
 
 
 def without_gradient(model: torch.nn.Module) -> set[str]:

@@ -36,8 +36,8 @@ STEPS = 15
 """The most steps; most end after a few."""
 OFF = 0.2
 """From this share of the picture's contrast on, an error says that something else is there, and less and less of it."""
-_DAMPING = 1e-4
-"""Of a step, against directions that the pictures do not tell apart."""
+MODESTY = 3e-3
+"""Error that a motion as large as its range is charged with, so that what the pictures do not tell counts as rest."""
 
 
 @torch.no_grad()
@@ -78,8 +78,9 @@ def _settled(pair: Pair, motion: Tensor) -> Tensor:
         slope = (error[1:5] - error[5:]).flatten(2) / 2  # over a whole nudge; [4, 3, pixels]
         weighed = slope * weight.flatten()
         curve = torch.einsum("icp,jcp->ij", weighed, slope)
-        curve += (_DAMPING * curve.diagonal().mean() + 1e-9) * torch.eye(len(PARTS))  # an even picture has no slope
-        step = -torch.linalg.solve(curve, torch.einsum("icp,cp->i", weighed, error[0].flatten(1))) * NUDGES
+        charge = MODESTY * 3 * (OFF * pair.contrast) ** 2 * inside.all(0).sum() * (NUDGES / _LARGEST) ** 2
+        uphill = torch.einsum("icp,cp->i", weighed, error[0].flatten(1)) + charge * motion / NUDGES
+        step = -torch.linalg.solve(curve + torch.diag(charge), uphill) * NUDGES
         tried = motion + LENGTHS[:, None] * step
         chosen = int(_cost(pair, tried).argmin())
         motion = tried[chosen]
@@ -92,7 +93,8 @@ def _cost(pair: Pair, motions: Tensor) -> Tensor:
     """What `_settled` makes small, `[N]` for `motions [N, 4]`: an error e counts e^2 / (1 + e^2)."""
     error, inside = pair.error(motions)
     squares = _squares(pair, error)
-    return (squares / (1 + squares) * inside).sum((1, 2)) / inside.sum((1, 2)).clamp_min(1)
+    misfit = (squares / (1 + squares) * inside).sum((1, 2)) / inside.sum((1, 2)).clamp_min(1)
+    return misfit + MODESTY * (motions / _LARGEST).square().sum(1)
 
 
 def _squares(pair: Pair, error: Tensor) -> Tensor:
