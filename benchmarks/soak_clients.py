@@ -14,7 +14,8 @@ HANDSHAKE = (
     "GET /ws/play HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
 )
-CLAIM_SECONDS = 0.1
+CLAIM_SECONDS = 0.4
+"""Less often than chunks are dreamed: a claim of what was not sent is refused, and then no chunk would come any more."""
 
 
 class Unread:
