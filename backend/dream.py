@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from backend.history import ROOT, Beginning, History, Node, State
 from backend.pilot import Pilot, Shaping
+from flashdreams.infra.memory import hand_back
 from flashdreams.infra.world import Controls, Rollout, World
 
 
@@ -150,6 +151,7 @@ class Dream:
         """Give up the model's state, which is large: nothing is dreamed any more, whoever still holds this."""
         self._rollout = Rollout(scene=self._rollout.scene, seed=self._rollout.seed)
         self._script, self._to_finalize = None, False
+        hand_back()
 
     def take_over(self) -> None:
         """The visitor's controls count again, from where the script has led."""

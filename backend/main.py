@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import os
 import secrets
@@ -59,6 +60,7 @@ def serve(config: WorldConfig, settings: Settings) -> int:
         if opens:
             threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
 
+    gc.freeze()  # what was imported stays: collecting after every session need not look through it
     with listening, contextlib.suppress(KeyboardInterrupt):  # uvicorn raises it again once all is closed
         make_server(app, on_listening).run(sockets=[listening])
     return 0

@@ -8,7 +8,7 @@ import sys
 
 from benchmarks.common import ROOT, say
 
-NAMES = ("start", "chunk", "latency", "steady", "sessions", "wan_cpu")
+NAMES = ("start", "chunk", "latency", "steady", "visits", "sessions", "wan_cpu")
 ON_A_GPU = ("models", "wan_gpu")
 """Run when they are named."""
 RESULTS = ROOT / "benchmarks" / "results"

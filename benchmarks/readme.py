@@ -61,6 +61,12 @@ def _steady(result: dict[str, Any]) -> list[tuple[str, str, str]]:
     return [(f"growth over {result['chunks']} chunks", text, "`python -m benchmarks.steady`")]
 
 
+def _visits(result: dict[str, Any]) -> list[tuple[str, str, str]]:
+    growth, last = result["growth_mib_per_100_visits"], result["memory_mib"][-1]
+    text = f"{growth:+.1f} MiB per 100 visits once warm, {last:.0f} MiB at the end"
+    return [(f"memory over {result['visits']} visits", text, "`python -m benchmarks.visits`")]
+
+
 def _start(result: dict[str, Any]) -> list[tuple[str, str, str]]:
     figures = result["seconds"]["first_picture"]
     text = f"median {figures['median']:.1f} s, slowest {figures['max']:.1f} s of {figures['n']}"
@@ -71,7 +77,7 @@ def _soak(result: dict[str, Any]) -> list[tuple[str, str, str]]:
     return [("the [kiosk](docs/kiosk.md) with a fault a minute", summary_of(result), "`make soak`")]
 
 
-ROWS = {"chunk": _chunk, "latency": _latency, "steady": _steady, "start": _start, "soak": _soak}
+ROWS = {"chunk": _chunk, "latency": _latency, "steady": _steady, "visits": _visits, "start": _start, "soak": _soak}
 
 FOUND_BY = {
     "placed": "registering each picture with the true one at its commanded pose",

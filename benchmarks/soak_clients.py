@@ -15,7 +15,7 @@ HANDSHAKE = (
     "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
 )
 CLAIM_SECONDS = 0.4
-"""Less often than chunks are dreamed: a claim of what was not sent is refused, and then no chunk would come any more."""
+"""Less often than chunks are dreamed: a claim of what was not sent is refused, and no chunk would come any more."""
 
 
 class Unread:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import platform
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +13,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from flashdreams.infra.memory import GIB, MemoryPlan, PartMemory, available_bytes
+from flashdreams.infra.memory import GIB, MemoryPlan, PartMemory, available_bytes, hand_back
 from flashdreams.infra.rehearsal import Rehearsal, weight_bytes
 
 GPU = torch.device("cuda", 0)
@@ -96,6 +99,21 @@ def test_the_table_tells_every_part() -> None:
 def test_free_memory_of_this_machine_is_known() -> None:
     room = available_bytes(torch.device("cpu"))
     assert room is None or 0 < room < 2**50
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the C library keeps no freed memory, or cannot tell")
+def test_what_was_freed_between_blocks_in_use_is_handed_back() -> None:
+    blocks = [torch.ones(8_000) for _ in range(2_000)]  # 61 MiB, too small each for a mapping of its own
+    kept = blocks[::100]
+    del blocks
+    before = resident_bytes()
+    hand_back()
+    assert before - resident_bytes() > 30 * 2**20
+    assert all(block.sum() == 8_000 for block in kept)
+
+
+def resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def test_tied_weights_count_once() -> None:
