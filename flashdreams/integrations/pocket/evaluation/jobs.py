@@ -45,7 +45,7 @@ class Size:
     still_chunks: int = 16
     returns: int = 2
     """Places that `memory` comes back to."""
-    followed: int = 1
+    followed: int = 2
     """Walks of `following`."""
     followed_chunks: int = 180
     """Their length: 30 s."""
