@@ -13,7 +13,8 @@ from benchmarks.readme import steering_table
 from flashdreams.camera.poses import pose_from_yaw_pitch
 from flashdreams.camera.trajectory import Trajectory, save_trajectory
 from flashdreams.integrations.pocket.evaluation import steering
-from flashdreams.integrations.pocket.evaluation.registration import moved_pose
+from flashdreams.integrations.pocket.evaluation.motion import PARTS
+from flashdreams.integrations.pocket.evaluation.registration import moved_pose, registered_motion
 from flashdreams.integrations.pocket.evaluation.stage import Truth
 from flashdreams.integrations.pocket.paths import shipped_paths
 from flashdreams.integrations.pocket.scenes import places
@@ -69,6 +70,11 @@ def test_pictures_with_nothing_in_them_tell_of_no_motion(truth: Truth) -> None:
     poses = np.stack([START, START])
     found = steering.chained(torch.full((2, 3, 72, 128), 0.5), truth.distance("meadow", poses), poses)
     assert max(steering.path_errors(poses, found)["rotation_deg"]) < 1e-3
+
+
+def test_a_picture_whose_things_are_all_out_of_view_after_a_motion_tells_of_none() -> None:
+    picture, nearer_than_the_lens = torch.rand(3, 72, 128), torch.full((72, 128), 1e-3)
+    assert registered_motion(picture, picture, nearer_than_the_lens, 80.0) == dict.fromkeys(PARTS, 0.0)
 
 
 def test_cameras_that_stray_stay_near_and_are_the_same_every_time() -> None:

@@ -78,7 +78,7 @@ def _settled(pair: Pair, motion: Tensor) -> Tensor:
         slope = (error[1:5] - error[5:]).flatten(2) / 2  # over a whole nudge; [4, 3, pixels]
         weighed = slope * weight.flatten()
         curve = torch.einsum("icp,jcp->ij", weighed, slope)
-        charge = MODESTY * 3 * (OFF * pair.contrast) ** 2 * inside.all(0).sum() * (NUDGES / _LARGEST) ** 2
+        charge = MODESTY * 3 * (OFF * pair.contrast) ** 2 * inside.all(0).sum().clamp_min(1) * (NUDGES / _LARGEST) ** 2
         uphill = torch.einsum("icp,cp->i", weighed, error[0].flatten(1)) + charge * motion / NUDGES
         step = -torch.linalg.solve(curve + torch.diag(charge), uphill) * NUDGES
         tried = motion + LENGTHS[:, None] * step
