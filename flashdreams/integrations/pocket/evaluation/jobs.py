@@ -200,6 +200,8 @@ def run_all(judged: Judged, processes: int) -> list[Found]:
                     future.result()
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
+            for process in multiprocessing.active_children():  # a job takes minutes, and nobody wants it any more
+                process.terminate()
             raise
     return [future.result() for future in futures]
 
