@@ -36,7 +36,7 @@ class PlayProtocol(WebSocketsSansIOProtocol):
         self.transport.abort()
 
     async def run_asgi(self) -> None:
-        """Run the app with one more extension in its scope."""
+        """Run the app with a small send buffer, and one more extension in its scope."""
         self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
         self.scope["extensions"][ABORT] = {"abort": self.transport.abort}
         await super().run_asgi()

@@ -16,10 +16,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+Floats = npt.NDArray[np.float64]
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def summary(values: Sequence[float] | npt.NDArray[np.float64], digits: int = 2) -> dict[str, float]:
+def summary(values: Sequence[float] | Floats, digits: int = 2) -> dict[str, float]:
     """Median, 95th percentile, mean, least, greatest and number of `values`. Raises ValueError where there are none."""
     if len(values) == 0:
         raise ValueError("a summary needs at least one value")
@@ -34,18 +35,25 @@ def summary(values: Sequence[float] | npt.NDArray[np.float64], digits: int = 2) 
     return {**{name: round(float(value), digits) for name, value in figures.items()}, "n": len(values)}
 
 
+def median_slope(at: Sequence[float] | Floats, values: Sequence[float] | Floats) -> float:
+    """How fast `values` rise by `at`, which rises: the median of the slopes between all pairs (Theil and Sen).
+
+    One slow chunk, or one collected cycle of garbage, near an end would tilt a line of least squares.
+    """
+    where, series = np.asarray(at, dtype=np.float64), np.asarray(values, dtype=np.float64)
+    first, second = np.triu_indices(len(series), 1)
+    return float(np.median((series[second] - series[first]) / (where[second] - where[first])))
+
+
 def growth_percent(values: Sequence[float]) -> float:
     """How much `values` rise from first to last in percent of their median, by the median slope of all pairs.
 
-    The median slope (Theil and Sen), since one slow chunk near an end would tilt a line of least squares. Raises
-    ValueError for fewer than three values.
+    Raises ValueError for fewer than three values.
     """
     series = np.asarray(values, dtype=np.float64)
     if len(series) < 3:
         raise ValueError(f"growth needs at least three values, got {len(series)}")
-    first, second = np.triu_indices(len(series), 1)
-    slope = np.median((series[second] - series[first]) / (second - first))
-    return float(100 * slope * (len(series) - 1) / np.median(series))
+    return float(100 * median_slope(range(len(series)), series) * (len(series) - 1) / np.median(series))
 
 
 def machine() -> dict[str, Any]:

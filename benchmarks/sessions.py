@@ -11,11 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import Any
 
-from websockets.sync.client import ClientConnection, connect
-
 from benchmarks.common import machine, report, say, summary
 from benchmarks.server import Server, running_server
-from benchmarks.steady import Visitor
+from benchmarks.steady import Visitor, open_socket
 
 TURN_EVERY = 0.8
 """Seconds from one change of the held keys to the next: each is answered at once, and timed."""
@@ -28,11 +26,6 @@ BACK = (2.0, 5.0, 10.0, 20.0)
 """Seconds to go back."""
 STEPS = 6
 """Chunks gone back to at each distance, next to each other."""
-
-
-def open_socket(server: Server) -> ClientConnection:
-    """A new connection, as plain as a browser's on the same machine."""
-    return connect(server.socket_url, max_size=2**24, compression=None, origin=None)
 
 
 def walk(visitor: Visitor, seconds: float) -> dict[str, Any]:

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.common import median_slope
+
 EVERY_SECONDS = 5.0
 WARM_SECONDS = 180.0
 """What a life takes in its first minutes is warm-up: weights, kernels, buffers that have a bound."""
@@ -46,21 +48,16 @@ class Memory:
 
 
 def summary_of(life: Sequence[Sample]) -> dict[str, Any] | None:
-    """First and last MiB of a life after its warm-up, and MiB per hour by the median slope of all pairs; None if short.
-
-    The median slope, as for every series here: one collected cycle of garbage near an end would tilt another line.
-    """
+    """First and last MiB of a life after its warm-up, and MiB per hour by the median slope; None if short."""
     if not life:
         return None
     warm = np.array([sample for sample in life if sample[0] - life[0][0] >= WARM_SECONDS])
     if len(warm) < 3 or warm[-1, 0] - warm[0, 0] < SHORTEST_SECONDS:
         return None
-    first, second = np.triu_indices(len(warm), 1)
-    slopes = (warm[second, 1] - warm[first, 1]) / (warm[second, 0] - warm[first, 0])
     return {
         "minutes": round((life[-1][0] - life[0][0]) / 60, 1),
         "first_warm_mib": round(float(warm[0, 1])),
         "last_mib": round(float(warm[-1, 1])),
         "most_mib": round(float(warm[:, 1].max())),
-        "mib_per_hour": round(float(np.median(slopes)) * 3600, 1),
+        "mib_per_hour": round(median_slope(warm[:, 0], warm[:, 1]) * 3600, 1),
     }

@@ -27,6 +27,11 @@ SMALL_RINGS = (
 """What a session keeps of its past is bounded; here so tightly that all of it is full before the measuring begins."""
 
 
+def open_socket(server: Server) -> ClientConnection:
+    """A new connection, as plain as a browser's on the same machine."""
+    return connect(server.socket_url, max_size=2**24, compression=None, origin=None)
+
+
 class Visitor:
     """A visitor without a screen: holds keys, and says of every chunk at once that it was shown."""
 
@@ -76,7 +81,7 @@ def walk(server: Server, world: str, chunks: int) -> dict[str, Any]:
     milliseconds: dict[str, list[float]] = {"generate": [], "encode": [], "finalize": []}
     memory: list[float] = []
     intervals: list[float] = []
-    with connect(server.socket_url, max_size=2**24, compression=None, origin=None) as socket:
+    with open_socket(server) as socket:
         visitor = Visitor(socket, world)
         before = time.perf_counter()
         for number in range(WARM_UP + chunks):

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import argparse
 import time
-from statistics import median
 from typing import Any
 
-from websockets.sync.client import connect
-
-from benchmarks.common import growth_percent, machine, report, say
+from benchmarks.common import machine, median_slope, report, say
 from benchmarks.server import Server, running_server
-from benchmarks.steady import Visitor
+from benchmarks.steady import Visitor, open_socket
 
 CHUNKS = 10
 """How long a visit is."""
@@ -26,7 +23,7 @@ def visits(server: Server, world: str, count: int) -> dict[str, Any]:
     """`count` visits; the first third is warm-up."""
     memory = [server.memory_bytes() / 2**20]
     for number in range(count):
-        with connect(server.socket_url, max_size=2**24, compression=None, origin=None) as socket:
+        with open_socket(server) as socket:
             visitor = Visitor(socket, world)
             visitor.send("keys", down=KEYS[number % len(KEYS)])
             for _ in range(CHUNKS):
@@ -36,11 +33,10 @@ def visits(server: Server, world: str, count: int) -> dict[str, Any]:
         if number % EVERY == 0:
             say(f"visit {number} of {count}: {memory[-1]:.0f} MiB")
     warm = memory[count // 3 :]
-    per_visit = growth_percent(warm) / 100 * median(warm) / len(warm)
     return {
         "visits": count,
         "memory_mib": [round(one, 1) for one in memory[::EVERY]],
-        "growth_mib_per_100_visits": round(100 * per_visit, 2),
+        "growth_mib_per_100_visits": round(100 * median_slope(range(len(warm)), warm), 2),
     }
 
 
