@@ -169,6 +169,8 @@ class Soak:
             time.sleep(0.15)
         recovered = round(bad - began, 1) if well and time.monotonic() - bad > STEADY_SECONDS else None
         logging.getLogger("soak").info("recovered: %s after %s s", fault, recovered)
+        if recovered is None:
+            logging.getLogger("soak").warning("the screen: %s; load %.1f", screen.saw, os.getloadavg()[0])
         if guest is not None:
             guest.close()
         return Recovery(fault, round(at, 1), recovered, logged)

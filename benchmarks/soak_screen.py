@@ -26,6 +26,8 @@ class Screen:
     def __init__(self, page: Page) -> None:
         self.page = page
         self.visits = self.farewells = 0
+        self.saw: dict[str, Any] | None = None
+        """What the page told of itself when last looked at; None while it could not be asked."""
         self._seen: tuple[Any, Any] | None = None
         self._mode = ""
         self._changed = time.monotonic()
@@ -39,12 +41,17 @@ class Screen:
             self._visit(now, "" if told is None else told["mode"])
         except PageError:
             told = None  # it is being reloaded
-        if told is None or told["mode"] in ("trouble", "waiting"):
+        if told is None:
+            self.saw = None
             return False
         seen = (told["session"], told["chunk"])
         if seen != self._seen or told["mode"] == "farewell":
             self._seen, self._changed = seen, now
-        return told["mode"] == "farewell" or (now - self._changed < STILL_SECONDS and not _flat(told["shot"]))
+        still, flat = round(now - self._changed, 1), _flat(told.pop("shot"))
+        self.saw = {**told, "still_seconds": still, "flat": flat}
+        if told["mode"] in ("trouble", "waiting"):
+            return False
+        return told["mode"] == "farewell" or (still < STILL_SECONDS and not flat)
 
     def _visit(self, now: float, mode: str) -> None:
         """Somebody comes, walks until the time is up, and goes."""
