@@ -40,10 +40,12 @@ class PatchCodec(nn.Module):
         self.basis.copy_(vectors.flip(1)[:, :LATENT_CHANNELS])
         self.scale.copy_(variance.flip(0)[:LATENT_CHANNELS].sqrt())
 
-    def encode(self, pictures: Tensor) -> Tensor:
-        """Latents of pictures."""
+    def encode(self, pictures: Tensor, *, centred: bool = False) -> Tensor:
+        """Latents of pictures; of their differences from the mean picture when these are given `centred`."""
         patches = F.pixel_unshuffle(pictures, PATCH).permute(0, 2, 3, 1)
-        return ((patches - self.mean) @ self.basis / self.scale).permute(0, 3, 1, 2)
+        if not centred:
+            patches = patches - self.mean
+        return (patches @ self.basis / self.scale).permute(0, 3, 1, 2)
 
     def decode(self, latents: Tensor) -> Tensor:
         """The linear reconstruction."""

@@ -1,8 +1,8 @@
 """From cameras to what the place remembers: every token looks along its rays through learned grids of the scene.
 
-Each scene has a learnt solidity (see `solidity.py`) that tells how far away what a ray looks at is, a learnt top view
-and a learnt sky all around, which are read where the rays end. So what stands where is kept in the grids and found by
-the pose alone: turning away and back, or walking a circle, leads to the same place. With the distances the picture
+Each scene has a learnt solidity (see `solidity.py`) that tells how far away what a ray looks at is, and learnt colours,
+a top view and a sky all around, which are read where the rays end. So what stands where is kept in the grids and found
+by the pose alone: turning away and back, or walking a circle, leads to the same place. With the distances the picture
 shown last is redrawn for the new camera, and given too: what was dreamed stays as it was dreamed.
 """
 
@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from flashdreams.infra.encoder.base import EncoderConfig, StreamingEncoder, StreamingEncoderCache
 from flashdreams.integrations.pocket.codec import LATENT_CHANNELS, LATENT_SIZE, PATCH, PatchCodec
 from flashdreams.integrations.pocket.optics import ground_inverse_depth, pixel_rays, seen_next
-from flashdreams.integrations.pocket.solidity import Solidity, read
+from flashdreams.integrations.pocket.solidity import Solidity, level_of, read
 from flashdreams.integrations.pocket.walk import EYE_HEIGHT
 
 RAYS = 2
@@ -33,7 +33,7 @@ NEAR, FAR = 0.7, 30.0
 """Metres: first and last distance at which a ray looks into the map."""
 SKY_LOW, SKY_HIGH = -0.1, 0.85
 """Upward components of the directions at the lower and upper edge of a learnt sky."""
-GRIDS = ("maps", "skies", "solidity.grid")
+GRIDS = ("maps", "skies", "colors", "sky_colors", "solidity.grid")
 """Parameters that are read where rays go: they learn at another rate than the networks."""
 
 
@@ -55,7 +55,9 @@ class PlaceEncoderConfig(EncoderConfig):
     """Cells of a sky: upwards from `SKY_LOW` to `SKY_HIGH`, and all around."""
     sky_channels: int = 8
     """Features of a sky's cell."""
-    solid_size: tuple[int, int] = (24, 160)
+    color_size: tuple[int, int] = (16, 128)
+    """Cells of a place's colours: upwards, and along each side."""
+    solid_size: tuple[int, int] = (32, 224)
     """Cells of a solidity: upwards, and along each side."""
     samples: int = 16
     """Distances along a ray."""
@@ -111,17 +113,20 @@ class PlaceEncoder(StreamingEncoder[PlaceEncoderCache]):
             torch.randn(config.scenes, config.map_channels, config.map_size, config.map_size) * 0.3
         )
         self.skies = nn.Parameter(torch.randn(config.scenes, config.sky_channels, *config.sky_size) * 0.3)
+        levels, side = config.color_size
+        self.colors = nn.Parameter(torch.zeros(config.scenes, 3, levels, side, side))
+        self.sky_colors = nn.Parameter(torch.zeros(config.scenes, 3, *config.sky_size))
         along = (config.samples + 1) * config.map_channels
         self.along_ray = nn.Sequential(nn.Linear(along + DIRECTION_WAVES, config.ray_hidden), nn.SiLU())
         self.told = nn.Linear(config.ray_hidden, config.ray_features)
         self.solidity = Solidity(config.scenes, *config.solid_size, config.map_reach)
         seen = config.map_channels + 2
         self.spot = nn.Sequential(
-            nn.Linear(seen + config.sky_channels + 2, config.spot_hidden),
+            nn.Linear(seen + config.sky_channels + 2 + 3, config.spot_hidden),
             nn.SiLU(),
-            nn.Linear(config.spot_hidden, config.spot_features),
+            nn.Linear(config.spot_hidden, config.spot_features + 3),
         )
-        width = SPOTS**2 * (seen + config.spot_features) + RAYS**2 * config.ray_features
+        width = SPOTS**2 * (seen + config.spot_features + 3) + RAYS**2 * config.ray_features
         width += DIRECTION_WAVES + POSITION_WAVES + MOTION_FEATURES
         self.enter = nn.Sequential(nn.Linear(width, config.hidden), nn.SiLU(), nn.LayerNorm(config.hidden))
         last = nn.Linear(config.hidden, config.hidden)
@@ -195,12 +200,14 @@ class PlaceEncoder(StreamingEncoder[PlaceEncoderCache]):
         way = torch.cat([self._along(scene, pose, direction), _direction_waves(direction)], -1)
         ray = self.told(self.along_ray(way.to(self.dtype)))
         spots = self._spots(scene, pose, rays, inverse_depth, thing)
+        color = spots[..., -3:].transpose(1, 2).unflatten(-1, DEPTH_SIZE).float()
         centre = _by_token(direction, RAYS).unflatten(-1, (RAYS * RAYS, 3)).mean(-2)
         whole = torch.cat([_position_waves(pose[:, :3, 3]), _motion(before, pose)], -1)[:, None].expand(-1, h * w, -1)
         rows = [_by_token(spots, SPOTS), _by_token(ray, RAYS), _direction_waves(centre), whole]
         tokens = self.enter(torch.cat([r.to(self.dtype) for r in rows], -1))
-        tokens = self.leave(tokens + self.deeper(tokens))
-        return tokens.transpose(1, 2).unflatten(-1, (h, w))
+        tokens = self.leave(tokens + self.deeper(tokens)).transpose(1, 2).unflatten(-1, (h, w))
+        drawn = self.codec.encode(F.interpolate(color, scale_factor=PATCH // SPOTS, mode="bilinear"), centred=True)
+        return tokens + F.pad(drawn.to(tokens.dtype), (0, 0, 0, 0, 0, tokens.shape[1] - LATENT_CHANNELS))
 
     def carried(self, shown: Tensor, before: Tensor, pose: Tensor, inverse_depth: Tensor) -> Tensor:
         """`[N, 49, 9, 16]`: pictures `shown [N, 3, H, W]` of cameras `before` as `pose` would see them, as latents."""
@@ -220,19 +227,30 @@ class PlaceEncoder(StreamingEncoder[PlaceEncoderCache]):
     def _spots(self, scene: Tensor, pose: Tensor, rays: Tensor, inverse_depth: Tensor, thing: Tensor) -> Tensor:
         """What is known of the spots `[N, R, F]` where the fine rays end.
 
-        The map there, its height and its inverse depth; and what the spot-wise network tells of these and of the sky.
+        The map there, its height and its inverse depth; what the spot-wise network tells of these and of the sky; and
+        last their colour, as a difference from the mean picture: the one kept there, mended by the network.
         """
         reach = rays / inverse_depth.unsqueeze(-1)
-        ground = pose[:, None, (0, 2), 3].float() + reach[..., ::2]
-        height = (EYE_HEIGHT + reach[..., 1:2]).clamp(-1, 8) / 4
-        there = read(self.maps, scene, ground[:, :, None] / self.config.map_reach)[..., 0].transpose(1, 2)
-        seen = torch.cat([there, height, inverse_depth.clamp_max(2).unsqueeze(-1)], -1).to(self.dtype)
+        ground = (pose[:, None, (0, 2), 3].float() + reach[..., ::2]) / self.config.map_reach
+        height = EYE_HEIGHT + reach[..., 1]
+        there = _read_spots(self.maps, scene, ground)
+        low = (height.clamp(-1, 8) / 4).unsqueeze(-1)
+        seen = torch.cat([there, low, inverse_depth.clamp_max(2).unsqueeze(-1)], -1).to(self.dtype)
         up = F.normalize(rays, dim=-1)[..., 1]
         around = torch.atan2(rays[..., 0], rays[..., 2]) / math.pi
-        at = torch.stack([around, (up - SKY_LOW) / (SKY_HIGH - SKY_LOW) * 2 - 1], -1)
-        sky = read(self.skies, scene, at[:, :, None])[..., 0].transpose(1, 2)
-        rows = torch.cat([sky, torch.stack([up, thing], -1)], -1).to(self.dtype)
-        return torch.cat([seen, self.spot(torch.cat([seen, rows], -1))], -1)
+        above = torch.stack([around, (up - SKY_LOW) / (SKY_HIGH - SKY_LOW) * 2 - 1], -1)
+        sky = _read_spots(self.skies, scene, above)
+        inside = (ground.abs() < 1).all(-1, keepdim=True)
+        kept = _read_spots(self.colors, scene, torch.cat([ground, level_of(height).unsqueeze(-1)], -1))
+        kept = torch.where(inside, kept, _read_spots(self.sky_colors, scene, above))
+        rows = torch.cat([sky, torch.stack([up, thing], -1), kept], -1).to(self.dtype)
+        told, mend = self.spot(torch.cat([seen, rows], -1)).split([self.config.spot_features, 3], -1)
+        return torch.cat([seen, told, kept.to(self.dtype) + mend], -1)
+
+
+def _read_spots(grids: Tensor, scene: Tensor, points: Tensor) -> Tensor:
+    """`[N, R, C]` of `grids` at `points [N, R, 2 or 3]`, see `solidity.read`."""
+    return read(grids, scene, points[:, :, None])[..., 0].transpose(1, 2)
 
 
 def _by_token(rays: Tensor, per_side: int) -> Tensor:

@@ -45,7 +45,7 @@ class Solidity(nn.Module):
         fan = read(self.grid, scene, points / self.reach)  # [N, levels, STEPS, FAN]
         level = torch.linalg.vector_norm(rays[..., ::2], dim=-1).clamp_min(1e-3)
         height = self.steps[:, None] * (rays[..., 1] / level)[:, None] - pose[:, 1:2, 3:].float()
-        up = (height.clamp_min(0) / TOP).clamp_max(1).pow(0.7) * 2 - 1  # low cells are less high: there is more to see
+        up = level_of(height)
         aside = torch.remainder(torch.atan2(rays[..., 0], rays[..., 2]) - yaw[:, None] + math.pi, 2 * math.pi) - math.pi
         across = (aside / math.radians(FAN_DEGREES))[:, None].expand_as(up)
         grid = torch.stack([across, up], -1).flatten(0, 1).unsqueeze(1)
@@ -85,19 +85,33 @@ class Solidity(nn.Module):
         return nats.sum(1).mean()
 
 
+def level_of(height: Tensor) -> Tensor:
+    """Where heights in metres lie in a grid's levels, -1 to 1: low cells are less high, there is more to see."""
+    return (height.clamp_min(0) / TOP).clamp_max(1).pow(0.7) * 2 - 1
+
+
 def read(grids: Tensor, scene: Tensor, points: Tensor) -> Tensor:
-    """Features `[N, C, A, B]` of `grids [S, C, H, W]` of scenes `scene [N]` at `points [N, A, B, 2]`, -1..1 inside."""
+    """Features `[N, C, A, B]` of the grids of scenes `scene [N]` at `points [N, A, B, 2 or 3]`, -1..1 inside.
+
+    `grids` are `[S, C, H, W]`, or `[S, C, L, H, W]` for points with a third coordinate.
+    """
     if len(scene) == 1:
         # A slice instead of a copy where asking for the number costs no wait.
         one = grids[int(scene)][None] if grids.device.type == "cpu" else grids[scene]
-        return F.grid_sample(one, points.to(grids.dtype), padding_mode="border", align_corners=False)
+        return _sampled(one, points)
     # A batch looks at few places from many cameras: every place's grid is read once, where all of its cameras look.
     pieces, order = [], []
     for index, grid in enumerate(grids.unbind(0)):
         rows = (scene == index).nonzero()[:, 0]
         if len(rows):
-            wide = points[rows].transpose(0, 1).flatten(1, 2)[None].to(grids.dtype)
-            found = F.grid_sample(grid[None], wide, padding_mode="border", align_corners=False)[0]
+            found = _sampled(grid[None], points[rows].transpose(0, 1).flatten(1, 2)[None])[0]
             pieces.append(found.unflatten(-1, (len(rows), -1)).permute(2, 0, 1, 3))
             order.append(rows)
     return torch.cat(pieces)[torch.cat(order).argsort()]
+
+
+def _sampled(grids: Tensor, points: Tensor) -> Tensor:
+    space = grids.dim() == 5
+    at = points[:, None] if space else points
+    found = F.grid_sample(grids, at.to(grids.dtype), padding_mode="border", align_corners=False)
+    return found[:, :, 0] if space else found

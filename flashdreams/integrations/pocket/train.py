@@ -55,7 +55,7 @@ def train(args: argparse.Namespace) -> int:
     views = EncodedViews(run / "latents", seed=random.getrandbits(32))
     place = train_places(walks, views, codec, run, minutes=args.places_minutes, device=device)
     options = TrainOptions(minutes=args.minutes, device=device, clips=args.clips, compile=compile)
-    train_dreamer(walks, place, run, options)
+    train_dreamer(walks, views, place, run, options)
     train_decoder(data, codec, trained_dreamer(codec, run), run, minutes=args.decoder_minutes, device=device)
     return export(run, args.output or run / "pocket.safetensors")
 

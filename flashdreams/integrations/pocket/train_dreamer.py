@@ -23,13 +23,14 @@ from flashdreams.integrations.pocket.place_encoder import GRIDS, PlaceEncoder, P
 from flashdreams.integrations.pocket.runlog import Checkpoint, RunLog
 from flashdreams.integrations.pocket.train_places import channel_weight, guess_loss
 from flashdreams.integrations.pocket.transformer import PocketTransformer, PocketTransformerConfig
+from flashdreams.integrations.pocket.views import EncodedViews
 
 OWN_PAST_FROM, OWN_PAST_SHARE = 0.35, 0.6
 """After this share of the run, this share of the steps takes the past from the model itself."""
 AVERAGE_DECAY = 0.998
 PAST_LEVEL = 0.12
 """Largest noise level, 0 to 1, of the chunks that are given as past."""
-GUESS_WEIGHT = 0.3
+GUESS_WEIGHT = 0.6
 """Of the place encoder's guess, beside the dreamed latents' squared error. Distances are learnt before."""
 
 
@@ -146,9 +147,10 @@ def corrupt(clean: Tensor, level: Tensor) -> Tensor:
     return (1 - s) * clean + s * torch.randn_like(clean)
 
 
-def training_loss(model: Dreamer, stretches: Stretches, weight: Tensor, own_past: bool) -> Tensor:
+def training_loss(model: Dreamer, stretches: Stretches, views: Stretches, weight: Tensor, own_past: bool) -> Tensor:
     """Squared error of the predicted clean latents, and of the place encoder's guess, by channel `weight [C]`.
 
+    The guess is of the single `views` too: walks look at one corner, and alone would make it forget the others.
     `own_past`: the past is the model's.
     """
     clean, before, poses, scenes = stretches.latents, stretches.before, stretches.poses, stretches.scenes
@@ -169,10 +171,14 @@ def training_loss(model: Dreamer, stretches: Stretches, weight: Tensor, own_past
     predicted = model(noisy, level, told(source, 0.85), scenes).float()
     error = ((predicted - clean).square() * weight).mean(dim=(-1, -2))
     share = torch.where(past, 0.5, 1.0)
-    return (error * share).sum() / share.sum() + GUESS_WEIGHT * guess_loss(place, clean, weight)
+    alone, _ = model.features(views.before, views.poses, views.scenes)
+    guess = guess_loss(place, clean, weight) + guess_loss(alone, views.latents, weight)
+    return (error * share).sum() / share.sum() + GUESS_WEIGHT / 2 * guess
 
 
-def train_dreamer(walks: EncodedWalks, place: PlaceEncoder, run: Path, options: TrainOptions) -> Dreamer:
+def train_dreamer(
+    walks: EncodedWalks, views: EncodedViews, place: PlaceEncoder, run: Path, options: TrainOptions
+) -> Dreamer:
     """Train until `options.minutes` are over, all resumed parts counted; the averaged weights are in the checkpoint.
 
     `place` is the encoder as `train_places` left it; it goes on learning.
@@ -205,8 +211,9 @@ def train_dreamer(walks: EncodedWalks, place: PlaceEncoder, run: Path, options: 
         for group in adam.param_groups + muon.param_groups:
             group["lr"] = group["peak"] * min(1.0, (step + 1) / 100) * min(1.0, 0.02 + (1 - done) / 0.45)
         stretches = walks.batch(options.clips, options.chunks).to(device)
+        alone = views.batch(options.clips * options.chunks)[0].to(device)
         own_past = done > OWN_PAST_FROM and bool(torch.rand(()) < OWN_PAST_SHARE)
-        loss = training_loss(model, stretches, weight, own_past)
+        loss = training_loss(model, stretches, alone, weight, own_past)
         loss.backward()
         weights.collect_gradients()
         adam.step()

@@ -11,6 +11,7 @@ from flashdreams.infra.plan import Disc, Outline
 from flashdreams.integrations.pocket.codec import LATENT_SIZE, PatchCodec, psnr
 from flashdreams.integrations.pocket.latents import poses_of
 from flashdreams.integrations.pocket.optics import HEIGHT, WIDTH, ground_inverse_depth, pixel_rays, seen_next
+from flashdreams.integrations.pocket.place_encoder import PlaceEncoder, PlaceEncoderConfig
 from flashdreams.integrations.pocket.plan import plan_of
 from flashdreams.integrations.pocket.renderer import Renderer
 from flashdreams.integrations.pocket.scenes import WALK_RADIUS, places
@@ -133,3 +134,26 @@ def test_the_patch_code_is_a_projection_with_even_latents(renderer: Renderer) ->
     assert torch.allclose(latents.std(dim=(0, 2, 3)), torch.ones(48), atol=1e-2)
     assert torch.allclose(codec.encode(codec.decode(latents)), latents, atol=1e-3)
     assert psnr(codec.decode(latents), pictures).mean() > 30
+
+
+@torch.no_grad()
+def test_a_kept_colour_is_seen_where_it_is_kept(renderer: Renderer) -> None:
+    poses = torch.cat([camera(0, -8 + i, 40.0 * i) for i in range(8)])
+    encoder = PlaceEncoder(PlaceEncoderConfig())
+    encoder.codec.fit(renderer(poses, torch.arange(8) % 4))
+    for network in (encoder.spot[2], encoder.leave):
+        torch.nn.init.zeros_(network.weight), torch.nn.init.zeros_(network.bias)
+    side = encoder.config.color_size[1]
+    encoder.colors[0, 0, ..., side // 2 :] = 0.3  # red, everywhere east of the origin
+
+    def redder(yaw: float) -> torch.Tensor:
+        features, _ = encoder.features(camera(0, 0, yaw), camera(0, 0, yaw), torch.tensor([0]))
+        nothing = encoder.codec.decode(torch.zeros_like(features[:, :48]))
+        return (encoder.codec.decode(features[:, :48]) - nothing)[0, 0, HEIGHT * 3 // 4 :]  # the ground, near by
+
+    north, south = redder(0), redder(180)
+    third = WIDTH // 3
+    assert north[:, -third:].mean() == pytest.approx(0.3, abs=0.03)
+    assert north[:, :third].mean() == pytest.approx(0, abs=0.03)
+    assert south[:, :third].mean() == pytest.approx(0.3, abs=0.03)
+    assert redder(90).mean() == pytest.approx(0.3, abs=0.03)

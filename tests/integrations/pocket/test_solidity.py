@@ -69,9 +69,12 @@ def test_the_truth_is_likelier_than_other_distances(walled: Solidity) -> None:
     assert nats[0] == min(nats)
 
 
-def test_a_batch_reads_what_each_camera_reads_alone() -> None:
+@pytest.mark.parametrize("size", [(8, 8), (3, 8, 8)])
+def test_a_batch_reads_what_each_camera_reads_alone(size: tuple[int, ...]) -> None:
     torch.manual_seed(0)
-    grids, scene, points = torch.randn(3, 4, 8, 8), torch.tensor([2, 0, 2, 1]), torch.rand(4, 5, 6, 2) * 2.4 - 1.2
+    grids, scene = torch.randn(3, 4, *size), torch.tensor([2, 0, 2, 1])
+    points = torch.rand(4, 5, 6, len(size)) * 2.4 - 1.2
     together = read(grids, scene, points)
     alone = torch.cat([read(grids, s[None], p[None]) for s, p in zip(scene, points, strict=True)])
+    assert together.shape == (4, 4, 5, 6)
     assert torch.allclose(together, alone, atol=1e-6)

@@ -123,7 +123,7 @@ def test_the_loss_reaches_every_weight(own_past: bool) -> None:
     model = Dreamer(place)
     torch.nn.init.normal_(model.transformer.network.head.head.weight, std=0.05)
     torch.nn.init.normal_(model.place.deeper[-1].weight, std=0.05)
-    training_loss(model, stretches(), torch.ones(48), own_past).backward()
+    training_loss(model, stretches(), stretches(), torch.ones(48), own_past).backward()
     # What AdaLN starts at nought gates the branches behind it, so only they may be still; distances are learnt before.
     idle = without_gradient(model) - {"place.solidity.grid"}
     assert not [name for name in idle if "place" in name or "head" in name or "embedding" in name]
