@@ -38,7 +38,7 @@ START_SIZE = (1280, 720)
 CARD = """\
 # The pocket world's weights
 
-`{file}`: {parameters:,} trained parameters, bfloat16, safetensors. A causal diffusion transformer that dreams six
+`{file}`: {parameters:,} trained parameters, bfloat16 but for two grids in 8 bits, safetensors. A causal diffusion transformer that dreams six
 small places chunk by chunk, the encoder that remembers them (half of the parameters), and a decoder; how they work is
 told in `flashdreams/integrations/pocket/README.md`. Same licence as the project (Apache-2.0).
 
