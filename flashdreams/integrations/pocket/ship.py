@@ -38,9 +38,10 @@ START_SIZE = (1280, 720)
 CARD = """\
 # The pocket world's weights
 
-`{file}`: {parameters:,} trained parameters, bfloat16 but for two grids in 8 bits, safetensors. A causal diffusion transformer that dreams six
-small places chunk by chunk, the encoder that remembers them (two thirds of the parameters), and a decoder; how they work is
-told in `flashdreams/integrations/pocket/README.md`. Same licence as the project (Apache-2.0).
+`{file}`: {parameters:,} trained parameters, bfloat16 but for two grids in 8 bits, safetensors. A causal
+diffusion transformer that dreams six small places chunk by chunk, the encoder that remembers them (two thirds of the
+parameters), and a decoder; how they work is told in `flashdreams/integrations/pocket/README.md`. Same licence as the
+project (Apache-2.0).
 
 **Data.** {walks:,} walks of {chunks} chunks, {short_walks:,} of {short_chunks} and {views:,} single views, drawn by the
 project's own renderer at 256x144; nothing else, no picture from anywhere.
