@@ -47,8 +47,8 @@ class Screen:
         seen = (told["session"], told["chunk"])
         if seen != self._seen or told["mode"] == "farewell":
             self._seen, self._changed = seen, now
-        still, flat = round(now - self._changed, 1), _flat(told.pop("shot"))
-        self.saw = {**told, "still_seconds": still, "flat": flat}
+        still, flat = now - self._changed, _flat(told.pop("shot"))
+        self.saw = {**told, "still_seconds": round(still, 1), "flat": flat}
         if told["mode"] in ("trouble", "waiting"):
             return False
         return told["mode"] == "farewell" or (still < STILL_SECONDS and not flat)

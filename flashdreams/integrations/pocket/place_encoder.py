@@ -234,8 +234,8 @@ class PlaceEncoder(StreamingEncoder[PlaceEncoderCache]):
         ground = (pose[:, None, (0, 2), 3].float() + reach[..., ::2]) / self.config.map_reach
         height = EYE_HEIGHT + reach[..., 1]
         there = _read_spots(self.maps, scene, ground)
-        low = (height.clamp(-1, 8) / 4).unsqueeze(-1)
-        seen = torch.cat([there, low, inverse_depth.clamp_max(2).unsqueeze(-1)], -1).to(self.dtype)
+        where = torch.stack([height.clamp(-1, 8) / 4, inverse_depth.clamp_max(2)], -1)
+        seen = torch.cat([there, where], -1).to(self.dtype)
         up = F.normalize(rays, dim=-1)[..., 1]
         around = torch.atan2(rays[..., 0], rays[..., 2]) / math.pi
         above = torch.stack([around, (up - SKY_LOW) / (SKY_HIGH - SKY_LOW) * 2 - 1], -1)

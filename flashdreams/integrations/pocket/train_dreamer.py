@@ -30,8 +30,8 @@ OWN_PAST_FROM, OWN_PAST_SHARE = 0.35, 0.6
 AVERAGE_DECAY = 0.998
 PAST_LEVEL = 0.12
 """Largest noise level, 0 to 1, of the chunks that are given as past."""
-GUESS_WEIGHT = 0.6
-"""Of the place encoder's guess, beside the dreamed latents' squared error. Distances are learnt before."""
+GUESS_WEIGHT = 0.3
+"""Of each of the place encoder's guesses, beside the dreamed latents' squared error. Distances are learnt before."""
 
 
 @dataclass
@@ -173,7 +173,7 @@ def training_loss(model: Dreamer, stretches: Stretches, views: Stretches, weight
     share = torch.where(past, 0.5, 1.0)
     alone, _ = model.features(views.before, views.poses, views.scenes)
     guess = guess_loss(place, clean, weight) + guess_loss(alone, views.latents, weight)
-    return (error * share).sum() / share.sum() + GUESS_WEIGHT / 2 * guess
+    return (error * share).sum() / share.sum() + GUESS_WEIGHT * guess
 
 
 def train_dreamer(
@@ -181,7 +181,7 @@ def train_dreamer(
 ) -> Dreamer:
     """Train until `options.minutes` are over, all resumed parts counted; the averaged weights are in the checkpoint.
 
-    `place` is the encoder as `train_places` left it; it goes on learning.
+    `place` is the encoder as `train_places` left it; it goes on learning, from as many `views` as there are chunks.
     """
     device = torch.device(options.device)
     torch.manual_seed(1)
