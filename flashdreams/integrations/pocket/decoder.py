@@ -55,6 +55,8 @@ class PocketDecoder(StreamingVideoDecoder[PocketDecoderCache]):
         self.config = config
         self.codec = PatchCodec()
         self.sharpen = _convolutions(12, config.width, 12, (1, 2, 1))
+        # Convolutions cannot know where they are in a token's patch, and faults are worst along its rim.
+        self.within_patch = nn.Parameter(torch.zeros(config.width, PATCH // 2, PATCH // 2, dtype=config.dtype))
         self.between = _convolutions(24 + 6, config.width, 12 + 5, (1, 2, 4, 1))
         for network in (self.sharpen, self.between):
             network.to(config.dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -104,7 +106,8 @@ class PocketDecoder(StreamingVideoDecoder[PocketDecoderCache]):
     def key_picture(self, latent: Tensor) -> Tensor:
         """The picture `[B, 3, H, W]` of a latent `[B, 48, 9, 16]`: the linear code, mended."""
         plain = self.codec.decode(latent.float())
-        return plain + F.pixel_shuffle(_run(self.sharpen, F.pixel_unshuffle(plain, 2)), 2)
+        told = self.within_patch.repeat(1, HEIGHT // PATCH, WIDTH // PATCH)
+        return plain + F.pixel_shuffle(_run(self.sharpen, F.pixel_unshuffle(plain, 2), told), 2)
 
     def frames_between(self, first: Tensor, last: Tensor, first_pose: Tensor, poses: Tensor) -> Tensor:
         """Frames `[B, F - 1, 3, H, W]` at `poses[:, :-1]`, between `first` and `last` (at `poses[:, -1]`)."""
@@ -155,6 +158,11 @@ def _convolutions(n_in: int, width: int, n_out: int, dilations: tuple[int, ...])
     return nn.Sequential(*layers)
 
 
-def _run(network: nn.Sequential, x: Tensor) -> Tensor:
-    dtype = next(network.parameters()).dtype
-    return network(x.to(dtype, memory_format=torch.channels_last)).float()
+def _run(network: nn.Sequential, x: Tensor, told: Tensor | None = None) -> Tensor:
+    """`network` of `x [N, C, h, w]`; `told [width, h, w]` is added to what its first layer finds."""
+    first, *rest = network
+    found: Tensor = first(x.to(next(network.parameters()).dtype, memory_format=torch.channels_last))
+    found = found if told is None else found + told
+    for layer in rest:
+        found = layer(found)
+    return found.float()

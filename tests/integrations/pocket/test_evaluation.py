@@ -205,6 +205,7 @@ def test_the_truth_follows_every_command_and_noise_does_not(truth: Truth) -> Non
     for part in ("forward", "yaw"):
         assert kept[f"{part}_correlation"][0] > 0.95
         assert abs(lost[f"{part}_correlation"][0]) < 0.6
+        assert lost[f"{part}_correlation_of_truth"] == pytest.approx(kept[f"{part}_correlation"], abs=0.01)
 
 
 def test_a_long_walk_lasts_or_dissolves(truth: Truth) -> None:

@@ -22,7 +22,8 @@ def following(stage: Stage, scene: str, walks: int, chunks: int) -> Samples:
     """Correlation of the motion in the dream with the commanded one, by kind of motion, over each of random `walks`.
 
     Counted are the chunks in which registration is right about the true pictures, `counted_percent` of all: before an
-    even wall or sky, or after a flick of the mouse, it cannot tell.
+    even wall or sky, or after a flick of the mouse, it cannot tell. `correlation_of_truth` is that of the true
+    pictures' own motion in the same chunks: what registration leaves of a perfect dream's.
     """
     rng = stage.rng(scene, 9)
     found: Samples = {}
@@ -31,15 +32,21 @@ def following(stage: Stage, scene: str, walks: int, chunks: int) -> Samples:
         dreamed = torch.stack([frames[-1] for frames in stage.dream(rollout, walk)])
         true, distance = stage.truth.pictures(scene, ends), stage.truth.distance(scene, ends)
         commanded = _table([commanded_motion(a, b) for a, b in itertools.pairwise(ends)])
-        counted = (np.abs(_motions(true, distance, ends) - commanded) < TOLERANCE).all(1)
+        right = _motions(true, distance, ends)
+        counted = (np.abs(right - commanded) < TOLERANCE).all(1)
         found.setdefault("counted_percent", []).append(100.0 * float(counted.mean()))
-        seen, commanded = _motions(dreamed, distance, ends)[counted], commanded[counted]
+        seen = {"correlation": _motions(dreamed, distance, ends), "correlation_of_truth": right}
         for index, part in enumerate(PARTS):
-            if len(seen) > 1 and commanded[:, index].std() > 1e-6:
-                moves = seen[:, index].std() > 1e-6
-                value = float(np.corrcoef(commanded[:, index], seen[:, index])[0, 1]) if moves else 0.0
-                found.setdefault(f"{part}_correlation", []).append(value)
+            wanted = commanded[counted, index]
+            if len(wanted) > 1 and wanted.std() > 1e-6:
+                for name, motions in seen.items():
+                    found.setdefault(f"{part}_{name}", []).append(_correlation(wanted, motions[counted, index]))
     return found
+
+
+def _correlation(wanted: np.ndarray, seen: np.ndarray) -> float:
+    """Of two series; 0 where what is seen never moves."""
+    return float(np.corrcoef(wanted, seen)[0, 1]) if seen.std() > 1e-6 else 0.0
 
 
 def _motions(pictures: Tensor, distance: Tensor, poses: Poses) -> np.ndarray:

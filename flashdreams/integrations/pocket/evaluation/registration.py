@@ -1,8 +1,8 @@
 """How a camera moved between two pictures when it moves in every way at once; `motion` does so for one way alone.
 
 The same idea: the true distances of the first picture say what the second should look like after a supposed motion.
-A search over a small picture, two kinds of motion at a time, comes near the motion that explains the second picture
-best; steps of Gauss and Newton on a larger picture then find it to a fraction of a pixel.
+Motions of every kind at once are tried on a tiny picture. What is far off may look right there, so the best few are
+all settled by steps of Gauss and Newton, on a small picture and then to a fraction of a pixel on a large one.
 """
 
 from __future__ import annotations
@@ -19,15 +19,17 @@ from flashdreams.integrations.pocket.evaluation.motion import PARTS, Pair
 
 Floats = npt.NDArray[np.float64]
 
-SMALL, LARGE = (27, 48), (72, 128)
-"""Height and width of the pictures that are searched, and of those that settle it."""
-RANGES = {"forward": 0.7, "right": 0.7, "yaw": 14.0, "pitch": 14.0}
-"""The largest motion looked for from chunk to chunk, in metres and degrees; a visitor's largest is 0.4 and 10."""
+TINY, SMALL, LARGE = (18, 32), (27, 48), (72, 128)
+"""Height and width of the pictures that are searched, of those on which the best are settled, and of the last ones."""
+RANGES = {"forward": 0.7, "right": 0.7, "yaw": 20.0, "pitch": 14.0}
+"""The largest motion looked for from chunk to chunk, in metres and degrees; a visitor's largest is 0.4 and 18."""
 _LARGEST = torch.tensor([RANGES[part] for part in PARTS])
-CHOICES = 9
-"""Amounts tried at a time of each of two kinds, from minus to plus the range."""
-SHRINK, ROUNDS = 0.6, 4
-"""By how much the range narrows from round to round of the search, and how many there are."""
+CHOICES = (5, 5, 13, 7)
+"""How many amounts of each kind are tried together, from minus to plus the range."""
+STARTS, FINALISTS = 8, 3
+"""How many motions are settled on the small picture, and of these on the large one."""
+APART = 0.18
+"""Share of the range by which they differ at least, in one kind."""
 NUDGES = torch.tensor([0.02, 0.02, 0.25, 0.25])
 """Metres and degrees by which the slope of the picture's error is found: about half a pixel."""
 LENGTHS = torch.tensor([1.0, 0.5, 0.2, 0.0])
@@ -50,47 +52,52 @@ def registered_motion(before: Tensor, after: Tensor, distance: Tensor, pitch_deg
         distance: metres `[H, W]` to what the first picture shows.
         pitch_deg: how far up the first camera looked.
     """
-    found = _searched(Pair(before, after, distance, pitch_deg, SMALL))
-    settled = _settled(Pair(before, after, distance, pitch_deg, LARGE), found)
-    return dict(zip(PARTS, settled.tolist(), strict=True))
+    tiny, small, large = (Pair(before, after, distance, pitch_deg, size) for size in (TINY, SMALL, LARGE))
+    tried = torch.cartesian_prod(*(torch.linspace(-1, 1, n) * end for n, end in zip(CHOICES, _LARGEST, strict=True)))
+    found = _best(tried, torch.cat([_cost(tiny, some) for some in tried.split(400)]), STARTS)
+    found = _settled(small, found)
+    found = _settled(large, _best(found, _cost(small, found), FINALISTS))
+    chosen = found[_cost(large, found).argmin()]
+    return dict(zip(PARTS, chosen.tolist(), strict=True))
 
 
-def _searched(pair: Pair) -> Tensor:
-    """Near the best motion `[4]`, from anywhere within `RANGES`."""
-    best, span = torch.zeros(len(PARTS)), _LARGEST
-    grid = torch.cartesian_prod(torch.linspace(-1, 1, CHOICES), torch.linspace(-1, 1, CHOICES))
-    for _ in range(ROUNDS):
-        # A turn looks much like a step aside, and a tilt like a step ahead: each pair is searched together.
-        for searched in ([2, 1], [3, 0]):
-            tried = best.repeat(len(grid), 1)
-            tried[:, searched] += grid * span[searched]
-            best = tried[pair.misfit(tried, _LARGEST).argmin()]
-        span = span * SHRINK
-    return best
-
-
-def _settled(pair: Pair, motion: Tensor) -> Tensor:
-    """The best motion `[4]` near `motion`: least squares in which a pixel counts the less the worse it fits."""
-    for _ in range(STEPS):
-        nudged = torch.cat([motion[None], motion + torch.diag(NUDGES), motion - torch.diag(NUDGES)])
-        error, inside = pair.error(nudged)
-        weight = inside.all(0) / (1 + _squares(pair, error[:1])[0]) ** 2
-        slope = (error[1:5] - error[5:]).flatten(2) / 2  # over a whole nudge; [4, 3, pixels]
-        weighed = slope * weight.flatten()
-        curve = torch.einsum("icp,jcp->ij", weighed, slope)
-        charge = MODESTY * 3 * (OFF * pair.contrast) ** 2 * inside.all(0).sum().clamp_min(1) * (NUDGES / _LARGEST) ** 2
-        uphill = torch.einsum("icp,cp->i", weighed, error[0].flatten(1)) + charge * motion / NUDGES
-        step = -torch.linalg.solve(curve + torch.diag(charge), uphill) * NUDGES
-        tried = motion + LENGTHS[:, None] * step
-        chosen = int(_cost(pair, tried).argmin())
-        motion = tried[chosen]
-        if chosen == len(LENGTHS) - 1 or bool((step.abs() < NUDGES / 8).all()):
+def _best(motions: Tensor, cost: Tensor, count: int) -> Tensor:
+    """Up to `count` of `motions [N, 4]` of the least `cost [N]`, no two of them alike."""
+    chosen: list[int] = []
+    for index in cost.argsort(stable=True).tolist():
+        if all(((motions[index] - motions[other]).abs() > APART * _LARGEST).any() for other in chosen):
+            chosen.append(index)
+        if len(chosen) == count:
             break
-    return motion
+    return motions[chosen]
+
+
+def _settled(pair: Pair, motions: Tensor) -> Tensor:
+    """The best motions near each of `motions [N, 4]`: least squares in which a pixel counts less the worse it fits."""
+    nudges = torch.cat([torch.zeros(1, len(PARTS)), torch.diag(NUDGES), -torch.diag(NUDGES)])
+    for _ in range(STEPS):
+        error, inside = (
+            x.unflatten(0, (len(motions), len(nudges))) for x in pair.error((motions[:, None] + nudges).flatten(0, 1))
+        )
+        seen = inside.all(1)
+        weight = seen / (1 + _squares(pair, error[:, 0])) ** 2
+        slope = (error[:, 1:5] - error[:, 5:]).flatten(3) / 2  # over a whole nudge; [N, 4, 3, pixels]
+        weighed = slope * weight.flatten(1)[:, None, None]
+        curve = torch.einsum("nicp,njcp->nij", weighed, slope)
+        pixels = seen.sum((1, 2)).clamp_min(1)[:, None]
+        charge = MODESTY * 3 * (OFF * pair.contrast) ** 2 * pixels * (NUDGES / _LARGEST) ** 2
+        uphill = torch.einsum("nicp,ncp->ni", weighed, error[:, 0].flatten(2)) + charge * motions / NUDGES
+        step = -torch.linalg.solve(curve + torch.diag_embed(charge), uphill) * NUDGES
+        tried = (motions[:, None] + LENGTHS[:, None] * step[:, None]).clamp(-_LARGEST, _LARGEST)
+        chosen = _cost(pair, tried.flatten(0, 1)).unflatten(0, tried.shape[:2]).argmin(1)
+        before, motions = motions, tried[torch.arange(len(tried)), chosen]
+        if bool(((motions - before).abs() < NUDGES / 8).all()):
+            break
+    return motions
 
 
 def _cost(pair: Pair, motions: Tensor) -> Tensor:
-    """What `_settled` makes small, `[N]` for `motions [N, 4]`: an error e counts e^2 / (1 + e^2)."""
+    """What the answer makes smallest, `[N]` for `motions [N, 4]`: an error e counts e^2 / (1 + e^2)."""
     error, inside = pair.error(motions)
     squares = _squares(pair, error)
     misfit = (squares / (1 + squares) * inside).sum((1, 2)) / inside.sum((1, 2)).clamp_min(1)
