@@ -16,6 +16,12 @@ LATENT_SIZE = (9, 16)
 """Height and width in tokens of a 144x256 picture."""
 
 
+def product(a: Tensor, b: Tensor) -> Tensor:
+    """`a @ b` in fp32, under autocast as well: in bf16 a ray is off by up to half a pixel."""
+    with torch.autocast(a.device.type, enabled=False):
+        return a.float() @ b.float()
+
+
 class PatchCodec(nn.Module):
     """Pictures `[N, 3, H, W]` in [0, 1] <-> latents `[N, 48, H/16, W/16]` of zero mean and unit variance."""
 
@@ -45,11 +51,11 @@ class PatchCodec(nn.Module):
         patches = F.pixel_unshuffle(pictures, PATCH).permute(0, 2, 3, 1)
         if not centred:
             patches = patches - self.mean
-        return (patches @ self.basis / self.scale).permute(0, 3, 1, 2)
+        return (product(patches, self.basis) / self.scale).permute(0, 3, 1, 2)
 
     def decode(self, latents: Tensor) -> Tensor:
         """The linear reconstruction."""
-        patches = (latents.permute(0, 2, 3, 1) * self.scale) @ self.basis.T + self.mean
+        patches = product(latents.permute(0, 2, 3, 1) * self.scale, self.basis.T) + self.mean
         return F.pixel_shuffle(patches.permute(0, 3, 1, 2), PATCH)
 
 

@@ -51,7 +51,7 @@ def pocket_world() -> PocketWorldConfig:
     return PocketWorldConfig(
         slug="pocket",
         title="Pocket world",
-        description="Six small places, dreamed by a network of 15 M parameters on your processor",
+        description=f"Six small places, dreamed by a network of {PARAMETERS / 1e6:.0f} M parameters on your processor",
         pipeline=pocket_pipeline(),
         width=WIDTH,
         height=HEIGHT,

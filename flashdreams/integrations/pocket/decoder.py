@@ -1,21 +1,22 @@
 """From latents to frames: each latent is a chunk's last frame, the frames before it are found between two such.
 
-The camera's turn between frames is known exactly, so both ends are first turned into place (a homography, whatever the
-depth); a small network then finds what walking shifted and mends the rest. The code is linear, the decoder streams.
+The cameras of all frames are known, and the place encoder has found how far away the things are that both ends show:
+so both are redrawn for each camera between, and a small network mends what that leaves. The decoder streams.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from flashdreams.infra.decoder.base import DecoderConfig, StreamingDecoderCache, StreamingVideoDecoder
-from flashdreams.integrations.pocket.codec import PATCH, PatchCodec
-from flashdreams.integrations.pocket.optics import HEIGHT, WIDTH, picture_grid, pixel_rays, sample
+from flashdreams.integrations.pocket.codec import PATCH, PatchCodec, product
+from flashdreams.integrations.pocket.optics import HEIGHT, WIDTH, grid_of, picture_grid, pixel_rays, sample
+from flashdreams.integrations.pocket.place_encoder import DEPTH_SIZE, PlaceEncoderCache
 from flashdreams.integrations.pocket.walk import FRAMES_PER_CHUNK
 
 FLOW_REACH = 12.0
@@ -34,21 +35,30 @@ class PocketDecoderConfig(DecoderConfig):
     """Type of the networks; pictures are fp32."""
 
 
-class PocketDecoderCache(StreamingDecoderCache):
-    """The end of the chunk before, and the camera of the chunk to be decoded."""
+class End(NamedTuple):
+    """A picture `[N, 3, H, W]`, its camera `[N, 4, 4]`, and the inverse depth `[N, 36, 64]` in 1/m of what it shows."""
 
-    picture: Tensor | None = None
-    """`[B, 3, H, W]`: the last frame shown."""
-    pose: Tensor | None = None
-    """`[B, 4, 4]`: its camera."""
+    picture: Tensor
+    pose: Tensor
+    inverse_depth: Tensor
+
+
+class PocketDecoderCache(StreamingDecoderCache):
+    """The end of the chunk before, and the cameras of the chunk to be decoded."""
+
+    end: End | None = None
+    """The last frame shown."""
     poses: Tensor | None = None
     """`[B, F, 4, 4]`: the cameras of the next chunk's frames; set before every `forward`."""
+    sight: PlaceEncoderCache | None = None
+    """What the place encoder saw from the last of them; set before every `forward`."""
 
 
 class PocketDecoder(StreamingVideoDecoder[PocketDecoderCache]):
     """Latents `[B, 1, 48, 9, 16]` -> frames `[B, T, 3, 144, 256]` in [0, 1]: T is 1 at the first chunk, then 4."""
 
     rays: Tensor
+    few_rays: Tensor
 
     def __init__(self, config: PocketDecoderConfig) -> None:
         super().__init__()
@@ -57,10 +67,11 @@ class PocketDecoder(StreamingVideoDecoder[PocketDecoderCache]):
         self.sharpen = _convolutions(12, config.width, 12, (1, 2, 1))
         # Convolutions cannot know where they are in a token's patch, and faults are worst along its rim.
         self.within_patch = nn.Parameter(torch.zeros(config.width, PATCH // 2, PATCH // 2, dtype=config.dtype))
-        self.between = _convolutions(24 + 6, config.width, 12 + 5, (1, 2, 4, 1))
+        self.between = _convolutions(24 + 8, config.width, 12 + 5, (1, 2, 4, 1))
         for network in (self.sharpen, self.between):
             network.to(config.dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.register_buffer("rays", pixel_rays(), persistent=False)
+        self.register_buffer("few_rays", pixel_rays(*DEPTH_SIZE), persistent=False)
 
     @property
     def spatial_compression_ratio(self) -> int:
@@ -90,17 +101,17 @@ class PocketDecoder(StreamingVideoDecoder[PocketDecoderCache]):
         return PocketDecoderCache()
 
     def forward(self, input: Tensor, autoregressive_index: int = 0, cache: PocketDecoderCache | None = None) -> Tensor:
-        """See the class. `cache.poses` must hold the cameras of the chunk's frames; without a cache, one picture."""
+        """See the class. `cache.poses` and `cache.sight` must be set for the chunk; without a cache, one picture."""
         picture = self.key_picture(input[:, 0])
         if cache is None:
             return picture[:, None]
-        poses = cache.poses
-        if poses is None:
-            raise RuntimeError("cache.poses must be set before a chunk is decoded")
-        frames = picture[:, None]
-        if cache.picture is not None and cache.pose is not None and poses.shape[1] > 1:
-            frames = torch.cat([self.frames_between(cache.picture, picture, cache.pose, poses), frames], 1)
-        cache.picture, cache.pose, cache.poses = picture, poses[:, -1], None
+        poses, inverse_depth = cache.poses, None if cache.sight is None else cache.sight.inverse_depth
+        if poses is None or inverse_depth is None:
+            raise RuntimeError("cache.poses and cache.sight must be set before a chunk is decoded")
+        frames, end = picture[:, None], End(picture, poses[:, -1], inverse_depth)
+        if cache.end is not None and poses.shape[1] > 1:
+            frames = torch.cat([self.frames_between(cache.end, end, poses[:, :-1]), frames], 1)
+        cache.end, cache.poses, cache.sight = end, None, None
         return frames
 
     def key_picture(self, latent: Tensor) -> Tensor:
@@ -109,36 +120,36 @@ class PocketDecoder(StreamingVideoDecoder[PocketDecoderCache]):
         told = self.within_patch.repeat(1, HEIGHT // PATCH, WIDTH // PATCH)
         return plain + F.pixel_shuffle(_run(self.sharpen, F.pixel_unshuffle(plain, 2), told), 2)
 
-    def frames_between(self, first: Tensor, last: Tensor, first_pose: Tensor, poses: Tensor) -> Tensor:
-        """Frames `[B, F - 1, 3, H, W]` at `poses[:, :-1]`, between `first` and `last` (at `poses[:, -1]`)."""
-        batch, count = poses.shape[0], poses.shape[1] - 1
-        inner = poses[:, :-1].flatten(0, 1)
-        ends = [(first, first_pose), (last, poses[:, -1])]
-        pictures = [p.repeat_interleave(count, 0) for p, _ in ends]
-        grids = [self._turned(inner, pose.repeat_interleave(count, 0)) for _, pose in ends]
-        turned = [sample(p, grid) for p, grid in zip(pictures, grids, strict=True)]
-        time = (torch.arange(1, count + 1, device=first.device) / (count + 1)).repeat(batch).view(-1, 1, 1, 1)
-        step = first_pose[:, :3, :3].transpose(1, 2) @ (poses[:, -1, :3, 3] - first_pose[:, :3, 3]).unsqueeze(-1)
-        planes = [*self._pixel_planes(len(inner)), time.expand(-1, 1, HEIGHT // 2, WIDTH // 2)]
-        planes.append((step * 2.0).repeat_interleave(count, 0)[..., None].expand(-1, 3, HEIGHT // 2, WIDTH // 2))
-        seen = [F.pixel_unshuffle(t, 2) for t in turned]
+    def frames_between(self, first: End, last: End, poses: Tensor) -> Tensor:
+        """Frames `[B, F, 3, H, W]` at `poses [B, F, 4, 4]`, evenly in time between the ends of a chunk."""
+        batch, count = poses.shape[:2]
+        inner, half = poses.flatten(0, 1), (HEIGHT // 2, WIDTH // 2)
+        ends = [End(*(x.repeat_interleave(count, 0) for x in end)) for end in (first, last)]
+        depths = [self._turned(end, inner) for end in ends]
+        views = [grid_of(end.pose, inner, depth, self.rays) for end, depth in zip(ends, depths, strict=True)]
+        (first_grid, first_inside), (last_grid, last_inside) = views
+        time = (torch.arange(1, count + 1, device=poses.device) / (count + 1)).repeat(batch).view(-1, 1, 1, 1)
+        step = product(first.pose[:, :3, :3].transpose(1, 2), last.pose[:, :3, 3:] - first.pose[:, :3, 3:])
+        seen = [F.pixel_unshuffle(sample(end.picture, grid), 2) for end, (grid, _) in zip(ends, views, strict=True)]
+        planes = [*self._pixel_planes(len(inner)), time.expand(-1, 1, *half)]
+        planes.append((step * 2.0).repeat_interleave(count, 0)[..., None].expand(-1, 3, *half))
+        planes += [F.interpolate(depth[:, None], half, mode="bilinear").clamp_max(2) for depth in depths]
         answer = _run(self.between, torch.cat([*seen, *planes], 1))
         mend = F.pixel_shuffle(answer[:, :12], 2)
-        shifts, choice = F.interpolate(answer[:, 12:], scale_factor=2, mode="bilinear").split([4, 1], 1)
-        unit = torch.tensor([2 / WIDTH, 2 / HEIGHT], device=first.device) * FLOW_REACH
-        moved = [
-            sample(p, grid + shift.permute(0, 2, 3, 1) * unit)
-            for p, grid, shift in zip(pictures, grids, shifts.chunk(2, 1), strict=True)
-        ]
-        inside = [(grid.abs().amax(-1) < 1).float().unsqueeze(1) for grid in grids]
-        odds = torch.logit(1 - time) + choice * 4 + 6 * (inside[0] - inside[1])
+        answer = F.interpolate(answer[:, 12:], scale_factor=2, mode="bilinear")
+        first_shift, last_shift, choice = answer.permute(0, 2, 3, 1).split([2, 2, 1], -1)
+        unit = torch.tensor([2 / WIDTH, 2 / HEIGHT], device=poses.device) * FLOW_REACH
+        first_moved = sample(ends[0].picture, first_grid + first_shift * unit)
+        last_moved = sample(ends[1].picture, last_grid + last_shift * unit)
+        odds = torch.logit(1 - time) + choice.permute(0, 3, 1, 2) * 4 + 6 * (first_inside - last_inside)
         weight = torch.sigmoid(odds)
-        return (weight * moved[0] + (1 - weight) * moved[1] + mend).unflatten(0, (batch, count))
+        return (weight * first_moved + (1 - weight) * last_moved + mend).unflatten(0, (batch, count))
 
-    def _turned(self, target: Tensor, source: Tensor) -> Tensor:
-        """Where the pixels of camera `target` lie in the picture of `source` if it only turned: a sampling grid."""
-        turn = source[:, :3, :3].transpose(1, 2).float() @ target[:, :3, :3].float()
-        return picture_grid(turn @ self.rays)
+    def _turned(self, end: End, target: Tensor) -> Tensor:
+        """The inverse depth `[N, 36, 64]` of `end` as cameras `target` would see it if they had only turned."""
+        turn = product(end.pose[:, :3, :3].transpose(1, 2), target[:, :3, :3])
+        grid = picture_grid(product(turn, self.few_rays), DEPTH_SIZE)
+        return sample(end.inverse_depth.float().unsqueeze(1), grid)[:, 0]
 
     def _pixel_planes(self, count: int) -> tuple[Tensor, Tensor]:
         u, v, _ = F.avg_pool2d(self.rays.unflatten(1, (HEIGHT, WIDTH)), 2).expand(count, -1, -1, -1).split(1, 1)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from flashdreams.integrations.pocket.codec import LATENT_SIZE, PATCH
+from flashdreams.integrations.pocket.codec import LATENT_SIZE, PATCH, product
 from flashdreams.integrations.pocket.walk import EYE_HEIGHT
 
 FOV_DEGREES = 75.0
@@ -30,12 +30,12 @@ def pixel_rays(height: int = HEIGHT, width: int = WIDTH) -> Tensor:
     return torch.stack([u / focal, v / focal, torch.ones_like(u)]).flatten(1)
 
 
-def picture_grid(points: Tensor) -> Tensor:
-    """Where points `[N, 3, H * W]` in camera axes lie in the picture: `[N, H, W, 2]` for `sample`, -1..1 inside."""
+def picture_grid(points: Tensor, size: tuple[int, int] = (HEIGHT, WIDTH)) -> Tensor:
+    """Where points `[N, 3, h * w]` in camera axes lie in the picture: `[N, h, w, 2]` for `sample`, -1..1 inside."""
     x, y, z = points.unbind(1)
     z = z.clamp_min(0.1)
     grid = torch.stack([x / z * (2 * FOCAL / WIDTH), y / z * (2 * FOCAL / HEIGHT)], -1)
-    return grid.unflatten(1, (HEIGHT, WIDTH))
+    return grid.unflatten(1, size)
 
 
 def sample(picture: Tensor, grid: Tensor) -> Tensor:
@@ -45,7 +45,7 @@ def sample(picture: Tensor, grid: Tensor) -> Tensor:
 
 def ground_inverse_depth(pose: Tensor, rays: Tensor) -> Tensor:
     """Inverse depth `[N, R]` in 1/m of an empty place, for `rays [3, R]` of depth 1 in the axes of cameras `pose`."""
-    return (pose[:, 1, :3].float() @ rays / EYE_HEIGHT).clamp_min(1 / BACKDROP)
+    return (product(pose[:, 1, :3], rays) / EYE_HEIGHT).clamp_min(1 / BACKDROP)
 
 
 def seen_next(
@@ -53,14 +53,23 @@ def seen_next(
 ) -> tuple[Tensor, Tensor]:
     """`picture [N, 3, H, W]` of cameras `before [N, 4, 4]` as cameras `pose` would see it, and where it was in view.
 
-    `inverse_depth [N, h, w]` in 1/m is that of what `pose` sees, at any resolution; `rays` are `pixel_rays()`. The
-    second answer, `[N, 1, H, W]`, is 1 where the picture reached and 0 elsewhere.
+    See `grid_of`. The second answer, `[N, 1, H, W]`, is 1 where the picture reached and 0 elsewhere.
     """
-    back = before[:, :3, :3].transpose(1, 2).float()
+    grid, inside = grid_of(before, pose, inverse_depth, rays)
+    return sample(picture, grid), inside
+
+
+def grid_of(before: Tensor, pose: Tensor, inverse_depth: Tensor, rays: Tensor) -> tuple[Tensor, Tensor]:
+    """Where cameras `before [N, 4, 4]` saw what the pixels of cameras `pose` see: a grid `[N, H, W, 2]` for `sample`.
+
+    `inverse_depth [N, h, w]` in 1/m is that of what `pose` sees, at any resolution; `rays` are `pixel_rays()`. The
+    second answer, `[N, 1, H, W]`, is 1 where that is in view and 0 elsewhere.
+    """
+    back = before[:, :3, :3].transpose(1, 2)
     fine = F.interpolate(inverse_depth.float().unsqueeze(1), (HEIGHT, WIDTH), mode="bilinear")
-    shift = back @ (pose[:, :3, 3:] - before[:, :3, 3:]).float()
+    shift = product(back, pose[:, :3, 3:] - before[:, :3, 3:])
     # Points over their depth: only directions matter, and the sky may be as far as it likes.
-    points = (back @ pose[:, :3, :3].float()) @ rays + shift * fine.flatten(2)
+    points = product(product(back, pose[:, :3, :3]), rays) + shift * fine.flatten(2)
     grid = picture_grid(points)
     inside = (grid.abs().amax(-1) < 1) & (points[:, 2].unflatten(1, (HEIGHT, WIDTH)) > 0.1)
-    return sample(picture, grid), inside.float().unsqueeze(1)
+    return grid, inside.float().unsqueeze(1)

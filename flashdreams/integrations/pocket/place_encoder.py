@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from flashdreams.infra.encoder.base import EncoderConfig, StreamingEncoder, StreamingEncoderCache
-from flashdreams.integrations.pocket.codec import LATENT_CHANNELS, LATENT_SIZE, PATCH, PatchCodec
+from flashdreams.integrations.pocket.codec import LATENT_CHANNELS, LATENT_SIZE, PATCH, PatchCodec, product
 from flashdreams.integrations.pocket.optics import ground_inverse_depth, pixel_rays, seen_next
 from flashdreams.integrations.pocket.solidity import Solidity, level_of, read
 from flashdreams.integrations.pocket.walk import EYE_HEIGHT
@@ -93,9 +93,12 @@ class PlaceInput:
 
 
 class PlaceEncoderCache(StreamingEncoderCache):
-    """The last pose of the chunk before."""
+    """The last pose of the newest chunk, and what was seen from it."""
 
     pose: Tensor | None = None
+    """`[B, 4, 4]`"""
+    inverse_depth: Tensor | None = None
+    """`[B, 36, 64]` in 1/m."""
 
 
 class PlaceEncoder(StreamingEncoder[PlaceEncoderCache]):
@@ -162,9 +165,9 @@ class PlaceEncoder(StreamingEncoder[PlaceEncoderCache]):
     ) -> Tensor:
         """See the class. Without a cache, or at the first chunk, the camera is taken to have stood still."""
         before = input.pose if cache is None or cache.pose is None else cache.pose
-        if cache is not None:
-            cache.pose = input.pose
         place, inverse_depth = self.features(before, input.pose, input.scene)
+        if cache is not None:
+            cache.pose, cache.inverse_depth = input.pose, inverse_depth
         if input.shown is None:
             carried = place.new_zeros(len(place), CARRIED_FEATURES, *LATENT_SIZE)
         else:
@@ -179,6 +182,10 @@ class PlaceEncoder(StreamingEncoder[PlaceEncoderCache]):
         rays = _in_world(pose, self.fine)
         inverse_depth, thing = self.distances(pose, scene, rays)
         return self.tokens(before, pose, scene, rays, inverse_depth, thing), inverse_depth.unflatten(-1, DEPTH_SIZE)
+
+    def sight(self, pose: Tensor, scene: Tensor) -> Tensor:
+        """The inverse depth `[N, 36, 64]` in 1/m of what cameras `pose [N, 4, 4]` see in scenes `scene [N]`."""
+        return self.distances(pose, scene, _in_world(pose, self.fine))[0].unflatten(-1, DEPTH_SIZE)
 
     def distances(self, pose: Tensor, scene: Tensor, rays: Tensor) -> tuple[Tensor, Tensor]:
         """See `Solidity.ends`, of the fine `rays [N, R, 3]`."""
@@ -267,7 +274,7 @@ def _token_rays(per_side: int) -> Tensor:
 
 def _in_world(pose: Tensor, rays: Tensor) -> Tensor:
     """`rays [R, 3]` of cameras `pose [N, 4, 4]` as `[N, R, 3]`: east, up, north."""
-    turned = (pose[:, :3, :3].float() @ rays.T).transpose(1, 2)
+    turned = product(pose[:, :3, :3], rays.T).transpose(1, 2)
     return turned * torch.tensor([1.0, -1.0, 1.0], device=pose.device)
 
 

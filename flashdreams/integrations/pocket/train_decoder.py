@@ -18,8 +18,9 @@ from tqdm import tqdm
 from flashdreams.integrations.pocket.clips import cameras_before, with_carried
 from flashdreams.integrations.pocket.codec import PatchCodec, psnr
 from flashdreams.integrations.pocket.data import load_shard
-from flashdreams.integrations.pocket.decoder import PocketDecoder, PocketDecoderConfig
+from flashdreams.integrations.pocket.decoder import End, PocketDecoder, PocketDecoderConfig
 from flashdreams.integrations.pocket.latents import poses_of
+from flashdreams.integrations.pocket.place_encoder import PlaceEncoder
 from flashdreams.integrations.pocket.runlog import Checkpoint, RunLog
 from flashdreams.integrations.pocket.train_dreamer import Dreamer
 from flashdreams.integrations.pocket.walk import FRAMES_PER_CHUNK
@@ -81,14 +82,19 @@ def dreamed(dreamer: Dreamer, latents: Tensor, poses: Tensor, scenes: Tensor) ->
     return clean.float().transpose(-2, -1).unflatten(-1, latents.shape[-2:])
 
 
-def decode_clip(decoder: PocketDecoder, latents: Tensor, poses: Tensor) -> Tensor:
-    """Clips `[B, 1 + 4 n, 3, H, W]` from the latents `[B, 1 + n, 48, 9, 16]` of their chunk-end frames."""
+def decode_clip(decoder: PocketDecoder, place: PlaceEncoder, latents: Tensor, poses: Tensor, scenes: Tensor) -> Tensor:
+    """Clips `[B, 1 + 4 n, 3, H, W]` from the latents `[B, 1 + n, 48, 9, 16]` of their chunk-end frames.
+
+    How far away things are is what `place` sees at `poses [B, 1 + 4 n, 4, 4]` in `scenes [B]`.
+    """
     keys = decoder.key_picture(latents.flatten(0, 1)).unflatten(0, latents.shape[:2])
+    at = poses[:, ::FRAMES_PER_CHUNK]
+    seen = place.sight(at.flatten(0, 1), scenes.repeat_interleave(at.shape[1])).unflatten(0, at.shape[:2])
     out = [keys[:, :1]]
     for i in range(1, latents.shape[1]):
-        at = slice((i - 1) * FRAMES_PER_CHUNK + 1, i * FRAMES_PER_CHUNK + 1)
-        first_pose = poses[:, (i - 1) * FRAMES_PER_CHUNK]
-        out += [decoder.frames_between(keys[:, i - 1], keys[:, i], first_pose, poses[:, at]), keys[:, i : i + 1]]
+        first, last = (End(keys[:, j], at[:, j], seen[:, j]) for j in (i - 1, i))
+        between = poses[:, (i - 1) * FRAMES_PER_CHUNK + 1 : i * FRAMES_PER_CHUNK]
+        out += [decoder.frames_between(first, last, between), keys[:, i : i + 1]]
     return torch.cat(out, 1)
 
 
@@ -107,7 +113,8 @@ def decoder_psnr(decoder: PocketDecoder, dreamer: Dreamer, clips: FrameClips) ->
     true = latents_of(decoder, frames)
     found: dict[str, float] = {}
     for source, latents in (("true", true), ("dreamed", dreamed(dreamer, true, poses, scenes))):
-        seen = [decode_clip(decoder, one[None], at[None]) for one, at in zip(latents, poses, strict=True)]
+        clips_of = zip(latents.split(1), poses.split(1), scenes.split(1), strict=True)
+        seen = [decode_clip(decoder, dreamer.place, *clip) for clip in clips_of]
         values = psnr(torch.cat(seen), frames)
         ends = torch.arange(values.shape[1]) % FRAMES_PER_CHUNK == 0
         found |= {f"{source}_ends": values[:, ends].mean().item(), f"{source}_between": values[:, ~ends].mean().item()}
@@ -140,7 +147,7 @@ def train_decoder(
         else:
             latents = latents + MAX_LATENT_NOISE * float(torch.rand(())) * torch.randn_like(latents)
         with torch.autocast(torch.device(device).type, torch.bfloat16):
-            seen = decode_clip(decoder, latents, poses)
+            seen = decode_clip(decoder, dreamer.place, latents, poses, scenes)
         loss = reconstruction_loss(seen.float(), true)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()

@@ -94,18 +94,18 @@ class PocketWorld(PipelineWorld):
         own: PocketRollout = self.own(rollout)
         poses = self._checked_poses(controls.poses, self.frames_in_chunk(own.index))
         last: PocketDecoderCache = own.cache.decoder_cache
-        shown = last.picture
+        shown = None if last.end is None else last.end.picture
         if controls.scene is not None and controls.scene != own.scene:
             self.pipeline.diffusion_model.transformer.change_scene(  # type: ignore[operator]
                 own.cache.transformer_cache, self._scene_index(controls.scene)
             )
             own.scene = controls.scene
-            if last.picture is not None and last.pose is not None:
-                own.leaving = Dissolve(last.picture if own.leaving is None else own.leaving.newest, last.pose)
+            if last.end is not None:
+                own.leaving = Dissolve(last.end.picture if own.leaving is None else own.leaving.newest, last.end.pose)
             shown = None  # it is of another place
         device = self.pipeline.device
         cameras = torch.from_numpy(poses).float().to(device)[None]
-        last.poses = cameras
+        last.poses, last.sight = cameras, own.cache.encoder_cache
         scene = torch.tensor([self._scene_index(own.scene)], device=device)
         frames = self.pipeline.generate(own.index, own.cache, PlaceInput(cameras[:, -1], scene, shown))
         if own.leaving is not None:

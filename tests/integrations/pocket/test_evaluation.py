@@ -28,6 +28,7 @@ from flashdreams.integrations.pocket.evaluation.report import Report
 from flashdreams.integrations.pocket.evaluation.sheet import contact_sheet, label
 from flashdreams.integrations.pocket.evaluation.stage import Samples, Stage, Truth
 from flashdreams.integrations.pocket.pictures import save_picture
+from flashdreams.integrations.pocket.place_encoder import PlaceEncoder, PlaceEncoderConfig
 from flashdreams.integrations.pocket.walk import EYE_HEIGHT, FRAMES_PER_CHUNK, Footing
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -238,10 +239,10 @@ def test_looks_are_those_of_a_checkerboard() -> None:
 
 def test_reconstruction_is_as_good_as_the_code(full_truth: Truth) -> None:
     there = stage(full_truth)
-    decoder = PocketDecoder(PocketDecoderConfig(dtype=torch.float32))
-    blind = measures.reconstruction(there, decoder, SCENE, 1)
+    decoder, place = PocketDecoder(PocketDecoderConfig(dtype=torch.float32)), PlaceEncoder(PlaceEncoderConfig())
+    blind = measures.reconstruction(there, place, decoder, SCENE, 1)
     decoder.codec.fit(there.truth.pictures(SCENE, there.walks(SCENE, there.rng(SCENE, 1), 1, 3)[0, ::4]))
-    fitted = measures.reconstruction(there, decoder, SCENE, 1)
+    fitted = measures.reconstruction(there, place, decoder, SCENE, 1)
     assert len(fitted["ends_psnr_db"]) == 3
     assert len(fitted["between_psnr_db"]) == 6
     assert mean(blind["ends_psnr_db"]) < 12

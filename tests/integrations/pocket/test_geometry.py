@@ -8,7 +8,8 @@ import torch
 
 from flashdreams.camera.poses import pose_from_yaw_pitch
 from flashdreams.infra.plan import Disc, Outline
-from flashdreams.integrations.pocket.codec import LATENT_SIZE, PatchCodec, psnr
+from flashdreams.integrations.pocket.codec import LATENT_SIZE, PatchCodec, product, psnr
+from flashdreams.integrations.pocket.decoder import End, PocketDecoder, PocketDecoderConfig
 from flashdreams.integrations.pocket.latents import poses_of
 from flashdreams.integrations.pocket.optics import HEIGHT, WIDTH, ground_inverse_depth, pixel_rays, seen_next
 from flashdreams.integrations.pocket.place_encoder import PlaceEncoder, PlaceEncoderConfig
@@ -115,6 +116,34 @@ def test_with_true_distances_the_next_picture_is_nearly_the_rendered_one(
     kept = psnr(drawn * inside, true * inside).item()
     assert kept > psnr(first * inside, true * inside).item() + 4
     assert kept > 25
+
+
+def test_frames_between_are_redrawn_from_both_ends_by_their_distances(
+    renderer: Renderer, true_depth: TrueDepth
+) -> None:
+    scene, way = torch.tensor([0]), torch.cat([camera(0.1 * i, -8 + 0.1 * i, 2.0 * i) for i in range(5)])
+    true = renderer(way, scene.expand(5))
+    decoder = PocketDecoder(PocketDecoderConfig(dtype=torch.float32)).requires_grad_(
+        False
+    )  # its network says nothing yet
+
+    def between(depth: TrueDepth | None) -> float:
+        far = torch.full((1, 36, 64), 1e-3)
+        first, last = (
+            End(true[i, None], way[i, None], far if depth is None else depth(way[i, None], scene)) for i in (0, 4)
+        )
+        return psnr(decoder.frames_between(first, last, way[None, 1:4])[0], true[1:4]).mean().item()
+
+    assert between(true_depth) > 30
+    assert between(true_depth) > between(None) + 4
+
+
+def test_a_ray_is_as_exact_under_autocast() -> None:
+    rays, pose = pixel_rays(), camera(1, -8, 33, 7)[:, :3, :3]
+    exact = product(pose, rays)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(product(pose, rays), exact)
+        assert not torch.equal(pose @ rays, exact)
 
 
 def test_what_was_out_of_view_is_marked(renderer: Renderer, true_depth: TrueDepth) -> None:

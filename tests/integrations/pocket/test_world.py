@@ -19,7 +19,13 @@ from flashdreams.integrations.pocket.codec import LATENT_SIZE
 from flashdreams.integrations.pocket.config import PARAMETERS, pocket_pipeline, pocket_world
 from flashdreams.integrations.pocket.decoder import PocketDecoder, PocketDecoderConfig
 from flashdreams.integrations.pocket.dissolve import Dissolve
-from flashdreams.integrations.pocket.place_encoder import PlaceEncoder, PlaceEncoderConfig, PlaceInput
+from flashdreams.integrations.pocket.place_encoder import (
+    DEPTH_SIZE,
+    PlaceEncoder,
+    PlaceEncoderCache,
+    PlaceEncoderConfig,
+    PlaceInput,
+)
 from flashdreams.integrations.pocket.transformer import PocketTransformer, PocketTransformerConfig
 from flashdreams.integrations.pocket.world import PocketWorld
 
@@ -236,9 +242,11 @@ def test_the_decoder_shows_the_latents_picture_last() -> None:
     torch.nn.init.normal_(decoder.codec.basis, std=0.02)
     decoder.codec.mean.fill_(0.5)
     cache, poses = decoder.initialize_autoregressive_cache(), torch.eye(4).repeat(1, 4, 1, 1)
+    sight = PlaceEncoderCache()
+    sight.inverse_depth = torch.rand(1, *DEPTH_SIZE)
     for index in range(3):
         latent = torch.randn(1, 1, 48, *LATENT_SIZE)
-        cache.poses = poses[:, : 1 if index == 0 else 4]
+        cache.poses, cache.sight = poses[:, : 1 if index == 0 else 4], sight
         frames = decoder(latent, index, cache)
         assert frames.shape[1] == decoder.get_output_temporal_size(index, 1)
         assert torch.equal(frames[:, -1], decoder.key_picture(latent[:, 0]))

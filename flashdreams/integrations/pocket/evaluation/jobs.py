@@ -18,6 +18,7 @@ from flashdreams.integrations.pocket.decoder import PocketDecoder
 from flashdreams.integrations.pocket.evaluation import ahead, following, lasting, measures, obedience
 from flashdreams.integrations.pocket.evaluation.lasting import Moment
 from flashdreams.integrations.pocket.evaluation.stage import Samples, Stage, Truth
+from flashdreams.integrations.pocket.place_encoder import PlaceEncoder
 from flashdreams.integrations.pocket.world import PocketWorld
 
 STEPS: dict[int, tuple[float, ...]] = {1: (1000.0,), 2: (1000.0, 100.0), 4: (1000.0, 500.0, 250.0, 100.0)}
@@ -133,9 +134,10 @@ class Worker:
             shown = [moment for moment in moments if moment.chunk in size.sheet]
             usual = lasting.Usual.of(stage.spots(scene, 8, size.usual_of))
             return Found(measure, scene, lasting.lasting(compared, size.long_chunks, usual), shown)
-        decoder = self.world().pipeline.decoder
+        pipeline = self.world().pipeline
+        place, decoder = cast(PlaceEncoder, pipeline.encoder), cast(PocketDecoder, pipeline.decoder)
         calls: dict[str, Callable[[], Samples]] = {
-            "reconstruction": lambda: measures.reconstruction(stage, cast(PocketDecoder, decoder), scene, size.clips),
+            "reconstruction": lambda: measures.reconstruction(stage, place, decoder, scene, size.clips),
             "baseline": lambda: measures.baseline(stage, scene, size.walks, size.horizons, size.mean_of),
             "obedience": lambda: obedience.obedience(stage, scene, size.starts),
             "stillness": lambda: measures.stillness(stage, scene, size.starts, size.still_chunks),

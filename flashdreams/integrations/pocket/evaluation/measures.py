@@ -12,6 +12,7 @@ from torch import Tensor
 from flashdreams.integrations.pocket.codec import psnr
 from flashdreams.integrations.pocket.decoder import PocketDecoder
 from flashdreams.integrations.pocket.evaluation.stage import Poses, Samples, Stage, new_seed, standing
+from flashdreams.integrations.pocket.place_encoder import PlaceEncoder
 from flashdreams.integrations.pocket.train_decoder import decode_clip, latents_of
 from flashdreams.integrations.pocket.walk import FRAMES_PER_CHUNK
 
@@ -22,18 +23,21 @@ TURN_CHUNKS, CIRCLE_CHUNKS = 9, 36
 
 
 @torch.no_grad()
-def reconstruction(stage: Stage, decoder: PocketDecoder, scene: str, clips: int) -> Samples:
+def reconstruction(stage: Stage, place: PlaceEncoder, decoder: PocketDecoder, scene: str, clips: int) -> Samples:
     """PSNR of true pictures through code and decoder, without a dream: all that a perfect dream could reach.
 
-    Walks of 2 chunks are rendered whole; the decoder sees their chunk-end frames and finds the others between them.
+    Walks of 2 chunks are rendered whole; the decoder sees their chunk-end frames and finds the others between them from
+    these and from the distances that the place encoder sees.
     """
     walks = stage.walks(scene, stage.rng(scene, 1), clips, 3)
     ends = np.arange(walks.shape[1]) % FRAMES_PER_CHUNK == 0
     found: Samples = {"ends_psnr_db": [], "between_psnr_db": []}
+    device = decoder.rays.device
+    at = torch.tensor([list(stage.truth.places).index(scene)], device=device)
     for walk in walks:
-        device = decoder.rays.device
         true, poses = stage.truth.pictures(scene, walk), torch.from_numpy(walk).float()
-        seen = decode_clip(decoder, latents_of(decoder, true[None].to(device)), poses[None].to(device))[0]
+        latents = latents_of(decoder, true[None].to(device))
+        seen = decode_clip(decoder, place, latents, poses[None].to(device), at)[0]
         values = psnr(seen.cpu(), true).numpy()
         found["ends_psnr_db"] += values[ends].tolist()
         found["between_psnr_db"] += values[~ends].tolist()
