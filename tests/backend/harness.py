@@ -115,7 +115,7 @@ class Visitor:
         """The next message, with its binary part where it has one. Raises TimeoutError."""
         message: dict[str, Any] = json.loads(self.socket.recv(timeout))
         if message["type"] in ("ready", "chunk"):
-            media = self.socket.recv(timeout)
+            media = self.socket.recv(PATIENCE)  # it is on its way: given up for, it would be taken for the next message
             assert isinstance(media, bytes)
             self.media.append(media)
         if message["type"] == "ready":
