@@ -298,7 +298,7 @@ def _position_waves(position: Tensor) -> Tensor:
 def _motion(before: Tensor, pose: Tensor) -> Tensor:
     """Features of how the camera moved: in its own axes, and the change of its forward axis."""
     turn = before[:, :3, :3].transpose(1, 2)
-    shift = (turn @ (pose[:, :3, 3] - before[:, :3, 3]).unsqueeze(-1)).squeeze(-1)
-    forward = (turn @ pose[:, :3, 2:3]).squeeze(-1)
+    shift = product(turn, pose[:, :3, 3:] - before[:, :3, 3:]).squeeze(-1)
+    forward = product(turn, pose[:, :3, 2:3]).squeeze(-1)
     still = (pose == before).flatten(1).all(-1, keepdim=True).to(shift.dtype)
     return torch.cat([shift * 3, forward * 4, still], -1)

@@ -123,16 +123,13 @@ def test_frames_between_are_redrawn_from_both_ends_by_their_distances(
 ) -> None:
     scene, way = torch.tensor([0]), torch.cat([camera(0.1 * i, -8 + 0.1 * i, 2.0 * i) for i in range(5)])
     true = renderer(way, scene.expand(5))
-    decoder = PocketDecoder(PocketDecoderConfig(dtype=torch.float32)).requires_grad_(
-        False
-    )  # its network says nothing yet
+    untrained = PocketDecoder(PocketDecoderConfig(dtype=torch.float32)).requires_grad_(False)  # its network is silent
+    far = torch.full((1, 36, 64), 1e-3)
 
     def between(depth: TrueDepth | None) -> float:
-        far = torch.full((1, 36, 64), 1e-3)
-        first, last = (
-            End(true[i, None], way[i, None], far if depth is None else depth(way[i, None], scene)) for i in (0, 4)
-        )
-        return psnr(decoder.frames_between(first, last, way[None, 1:4])[0], true[1:4]).mean().item()
+        ends = [(true[i, None], way[i, None]) for i in (0, 4)]
+        first, last = (End(*end, far if depth is None else depth(end[1], scene)) for end in ends)
+        return psnr(untrained.frames_between(first, last, way[None, 1:4])[0], true[1:4]).mean().item()
 
     assert between(true_depth) > 30
     assert between(true_depth) > between(None) + 4
