@@ -29,6 +29,8 @@ MALFORMED = frozenset({"too_large", "bad_json", "bad_message", "unknown_type", "
 POLICY_VIOLATION = 1008
 LEAVING = frozenset({1000, 1001})
 """Codes with which a page closes that was left or reloaded, unlike a line that broke."""
+LAST_WORDS_SECONDS = 1.0
+"""So long the reader may take, once nothing can be sent any more, to come to how the client went."""
 ABORT = "flashdreams.abort"
 """Key of the ASGI extension that cuts the transport without waiting for its buffer."""
 
@@ -108,7 +110,8 @@ class Connection:
             self._metrics.reader_dropped()
             self._abort()
         except (WebSocketDisconnect, RuntimeError):
-            return  # the client went while something was being sent; the reader sees it too
+            # The client went. Whether it was closed or its line broke, only the reader finds at the end of what came.
+            await asyncio.sleep(LAST_WORDS_SECONDS)
 
     async def _send_part(self, part: str | bytes) -> None:
         if isinstance(part, str):
