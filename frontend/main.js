@@ -8,6 +8,7 @@ import { codeOf, labelOf, learnLayout } from './input/keymap.js';
 import { Keeping } from './keeping.js';
 import { News } from './news.js';
 import { PLAYERS, usablePlayers } from './players/choose.js';
+import { crispOver } from './players/crisp.js';
 import { stayAwake } from './presence.js';
 import { Session } from './session.js';
 import { Editor } from './steer/editor.js';
@@ -45,10 +46,11 @@ socketAddress.search = socketAddress.hash = '';
 const chips = new Chips(byId('chips'));
 const overlay = new Overlay(byId('overlay'), (action) => overlayActions[action]());
 const toast = (text) => overlay.toast(text);
+const crisp = crispOver(stage);
 const news = new News(chips, toast);
 const scenes = new ScenePicker(byId('scenes'), pickScene);
 const seedForm = new SeedForm(byId('seed-form'), (seed) => startOver({ seed }));
-const session = new Session(stage, socketAddress, { status: showStatus, info: showInfo, frame: (chunk, now) => { hud.frame(now); editor.shown(chunk); }, arrived: (chunk) => editor.arrived(chunk), refused: (seq) => editor.refused(seq), news: showNews, notice: toast });
+const session = new Session(stage, socketAddress, { status: showStatus, info: showInfo, frame: (chunk, now) => { crisp?.show(session.picture); hud.frame(now); editor.shown(chunk); }, arrived: (chunk) => editor.arrived(chunk), refused: (seq) => editor.refused(seq), news: showNews, notice: toast });
 const hud = new Hud(byId('hud'), () => ({
   stats: session.stats, latencies: session.latencies, timeline: session.timeline, chunk: session.chunk, info: session.info, state: session.state,
   player: PLAYERS[session.playerName]?.label, history,

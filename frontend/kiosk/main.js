@@ -4,6 +4,7 @@ import { exposeDebug } from '../debug.js';
 import { Controls } from '../input/controls.js';
 import { drawKeys } from '../input/keycaps.js';
 import { usablePlayers } from '../players/choose.js';
+import { crispOver } from '../players/crisp.js';
 import { stayAwake } from '../presence.js';
 import { Session } from '../session.js';
 import { Kiosk } from './kiosk.js';
@@ -14,6 +15,7 @@ const ASK_EVERY_MS = 1500;
 const byId = (id) => document.getElementById(id);
 const stage = byId('stage');
 const screens = new Screens();
+const crisp = crispOver(stage);
 const pause = (ms) => new Promise((done) => { setTimeout(done, ms); });
 
 const address = new URL('ws/play', location.href);
@@ -27,7 +29,10 @@ let reloading = false;
 const session = new Session(stage, address, {
   status: (kind, data) => kiosk?.status(kind, data),
   info: () => {},
-  frame: (_, now) => kiosk?.frame(now),
+  frame: (_, now) => {
+    crisp?.show(session.picture);
+    kiosk?.frame(now);
+  },
   news: () => {},
   notice: () => {},
 });
