@@ -14,11 +14,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from flashdreams.infra.decoder.base import DecoderConfig, StreamingDecoderCache, StreamingVideoDecoder
-from flashdreams.integrations.pocket.codec import PATCH, PatchCodec, product
+from flashdreams.integrations.pocket.codec import LATENT_CHANNELS, PATCH, PatchCodec, product
 from flashdreams.integrations.pocket.optics import HEIGHT, WIDTH, grid_of, picture_grid, pixel_rays, sample
 from flashdreams.integrations.pocket.place_encoder import DEPTH_SIZE, PlaceEncoderCache
+from flashdreams.integrations.pocket.seams import without_seams
 from flashdreams.integrations.pocket.walk import FRAMES_PER_CHUNK
 
+DETAIL = 8.0
+"""How much larger than in the picture details are told to the network: bfloat16 rounds a bright pixel to whole steps of
+8 bits, and the seams between tokens are not much more than one."""
 FLOW_REACH = 12.0
 """Pixels: the network's shifts are this times a number that starts at zero."""
 
@@ -30,7 +34,7 @@ class PocketDecoderConfig(DecoderConfig):
     _target: type = field(default_factory=lambda: PocketDecoder)
 
     width: int = 48
-    """Channels of both networks."""
+    """Channels of the networks of pixels; that of tokens has twice as many."""
     dtype: torch.dtype = torch.bfloat16
     """Type of the networks; pictures are fp32."""
 
@@ -64,11 +68,13 @@ class PocketDecoder(StreamingVideoDecoder[PocketDecoderCache]):
         super().__init__()
         self.config = config
         self.codec = PatchCodec()
-        self.sharpen = _convolutions(12, config.width, 12, (1, 2, 1))
+        # The dreamer's tokens differ a little in shade where the picture has none.
+        self.settle = _convolutions(LATENT_CHANNELS, 2 * config.width, LATENT_CHANNELS, (1,))
+        self.sharpen = _convolutions(24, config.width, 12, (1, 2, 1))
         # Convolutions cannot know where they are in a token's patch, and faults are worst along its rim.
         self.within_patch = nn.Parameter(torch.zeros(config.width, PATCH // 2, PATCH // 2, dtype=config.dtype))
         self.between = _convolutions(24 + 8, config.width, 12 + 5, (1, 2, 4, 1))
-        for network in (self.sharpen, self.between):
+        for network in (self.settle, self.sharpen, self.between):
             network.to(config.dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.register_buffer("rays", pixel_rays(), persistent=False)
         self.register_buffer("few_rays", pixel_rays(*DEPTH_SIZE), persistent=False)
@@ -115,10 +121,12 @@ class PocketDecoder(StreamingVideoDecoder[PocketDecoderCache]):
         return frames
 
     def key_picture(self, latent: Tensor) -> Tensor:
-        """The picture `[B, 3, H, W]` of a latent `[B, 48, 9, 16]`: the linear code, mended."""
-        plain = self.codec.decode(latent.float())
+        """The picture `[B, 3, H, W]` of a latent `[B, 48, 9, 16]`: the linear code, mended before and after."""
+        plain = self.codec.decode(latent.float() + _run(self.settle, latent))
+        detail = DETAIL * (plain - F.avg_pool2d(plain, 5, stride=1, padding=2, count_include_pad=False))
         told = self.within_patch.repeat(1, HEIGHT // PATCH, WIDTH // PATCH)
-        return plain + F.pixel_shuffle(_run(self.sharpen, F.pixel_unshuffle(plain, 2), told), 2)
+        mend = _run(self.sharpen, F.pixel_unshuffle(torch.cat([plain, detail], 1), 2), told)
+        return without_seams(plain + F.pixel_shuffle(mend, 2))
 
     def frames_between(self, first: End, last: End, poses: Tensor) -> Tensor:
         """Frames `[B, F, 3, H, W]` at `poses [B, F, 4, 4]`, evenly in time between the ends of a chunk."""

@@ -94,6 +94,10 @@ def noise(frames: Tensor, rollout: SeenRollout) -> Tensor:
     return torch.rand(frames.shape, generator=torch.Generator().manual_seed(rollout.index))
 
 
+def blurred(frames: Tensor, rollout: SeenRollout) -> Tensor:
+    return torch.nn.functional.avg_pool2d(frames, 9, stride=1, padding=4, count_include_pad=False)
+
+
 @pytest.fixture(scope="module")
 def truth() -> Truth:
     return Truth(64, 36, supersample=1)
@@ -178,6 +182,15 @@ def test_the_truth_is_predicted_and_nothing_else_is(truth: Truth) -> None:
     assert after_5(noise) < mean_picture
     assert after_5(frozen) < 25
     assert after_5(mirrored) < 25
+
+
+def test_a_blurred_dream_has_fewer_edges_than_the_truth(truth: Truth) -> None:
+    def edges(alter: Alter | None) -> float:
+        (kept,) = measures.prediction(stage(truth, alter), SCENE, 1, (1,))["edges_percent"]
+        return kept
+
+    assert edges(None) == pytest.approx(100, abs=2)
+    assert edges(blurred) < 50
 
 
 def test_the_first_prediction_of_a_frozen_world_is_still_right(truth: Truth) -> None:

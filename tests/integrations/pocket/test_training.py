@@ -137,6 +137,17 @@ def test_the_first_stage_reaches_every_weight_of_the_place() -> None:
     assert not without_gradient(place)
 
 
+def test_a_seam_costs_more_on_an_even_surface_than_among_edges() -> None:
+    even, seam = torch.zeros(1, 3, 32, 32), torch.zeros(1, 3, 32, 32)
+    seam[..., 16:] = 0.005
+    striped = (torch.arange(32) % 4 < 2).float().expand_as(even) * 0.5
+    brighter = seam.abs().mean() + 4 * seam.square().mean()
+    on_even = train_decoder.reconstruction_loss(even + seam, even) - brighter
+    among_edges = train_decoder.reconstruction_loss(striped + seam, striped) - brighter
+    assert on_even > 2 * among_edges > 0
+    assert train_decoder.reconstruction_loss(striped, striped) == 0
+
+
 def stretches() -> Stretches:
     """Two of three chunks, whose cameras stand still."""
     poses = torch.eye(4).repeat(2, 3, 1, 1)

@@ -18,6 +18,10 @@ from flashdreams.integrations.pocket.walk import FRAMES_PER_CHUNK
 
 WARM_CHUNKS = 3
 """Chunks dreamed before something is measured that needs a past."""
+STRONG = 0.08
+"""Difference of two neighbouring values, of 1, that counts as an edge: 20 of 255."""
+FEW_EDGES = 0.002
+"""Below this share of edges a picture tells nothing about how many of them are kept."""
 TURN_CHUNKS, CIRCLE_CHUNKS = 9, 36
 """How long a held key takes to turn by 90 and by 360 degrees."""
 
@@ -47,10 +51,11 @@ def reconstruction(stage: Stage, place: PlaceEncoder, decoder: PocketDecoder, sc
 def prediction(stage: Stage, scene: str, walks: int, horizons: Sequence[int]) -> Samples:
     """PSNR of the dreamed picture against the truth at the end of so many chunks of a random walk.
 
-    `step_ms` is the time of every chunk from poses to frames on this machine.
+    `edges_percent` is how many strong edges these pictures have of those in the truth, `step_ms` the time of a chunk
+    from poses to frames on this machine, for each of them.
     """
     found: Samples = {f"after_{h}_psnr_db": [] for h in horizons}
-    found["step_ms"] = []
+    found |= {"edges_percent": [], "step_ms": []}
     for walk, true, seed in _prediction_walks(stage, scene, walks, horizons):
         rollout = stage.world.start(scene, seed)
         chunks = stage.dream(rollout, walk)
@@ -60,6 +65,9 @@ def prediction(stage: Stage, scene: str, walks: int, horizons: Sequence[int]) ->
             found["step_ms"].append(1000 * (time.perf_counter() - began))
             if number in horizons:
                 found[f"after_{number}_psnr_db"].append(psnr(frames[-1], true[number]).item())
+                edges = _strong_edges(true[number])
+                if edges > FEW_EDGES:
+                    found["edges_percent"].append(100 * _strong_edges(frames[-1]) / edges)
     return found
 
 
@@ -112,6 +120,11 @@ def memory(stage: Stage, scene: str, starts: int) -> Samples:
             for pair, (one, other) in pairs.items():
                 found.setdefault(f"{name}_{pair}_psnr_db", []).append(psnr(one, other).item())
     return found
+
+
+def _strong_edges(picture: Tensor) -> float:
+    """Share of neighbouring values of `picture [3, H, W]` in [0, 1] that differ by more than STRONG."""
+    return float(np.mean([(picture.diff(dim=axis).abs() > STRONG).float().mean().item() for axis in (-1, -2)]))
 
 
 def _starts_with_room(stage: Stage, scene: str, rng: np.random.Generator, count: int) -> list[Poses]:
