@@ -78,6 +78,17 @@ def test_a_process_that_is_done_ends_nobody(watch: Watch) -> None:
     assert not ended.happened.wait(2.5)
 
 
+def test_who_is_done_early_stays_until_the_others_have_joined(watch: Watch) -> None:
+    early, _ = watch(1, LONG)
+    leaving = threading.Thread(target=early.done, daemon=True)
+    leaving.start()
+    leaving.join(0.5)
+    assert leaving.is_alive(), "closing its connections now would make the joining of the first process fail"
+    watch(0, LONG)
+    leaving.join(LONG)
+    assert not leaving.is_alive()
+
+
 def test_the_same_sentence_is_said_once(watch: Watch) -> None:
     (first, _), (other, _) = watch(0, LONG), watch(1, LONG)
     assert first.failed("the prompt is empty")

@@ -50,19 +50,24 @@ class Peers:
     def done(self) -> None:
         """Say that this process ends as it should, and stop watching.
 
-        The first process waits until the others end too, or `timeout` seconds: the store may end with it.
+        Waits up to `timeout` seconds for the others: the first process until they end too, since the store may end with
+        it, each other one until they have joined, since who is joining still takes a closed connection for a failure.
         """
         if self._stopped.is_set():
             return
         self._stopped.set()
         self._tell(self._state or _DONE)
         until = time.monotonic() + self.timeout
-        while self.rank == 0 and not self._state and time.monotonic() < until and not self._all_have_ended():
+        enough = self._all_have_ended if self.rank == 0 else self._all_have_joined
+        while not self._state and time.monotonic() < until and not enough():
             time.sleep(0.05)
 
     def _all_have_ended(self) -> bool:
         others = (self._read(rank) for rank in range(1, self.size))
         return all(text == _DONE or text.startswith(_FAILED) for text in others)
+
+    def _all_have_joined(self) -> bool:
+        return all(self._read(rank) for rank in range(self.size))
 
     def failed(self, sentence: str) -> bool:
         """Say that this process ends for `sentence`; answers whether it is the first that says so."""
