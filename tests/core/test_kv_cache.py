@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from flashdreams.core.attention import BlockKVCache
+from flashdreams.core.attention import BlockKVCache, native
 
 HEADS, DIM = 2, 3
 
@@ -102,11 +102,19 @@ def test_memory_stays_where_it_is() -> None:
 
 
 @pytest.mark.parametrize(
-    ("dtype", "order_of_keys"), [(torch.bfloat16, (0, 2, 3, 1)), (torch.float32, (0, 2, 1, 3))], ids=str
+    ("dtype", "tiles", "order_of_keys"),
+    [
+        (torch.bfloat16, False, (0, 2, 3, 1)),
+        (torch.bfloat16, True, (0, 2, 1, 3)),
+        (torch.float16, True, (0, 2, 3, 1)),
+        (torch.float32, False, (0, 2, 1, 3)),
+    ],
+    ids=str,
 )
 def test_memory_lies_in_the_order_that_attention_on_a_cpu_reads(
-    dtype: torch.dtype, order_of_keys: tuple[int, ...]
+    dtype: torch.dtype, tiles: bool, order_of_keys: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(native, "has_tiles", lambda: tiles)
     cache = BlockKVCache((2, 0, 4, 8), (2, 0, 4, 8), 1, 5, 10, dtype=dtype)
     for index in range(2):
         cache.before_update(index)

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from flashdreams.core.attention.native import explicit_is_faster
+
 
 @dataclass(frozen=True)
 class KVSnapshot:
@@ -31,7 +33,8 @@ class BlockKVCache:
     Everything here is state of one rollout, and `copy.deepcopy` of it is a faithful copy as well.
 
     On a CPU, with `seq_dim` right before (heads, head_dim), values lie in memory as `[..., H, S, D]` and so do keys,
-    but in 16 bits as `[..., H, D, S]`: the orders that `attend` is fastest with. Shapes seen from outside stay.
+    but as `[..., H, D, S]` where `explicit_is_faster`: the orders that `attend` is fastest with. Shapes seen from
+    outside stay.
     """
 
     def __init__(
@@ -60,7 +63,7 @@ class BlockKVCache:
         device = torch.device(device) if device is not None else torch.get_default_device()
         with torch.inference_mode(False):  # else the buffers could not be written outside inference mode
             dtype = torch.get_default_dtype() if dtype is None else dtype
-            self._k = self._allocate(k_shape, device, dtype, transposed=dtype.itemsize == 2)
+            self._k = self._allocate(k_shape, device, dtype, transposed=explicit_is_faster(device, dtype))
             self._v = self._allocate(v_shape, device, dtype, transposed=False)
             self._slots = torch.zeros(chunk_size, dtype=torch.long, device=device)
         self._spans: list[tuple[int, int, int]] = []

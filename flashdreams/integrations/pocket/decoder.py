@@ -123,7 +123,7 @@ class PocketDecoder(StreamingVideoDecoder[PocketDecoderCache]):
     def key_picture(self, latent: Tensor) -> Tensor:
         """The picture `[B, 3, H, W]` of a latent `[B, 48, 9, 16]`: the linear code, mended before and after."""
         plain = self.codec.decode(latent.float() + _run(self.settle, latent))
-        detail = DETAIL * (plain - F.avg_pool2d(plain, 5, stride=1, padding=2, count_include_pad=False))
+        detail = DETAIL * (plain - local_mean(plain))
         told = self.within_patch.repeat(1, HEIGHT // PATCH, WIDTH // PATCH)
         mend = _run(self.sharpen, F.pixel_unshuffle(torch.cat([plain, detail], 1), 2), told)
         return without_seams(plain + F.pixel_shuffle(mend, 2))
@@ -142,7 +142,7 @@ class PocketDecoder(StreamingVideoDecoder[PocketDecoderCache]):
         planes = [*self._pixel_planes(len(inner)), time.expand(-1, 1, *half)]
         planes.append((step * 2.0).repeat_interleave(count, 0)[..., None].expand(-1, 3, *half))
         planes += [F.interpolate(depth[:, None], half, mode="bilinear").clamp_max(2) for depth in depths]
-        answer = _run(self.between, torch.cat([*seen, *planes], 1))
+        answer = _run(self.between, torch.cat([*seen, *planes], 1)).contiguous()  # what follows is slow channels last
         mend = F.pixel_shuffle(answer[:, :12], 2)
         answer = F.interpolate(answer[:, 12:], scale_factor=2, mode="bilinear")
         first_shift, last_shift, choice = answer.permute(0, 2, 3, 1).split([2, 2, 1], -1)
@@ -162,6 +162,20 @@ class PocketDecoder(StreamingVideoDecoder[PocketDecoderCache]):
     def _pixel_planes(self, count: int) -> tuple[Tensor, Tensor]:
         u, v, _ = F.avg_pool2d(self.rays.unflatten(1, (HEIGHT, WIDTH)), 2).expand(count, -1, -1, -1).split(1, 1)
         return u, v
+
+
+def local_mean(picture: Tensor) -> Tensor:
+    """Mean `[N, C, H, W]` of the 5x5 pixels around each, of those inside at the border: as `avg_pool2d`, in less time."""
+    return _sum_around(picture) / _sum_around(picture.new_ones(1, 1, *picture.shape[-2:]))
+
+
+def _sum_around(picture: Tensor) -> Tensor:
+    for axis, pad in ((-1, (2, 2)), (-2, (0, 0, 2, 2))):
+        padded, size = F.pad(picture, pad), picture.shape[axis]
+        picture = padded.narrow(axis, 0, size) + padded.narrow(axis, 1, size)
+        for shift in (2, 3, 4):
+            picture += padded.narrow(axis, shift, size)
+    return picture
 
 
 def _convolutions(n_in: int, width: int, n_out: int, dilations: tuple[int, ...]) -> nn.Sequential:

@@ -71,5 +71,6 @@ def grid_of(before: Tensor, pose: Tensor, inverse_depth: Tensor, rays: Tensor) -
     # Points over their depth: only directions matter, and the sky may be as far as it likes.
     points = product(product(back, pose[:, :3, :3]), rays) + shift * fine.flatten(2)
     grid = picture_grid(points)
-    inside = (grid.abs().amax(-1) < 1) & (points[:, 2].unflatten(1, (HEIGHT, WIDTH)) > 0.1)
+    x, y = grid.abs().unbind(-1)
+    inside = (torch.maximum(x, y) < 1) & (points[:, 2].unflatten(1, (HEIGHT, WIDTH)) > 0.1)
     return grid, inside.float().unsqueeze(1)

@@ -18,7 +18,7 @@ from tqdm import tqdm
 from flashdreams.integrations.pocket.clips import cameras_before, with_carried
 from flashdreams.integrations.pocket.codec import PatchCodec, psnr
 from flashdreams.integrations.pocket.data import load_shard
-from flashdreams.integrations.pocket.decoder import End, PocketDecoder, PocketDecoderConfig
+from flashdreams.integrations.pocket.decoder import End, PocketDecoder, PocketDecoderConfig, local_mean
 from flashdreams.integrations.pocket.latents import poses_of
 from flashdreams.integrations.pocket.place_encoder import PlaceEncoder
 from flashdreams.integrations.pocket.runlog import Checkpoint, RunLog
@@ -117,7 +117,7 @@ def reconstruction_loss(predicted: Tensor, true: Tensor) -> Tensor:
 def _unevenness(slope: Tensor, wanted: Tensor) -> Tensor:
     """Errors of differences to the neighbours, those among small ones weigh most, and misplaced edges little."""
     around = wanted.abs().mean(-3, keepdim=True).flatten(0, -4)
-    around = F.avg_pool2d(around, 5, stride=1, padding=2, count_include_pad=False).unflatten(0, wanted.shape[:-3])
+    around = local_mean(around).unflatten(0, wanted.shape[:-3])
     error = (slope - wanted).abs()
     return (FAINT / (FAINT + around) * error / (1 + error / FAINT)).mean()
 
