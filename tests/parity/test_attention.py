@@ -29,6 +29,8 @@ def tiles(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bo
     """Every test runs the way of processors without tile registers, and the way of those with them."""
     monkeypatch.setattr(native, "has_tiles", lambda: request.param)
     return bool(request.param)
+
+
 SHAPES = [((1,), 144, 1152, 6, 64), ((2,), 7, 33, 3, 16), ((2, 3), 5, 9, 2, 8), ((), 4, 4, 1, 12)]
 
 
@@ -87,9 +89,7 @@ def test_scale_and_per_head_mask_are_respected() -> None:
 
 
 @pytest.mark.parametrize("masked", [False, True])
-def test_queries_taken_block_by_block_give_the_same(
-    masked: bool, tiles: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_queries_taken_block_by_block_give_the_same(masked: bool, tiles: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     q, k, v = inputs((2,), 24, 24, 2, 16, torch.bfloat16)
     mask = block_causal(4, 6) if masked else None
     whole, blocks, block = attend(q, k, v, mask), [], native._explicit_block

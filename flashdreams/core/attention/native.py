@@ -19,8 +19,8 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, scale: f
 
     Leading dims are the same for all three. `mask` broadcasts to `[..., H, Lq, Lk]`: boolean (True attends, at least
     one per query) or a float added to the scores. `scale` defaults to `1 / sqrt(D)`. Returns `[..., Lq, H, Dv]`.
-    Differentiable. Where `explicit_is_faster`, and with a mask on any CPU, it is an explicit product, softmax and product
-    in the inputs' dtype.
+    Differentiable. Where `explicit_is_faster`, and with a mask on any CPU, it is an explicit product, softmax and
+    product in the inputs' dtype.
     """
     _check_shapes(q, k, v, mask)
     scale = 1.0 / math.sqrt(q.shape[-1]) if scale is None else scale
@@ -44,7 +44,7 @@ def explicit_is_faster(device: torch.device, dtype: torch.dtype) -> bool:
 @functools.cache
 def has_tiles() -> bool:
     """Whether the processor multiplies bfloat16 matrices in tile registers."""
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # not in every release since 2.9
+    capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()  # not in every release since 2.9
     return bool(capabilities.get("amx_bf16", False))
 
 

@@ -17,7 +17,7 @@ from flashdreams.integrations.pocket.transformer import PocketTransformerConfig
 from flashdreams.integrations.pocket.walk import FPS, FRAMES_PER_CHUNK, MOVE_SPEED, PITCH_LIMIT, TURN_RATE
 from flashdreams.integrations.pocket.world import PocketWorldConfig
 
-PARAMETERS = 26_276_248
+PARAMETERS = 26_171_879
 """Trained parameters; a test counts them."""
 
 

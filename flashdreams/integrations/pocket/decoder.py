@@ -1,7 +1,7 @@
 """From latents to frames: each latent is a chunk's last frame, the frames before it are found between two such.
 
 The cameras of all frames are known, and the place encoder has found how far away the things are that both ends show:
-so both are redrawn for each camera between, and a small network mends what that leaves. The decoder streams.
+so both are redrawn for each camera between, and blended. The decoder streams.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from flashdreams.infra.decoder.base import DecoderConfig, StreamingDecoderCache, StreamingVideoDecoder
 from flashdreams.integrations.pocket.codec import LATENT_CHANNELS, PATCH, PatchCodec, product
-from flashdreams.integrations.pocket.optics import HEIGHT, WIDTH, grid_of, picture_grid, pixel_rays, sample
+from flashdreams.integrations.pocket.optics import HEIGHT, WIDTH, picture_grid, pixel_rays, sample, seen_next
 from flashdreams.integrations.pocket.place_encoder import DEPTH_SIZE, PlaceEncoderCache
 from flashdreams.integrations.pocket.seams import without_seams
 from flashdreams.integrations.pocket.walk import FRAMES_PER_CHUNK
@@ -23,8 +23,8 @@ from flashdreams.integrations.pocket.walk import FRAMES_PER_CHUNK
 DETAIL = 8.0
 """How much larger than in the picture details are told to the network: bfloat16 rounds a bright pixel to whole steps of
 8 bits, and the seams between tokens are not much more than one."""
-FLOW_REACH = 12.0
-"""Pixels: the network's shifts are this times a number that starts at zero."""
+CHOOSY = 6.0
+"""Log-odds by which a pixel between two ends is rather taken from the one that had it in view."""
 
 
 @dataclass(kw_only=True)
@@ -34,7 +34,7 @@ class PocketDecoderConfig(DecoderConfig):
     _target: type = field(default_factory=lambda: PocketDecoder)
 
     width: int = 48
-    """Channels of the networks of pixels; that of tokens has twice as many."""
+    """Channels of the network of pixels; that of tokens has twice as many."""
     dtype: torch.dtype = torch.bfloat16
     """Type of the networks; pictures are fp32."""
 
@@ -73,8 +73,7 @@ class PocketDecoder(StreamingVideoDecoder[PocketDecoderCache]):
         self.sharpen = _convolutions(24, config.width, 12, (1, 2, 1))
         # Convolutions cannot know where they are in a token's patch, and faults are worst along its rim.
         self.within_patch = nn.Parameter(torch.zeros(config.width, PATCH // 2, PATCH // 2, dtype=config.dtype))
-        self.between = _convolutions(24 + 8, config.width, 12 + 5, (1, 2, 4, 1))
-        for network in (self.settle, self.sharpen, self.between):
+        for network in (self.settle, self.sharpen):
             network.to(config.dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.register_buffer("rays", pixel_rays(), persistent=False)
         self.register_buffer("few_rays", pixel_rays(*DEPTH_SIZE), persistent=False)
@@ -131,27 +130,16 @@ class PocketDecoder(StreamingVideoDecoder[PocketDecoderCache]):
     def frames_between(self, first: End, last: End, poses: Tensor) -> Tensor:
         """Frames `[B, F, 3, H, W]` at `poses [B, F, 4, 4]`, evenly in time between the ends of a chunk."""
         batch, count = poses.shape[:2]
-        inner, half = poses.flatten(0, 1), (HEIGHT // 2, WIDTH // 2)
-        ends = [End(*(x.repeat_interleave(count, 0) for x in end)) for end in (first, last)]
-        depths = [self._turned(end, inner) for end in ends]
-        views = [grid_of(end.pose, inner, depth, self.rays) for end, depth in zip(ends, depths, strict=True)]
-        (first_grid, first_inside), (last_grid, last_inside) = views
+        inner = poses.flatten(0, 1)
+        (earlier, earlier_inside), (later, later_inside) = (self._redrawn(end, inner, count) for end in (first, last))
         time = (torch.arange(1, count + 1, device=poses.device) / (count + 1)).repeat(batch).view(-1, 1, 1, 1)
-        step = product(first.pose[:, :3, :3].transpose(1, 2), last.pose[:, :3, 3:] - first.pose[:, :3, 3:])
-        seen = [F.pixel_unshuffle(sample(end.picture, grid), 2) for end, (grid, _) in zip(ends, views, strict=True)]
-        planes = [*self._pixel_planes(len(inner)), time.expand(-1, 1, *half)]
-        planes.append((step * 2.0).repeat_interleave(count, 0)[..., None].expand(-1, 3, *half))
-        planes += [F.interpolate(depth[:, None], half, mode="bilinear").clamp_max(2) for depth in depths]
-        answer = _run(self.between, torch.cat([*seen, *planes], 1)).contiguous()  # what follows is slow channels last
-        mend = F.pixel_shuffle(answer[:, :12], 2)
-        answer = F.interpolate(answer[:, 12:], scale_factor=2, mode="bilinear")
-        first_shift, last_shift, choice = answer.permute(0, 2, 3, 1).split([2, 2, 1], -1)
-        unit = torch.tensor([2 / WIDTH, 2 / HEIGHT], device=poses.device) * FLOW_REACH
-        first_moved = sample(ends[0].picture, first_grid + first_shift * unit)
-        last_moved = sample(ends[1].picture, last_grid + last_shift * unit)
-        odds = torch.logit(1 - time) + choice.permute(0, 3, 1, 2) * 4 + 6 * (first_inside - last_inside)
-        weight = torch.sigmoid(odds)
-        return (weight * first_moved + (1 - weight) * last_moved + mend).unflatten(0, (batch, count))
+        weight = torch.sigmoid(torch.logit(time) + CHOOSY * (later_inside - earlier_inside))
+        return torch.lerp(earlier, later, weight).unflatten(0, (batch, count))
+
+    def _redrawn(self, end: End, poses: Tensor, count: int) -> tuple[Tensor, Tensor]:
+        """`end` as cameras `poses [B * count, 4, 4]` see it, and where it was in view: see `seen_next`."""
+        end = End(*(x.repeat_interleave(count, 0) for x in end))
+        return seen_next(end.picture, end.pose, poses, self._turned(end, poses), self.rays)
 
     def _turned(self, end: End, target: Tensor) -> Tensor:
         """The inverse depth `[N, 36, 64]` of `end` as cameras `target` would see it if they had only turned."""
@@ -159,13 +147,9 @@ class PocketDecoder(StreamingVideoDecoder[PocketDecoderCache]):
         grid = picture_grid(product(turn, self.few_rays), DEPTH_SIZE)
         return sample(end.inverse_depth.float().unsqueeze(1), grid)[:, 0]
 
-    def _pixel_planes(self, count: int) -> tuple[Tensor, Tensor]:
-        u, v, _ = F.avg_pool2d(self.rays.unflatten(1, (HEIGHT, WIDTH)), 2).expand(count, -1, -1, -1).split(1, 1)
-        return u, v
-
 
 def local_mean(picture: Tensor) -> Tensor:
-    """Mean `[N, C, H, W]` of the 5x5 pixels around each, of those inside at the border: as `avg_pool2d`, in less time."""
+    """Mean `[N, C, H, W]` of the 5x5 pixels around each that are in the picture: as `avg_pool2d`, in less time."""
     return _sum_around(picture) / _sum_around(picture.new_ones(1, 1, *picture.shape[-2:]))
 
 

@@ -53,17 +53,8 @@ def seen_next(
 ) -> tuple[Tensor, Tensor]:
     """`picture [N, 3, H, W]` of cameras `before [N, 4, 4]` as cameras `pose` would see it, and where it was in view.
 
-    See `grid_of`. The second answer, `[N, 1, H, W]`, is 1 where the picture reached and 0 elsewhere.
-    """
-    grid, inside = grid_of(before, pose, inverse_depth, rays)
-    return sample(picture, grid), inside
-
-
-def grid_of(before: Tensor, pose: Tensor, inverse_depth: Tensor, rays: Tensor) -> tuple[Tensor, Tensor]:
-    """Where cameras `before [N, 4, 4]` saw what the pixels of cameras `pose` see: a grid `[N, H, W, 2]` for `sample`.
-
     `inverse_depth [N, h, w]` in 1/m is that of what `pose` sees, at any resolution; `rays` are `pixel_rays()`. The
-    second answer, `[N, 1, H, W]`, is 1 where that is in view and 0 elsewhere.
+    second answer, `[N, 1, H, W]`, is 1 where the picture reached and 0 elsewhere.
     """
     back = before[:, :3, :3].transpose(1, 2)
     fine = F.interpolate(inverse_depth.float().unsqueeze(1), (HEIGHT, WIDTH), mode="bilinear")
@@ -73,4 +64,4 @@ def grid_of(before: Tensor, pose: Tensor, inverse_depth: Tensor, rays: Tensor) -
     grid = picture_grid(points)
     x, y = grid.abs().unbind(-1)
     inside = (torch.maximum(x, y) < 1) & (points[:, 2].unflatten(1, (HEIGHT, WIDTH)) > 0.1)
-    return grid, inside.float().unsqueeze(1)
+    return sample(picture, grid), inside.float().unsqueeze(1)

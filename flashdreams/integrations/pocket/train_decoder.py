@@ -1,7 +1,7 @@
-"""Third stage of the pocket world's training: the decoder's two small networks. Resumes from its last checkpoint.
+"""Last stage of the pocket world's training: the decoder's two small networks. Resumes from its last checkpoint.
 
-What they are shown are mostly latents as the dreamer makes them, and what is wanted are the renderer's frames: so they
-learn to mend the dreamer's own faults, the edges of its tokens first.
+What they are shown are mostly latents as the dreamer makes them, and what is wanted are the renderer's pictures: so
+they learn to mend the dreamer's own faults, the edges of its tokens first. Frames between are redrawn, not learnt.
 """
 
 from __future__ import annotations
@@ -163,8 +163,8 @@ def train_decoder(
         else:
             latents = latents + MAX_LATENT_NOISE * float(torch.rand(())) * torch.randn_like(latents)
         with torch.autocast(torch.device(device).type, torch.bfloat16):
-            seen = decode_clip(decoder, dreamer.place, latents, poses, scenes)
-        loss = reconstruction_loss(seen.float(), true)
+            seen = decoder.key_picture(latents.flatten(0, 1))
+        loss = reconstruction_loss(seen.float(), true[:, ::FRAMES_PER_CHUNK].flatten(0, 1))
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(decoder.parameters(), 1.0)
