@@ -74,6 +74,7 @@ def _play(config: WorldConfig, settings: Settings) -> int:
         return _refuse(str(error))
     if not several:
         return serve(config, settings)
+    config = replace(config, adapts=False)  # all must do the same
     try:
         if distributed.is_rank_zero():
             return serve(lead(config), settings)
@@ -103,7 +104,7 @@ def has_browser(platform: str, environment: Mapping[str, str]) -> bool:
 def _world(settings: Settings) -> WorldConfig:
     from flashdreams.configs.worlds import get_world
 
-    return replace(get_world(settings.world), checkpoint=settings.checkpoint)
+    return replace(get_world(settings.world), checkpoint=settings.checkpoint, adapts=settings.adapt)
 
 
 def _address(settings: Settings, port: int) -> str:

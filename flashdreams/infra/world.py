@@ -70,6 +70,10 @@ class WorldConfig(InstantiateConfig):
     """Number of trained parameters, for display."""
     checkpoint: Path | None = None
     """The weights file; None takes the world's own."""
+    adapts: bool = False
+    """Whether loading tries this machine's speed and chooses by it how much work a chunk gets, where there is a choice.
+
+    What is dreamed then depends on the machine."""
 
     def scene(self, name: str) -> Scene:
         """The scene called `name`; raises KeyError naming the known scenes."""

@@ -16,11 +16,12 @@ from pathlib import Path
 from flashdreams.core.checkpoint.load import load_into
 from flashdreams.integrations.pocket.assets import WEIGHTS, asset_folder
 from flashdreams.integrations.pocket.config import PARAMETERS, pocket_pipeline, pocket_world
-from flashdreams.integrations.pocket.evaluation.jobs import FULL, QUICK, STEPS, Judged, run_all
+from flashdreams.integrations.pocket.evaluation.jobs import FULL, QUICK, Judged, run_all
 from flashdreams.integrations.pocket.evaluation.lasting import PARTS
 from flashdreams.integrations.pocket.evaluation.report import Report
 from flashdreams.integrations.pocket.evaluation.sheet import contact_sheet
 from flashdreams.integrations.pocket.pictures import save_picture
+from flashdreams.integrations.pocket.probe import TIMESTEPS
 from flashdreams.integrations.pocket.walk import FPS, FRAMES_PER_CHUNK
 
 SHORTEST_MINUTES, LONGEST_MINUTES = 0.2, 600.0
@@ -65,7 +66,7 @@ def evaluate(judged: Judged, output: Path, processes: int) -> str:
         "checkpoint": judged.checkpoint.name,
         "parameters": PARAMETERS,
         "denoising_timesteps": list(scheduler.denoising_timesteps),  # type: ignore[attr-defined]
-        "timesteps_compared": [list(timesteps) for timesteps in STEPS.values()],
+        "timesteps_compared": [list(timesteps) for timesteps in TIMESTEPS.values()],
         "seed": judged.seed,
         "device": judged.device,
         "processes": processes,

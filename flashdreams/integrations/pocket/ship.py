@@ -17,14 +17,17 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import safe_open
+from safetensors.torch import save_file
 
 from flashdreams.camera.motion import LiveCamera
 from flashdreams.camera.poses import pose_from_yaw_pitch
+from flashdreams.files import drafted
 from flashdreams.infra.world import Controls
 from flashdreams.integrations.pocket.assets import WEIGHTS, asset_folder
 from flashdreams.integrations.pocket.config import PARAMETERS, pocket_world
 from flashdreams.integrations.pocket.data import CHUNKS
 from flashdreams.integrations.pocket.pictures import Pixels, save_picture
+from flashdreams.integrations.pocket.probe import as_metadata, psnr_by_steps
 from flashdreams.integrations.pocket.renderer import Renderer
 from flashdreams.integrations.pocket.scenes import places
 from flashdreams.integrations.pocket.walk import EYE_HEIGHT, Footing
@@ -130,7 +133,10 @@ def card(weights: Path, report: dict[str, Any]) -> str:
 def ship(weights: Path, folder: Path, report: Path | None) -> None:
     """Fill `folder`; without a `report` the card stays as it is."""
     folder.mkdir(parents=True, exist_ok=True)
-    if weights.resolve() != (folder / WEIGHTS).resolve():
+    judged = None if report is None else json.loads(report.read_text())
+    if judged is not None:
+        _write_judged(weights, folder / WEIGHTS, judged)
+    elif weights.resolve() != (folder / WEIGHTS).resolve():
         shutil.copyfile(weights, folder / WEIGHTS)
     world = replace(pocket_world(), checkpoint=folder / WEIGHTS).setup()
     for scene in world.config.scenes:
@@ -140,8 +146,16 @@ def ship(weights: Path, folder: Path, report: Path | None) -> None:
     renderer = Renderer(places(), *START_SIZE)
     for index, place in enumerate(places()):
         save_picture(starts / f"{place.name}.jpg", start_picture(renderer, index))
-    if report is not None:
-        (folder / "CARD.md").write_text(card(folder / WEIGHTS, json.loads(report.read_text())), encoding="utf-8")
+    if judged is not None:
+        (folder / "CARD.md").write_text(card(folder / WEIGHTS, judged), encoding="utf-8")
+
+
+def _write_judged(weights: Path, target: Path, report: dict[str, Any]) -> None:
+    """Write `target` with what denoising steps are worth, for the probe at start."""
+    with safe_open(weights, "pt") as file:
+        metadata, tensors = file.metadata(), {key: file.get_tensor(key) for key in file.keys()}
+    with drafted(target) as draft:
+        save_file(tensors, draft, metadata=metadata | as_metadata(psnr_by_steps(report)))
 
 
 def main() -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass, field
+import time
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,7 @@ import torch
 from flashdreams.camera.poses import pose_from_yaw_pitch
 from flashdreams.core.checkpoint.load import load_into
 from flashdreams.core.precision import fastest_dtype
+from flashdreams.infra.diffusion.scheduler.fm import FlowMatchSchedulerConfig
 from flashdreams.infra.pictures import check_finite
 from flashdreams.infra.pipeline import StreamInferencePipeline, StreamInferencePipelineConfig
 from flashdreams.infra.pipeline_world import PipelineRollout, PipelineWorld
@@ -25,6 +27,7 @@ from flashdreams.integrations.pocket.decoder import PocketDecoderCache
 from flashdreams.integrations.pocket.dissolve import Dissolve
 from flashdreams.integrations.pocket.place_encoder import PlaceInput
 from flashdreams.integrations.pocket.plan import plan_of
+from flashdreams.integrations.pocket.probe import TIMESTEPS, Speed, best_steps, measured, tell
 from flashdreams.integrations.pocket.scenes import places
 from flashdreams.integrations.pocket.walk import EYE_HEIGHT, FRAMES_PER_CHUNK, Footing
 
@@ -74,7 +77,9 @@ class PocketWorld(PipelineWorld):
         progress("Reading the weights", 0.3)
         load_into(self.pipeline, *config.weights())
         progress("Dreaming the first pictures", 0.6)
-        self._warm_up()
+        speed = self._warm_up(timed=3 if config.adapts else 0)
+        if speed is not None:
+            self._adapt(speed)
         progress("Ready", 1.0)
 
     def start(self, scene: str, seed: int, *, text: str | None = None, image: Path | None = None) -> PocketRollout:
@@ -143,10 +148,34 @@ class PocketWorld(PipelineWorld):
             raise ValueError("poses must be finite numbers")
         return poses
 
-    def _warm_up(self) -> None:
-        """Two chunks of a rollout that nobody sees: the first products on a processor choose their kernels."""
+    def _adapt(self, speed: Speed) -> None:
+        lasts, psnr_db = self.config.frames_per_chunk / self.config.fps, measured(Path(self.config.weights()[0]))
+        own = self._sampler.num_inference_steps
+        steps = best_steps(speed, lasts, psnr_db) if psnr_db else own
+        tell(speed, lasts, steps, psnr_db)
+        if steps != own:
+            timesteps = list(TIMESTEPS[steps])
+            sampler = replace(self._sampler, num_inference_steps=steps, denoising_timesteps=timesteps)
+            self.pipeline.diffusion_model.scheduler = sampler.setup().to(self.pipeline.device)
+
+    @property
+    def _sampler(self) -> FlowMatchSchedulerConfig:
+        return cast(FlowMatchSchedulerConfig, self.config.pipeline.diffusion_model.scheduler)
+
+    def _warm_up(self, timed: int) -> Speed | None:
+        """Two chunks of a rollout that nobody sees: the first products on a processor choose their kernels.
+
+        Answers the speed of the fastest of `timed` more.
+        """
         name = self._scenes[0]
         rollout, pose = self.start(name, 0), self.start_pose(name, 0)
-        for index in range(2):
+        found: list[Speed] = []
+        for index in range(2 + timed):
+            began = time.perf_counter()
             self.step(rollout, Controls(poses=np.repeat(pose[None], self.frames_in_chunk(index), 0)))
+            lasted, passes = time.perf_counter() - began, rollout.timings.get("diffuse", 0.0) / 1e3
             self.finalize(rollout)
+            step = passes / self._sampler.num_inference_steps
+            if index >= 2:
+                found.append(Speed(chunk=lasted - passes + step, step=step))
+        return min(found, key=lambda speed: speed.chunk, default=None)

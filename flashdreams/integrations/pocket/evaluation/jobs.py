@@ -19,10 +19,9 @@ from flashdreams.integrations.pocket.evaluation import ahead, following, lasting
 from flashdreams.integrations.pocket.evaluation.lasting import Moment
 from flashdreams.integrations.pocket.evaluation.stage import Samples, Stage, Truth
 from flashdreams.integrations.pocket.place_encoder import PlaceEncoder
+from flashdreams.integrations.pocket.probe import TIMESTEPS, prediction_name
 from flashdreams.integrations.pocket.world import PocketWorld
 
-STEPS: dict[int, tuple[float, ...]] = {1: (1000.0,), 2: (1000.0, 100.0), 4: (1000.0, 500.0, 250.0, 100.0)}
-"""Timesteps of the samplers that are compared."""
 SHEET_CHUNKS = (1, 4, 16, 64, 256)
 """When the contact sheet looks at the long walk, besides its end."""
 
@@ -60,7 +59,7 @@ class Size:
     @property
     def chunks(self) -> int:
         """Chunks that are dreamed in all."""
-        prediction = len(STEPS) * self.walks * max(self.horizons)
+        prediction = len(TIMESTEPS) * self.walks * max(self.horizons)
         keys = self.starts * (measures.WARM_CHUNKS + len(obedience.HELD) * obedience.HOLD_CHUNKS)
         still = self.starts * (measures.WARM_CHUNKS + self.still_chunks)
         memory = self.returns * (measures.WARM_CHUNKS + 2 * measures.TURN_CHUNKS + measures.CIRCLE_CHUNKS)
@@ -147,8 +146,8 @@ class Worker:
         }
         if measure in calls:
             return Found(measure, scene, calls[measure]())
-        (steps,) = (steps for steps in STEPS if _prediction(steps) == measure)
-        samples = measures.prediction(self.stage(STEPS[steps]), scene, size.walks, size.horizons)
+        (steps,) = (steps for steps in TIMESTEPS if prediction_name(steps) == measure)
+        samples = measures.prediction(self.stage(TIMESTEPS[steps]), scene, size.walks, size.horizons)
         return Found(measure, scene, samples)
 
     def stage(self, timesteps: tuple[float, ...] | None = None) -> Stage:
@@ -167,7 +166,7 @@ class Worker:
 
 def measure_names() -> list[str]:
     """All measures, the longest first, so that no process is left alone with it at the end."""
-    predictions = [_prediction(steps) for steps in sorted(STEPS, reverse=True)]
+    predictions = [prediction_name(steps) for steps in sorted(TIMESTEPS, reverse=True)]
     return [
         "lasting",
         "following",
@@ -206,10 +205,6 @@ def run_all(judged: Judged, processes: int) -> list[Found]:
                 process.terminate()
             raise
     return [future.result() for future in futures]
-
-
-def _prediction(steps: int) -> str:
-    return f"prediction_{steps}_step{'s' * (steps > 1)}"
 
 
 _worker: Worker | None = None

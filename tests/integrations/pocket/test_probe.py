@@ -1,0 +1,113 @@
+"""How many denoising steps a machine is given, and what a weights file says of them."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from flashdreams.infra.world import Controls
+from flashdreams.integrations.pocket import probe
+from flashdreams.integrations.pocket.assets import WEIGHTS, asset_folder
+from flashdreams.integrations.pocket.config import pocket_pipeline, pocket_world
+from flashdreams.integrations.pocket.probe import (
+    TIMESTEPS,
+    Speed,
+    as_metadata,
+    best_steps,
+    measured,
+    psnr_by_steps,
+    tell,
+)
+from flashdreams.integrations.pocket.world import PocketWorld
+
+RISING = {1: 29.0, 2: 30.0, 4: 31.0}
+SPEED = Speed(chunk=0.1, step=0.05)
+"""100, 150 and 250 ms with 1, 2 and 4 steps."""
+
+
+@pytest.mark.parametrize(
+    ("lasts", "psnr_db", "steps"),
+    [
+        (1.0, RISING, 4),
+        (0.25 / 0.6 + 0.001, RISING, 4),
+        (0.25 / 0.6 - 0.001, RISING, 2),
+        (0.15 / 0.6 - 0.001, RISING, 1),
+        (0.01, RISING, 1),
+        (1.0, {1: 31.0, 2: 30.7, 4: 30.1}, 1),
+        (1.0, {1: 29.0, 2: 31.0, 4: 31.0}, 2),
+        (0.01, {2: 29.0, 4: 31.0}, 2),
+    ],
+)
+def test_the_steps_taken_are_the_best_that_there_is_time_for(
+    lasts: float, psnr_db: dict[int, float], steps: int
+) -> None:
+    assert best_steps(SPEED, lasts, psnr_db) == steps
+
+
+def test_what_is_taken_is_told_and_a_slow_machine_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        tell(SPEED, 0.4, 2, RISING)
+    assert [record.levelname for record in caplog.records] == ["INFO"]
+    assert "a chunk of 400 ms takes 150 ms here, denoising steps: 2; 1 take 100 ms for 29.0 dB" in caplog.text
+    tell(SPEED, 0.05, 1, {})
+    assert "a second of this world takes 2.0 seconds on this machine" in caplog.text
+
+
+def test_a_report_tells_what_steps_are_worth_at_the_end_of_a_walk() -> None:
+    walks = {"after_4_psnr_db": {"mean": 20.0}, "after_16_psnr_db": {"mean": 30.0}, "step_ms": {"mean": 80.0}}
+    report = {"measures": {"prediction_1_step": walks, "prediction_4_steps": {"after_4_psnr_db": {"mean": 21.0}}}}
+    assert psnr_by_steps(report) == {1: 30.0, 4: 21.0}
+
+
+def test_a_weights_file_keeps_what_was_measured(tmp_path: Path) -> None:
+    file = tmp_path / "weights.safetensors"
+    assert measured(file) == {}
+    save_file({"x": torch.zeros(1)}, file)
+    assert measured(file) == {}
+    save_file({"x": torch.zeros(1)}, file, metadata=as_metadata(RISING))
+    assert measured(file) == RISING
+    save_file({"x": torch.zeros(1)}, file, metadata={"psnr_db_by_steps": "[1]"})
+    with pytest.raises(ValueError, match=r"weights.safetensors: metadata psnr_db_by_steps must be a JSON object"):
+        measured(file)
+
+
+def test_the_shipped_weights_agree_with_their_card() -> None:
+    card = (asset_folder() / "CARD.md").read_text(encoding="utf-8")
+    for steps, psnr_db in measured(asset_folder() / WEIGHTS).items():
+        name = probe.prediction_name(steps).replace("_", " ")
+        assert f"| {name} | after 16 psnr db | {psnr_db:.3g} |" in card
+    assert list(measured(asset_folder() / WEIGHTS)) == list(TIMESTEPS)
+
+
+@pytest.fixture(scope="module")
+def rising(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The shipped weights, as if more steps were better."""
+    file: Path = tmp_path_factory.mktemp("weights") / WEIGHTS
+    save_file(load_file(asset_folder() / WEIGHTS), file, metadata=as_metadata(RISING))
+    return file
+
+
+def opening(world: PocketWorld) -> np.ndarray:
+    """The third chunk of standing still."""
+    rollout, pose = world.start("dusk", 3), world.start_pose("dusk", 3)
+    for index in range(3):
+        frames = world.step(rollout, Controls(poses=np.repeat(pose[None], world.frames_in_chunk(index), 0)))
+        world.finalize(rollout)
+    return frames
+
+
+@pytest.mark.parametrize(("adapts", "share", "steps"), [(True, 1e6, 4), (True, 1e-6, 1), (False, 1e6, 1)])
+def test_a_world_takes_the_steps_that_the_machine_has_time_for(
+    adapts: bool, share: float, steps: int, rising: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probe, "SHARE", share)
+    adapted = replace(pocket_world(), checkpoint=rising, adapts=adapts, device="cpu").setup()
+    fixed = replace(pocket_world(), pipeline=pocket_pipeline(TIMESTEPS[steps]), device="cpu").setup()
+    assert np.array_equal(opening(adapted), opening(fixed))
+    assert adapted.pipeline.diffusion_model.scheduler.timesteps.tolist() == list(TIMESTEPS[steps])
