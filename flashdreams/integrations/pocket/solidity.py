@@ -43,7 +43,7 @@ class Solidity(nn.Module):
         line = torch.stack([azimuth.sin(), azimuth.cos()], -1)
         points = pose[:, None, None, (0, 2), 3].float() + self.steps[:, None, None] * line[:, None]
         fan = read(self.grid, scene, points / self.reach)  # [N, levels, STEPS, FAN]
-        level = torch.linalg.vector_norm(rays[..., ::2], dim=-1).clamp_min(1e-3)
+        level = torch.hypot(rays[..., 0], rays[..., 2]).clamp_min(1e-3)
         height = self.steps[:, None] * (rays[..., 1] / level)[:, None] - pose[:, 1:2, 3:].float()
         up = level_of(height)
         aside = torch.remainder(torch.atan2(rays[..., 0], rays[..., 2]) - yaw[:, None] + math.pi, 2 * math.pi) - math.pi
@@ -72,7 +72,7 @@ class Solidity(nn.Module):
 
     def inverse_depth(self, rays: Tensor) -> Tensor:
         """`[N, STEPS, R]` in 1/m: of the steps along rays `[N, R, 3]` of depth 1."""
-        return torch.linalg.vector_norm(rays[..., ::2], dim=-1).unsqueeze(1) / self.steps[:, None]
+        return torch.hypot(rays[..., 0], rays[..., 2]).unsqueeze(1) / self.steps[:, None]
 
     def loss(self, log_odds: Tensor, rays: Tensor, ground: Tensor, true: Tensor) -> Tensor:
         """How unlikely it was that the rays end where they do: at inverse depths `true [N, R]`, in nats a ray."""
