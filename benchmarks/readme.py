@@ -15,11 +15,17 @@ END = "<!-- end of figures -->"
 
 
 def table(results: dict[str, dict[str, Any]]) -> str:
-    """Markdown of the results by benchmark name; a benchmark without a result is left out."""
-    rows = [row for name, write in ROWS.items() if name in results for row in write(results[name])]
-    machines = {_machine(result["machine"]) for result in results.values()}
-    head = ["| measured | figure | by |", "|---|---|---|"]
-    return "\n".join([f"On {'; '.join(sorted(machines))}:", "", *head, *(f"| {' | '.join(row)} |" for row in rows)])
+    """Markdown of the results by benchmark name, machine by machine; a benchmark without a result is left out."""
+    by_machine: dict[str, list[tuple[str, str, str]]] = {}
+    for name, write in ROWS.items():
+        if name in results:
+            by_machine.setdefault(_machine(results[name]["machine"]), []).extend(write(results[name]))
+    head = "| measured | figure | by |\n|---|---|---|"
+    tables = []
+    for machine, rows in by_machine.items():
+        body = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+        tables.append(f"On {machine}:\n\n{head}\n{body}")
+    return "\n\n".join(tables)
 
 
 def _machine(machine: dict[str, Any]) -> str:

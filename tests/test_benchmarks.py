@@ -90,6 +90,17 @@ def test_the_readme_gets_the_figures_between_its_markers(monkeypatch: pytest.Mon
     assert text.startswith("before\n") and text.endswith("\nafter\n") and "old figures" not in text
 
 
+def test_figures_of_two_machines_are_not_mixed() -> None:
+    other = {**RESULT, "machine": {**RESULT["machine"], "processor": "another processor"}}
+    visits = {**other, "visits": 9, "growth_mib_per_100_visits": 0.1, "memory_mib": [400.0]}
+    first, second = readme.table({"start": RESULT, "visits": visits}).split("On ")[1:]
+    rows = {"some processor": "median 4.2 s", "another processor": "memory over 9 visits"}
+    for part in (first, second):
+        (processor,) = (name for name in rows if f"cores of {name}," in part)
+        (absent,) = (row for name, row in rows.items() if name != processor)
+        assert rows[processor] in part and absent not in part and part.count("| measured |") == 1
+
+
 def test_the_readme_command_says_when_nothing_was_measured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(readme, "RESULTS", tmp_path)
     with pytest.raises(FileNotFoundError, match="make bench"):
