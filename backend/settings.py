@@ -30,7 +30,7 @@ class Settings(BaseSettings):
     checkpoint: Path | None = Field(
         default=None, description="weights: a file, folder or hf:// address; none: those of the world"
     )
-    adapt: bool = Field(default=True, description="choose how much work a chunk gets by this machine's speed")
+    adapt: bool = Field(default=True, description="choose cores and denoising steps by trying, where the world can")
     host: str = Field(default="127.0.0.1", description="address to listen on; 0.0.0.0 means all of them")
     port: int = Field(default=8000, ge=0, le=65535, description="TCP port; 0 takes a free one")
     browser: bool = Field(default=True, description="open the page in a browser where there is one")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections import defaultdict
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -106,7 +107,7 @@ def main() -> None:
     before = machine()
     say(f"loading {arguments.world}")
     config = get_world(arguments.world)
-    walk = Walk(config.setup())
+    walk = Walk(replace(config, adapts=True).setup())  # as the app does
     say(f"dreaming {arguments.chunks} chunks without the app")
     series = stages(walk, arguments.chunks)
     frames = config.frames_per_chunk

@@ -71,9 +71,7 @@ class WorldConfig(InstantiateConfig):
     checkpoint: Path | None = None
     """The weights file; None takes the world's own."""
     adapts: bool = False
-    """Whether loading tries this machine's speed and chooses by it how much work a chunk gets, where there is a choice.
-
-    What is dreamed then depends on the machine."""
+    """Whether loading tries how this machine dreams best, where there is a choice: what is dreamed may depend on it."""
 
     def scene(self, name: str) -> Scene:
         """The scene called `name`; raises KeyError naming the known scenes."""

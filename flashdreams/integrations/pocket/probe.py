@@ -1,20 +1,26 @@
-"""How many denoising steps a chunk gets on this machine: by its speed, tried at start, and by what the weights gain."""
+"""How this machine dreams best: on how many threads and in how many denoising steps, tried at start."""
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 
 TIMESTEPS: dict[int, tuple[float, ...]] = {1: (1000.0,), 2: (1000.0, 100.0), 4: (1000.0, 500.0, 250.0, 100.0)}
 """The samplers that there are, by their number of steps."""
 SHARE = 0.6
 """Of a chunk's playing time: more is not spent on dreaming it, for the video and a browser may need the same cores."""
+
+WORTH = 1.5
+"""All cores are used where they are faster than half of them by this factor. Threads wait for each other after every
+product: where the browser takes one core for a moment, all of them stand still."""
 
 _KEY = "psnr_db_by_steps"
 
@@ -35,6 +41,23 @@ class Speed:
         return self.chunk + (steps - 1) * self.step
 
 
+def best_threads(try_out: Callable[[], Speed]) -> Speed:
+    """Have this thread's products run on all cores or on half of them; answers what `try_out` found with that many.
+
+    Where `OMP_NUM_THREADS` is set, that many are used.
+    """
+    every, speed = torch.get_num_threads(), try_out()
+    if every == 1 or "OMP_NUM_THREADS" in os.environ:
+        return speed
+    torch.set_num_threads(every // 2)
+    with_half = try_out()
+    if with_half.chunk < WORTH * speed.chunk:
+        speed = with_half
+    else:
+        torch.set_num_threads(every)
+    return speed
+
+
 def best_steps(speed: Speed, lasts: float, psnr_db: Mapping[int, float]) -> int:
     """The number of steps nearest to the truth of those for which there is time; the smallest where there is for none.
 
@@ -52,8 +75,8 @@ def tell(speed: Speed, lasts: float, taken: int, psnr_db: Mapping[int, float]) -
     tried = [f"{steps} take {1e3 * speed.with_steps(steps):.0f} ms for {db:.1f} dB" for steps, db in psnr_db.items()]
     seconds = speed.with_steps(taken)
     logger.info(
-        "a chunk of %.0f ms takes %.0f ms here, denoising steps: %d%s",
-        1e3 * lasts, 1e3 * seconds, taken, f"; {', '.join(tried)}" if tried else "",
+        "a chunk of %.0f ms takes %.0f ms here, threads: %d, denoising steps: %d%s", 1e3 * lasts, 1e3 * seconds,
+        torch.get_num_threads(), taken, f"; {', '.join(tried)}" if tried else "",
     )  # fmt: skip
     if seconds > lasts:
         logger.warning(

@@ -27,7 +27,7 @@ from flashdreams.integrations.pocket.decoder import PocketDecoderCache
 from flashdreams.integrations.pocket.dissolve import Dissolve
 from flashdreams.integrations.pocket.place_encoder import PlaceInput
 from flashdreams.integrations.pocket.plan import plan_of
-from flashdreams.integrations.pocket.probe import TIMESTEPS, Speed, best_steps, measured, tell
+from flashdreams.integrations.pocket.probe import TIMESTEPS, Speed, best_steps, best_threads, measured, tell
 from flashdreams.integrations.pocket.scenes import places
 from flashdreams.integrations.pocket.walk import EYE_HEIGHT, FRAMES_PER_CHUNK, Footing
 
@@ -77,9 +77,9 @@ class PocketWorld(PipelineWorld):
         progress("Reading the weights", 0.3)
         load_into(self.pipeline, *config.weights())
         progress("Dreaming the first pictures", 0.6)
-        speed = self._warm_up(timed=3 if config.adapts else 0)
-        if speed is not None:
-            self._adapt(speed)
+        self._warm_up()
+        if config.adapts:
+            self._adapt()
         progress("Ready", 1.0)
 
     def start(self, scene: str, seed: int, *, text: str | None = None, image: Path | None = None) -> PocketRollout:
@@ -148,7 +148,9 @@ class PocketWorld(PipelineWorld):
             raise ValueError("poses must be finite numbers")
         return poses
 
-    def _adapt(self, speed: Speed) -> None:
+    def _adapt(self) -> None:
+        on_cpu = self.pipeline.device.type == "cpu"
+        speed = best_threads(self._speed) if on_cpu else self._speed()
         lasts, psnr_db = self.config.frames_per_chunk / self.config.fps, measured(Path(self.config.weights()[0]))
         own = self._sampler.num_inference_steps
         steps = best_steps(speed, lasts, psnr_db) if psnr_db else own
@@ -158,24 +160,24 @@ class PocketWorld(PipelineWorld):
             sampler = replace(self._sampler, num_inference_steps=steps, denoising_timesteps=timesteps)
             self.pipeline.diffusion_model.scheduler = sampler.setup().to(self.pipeline.device)
 
+    def _speed(self) -> Speed:
+        """Of the fastest of a few chunks."""
+        return min(self._warm_up(4)[1:], key=lambda speed: speed.chunk)
+
     @property
     def _sampler(self) -> FlowMatchSchedulerConfig:
         return cast(FlowMatchSchedulerConfig, self.config.pipeline.diffusion_model.scheduler)
 
-    def _warm_up(self, timed: int) -> Speed | None:
-        """Two chunks of a rollout that nobody sees: the first products on a processor choose their kernels.
-
-        Answers the speed of the fastest of `timed` more.
-        """
+    def _warm_up(self, chunks: int = 2) -> list[Speed]:
+        """A rollout that nobody sees: the first products on a processor choose their kernels. Answers its speeds."""
         name = self._scenes[0]
         rollout, pose = self.start(name, 0), self.start_pose(name, 0)
         found: list[Speed] = []
-        for index in range(2 + timed):
+        for index in range(chunks):
             began = time.perf_counter()
             self.step(rollout, Controls(poses=np.repeat(pose[None], self.frames_in_chunk(index), 0)))
             lasted, passes = time.perf_counter() - began, rollout.timings.get("diffuse", 0.0) / 1e3
             self.finalize(rollout)
             step = passes / self._sampler.num_inference_steps
-            if index >= 2:
-                found.append(Speed(chunk=lasted - passes + step, step=step))
-        return min(found, key=lambda speed: speed.chunk, default=None)
+            found.append(Speed(chunk=lasted - passes + step, step=step))
+        return found

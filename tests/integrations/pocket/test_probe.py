@@ -20,6 +20,7 @@ from flashdreams.integrations.pocket.probe import (
     Speed,
     as_metadata,
     best_steps,
+    best_threads,
     measured,
     psnr_by_steps,
     tell,
@@ -50,11 +51,33 @@ def test_the_steps_taken_are_the_best_that_there_is_time_for(
     assert best_steps(SPEED, lasts, psnr_db) == steps
 
 
+@pytest.mark.parametrize(
+    ("all_cores", "half", "given", "threads"),
+    [(0.1, 0.14, None, 3), (0.1, 0.16, None, 6), (0.1, 0.09, None, 3), (0.1, 0.09, "6", 6)],
+)
+def test_all_cores_are_taken_where_they_are_worth_it(
+    all_cores: float, half: float, given: str | None, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = torch.get_num_threads()
+    if given is None:
+        monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    else:
+        monkeypatch.setenv("OMP_NUM_THREADS", given)
+    try:
+        torch.set_num_threads(6)
+        chunks = {6: all_cores, 3: half}
+        speed = best_threads(lambda: Speed(chunk=chunks[torch.get_num_threads()], step=0.01))
+        assert torch.get_num_threads() == threads and speed.chunk == chunks[threads]
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_what_is_taken_is_told_and_a_slow_machine_warned_of(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
         tell(SPEED, 0.4, 2, RISING)
     assert [record.levelname for record in caplog.records] == ["INFO"]
-    assert "a chunk of 400 ms takes 150 ms here, denoising steps: 2; 1 take 100 ms for 29.0 dB" in caplog.text
+    told = f"a chunk of 400 ms takes 150 ms here, threads: {torch.get_num_threads()}, denoising steps: 2"
+    assert f"{told}; 1 take 100 ms for 29.0 dB" in caplog.text
     tell(SPEED, 0.05, 1, {})
     assert "a second of this world takes 2.0 seconds on this machine" in caplog.text
 
@@ -107,6 +130,7 @@ def test_a_world_takes_the_steps_that_the_machine_has_time_for(
     adapts: bool, share: float, steps: int, rising: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(probe, "SHARE", share)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     adapted = replace(pocket_world(), checkpoint=rising, adapts=adapts, device="cpu").setup()
     fixed = replace(pocket_world(), pipeline=pocket_pipeline(TIMESTEPS[steps]), device="cpu").setup()
     assert np.array_equal(opening(adapted), opening(fixed))
