@@ -18,7 +18,7 @@ import pytest
 
 pytest.importorskip("playwright.sync_api", reason="the browser tests need the package playwright")
 
-from playwright.sync_api import Browser, ConsoleMessage, Page
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request
 
 from benchmarks.browser import NoBrowser, chromium
 from tests.e2e.chromium import KEEP_SOCKETS, PATIENCE, first_picture
@@ -56,6 +56,11 @@ def complaints() -> list[str]:
 def open_page(browser: Browser, complaints: list[str]) -> Iterator[OpenPage]:
     """Makes empty tabs; after the test none of them may have logged an error."""
     contexts = []
+    closing = False
+
+    def note_failed(request: Request) -> None:
+        if not (closing and request.failure == "net::ERR_ABORTED"):  # cut off by the end of the test itself
+            complaints.append(f"{request.url}: {request.failure}")
 
     def note(message: ConsoleMessage) -> None:
         if message.type in ("error", "warning"):
@@ -69,11 +74,12 @@ def open_page(browser: Browser, complaints: list[str]) -> Iterator[OpenPage]:
         page = context.new_page()
         page.on("console", note)
         page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("requestfailed", lambda request: complaints.append(f"{request.url}: {request.failure}"))
+        page.on("requestfailed", note_failed)
         page.on("request", lambda request: complaints.extend(_foreign(request.url)))
         return page
 
     yield make
+    closing = True
     for context in contexts:
         context.close()
     assert not complaints, "\n".join(complaints)
