@@ -56,10 +56,9 @@ def complaints() -> list[str]:
 def open_page(browser: Browser, complaints: list[str]) -> Iterator[OpenPage]:
     """Makes empty tabs; after the test none of them may have logged an error."""
     contexts = []
-    closing = False
 
     def note_failed(request: Request) -> None:
-        if not (closing and request.failure == "net::ERR_ABORTED"):  # cut off by the end of the test itself
+        if request.failure != "net::ERR_ABORTED":  # cut off by leaving the page, or by the end of the test
             complaints.append(f"{request.url}: {request.failure}")
 
     def note(message: ConsoleMessage) -> None:
@@ -79,7 +78,6 @@ def open_page(browser: Browser, complaints: list[str]) -> Iterator[OpenPage]:
         return page
 
     yield make
-    closing = True
     for context in contexts:
         context.close()
     assert not complaints, "\n".join(complaints)
