@@ -44,7 +44,7 @@ def view(page: Page, path: str) -> Any:
     return page.evaluate(f"() => window.flashdreams.{path.replace('.', '?.')} ?? null")
 
 
-def until(page: Page, condition: str, timeout: float = PATIENCE) -> None:
+def until(page: Page, condition: str, timeout: float = 10.0) -> None:
     """Wait until a JavaScript condition on `f`, the debug view, holds; fails after `timeout` seconds."""
     page.wait_for_function(
         f"() => {{ const f = window.flashdreams; return f && ({condition}); }}", timeout=timeout * 1000

@@ -18,7 +18,7 @@ import pytest
 
 pytest.importorskip("playwright.sync_api", reason="the browser tests need the package playwright")
 
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request
+from playwright.sync_api import Browser, ConsoleMessage, Page
 
 from benchmarks.browser import NoBrowser, chromium
 from tests.e2e.chromium import KEEP_SOCKETS, PATIENCE, first_picture
@@ -57,10 +57,6 @@ def open_page(browser: Browser, complaints: list[str]) -> Iterator[OpenPage]:
     """Makes empty tabs; after the test none of them may have logged an error."""
     contexts = []
 
-    def note_failed(request: Request) -> None:
-        if request.failure != "net::ERR_ABORTED":  # cut off by leaving the page, or by the end of the test
-            complaints.append(f"{request.url}: {request.failure}")
-
     def note(message: ConsoleMessage) -> None:
         if message.type in ("error", "warning"):
             complaints.append(message.text)
@@ -73,7 +69,7 @@ def open_page(browser: Browser, complaints: list[str]) -> Iterator[OpenPage]:
         page = context.new_page()
         page.on("console", note)
         page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("requestfailed", note_failed)
+        page.on("requestfailed", lambda request: complaints.append(f"{request.url}: {request.failure}"))
         page.on("request", lambda request: complaints.extend(_foreign(request.url)))
         return page
 

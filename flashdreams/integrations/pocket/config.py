@@ -11,6 +11,7 @@ from flashdreams.integrations.pocket.assets import asset_folder
 from flashdreams.integrations.pocket.decoder import HEIGHT, WIDTH, PocketDecoderConfig
 from flashdreams.integrations.pocket.optics import FOV_DEGREES
 from flashdreams.integrations.pocket.place_encoder import PlaceEncoderConfig
+from flashdreams.integrations.pocket.probe import TIMESTEPS
 from flashdreams.integrations.pocket.runner import PocketRunnerConfig
 from flashdreams.integrations.pocket.scenes import places
 from flashdreams.integrations.pocket.transformer import PocketTransformerConfig
@@ -21,7 +22,7 @@ PARAMETERS = 26_171_879
 """Trained parameters; a test counts them."""
 
 
-def pocket_pipeline(timesteps: tuple[float, ...] = (1000.0,)) -> StreamInferencePipelineConfig:
+def pocket_pipeline(timesteps: tuple[float, ...] = TIMESTEPS[1]) -> StreamInferencePipelineConfig:
     """Pose and scene -> place features -> `len(timesteps)` denoising steps -> four frames.
 
     One step agrees best with the truth and boils least: see the quality table in the weights' card.

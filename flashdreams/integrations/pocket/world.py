@@ -77,9 +77,10 @@ class PocketWorld(PipelineWorld):
         progress("Reading the weights", 0.3)
         load_into(self.pipeline, *config.weights())
         progress("Dreaming the first pictures", 0.6)
-        self._warm_up()
         if config.adapts:
             self._adapt()
+        else:
+            self._warm_up()
         progress("Ready", 1.0)
 
     def start(self, scene: str, seed: int, *, text: str | None = None, image: Path | None = None) -> PocketRollout:
