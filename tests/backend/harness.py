@@ -21,8 +21,8 @@ from flashdreams.infra.world import WorldConfig
 from tests.backend.fakes import FakeWorld, fake_config
 
 PAGE = Path(__file__).parent / "page"
-PATIENCE = 10.0
-"""Seconds after which a message is given up; far more than any takes."""
+PATIENCE = 60.0
+"""Seconds after which a message is given up; far more than any takes, on a machine that stalls too."""
 
 
 class Running:
@@ -45,6 +45,16 @@ class Running:
         assert isinstance(world, FakeWorld)
         return world
 
+    @property
+    def steps(self) -> int:
+        """Chunks that the world has dreamed, for anybody."""
+        return sum(call == "step" for call, _ in self.world.calls)
+
+    def newest(self, session: str) -> int:
+        """Index of the newest chunk that a living session has dreamed, sent or not."""
+        (found,) = (one for one in self.app.state.lobby.sessions if one.id == session)
+        return int(found.history.newest)
+
     def configure(self, **options: Any) -> None:
         """Change uvicorn's settings for the connections to come."""
         for name, value in options.items():
@@ -53,7 +63,7 @@ class Running:
 
     def visit(self, **options: Any) -> Visitor:
         """A new connection."""
-        return Visitor(connect(f"ws://127.0.0.1:{self.port}/ws/play", **options).__enter__())
+        return Visitor(connect(f"ws://127.0.0.1:{self.port}/ws/play", **options).__enter__(), self)
 
     def get(self, path: str, **options: Any) -> httpx.Response:
         """An HTTP answer."""
@@ -85,8 +95,8 @@ def running(config: WorldConfig | None = None, **settings: Any) -> Iterator[Runn
 class Visitor:
     """One socket. Shows every chunk it receives to the server, like the page does, unless told otherwise."""
 
-    def __init__(self, socket: ClientConnection) -> None:
-        self.socket = socket
+    def __init__(self, socket: ClientConnection, server: Running | None = None) -> None:
+        self.socket, self.server = socket, server
         self.seq = 0
         self.acknowledges = True
         self.ready: dict[str, Any] = {}
@@ -171,14 +181,21 @@ class Visitor:
 
     def rest(self) -> None:
         """Until nothing moves, and all that was dreamed is here."""
-        while self.newest("state")["state"] != "idle":
+        while next((m["state"] for m in reversed(self.others) if m["type"] == "state"), "live") != "idle":
             self.receive()
-        self.listen(0.05)
+        self.catch_up()
 
     def settle(self) -> None:
         """Until the opening is dreamed and the session sleeps."""
         self.wait_state("idle")
-        self.listen(0.1)
+        self.catch_up()
+
+    def catch_up(self) -> None:
+        """Until all that was dreamed is here: chunks are still encoded when the session says that it rests."""
+        assert self.server is not None
+        while not self.chunks or self.chunks[-1]["index"] < self.server.newest(self.ready["session"]):
+            self.receive()
+        self.listen(0.05)
 
     def listen(self, seconds: float) -> list[dict[str, Any]]:
         """Everything that arrives within a time."""

@@ -11,7 +11,7 @@ import pytest
 from backend.lobby import MAX_AUTOMATIC_CAPACITY, automatic_capacity
 from backend.settings import Settings
 from tests.backend.fakes import fake_config
-from tests.backend.harness import running
+from tests.backend.harness import PATIENCE, running
 
 
 def test_beyond_capacity_visitors_wait_in_a_line_that_moves_up() -> None:
@@ -74,7 +74,7 @@ def test_a_lost_session_ends_after_its_grace_time() -> None:
         with server.visit() as visitor:
             token = visitor.start()["token"]
         with server.visit() as late:
-            until = time.monotonic() + 5
+            until = time.monotonic() + PATIENCE
             while server.get("/healthz").json()["sessions"] and time.monotonic() < until:
                 time.sleep(0.1)
             assert late.refused("start", token=token)["code"] == "session_gone"
@@ -144,7 +144,7 @@ def test_stopping_the_server_says_so() -> None:
         visitor.start()
         server._server.should_exit = True
         with pytest.raises(Exception) as closed:
-            visitor.listen(5)
+            visitor.listen(PATIENCE)
         assert closed.value.rcvd.code == 1012  # type: ignore[attr-defined]
 
 
