@@ -205,7 +205,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
     subprocess.run([*pip, "wheel", "--no-deps", "--no-build-isolation", "-w", folder, ROOT], check=True, timeout=300)
     (wheel,) = folder.glob("flashdreams_play-*.whl")
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder / "venv"], check=True, timeout=120)
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder / "venv"], check=True, timeout=240)
     bin_folder = folder / "venv" / ("Scripts" if os.name == "nt" else "bin")
     python = bin_folder / "python"
     subprocess.run([*pip, "--python", python, "install", "--no-deps", "--no-index", wheel], check=True, timeout=300)
@@ -229,7 +229,7 @@ def test_the_wheel_carries_the_page_and_the_assets(installed: Path, tmp_path: Pa
         env=clean_environment(),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
         check=True,
     )
     library, app = map(Path, run.stdout.split("\n")[:2])
@@ -248,7 +248,7 @@ def test_the_wheel_lists_its_runners_from_an_empty_folder(installed: Path, tmp_p
         env=clean_environment(),
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=240,
     )
     assert run.returncode == 0, run.stderr
     assert "pocket" in run.stdout
@@ -284,7 +284,7 @@ def first_fragment(url: str) -> bytes:
     with connect(url, max_size=2**24) as visitor:
         visitor.send('{"type": "start", "seq": 1}')
         while True:
-            told = visitor.recv(timeout=120)
+            told = visitor.recv(timeout=240)
             if isinstance(told, str) and json.loads(told)["type"] == "chunk":
                 fragment = visitor.recv(timeout=30)
                 assert isinstance(fragment, bytes)

@@ -34,7 +34,7 @@ def install(folder: Path) -> Path:
     subprocess.run(copy, cwd=ROOT, check=True)
     options = INSTALL.removeprefix("pip ").replace("-e ../swirl", str(folder / "swirl")).split()
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
-    subprocess.run([*pip, *options, "--target", folder / "packages"], cwd=folder, check=True, timeout=120)
+    subprocess.run([*pip, *options, "--target", folder / "packages"], cwd=folder, check=True, timeout=240)
     return folder / "packages"
 
 
@@ -44,7 +44,7 @@ def command(line: str, packages: Path, folder: Path) -> subprocess.CompletedProc
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join((str(ROOT), str(packages)))}
     return subprocess.run(
         [sys.executable, "-m", "flashdreams.scripts.run", *options],
-        cwd=folder, env=environment, capture_output=True, text=True, timeout=120,
+        cwd=folder, env=environment, capture_output=True, text=True, timeout=240,
     )  # fmt: skip
 
 

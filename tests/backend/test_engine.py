@@ -11,6 +11,7 @@ import pytest
 from backend.engine import Engine, EngineStopped, Urgency
 from backend.pacing import LEAD_FRAMES, LEAD_SECONDS, Pacer
 from tests.backend.fakes import fake_config
+from tests.backend.harness import PATIENCE
 
 
 @pytest.fixture
@@ -27,7 +28,7 @@ def test_pictures_go_before_upkeep_and_earlier_deadlines_first(engine: Engine) -
     def job(name: str, deadline: float, urgency: Urgency = Urgency.PICTURE) -> Any:
         return engine.submit(lambda _world: done.append(name), deadline=deadline, urgency=urgency)
 
-    first = engine.submit(lambda _world: gate.wait(5), deadline=0)
+    first = engine.submit(lambda _world: gate.wait(PATIENCE), deadline=0)
     jobs = [
         job("upkeep, early", 1.0, Urgency.UPKEEP),
         job("picture, late", 9.0),
@@ -37,20 +38,20 @@ def test_pictures_go_before_upkeep_and_earlier_deadlines_first(engine: Engine) -
     ]
     gate.set()
     for future in [first, *jobs]:
-        future.result(5)
+        future.result(PATIENCE)
     assert done == ["picture, early", "picture, early, second", "picture, late", "upkeep, earlier", "upkeep, early"]
 
 
 def test_waiting_work_can_be_hurried(engine: Engine) -> None:
     gate, done = threading.Event(), []
-    first = engine.submit(lambda _world: gate.wait(5), deadline=0)
+    first = engine.submit(lambda _world: gate.wait(PATIENCE), deadline=0)
     early = engine.submit(lambda _world: done.append("early"), deadline=5.0, owner="one")
     late = engine.submit(lambda _world: done.append("late"), deadline=9.0, owner="other")
     engine.hurry(late, 1.0)
     engine.hurry(early, 8.0)
     gate.set()
     for future in (first, early, late):
-        future.result(5)
+        future.result(PATIENCE)
     assert done == ["late", "early"]
     engine.hurry(late, 0.0)
 
@@ -62,18 +63,18 @@ def test_a_failing_job_fails_alone(engine: Engine) -> None:
     failing = engine.submit(fail, deadline=0)
     fine = engine.submit(lambda world: world.config.slug, deadline=1)
     with pytest.raises(ValueError, match="this one"):
-        failing.result(5)
-    assert fine.result(5) == "fake"
+        failing.result(PATIENCE)
+    assert fine.result(PATIENCE) == "fake"
 
 
 def test_a_cancelled_job_is_not_run(engine: Engine) -> None:
     gate, ran = threading.Event(), []
-    engine.submit(lambda _world: gate.wait(5), deadline=0)
+    engine.submit(lambda _world: gate.wait(PATIENCE), deadline=0)
     unwanted = engine.submit(lambda _world: ran.append("unwanted"), deadline=1)
     last = engine.submit(lambda _world: ran.append("last"), deadline=2)
     assert unwanted.cancel()
     gate.set()
-    last.result(5)
+    last.result(PATIENCE)
     assert ran == ["last"]
 
 
@@ -81,7 +82,7 @@ def test_jobs_may_be_submitted_while_the_world_loads() -> None:
     engine = Engine(fake_config(load_seconds=0.2, load_stages=4))
     engine.start()
     slug = engine.submit(lambda world: world.config.slug, deadline=0)
-    assert not engine.loaded and slug.result(5) == "fake"
+    assert not engine.loaded and slug.result(PATIENCE) == "fake"
     assert engine.loaded and engine.stage.name == "ready"
     engine.stop()
 
@@ -91,7 +92,7 @@ def test_a_world_that_does_not_load_says_why_and_refuses_work() -> None:
     early = engine.submit(lambda _world: None, deadline=0)
     engine.start()
     with pytest.raises(EngineStopped):
-        early.result(5)
+        early.result(PATIENCE)
     assert str(engine.failure) == "the weights are missing" and not engine.loaded
     with pytest.raises(EngineStopped):
         engine.submit(lambda _world: None, deadline=0)
@@ -104,16 +105,16 @@ def test_stopping_fails_what_waits() -> None:
 
     def hold(_world: Any) -> bool:
         begun.set()
-        return gate.wait(5)
+        return gate.wait(PATIENCE)
 
     running = engine.submit(hold, deadline=0)
-    assert begun.wait(5)
+    assert begun.wait(PATIENCE)
     waiting = engine.submit(lambda _world: None, deadline=1)
     threading.Timer(0.05, gate.set).start()
     engine.stop()
-    assert running.result(5) is True
+    assert running.result(PATIENCE) is True
     with pytest.raises(EngineStopped):
-        waiting.result(5)
+        waiting.result(PATIENCE)
 
 
 def test_a_chunk_begins_so_that_it_is_there_before_the_last_has_played_out() -> None:

@@ -27,6 +27,7 @@ from backend.metrics import Metrics
 from backend.server import SEND_BUFFER_BYTES, bind, make_server
 from backend.settings import Settings, settings_from
 from tests.backend.fakes import fake_config
+from tests.backend.harness import PATIENCE
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -186,13 +187,13 @@ def test_the_server_sends_without_delay_keeps_little_unread_and_lets_the_app_cut
     server = make_server(app, listening.set)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]}, daemon=True)
     thread.start()
-    assert listening.wait(5)
+    assert listening.wait(PATIENCE)
     with connect(f"ws://127.0.0.1:{bound.getsockname()[1]}/cut") as visitor:
         visitor.send("now")
         with pytest.raises(ConnectionClosedError) as closed:
-            visitor.recv(5)
+            visitor.recv(PATIENCE)
         assert closed.value.rcvd is None, "no close frame: the transport was cut"
     assert undelayed and undelayed[0] != 0, "Nagle's algorithm is off"
     assert unread[0] <= 2 * SEND_BUFFER_BYTES, "Linux doubles it, for its own books"
     server.should_exit = True
-    thread.join(5)
+    thread.join(PATIENCE)

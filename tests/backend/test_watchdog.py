@@ -18,6 +18,7 @@ import pytest
 from backend import watchdog
 from backend.kiosk import browser
 from backend.watchdog import Watch, Watchdog, health_of
+from tests.backend.harness import PATIENCE
 
 SERVER = """
 import json, sys, time
@@ -46,7 +47,7 @@ time.sleep(0 if len(open(sys.argv[1]).read()) < 3 else 60)
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watchdog, "ANSWER_SECONDS", 0.3)
+    monkeypatch.setattr(watchdog, "ANSWER_SECONDS", 1.0)
 
 
 def watch(tmp_path: Path, life: str, until: Callable[[Watchdog], bool], **changes: object) -> tuple[int, str]:
@@ -59,15 +60,15 @@ def watch(tmp_path: Path, life: str, until: Callable[[Watchdog], bool], **change
     runs.touch()
     command = [sys.executable, str(script), life, str(port), str(runs)]
     health = f"http://127.0.0.1:{port}/healthz"
-    dog = Watchdog(Watch(command, health, **{"every": 0.05, "patience": 2, "start_seconds": 1.0, **changes}))  # type: ignore[arg-type]
+    dog = Watchdog(Watch(command, health, **{"every": 0.05, "patience": 2, "start_seconds": 5.0, **changes}))  # type: ignore[arg-type]
     thread = threading.Thread(target=dog.run)
     thread.start()
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline and not until(dog):
         time.sleep(0.05)
     held = until(dog)
     dog.stop()
-    thread.join(20)
+    thread.join(PATIENCE)
     assert held and not thread.is_alive()
     assert health_of(health) == "silent", "the server outlived its watchdog"
     return len(runs.read_text().splitlines()), health
@@ -148,11 +149,11 @@ def test_a_browser_that_is_closed_is_opened_again_once_the_server_answers(
     screen = browser.Screen([sys.executable, "-c", BROWSER, str(opened)], lambda: next(asked) >= 5)
     thread = threading.Thread(target=screen.run)
     thread.start()
-    until = time.monotonic() + 30
+    until = time.monotonic() + PATIENCE
     while (not opened.exists() or len(opened.read_text()) < 3) and time.monotonic() < until:
         time.sleep(0.02)
     screen.stop()
-    thread.join(20)
+    thread.join(PATIENCE)
     assert not thread.is_alive() and opened.read_text() == "xxx" and next(asked) >= 8
     assert caplog.text.count("the browser has ended with status 0; it is opened again") == 2
 

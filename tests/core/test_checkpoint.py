@@ -215,7 +215,7 @@ def test_loading_takes_no_more_memory_than_the_model_and_one_shard(
 ) -> None:
     environment = os.environ | {"PYTHONPATH": str(repository), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, str(Path(__file__).with_name("loading_memory.py")), str(tmp_path), dtype]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
     print(told)

@@ -66,8 +66,8 @@ def test_a_failure_ends_the_others_with_its_reason(watch: Watch, capsys: pytest.
 
 
 def test_a_process_that_is_done_ends_nobody(watch: Watch) -> None:
-    first, ended = watch(0, 1.0)
-    other, _ = watch(1, 1.0)
+    first, ended = watch(0, 2.0)
+    other, _ = watch(1, 2.0)
     other.done()
     seen = threading.Event()
     for _ in range(100):
@@ -75,7 +75,7 @@ def test_a_process_that_is_done_ends_nobody(watch: Watch) -> None:
             break
         seen.wait(0.1)
     assert first.is_done(1)
-    assert not ended.happened.wait(2.5)
+    assert not ended.happened.wait(4.0)
 
 
 def test_who_is_done_early_stays_until_the_others_have_joined(watch: Watch) -> None:

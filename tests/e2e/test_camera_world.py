@@ -13,7 +13,7 @@ from playwright.sync_api import Page
 
 from flashdreams.integrations.lingbot_world.config import STREAMING
 from flashdreams.integrations.pocket.pictures import save_picture
-from tests.e2e.chromium import PATIENCE, hold, picture, settle, until, view
+from tests.e2e.chromium import hold, picture, settle, until, view
 from tests.e2e.conftest import serving_tiny
 
 pytestmark = pytest.mark.slow
@@ -62,7 +62,7 @@ def test_the_dream_is_still_until_something_is_said(page: Page) -> None:
     page.keyboard.press("KeyT")
     page.fill("#say-text", "a storm")
     page.keyboard.press("Enter")
-    until(page, f"f.chunk.index > {index}", PATIENCE)
+    until(page, f"f.chunk.index > {index}")
 
 
 def test_a_visitors_picture_begins_the_dream(page: Page, tmp_path: Path) -> None:
@@ -71,7 +71,7 @@ def test_a_visitors_picture_begins_the_dream(page: Page, tmp_path: Path) -> None
     page.keyboard.press("Escape")
     page.locator("#picture").wait_for(state="visible")
     page.set_input_files("#picture-file", photo)
-    until(page, f"f.chunk !== null && f.chunk.index !== {index}", PATIENCE)
+    until(page, f"f.chunk !== null && f.chunk.index !== {index}")
     settle(page)
     assert view(page, "mode") == "playing"
     assert not np.array_equal(picture(page), shipped)

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page
 
-from tests.e2e.chromium import until
+from tests.e2e.chromium import TWO_FRAMES, until
 from tests.e2e.wire import HEIGHT, WIDTH, Wire, plain
 
 DARK, BRIGHT = (40, 60, 90), (220, 200, 160)
@@ -19,7 +19,6 @@ ALONE = """() => {
   for (const one of document.body.children) if (one.id !== 'stage') one.style.display = 'none';
 }"""
 CRISP = "() => document.getElementById('crisp')?.hidden === false"
-SHOWN = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
 
 
 @pytest.fixture(autouse=True)
@@ -39,7 +38,7 @@ def step() -> npt.NDArray[np.uint8]:
 def on_screen(page: Page) -> npt.NDArray[np.float64]:
     """The stage as it is painted, `[h, w, 3]`."""
     page.evaluate(ALONE)
-    page.evaluate(SHOWN)
+    page.evaluate(TWO_FRAMES)
     return np.asarray(Image.open(io.BytesIO(page.screenshot())).convert("RGB"), np.float64)
 
 
@@ -82,7 +81,7 @@ def test_a_lost_graphics_card_leaves_the_video(wire: Wire) -> None:
     index = wire.chunk(plain(BRIGHT), eager=True)
     until(wire.page, f"f.chunk.index === {index}")
     wire.page.evaluate("() => window.loss.restoreContext()")
-    wire.page.wait_for_timeout(200)
+    wire.page.wait_for_function("() => !document.getElementById('crisp').getContext('webgl').isContextLost()")
     index = wire.chunk(plain(BRIGHT), eager=True)
     until(wire.page, f"f.chunk.index === {index}")
     wire.page.wait_for_function(CRISP)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page
 
-from tests.e2e.chromium import until, view
+from tests.e2e.chromium import TWO_FRAMES, until, until_so, view
 from tests.e2e.conftest import OpenPage
 from tests.e2e.wire import Wire
 
@@ -60,7 +60,7 @@ def test_two_thumbs_walk_and_look_at_the_same_time(touched: Wire) -> None:
         middle = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
         points.append({"x": middle[0] + x * box["width"] / 2, "y": middle[1] + y * box["height"] / 2, "id": number})
     touch.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": points})
-    page.wait_for_timeout(300)
+    until_so(page, lambda: sum(float(str(look["yaw"])) for look in touched.heard("look")) > 3)
     held = view(page, "held")
     touch.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
     assert sorted(held) == ["e", "w"]
@@ -103,7 +103,7 @@ def test_a_gamepad_finds_its_way_through_the_menu(padded: Wire) -> None:
     def press(button: int) -> None:
         for pressed in ("true", "false"):
             page.evaluate(f"() => {{ pad.buttons[{button}].pressed = {pressed}; }}")
-            page.wait_for_timeout(50)
+            page.evaluate(TWO_FRAMES)  # the page looks at its pads once in a frame
 
     press(0)
     until(page, "f.mode === 'playing'")

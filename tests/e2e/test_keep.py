@@ -108,7 +108,7 @@ def test_a_saved_dream_is_dreamed_again_bit_for_bit(
     with other.expect_file_chooser() as chooser:
         other.click("[data-keep='open']")
     chooser.value.set_files(saved)
-    other.wait_for_function("() => document.getElementById('toast').innerText.includes('bit for bit')", timeout=20_000)
+    other.wait_for_function("() => document.getElementById('toast').innerText.includes('bit for bit')")
     settle(other)
     assert view(other, "info.seed") == 4
     count = sum(chunk["frames"] for chunk, _ in streamed.chunks)
@@ -123,7 +123,7 @@ def test_a_link_dreams_it_again(page: Page, streamed: Streamed, open_page: OpenP
     address = link(page)
     other = open_page()
     other.goto(address)
-    other.wait_for_function("() => document.getElementById('toast').innerText.includes('bit for bit')", timeout=20_000)
+    other.wait_for_function("() => document.getElementById('toast').innerText.includes('bit for bit')")
     settle(other)
     assert np.abs(picture(other) - picture(page)).mean() < 3
     assert "replay=" in other.url

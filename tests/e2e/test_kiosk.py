@@ -19,10 +19,10 @@ address = "http://127.0.0.1:1"
 [colours]
 accent = "#00ffaa"
 [limits]
-visitor_seconds = 3
-idle_seconds = 2.5
-warn_seconds = 2
-farewell_seconds = 4
+visitor_seconds = 5
+idle_seconds = 4
+warn_seconds = 3
+farewell_seconds = 8
 attract_seconds = 2
 """
 
@@ -48,7 +48,7 @@ def kiosk(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 
 def attracted(page: Page) -> None:
-    until(page, "f.mode === 'attract' && f.chunk !== null && f.state === 'live'", 20)
+    until(page, "f.mode === 'attract' && f.chunk !== null && f.state === 'live'")
 
 
 @pytest.fixture
@@ -66,29 +66,29 @@ def test_the_attract_loop_dreams_through_the_scenes_under_its_title(page: Page) 
     assert page.evaluate("() => document.body.style.getPropertyValue('--accent')") == "#00ffaa"
     first = picture(page)
     scene = view(page, "chunk.scene")
-    until(page, f"f.chunk.scene !== '{scene}'", 10)
+    until(page, f"f.chunk.scene !== '{scene}'")
     assert np.abs(picture(page) - first).mean() > 5
 
 
 def test_a_visitor_takes_over_within_a_chunk_and_the_loop_comes_back(page: Page) -> None:
     page.evaluate(FOLLOW)
     page.keyboard.down("KeyD")
-    until(page, "f.mode === 'visit'", 2)
+    until(page, "f.mode === 'visit'")
     until(page, "f.latencies.length > 0")
     page.keyboard.up("KeyD")
     shown = page.evaluate("() => window.shown")
     before = next(number for number, (mode, _, _) in enumerate(shown) if mode == "visit") - 1
     answer = next(index for mode, index, eager in shown if mode == "visit" and eager and index > shown[before][1])
     assert answer - shown[before][1] <= 3  # two may be on their way to the screen, the next one is the visitor's
-    until(page, "f.mode === 'attract'", 6)  # idle: gone without a farewell
+    until(page, "f.mode === 'attract'")  # idle: gone without a farewell
     attracted(page)
 
 
 def test_a_visit_has_a_countdown_and_ends_with_a_clip_to_take_along(page: Page) -> None:
     page.keyboard.down("KeyW")
-    until(page, "f.mode === 'visit'", 2)
-    page.wait_for_function("() => ['0', '1', '2'].includes(document.querySelector('#left.soon b')?.textContent)")
-    until(page, "f.mode === 'farewell'", 8)
+    until(page, "f.mode === 'visit'")
+    page.wait_for_function("() => ['0', '1', '2', '3'].includes(document.querySelector('#left.soon b')?.textContent)")
+    until(page, "f.mode === 'farewell'")
     page.wait_for_selector("#qr:visible")
     page.wait_for_function("() => document.getElementById('qr').naturalWidth > 50")
     page.keyboard.press("KeyS")  # hands still on the keys begin no visit
@@ -116,9 +116,9 @@ def test_there_is_no_way_out_of_the_page(kiosk: str, page: Page) -> None:
 
 def test_a_cut_socket_and_a_reload_come_back_to_the_loop_alone(page: Page) -> None:
     page.keyboard.press("KeyD")
-    until(page, "f.mode === 'visit'", 2)
+    until(page, "f.mode === 'visit'")
     page.evaluate("() => window.sockets.at(-1).close()")
-    until(page, "f.mode === 'attract' && f.stats.connected", 15)
+    until(page, "f.mode === 'attract' && f.stats.connected")
     page.reload()
     attracted(page)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tests.e2e.chromium import first_picture, picture, settle, until, view
+from tests.e2e.chromium import first_picture, picture, settle, until, until_so, view
 from tests.e2e.conftest import OpenPage
 from tests.e2e.streamed import Streamed
 from tests.e2e.wire import GREY, Wire, plain
@@ -39,8 +39,7 @@ def test_two_walk_at_once_and_a_third_watches_one_of_them(open_page: OpenPage, a
         settle(page)
     index = view(watched, "chunk.index")
     until(watcher, f"f.chunk.index === {index}")
-    watcher.wait_for_timeout(400)
-    assert np.abs(picture(watcher) - picture(watched)).mean() < 4
+    until_so(watcher, lambda: bool(np.abs(picture(watcher) - picture(watched)).mean() < 4))
     assert np.abs(picture(watcher) - picture(walkers[1])).mean() > 10
     watcher.keyboard.press("KeyW")
     watcher.keyboard.press("KeyR")
@@ -114,7 +113,7 @@ def test_stages_of_a_chunk_add_up_to_key_to_picture(wire: Wire) -> None:
     assert abs(total - whole) < 1
     assert min(stages[name] for name in ("control", "generate", "encode", "network", "shown")) >= 0
     assert stages["generate"] <= 40
-    wire.page.wait_for_timeout(400)
+    wire.page.wait_for_function("() => document.getElementById('hud-stage-generate').innerText !== ''")
     assert float(wire.page.inner_text("#hud-stage-generate")) >= 0
     wire.page.click("#hud [data-command='report']")
     report = wire.page.input_value("#copy-text")

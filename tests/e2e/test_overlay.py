@@ -218,7 +218,7 @@ def test_a_socket_that_never_opens_is_explained(
     wire.page.route(f"{ORIGIN}/api/worlds", worlds)
     wire.on_connect = lambda socket: socket.close(code=1001)
     wire.page.goto(f"{ORIGIN}/")
-    until(wire.page, f"f.status === '{status}'", timeout=15)
+    until(wire.page, f"f.status === '{status}'")
     says(wire, words)
     complaints.clear()  # the browser logs the requests that failed
 

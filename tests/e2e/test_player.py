@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import numpy as np
-from pytest import approx
+import time
 
-from tests.e2e.chromium import first_picture, mean_colour, until, view
+import numpy as np
+
+from tests.e2e.chromium import PATIENCE, first_picture, shows, until, view
 from tests.e2e.wire import FPS, Wire, plain
 
 RED, GREEN, BLUE, WHITE = (200, 40, 40), (40, 180, 60), (40, 60, 200), (230, 230, 230)
-NEAR = 12.0  # 4:2:0, quantisation and the rounding of two conversions
-
-
-def shows(wire: Wire, colour: tuple[int, int, int]) -> None:
-    assert mean_colour(wire.page) == approx(colour, abs=NEAR)
 
 
 def test_one_frame_is_enough_for_a_picture(wire: Wire) -> None:
     wire.begin(colour=RED)
-    shows(wire, RED)
+    shows(wire.page, RED)
     assert wire.next("shown")["chunk"] == 0
 
 
@@ -26,17 +22,16 @@ def test_a_chunks_last_frame_is_shown_though_nothing_follows(wire: Wire) -> None
     wire.begin(colour=RED)
     wire.chunk(plain(GREEN, GREEN, GREEN, BLUE))
     until(wire.page, "f.chunk.index === 1")
-    wire.page.wait_for_timeout(600)
-    shows(wire, BLUE)
+    shows(wire.page, BLUE)
 
 
 def test_an_answer_is_shown_at_once_instead_of_what_was_left_to_play(wire: Wire) -> None:
     wire.begin(colour=RED)
-    wire.chunk(plain(BLUE, each=6 * FPS))
+    wire.chunk(plain(BLUE, each=20 * FPS))
     until(wire.page, "f.chunk.index === 1")
     answer = wire.chunk(plain(GREEN, each=4), eager=True)
-    until(wire.page, f"f.chunk.index === {answer}", timeout=4)
-    shows(wire, GREEN)
+    until(wire.page, f"f.chunk.index === {answer}", timeout=15)
+    shows(wire.page, GREEN)
     assert view(wire.page, "stats.player.skips") >= 1
 
 
@@ -46,14 +41,14 @@ def test_what_answers_nothing_waits_for_its_time(wire: Wire) -> None:
     until(wire.page, "f.chunk.index === 1")
     wire.chunk(plain(GREEN, each=6 * FPS))
     wire.page.wait_for_timeout(700)
-    shows(wire, BLUE)
+    shows(wire.page, BLUE)
 
 
 def test_a_backlog_is_skipped_to_the_live_edge(wire: Wire) -> None:
     wire.begin(colour=RED)
-    for _ in range(60):  # ten seconds, all at once
+    for _ in range(120):  # twenty seconds, all at once
         last = wire.chunk(plain(BLUE, each=4))
-    until(wire.page, f"f.chunk.index === {last}", timeout=6)
+    until(wire.page, f"f.chunk.index === {last}", timeout=15)
 
 
 def test_a_dream_slower_than_real_time_plays_slower_without_stopping(wire: Wire) -> None:
@@ -64,11 +59,13 @@ def test_a_dream_slower_than_real_time_plays_slower_without_stopping(wire: Wire)
         wire.page.wait_for_timeout(300)
         rates.append(view(wire.page, "stats.player.rate"))
     assert 0.4 <= min(rates[8:]) and max(rates[8:]) < 0.85
-    for _ in range(12):
-        last = wire.chunk(plain(BLUE, each=4))
-        wire.page.wait_for_timeout(150)
+    begun, sent = time.monotonic(), 0
+    while view(wire.page, "stats.player.rate") <= 0.9:
+        assert sent < 24 * PATIENCE, "it never plays in time again"
+        while sent < 6.5 * (time.monotonic() - begun):  # by the clock, whatever the machine is busy with
+            last, sent = wire.chunk(plain(BLUE, each=4)), sent + 1
+        wire.page.wait_for_timeout(20)
     until(wire.page, f"f.chunk.index >= {last - 3}")
-    assert view(wire.page, "stats.player.rate") > 0.9
 
 
 def test_a_lost_fragment_is_jumped_over(wire: Wire) -> None:
@@ -77,7 +74,7 @@ def test_a_lost_fragment_is_jumped_over(wire: Wire) -> None:
     wire.encoder.want_key_frame()
     after = wire.chunk(plain(GREEN, each=8))
     until(wire.page, f"f.chunk.index === {after}")
-    shows(wire, GREEN)
+    shows(wire.page, GREEN)
 
 
 def test_what_was_seen_is_let_go(wire: Wire) -> None:
@@ -90,7 +87,7 @@ def test_what_was_seen_is_let_go(wire: Wire) -> None:
     assert start > 4
     last = wire.chunk(plain(GREEN, each=4), eager=True)
     until(wire.page, f"f.chunk.index === {last}")
-    shows(wire, GREEN)
+    shows(wire.page, GREEN)
 
 
 def test_every_chunk_on_screen_is_reported_once_and_in_order(wire: Wire) -> None:
@@ -98,20 +95,18 @@ def test_every_chunk_on_screen_is_reported_once_and_in_order(wire: Wire) -> None
     for colour in (GREEN, BLUE, WHITE):
         index = wire.chunk(plain(colour, each=4))
         until(wire.page, f"f.chunk.index === {index}")
-    wire.page.wait_for_timeout(100)
-    shown = [message["chunk"] for message in wire.received if message["type"] == "shown"]
-    assert shown == [0, 1, 2, 3]
+    assert [message["chunk"] for message in wire.heard("shown")] == [0, 1, 2, 3]
 
 
 def test_a_new_stream_begins_without_a_black_flash(wire: Wire) -> None:
     wire.begin(colour=RED)
     wire.ready(resumed=True)
     wire.page.wait_for_timeout(200)
-    shows(wire, RED)  # the last picture of the old stream stays
+    shows(wire.page, RED)  # the last picture of the old stream stays
     wire.chunk(plain(GREEN))
     first_picture(wire.page)
     until(wire.page, "f.chunk.index === 1")
-    shows(wire, GREEN)
+    shows(wire.page, GREEN)
 
 
 def test_a_broken_stream_is_asked_for_again_in_the_same_session(wire: Wire, complaints: list[str]) -> None:
@@ -127,7 +122,7 @@ def test_a_broken_stream_is_asked_for_again_in_the_same_session(wire: Wire, comp
     assert len(wire.sockets) == 2
     wire.chunk(plain(GREEN))
     until(wire.page, "f.status === null && f.chunk.index === 1")
-    shows(wire, GREEN)
+    shows(wire.page, GREEN)
     complaints.clear()  # Chromium may log the fragment that it could not read
 
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import pytest
-from playwright.sync_api import Page
 from pytest import approx
 
-from tests.e2e.chromium import first_picture, mean_colour, settle, until, view
+from tests.e2e.chromium import NEAR, first_picture, mean_colour, settle, shows, until, view
 from tests.e2e.conftest import OpenPage
 from tests.e2e.wire import FPS, Wire, plain
 
 RED, GREEN, BLUE = (200, 40, 40), (40, 180, 60), (40, 60, 200)
-NEAR = 12.0  # 4:2:0, quantisation and the rounding of two conversions
+
 MANAGED = """
 window.ManagedMediaSource = class extends MediaSource {
   constructor() {
@@ -35,10 +34,6 @@ def player(request: pytest.FixtureRequest, wire: Wire) -> str:
     return str(request.param)
 
 
-def shows(page: Page, colour: tuple[int, int, int]) -> None:
-    assert mean_colour(page) == approx(colour, abs=NEAR)
-
-
 def test_the_address_chooses_the_player(wire: Wire, player: str) -> None:
     assert view(wire.page, "player") == player
     assert wire.next("start")["player"] == ("mse" if player == "managed" else player)
@@ -48,9 +43,8 @@ def test_the_address_chooses_the_player(wire: Wire, player: str) -> None:
 def test_every_player_shows_each_chunk_to_its_last_frame(wire: Wire, player: str) -> None:
     wire.chunk(plain(GREEN, GREEN, GREEN, BLUE))
     until(wire.page, "f.chunk.index === 1")
-    wire.page.wait_for_timeout(500)
     shows(wire.page, BLUE)
-    assert [message["chunk"] for message in wire.received if message["type"] == "shown"] == [0, 1]
+    assert [message["chunk"] for message in wire.heard("shown")] == [0, 1]
 
 
 def test_every_player_skips_to_an_answer_and_waits_otherwise(wire: Wire, player: str) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page
 
-from tests.e2e.chromium import PATIENCE, Picture, first_picture, hold, picture, settle, tap, until, view
+from tests.e2e.chromium import Picture, first_picture, hold, picture, settle, tap, until, view
 from tests.e2e.conftest import serving
 
 pytestmark = pytest.mark.slow
@@ -46,7 +46,7 @@ def scene(tab: Page, address: str, request: pytest.FixtureRequest) -> str:
     """A scene that is played in the tab, seed 7."""
     tab.goto(f"{address}?scene={request.param}&seed=7")
     first_picture(tab)
-    until(tab, f"f.chunk.scene === '{request.param}'", PATIENCE)
+    until(tab, f"f.chunk.scene === '{request.param}'")
     tap(tab, "KeyS")  # leaves the first screen
     return str(request.param)
 
@@ -124,7 +124,7 @@ def test_dragging_to_the_right_turns_right(page: Page) -> None:
     page.mouse.move(260, 200, steps=3)
     page.mouse.up()
     aim = np.radians(start + 12)
-    until(page, f"Math.abs(Math.atan2(f.chunk.pose[0][2], f.chunk.pose[2][2]) - {aim}) < 0.02", PATIENCE)
+    until(page, f"Math.abs(Math.atan2(f.chunk.pose[0][2], f.chunk.pose[2][2]) - {aim}) < 0.02")
     settle(page)
     turned = yaw(page) - start
     assert shift_right(before, grey(page)) == pytest.approx(-FOCAL * np.tan(np.radians(turned)), rel=0.35)
@@ -148,7 +148,7 @@ def test_scenes_look_different(tab: Page, address: str) -> None:
     for scene in SCENES:
         tab.goto(f"{address}?scene={scene}&seed=7")
         first_picture(tab)
-        until(tab, f"f.chunk.scene === '{scene}'", PATIENCE)
+        until(tab, f"f.chunk.scene === '{scene}'")
         settle(tab)
         colours.append(picture(tab).mean(axis=(0, 1)))
     apart = [np.linalg.norm(a - b) for i, a in enumerate(colours) for b in colours[i + 1 :]]

@@ -14,18 +14,11 @@ from backend.replays import digest_of
 from flashdreams.camera.trajectory import load_trajectory
 from flashdreams.infra.along import as_taken, dream_along
 from tests.backend.fakes import FakeWorld, fake_config
-from tests.e2e import chromium
-from tests.e2e.chromium import first_picture, view
+from tests.e2e.chromium import first_picture, until, view
 from tests.e2e.conftest import OpenPage
 from tests.e2e.test_access import SERIOUS, axe
 
-PATIENCE = 40.0
-"""Seconds; a dream takes its own time, and a busy machine longer."""
 READY = "!f.editor.busy && f.editor.frames > 1"
-
-
-def until(page: Page, condition: str) -> None:
-    chromium.until(page, condition, PATIENCE)
 
 
 def on_map(page: Page, across: float, down: float) -> tuple[float, float]:

@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Page
 
 from flashdreams.integrations.self_forcing.config import SLUG
-from tests.e2e.chromium import PATIENCE, picture, until, view
+from tests.e2e.chromium import picture, until, view
 from tests.e2e.conftest import serving_tiny
 
 pytestmark = pytest.mark.slow
@@ -42,7 +42,7 @@ def test_the_dream_goes_on_by_itself_and_keys_do_not_disturb_it(playing: Page) -
     playing.mouse.down()
     playing.mouse.move(460, 220, steps=3)
     playing.mouse.up()
-    until(playing, f"f.chunk.index > {begun + 2}", PATIENCE)
+    until(playing, f"f.chunk.index > {begun + 2}")
     assert view(playing, "status") is None and view(playing, "state") == "live"
     assert not np.array_equal(picture(playing), shown)
 
@@ -52,12 +52,12 @@ def test_what_is_said_shapes_the_chunks_after_it(playing: Page) -> None:
     playing.fill("#say-text", "a storm at night")
     before = view(playing, "stats.seq")
     playing.keyboard.press("Enter")
-    until(playing, f"f.chunk.seq > {before}", PATIENCE)  # of all that is sent only the text shapes chunks
+    until(playing, f"f.chunk.seq > {before}")  # of all that is sent only the text shapes chunks
     assert view(playing, "status") is None
 
 
 def test_a_scene_is_taken_from_the_menu(playing: Page) -> None:
     playing.keyboard.press("Escape")
     playing.locator('#scenes button[data-scene="reef"]').click()
-    until(playing, "f.chunk.scene === 'reef'", PATIENCE)
+    until(playing, "f.chunk.scene === 'reef'")
     assert view(playing, "status") is None

@@ -20,7 +20,7 @@ from backend.settings import Settings
 from backend.video.encoder import ChunkEncoder
 from backend.video.mp4 import FragmentWriter, VideoFormat
 from backend.video.pictures import JpegEncoder
-from tests.e2e.chromium import KEEP_SOCKETS, first_picture
+from tests.e2e.chromium import KEEP_SOCKETS, PATIENCE, first_picture
 
 ORIGIN = "http://127.0.0.1:9"  # nothing listens there: every request is answered by the test
 WIDTH, HEIGHT, FPS = 256, 144, 24
@@ -142,7 +142,7 @@ class Wire:
             self.page.wait_for_timeout(5)
         return [message for message in self.received if message["type"] == kind]
 
-    def next(self, kind: str, after: int = 0, timeout: float = 10.0) -> Message:
+    def next(self, kind: str, after: int = 0, timeout: float = PATIENCE) -> Message:
         """The first message of a type, from the `after`-th of all messages on; waits for it."""
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:

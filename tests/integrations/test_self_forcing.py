@@ -56,7 +56,7 @@ def test_the_seed_decides(arguments: list[str], tmp_path: Path) -> None:
 
 def test_a_real_command_writes_the_clip(arguments: list[str], tmp_path: Path) -> None:
     command = [sys.executable, "-m", "flashdreams.scripts.run", *arguments, "--chunks", "1", "--output", "clip.mp4"]
-    run = subprocess.run(command, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, timeout=120)
+    run = subprocess.run(command, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, timeout=240)
     assert run.returncode == 0, run.stderr
     assert read_clip(tmp_path / "clip.mp4").frames.shape == (9, HEIGHT, WIDTH, 3)
     assert "clip.mp4: 9 frames, 0.6 s" in run.stdout
