@@ -104,7 +104,9 @@ class Crisp {
       canvas.hidden = true; // the video below shows the same
     });
     canvas.addEventListener('webglcontextrestored', () => this.#prepare());
-    stage.querySelector('video').after(canvas);
+    const video = stage.querySelector('video');
+    video.after(canvas);
+    for (const type of ['loadeddata', 'seeked']) video.addEventListener(type, () => this.#source === video && this.show(video));
     new ResizeObserver(() => this.#source && this.show(this.#source)).observe(stage);
   }
 
@@ -112,8 +114,9 @@ class Crisp {
   show(source) {
     const gl = this.#gl;
     const size = [source.videoWidth ?? source.width, source.videoHeight ?? source.height];
-    if (gl.isContextLost() || size.includes(0)) return;
     this.#source = source;
+    if (gl.isContextLost() || size.includes(0)) return;
+    if (source.readyState < HTMLMediaElement.HAVE_CURRENT_DATA) return; // in a seek; its end is an event
     this.#fit(size);
     gl.activeTexture(gl.TEXTURE0);
     gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGB, gl.RGB, gl.UNSIGNED_BYTE, source);

@@ -88,10 +88,11 @@ export class MsePlayer {
   /** Copies the present picture under the video, so that it stays while the stream changes. */
   keepStill() {
     const video = this.#video;
-    if (video.readyState < HTMLMediaElement.HAVE_CURRENT_DATA || !video.videoWidth) return;
-    this.#still.width = video.videoWidth;
-    this.#still.height = video.videoHeight;
-    this.#still.getContext('2d').drawImage(video, 0, 0);
+    const still = this.#still;
+    if (this.picture !== video) return;
+    const [width, height] = [video.videoWidth, video.videoHeight];
+    if (still.width !== width || still.height !== height) Object.assign(still, { width, height });
+    still.getContext('2d').drawImage(video, 0, 0);
   }
 
   /** Stops, and leaves the last picture in place. */
@@ -100,9 +101,10 @@ export class MsePlayer {
     this.#release();
   }
 
-  /** What is on screen now, to be drawn into a canvas. */
+  /** What is on screen now, to be drawn into a canvas: the video from a stream's first frame on, in a seek too. */
   get picture() {
-    return this.#video.readyState >= HTMLMediaElement.HAVE_CURRENT_DATA ? this.#video : this.#still;
+    const shows = this.#shownPts >= 0 && this.#video.readyState >= HTMLMediaElement.HAVE_METADATA;
+    return shows ? this.#video : this.#still;
   }
 
   get stats() {

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page
 
-from tests.e2e.chromium import TWO_FRAMES, until
+from tests.e2e.chromium import TWO_FRAMES, shows, until
 from tests.e2e.wire import HEIGHT, WIDTH, Wire, plain
 
 DARK, BRIGHT = (40, 60, 90), (220, 200, 160)
@@ -85,4 +85,24 @@ def test_a_lost_graphics_card_leaves_the_video(wire: Wire) -> None:
     index = wire.chunk(plain(BRIGHT), eager=True)
     until(wire.page, f"f.chunk.index === {index}")
     wire.page.wait_for_function(CRISP)
+    assert np.abs(on_screen(wire.page).mean((0, 1)) - BRIGHT).max() < 12
+
+
+def test_a_frame_that_comes_in_a_seek_is_shown_when_it_can_be_read(wire: Wire) -> None:
+    """The still picture below the video is no stand-in then: it is empty, or of the dream before."""
+    wire.begin("?crisp=on", colour=DARK)
+    wire.page.wait_for_function(CRISP)
+    wire.page.evaluate("""() => {
+      const video = document.querySelector('video');
+      Object.defineProperty(video, 'readyState', { get: () => HTMLMediaElement.HAVE_METADATA, configurable: true });
+    }""")
+    index = wire.chunk(plain(BRIGHT), eager=True)
+    until(wire.page, f"f.chunk.index === {index}")
+    shows(wire.page, BRIGHT)
+    assert np.abs(on_screen(wire.page).mean((0, 1)) - DARK).max() < 12, "the picture before stays"
+    wire.page.evaluate("""() => {
+      const video = document.querySelector('video');
+      delete video.readyState;
+      video.dispatchEvent(new Event('seeked'));
+    }""")
     assert np.abs(on_screen(wire.page).mean((0, 1)) - BRIGHT).max() < 12
