@@ -177,16 +177,17 @@ class Session:
     def _check(self, message: protocol.Reset | protocol.Rewind | protocol.Start | protocol.Step) -> None:
         if isinstance(message, protocol.Reset) and message.scene is not None:
             check_scene(self._config, message.scene, message.seq)
-        if isinstance(message, protocol.Rewind) and message.chunk > self._newest:
+        newest = self.history.newest
+        if isinstance(message, protocol.Rewind) and message.chunk > newest:
             raise protocol.ProtocolError(
-                "bad_chunk", f"rewind: chunk {message.chunk} is not dreamed yet, the newest is {self._newest}",
-                message.seq,
-            )  # fmt: skip
+                "bad_chunk", f"rewind: chunk {message.chunk} is not dreamed yet, the newest is {newest}", message.seq
+            )
 
     def _note_shown(self, message: protocol.Shown) -> None:
-        if message.chunk > self._newest:
+        # Asked of the history: a chunk may be on the screen before the engine is through with its step.
+        if message.chunk > (newest := self.history.newest):
             raise protocol.ProtocolError(
-                "bad_chunk", f"shown: chunk {message.chunk} was never sent, the newest is {self._newest}", message.seq
+                "bad_chunk", f"shown: chunk {message.chunk} was never sent, the newest is {newest}", message.seq
             )
         self._shown = max(self._shown, message.chunk)
         self._showing.shown(message.chunk)
