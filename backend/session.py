@@ -102,7 +102,7 @@ class Session:
         # A page that wants to pause says so again: it may have resumed while it could not be heard.
         self._paused = False
         # The repeated chunk is on its way to the screen like any other.
-        self._shown = self._newest - (self._showing.last is not None)
+        self._shown = self._newest if self._showing.last is None else self._showing.last.index - 1
         self._showing.seat(client, self._ready(client))
         if replaying := self._turns.replaying:
             client.send(replaying.message("playing"))
@@ -268,7 +268,7 @@ class Session:
         finally:
             self._stepping = None
         self._steering.dreamed(dreamed.shaping.seq, arrived=viewer is self.audience.player)
-        self._showing.last, self._newest = dreamed, dreamed.index
+        self._newest = dreamed.index
         self._turns.tell_replay(dreamed)
         self._turns.tell_changes()
         self._allowance.spent(len(dreamed.frames), dreamed.shaping.at)

@@ -130,6 +130,7 @@ class Showing:
 
     def dreamed(self, chunk: Dreamed, *, eager: bool) -> None:
         """Encode a new chunk, and keep what is to be kept of it. On any thread."""
+        self.last = chunk
         self.encode(chunk, eager=eager)
         self.keepsakes.note(chunk)
 

@@ -203,7 +203,7 @@ class ClientWorld:
         while True:
             received = await self._next()
             if received.type == "chunk":
-                self._see(received)
+                await self._show(received)
                 return
 
     async def _answered(self, kind: str, fields: dict[str, Any]) -> Frames:
@@ -224,8 +224,7 @@ class ClientWorld:
         while True:
             received = await self._next(seq)
             if received.type == "chunk":
-                frames = self._see(received)
-                await self._connection.send("shown", chunk=self.index)
+                frames = await self._show(received)
                 if received.message["seq"] >= seq:
                     return frames
 
@@ -258,12 +257,14 @@ class ClientWorld:
                 raise WorldError(str(message["code"]), str(message["message"]))
         return received
 
-    def _see(self, received: Received) -> Frames:
+    async def _show(self, received: Received) -> Frames:
+        """The frames of a chunk, once the server knows that they were seen."""
         if self._decoder is None:
             raise ConnectionLost("the server sent a chunk before its stream began")
         sizes: Sequence[int] = received.message["sizes"]
         frames = self._decoder.decode(received.media, sizes)
         self.chunk, self.frame = received.message, frames[-1]
+        await self._connection.send("shown", chunk=self.index)
         return frames
 
 

@@ -181,7 +181,9 @@ class Visitor:
 
     def rest(self) -> None:
         """Until nothing moves, and all that was dreamed is here."""
-        while next((m["state"] for m in reversed(self.others) if m["type"] == "state"), "live") != "idle":
+        until = time.monotonic() + PATIENCE
+        while next((m["state"] for m in reversed(self.others) if m["type"] == "state"), None) != "idle":
+            assert time.monotonic() < until, "it does not come to rest"
             self.receive()
         self.catch_up()
 

@@ -8,14 +8,15 @@ import json
 import threading
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import pytest
 
-from backend.dream import Dreamed
-from backend.showing import Showing
+from backend.engine import Urgency
 from flashdreams.camera.poses import pose_from_yaw_pitch, yaw_pitch_of
+from flashdreams.infra.world import World
 from tests.backend.fakes import COLOURS, fake_config
 from tests.backend.harness import PATIENCE, Running, Visitor, running
 from tests.backend.test_video import decode, read_fragment
@@ -241,25 +242,49 @@ def test_two_visitors_walk_in_their_own_dreams(server: Running) -> None:
         assert sum(a != b for a, b in itertools.pairwise(who)) >= 4, "neither waits for the other to finish"
 
 
-def test_a_chunk_may_be_shown_before_its_step_is_through(visitor: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
-    through = threading.Semaphore(0)
-    hand_over = Showing.dreamed
+def lingering(server: Running, monkeypatch: pytest.MonkeyPatch) -> threading.Semaphore:
+    """From now on no step is through, though its frames have left, before the semaphore lets it."""
+    through, engine = threading.Semaphore(0), server.app.state.engine
+    submit = engine.submit
 
-    def slow(showing: Showing, chunk: Dreamed, *, eager: bool) -> None:
-        hand_over(showing, chunk, eager=eager)
-        assert through.acquire(timeout=PATIENCE)
+    def slow(work: Callable[[World], object], *, urgency: Urgency = Urgency.PICTURE, **options: Any) -> object:
+        if urgency is Urgency.UPKEEP:  # what a step asks for once its frames have left
+            assert through.acquire(timeout=PATIENCE)
+        return submit(work, urgency=urgency, **options)
 
-    monkeypatch.setattr(Showing, "dreamed", slow)
-    visitor.start()
-    for number in range(6):
-        if number == 2:
-            visitor.send("keys", down=["w"])
-        assert visitor.wait("chunk")["index"] == number
-        visitor.send("ping")
-        visitor.wait("pong")  # what was sent before it has been taken
+    monkeypatch.setattr(engine, "submit", slow)
+    return through
+
+
+def test_a_chunk_may_be_shown_before_its_step_is_through(monkeypatch: pytest.MonkeyPatch) -> None:
+    with running() as server, server.visit() as visitor:
+        through = lingering(server, monkeypatch)
+        visitor.start()
+        for number in range(6):
+            if number == 2:
+                visitor.send("keys", down=["w"])
+            assert visitor.wait("chunk")["index"] == number
+            visitor.send("ping")
+            visitor.wait("pong")  # what was sent before it has been taken
+            through.release()
+        through.release(100)
+        assert "error" not in {message["type"] for message in visitor.others}
+
+
+def test_a_session_may_be_taken_up_before_its_step_is_through(monkeypatch: pytest.MonkeyPatch) -> None:
+    with running() as server:
+        through = lingering(server, monkeypatch)
         through.release()
-    through.release(100)
-    assert "error" not in {message["type"] for message in visitor.others}
+        with server.visit() as first:
+            ready = first.start(stepwise=True)
+            first.wait("chunk")
+            newest = first.answer_to(first.send("step", keys=["w"]))
+        with server.visit() as second:
+            second.acknowledges = False
+            second.start(token=ready["token"], stepwise=True)
+            assert second.wait("chunk")["index"] == newest["index"]
+            through.release(100)
+            assert second.answer_to(second.send("step", keys=["w"]))["parent"] == newest["index"]
 
 
 def test_a_failing_dream_ends_alone(server: Running) -> None:

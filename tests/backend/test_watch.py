@@ -61,9 +61,8 @@ def test_a_watcher_changes_nothing(server: Running, visitor: Visitor) -> None:
             ("scene", {"scene": "night"}), ("path", {"file": "x"}),
         ):  # fmt: skip
             assert watcher.refused(kind, **fields)["code"] == "read_only"
-        assert visitor.wait("audience")["spectators"] == 1
-        visitor.listen(0.1)
-        assert server.steps == steps
+        told = [visitor.receive(), *visitor.listen(0.1)]
+        assert told == [{"type": "audience", "spectators": 1}] and server.steps == steps
         seq = watcher.send("ping")
         assert watcher.wait("pong")["seq"] == seq
 

@@ -19,7 +19,7 @@ address = "http://127.0.0.1:1"
 [colours]
 accent = "#00ffaa"
 [limits]
-visitor_seconds = 5
+visitor_seconds = 8
 idle_seconds = 4
 warn_seconds = 3
 farewell_seconds = 8
@@ -80,7 +80,8 @@ def test_a_visitor_takes_over_within_a_chunk_and_the_loop_comes_back(page: Page)
     before = next(number for number, (mode, _, _) in enumerate(shown) if mode == "visit") - 1
     answer = next(index for mode, index, eager in shown if mode == "visit" and eager and index > shown[before][1])
     assert answer - shown[before][1] <= 3  # two may be on their way to the screen, the next one is the visitor's
-    until(page, "f.mode === 'attract'")  # idle: gone without a farewell
+    until(page, "f.mode === 'attract'")
+    assert "farewell" not in {mode for mode, _, _ in page.evaluate("() => window.shown")}, "gone without a word"
     attracted(page)
 
 

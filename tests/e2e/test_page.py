@@ -107,7 +107,7 @@ def test_a_key_is_answered_with_a_skip_and_measured(page: Page) -> None:
     stats = view(page, "stats")
     assert stats["player"]["skips"] >= 1
     assert stats["latency"]["count"] >= 4
-    assert 0 < stats["latency"]["median"]
+    assert 0 < stats["latency"]["median"] < 1500
 
 
 def test_a_cut_socket_resumes_the_same_dream_where_it_was(page: Page) -> None:
@@ -206,7 +206,8 @@ def test_a_dream_that_fails_is_said_and_a_new_one_begins(page: Page, app: str) -
 def test_the_figures_tell_what_happens(page: Page) -> None:
     page.keyboard.down("KeyW")
     until_so(page, lambda: page.locator("#hud-memory i.full").count() >= 3)
-    until_so(page, lambda: 4 <= int(page.inner_text("#hud-fps")) <= 30)
+    until_so(page, lambda: int(page.inner_text("#hud-fps")) >= 4)
+    assert int(page.inner_text("#hud-fps")) <= 30
     assert page.inner_text("#hud-state") == "dreaming"
     assert page.inner_text("#hud-budget") == "of 167"
     assert int(page.inner_text("#hud-chunk")) >= 30

@@ -6,7 +6,7 @@ import time
 
 import numpy as np
 
-from tests.e2e.chromium import PATIENCE, first_picture, shows, until, view
+from tests.e2e.chromium import first_picture, shows, until, view
 from tests.e2e.wire import FPS, Wire, plain
 
 RED, GREEN, BLUE, WHITE = (200, 40, 40), (40, 180, 60), (40, 60, 200), (230, 230, 230)
@@ -30,7 +30,7 @@ def test_an_answer_is_shown_at_once_instead_of_what_was_left_to_play(wire: Wire)
     wire.chunk(plain(BLUE, each=20 * FPS))
     until(wire.page, "f.chunk.index === 1")
     answer = wire.chunk(plain(GREEN, each=4), eager=True)
-    until(wire.page, f"f.chunk.index === {answer}", timeout=15)
+    until(wire.page, f"f.chunk.index === {answer}", timeout=13)
     shows(wire.page, GREEN)
     assert view(wire.page, "stats.player.skips") >= 1
 
@@ -48,7 +48,7 @@ def test_a_backlog_is_skipped_to_the_live_edge(wire: Wire) -> None:
     wire.begin(colour=RED)
     for _ in range(120):  # twenty seconds, all at once
         last = wire.chunk(plain(BLUE, each=4))
-    until(wire.page, f"f.chunk.index === {last}", timeout=15)
+    until(wire.page, f"f.chunk.index === {last}", timeout=12)
 
 
 def test_a_dream_slower_than_real_time_plays_slower_without_stopping(wire: Wire) -> None:
@@ -61,8 +61,8 @@ def test_a_dream_slower_than_real_time_plays_slower_without_stopping(wire: Wire)
     assert 0.4 <= min(rates[8:]) and max(rates[8:]) < 0.85
     begun, sent = time.monotonic(), 0
     while view(wire.page, "stats.player.rate") <= 0.9:
-        assert sent < 24 * PATIENCE, "it never plays in time again"
-        while sent < 6.5 * (time.monotonic() - begun):  # by the clock, whatever the machine is busy with
+        assert sent <= 12, "it never plays in time again"
+        if sent < 6.5 * (time.monotonic() - begun):  # by the clock, whatever the machine is busy with
             last, sent = wire.chunk(plain(BLUE, each=4)), sent + 1
         wire.page.wait_for_timeout(20)
     until(wire.page, f"f.chunk.index >= {last - 3}")

@@ -142,9 +142,9 @@ class Wire:
             self.page.wait_for_timeout(5)
         return [message for message in self.received if message["type"] == kind]
 
-    def next(self, kind: str, after: int = 0, timeout: float = PATIENCE) -> Message:
+    def next(self, kind: str, after: int = 0) -> Message:
         """The first message of a type, from the `after`-th of all messages on; waits for it."""
-        deadline = time.monotonic() + timeout
+        deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             for message in self.received[after:]:
                 if message["type"] == kind:
