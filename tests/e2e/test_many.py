@@ -113,7 +113,7 @@ def test_stages_of_a_chunk_add_up_to_key_to_picture(wire: Wire) -> None:
     assert abs(total - whole) < 1
     assert min(stages[name] for name in ("control", "generate", "encode", "network", "shown")) >= 0
     assert stages["generate"] <= 40
-    wire.page.wait_for_function("() => document.getElementById('hud-stage-generate').innerText !== ''")
+    wire.page.wait_for_function("() => document.getElementById('hud-stage-generate').innerText !== '–'")
     assert float(wire.page.inner_text("#hud-stage-generate")) >= 0
     wire.page.click("#hud [data-command='report']")
     report = wire.page.input_value("#copy-text")
