@@ -340,6 +340,7 @@ def test_missing_file_folder_and_large_file(tmp_path: Path) -> None:
         load_trajectory(str(tmp_path / "large.txt"))
 
 
+@pytest.mark.slow
 @given(st.binary(max_size=200) | st.text(max_size=200).map(str.encode))
 @settings(max_examples=150, deadline=None)
 def test_any_bytes_are_read_or_refused_with_a_value_error(data: bytes) -> None:

@@ -90,6 +90,7 @@ def test_a_visitor_takes_over_within_a_chunk_and_the_loop_comes_back(page: Page)
     attracted(page)
 
 
+@pytest.mark.slow
 def test_a_visit_has_a_countdown_and_ends_with_a_clip_to_take_along(page: Page) -> None:
     page.keyboard.down("KeyW")
     until(page, "f.mode === 'visit'")

@@ -96,6 +96,7 @@ def test_published_files_are_checked_without_a_run(
     assert all(line.endswith(" fits") for line in lines)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("slug", list(SLUGS))
 def test_published_files_a_picture_and_a_path_become_a_clip(
     slug: str, files: Callable[[str], list[str]], tmp_path: Path

@@ -307,6 +307,7 @@ def test_a_new_rollout_in_the_memory_of_another_is_that_of_a_new_cache() -> None
         assert other is not again and (other.height, other.width) == (6, 4)
 
 
+@pytest.mark.slow
 def test_a_steady_step_compiles_to_one_graph_that_serves_every_chunk_and_rollout() -> None:
     """Traced on "meta", which takes the way of a GPU; what a compiler would make of the graph is not looked at."""
     torch._dynamo.reset()

@@ -212,6 +212,7 @@ def test_the_truth_remembers_and_noise_does_not(truth: Truth) -> None:
     assert max(value for values in lost.values() for value in values) < 15
 
 
+@pytest.mark.slow
 def test_the_truth_follows_every_command_and_noise_does_not(truth: Truth) -> None:
     kept, lost = (following.following(stage(truth, alter), SCENE, 1, 24) for alter in (None, noise))
     assert kept["counted_percent"] == lost["counted_percent"]
@@ -314,6 +315,7 @@ def random_weights(folder: Path) -> Path:
     return folder / "random.safetensors"
 
 
+@pytest.mark.slow
 def test_a_worker_measures_the_real_pipeline(tmp_path: Path, full_truth: Truth) -> None:
     tiny = Size(scenes=1, walks=1, horizons=(1, 2), mean_of=2, starts=1, long_chunks=5, looks=5)
     ticks: list[None] = []
