@@ -8,6 +8,7 @@ TRAJECTORY ?= assets/trajectories/tour.json
 OUTPUT ?= outputs/clip.mp4
 TORCH_INDEX ?=
 KIOSK ?=
+ALL ?=
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
@@ -48,8 +49,8 @@ eval-world: $(VENV)/.play  ## measure the pocket world against the true renderer
 bench: $(VENV)/.dev  ## measure speed, latency, steadiness and start; needs an idle machine (about 12 minutes)
 	@$(BIN)/python -m benchmarks $(ARGS)
 
-test: $(VENV)/.dev  ## all tests (ARGS="-k name" for some, ARGS="-m 'not slow'" for the quick ones)
-	@$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
+test: $(VENV)/.dev  ## the tests: about ten minutes on two cores (ALL=1 for the slow ones too, ARGS="-k name" for some)
+	@$(BIN)/python -m pytest -n auto --dist loadfile $(if $(ALL),,-m "not slow") $(ARGS)
 
 lint: $(VENV)/.dev  ## ruff and mypy
 	@$(BIN)/ruff check .
