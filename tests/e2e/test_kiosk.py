@@ -85,6 +85,7 @@ def test_a_visitor_takes_over_within_a_chunk_and_the_loop_comes_back(page: Page)
     before = next(number for number, (mode, _) in enumerate(shown) if mode == "visit") - 1
     answer = next(index for index in page.evaluate("() => window.eager") if index > shown[before][1])
     assert answer - shown[before][1] <= 3  # two may be on their way to the screen, the next one is the visitor's
+    page.wait_for_function("(i) => window.shown.some(([mode, index]) => mode === 'visit' && index >= i)", arg=answer)
     until(page, "f.mode === 'attract'")
     assert "farewell" not in {mode for mode, _ in page.evaluate("() => window.shown")}, "gone without a word"
     attracted(page)

@@ -206,7 +206,8 @@ def test_a_dream_that_fails_is_said_and_a_new_one_begins(page: Page, app: str) -
 def test_the_figures_tell_what_happens(page: Page) -> None:
     page.keyboard.down("KeyW")
     until_so(page, lambda: page.locator("#hud-memory i.full").count() >= 3)
-    until_so(page, lambda: page.inner_text("#hud-fps") in {str(fps) for fps in range(4, 31)})
+    until_so(page, lambda: page.inner_text("#hud-fps") not in ("–", "0", "1", "2", "3"))
+    assert int(page.inner_text("#hud-fps")) <= 30
     assert page.inner_text("#hud-state") == "dreaming"
     assert page.inner_text("#hud-budget") == "of 167"
     assert int(page.inner_text("#hud-chunk")) >= 30
