@@ -11,6 +11,9 @@ import pytest
 if "PYTEST_XDIST_WORKER" in os.environ:  # other tests run beside these, so each process takes a core of its own
     os.environ["OMP_NUM_THREADS"] = "1"
 
+TALKING = [Path(__file__).parent / folder for folder in ("backend", "client", "e2e")]
+"""Folders whose tests talk to a server, which answers in its own time."""
+
 
 @pytest.fixture(scope="session")
 def repository() -> Path:
@@ -36,7 +39,11 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line(report.longreprtext)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.pluginmanager.hasplugin("rerunfailures"):
+        for item in items:
+            if item.path.parent in TALKING or item.get_closest_marker("slow"):
+                item.add_marker(pytest.mark.flaky(reruns=1))  # the machine may have stopped for a moment
     wants_gpu = [item for item in items if item.get_closest_marker("gpu")]
     if not wants_gpu:
         return

@@ -7,17 +7,26 @@ import time
 
 import torch
 
+from flashdreams.core.distributed import agree_on, all_processes
+
 logger = logging.getLogger(__name__)
+
+_CHOICES = (torch.bfloat16, torch.float32)
 
 
 def fastest_dtype(device: torch.device) -> torch.dtype:
-    """bf16 or fp32, whichever multiplies matrices faster on `device`; bf16 on GPUs. Takes some 50 ms and is logged."""
+    """bf16 or fp32, whichever multiplies matrices faster on `device`; bf16 on GPUs. Takes some 50 ms and is logged.
+
+    Processes that share a model must compute alike: all take what the first one found, and all must call.
+    """
     if device.type == "cuda":
         return torch.bfloat16
     if device.type != "cpu":
         return torch.float32
-    speed = {dtype: _gflops(dtype) for dtype in (torch.bfloat16, torch.float32)}
+    speed = {dtype: _gflops(dtype) for dtype in _CHOICES}
     best = max(speed, key=lambda dtype: speed[dtype])
+    if (group := all_processes()) is not None:
+        best = _CHOICES[agree_on(_CHOICES.index(best), group, device)]
     rates = ", ".join(f"{str(dtype).removeprefix('torch.')} {rate:.0f}" for dtype, rate in speed.items())
     logger.info("matrix products reach %s GFLOP/s: using %s", rates, str(best).removeprefix("torch."))
     return best

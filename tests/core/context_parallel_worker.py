@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from unittest import mock
+
 import torch
 import torch.distributed as dist
 
-from flashdreams.core import distributed
+from flashdreams.core import distributed, precision
 from flashdreams.core.attention import ContextParallelAttention, NativeAttention, attend
 from flashdreams.core.distributed.context_parallel import cat_outputs_cp, split_inputs_cp
 
@@ -65,6 +67,14 @@ def check_refusals(group: dist.ProcessGroup) -> None:
     )
 
 
+def check_agreement(rank: int) -> None:
+    """Processes whose measurements differ take the same number type: that of the first one."""
+    for first, second in ((torch.float32, torch.bfloat16), (torch.bfloat16, torch.float32)):
+        faster = second if rank else first
+        with mock.patch.object(precision, "_gflops", lambda dtype, faster=faster: 2.0 if dtype is faster else 1.0):
+            assert precision.fastest_dtype(torch.device("cpu")) is first
+
+
 def main() -> None:
     assert distributed.init("cpu") and distributed.init("cpu")
     assert distributed.world_size() == 2
@@ -74,6 +84,7 @@ def main() -> None:
     check_splitting(group)
     check_attention(group)
     check_refusals(group)
+    check_agreement(distributed.rank())
     distributed.barrier()
     distributed.shutdown()
     assert distributed.world_size() == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -55,6 +56,16 @@ def test_a_process_without_a_sign_of_life_ends_the_others(watch: Watch, capsys: 
     assert ended.happened.wait(LONG) and ended.status == GONE_STATUS
     sentence = "flashdreams: process 1 of 2 has given no sign of life for 1 seconds: process 0 of 2 ends too"
     assert sentence in capsys.readouterr().err
+
+
+def test_a_machine_that_was_asleep_ends_nobody(watch: Watch) -> None:
+    (first, ended), (other, other_ended) = watch(0, 4.0), watch(1, 4.0)
+    with other._lock:  # it says nothing new from now on
+        time.sleep(2 * first.every)
+        with first._lock:  # and now both stand still, for longer than the time after which a process counts as gone
+            time.sleep(6.0)
+        time.sleep(first.every)  # the first one wakes first
+    assert not ended.happened.wait(2.0) and not other_ended.happened.is_set()
 
 
 def test_a_failure_ends_the_others_with_its_reason(watch: Watch, capsys: pytest.CaptureFixture[str]) -> None:

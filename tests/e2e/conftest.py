@@ -28,13 +28,11 @@ OpenPage = Callable[..., Page]
 QUICK = ("--step-ms", "30", "--load-seconds", "0.1", "--capacity", "60")  # closed pages keep their places for a while
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     here = Path(__file__).parent
     for item in items:
         if here in item.path.parents:
             item.add_marker(pytest.mark.e2e)
-            if config.pluginmanager.hasplugin("rerunfailures"):
-                item.add_marker(pytest.mark.flaky(reruns=1))  # the machine may have stopped for a moment
 
 
 @pytest.fixture(scope="package")

@@ -18,6 +18,7 @@ _LAUNCHER_VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTE
 
 __all__ = [
     "PEER_TIMEOUT",
+    "agree_on",
     "all_processes",
     "barrier",
     "init",
@@ -114,6 +115,13 @@ def world_size() -> int:
 def all_processes() -> dist.ProcessGroup | None:
     """The group of all processes, None in a single process."""
     return dist.group.WORLD if world_size() > 1 else None
+
+
+def agree_on(value: int, group: dist.ProcessGroup, device: torch.device) -> int:
+    """The `value` that the group's first process has, in all of them; all must call. The group works on `device`."""
+    told = torch.tensor([value], dtype=torch.int64, device=device)
+    dist.broadcast(told, dist.get_global_rank(group, 0), group=group)
+    return int(told)
 
 
 def local_rank() -> int:

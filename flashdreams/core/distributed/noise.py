@@ -27,10 +27,3 @@ class SharedNoise:
         whole = list(shape)
         whole[TOKEN_DIM] *= group_size(self.group)
         return split_inputs_cp(torch.randn(whole, generator=self.generator, **options), TOKEN_DIM, self.group)
-
-
-def agree_on(seed: int, group: dist.ProcessGroup, device: torch.device) -> int:
-    """The `seed` of the group's first process, in all of them; all must call."""
-    told = torch.tensor([seed], dtype=torch.int64, device=device)
-    dist.broadcast(told, dist.get_global_rank(group, 0), group=group)
-    return int(told)

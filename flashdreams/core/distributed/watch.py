@@ -32,7 +32,8 @@ class Peers:
     """This process's signs of life, and its eye on the others'.
 
     A thread writes a sign of life often and reads those of the others. A process without any for `timeout` seconds,
-    or that says it has failed, makes this one write a sentence to its error output and end.
+    or that says it has failed, makes this one write a sentence to its error output and end. Time in which this process
+    stood still does not count: a machine that was asleep was so for all of them.
     """
 
     def __init__(self, rank: int, size: int, timeout: float, end: Callable[[int], object] = os._exit) -> None:
@@ -43,7 +44,8 @@ class Peers:
         self._store, self._said = connect("peers"), connect("said")
         self._lock = threading.Lock()
         self._stopped = threading.Event()
-        self._heard: dict[int, tuple[str, float]] = {}
+        self._awake = 0.0
+        self._heard: dict[int, tuple[str, float]] = {}  # what each said last, and when, in seconds awake
         self._thread = threading.Thread(target=self._watch, name="peers", daemon=True)
         self._thread.start()
 
@@ -87,8 +89,9 @@ class Peers:
 
     def wait_for_news(self) -> None:
         """Wait until every other process has given a sign of life, or until one is found gone, which ends this one."""
-        asked, others = time.monotonic(), [rank for rank in range(self.size) if rank != self.rank]
-        while time.monotonic() < asked + 2 * self.timeout:
+        asked, others = self._awake, [rank for rank in range(self.size) if rank != self.rank]
+        until = time.monotonic() + 2 * self.timeout
+        while time.monotonic() < until:
             heard = [self._heard.get(rank, ("", 0.0)) for rank in others]
             if all(at > asked or text == _DONE or text.startswith(_FAILED) for text, at in heard):
                 return
@@ -103,24 +106,27 @@ class Peers:
                     self._leave(_NO_STORE)
 
     def _watch(self) -> None:
-        began = time.monotonic()
+        before = time.monotonic()
         while not self._stopped.is_set():
+            now = time.monotonic()
+            self._awake += min(now - before, 2 * self.every)
+            before = now
             self._beat += 1
             self._tell(self._state or str(self._beat))
             for rank in range(self.size):
-                if rank != self.rank and (reason := self._news_of(rank, began)):
+                if rank != self.rank and (reason := self._news_of(rank)):
                     self._leave(reason)
             self._stopped.wait(self.every)
 
-    def _news_of(self, rank: int, began: float) -> str | None:
+    def _news_of(self, rank: int) -> str | None:
         """Why process `rank` makes this one end; None where it does not."""
-        text, now, who = self._read(rank), time.monotonic(), f"process {rank} of {self.size}"
-        before, since = self._heard.get(rank, ("", began))
+        text, who = self._read(rank), f"process {rank} of {self.size}"
+        before, since = self._heard.get(rank, ("", 0.0))
         if text != before:
-            self._heard[rank] = (text, now)
+            self._heard[rank] = (text, self._awake)
         if text.startswith(_FAILED) and not self._state:
             return f"{who} has failed ({text.removeprefix(_FAILED)})"
-        if text == before and text != _DONE and not text.startswith(_FAILED) and now - since > self.timeout:
+        if text == before and text != _DONE and not text.startswith(_FAILED) and self._awake - since > self.timeout:
             return f"{who} has given no sign of life for {self.timeout:g} seconds"
         return None
 

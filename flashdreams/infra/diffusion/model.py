@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from flashdreams.core.distributed import agree_on
 from flashdreams.core.distributed.context_parallel import group_size
-from flashdreams.core.distributed.noise import SharedNoise, agree_on
+from flashdreams.core.distributed.noise import SharedNoise
 from flashdreams.infra.config import InstantiateConfig
 from flashdreams.infra.diffusion.scheduler.base import Scheduler, SchedulerConfig, draw_noise
 from flashdreams.infra.diffusion.transformer import Transformer, TransformerAutoregressiveCache, TransformerConfig
