@@ -2,6 +2,6 @@
 
 import sys
 
-from backend.main import main
+from backend.server.main import main
 
 sys.exit(main())

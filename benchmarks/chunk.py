@@ -12,14 +12,14 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from backend.video.encoder import ChunkEncoder
-from backend.video.mp4 import FragmentWriter, VideoFormat
+from backend.media.fmp4 import FragmentWriter, VideoFormat
+from backend.media.h264 import ChunkEncoder
 from benchmarks.common import machine, report, say, summary
 from benchmarks.peak import matmul_peak, operations
 from benchmarks.sustained import sustained
 from flashdreams.camera.motion import LiveCamera
 from flashdreams.configs.worlds import get_world
-from flashdreams.infra.world import Controls, Rollout, World
+from flashdreams.infra.world.base import Controls, Rollout, World
 
 MOVES = (("w",), ("w", "d"), ("w",), ("w", "a"))
 """Keys held in turn, twelve chunks each, so that the walk does not end at a wall."""

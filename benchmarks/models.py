@@ -11,10 +11,10 @@ import torch
 
 from benchmarks.common import machine, report, say, summary
 from flashdreams.configs.runner_configs import all_runners
-from flashdreams.infra.config import derive_config, replace_everywhere
-from flashdreams.infra.loading import load_pipeline
-from flashdreams.infra.pipeline import StreamInferencePipeline, StreamInferencePipelineConfig
+from flashdreams.infra.config.base import derive_config, replace_everywhere
+from flashdreams.infra.pipeline.base import StreamInferencePipeline, StreamInferencePipelineConfig
 from flashdreams.infra.runner import RunnerConfig
+from flashdreams.infra.runtime.loading import load_pipeline
 
 STAGES = ("encode", "diffuse", "decode", "finalize", "total")
 

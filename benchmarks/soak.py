@@ -29,7 +29,7 @@ from playwright.sync_api import Error as PageError
 from playwright.sync_api import Page
 
 from backend.kiosk.settings import read_kiosk_settings
-from backend.watchdog import Watch, Watchdog, log_to, server_options
+from backend.kiosk.watchdog import Watch, Watchdog, log_to, server_options
 from benchmarks.browser import chromium
 from benchmarks.common import machine
 from benchmarks.soak_clients import Unread

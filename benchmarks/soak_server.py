@@ -15,15 +15,15 @@ import numpy as np
 import torch
 from fastapi import FastAPI
 
-import backend.app
-import backend.main
-from backend.kiosk.clips import Clips, draft_of
-from backend.kiosk.drift import Drifts
-from backend.main import LOG_FORMAT
+import backend.server.app
+import backend.server.main
+from backend.media.h264 import ChunkEncoder
+from backend.server.main import LOG_FORMAT
+from backend.session.quality_guard import Drifts
 from backend.settings import Settings, settings_from
-from backend.video.encoder import ChunkEncoder
+from backend.store.clips import Clips, draft_of
 from flashdreams.configs.worlds import get_world
-from flashdreams.infra.world import WorldConfig
+from flashdreams.infra.world.base import WorldConfig
 
 TIMES = {
     "engine_exception": 1,
@@ -135,7 +135,7 @@ def main() -> int:
     """Command line: the server's own settings."""
     logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
     settings = settings_from(sys.argv[1:])
-    faults, create = Faults(), backend.app.create_app
+    faults, create = Faults(), backend.server.app.create_app
     break_parts(faults)
 
     def created(config: WorldConfig, settings: Settings, folder: Path | None = None) -> FastAPI:
@@ -149,8 +149,8 @@ def main() -> int:
 
         return app
 
-    backend.app.create_app = created
-    return backend.main.serve(dataclasses.replace(get_world(settings.world)), settings)
+    backend.server.app.create_app = created
+    return backend.server.main.serve(dataclasses.replace(get_world(settings.world)), settings)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from benchmarks.common import machine, report, say, summary
 from benchmarks.peak import matmul_peak, operations
 from flashdreams.core.attention import RotaryPositionEmbedding3D, rope_table
 from flashdreams.core.checkpoint import load_into
-from flashdreams.infra.diffusion.model import DiffusionModel, DiffusionModelConfig
+from flashdreams.infra.diffusion.model.base import DiffusionModel, DiffusionModelConfig
 from flashdreams.infra.diffusion.scheduler import FlowMatchSchedulerConfig
 from flashdreams.recipes.wan import (
     Wan21TransformerConfig,

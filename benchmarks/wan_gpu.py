@@ -15,7 +15,7 @@ from benchmarks.common import machine, report, say, summary
 from benchmarks.peak import device_rates, operations
 from flashdreams.core.attention import RotaryPositionEmbedding3D, rope_table
 from flashdreams.infra.decoder import DecoderConfig
-from flashdreams.infra.diffusion.model import DiffusionModelConfig
+from flashdreams.infra.diffusion.model.base import DiffusionModelConfig
 from flashdreams.infra.diffusion.scheduler import FlowMatchSchedulerConfig
 from flashdreams.infra.encoder.text.umt5 import UMT5TextEncoderConfig
 from flashdreams.recipes.taehv import TeahvVAEDecoderConfig

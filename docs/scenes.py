@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 
 from flashdreams.camera.live import LiveCamera
 from flashdreams.configs.worlds import get_world
-from flashdreams.infra.world import Controls, World
+from flashdreams.infra.world.base import Controls, World
 
 MOMENTS = ((0.75, ("w",)), (4.0, ("w", "d")), (3.5, ("w", "a")))
 """A walk in three parts, each ending in a picture: seconds, and the keys held."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from flashdreams.client import connect
-from flashdreams.infra.video import Mp4File
+from flashdreams.infra.media.video import Mp4File
 
 
 async def main(url: str, file: Path) -> None:

@@ -42,7 +42,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if config.pluginmanager.hasplugin("rerunfailures"):
         for item in items:
-            if item.path.parent in TALKING or item.get_closest_marker("slow"):
+            if any(folder in item.path.parents for folder in TALKING) or item.get_closest_marker("slow"):
                 item.add_marker(pytest.mark.flaky(reruns=1))  # the machine may have stopped for a moment
     wants_gpu = [item for item in items if item.get_closest_marker("gpu")]
     if not wants_gpu:

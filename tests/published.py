@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from flashdreams.infra.config import derive_config
+from flashdreams.infra.config.base import derive_config
 from flashdreams.infra.encoder.image.clip import CLIPImageEncoderConfig
 from flashdreams.infra.encoder.text.cosmos_reason1 import CosmosReason1TextEncoderConfig
 from flashdreams.infra.encoder.text.umt5 import UMT5TextEncoderConfig

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from benchmarks import models
-from flashdreams.infra.config import derive_config
+from flashdreams.infra.config.base import derive_config
 from tests.published import tiny_changes
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -9,15 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from backend.kiosk.clips import Clips
-from backend.kiosk.drift import Drifts
+from backend.session.quality_guard import Drifts
+from backend.store.clips import Clips
 from benchmarks.soak import LOGGED, Recovery, judged
 from benchmarks.soak_clients import Unread
 from benchmarks.soak_memory import WARM_SECONDS, summary_of
 from benchmarks.soak_server import FULL, Faults, break_parts, poison
 from benchmarks.soak_table import FAULTS, soak_table
 from flashdreams.configs.worlds import get_world
-from flashdreams.infra.world import Controls, NotFinite
+from flashdreams.infra.world.base import Controls, NotFinite
 from tests.backend.harness import PATIENCE, running
 
 
@@ -85,7 +85,7 @@ def test_the_full_disk_is_the_systems_own(tmp_path: Path, monkeypatch: pytest.Mo
     faults, clips = Faults(), Clips(tmp_path, keep=9, max_bytes=10**6)
     monkeypatch.setattr(Clips, "_write", Clips._write)  # put back afterwards
     monkeypatch.setattr(Drifts, "note", Drifts.note)
-    monkeypatch.setattr("backend.video.encoder.ChunkEncoder.encode", None)
+    monkeypatch.setattr("backend.media.h264.ChunkEncoder.encode", None)
     break_parts(faults)
     kept = clips.add(b"kept")
     faults.ask("disk_full")

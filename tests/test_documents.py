@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 import tyro
 
-from backend import watchdog
+from backend.kiosk import watchdog
 from backend.settings import settings_from
 from flashdreams.configs.runner_configs import all_runners
-from flashdreams.scripts import run
+from flashdreams.scripts import cli
 from flashdreams.scripts.batch import BatchConfig
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -25,8 +25,8 @@ DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md")),
              *sorted((ROOT / "flashdreams" / "integrations").glob("*/README.md"))]  # fmt: skip
 OF_OTHERS = frozenset({"git", "cp", "cd", "ssh", "apt-get", "pip", "docker", "systemctl", "hf", "cage"})
 """Commands that are not ours to check."""
-INSTALLED = {"backend": "flashdreams-play", "flashdreams.scripts.run": "flashdreams-run",
-             "flashdreams.scripts.batch": "flashdreams-batch", "backend.watchdog": "flashdreams-kiosk"}  # fmt: skip
+INSTALLED = {"backend": "flashdreams-play", "flashdreams.scripts.cli": "flashdreams-run",
+             "flashdreams.scripts.batch": "flashdreams-batch", "backend.kiosk.watchdog": "flashdreams-kiosk"}  # fmt: skip
 GUIDE = "swirl"
 """The model of the guide, which is not installed here; `test_own_model.py` runs its commands."""
 
@@ -124,10 +124,10 @@ def check_make(arguments: list[str], command: str) -> None:
 
 
 def check_run(arguments: list[str]) -> None:
-    if arguments[:1] in ([], ["--help"]) or arguments[0] in run._ACTIONS:
+    if arguments[:1] in ([], ["--help"]) or arguments[0] in cli._ACTIONS:
         return
     slug, *rest = arguments
-    run._parse(slug, all_runners()[slug], [word for word in rest if word not in run._ACTIONS])
+    cli._parse(slug, all_runners()[slug], [word for word in rest if word not in cli._ACTIONS])
 
 
 def check_kiosk(arguments: list[str]) -> None:

@@ -43,7 +43,7 @@ def command(line: str, packages: Path, folder: Path) -> subprocess.CompletedProc
     options = line.removeprefix("flashdreams-run ").split()
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join((str(ROOT), str(packages)))}
     return subprocess.run(
-        [sys.executable, "-m", "flashdreams.scripts.run", *options],
+        [sys.executable, "-m", "flashdreams.scripts.cli", *options],
         cwd=folder, env=environment, capture_output=True, text=True, timeout=240,
     )  # fmt: skip
 

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from flashdreams.infra.world import WorldConfig
+from flashdreams.infra.world.base import WorldConfig
 
 Colour = Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$", description="as #rrggbb")]
 Seconds = Annotated[float, Field(ge=0.1, le=86400)]

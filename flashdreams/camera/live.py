@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from flashdreams.camera.camera_path import Trajectory
 from flashdreams.camera.keys import GROUPS, KEYS, Group, HeldKeys, rates_of
 from flashdreams.camera.kinematics import CameraMotion, Rates, View
-from flashdreams.camera.paths import Trajectory
 from flashdreams.camera.poses import FloatArray, check_poses
 
 Constrain = Callable[[FloatArray, FloatArray], FloatArray]

@@ -7,8 +7,8 @@ import os
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from flashdreams.camera.camera_path import MAX_POSES, Trajectory
 from flashdreams.camera.formats import native, nerfstudio, numpy_files, tum
-from flashdreams.camera.paths import MAX_POSES, Trajectory
 from flashdreams.files import drafted
 
 __all__ = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flashdreams.configs.integrations import integration_tables
 from flashdreams.configs.nearest import with_nearest
-from flashdreams.infra.world import WorldConfig
+from flashdreams.infra.world.base import WorldConfig
 from flashdreams.plugins.registry import Found, discover_worlds
 
 

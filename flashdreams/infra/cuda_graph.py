@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from flashdreams.infra.compile import set_or_copy
-from flashdreams.infra.state import copy_state
+from flashdreams.infra.runtime.state import copy_state
 
 P = ParamSpec("P")
 R = TypeVar("R")

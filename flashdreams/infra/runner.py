@@ -12,11 +12,11 @@ from typing import Any
 import torch
 
 from flashdreams.core import distributed
-from flashdreams.infra.checking import CheckedFile, check_parts
-from flashdreams.infra.config import InstantiateConfig, derive_config
-from flashdreams.infra.loading import announce, load_pipeline
-from flashdreams.infra.memory import MemoryPlan
-from flashdreams.infra.pipeline import StreamInferencePipeline, StreamInferencePipelineConfig
+from flashdreams.infra.config.base import InstantiateConfig, derive_config
+from flashdreams.infra.memory.plan import MemoryPlan
+from flashdreams.infra.pipeline.base import StreamInferencePipeline, StreamInferencePipelineConfig
+from flashdreams.infra.runtime.checkpoint_check import CheckedFile, check_parts
+from flashdreams.infra.runtime.loading import announce, load_pipeline
 
 
 @dataclass(kw_only=True)

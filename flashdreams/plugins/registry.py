@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from flashdreams.configs.registry import register_runner
 from flashdreams.infra.runner import RunnerConfig
-from flashdreams.infra.world import WorldConfig
+from flashdreams.infra.world.base import WorldConfig
 
 ENTRY_POINT_GROUP = "flashdreams.runner_configs"
 """Entry points for runners: each is a `RunnerConfig`, a `{slug: RunnerConfig}`, or a function giving either."""

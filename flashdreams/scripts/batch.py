@@ -18,12 +18,12 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from flashdreams.camera.trajectory import Trajectory, load_trajectory
 from flashdreams.configs.worlds import get_world
-from flashdreams.core.checkpoint.identity import checkpoint_identity
+from flashdreams.core.checkpoint.fingerprint import checkpoint_identity
 from flashdreams.files import drafted
-from flashdreams.infra.along import as_taken, dream_along, lies_in_world
 from flashdreams.infra.assets import asset_folder
-from flashdreams.infra.video import Mp4File
-from flashdreams.infra.world import World, WorldConfig
+from flashdreams.infra.media.video import Mp4File
+from flashdreams.infra.world.base import World, WorldConfig
+from flashdreams.infra.world.offline_rollout import as_taken, dream_along, lies_in_world
 from flashdreams.scripts.contact_sheet import Clip, write_sheet
 
 SUFFIXES = frozenset({".json", ".txt", ".tum", ".npz", ".npy"})

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from flashdreams.files import drafted
-from flashdreams.integrations.pocket.pictures import save_picture
+from flashdreams.integrations.pocket.image_files import save_picture
 
 _STYLE = """
 body { margin: 2rem auto; max-width: 80rem; padding: 0 1rem; background: #111316; color: #e9e6df;

@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from backend.main import serve
+from backend.server.main import serve
 from backend.settings import Settings
 from flashdreams.camera.motion import CameraMotion
 from flashdreams.camera.poses import pose_from_yaw_pitch, yaw_pitch_of
-from flashdreams.infra.plan import Disc, Outline, Plan
-from flashdreams.infra.world import Controls, NotFinite, Progress, Rollout, Scene, World, WorldConfig
+from flashdreams.infra.world.base import Controls, NotFinite, Progress, Rollout, Scene, World, WorldConfig
+from flashdreams.infra.world.scene_map import Disc, Outline, Plan
 
 HUT = Outline(((-5.0, 1.0), (-3.0, 1.0), (-3.0, 3.0), (-5.0, 3.0)), (0.6, 0.5, 0.4))
 COLOURS = {"meadow": (70, 150, 70), "night": (30, 40, 120)}

@@ -14,10 +14,10 @@ import httpx
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
-from backend.app import create_app
-from backend.server import bind, make_server
+from backend.server.app import create_app
+from backend.server.http_server import bind, make_server
 from backend.settings import Settings
-from flashdreams.infra.world import WorldConfig
+from flashdreams.infra.world.base import WorldConfig
 from tests.backend.fakes import FakeWorld, fake_config
 
 PAGE = Path(__file__).parent / "page"

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from backend.dream import Dream
-from backend.history import Beginning, History, State
-from backend.replays import digest_of, read_saved, save
+from backend.engine.history import Beginning, History, State
+from backend.engine.rollout import Dream
+from backend.session.replay import digest_of, read_saved, save
 from flashdreams.configs.worlds import get_world
-from flashdreams.infra.state import state_bytes
-from flashdreams.infra.world import World
+from flashdreams.infra.runtime.state import state_bytes
+from flashdreams.infra.world.base import World
 
 BEGINNING = Beginning("meadow", 11)
 

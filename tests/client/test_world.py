@@ -11,7 +11,7 @@ import pytest
 from flashdreams.camera.poses import pose_from_yaw_pitch, yaw_pitch_of
 from flashdreams.client import ClientWorld, ConnectionLost, WorldEnded, WorldError, connect
 from flashdreams.client.address import socket_address
-from flashdreams.infra.along import dream_along
+from flashdreams.infra.world.offline_rollout import dream_along
 from tests.backend.fakes import FakeWorld, fake_config
 from tests.backend.harness import Running, running
 

@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 from flashdreams.infra.encoder.optional import import_transformers
-from flashdreams.scripts import run
-from flashdreams.scripts.run import main
+from flashdreams.scripts import cli
+from flashdreams.scripts.cli import main
 from tests.configs.toys import ToyRunner, toy_runner
 
 
 @pytest.fixture(autouse=True)
 def two_runners(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(run, "all_runners", lambda: {slug: toy_runner(slug, tmp_path) for slug in ("toy", "other")})
+    monkeypatch.setattr(cli, "all_runners", lambda: {slug: toy_runner(slug, tmp_path) for slug in ("toy", "other")})
 
 
 def test_help_lists_slugs_with_descriptions(capsys: pytest.CaptureFixture[str]) -> None:

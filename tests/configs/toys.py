@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from flashdreams.infra.runner import Runner, RunnerConfig
-from flashdreams.infra.world import Scene, WorldConfig
+from flashdreams.infra.world.base import Scene, WorldConfig
 from tests.infra.toy import toy_pipeline
 
 

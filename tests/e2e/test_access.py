@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Page, Route
 
-from backend.video.pictures import jpeg
+from backend.media.images import jpeg
 from tests.e2e.chromium import until, view
 from tests.e2e.wire import ORIGIN, Wire
 

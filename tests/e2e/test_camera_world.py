@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Page
 
 from flashdreams.integrations.lingbot_world.config import STREAMING
-from flashdreams.integrations.pocket.pictures import save_picture
+from flashdreams.integrations.pocket.image_files import save_picture
 from tests.e2e.chromium import hold, picture, settle, until, view
 from tests.e2e.conftest import serving_tiny
 

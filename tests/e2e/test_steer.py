@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page
 
-from backend.replays import digest_of
+from backend.session.replay import digest_of
 from flashdreams.camera.trajectory import load_trajectory
-from flashdreams.infra.along import as_taken, dream_along
+from flashdreams.infra.world.offline_rollout import as_taken, dream_along
 from tests.backend.fakes import FakeWorld, fake_config
 from tests.e2e.chromium import first_picture, until, view
 from tests.e2e.conftest import OpenPage

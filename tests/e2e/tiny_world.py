@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from backend.main import serve
+from backend.server.main import serve
 from backend.settings import Settings
 from tests.integrations.clips import tiny_world
 from tests.published import self_forcing, sharded

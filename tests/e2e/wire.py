@@ -14,12 +14,12 @@ import numpy as np
 import numpy.typing as npt
 from playwright.sync_api import Page, Route, WebSocketRoute
 
-from backend import protocol
-from backend.catalog import limits_of
+from backend.media.fmp4 import FragmentWriter, VideoFormat
+from backend.media.h264 import ChunkEncoder
+from backend.media.images import JpegEncoder
+from backend.session.world_info import limits_of
 from backend.settings import Settings
-from backend.video.encoder import ChunkEncoder
-from backend.video.mp4 import FragmentWriter, VideoFormat
-from backend.video.pictures import JpegEncoder
+from backend.wire import client_messages
 from tests.e2e.chromium import KEEP_SOCKETS, PATIENCE, first_picture
 
 ORIGIN = "http://127.0.0.1:9"  # nothing listens there: every request is answered by the test
@@ -162,8 +162,8 @@ class Wire:
             self._marks += 1
             return
         try:
-            protocol.parse(str(text))
-        except protocol.ProtocolError as error:
+            client_messages.parse(str(text))
+        except client_messages.ProtocolError as error:
             self.refused.append(f"{text!r}: {error}")
         message = json.loads(text)
         if message["type"] == "ping":

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from flashdreams.infra.config import InstantiateConfig, PrintableConfig, derive_config
+from flashdreams.infra.config.base import InstantiateConfig, PrintableConfig, derive_config
 from tests.infra.toy import ToyTransformerConfig, toy_pipeline
 
 CPU = torch.device("cpu")
@@ -133,7 +133,7 @@ def test_reading_names_what_is_wrong_with_a_tree() -> None:
     with pytest.raises(TypeError, match="Inner"):
         Outer.from_dict(Inner().to_dict())
     with pytest.raises(KeyError, match=r"name.*missing"):
-        type(toy_pipeline()).from_dict({"$config": "flashdreams.infra.pipeline:StreamInferencePipelineConfig"})
+        type(toy_pipeline()).from_dict({"$config": "flashdreams.infra.pipeline.base:StreamInferencePipelineConfig"})
 
 
 def test_fingerprint_follows_the_content() -> None:

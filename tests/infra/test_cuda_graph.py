@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from flashdreams.infra.cuda_graph import CUDAGraphWrapper, set_or_copy
-from flashdreams.infra.state import copy_state
+from flashdreams.infra.runtime.state import copy_state
 
 
 class Counter:

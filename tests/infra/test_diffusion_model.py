@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from flashdreams.infra.diffusion.model import DiffusionModel
-from flashdreams.infra.diffusion.transformer import Transformer, TransformerAutoregressiveCache
+from flashdreams.infra.diffusion.model.base import DiffusionModel
+from flashdreams.infra.diffusion.transformer.base import Transformer, TransformerAutoregressiveCache
 from tests.infra.toy import ToyCache, toy_model
 
 

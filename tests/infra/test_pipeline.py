@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from flashdreams.infra.encoder import NullEncoderConfig
-from flashdreams.infra.pipeline import StreamInferencePipeline, StreamInferencePipelineCache
+from flashdreams.infra.pipeline.base import StreamInferencePipeline, StreamInferencePipelineCache
 from tests.infra.toy import ToyDecoderConfig, ToyEncoderConfig, toy_model, toy_pipeline
 
 Cache = StreamInferencePipelineCache

@@ -10,11 +10,11 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from flashdreams.infra.decoder import DecoderConfig, StreamingDecoder, StreamingDecoderCache
-from flashdreams.infra.diffusion.model import DiffusionModelConfig
+from flashdreams.infra.diffusion.model.base import DiffusionModelConfig
 from flashdreams.infra.diffusion.scheduler import FlowMatchSchedulerConfig
-from flashdreams.infra.diffusion.transformer import Transformer, TransformerAutoregressiveCache, TransformerConfig
+from flashdreams.infra.diffusion.transformer.base import Transformer, TransformerAutoregressiveCache, TransformerConfig
 from flashdreams.infra.encoder import EncoderConfig, StreamingEncoder, StreamingEncoderCache
-from flashdreams.infra.pipeline import StreamInferencePipelineConfig
+from flashdreams.infra.pipeline.base import StreamInferencePipelineConfig
 
 CHANNELS = 4
 

@@ -13,17 +13,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from flashdreams.camera.paths import Trajectory
+from flashdreams.camera.camera_path import Trajectory
 from flashdreams.camera.trajectory import save_trajectory
 from flashdreams.configs.worlds import all_worlds
-from flashdreams.infra.world import Controls, Rollout, World
+from flashdreams.infra.world.base import Controls, Rollout, World
 from flashdreams.integrations.hy_worldplay.config import HISTORY_BYTES
 from flashdreams.integrations.hy_worldplay.config import SLUG as HY_WORLDPLAY
 from flashdreams.integrations.lingbot_world.config import SLUG as LINGBOT
 from flashdreams.integrations.lingbot_world.config import STREAMING as LINGBOT_STREAMING
-from flashdreams.integrations.pocket.pictures import save_picture
+from flashdreams.integrations.pocket.image_files import save_picture
 from flashdreams.recipes.wan import Wan21TransformerConfig
-from flashdreams.scripts.run import main
+from flashdreams.scripts.cli import main
 from tests.integrations.clips import run_clip, tiny_arguments, tiny_world
 from tests.parity.test_lingbot_world import walk
 from tests.published import Layout, diffusers, network_tensors, sharded

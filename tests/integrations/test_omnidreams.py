@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from flashdreams.infra.video import Mp4File
+from flashdreams.infra.media.video import Mp4File
 from flashdreams.integrations.omnidreams.config import PARAMETERS, RUNNERS, SLUG
-from flashdreams.scripts.run import main
+from flashdreams.scripts.cli import main
 from tests.integrations.clips import HEIGHT, WIDTH, run_clip, tiny_arguments
 
 FRAMES = 5 + 4 * 8

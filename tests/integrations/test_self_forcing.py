@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from flashdreams.infra.video import Mp4File
+from flashdreams.infra.media.video import Mp4File
 from flashdreams.integrations.self_forcing.config import RUNNERS, SLUG
-from flashdreams.scripts.run import main
+from flashdreams.scripts.cli import main
 from tests.integrations.clips import HEIGHT, WIDTH, read_clip, run_clip, tiny_arguments
 from tests.published import self_forcing
 
@@ -55,7 +55,7 @@ def test_the_seed_decides(arguments: list[str], tmp_path: Path) -> None:
 
 
 def test_a_real_command_writes_the_clip(arguments: list[str], tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "flashdreams.scripts.run", *arguments, "--chunks", "1", "--output", "clip.mp4"]
+    command = [sys.executable, "-m", "flashdreams.scripts.cli", *arguments, "--chunks", "1", "--output", "clip.mp4"]
     run = subprocess.run(command, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, timeout=240)
     assert run.returncode == 0, run.stderr
     assert read_clip(tmp_path / "clip.mp4").frames.shape == (9, HEIGHT, WIDTH, 3)

@@ -29,7 +29,7 @@ def torchrun(arguments: list[str], folder: Path) -> subprocess.CompletedProcess[
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[2]), "OMP_NUM_THREADS": "1"}
     return subprocess.run(
-        [*launcher, "-m", "flashdreams.scripts.run", *arguments],
+        [*launcher, "-m", "flashdreams.scripts.cli", *arguments],
         cwd=folder, env=environment, capture_output=True, text=True, timeout=240,
     )  # fmt: skip
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from flashdreams.infra.config import derive_config
+from flashdreams.infra.config.base import derive_config
 from flashdreams.infra.runner import RunnerConfig
 from flashdreams.integrations.causal_forcing import config as causal_forcing
 from flashdreams.integrations.wan21 import config as wan21

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from flashdreams.infra.diffusion.model import DiffusionModelConfig
+from flashdreams.infra.diffusion.model.base import DiffusionModelConfig
 from flashdreams.infra.diffusion.scheduler import FlowMatchEulerDiscreteSchedulerConfig
 from flashdreams.integrations.hy_worldplay.camera import HyWorldPlayCtrl
 from flashdreams.integrations.hy_worldplay.checkpoint import hy_worldplay_state_dict_transform
@@ -21,7 +21,7 @@ from flashdreams.integrations.hy_worldplay.network import HyWorldPlayNetworkConf
 from flashdreams.integrations.hy_worldplay.overlap import ViewCone, ViewConeConfig
 from flashdreams.integrations.hy_worldplay.prope import project, projections
 from flashdreams.integrations.hy_worldplay.transformer import HyWorldPlayTransformerConfig
-from flashdreams.recipes.wan.layers import sinusoid
+from flashdreams.recipes.wan.transformer.impl.modules import sinusoid
 from tests.parity.test_lingbot_world import walk
 from tests.parity.test_wan_streaming import (
     FRAME,

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from flashdreams.camera.poses import pose_from_yaw_pitch
-from flashdreams.infra.diffusion.model import DiffusionModel
+from flashdreams.infra.diffusion.model.base import DiffusionModel
 from flashdreams.integrations.lingbot_world.camera import LingBotCtrl, LingBotCtrlEncoder, LingBotCtrlEncoderConfig
 from flashdreams.integrations.lingbot_world.network import CAMERA_CHANNELS, LingBotNetworkConfig
 from flashdreams.integrations.lingbot_world.transformer import LingBotTransformerConfig

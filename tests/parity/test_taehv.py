@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from flashdreams.recipes.taehv import TeahvVAEDecoder, TeahvVAEDecoderConfig
-from flashdreams.recipes.wan.vae_statistics import WAN21_LATENT_MEAN, WAN21_LATENT_STD
+from flashdreams.recipes.wan.autoencoder.statistics import WAN21_LATENT_MEAN, WAN21_LATENT_STD
 
 # Largest absolute difference in fp32; the video spans [-1, 1].
 TOLERANCE = 1e-5

@@ -13,9 +13,9 @@ from einops import rearrange
 from torch import Tensor
 
 from flashdreams.core.attention import KVCacheRelativeRotaryPositionEmbedding3D
-from flashdreams.infra.diffusion.model import DiffusionModel, DiffusionModelConfig
+from flashdreams.infra.diffusion.model.base import DiffusionModel, DiffusionModelConfig
 from flashdreams.infra.diffusion.scheduler import FlowMatchSchedulerConfig
-from flashdreams.infra.diffusion.transformer import TransformerConfig
+from flashdreams.infra.diffusion.transformer.base import TransformerConfig
 from flashdreams.recipes.wan import (
     I2VCtrl,
     Wan21Transformer,

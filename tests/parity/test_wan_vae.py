@@ -14,10 +14,15 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from flashdreams.infra.state import copy_state
-from flashdreams.recipes.wan.i2v_ctrl import I2VCtrlEncoder, WanI2VCtrlEncoderConfig
-from flashdreams.recipes.wan.vae import WanVAEDecoder, WanVAEDecoderConfig, WanVAEEncoder, WanVAEEncoderConfig
-from flashdreams.recipes.wan.vae_checkpoints import read_wan_vae_shape, wan22_ti2v_5b_vae_state_dict_transform
+from flashdreams.infra.runtime.state import copy_state
+from flashdreams.recipes.wan.autoencoder.checkpoints import read_wan_vae_shape, wan22_ti2v_5b_vae_state_dict_transform
+from flashdreams.recipes.wan.autoencoder.i2v import I2VCtrlEncoder, WanI2VCtrlEncoderConfig
+from flashdreams.recipes.wan.autoencoder.vae import (
+    WanVAEDecoder,
+    WanVAEDecoderConfig,
+    WanVAEEncoder,
+    WanVAEEncoderConfig,
+)
 
 diffusers = pytest.importorskip("diffusers")
 

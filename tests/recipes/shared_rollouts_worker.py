@@ -8,11 +8,11 @@ from typing import Any
 import torch
 
 from flashdreams.core import distributed
-from flashdreams.infra.diffusion.model import DiffusionModelConfig
+from flashdreams.infra.diffusion.model.base import DiffusionModelConfig
 from flashdreams.infra.diffusion.scheduler import FlowMatchSchedulerConfig
-from flashdreams.infra.diffusion.transformer import TransformerConfig
-from flashdreams.infra.pipeline import StreamInferencePipelineConfig
-from flashdreams.integrations.pocket.transformer import PocketTransformerConfig
+from flashdreams.infra.diffusion.transformer.base import TransformerConfig
+from flashdreams.infra.pipeline.base import StreamInferencePipelineConfig
+from flashdreams.integrations.pocket.model.denoiser import PocketTransformerConfig
 from flashdreams.recipes.cosmos import CosmosDiTNetworkConfig, CosmosTransformerConfig
 from flashdreams.recipes.wan import Wan21TransformerConfig, WanDiTNetworkConfig
 

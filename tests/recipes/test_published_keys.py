@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from flashdreams.core.checkpoint import remap_keys
 from flashdreams.infra.encoder.optional import import_transformers
 from flashdreams.infra.encoder.text import umt5
-from flashdreams.infra.rehearsal import on_meta
+from flashdreams.infra.memory.tracker import on_meta
 from flashdreams.recipes.taehv import TeahvVAEDecoderConfig, lighttae_state_dict_transform
 from flashdreams.recipes.wan import (
     Wan22TI2V5BVAEDecoderConfig,
@@ -30,7 +30,7 @@ from flashdreams.recipes.wan import (
     read_wan_checkpoint,
     read_wan_vae_shape,
 )
-from flashdreams.recipes.wan.vae_checkpoints import wan_vae_key_patterns
+from flashdreams.recipes.wan.autoencoder.checkpoints import wan_vae_key_patterns
 
 LISTS = Path(__file__).with_name("published_keys")
 Shapes = dict[str, tuple[int, ...]]

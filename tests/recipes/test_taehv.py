@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from flashdreams.infra.state import copy_state
+from flashdreams.infra.runtime.state import copy_state
 from flashdreams.recipes.taehv import (
     AVAILABLE_TAEHV_CHECKPOINT_PATHS,
     TAEHVCache,

@@ -11,9 +11,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from flashdreams.infra import memory
 from flashdreams.infra.encoder.image.clip import CLIPImageEncoderConfig
 from flashdreams.infra.encoder.text.umt5 import UMT5TextEncoderConfig
+from flashdreams.infra.memory import plan
 from flashdreams.recipes.wan import (
     Wan22TransformerConfig,
     WanInferencePipelineConfig,
@@ -127,7 +127,7 @@ def test_the_plan_is_told_and_refused_before_anything_is_loaded(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wanted = made_of("text", net=lambda: transformer(checkpoint_path="nowhere"))
-    monkeypatch.setattr(memory, "available_bytes", lambda device: 1000)
+    monkeypatch.setattr(plan, "available_bytes", lambda device: 1000)
     runner = WanRunnerConfig(runner_name="tiny", pipeline=wanted, prompt="a lake", device="cpu", **SIZE)
     with caplog.at_level(logging.INFO), pytest.raises(ValueError, match=r"32 x 48 needs .* has 0\.0 MiB free"):
         runner.setup()

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from flashdreams.core.attention import RotaryPositionEmbedding3D, rope_table
 from flashdreams.core.checkpoint import load_into
-from flashdreams.infra.state import copy_state
+from flashdreams.infra.runtime.state import copy_state
 from flashdreams.recipes.wan import (
     WanDiTNetwork,
     WanDiTNetwork1pt3BConfig,
@@ -22,7 +22,7 @@ from flashdreams.recipes.wan import (
     WanDiTNetworkConfig,
     WanDiTNetworkTI2V5BConfig,
 )
-from flashdreams.recipes.wan.layers import Block
+from flashdreams.recipes.wan.transformer.impl.modules import Block
 from tests.processes import run_together
 from tests.wan import noise, small_network
 

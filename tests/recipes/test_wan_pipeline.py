@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from flashdreams.infra.encoder.text.umt5 import UMT5TextEncoderConfig
-from flashdreams.infra.pipeline import StreamInferencePipelineConfig
+from flashdreams.infra.pipeline.base import StreamInferencePipelineConfig
 from flashdreams.recipes.wan import Wan22TransformerConfig, WanInferencePipelineCache, WanInferencePipelineConfig
 from tests.recipes.tiny_wan import (
     CHANNELS,

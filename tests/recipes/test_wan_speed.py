@@ -13,7 +13,7 @@ from torch.profiler import profile
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from flashdreams.core.attention import RotaryPositionEmbedding3D, rope_table
-from flashdreams.infra.diffusion.model import DiffusionModel, DiffusionModelConfig
+from flashdreams.infra.diffusion.model.base import DiffusionModel, DiffusionModelConfig
 from flashdreams.infra.diffusion.scheduler import (
     FlowMatchEulerDiscreteSchedulerConfig,
     FlowMatchSchedulerConfig,
@@ -21,7 +21,7 @@ from flashdreams.infra.diffusion.scheduler import (
     SchedulerConfig,
 )
 from flashdreams.recipes.wan import I2VCtrl, Wan21TransformerConfig, Wan22TransformerConfig, WanDiTNetwork
-from flashdreams.recipes.wan.layers import StreamingMemory
+from flashdreams.recipes.wan.transformer.impl.modules import StreamingMemory
 from tests.wan import CHANNELS, HEAD_DIM, TEXT_DIM, noise, randomize, relative_error, same, small_network
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from flashdreams.infra.config import derive_config
-from flashdreams.infra.diffusion.model import DiffusionModelConfig
+from flashdreams.infra.config.base import derive_config
+from flashdreams.infra.diffusion.model.base import DiffusionModelConfig
 from flashdreams.infra.diffusion.scheduler import FlowMatchSchedulerConfig
-from flashdreams.infra.state import copy_state
+from flashdreams.infra.runtime.state import copy_state
 from flashdreams.recipes.wan import (
     I2VCtrl,
     Wan21Transformer,
@@ -320,7 +320,7 @@ def test_given_latents_are_in_the_clean_ones() -> None:
 
 def test_processes_need_a_sink_of_whole_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     transformer = tiny(sink_size_t=1, window_size_t=3)
-    monkeypatch.setattr("flashdreams.recipes.wan.transformer21.group_size", lambda group: 2)
+    monkeypatch.setattr("flashdreams.recipes.wan.transformer.wan21.group_size", lambda group: 2)
     with pytest.raises(ValueError, match="a sink_size_t that is a multiple of len_t = 2, got 1"):
         transformer.set_context_parallel_group(object())
 

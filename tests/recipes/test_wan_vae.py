@@ -13,9 +13,15 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from flashdreams.core.checkpoint.load import SafetensorsFiles
-from flashdreams.infra.state import copy_state
-from flashdreams.recipes.wan.i2v_ctrl import I2VCtrlEncoder, WanI2VCtrlEncoderConfig
-from flashdreams.recipes.wan.vae import (
+from flashdreams.infra.runtime.state import copy_state
+from flashdreams.recipes.wan.autoencoder.checkpoints import (
+    WanVAEShape,
+    read_wan_vae_shape,
+    wan22_ti2v_5b_vae_state_dict_transform,
+)
+from flashdreams.recipes.wan.autoencoder.i2v import I2VCtrlEncoder, WanI2VCtrlEncoderConfig
+from flashdreams.recipes.wan.autoencoder.network import SETTLED_FROM
+from flashdreams.recipes.wan.autoencoder.vae import (
     Wan22TI2V5BVAEDecoderConfig,
     Wan22TI2V5BVAEEncoderConfig,
     WanVAEDecoder,
@@ -23,12 +29,6 @@ from flashdreams.recipes.wan.vae import (
     WanVAEEncoder,
     WanVAEEncoderConfig,
 )
-from flashdreams.recipes.wan.vae_checkpoints import (
-    WanVAEShape,
-    read_wan_vae_shape,
-    wan22_ti2v_5b_vae_state_dict_transform,
-)
-from flashdreams.recipes.wan.vae_network import SETTLED_FROM
 
 MEAN, STD = (0.2, -0.1, 0.4), (0.5, 1.0, 2.0)
 

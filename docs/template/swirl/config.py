@@ -1,12 +1,12 @@
 """Config literals: what `pyproject.toml` offers to flashdreams."""
 
-from flashdreams.infra.clip import ClipRunnerConfig
+from flashdreams.infra.clip_runner import ClipRunnerConfig
 from flashdreams.infra.decoder import DecoderConfig
-from flashdreams.infra.diffusion.model import DiffusionModelConfig
+from flashdreams.infra.diffusion.model.base import DiffusionModelConfig
 from flashdreams.infra.diffusion.scheduler import FlowMatchSchedulerConfig
 from flashdreams.infra.encoder import NullEncoderConfig
-from flashdreams.infra.pipeline import StreamInferencePipelineConfig
-from flashdreams.infra.world import Scene
+from flashdreams.infra.pipeline.base import StreamInferencePipelineConfig
+from flashdreams.infra.world.base import Scene
 from swirl.model import COLUMNS, FRAMES, PIXELS, ROWS, SwirlDecoder, SwirlTransformerConfig
 from swirl.world import SwirlRunner, SwirlWorldConfig
 

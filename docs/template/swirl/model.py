@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from flashdreams.core.checkpoint import load_into
 from flashdreams.infra.decoder import DecoderConfig, StreamingDecoder, StreamingDecoderCache
-from flashdreams.infra.diffusion.transformer import Transformer, TransformerAutoregressiveCache, TransformerConfig
+from flashdreams.infra.diffusion.transformer.base import Transformer, TransformerAutoregressiveCache, TransformerConfig
 
 FRAMES, CHANNELS, ROWS, COLUMNS, PIXELS = 4, 3, 18, 32, 8
 """Frames of a chunk, a latent each; channels, rows and columns of a latent; pixels along a side of its positions."""

@@ -10,13 +10,13 @@ import numpy as np
 import torch
 
 from flashdreams.camera.poses import pose_from_yaw_pitch
-from flashdreams.infra.clip import ClipRunner
-from flashdreams.infra.loading import load_pipeline
-from flashdreams.infra.pictures import to_frames
-from flashdreams.infra.pipeline import StreamInferencePipelineConfig
-from flashdreams.infra.pipeline_world import PipelineRollout, PipelineWorld
+from flashdreams.infra.clip_runner import ClipRunner
+from flashdreams.infra.media.images import to_frames
+from flashdreams.infra.pipeline.base import StreamInferencePipelineConfig
 from flashdreams.infra.runner import resolve_device
-from flashdreams.infra.world import Controls, Progress, Rollout, WorldConfig
+from flashdreams.infra.runtime.loading import load_pipeline
+from flashdreams.infra.world.base import Controls, Progress, Rollout, WorldConfig
+from flashdreams.infra.world.pipeline_world import PipelineRollout, PipelineWorld
 from swirl.model import FRAMES
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from flashdreams.camera.paths import Trajectory, check_count
+from flashdreams.camera.camera_path import Trajectory, check_count
 from flashdreams.camera.poses import FloatArray, check_poses
 
 FORMAT = "flashdreams-trajectory"

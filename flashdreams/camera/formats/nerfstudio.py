@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from flashdreams.camera.camera_path import Trajectory, check_count, check_fps
 from flashdreams.camera.intrinsics import Intrinsics
-from flashdreams.camera.paths import Trajectory, check_count, check_fps
 from flashdreams.camera.poses import FloatArray, check_poses
 
 CAMERA_AXES = np.diag([1.0, -1.0, -1.0, 1.0])

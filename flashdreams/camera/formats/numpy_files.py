@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from flashdreams.camera.paths import MAX_POSES, Trajectory, check_count
+from flashdreams.camera.camera_path import MAX_POSES, Trajectory, check_count
 from flashdreams.camera.poses import check_poses
 
 FPS = 16.0

@@ -12,7 +12,7 @@ import math
 import numpy as np
 
 from flashdreams.camera import quaternions
-from flashdreams.camera.paths import Trajectory, check_count, check_fps
+from flashdreams.camera.camera_path import Trajectory, check_count, check_fps
 from flashdreams.camera.poses import MAX_COORDINATE, FloatArray
 
 FIELDS = ("timestamp", "tx", "ty", "tz", "qx", "qy", "qz", "qw")

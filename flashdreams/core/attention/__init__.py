@@ -1,7 +1,7 @@
 """Attention over keys and values of a streaming model: cache, rotary embedding, native and context-parallel."""
 
-from flashdreams.core.attention.context_parallel import ContextParallelAttention, ContextParallelMethod
-from flashdreams.core.attention.kv_cache import BlockKVCache, KVSnapshot
+from flashdreams.core.attention.cp import ContextParallelAttention, ContextParallelMethod
+from flashdreams.core.attention.kvcache import BlockKVCache, KVSnapshot
 from flashdreams.core.attention.native import NativeAttention, attend
 from flashdreams.core.attention.rope import (
     KVCacheRelativeRotaryPositionEmbedding3D,

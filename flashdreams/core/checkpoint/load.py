@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from flashdreams.core.checkpoint.hub import HubFile, download, parse_hub_address
+from flashdreams.core.checkpoint.lazy_state_dict import shape_of
 from flashdreams.core.checkpoint.listing import listed
-from flashdreams.core.checkpoint.made import shape_of
 from flashdreams.core.checkpoint.pickles import load_pickle
 from flashdreams.core.checkpoint.remap import KeyPatterns, remap_keys
 from flashdreams.core.checkpoint.safetensors_files import SafetensorsFiles

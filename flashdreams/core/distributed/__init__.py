@@ -8,7 +8,7 @@ from datetime import timedelta
 import torch
 import torch.distributed as dist
 
-from flashdreams.core.distributed.watch import Peers
+from flashdreams.core.distributed.heartbeat import Peers
 
 PEER_TIMEOUT = "FLASHDREAMS_PEER_TIMEOUT"
 """Environment variable: seconds without a sign of life after which a process counts as gone."""

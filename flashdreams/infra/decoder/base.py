@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar
 
 from torch import Tensor, nn
 
-from flashdreams.infra.config import InstantiateConfig
+from flashdreams.infra.config.base import InstantiateConfig
 from flashdreams.infra.temporal import causal_latent_frames, causal_pixel_frames
 
 

@@ -9,8 +9,8 @@ from typing import Any, Generic, TypeVar
 
 from torch import nn
 
-from flashdreams.infra.config import InstantiateConfig
-from flashdreams.infra.rehearsal import on_meta, weight_bytes
+from flashdreams.infra.config.base import InstantiateConfig
+from flashdreams.infra.memory.tracker import on_meta, weight_bytes
 
 
 @dataclass(kw_only=True)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from flashdreams.infra.diffusion.model import DiffusionModelConfig
+from flashdreams.infra.diffusion.model.base import DiffusionModelConfig
 from flashdreams.infra.diffusion.scheduler import FlowMatchSchedulerConfig
 from flashdreams.recipes.wan import (
     Wan21TransformerConfig,
@@ -17,7 +17,7 @@ from flashdreams.recipes.wan import (
     WanVAEEncoderConfig,
     wan_dit_state_dict_transform,
 )
-from flashdreams.recipes.wan.pictures import PICTURE_SCENES
+from flashdreams.recipes.wan.images import PICTURE_SCENES
 from flashdreams.recipes.wan.prompts import PICTURE_PROMPT, TEXT_SCENES
 from flashdreams.recipes.wan.runner import WanRunnerConfig
 from flashdreams.recipes.wan.world import WanWorldConfig

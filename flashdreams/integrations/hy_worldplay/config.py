@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from flashdreams.camera.motion import CameraMotion
-from flashdreams.infra.diffusion.model import DiffusionModelConfig
+from flashdreams.infra.diffusion.model.base import DiffusionModelConfig
 from flashdreams.infra.diffusion.scheduler import FlowMatchEulerDiscreteSchedulerConfig
 from flashdreams.integrations.hy_worldplay.camera import INTRINSICS, INTRINSICS_SIZE, HyWorldPlayCtrlEncoderConfig
 from flashdreams.integrations.hy_worldplay.checkpoint import CHECKPOINT, hy_worldplay_state_dict_transform
@@ -13,7 +13,7 @@ from flashdreams.recipes.wan import Wan22TI2V5BVAEDecoderConfig, Wan22TI2V5BVAEE
 from flashdreams.recipes.wan.camera_pipeline import CameraPipelineConfig
 from flashdreams.recipes.wan.camera_runner import CameraRunnerConfig
 from flashdreams.recipes.wan.camera_world import CameraWorldConfig
-from flashdreams.recipes.wan.pictures import PICTURE_SCENES, WALK_PROMPT
+from flashdreams.recipes.wan.images import PICTURE_SCENES, WALK_PROMPT
 
 SLUG = "hy-worldplay-wan-5b"
 HEIGHT, WIDTH, FPS = 704, 1280, 24

@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from flashdreams.recipes.wan import WanDiTNetwork, WanDiTNetworkTI2V5BConfig
-from flashdreams.recipes.wan.layers import Block, SelfAttention, sinusoid
+from flashdreams.recipes.wan.transformer.impl.modules import Block, SelfAttention, sinusoid
 
 
 @dataclass(kw_only=True)

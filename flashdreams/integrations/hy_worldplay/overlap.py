@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from flashdreams.infra.config import PrintableConfig
+from flashdreams.infra.config.base import PrintableConfig
 
 
 @dataclass(kw_only=True)

@@ -11,15 +11,15 @@ import torch
 from torch import Tensor
 
 from flashdreams.core.attention import RotaryPositionEmbedding3D, rope_table
-from flashdreams.infra.diffusion.transformer import Transformer
+from flashdreams.infra.diffusion.transformer.base import Transformer
 from flashdreams.integrations.hy_worldplay.camera import HyWorldPlayCtrl
 from flashdreams.integrations.hy_worldplay.memory import History, TwofoldMemory, Views
 from flashdreams.integrations.hy_worldplay.network import HyWorldPlayNetwork, HyWorldPlayNetworkConfig
 from flashdreams.integrations.hy_worldplay.overlap import ViewCone, ViewConeConfig
 from flashdreams.integrations.hy_worldplay.prope import projections
 from flashdreams.recipes.wan import Wan21Transformer, Wan21TransformerCache, Wan21TransformerConfig
-from flashdreams.recipes.wan.network import WanDiTNetworkCache
-from flashdreams.recipes.wan.rollout import Branch, ChunkRotation
+from flashdreams.recipes.wan.transformer.impl.network import WanDiTNetworkCache
+from flashdreams.recipes.wan.transformer.rollout_cache import Branch, ChunkRotation
 
 
 @dataclass(kw_only=True)

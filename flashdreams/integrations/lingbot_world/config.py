@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from flashdreams.infra.decoder import DecoderConfig
-from flashdreams.infra.diffusion.model import DiffusionModelConfig
+from flashdreams.infra.diffusion.model.base import DiffusionModelConfig
 from flashdreams.infra.diffusion.scheduler import FlowMatchSchedulerConfig
 from flashdreams.integrations.lingbot_world.camera import INTRINSICS, INTRINSICS_SIZE, LingBotCtrlEncoderConfig
 from flashdreams.integrations.lingbot_world.network import LingBotNetworkConfig
@@ -15,7 +15,7 @@ from flashdreams.recipes.taehv import TeahvVAEDecoderConfig
 from flashdreams.recipes.wan import WanVAEDecoderConfig, WanVAEEncoderConfig
 from flashdreams.recipes.wan.camera_pipeline import CameraPipelineConfig
 from flashdreams.recipes.wan.camera_world import CameraWorldConfig
-from flashdreams.recipes.wan.pictures import PICTURE_SCENES, WALK_PROMPT
+from flashdreams.recipes.wan.images import PICTURE_SCENES, WALK_PROMPT
 
 CHECKPOINT = "hf://robbyant/lingbot-world-fast/diffusion_pytorch_model.safetensors.index.json"
 """Sharded, with the official Wan keys and the camera's, see README.md."""

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from flashdreams.recipes.wan import WanDiTNetwork, WanDiTNetwork14BConfig
-from flashdreams.recipes.wan.layers import Block
+from flashdreams.recipes.wan.transformer.impl.modules import Block
 
 RAY_CHANNELS = 6
 RAY_BLOCK = 8

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 import torch
 
 from flashdreams.camera.rays import relative_to_previous
-from flashdreams.infra.config import derive_config
-from flashdreams.infra.pipeline import StreamInferencePipelineConfig
+from flashdreams.infra.config.base import derive_config
+from flashdreams.infra.pipeline.base import StreamInferencePipelineConfig
 from flashdreams.integrations.lingbot_world.camera import WORLD_SCALE
 from flashdreams.recipes.wan.camera_pipeline import TIME_RATIO
 from flashdreams.recipes.wan.camera_runner import CameraRunner, CameraRunnerConfig

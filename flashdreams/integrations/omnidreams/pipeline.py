@@ -10,8 +10,8 @@ from torch import Tensor
 
 from flashdreams.infra.encoder import EncoderConfig
 from flashdreams.infra.encoder.text.cosmos_reason1 import CosmosReason1TextEncoderConfig
-from flashdreams.infra.pipeline import StreamInferencePipeline
-from flashdreams.infra.rehearsal import BlankRollout
+from flashdreams.infra.memory.tracker import BlankRollout
+from flashdreams.infra.pipeline.base import StreamInferencePipeline
 from flashdreams.recipes.cosmos import CosmosTransformerConfig
 from flashdreams.recipes.wan import WanInferencePipeline, WanInferencePipelineConfig, WanVAEEncoderConfig
 from flashdreams.recipes.wan.pipeline import WanInferencePipelineCache

@@ -8,11 +8,11 @@ from typing import Any
 
 from torch import Tensor
 
-from flashdreams.infra.footage import Footage
+from flashdreams.infra.media.video_reader import Footage
 from flashdreams.infra.temporal import causal_pixel_frames
 from flashdreams.integrations.omnidreams.pipeline import OmnidreamsPipeline, OmnidreamsPipelineConfig
+from flashdreams.recipes.wan.autoencoder.network import TIME_RATIO
 from flashdreams.recipes.wan.runner import WanRunner, WanRunnerConfig
-from flashdreams.recipes.wan.vae_network import TIME_RATIO
 
 
 @dataclass(kw_only=True)

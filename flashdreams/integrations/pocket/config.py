@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from flashdreams.camera.motion import CameraMotion
-from flashdreams.infra.diffusion.model import DiffusionModelConfig
+from flashdreams.infra.diffusion.model.base import DiffusionModelConfig
 from flashdreams.infra.diffusion.scheduler.fm import FlowMatchSchedulerConfig
-from flashdreams.infra.pipeline import StreamInferencePipelineConfig
-from flashdreams.infra.world import Scene
+from flashdreams.infra.pipeline.base import StreamInferencePipelineConfig
+from flashdreams.infra.world.base import Scene
 from flashdreams.integrations.pocket.assets import asset_folder
-from flashdreams.integrations.pocket.decoder import HEIGHT, WIDTH, PocketDecoderConfig
-from flashdreams.integrations.pocket.optics import FOV_DEGREES
-from flashdreams.integrations.pocket.place_encoder import PlaceEncoderConfig
+from flashdreams.integrations.pocket.model.decoder import HEIGHT, WIDTH, PocketDecoderConfig
+from flashdreams.integrations.pocket.model.denoiser import PocketTransformerConfig
+from flashdreams.integrations.pocket.model.optics import FOV_DEGREES
+from flashdreams.integrations.pocket.model.scene_encoder import PlaceEncoderConfig
 from flashdreams.integrations.pocket.probe import TIMESTEPS
 from flashdreams.integrations.pocket.runner import PocketRunnerConfig
-from flashdreams.integrations.pocket.scenes import places
-from flashdreams.integrations.pocket.transformer import PocketTransformerConfig
-from flashdreams.integrations.pocket.walk import FPS, FRAMES_PER_CHUNK, MOVE_SPEED, PITCH_LIMIT, TURN_RATE
+from flashdreams.integrations.pocket.scenes.catalog import places
+from flashdreams.integrations.pocket.scenes.movement import FPS, FRAMES_PER_CHUNK, MOVE_SPEED, PITCH_LIMIT, TURN_RATE
 from flashdreams.integrations.pocket.world import PocketWorldConfig
 
 PARAMETERS = 26_171_879

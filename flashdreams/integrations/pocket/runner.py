@@ -18,11 +18,11 @@ from flashdreams.camera.trajectory import Trajectory, load_trajectory
 from flashdreams.core import distributed
 from flashdreams.core.checkpoint import load_into
 from flashdreams.infra import assets
-from flashdreams.infra.along import as_taken, dream_along, lies_in_world
-from flashdreams.infra.checking import CheckedFile, problem_with
-from flashdreams.infra.pipeline import StreamInferencePipeline
+from flashdreams.infra.media.video import Mp4File, writable_mp4
+from flashdreams.infra.pipeline.base import StreamInferencePipeline
 from flashdreams.infra.runner import Runner, RunnerConfig
-from flashdreams.infra.video import Mp4File, writable_mp4
+from flashdreams.infra.runtime.checkpoint_check import CheckedFile, problem_with
+from flashdreams.infra.world.offline_rollout import as_taken, dream_along, lies_in_world
 from flashdreams.integrations.pocket.assets import WEIGHTS, asset_folder
 from flashdreams.integrations.pocket.world import PocketWorld, PocketWorldConfig
 

@@ -16,20 +16,20 @@ from flashdreams.camera.poses import pose_from_yaw_pitch
 from flashdreams.core.checkpoint.load import load_into
 from flashdreams.core.precision import fastest_dtype
 from flashdreams.infra.diffusion.scheduler.fm import FlowMatchSchedulerConfig
-from flashdreams.infra.pictures import check_finite
-from flashdreams.infra.pipeline import StreamInferencePipeline, StreamInferencePipelineConfig
-from flashdreams.infra.pipeline_world import PipelineRollout, PipelineWorld
-from flashdreams.infra.plan import Plan
+from flashdreams.infra.media.images import check_finite
+from flashdreams.infra.pipeline.base import StreamInferencePipeline, StreamInferencePipelineConfig
 from flashdreams.infra.runner import resolve_device
-from flashdreams.infra.world import Constrain, Controls, Progress, Rollout, WorldConfig
+from flashdreams.infra.world.base import Constrain, Controls, Progress, Rollout, WorldConfig
+from flashdreams.infra.world.pipeline_world import PipelineRollout, PipelineWorld
+from flashdreams.infra.world.scene_map import Plan
 from flashdreams.integrations.pocket.assets import WEIGHTS, asset_folder
-from flashdreams.integrations.pocket.decoder import PocketDecoderCache
-from flashdreams.integrations.pocket.dissolve import Dissolve
-from flashdreams.integrations.pocket.place_encoder import PlaceInput
-from flashdreams.integrations.pocket.plan import plan_of
+from flashdreams.integrations.pocket.model.cross_fade import Dissolve
+from flashdreams.integrations.pocket.model.decoder import PocketDecoderCache
+from flashdreams.integrations.pocket.model.scene_encoder import PlaceInput
 from flashdreams.integrations.pocket.probe import TIMESTEPS, Speed, best_steps, best_threads, measured, tell
-from flashdreams.integrations.pocket.scenes import places
-from flashdreams.integrations.pocket.walk import EYE_HEIGHT, FRAMES_PER_CHUNK, Footing
+from flashdreams.integrations.pocket.scenes.catalog import places
+from flashdreams.integrations.pocket.scenes.movement import EYE_HEIGHT, FRAMES_PER_CHUNK, Footing
+from flashdreams.integrations.pocket.scenes.scene_map import plan_of
 
 
 @dataclass(kw_only=True)
@@ -56,7 +56,7 @@ class PocketRollout(PipelineRollout):
 
 
 class PocketWorld(PipelineWorld):
-    """See `flashdreams.infra.world.World`."""
+    """See `flashdreams.infra.world.base.World`."""
 
     rollout_type = PocketRollout
     config: PocketWorldConfig

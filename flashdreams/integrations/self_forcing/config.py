@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from flashdreams.infra.decoder import DecoderConfig
-from flashdreams.infra.diffusion.model import DiffusionModelConfig
+from flashdreams.infra.diffusion.model.base import DiffusionModelConfig
 from flashdreams.infra.diffusion.scheduler import FlowMatchSchedulerConfig
 from flashdreams.recipes.taehv import TeahvVAEDecoderConfig
 from flashdreams.recipes.wan import (

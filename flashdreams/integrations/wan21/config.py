@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flashdreams.infra.diffusion.model import DiffusionModelConfig
+from flashdreams.infra.diffusion.model.base import DiffusionModelConfig
 from flashdreams.infra.diffusion.scheduler import FlowMatchUniPCSchedulerConfig
 from flashdreams.infra.encoder.image.clip import CLIPImageEncoderConfig
 from flashdreams.recipes.wan import (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flashdreams.infra.diffusion.model import DiffusionModelConfig
+from flashdreams.infra.diffusion.model.base import DiffusionModelConfig
 from flashdreams.infra.diffusion.scheduler import FlowMatchSchedulerConfig, FlowMatchUniPCSchedulerConfig
 from flashdreams.recipes.wan import (
     Wan21TransformerConfig,

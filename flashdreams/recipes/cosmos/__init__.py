@@ -1,7 +1,11 @@
 """Cosmos-Predict2 transformers, streaming."""
 
-from flashdreams.recipes.cosmos.network import CosmosDiTNetwork, CosmosDiTNetworkConfig
-from flashdreams.recipes.cosmos.transformer import CosmosTransformer, CosmosTransformerCache, CosmosTransformerConfig
+from flashdreams.recipes.cosmos.transformer.base import (
+    CosmosTransformer,
+    CosmosTransformerCache,
+    CosmosTransformerConfig,
+)
+from flashdreams.recipes.cosmos.transformer.impl.network import CosmosDiTNetwork, CosmosDiTNetworkConfig
 
 __all__ = [
     "CosmosDiTNetwork",

@@ -1,6 +1,6 @@
 """The tiny autoencoders' decoder, streaming: a fast stand-in for the decoder of Wan's VAE."""
 
-from flashdreams.recipes.taehv.checkpoints import AVAILABLE_TAEHV_CHECKPOINT_PATHS, lighttae_state_dict_transform
+from flashdreams.recipes.taehv.checkpoint import AVAILABLE_TAEHV_CHECKPOINT_PATHS, lighttae_state_dict_transform
 from flashdreams.recipes.taehv.decoder import TAEHVCache, TAEHVDecoderConfig, TeahvVAEDecoder, TeahvVAEDecoderConfig
 
 __all__ = [

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from flashdreams.core.checkpoint import load_checkpoint, load_into
-from flashdreams.infra.accelerated import AcceleratedStep
 from flashdreams.infra.decoder import CausalVideoDecoder, DecoderConfig, StreamingDecoderCache
+from flashdreams.infra.runtime.accelerated import AcceleratedStep
 from flashdreams.infra.temporal import check_follows
-from flashdreams.recipes.taehv.checkpoints import AVAILABLE_TAEHV_CHECKPOINT_PATHS, lighttae_state_dict_transform
-from flashdreams.recipes.taehv.network import SPACE_RATIO, TIME_RATIO, TinyDecoder
-from flashdreams.recipes.wan.vae_statistics import WAN21_LATENT_MEAN, WAN21_LATENT_STD
+from flashdreams.recipes.taehv.checkpoint import AVAILABLE_TAEHV_CHECKPOINT_PATHS, lighttae_state_dict_transform
+from flashdreams.recipes.taehv.impl import SPACE_RATIO, TIME_RATIO, TinyDecoder
+from flashdreams.recipes.wan.autoencoder.statistics import WAN21_LATENT_MEAN, WAN21_LATENT_STD
 
 StateDictTransform = Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]
 

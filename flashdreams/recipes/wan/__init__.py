@@ -1,24 +1,13 @@
 """The Wan family: the diffusion transformer that the published streaming models share."""
 
-from flashdreams.recipes.wan.checkpoints import WanCheckpoint, read_wan_checkpoint, wan_dit_state_dict_transform
-from flashdreams.recipes.wan.i2v_ctrl import I2VCtrl, I2VCtrlCache, I2VCtrlEncoder, WanI2VCtrlEncoderConfig
-from flashdreams.recipes.wan.network import (
-    WanDiTNetwork,
-    WanDiTNetwork1pt3BConfig,
-    WanDiTNetwork14BConfig,
-    WanDiTNetworkCache,
-    WanDiTNetworkConfig,
-    WanDiTNetworkTI2V5BConfig,
+from flashdreams.recipes.wan.autoencoder.checkpoints import (
+    AVAILABLE_WAN_VAE_CHECKPOINT_PATHS,
+    WanVAEShape,
+    read_wan_vae_shape,
+    wan22_ti2v_5b_vae_state_dict_transform,
 )
-from flashdreams.recipes.wan.pipeline import (
-    WanInferencePipeline,
-    WanInferencePipelineCache,
-    WanInferencePipelineConfig,
-)
-from flashdreams.recipes.wan.rollout import Wan21TransformerCache
-from flashdreams.recipes.wan.transformer21 import Wan21Transformer, Wan21TransformerConfig
-from flashdreams.recipes.wan.transformer22 import Wan22Transformer, Wan22TransformerCache, Wan22TransformerConfig
-from flashdreams.recipes.wan.vae import (
+from flashdreams.recipes.wan.autoencoder.i2v import I2VCtrl, I2VCtrlCache, I2VCtrlEncoder, WanI2VCtrlEncoderConfig
+from flashdreams.recipes.wan.autoencoder.vae import (
     Wan22TI2V5BVAEDecoderConfig,
     Wan22TI2V5BVAEEncoderConfig,
     WanVAECache,
@@ -27,12 +16,27 @@ from flashdreams.recipes.wan.vae import (
     WanVAEEncoder,
     WanVAEEncoderConfig,
 )
-from flashdreams.recipes.wan.vae_checkpoints import (
-    AVAILABLE_WAN_VAE_CHECKPOINT_PATHS,
-    WanVAEShape,
-    read_wan_vae_shape,
-    wan22_ti2v_5b_vae_state_dict_transform,
+from flashdreams.recipes.wan.pipeline import (
+    WanInferencePipeline,
+    WanInferencePipelineCache,
+    WanInferencePipelineConfig,
 )
+from flashdreams.recipes.wan.transformer.checkpoints import (
+    WanCheckpoint,
+    read_wan_checkpoint,
+    wan_dit_state_dict_transform,
+)
+from flashdreams.recipes.wan.transformer.impl.network import (
+    WanDiTNetwork,
+    WanDiTNetwork1pt3BConfig,
+    WanDiTNetwork14BConfig,
+    WanDiTNetworkCache,
+    WanDiTNetworkConfig,
+    WanDiTNetworkTI2V5BConfig,
+)
+from flashdreams.recipes.wan.transformer.rollout_cache import Wan21TransformerCache
+from flashdreams.recipes.wan.transformer.wan21 import Wan21Transformer, Wan21TransformerConfig
+from flashdreams.recipes.wan.transformer.wan22 import Wan22Transformer, Wan22TransformerCache, Wan22TransformerConfig
 
 __all__ = [
     "AVAILABLE_WAN_VAE_CHECKPOINT_PATHS",

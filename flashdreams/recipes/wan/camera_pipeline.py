@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from flashdreams.camera.intrinsics import Intrinsics
-from flashdreams.infra.pipeline import StreamInferencePipeline
-from flashdreams.infra.rehearsal import BlankRollout
+from flashdreams.infra.memory.tracker import BlankRollout
+from flashdreams.infra.pipeline.base import StreamInferencePipeline
 from flashdreams.infra.temporal import causal_pixel_frames
 from flashdreams.recipes.wan.pipeline import (
     WanInferencePipeline,

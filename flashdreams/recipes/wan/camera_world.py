@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from flashdreams.camera.intrinsics import Intrinsics
-from flashdreams.infra.pipeline_world import PipelineRollout
-from flashdreams.infra.world import Controls, Rollout
+from flashdreams.infra.world.base import Controls, Rollout
+from flashdreams.infra.world.pipeline_world import PipelineRollout
 from flashdreams.recipes.wan.camera_pipeline import CameraPipeline, CameraPipelineConfig
 from flashdreams.recipes.wan.world import WanWorld, WanWorldConfig
 

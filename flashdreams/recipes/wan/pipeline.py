@@ -12,17 +12,17 @@ from torch import Tensor
 
 from flashdreams.infra.encoder import Encoder, EncoderConfig
 from flashdreams.infra.encoder.text.umt5 import UMT5TextEncoderConfig
-from flashdreams.infra.memory import MemoryPlan, PartMemory
-from flashdreams.infra.pipeline import (
+from flashdreams.infra.memory.plan import MemoryPlan, PartMemory
+from flashdreams.infra.memory.tracker import BlankRollout
+from flashdreams.infra.pipeline.base import (
     StreamInferencePipeline,
     StreamInferencePipelineCache,
     StreamInferencePipelineConfig,
 )
-from flashdreams.infra.rehearsal import BlankRollout
-from flashdreams.recipes.wan.i2v_ctrl import WanI2VCtrlEncoderConfig
-from flashdreams.recipes.wan.network import CLIP_DIM
-from flashdreams.recipes.wan.transformer21 import Wan21TransformerConfig
-from flashdreams.recipes.wan.transformer22 import Wan22TransformerConfig
+from flashdreams.recipes.wan.autoencoder.i2v import WanI2VCtrlEncoderConfig
+from flashdreams.recipes.wan.transformer.impl.network import CLIP_DIM
+from flashdreams.recipes.wan.transformer.wan21 import Wan21TransformerConfig
+from flashdreams.recipes.wan.transformer.wan22 import Wan22TransformerConfig
 
 CLIP_TOKENS = 257
 """Tokens of a picture: its patches, and one for the whole."""

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 from tyro.conf import Suppress
 
-from flashdreams.infra.clip import ClipRunner, ClipRunnerConfig
-from flashdreams.infra.memory import MemoryPlan
-from flashdreams.infra.pictures import read_picture
-from flashdreams.infra.pipeline import StreamInferencePipeline
+from flashdreams.infra.clip_runner import ClipRunner, ClipRunnerConfig
+from flashdreams.infra.media.images import read_picture
+from flashdreams.infra.memory.plan import MemoryPlan
+from flashdreams.infra.pipeline.base import StreamInferencePipeline
 from flashdreams.recipes.wan.pipeline import WanInferencePipeline, WanInferencePipelineConfig
 
 _SPACE_RATIO = 8

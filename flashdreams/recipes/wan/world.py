@@ -11,20 +11,20 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from flashdreams.infra.config import derive_config
-from flashdreams.infra.loading import announce, load_pipeline
-from flashdreams.infra.pictures import read_picture, to_frames
-from flashdreams.infra.pipeline_world import PipelineRollout, PipelineWorld
+from flashdreams.infra.config.base import derive_config
+from flashdreams.infra.media.images import read_picture, to_frames
 from flashdreams.infra.runner import resolve_device
-from flashdreams.infra.world import Controls, Progress, Rollout, Scene, WorldConfig
+from flashdreams.infra.runtime.loading import announce, load_pipeline
+from flashdreams.infra.world.base import Controls, Progress, Rollout, Scene, WorldConfig
+from flashdreams.infra.world.pipeline_world import PipelineRollout, PipelineWorld
+from flashdreams.recipes.wan.autoencoder.network import TIME_RATIO
 from flashdreams.recipes.wan.pipeline import (
     WanInferencePipeline,
     WanInferencePipelineCache,
     WanInferencePipelineConfig,
 )
 from flashdreams.recipes.wan.runner import check_rollout
-from flashdreams.recipes.wan.transformer22 import Wan22TransformerConfig
-from flashdreams.recipes.wan.vae_network import TIME_RATIO
+from flashdreams.recipes.wan.transformer.wan22 import Wan22TransformerConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +67,7 @@ class WanWorldConfig(WorldConfig):
 
 
 class WanWorld(PipelineWorld):
-    """See `flashdreams.infra.world.World`. A subclass with more controls overrides `begin` and `generate`."""
+    """See `flashdreams.infra.world.base.World`. A subclass with more controls overrides `begin` and `generate`."""
 
     config: WanWorldConfig
     pipeline: WanInferencePipeline

@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from flashdreams.infra.config import derive_config
+from flashdreams.infra.config.base import derive_config
 from flashdreams.infra.encoder.image.clip import CLIPImageEncoderConfig
 from tests.published import clip_tensors
 

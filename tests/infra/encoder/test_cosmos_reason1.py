@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from flashdreams.infra.config import derive_config
+from flashdreams.infra.config.base import derive_config
 from flashdreams.infra.encoder.text.cosmos_reason1 import CosmosReason1TextEncoder, CosmosReason1TextEncoderConfig
 from tests.published import CHAT_WORDS, TEXT_DIM, WORDS, cosmos_reason1, qwen_vl, randomized
 

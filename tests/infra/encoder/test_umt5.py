@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from flashdreams.infra.config import derive_config
+from flashdreams.infra.config.base import derive_config
 from flashdreams.infra.encoder.text.umt5 import UMT5TextEncoderConfig, clean_prompt
 from tests.published import save_tokenizer, umt5_tensors
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from flashdreams.infra.world import Controls
+from flashdreams.infra.world.base import Controls
 from flashdreams.integrations.pocket import probe
 from flashdreams.integrations.pocket.assets import WEIGHTS, asset_folder
 from flashdreams.integrations.pocket.config import pocket_pipeline, pocket_world

@@ -12,21 +12,26 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from flashdreams.camera.motion import LiveCamera
-from flashdreams.infra.world import Controls
+from flashdreams.infra.world.base import Controls
 from flashdreams.integrations.pocket.assets import WEIGHTS, asset_folder
-from flashdreams.integrations.pocket.clips import cameras_before, place_features, predict_clean, with_carried
-from flashdreams.integrations.pocket.codec import LATENT_SIZE
 from flashdreams.integrations.pocket.config import PARAMETERS, pocket_pipeline, pocket_world
-from flashdreams.integrations.pocket.decoder import PocketDecoder, PocketDecoderConfig
-from flashdreams.integrations.pocket.dissolve import Dissolve
-from flashdreams.integrations.pocket.place_encoder import (
+from flashdreams.integrations.pocket.model.codec import LATENT_SIZE
+from flashdreams.integrations.pocket.model.cross_fade import Dissolve
+from flashdreams.integrations.pocket.model.decoder import PocketDecoder, PocketDecoderConfig
+from flashdreams.integrations.pocket.model.denoiser import PocketTransformer, PocketTransformerConfig
+from flashdreams.integrations.pocket.model.scene_encoder import (
     DEPTH_SIZE,
     PlaceEncoder,
     PlaceEncoderCache,
     PlaceEncoderConfig,
     PlaceInput,
 )
-from flashdreams.integrations.pocket.transformer import PocketTransformer, PocketTransformerConfig
+from flashdreams.integrations.pocket.training.training_clips import (
+    cameras_before,
+    place_features,
+    predict_clean,
+    with_carried,
+)
 from flashdreams.integrations.pocket.world import PocketWorld
 
 

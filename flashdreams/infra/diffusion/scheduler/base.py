@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from flashdreams.core.distributed.noise import SharedNoise
-from flashdreams.infra.config import InstantiateConfig
+from flashdreams.infra.config.base import InstantiateConfig
 
 NoiseSource = torch.Generator | SharedNoise
 """What noise is drawn from; processes that share a sequence share the noise too."""

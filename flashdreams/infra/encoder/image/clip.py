@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from flashdreams.core.checkpoint import load_into, remap_keys
+from flashdreams.core.checkpoint.lazy_state_dict import MadeTensors, Make
 from flashdreams.core.checkpoint.load import open_checkpoint
-from flashdreams.core.checkpoint.made import MadeTensors, Make
 from flashdreams.infra.encoder.base import Encoder, EncoderConfig
 from flashdreams.infra.encoder.optional import import_transformers
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from flashdreams.core.checkpoint import load_into
 from flashdreams.infra.encoder.base import Encoder, EncoderConfig
 from flashdreams.infra.encoder.optional import import_transformers
-from flashdreams.infra.rehearsal import weight_bytes
+from flashdreams.infra.memory.tracker import weight_bytes
 
 _REVISION = "3210bec0495fdc7a8d3dbb8d58da5711eab4b423"
 """The commit of Cosmos-Reason1 that Cosmos-Predict2.5 was trained with."""

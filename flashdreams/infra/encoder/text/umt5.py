@@ -13,12 +13,12 @@ from torch import Tensor
 
 from flashdreams.core.checkpoint import load_into
 from flashdreams.core.checkpoint.hub import hub_has_no_address
+from flashdreams.core.checkpoint.lazy_state_dict import MadeTensors
 from flashdreams.core.checkpoint.load import open_checkpoint
-from flashdreams.core.checkpoint.made import MadeTensors
 from flashdreams.core.checkpoint.remap import remap_keys
 from flashdreams.infra.encoder.base import Encoder, EncoderConfig
 from flashdreams.infra.encoder.optional import import_transformers
-from flashdreams.infra.rehearsal import weight_bytes
+from flashdreams.infra.memory.tracker import weight_bytes
 
 _ATTENTION = r"encoder.block.\1.layer.0.SelfAttention"
 _FEED_FORWARD = r"encoder.block.\1.layer.1.DenseReluDense"

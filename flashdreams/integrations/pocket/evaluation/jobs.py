@@ -14,11 +14,11 @@ import torch
 from tqdm import tqdm
 
 from flashdreams.integrations.pocket.config import pocket_pipeline, pocket_world
-from flashdreams.integrations.pocket.decoder import PocketDecoder
-from flashdreams.integrations.pocket.evaluation import ahead, following, lasting, measures, obedience
-from flashdreams.integrations.pocket.evaluation.lasting import Moment
+from flashdreams.integrations.pocket.evaluation import action_following, drift, key_following, measures, next_chunk
+from flashdreams.integrations.pocket.evaluation.drift import Moment
 from flashdreams.integrations.pocket.evaluation.stage import Samples, Stage, Truth
-from flashdreams.integrations.pocket.place_encoder import PlaceEncoder
+from flashdreams.integrations.pocket.model.decoder import PocketDecoder
+from flashdreams.integrations.pocket.model.scene_encoder import PlaceEncoder
 from flashdreams.integrations.pocket.probe import TIMESTEPS, prediction_name
 from flashdreams.integrations.pocket.world import PocketWorld
 
@@ -60,7 +60,7 @@ class Size:
     def chunks(self) -> int:
         """Chunks that are dreamed in all."""
         prediction = len(TIMESTEPS) * self.walks * max(self.horizons)
-        keys = self.starts * (measures.WARM_CHUNKS + len(obedience.HELD) * obedience.HOLD_CHUNKS)
+        keys = self.starts * (measures.WARM_CHUNKS + len(key_following.HELD) * key_following.HOLD_CHUNKS)
         still = self.starts * (measures.WARM_CHUNKS + self.still_chunks)
         memory = self.returns * (measures.WARM_CHUNKS + 2 * measures.TURN_CHUNKS + measures.CIRCLE_CHUNKS)
         followed = self.followed * self.followed_chunks
@@ -128,20 +128,20 @@ class Worker:
         """`measure` is one of `measure_names()`."""
         size, stage = self.judged.size, self.stage()
         if measure == "lasting":
-            moments = lasting.long_walk(stage, scene, size.long_chunks, {*size.regular, *size.sheet})
+            moments = drift.long_walk(stage, scene, size.long_chunks, {*size.regular, *size.sheet})
             compared = [moment for moment in moments if moment.chunk in size.regular]
             shown = [moment for moment in moments if moment.chunk in size.sheet]
-            usual = lasting.Usual.of(stage.spots(scene, 8, size.usual_of))
-            return Found(measure, scene, lasting.lasting(compared, size.long_chunks, usual), shown)
+            usual = drift.Usual.of(stage.spots(scene, 8, size.usual_of))
+            return Found(measure, scene, drift.lasting(compared, size.long_chunks, usual), shown)
         pipeline = self.world().pipeline
         place, decoder = cast(PlaceEncoder, pipeline.encoder), cast(PocketDecoder, pipeline.decoder)
         calls: dict[str, Callable[[], Samples]] = {
             "reconstruction": lambda: measures.reconstruction(stage, place, decoder, scene, size.clips),
             "baseline": lambda: measures.baseline(stage, scene, size.walks, size.horizons, size.mean_of),
-            "obedience": lambda: obedience.obedience(stage, scene, size.starts),
+            "obedience": lambda: key_following.obedience(stage, scene, size.starts),
             "stillness": lambda: measures.stillness(stage, scene, size.starts, size.still_chunks),
-            "ahead": lambda: ahead.ahead(stage, self.world(), scene, size.walks),
-            "following": lambda: following.following(stage, scene, size.followed, size.followed_chunks),
+            "ahead": lambda: next_chunk.ahead(stage, self.world(), scene, size.walks),
+            "following": lambda: action_following.following(stage, scene, size.followed, size.followed_chunks),
             "memory": lambda: measures.memory(stage, scene, size.returns),
         }
         if measure in calls:

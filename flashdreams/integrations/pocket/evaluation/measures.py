@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from flashdreams.integrations.pocket.codec import psnr
-from flashdreams.integrations.pocket.decoder import PocketDecoder
 from flashdreams.integrations.pocket.evaluation.stage import Poses, Samples, Stage, new_seed, standing
-from flashdreams.integrations.pocket.place_encoder import PlaceEncoder
-from flashdreams.integrations.pocket.train_decoder import decode_clip, latents_of
-from flashdreams.integrations.pocket.walk import FRAMES_PER_CHUNK
+from flashdreams.integrations.pocket.model.codec import psnr
+from flashdreams.integrations.pocket.model.decoder import PocketDecoder
+from flashdreams.integrations.pocket.model.scene_encoder import PlaceEncoder
+from flashdreams.integrations.pocket.scenes.movement import FRAMES_PER_CHUNK
+from flashdreams.integrations.pocket.training.train_decoder import decode_clip, latents_of
 
 WARM_CHUNKS = 3
 """Chunks dreamed before something is measured that needs a past."""

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from flashdreams.camera.poses import yaw_pitch_of
-from flashdreams.integrations.pocket.optics import FOCAL, HEIGHT, WIDTH, pixel_rays, sample
+from flashdreams.integrations.pocket.model.optics import FOCAL, HEIGHT, WIDTH, pixel_rays, sample
 
 Floats = npt.NDArray[np.float64]
 

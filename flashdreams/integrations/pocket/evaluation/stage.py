@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from flashdreams.camera.motion import LiveCamera
-from flashdreams.infra.world import Controls, Rollout, World
-from flashdreams.integrations.pocket.renderer import Renderer
-from flashdreams.integrations.pocket.scenes import places
-from flashdreams.integrations.pocket.walk import FPS, FRAMES_PER_CHUNK, random_walks, walk_poses
+from flashdreams.infra.world.base import Controls, Rollout, World
+from flashdreams.integrations.pocket.renderer.render import Renderer
+from flashdreams.integrations.pocket.scenes.catalog import places
+from flashdreams.integrations.pocket.scenes.movement import FPS, FRAMES_PER_CHUNK, random_walks, walk_poses
 
 Poses = npt.NDArray[np.float64]
 Samples = dict[str, list[float]]

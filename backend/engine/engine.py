@@ -1,0 +1,185 @@
+"""The engine: one thread that owns the loaded model and runs everybody's work on it, the most urgent first."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import threading
+import time
+from collections.abc import Callable, Hashable
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
+from enum import IntEnum
+from typing import Any, TypeVar
+
+from backend.engine.fair_share import Shares
+from flashdreams.infra.world.base import World, WorldConfig
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+
+class Urgency(IntEnum):
+    """Which work goes first whatever its deadline."""
+
+    PICTURE = 0
+    """Somebody waits for it: dream a chunk, start, rewind."""
+    UPKEEP = 1
+    """It can wait for a gap: finalize."""
+
+
+class EngineStopped(RuntimeError):
+    """The engine takes no more work."""
+
+
+@dataclass(frozen=True)
+class LoadStage:
+    """How far the loading of the model is."""
+
+    name: str
+    fraction: float
+
+
+@dataclass(frozen=True)
+class _Job:
+    urgency: Urgency
+    deadline: float
+    order: int
+    owner: Hashable
+    work: Callable[[World], Any]
+    result: Future[Any]
+
+
+class Engine:
+    """Loads a world in its own thread, then runs jobs on it: pictures before upkeep, earliest deadline first.
+
+    Where owners of jobs compete, each gets its share of the time: deadlines count among those who have not had more
+    than the others. A job that raises fails its own future and nothing else. All methods may be called from any thread.
+    """
+
+    def __init__(self, config: WorldConfig) -> None:
+        self.config = config
+        self.stage = LoadStage("starting", 0.0)
+        self.world: Future[World] = Future()
+        """Resolves to the loaded world, or to what went wrong while loading it."""
+        self._jobs: list[_Job] = []
+        self._order = itertools.count()
+        self._shares = Shares()
+        self._changed = threading.Condition()
+        self._stopped = False
+        self._busy_since: float | None = None
+        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+
+    def start(self) -> None:
+        """Begin to load."""
+        self._thread.start()
+
+    def stop(self, timeout: float = 5.0) -> None:
+        """Take no more work, fail what waits, and wait up to `timeout` seconds for the job that runs."""
+        with self._changed:
+            self._stopped = True
+            self._changed.notify()
+        if self._thread.is_alive():
+            self._thread.join(timeout)
+
+    @property
+    def loaded(self) -> bool:
+        """Whether the world is there to be played."""
+        return self.world.done() and not self.world.cancelled() and self.world.exception() is None
+
+    @property
+    def failure(self) -> BaseException | None:
+        """Why the world could not be loaded, once that is known."""
+        return self.world.exception() if self.world.done() else None
+
+    @property
+    def busy_seconds(self) -> float:
+        """How long the present job has been running; a hung one never ends."""
+        since = self._busy_since
+        return 0.0 if since is None else time.monotonic() - since
+
+    def submit(
+        self,
+        work: Callable[[World], T],
+        *,
+        deadline: float,
+        urgency: Urgency = Urgency.PICTURE,
+        owner: Hashable = None,
+    ) -> Future[T]:
+        """Have `work(world)` run on the engine's thread; `deadline` is a `time.monotonic()`, `owner` whom it is for.
+
+        Raises EngineStopped once the engine was stopped or the world failed to load.
+        """
+        result: Future[T] = Future()
+        with self._changed:
+            if self._stopped:
+                raise EngineStopped("the engine takes no more work: the server is stopping or its world did not load")
+            self._shares.come(owner, time.monotonic())
+            self._jobs.append(_Job(urgency, deadline, next(self._order), owner, work, result))
+            self._changed.notify()
+        return result
+
+    def hurry(self, result: Future[Any], deadline: float) -> None:
+        """Work that was submitted and still waits is wanted earlier: `result` is what `submit` returned for it."""
+        with self._changed:
+            for place, job in enumerate(self._jobs):
+                if job.result is result:
+                    self._jobs[place] = replace(job, deadline=min(job.deadline, deadline))
+
+    def forget(self, owner: Hashable) -> None:
+        """Nothing more will be submitted for `owner`."""
+        with self._changed:
+            self._shares.forget(owner)
+
+    def _run(self) -> None:
+        try:
+            world = self.config.setup(progress=self._progress)
+        except BaseException as error:  # whatever it raises is to be shown, not to kill the thread unseen
+            log.exception("the world %s could not be loaded", self.config.slug)
+            self.world.set_exception(error)
+            self._refuse_all()
+            return
+        self.stage = LoadStage("ready", 1.0)
+        self.world.set_result(world)
+        while (job := self._next()) is not None:
+            began = self._busy_since = time.monotonic()
+            _run(job, world)
+            self._busy_since = None
+            with self._changed:
+                self._shares.used(job.owner, began, time.monotonic())
+        self._refuse_all()
+
+    def _progress(self, stage: str, fraction: float) -> None:
+        self.stage = LoadStage(stage, min(max(float(fraction), 0.0), 1.0))
+
+    def _next(self) -> _Job | None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._stopped or self._jobs)
+            if self._stopped:
+                return None
+            job = self._most_urgent()
+            self._jobs.remove(job)
+            return job
+
+    def _most_urgent(self) -> _Job:
+        highest = min(job.urgency for job in self._jobs)
+        jobs = [job for job in self._jobs if job.urgency == highest]
+        waiting = {job.owner for job in jobs}
+        return min(jobs, key=lambda job: (self._shares.leads(job.owner, waiting), job.deadline, job.order))
+
+    def _refuse_all(self) -> None:
+        with self._changed:
+            self._stopped = True
+            jobs, self._jobs = self._jobs, []
+        for job in jobs:
+            if job.result.set_running_or_notify_cancel():
+                job.result.set_exception(EngineStopped("the engine was stopped before this work was done"))
+
+
+def _run(job: _Job, world: World) -> None:
+    if not job.result.set_running_or_notify_cancel():
+        return
+    try:
+        job.result.set_result(job.work(world))
+    except Exception as error:
+        job.result.set_exception(error)

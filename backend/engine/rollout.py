@@ -1,0 +1,180 @@
+"""One visitor's rollout: what the engine's thread does for a session, chunk by chunk."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from backend.engine.controls import Pilot, Shaping
+from backend.engine.history import ROOT, Beginning, History, Node, State
+from flashdreams.infra.memory.plan import hand_back
+from flashdreams.infra.world.base import Controls, Rollout, World
+
+
+@dataclass(frozen=True)
+class Dreamed:
+    """A chunk on its way to the encoder."""
+
+    node: Node
+    frames: npt.NDArray[np.uint8]
+    """RGB `[T, H, W, 3]`."""
+    shaping: Shaping
+    kv_fill: float
+    timings: dict[str, float]
+    """Milliseconds."""
+    finished: float
+    """When the frames were there, `time.monotonic()`."""
+    scripted: bool
+    """Whether it followed a script instead of the visitor."""
+
+    @property
+    def index(self) -> int:
+        """Grows by one a chunk all session long, through resets and rewinds."""
+        return self.node.index
+
+    def without_frames(self) -> Dreamed:
+        """The same, without the memory of its pictures."""
+        return replace(self, frames=np.empty((0, 0, 0, 3), np.uint8))
+
+
+class Dream:
+    """A rollout with its visitor's controls. Made and used on the engine's thread, but for `pilot`, `history`, `seed`.
+
+    All methods raise what the world raises.
+    """
+
+    def __init__(
+        self, world: World, beginning: Beginning, history: History, *, every: int, image: Callable[[str], Path],
+        script: Iterator[Controls] | None = None,
+    ) -> None:  # fmt: skip
+        """Begin.
+
+        Args:
+            world: what dreams.
+            beginning: where.
+            history: gets every chunk, and the state after every `every` chunks.
+            every: see `history`.
+            image: from the name of a start picture to its file.
+            script: the first chunks' controls, instead of the visitor's.
+        """
+        self._world, self._image, self._every = world, image, every
+        self.history = history
+        self._born = time.monotonic()
+        self._rollout = self._start(beginning)
+        self._beginning: Beginning | None = beginning
+        self.pilot = Pilot(world, beginning.scene, beginning.seed)
+        """The visitor's controls; safe to use from any thread."""
+        self._script = script
+        self._to_finalize = False
+        self._finalize_ms = 0.0
+
+    @property
+    def seed(self) -> int:
+        """Of the present rollout."""
+        return self._rollout.seed
+
+    def _start(self, beginning: Beginning) -> Rollout:
+        image = None if beginning.image is None else self._image(beginning.image)
+        return self._world.start(beginning.scene, beginning.seed, text=beginning.text, image=image)
+
+    def step(self) -> Dreamed:
+        """Dream the next chunk from the controls as they are now, or from the script that is followed."""
+        self.finalize()
+        rollout = self._rollout
+        shaping = self._scripted()
+        scripted = shaping is not None
+        if shaping is None:
+            shaping = self.pilot.read(self._world.frames_in_chunk(rollout.index))
+        frames = self._dreamed(rollout, shaping.controls)
+        self._to_finalize = True
+        finished = time.monotonic()
+        node = Node(
+            self.history.newest + 1, self.history.head, self._beginning, shaping.controls, rollout.scene,
+            round(shaping.at - self._born, 3),
+        )  # fmt: skip
+        self._beginning = None
+        self.history.add(node)
+        # `encode` is the video's on the wire; the world means its controls by it.
+        stages = {"control" if stage == "encode" else stage: ms for stage, ms in rollout.timings.items()}
+        timings = {**stages, "wait": shaping.waited * 1e3, "generate": (finished - shaping.at) * 1e3,
+                   "finalize": self._finalize_ms}  # fmt: skip
+        return Dreamed(node, frames, shaping, rollout.kv_fill, timings, finished, scripted)
+
+    def _scripted(self) -> Shaping | None:
+        """What the script says of the next chunk; None where there is none, or it is through."""
+        controls = None if self._script is None else next(self._script, None)
+        if controls is None:
+            self._script = None
+            return None
+        self.pilot.stand(controls.scene or self._rollout.scene, controls.poses[-1])
+        return Shaping(controls, 0, time.monotonic(), 0.0)
+
+    def _dreamed(self, rollout: Rollout, controls: Controls) -> npt.NDArray[np.uint8]:
+        config = self._world.config
+        wanted = (self._world.frames_in_chunk(rollout.index), config.height, config.width, 3)
+        frames = self._world.step(rollout, controls)
+        if frames.shape != wanted or frames.dtype != np.uint8:
+            raise RuntimeError(f"world {config.slug} gave {frames.dtype} {frames.shape}, not uint8 {wanted}")
+        return frames
+
+    def finalize(self) -> None:
+        """Write the newest chunk into the caches, where that is still to be done, and keep the state when it is due."""
+        if not self._to_finalize:
+            return
+        self._to_finalize = False
+        began = time.monotonic()
+        self._world.finalize(self._rollout)
+        self._finalize_ms = (time.monotonic() - began) * 1e3
+        if self._keeps_states and self.history.head % self._every == 0:
+            self.history.keep_state(self.history.head, self._world.snapshot(self._rollout))
+
+    @property
+    def _keeps_states(self) -> bool:
+        # A state that would not be kept is not copied: those of large models take gigabytes.
+        size = self.history.state_size or self._world.config.session_bytes
+        return self.history.max_bytes >= max(1, size) and self.history.span > 0
+
+    def restart(self, beginning: Beginning, script: Iterator[Controls] | None) -> None:
+        """Begin a new rollout in place of this one, by a script if given; the old one stays to go back to."""
+        self.finalize()
+        self._rollout = self._start(beginning)
+        self._beginning, self._script = beginning, script
+        self.history.head = ROOT
+        self.pilot.stand(beginning.scene, self._world.start_pose(beginning.scene, beginning.seed))
+
+    def let_go(self) -> None:
+        """Give up the model's state, which is large: nothing is dreamed any more, whoever still holds this."""
+        self._rollout = Rollout(scene=self._rollout.scene, seed=self._rollout.seed)
+        self._script, self._to_finalize = None, False
+        hand_back()
+
+    def take_over(self) -> None:
+        """The visitor's controls count again, from where the script has led."""
+        self._script = None
+
+    def rewind(self, index: int) -> Iterator[tuple[int, int]]:
+        """Go back to the state after chunk `index`: every step of the iterator dreams one chunk again.
+
+        Yields (chunks dreamed again, chunks to dream again). Nothing has changed where it is given up before its end.
+        Raises LookupError at the first step where the chunk cannot be gone back to.
+        """
+        way = self.history.way_back(index)
+        self.finalize()
+        yield 0, len(way.redo)
+        state = way.state
+        rollout = self._world.restore(state.snapshot) if isinstance(state, State) else self._start(state)
+        for done, node in enumerate(way.redo, 1):
+            self._dreamed(rollout, node.controls)
+            self._world.finalize(rollout)
+            yield done, len(way.redo)
+        self._rollout = rollout
+        self._beginning = self._script = None
+        self.history.head = index
+        if way.redo and self._keeps_states:
+            self.history.keep_state(index, self._world.snapshot(rollout))
+        self.pilot.stand(way.target.scene, way.target.pose)

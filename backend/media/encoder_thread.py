@@ -1,0 +1,104 @@
+"""One session's video: a thread of its own turns dreamed chunks into samples and pictures, in their order."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from backend.media.fmp4 import Sample, VideoFormat
+from backend.media.h264 import ChunkEncoder
+from backend.media.images import JPEG_QUALITIES, JpegEncoder
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A chunk's frames, ready to be sent."""
+
+    samples: list[Sample]
+    """H.264."""
+    pictures: list[bytes]
+    """JPEG files; empty where nobody needs them."""
+    milliseconds: float
+    """What encoding took."""
+
+    @property
+    def key(self) -> bool:
+        """Whether a player can begin with it."""
+        return self.samples[0].key
+
+
+class VideoStream:
+    """Encodes beside the model and the event loop."""
+
+    def __init__(self, width: int, height: int, fps: int) -> None:
+        """Opens an encoder; takes some milliseconds. Raises ValueError for a size that cannot be encoded."""
+        self._encoder = ChunkEncoder(width, height, fps)
+        self._jpeg = [JpegEncoder(width, height, quantiser) for quantiser in JPEG_QUALITIES]
+        self._level = 0
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="video")
+        self.format = VideoFormat(self._encoder.parameter_sets, width, height, fps)
+        self.wants_pictures = False
+        """Whether somebody's player shows JPEG pictures."""
+
+    def encode(
+        self,
+        frames: npt.NDArray[np.uint8],
+        done: Callable[[Encoded], None],
+        failed: Callable[[BaseException], None],
+        *,
+        key: bool = False,
+    ) -> None:
+        """Encode a chunk `[T, H, W, 3]` soon, from a key frame on if `key`; then `done` or `failed` on that thread."""
+
+        def work() -> None:
+            began = time.perf_counter()
+            try:
+                if key:
+                    self._encoder.want_key_frame()
+                samples = self._encoder.encode(frames)
+                pictures = [self._jpeg[self._level].encode(frame) for frame in frames] if self.wants_pictures else []
+            except Exception as error:
+                failed(error)
+            else:
+                done(Encoded(samples, pictures, (time.perf_counter() - began) * 1e3))
+
+        self.later(work)
+
+    def make_pictures(self, frames: npt.NDArray[np.uint8], done: Callable[[list[bytes]], None]) -> None:
+        """Encode frames `[T, H, W, 3]` as JPEG only, beside the stream; then `done` on that thread."""
+        self.later(lambda: done([self._jpeg[self._level].encode(frame) for frame in frames]))
+
+    def want_key_frame(self) -> None:
+        """The next chunk handed in begins with a key frame."""
+        self.later(self._encoder.want_key_frame)
+
+    def set_quality(self, level: int) -> None:
+        """The next chunk handed in has another level of quality; 0 is the best."""
+
+        def work() -> None:
+            self._level = level
+            self._encoder.set_quality(level)
+
+        self.later(work)
+
+    def close(self) -> None:
+        """Take no more work; what was handed in is still done, and the encoders' memory is given up after it."""
+        self.later(self._let_go)
+        self._thread.shutdown(wait=False)
+
+    def _let_go(self) -> None:
+        del self._encoder, self._jpeg
+
+    def later(self, work: Callable[[], None]) -> bool:
+        """Have something done on the video's thread, after what was handed in before; not where it is closed."""
+        # Closed means that its session is over, and nobody waits for it.
+        with contextlib.suppress(RuntimeError):
+            self._thread.submit(work)
+            return True
+        return False

@@ -1,0 +1,1 @@
+"""HTTP and WebSocket: the app, its routes, access control, and the command that serves it."""

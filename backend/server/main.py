@@ -1,0 +1,144 @@
+"""The command `flashdreams-play`: reads the settings, listens, opens the page, and serves until it is stopped."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import logging
+import os
+import secrets
+import sys
+import threading
+import webbrowser
+from collections.abc import Mapping
+from dataclasses import replace
+
+from pydantic import ValidationError
+
+from backend.server.access import QUERY
+from backend.settings import Settings, settings_from
+from flashdreams.core import distributed
+from flashdreams.infra.world.base import WorldConfig
+from flashdreams.infra.world.distributed_world import follow, lead
+
+USAGE_ERROR = 2
+LOG_FORMAT = "%(levelname)s %(name)s: %(message)s"
+DRAWN_TOKEN_BYTES = 12
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the server; returns the exit status: 0 after a stop, 2 after a mistake in the settings."""
+    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
+    try:
+        settings = settings_from(sys.argv[1:] if arguments is None else arguments)
+        config = _world(settings)
+    except ValidationError as error:
+        return _refuse(sentence_of(error, sys.argv[1:] if arguments is None else arguments))
+    except (KeyError, ValueError) as error:
+        return _refuse(str(error.args[0]))
+    return _play(config, settings)
+
+
+def serve(config: WorldConfig, settings: Settings) -> int:
+    """Serve one world until it is stopped; returns the exit status."""
+    from backend.server.app import create_app  # imported late so that a mistake in the settings is told at once
+    from backend.server.http_server import bind, make_server
+
+    if settings.access_token is None and not settings.is_local:
+        settings = settings.model_copy(update={"access_token": secrets.token_urlsafe(DRAWN_TOKEN_BYTES)})
+    try:
+        app = create_app(config, settings)
+        listening = bind(settings.host, settings.port)
+    except (RuntimeError, OSError, ValueError, KeyError) as error:
+        return _refuse(str(error.args[0] if isinstance(error, KeyError) else error))
+    address = _address(settings, listening.getsockname()[1])
+    _print_settings(config, settings, app.state.lobby.capacity)
+
+    def on_listening() -> None:
+        opens = settings.browser and has_browser(sys.platform, os.environ)
+        print(f"\n  Open {address}{' (your browser is being opened)' if opens else ''}\n  Ctrl-C stops.\n", flush=True)
+        if opens:
+            threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
+
+    gc.freeze()  # what was imported stays: collecting after every session need not look through it
+    with listening, contextlib.suppress(KeyboardInterrupt):  # uvicorn raises it again once all is closed
+        make_server(app, on_listening).run(sockets=[listening])
+    return 0
+
+
+def _play(config: WorldConfig, settings: Settings) -> int:
+    """Serve the world; of several processes, which torchrun starts, the first one serves and the others work for it."""
+    try:
+        several = distributed.init()
+    except (RuntimeError, ValueError) as error:
+        return _refuse(str(error))
+    if not several:
+        return serve(config, settings)
+    config = replace(config, adapts=False)  # all must do the same
+    try:
+        if distributed.is_rank_zero():
+            return serve(lead(config), settings)
+        with contextlib.suppress(KeyboardInterrupt):
+            follow(config)
+        return 0
+    except (ValueError, KeyError, OSError) as error:
+        sentence, peers = str(error.args[0] if isinstance(error, KeyError) else error), distributed.peers()
+        if peers is None or peers.failed(sentence):
+            return _refuse(sentence)
+        return USAGE_ERROR
+    except Exception:
+        if (peers := distributed.peers()) is not None:
+            peers.wait_for_news()  # a process that is gone is the reason, not what its absence broke here
+        raise
+    finally:
+        distributed.shutdown()
+
+
+def has_browser(platform: str, environment: Mapping[str, str]) -> bool:
+    """Whether opening a page would show it to the person at this machine."""
+    if environment.get("CI") or environment.get("SSH_CONNECTION"):
+        return False
+    return platform in ("darwin", "win32") or bool(environment.get("DISPLAY") or environment.get("WAYLAND_DISPLAY"))
+
+
+def _world(settings: Settings) -> WorldConfig:
+    from flashdreams.configs.worlds import get_world
+
+    return replace(get_world(settings.world), checkpoint=settings.checkpoint, adapts=settings.adapt)
+
+
+def _address(settings: Settings, port: int) -> str:
+    host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host.strip("[]")
+    name = f"[{host}]" if ":" in host else host
+    return f"http://{name}:{port}/" + (f"?{QUERY}={settings.access_token}" if settings.access_token else "")
+
+
+def _print_settings(config: WorldConfig, settings: Settings, capacity: int) -> None:
+    shown = settings.model_dump(exclude={"access_token"}) | {"capacity": capacity}
+    print(f"flashdreams plays {config.title} ({config.slug}): {config.width} x {config.height} at {config.fps} fps")
+    for name, value in shown.items():
+        print(f"  {name.replace('_', '-'):<16} {value if value != '' else 'none'}")
+    if settings.access_token == "" and not settings.is_local:
+        print("  Everybody who reaches this address may play: the access token is empty.")
+    if settings.access_token:
+        print("  Visitors need the access token in the address below; from elsewhere use this machine's own address.")
+    sys.stdout.flush()
+
+
+def sentence_of(error: ValidationError, arguments: list[str]) -> str:
+    """What is wrong, under the name by which it was set: a flag's, or else the environment's."""
+    first = error.errors(include_url=False)[0]
+    name = "_".join(str(part) for part in first["loc"])
+    flag = f"--{name.replace('_', '-')}"
+    given = any(argument.split("=")[0] == flag for argument in arguments)
+    said = f"{flag if given else f'FLASHDREAMS_{name.upper()}'}: {first['msg'].removeprefix('Value error, ')}"
+    return said if first["type"] == "value_error" else f"{said}, got {first['input']!r}"
+
+
+def _refuse(sentence: str) -> int:
+    print(f"flashdreams-play: {sentence}", file=sys.stderr)
+    return USAGE_ERROR
+
+
+if __name__ == "__main__":
+    sys.exit(main())

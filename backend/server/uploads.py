@@ -1,0 +1,125 @@
+"""The addresses that take files: camera paths, start pictures, saved sessions; each is checked and gets a name."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated, Any
+
+from fastapi import FastAPI, Query, Request
+from fastapi.responses import JSONResponse, Response
+
+from backend.session import replay
+from backend.session.context import Services
+from backend.session.replay import Saved, read_saved
+from backend.store import images
+from backend.wire.server_messages import ErrorCode
+from flashdreams.camera.trajectory import MAX_BYTES
+
+
+def refusal(status: int, code: ErrorCode | str, message: str) -> Response:
+    """An error's answer: the same code and sentence as on the socket."""
+    return JSONResponse({"code": code, "message": message}, status)
+
+
+def replay_summary(name: str, saved: Saved) -> dict[str, Any]:
+    """What is told of a saved session."""
+    frames = sum(len(chunk.poses) for chunk in saved.chunks) // POSE_CHARACTERS
+    return {
+        "name": name,
+        "link": f"/?replay={name}",
+        "world": saved.world,
+        "scene": saved.scene,
+        "seed": saved.seed,
+        "chunks": len(saved.chunks),
+        "seconds": round(frames / saved.fps, 3),
+    }
+
+
+POSE_CHARACTERS = 3 * 4 * 8 * 4 // 3
+"""Of a frame's pose in a saved session."""
+
+
+def add_uploads(app: FastAPI, services: Services) -> None:
+    """Add the addresses."""
+
+    @app.post("/api/paths")
+    async def add_path(request: Request, fps: Annotated[float | None, Query(ge=0.01, le=1000)] = None) -> Response:
+        data = await body_of(request, MAX_BYTES)
+        if data is None:
+            return refusal(413, "too_large", f"a camera path file may have {MAX_BYTES} bytes")
+        try:
+            name, trajectory = await asyncio.to_thread(services.paths.add, data, fps)
+        except ValueError as error:
+            return refusal(400, "bad_path", str(error))
+        count = len(trajectory.poses)
+        return JSONResponse({"name": name, "poses": count, "fps": trajectory.fps, "seconds": count / trajectory.fps})
+
+    @app.post("/api/images")
+    async def add_image(request: Request) -> Response:
+        slug = services.config.slug
+        if "image" not in services.config.controls:
+            return refusal(409, "unsupported", f"world {slug} takes no start picture")
+        data = await body_of(request, images.MAX_UPLOAD_BYTES)
+        if data is None:
+            return refusal(413, "too_large", f"a start picture may have {images.MAX_UPLOAD_BYTES} bytes")
+        try:
+            name, width, height = await asyncio.to_thread(services.images.add, data)
+        except ValueError as error:
+            return refusal(400, "bad_image", str(error))
+        return JSONResponse({"name": name, "width": width, "height": height})
+
+    @app.post("/api/replays")
+    async def add_replay(request: Request) -> Response:
+        data = await body_of(request, replay.MAX_FILE_BYTES)
+        if data is None:
+            return refusal(413, "too_large", f"a saved session may have {replay.MAX_FILE_BYTES} bytes")
+        if not services.engine.loaded:
+            return refusal(503, "not_ready", "the world is still being loaded; try again")
+        try:
+            saved = await asyncio.to_thread(read_saved, data, services.config)
+            name = await asyncio.to_thread(services.replays.add, saved)
+        except ValueError as error:
+            return refusal(400, "bad_replay", str(error))
+        same = saved.model == await asyncio.to_thread(lambda: services.fingerprint)
+        return JSONResponse({**replay_summary(name, saved), "same_model": same})
+
+    @app.get("/api/replays/{name}")
+    async def told(name: str) -> Response:
+        saved = await _saved(services, name)
+        return saved if isinstance(saved, Response) else JSONResponse(replay_summary(name, saved))
+
+    @app.get("/api/replays/{name}/save.json")
+    async def file(name: str) -> Response:
+        saved = await _saved(services, name)
+        return saved if isinstance(saved, Response) else as_file(saved, f"flashdreams-{name}.json")
+
+
+def as_file(saved: Saved, name: str) -> Response:
+    """A saved session to be kept."""
+    return Response(
+        saved.model_dump_json(exclude_none=True), media_type="application/json", headers=attachment(name)
+    )  # fmt: skip
+
+
+def attachment(name: str) -> dict[str, str]:
+    """Headers of a file that a browser is to keep under a name."""
+    return {"content-disposition": f'attachment; filename="{name}"', "cache-control": "no-store"}
+
+
+async def _saved(services: Services, name: str) -> Saved | Response:
+    try:
+        return await asyncio.to_thread(services.replays.get, name)
+    except LookupError as error:
+        return refusal(404, "unknown_replay", str(error.args[0]))
+    except ValueError as error:
+        return refusal(409, "bad_replay", str(error))
+
+
+async def body_of(request: Request, limit: int) -> bytes | None:
+    """What was sent; None where it is more than `limit` bytes."""
+    data = bytearray()
+    async for part in request.stream():
+        data += part
+        if len(data) > limit:
+            return None
+    return bytes(data)

@@ -1,0 +1,224 @@
+"""One socket: reads and checks messages, sends news and video in order, and is cut when nothing is read from it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, MutableMapping
+from typing import Any
+
+from pydantic import BaseModel
+from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
+
+from backend.session.context import Services
+from backend.session.manager import Lobby
+from backend.session.session import Session
+from backend.wire import client_messages, server_messages
+from backend.wire.client_messages import ProtocolError
+
+MAX_OUTBOX = 256
+"""Messages waiting to be sent; credits keep it near 4, so more means that the client only makes noise."""
+MAX_ERRORS = 20
+"""Mistakes within ERROR_SECONDS that end a connection."""
+ERROR_SECONDS = 10.0
+MALFORMED = frozenset({"too_large", "bad_json", "bad_message", "unknown_type", "bad_seq"})
+"""Mistakes that no working client makes: only these count."""
+POLICY_VIOLATION = 1008
+LEAVING = frozenset({1000, 1001})
+"""Codes with which a page closes that was left or reloaded, unlike a line that broke."""
+LAST_WORDS_SECONDS = 1.0
+"""So long the reader may take, once nothing can be sent any more, to come to how the client went."""
+ABORT = "flashdreams.abort"
+"""Key of the ASGI extension that cuts the transport without waiting for its buffer."""
+
+log = logging.getLogger(__name__)
+
+
+class Connection:
+    """From accept to close; holds at most one session at a time."""
+
+    def __init__(self, socket: WebSocket, lobby: Lobby, services: Services) -> None:
+        self._socket, self._lobby, self._services = socket, lobby, services
+        self._settings, self._metrics = services.settings, services.metrics
+        self.player: server_messages.PlayerName = "mse"
+        """What it shows chunks with."""
+        self._session: Session | None = None
+        self._joining: asyncio.Task[None] | None = None
+        self._outbox: asyncio.Queue[tuple[int, str] | list[str | bytes]] = asyncio.Queue()
+        self._watching = False
+        self._closing = False
+        self._left = False
+        self._seq = -1
+        self._errors: deque[float] = deque(maxlen=MAX_ERRORS)
+
+    async def serve(self) -> None:
+        """Serve until either side closes."""
+        await self._socket.accept()
+        reader = asyncio.create_task(self._read())
+        writer = asyncio.create_task(self._write())
+        try:
+            # The writer ends when a close was sent, the reader when the client is gone.
+            await asyncio.wait([reader, writer], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            self._closing = True
+            for task in (reader, writer, self._joining):
+                if task is not None:
+                    task.cancel()
+            if self._session is not None:
+                self._session.detach(self, left=self._left)
+            for task in (reader, writer):
+                with contextlib.suppress(asyncio.CancelledError, WebSocketDisconnect):
+                    await task
+
+    # -- out ---------------------------------------------------------------------------------------------------
+
+    def send(self, message: BaseModel, media: bytes | None = None) -> None:
+        """Queue a message, and a binary one right behind it."""
+        if self._closing:
+            return
+        if self._outbox.qsize() >= MAX_OUTBOX:
+            self.close(POLICY_VIOLATION, "too many messages wait to be read")
+            return
+        text = message.model_dump_json()
+        self._outbox.put_nowait([text] if media is None else [text, media])
+
+    def close(self, code: int, reason: str) -> None:
+        """Close once everything queued has left."""
+        if not self._closing:
+            self._closing = True
+            self._outbox.put_nowait((code, reason))
+
+    def _answer(self, error: ProtocolError) -> None:
+        self._metrics.error(error.code)
+        self.send(error.as_message())
+
+    async def _write(self) -> None:
+        try:
+            while True:
+                parcel = await self._outbox.get()
+                async with asyncio.timeout(self._settings.send_timeout):
+                    if isinstance(parcel, tuple):
+                        await self._socket.close(*parcel)
+                        return
+                    for part in parcel:
+                        await self._send_part(part)
+        except TimeoutError:
+            log.warning("a reader that took nothing for %g s was dropped", self._settings.send_timeout)
+            self._metrics.reader_dropped()
+            self._abort()
+        except (WebSocketDisconnect, RuntimeError):
+            # The client went. Whether it was closed or its line broke, only the reader finds at the end of what came.
+            await asyncio.sleep(LAST_WORDS_SECONDS)
+
+    async def _send_part(self, part: str | bytes) -> None:
+        if isinstance(part, str):
+            await self._socket.send_text(part)
+        else:
+            await self._socket.send_bytes(part)
+
+    def _abort(self) -> None:
+        # A plain close would wait for the full buffer to drain, which is what does not happen.
+        abort: Callable[[], None] | None = self._socket.scope.get("extensions", {}).get(ABORT, {}).get("abort")
+        if abort is not None:
+            abort()
+
+    # -- in ----------------------------------------------------------------------------------------------------
+
+    async def _read(self) -> None:
+        while self._socket.client_state is WebSocketState.CONNECTED:
+            try:
+                received = await self._socket.receive()
+            except (WebSocketDisconnect, RuntimeError):
+                return
+            if received["type"] == "websocket.disconnect":
+                self._left = received.get("code") in LEAVING
+                return
+            try:
+                await self._take(received)
+            except ProtocolError as error:
+                self._answer(error)
+                if error.code in MALFORMED and self._too_many_errors():
+                    self._answer(ProtocolError("abuse", f"more than {MAX_ERRORS} mistakes in {ERROR_SECONDS:g} s"))
+                    self.close(POLICY_VIOLATION, "too many wrong messages")
+
+    def _too_many_errors(self) -> bool:
+        now = time.monotonic()
+        self._errors.append(now)
+        return len(self._errors) == MAX_ERRORS and now - self._errors[0] < ERROR_SECONDS
+
+    async def _take(self, received: MutableMapping[str, Any]) -> None:
+        text = received.get("text")
+        if text is None:
+            raise ProtocolError("bad_message", "messages to the server are JSON text, this one was binary")
+        message = client_messages.parse(text)
+        if message.seq <= self._seq:
+            raise ProtocolError(
+                "bad_seq", f"seq must grow: {message.seq} came after {self._seq}", message.seq
+            )  # fmt: skip
+        self._seq = message.seq
+        if isinstance(message, client_messages.Start):
+            self._start(message)
+        elif self._joining is not None and not self._joining.done():
+            return  # what is held or seen before `ready` means nothing to the session that is to come
+        elif self._session is None:
+            raise ProtocolError("not_started", f"{message.type}: send start first and wait for ready", message.seq)
+        else:
+            await self._follow(self._session, message)
+
+    async def _follow(self, session: Session, message: client_messages.AnyClientMessage) -> None:
+        try:
+            if self._watching:
+                session.handle_watcher(self, message)
+            else:
+                await session.handle(message)
+        except ProtocolError:
+            raise
+        except Exception as error:  # whatever a world's rules for the camera raise ends this session and no other
+            session.fail(error)
+
+    def _start(self, start: client_messages.Start) -> None:
+        if start.token is None and start.watch is None:
+            self._services.check(start)
+        if self._joining is not None and not self._joining.done():
+            raise ProtocolError("already_started", "start: the last start is still being answered", start.seq)
+        self._joining = asyncio.create_task(self._join(start))
+
+    async def _join(self, start: client_messages.Start) -> None:
+        """Bring the connection into a session; a task of its own, so that reading goes on."""
+        self.player = start.player
+        try:
+            if start.watch is not None:
+                session = self._lobby.watched(start.watch, start.seq)
+                session.watch(self)
+                self._enter(session)
+                self._watching = True
+            elif start.token is not None:
+                session = self._lobby.find(start.token, start.seq)
+                session.attach(self)
+                self._metrics.resumed()
+                self._enter(session)
+            elif self._session is not None and self._session.alive and not self._watching:
+                await self._session.handle(start)
+            else:
+                session = await self._lobby.begin(start, self.send)
+                session.attach(self)
+                self._enter(session)
+        except ProtocolError as error:
+            error.seq = start.seq
+            self._answer(error)
+            if error.code == "world_failed":
+                self.close(1011, "the world could not be loaded")
+        except Exception as error:
+            log.exception("a visitor could not join")
+            self._answer(ProtocolError("session_failed", f"the session could not begin: {error}", start.seq))
+
+    def _enter(self, session: Session) -> None:
+        """Be in a session, and in no other one."""
+        if self._session is not None and self._session is not session:
+            self._session.detach(self)
+        self._session, self._watching = session, False
+        if self._closing:
+            session.detach(self)

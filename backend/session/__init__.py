@@ -1,0 +1,1 @@
+"""Sessions: the state of one visitor's play, its viewers, and admission."""

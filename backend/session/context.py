@@ -1,0 +1,100 @@
+"""What all sessions of a server share, and what a start message means with it."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from functools import cached_property
+
+from backend.engine.engine import Engine
+from backend.engine.history import Beginning
+from backend.session.metrics import Metrics
+from backend.session.quality_guard import DriftGuard, Drifts
+from backend.session.replay import Replaying, Replays
+from backend.session.world_info import check_scene
+from backend.settings import Settings
+from backend.store.camera_paths import Paths
+from backend.store.images import Images
+from backend.wire import client_messages
+from flashdreams.infra.world.base import WorldConfig
+
+
+@dataclass(frozen=True)
+class Services:
+    """The parts that live as long as the server."""
+
+    engine: Engine
+    settings: Settings
+    paths: Paths
+    images: Images
+    replays: Replays
+    metrics: Metrics
+
+    @property
+    def config(self) -> WorldConfig:
+        """The world that is played."""
+        return self.engine.config
+
+    @cached_property
+    def drifts(self) -> Drifts:
+        """When dreams went bad."""
+        return Drifts()
+
+    def guard(self) -> DriftGuard | None:
+        """What watches a session's pictures, where that is wanted, as in every kiosk."""
+        wanted = self.settings.guard or self.settings.kiosk is not None
+        return DriftGuard(self.config.fps) if wanted else None
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Of the loaded model; waits until it is loaded, and reads all of it the first time."""
+        return self.engine.world.result().fingerprint()
+
+    def check(self, start: client_messages.Start) -> None:
+        """Raises ProtocolError for what this server cannot begin; reads nothing."""
+        config, seq = self.config, start.seq
+        if start.world is not None and start.world != config.slug:
+            raise client_messages.ProtocolError(
+                "unknown_world", f"unknown world {start.world[:60]!r}: this server plays {config.slug}", seq
+            )
+        if start.scene is not None:
+            check_scene(config, start.scene, seq)
+        if start.text and "text" not in config.controls:
+            raise client_messages.ProtocolError("unsupported", f"world {config.slug} takes no text", seq)
+        if start.image is not None:
+            if "image" not in config.controls:
+                raise client_messages.ProtocolError("unsupported", f"world {config.slug} takes no start picture", seq)
+            try:
+                self.images.file(start.image)
+            except LookupError as error:
+                raise client_messages.ProtocolError("unknown_image", str(error.args[0]), seq) from None
+
+    def opening(
+        self, start: client_messages.Start, *, scene: str | None = None, seed: int | None = None
+    ) -> tuple[Beginning, Replaying | None]:
+        """What a dream begins with; `scene` and `seed` where the message says none. Reads files of replays.
+
+        Raises ProtocolError.
+        """
+        if start.replay is not None:
+            return self._replayed(start.replay, start.seq)
+        if start.seed is not None:
+            seed = start.seed
+        return Beginning(
+            scene=start.scene or scene or self.config.scenes[0].name,
+            seed=secrets.randbits(31) if seed is None else seed,
+            text=start.text,
+            image=start.image,
+        ), None
+
+    def _replayed(self, name: str, seq: int) -> tuple[Beginning, Replaying]:
+        try:
+            saved = self.replays.get(name)
+            image = saved.picture()
+            named = None if image is None else self.images.add(image)[0]
+        except LookupError as error:
+            raise client_messages.ProtocolError("unknown_replay", str(error.args[0]), seq) from None
+        except ValueError as error:
+            raise client_messages.ProtocolError("bad_replay", str(error), seq) from None
+        beginning = Beginning(saved.scene, saved.seed, saved.text, named)
+        return beginning, Replaying(name, saved, saved.model == self.fingerprint)

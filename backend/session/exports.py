@@ -1,0 +1,125 @@
+"""What can be kept of a session: its video, a still, its camera path, its chunks' thumbnails, and itself as a file."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any
+
+import numpy as np
+
+from backend.engine.history import Beginning, History, Node
+from backend.engine.rollout import Dreamed
+from backend.media.encoder_thread import Encoded, VideoStream
+from backend.media.images import JpegEncoder, jpeg, png, thumbnail_size
+from backend.media.recording import Recording
+from backend.session.replay import Saved, digest_of, save
+from backend.settings import Settings
+from flashdreams.camera.camera_path import MAX_POSES, Trajectory
+from flashdreams.camera.formats.native import dump
+from flashdreams.camera.trajectory import MAX_BYTES
+from flashdreams.infra.world.base import WorldConfig
+
+POSE_BYTES = 200
+"""A pose in a trajectory file, at most."""
+THUMBNAIL_QUANTISER = 8
+
+
+class Keepsakes:
+    """Reading methods may be called from any thread; they raise LookupError where there is nothing to keep yet."""
+
+    def __init__(
+        self,
+        config: WorldConfig,
+        settings: Settings,
+        stream: VideoStream,
+        history: History,
+        hashed: Callable[[Node], None],
+    ) -> None:
+        """Args: `hashed` is called on the video's thread when a chunk's hash is there."""
+        self._config, self._stream, self._history, self._hashed = config, stream, history, hashed
+        self.recording = Recording(stream.format, settings.recording_minutes * 60, settings.recording_mib * 2**20)
+        self._thumbnail_size = thumbnail_size(config.width, config.height)
+        self._thumbnails = JpegEncoder(*self._thumbnail_size, THUMBNAIL_QUANTISER)
+        self._newest: Dreamed | None = None
+
+    def note(self, dreamed: Dreamed) -> None:
+        """A chunk was dreamed: once its video has left, it is hashed and gets a thumbnail."""
+        self._newest = dreamed
+
+        def work() -> None:
+            dreamed.node.thumbnail = self._thumbnails.encode(dreamed.frames[-1])
+            dreamed.node.digest = digest_of(dreamed.frames)
+            self._hashed(dreamed.node)
+
+        self._stream.later(work)
+
+    def record(self, encoded: Encoded) -> None:
+        """A chunk was encoded."""
+        self.recording.add(encoded.samples)
+
+    def still(self, kind: str) -> bytes:
+        """The newest frame as a file: `png` or `jpg`."""
+        if self._newest is None:
+            raise LookupError("there is no picture yet")
+        frame = self._newest.frames[-1]
+        return png(frame) if kind == "png" else jpeg(frame)
+
+    def trajectory(self, since: int) -> str:
+        """The camera path of the present line after chunk `since`, as a file that can be read again; a long one at a
+        lower rate.
+        """
+        line = [node for node in self._line() if node.index > since]
+        if not line:
+            raise LookupError(f"nothing is dreamed after chunk {since} on this branch")
+        poses = np.concatenate([node.controls.poses for node in line])
+        step = -(-len(poses) // min(MAX_POSES, MAX_BYTES // POSE_BYTES))
+        size = (self._config.width, self._config.height)
+        return dump(Trajectory(poses[::step], self._config.fps / step, size=size))
+
+    def save(self, model: str, image: Callable[[str], bytes]) -> Saved:
+        """The present line as a saved session.
+
+        Args: the model's fingerprint; from the name of a start picture to its file. Raises LookupError also where its
+        beginning is not kept any more.
+        """
+        line = self._line()
+        # What was handed to the video's thread before is hashed by the time that this is done.
+        reached: Future[None] = Future()
+        if self._stream.later(lambda: reached.set_result(None)):
+            reached.result(timeout=5)
+        beginning = line[0].beginning or Beginning("", 0)
+        picture = None if beginning.image is None else image(beginning.image)
+        return save(self._config, model, beginning, line, picture)
+
+    def _line(self) -> list[Node]:
+        line = self._history.line()
+        if not line:
+            raise LookupError("nothing is dreamed yet")
+        return line
+
+    def filmstrip(self, since: int) -> dict[str, Any]:
+        """The chunks after chunk `since` that are recent enough to go back to, oldest first."""
+        reachable = {node.index for node in self._history.reachable()}
+        width, height = self._thumbnail_size
+        return {
+            "head": self._history.head,
+            "width": width,
+            "height": height,
+            "chunks": [
+                {
+                    "index": node.index,
+                    "parent": node.parent,
+                    "scene": node.scene,
+                    "seconds": node.seconds,
+                    "reachable": node.index in reachable,
+                    "thumb": _data_url(node.thumbnail),
+                }
+                for node in self._history.since(since)
+            ],
+        }
+
+
+def _data_url(picture: bytes | None) -> str | None:
+    return None if picture is None else f"data:image/jpeg;base64,{base64.b64encode(picture).decode()}"

@@ -1,0 +1,200 @@
+"""From a visitor's messages to what the next chunk is made from, and how urgent it is."""
+
+from __future__ import annotations
+
+import asyncio
+
+import numpy as np
+import numpy.typing as npt
+
+from backend.engine.controls import Pilot
+from backend.session.world_info import check_scene
+from backend.store.camera_paths import Paths
+from backend.wire import client_messages
+from flashdreams.camera.camera_path import Trajectory
+from flashdreams.camera.keys import check_keys
+from flashdreams.camera.poses import check_poses
+from flashdreams.infra.world.base import WorldConfig
+
+OPENING_CHUNKS = 2
+"""Dreamed without any input, so that there is a picture."""
+SETTLING_CHUNKS = 4
+"""Dreamed after a new scene or text even where the camera rests, so that the change is seen."""
+
+Shaping = client_messages.Keys | client_messages.Look | client_messages.Path | client_messages.SceneChange | client_messages.Text
+"""The messages that shape chunks."""
+
+
+class Steering:
+    """Lives on the event loop."""
+
+    def __init__(self, config: WorldConfig, paths: Paths, pilot: Pilot, *, stepwise: bool = False) -> None:
+        """Args: `stepwise`: nothing moves but by steps."""
+        self._config, self._paths, self._pilot = config, paths, pilot
+        self.stepwise = stepwise
+        self.opening = 1 if stepwise else OPENING_CHUNKS
+        """Chunks to dream when a rollout begins."""
+        self.owed = self.opening
+        """Chunks to dream even where nothing moves."""
+        self.eager_seq: int | None = None
+        """The message that is to be answered at once, if one is."""
+
+    @property
+    def lively(self) -> bool:
+        """Whether there is anything to dream."""
+        return self.owed > 0 or (not self.stepwise and (self._config.flows or self._pilot.moving))
+
+    async def follow(self, message: Shaping) -> bool:
+        """Do what a message asks for; whether the picture changes so much that it needs a key frame.
+
+        Raises ProtocolError and changes nothing where it cannot be done.
+        """
+        self._require(message.type, message)
+        match message:
+            case client_messages.Keys():
+                self._keys(message)
+            case client_messages.Look():
+                self._pilot.look(message.yaw, message.pitch)
+                # Only the beginning of a look jumps ahead; while it flows, jumping at every message would be jerky.
+                self.shape(message.seq, eager=not self._pilot.look_flows)
+            case client_messages.Path():
+                await self._path(message)
+            case client_messages.SceneChange():
+                check_scene(self._config, message.scene, message.seq)
+                self._pilot.change_scene(message.scene)
+                self.shape(message.seq, owed=SETTLING_CHUNKS)
+                return True
+            case client_messages.Text():
+                if not message.text.strip():
+                    raise client_messages.ProtocolError("bad_message", "text: say what is to happen, got nothing", message.seq)
+                self._pilot.say(message.text)
+                self.shape(message.seq, owed=SETTLING_CHUNKS)
+        return False
+
+    def shape(self, seq: int, *, eager: bool = True, owed: int = 0) -> None:
+        """Note that the next chunk answers message `seq`: at once if `eager`."""
+        self._pilot.shaped_by(seq)
+        self.owed = max(self.owed, owed)
+        if eager:
+            self.eager_seq = seq
+
+    def answers(self, seq: int) -> bool:
+        """Whether a chunk whose newest message is `seq` is the one that was wanted at once."""
+        return self.eager_seq is not None and self.eager_seq <= seq
+
+    def dreamed(self, seq: int, *, arrived: bool) -> None:
+        """A chunk is done; one that went to a connection now gone is made good by another one."""
+        if self.answers(seq):
+            self.eager_seq = None
+        if self.stepwise:
+            self._pilot.release()
+        # A stepping client gets its last chunk again when it comes back, and says itself what it wants next.
+        self.owed = max(0, self.owed - 1) if arrived or self.stepwise else max(1, self.owed)
+
+    def check_step(self, step: client_messages.Step) -> None:
+        """Raises ProtocolError for a step that cannot be done."""
+        if not self.stepwise:
+            raise client_messages.ProtocolError("unsupported", "step: begin the session with start.stepwise", step.seq)
+        wanted = {"keys": step.keys, "look": step.look, "path": step.poses, "scene": step.scene, "text": step.text}
+        for control, value in wanted.items():
+            if value:
+                self._require(control, step)
+        if step.scene is not None:
+            check_scene(self._config, step.scene, step.seq)
+        try:
+            check_keys(step.keys)
+        except ValueError as error:
+            raise client_messages.ProtocolError("unknown_key", str(error), step.seq) from None
+        if step.poses is not None:
+            self.checked_poses(step.poses, "step.poses", step.seq)
+
+    def step(self, step: client_messages.Step) -> None:
+        """The next chunk is made from a checked step."""
+        if step.scene is not None:
+            self._pilot.change_scene(step.scene)
+        if step.text is not None:
+            self._pilot.say(step.text)
+        self._pilot.keys(step.keys)
+        if step.poses is not None:
+            self._pilot.path(np.asarray(step.poses), self._config.fps)
+        elif step.look is not None:
+            self._pilot.look(step.look.yaw, step.look.pitch)
+        self.shape(step.seq, owed=1)
+
+    async def begin_at(self, message: client_messages.Start | client_messages.Reset) -> tuple[npt.NDArray[np.float64], float] | None:
+        """Poses `[N, 4, 4]` that a rollout begins along, and their fps; None: at the entrance. Raises ProtocolError."""
+        if isinstance(message, client_messages.Reset) and message.file is not None:
+            return await self._named(message, message.file)
+        if message.pose is not None:
+            name = f"{message.type}.pose"
+            return self.checked_poses([message.pose], name, message.seq), self._config.fps
+        return None
+
+    async def go_on_along(self, message: client_messages.Rewind) -> npt.NDArray[np.float64] | None:
+        """Poses `[N, 4, 4]` after the chunk gone back to, at the world's fps; None: none. Raises ProtocolError."""
+        if message.file is None:
+            return None
+        path = Trajectory(*await self._named(message, message.file))
+        try:
+            poses = (await asyncio.to_thread(path.resample, self._config.fps)).poses
+        except ValueError as error:
+            raise client_messages.ProtocolError("bad_path", str(error), message.seq) from None
+        if message.frame >= len(poses):
+            sentence = f"rewind.frame: {message.file} has {len(poses)} frames, got {message.frame}"
+            raise client_messages.ProtocolError("bad_path", sentence, message.seq)
+        return poses[message.frame :]
+
+    async def _named(
+        self, message: client_messages.Reset | client_messages.Rewind, file: str
+    ) -> tuple[npt.NDArray[np.float64], float]:
+        """Poses `[N, 4, 4]` and fps of the path called `file`. Raises ProtocolError."""
+        self._require("path", message)
+        path = client_messages.Path(type="path", seq=message.seq, file=file)
+        return await asyncio.to_thread(self._paths.resolve, path, self._config.fps)
+
+    def follow_on(self, poses: npt.NDArray[np.float64]) -> None:
+        """The next frames are `poses [N, 4, 4]`."""
+        self._pilot.path(poses, self._config.fps)
+
+    @staticmethod
+    def checked_poses(poses: list[client_messages.Pose], name: str, seq: int) -> npt.NDArray[np.float64]:
+        """`[N, 4, 4]`. Raises ProtocolError naming the pose that is none."""
+        try:
+            return check_poses(np.asarray(poses, dtype=np.float64), name)
+        except ValueError as error:
+            raise client_messages.ProtocolError("bad_path", str(error), seq) from None
+
+    def forget(self) -> None:
+        """Another connection counts its messages anew."""
+        self._pilot.forget_seq()
+        self.eager_seq = None
+
+    def _require(self, control: str, message: client_messages.ClientMessage) -> None:
+        if control not in self._config.controls:
+            raise client_messages.ProtocolError(
+                "unsupported",
+                f"world {self._config.slug} takes no {control}: it takes {', '.join(self._config.controls)}",
+                message.seq,
+            )
+
+    def _keys(self, message: client_messages.Keys) -> None:
+        before = self._pilot.held
+        try:
+            self._pilot.keys(message.down)
+        except ValueError as error:
+            raise client_messages.ProtocolError("unknown_key", str(error), message.seq) from None
+        # Releasing the last key needs no answer: nothing would move in it.
+        self.shape(message.seq, eager=self._pilot.held != before and self._pilot.moving)
+
+    async def _path(self, message: client_messages.Path) -> None:
+        if message.stop and message.poses is None and message.file is None:
+            self._pilot.leave_path()
+            self.shape(message.seq, eager=False)
+            return
+        try:
+            poses, fps = self._paths.resolve(message, self._config.fps)
+            # Resampling a long path takes a while.
+            await asyncio.to_thread(self._pilot.path, poses, fps)
+        except ValueError as error:
+            raise client_messages.ProtocolError("bad_path", str(error), message.seq) from None
+        self.shape(message.seq)

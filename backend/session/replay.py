@@ -1,0 +1,212 @@
+"""Saved sessions: what a dream was made from, chunk by chunk, as a file; and how it compares when dreamed again."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import gzip
+import hashlib
+import re
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from backend.engine.history import Beginning, Node
+from backend.wire import server_messages
+from flashdreams.camera.poses import check_poses
+from flashdreams.files import drafted
+from flashdreams.infra.world.base import Controls, WorldConfig
+
+MAX_FILE_BYTES = 16 * 1024 * 1024
+MAX_KEPT_BYTES = 128 * 1024 * 1024
+"""Memory of the saved sessions on the server, compressed; the oldest make room."""
+DIGEST_BYTES = 16
+NAME = re.compile(r"[0-9a-f]{16}")
+
+Hash = Annotated[str, Field(pattern=f"^[0-9a-f]{{{2 * DIGEST_BYTES}}}$")]
+
+
+def digest_of(frames: npt.NDArray[np.uint8]) -> bytes:
+    """What tells whether two chunks have the same pixels."""
+    return hashlib.sha256(np.ascontiguousarray(frames).data).digest()[:DIGEST_BYTES]
+
+
+class SavedChunk(BaseModel):
+    """What one chunk was made from."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+    poses: str = Field(description="Base64 of the first three rows of its camera-to-world poses, little-endian float64")
+    scene: str | None = None
+    text: str | None = Field(default=None, max_length=2000)
+    hash: Hash = Field(description="SHA-256 of its RGB frames, the first half")
+
+    def controls(self) -> Controls:
+        """What the world is given. Raises ValueError for poses that are none."""
+        try:
+            rows = np.frombuffer(base64.b64decode(self.poses, validate=True), "<f8").reshape(-1, 3, 4)
+        except (binascii.Error, ValueError):
+            raise ValueError("poses must be base64 of 3 x 4 numbers a frame") from None
+        poses = np.zeros((len(rows), 4, 4))
+        poses[:, :3], poses[:, 3, 3] = rows, 1.0
+        check_poses(poses, "poses")
+        return Controls(poses=poses, scene=self.scene, text=self.text)
+
+
+class Saved(BaseModel):
+    """A saved session, as its file is."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+    format: Literal["flashdreams-session"] = "flashdreams-session"
+    version: Literal[1] = 1
+    world: str
+    model: str = Field(description="Fingerprint of the model")
+    fps: int
+    scene: str
+    seed: int = Field(ge=0, lt=2**32)
+    text: str | None = Field(default=None, max_length=2000)
+    image: str | None = Field(default=None, description="The start picture, base64 of a PNG")
+    chunks: list[SavedChunk] = Field(min_length=1)
+
+    def picture(self) -> bytes | None:
+        """The start picture's file. Raises ValueError where it is no base64."""
+        if self.image is None:
+            return None
+        try:
+            return base64.b64decode(self.image, validate=True)
+        except binascii.Error:
+            raise ValueError("the saved session: image must be base64") from None
+
+
+def save(config: WorldConfig, model: str, beginning: Beginning, line: list[Node], image: bytes | None = None) -> Saved:
+    """The file of a line of chunks. Raises LookupError where a chunk's hash is not there yet."""
+    chunks = []
+    for node in line:
+        if node.digest is None:
+            raise LookupError("its newest chunk is still being worked on; ask again")
+        rows = np.ascontiguousarray(node.controls.poses[:, :3], "<f8").tobytes()
+        chunks.append(
+            SavedChunk(
+                poses=base64.b64encode(rows).decode(), scene=node.controls.scene, text=node.controls.text,
+                hash=node.digest.hex(),
+            )
+        )  # fmt: skip
+    return Saved(
+        world=config.slug, model=model, fps=config.fps, scene=beginning.scene, seed=beginning.seed,
+        text=beginning.text, image=None if image is None else base64.b64encode(image).decode(), chunks=chunks,
+    )  # fmt: skip
+
+
+def read_saved(data: bytes, config: WorldConfig) -> Saved:
+    """A checked file. Raises ValueError with one sentence naming the field."""
+    try:
+        saved = Saved.model_validate_json(data)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise ValueError(f"the saved session: {where}: {first['msg'][0].lower()}{first['msg'][1:]}") from None
+    if saved.world != config.slug:
+        raise ValueError(f"the saved session: world: this server plays {config.slug}, the file is of {saved.world!r}")
+    for number, chunk in enumerate(saved.chunks):
+        try:
+            controls = chunk.controls()
+        except ValueError as error:
+            raise ValueError(f"the saved session: chunks.{number}.{error}") from None
+        expected = 1 if number == 0 else config.frames_per_chunk
+        if number > 0 and len(controls.poses) != expected:
+            raise ValueError(
+                f"the saved session: chunks.{number}.poses: this world dreams {expected} frames a chunk,"
+                f" got {len(controls.poses)}"
+            )
+    for where, scene in [("scene", saved.scene), *((f"chunks.{n}.scene", c.scene) for n, c in enumerate(saved.chunks))]:
+        if scene is not None and scene not in {known.name for known in config.scenes}:
+            known = ", ".join(one.name for one in config.scenes)
+            raise ValueError(f"the saved session: {where}: unknown scene {scene[:60]!r}: this world has {known}")
+    return saved
+
+
+class Replays:
+    """Saved sessions by name, compressed; in a folder too, where one is given. Safe to use from several threads."""
+
+    def __init__(self, config: WorldConfig, folder: Path | None) -> None:
+        self._config, self._folder = config, folder
+        self._kept: OrderedDict[str, bytes] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def add(self, saved: Saved) -> str:
+        """Keep one; returns its name, the same for the same content."""
+        data = saved.model_dump_json(exclude_none=True).encode()
+        name = hashlib.sha256(data).hexdigest()[:16]
+        packed = gzip.compress(data, 6, mtime=0)
+        with self._lock:
+            self._kept[name] = packed
+            while len(self._kept) > 1 and sum(map(len, self._kept.values())) > MAX_KEPT_BYTES:
+                self._kept.popitem(last=False)
+        if self._folder is not None:
+            with drafted(self._folder / f"{name}.json.gz") as draft:
+                draft.write_bytes(packed)
+        return name
+
+    def get(self, name: str) -> Saved:
+        """Raises LookupError for an unknown name, ValueError for a file that is not of this world."""
+        with self._lock:
+            packed = self._kept.get(name)
+        if packed is None and self._folder is not None and NAME.fullmatch(name):
+            file = self._folder / f"{name}.json.gz"
+            packed = file.read_bytes() if file.is_file() else None
+        if packed is None:
+            raise LookupError(f"unknown replay {name[:60]!r}: it was never saved here, or is not kept any more")
+        return read_saved(gzip.decompress(packed), self._config)
+
+
+@dataclass
+class Replaying:
+    """A saved session that is being dreamed again."""
+
+    name: str
+    saved: Saved
+    same_model: bool
+    first: int | None = None
+    """Index of its first chunk in this session."""
+    dreamed: int = 0
+    compared: int = 0
+    differs_at: int | None = None
+
+    def script(self) -> Iterator[Controls]:
+        """The controls, chunk by chunk."""
+        return (chunk.controls() for chunk in self.saved.chunks)
+
+    @property
+    def through(self) -> bool:
+        """Whether all of it is dreamed."""
+        return self.dreamed >= len(self.saved.chunks)
+
+    def note(self, node: Node) -> None:
+        """A chunk of it was dreamed."""
+        if self.first is None:
+            self.first = node.index
+        self.dreamed += 1
+
+    def compare(self, node: Node) -> bool:
+        """The hash of a chunk is there; whether that was the last one."""
+        if self.first is None or node.digest is None or not 0 <= node.index - self.first < len(self.saved.chunks):
+            return False
+        position = node.index - self.first
+        self.compared += 1
+        if self.differs_at is None and self.saved.chunks[position].hash != node.digest.hex():
+            self.differs_at = position
+        return self.compared == len(self.saved.chunks)
+
+    def message(self, state: Literal["playing", "done", "left"]) -> server_messages.Replay:
+        """What the visitor is told."""
+        return server_messages.Replay(
+            state=state, chunk=self.dreamed, of=len(self.saved.chunks),
+            matches=self.differs_at is None if state == "done" else None,
+            differs_at=self.differs_at, same_model=self.same_model,
+        )  # fmt: skip

@@ -1,0 +1,83 @@
+"""When sessions end by themselves, the warnings before that, and what it means to those who wait for a place."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from backend.session.session import EndReason, Session
+from backend.settings import Settings
+
+WARN_SECONDS = (60.0, 10.0)
+"""Before the end of a session, where the limit itself is longer than that."""
+SOON = 0.25
+"""A session that is older than most is expected to go on for this share of a usual one."""
+REMEMBER = 0.8
+"""How much of the usual length is kept when another session ends."""
+
+
+class Limits:
+    """Looks after sessions' time. Lives on the event loop; all times are of `time.monotonic()`."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._minutes, self._idle, self._grace = settings.session_minutes, settings.idle_limit, settings.grace
+        self._warned: dict[tuple[str, str], float] = {}
+        self.usual: float | None = None
+        """Seconds that sessions last, lately; None before the first has ended."""
+
+    def look(self, session: Session, now: float, grace: float) -> EndReason | None:
+        """Why a session is to end now, if it is; its visitor is warned before that.
+
+        Args: `grace`: the longest that this session may be without its connection, in seconds.
+        """
+        if session.detached_since is not None and now - session.detached_since > grace:
+            return "idle"
+        for what, limit, since in (
+            ("minutes", self._minutes * 60, session.born), ("idle", self._idle, session.last_input),
+        ):  # fmt: skip
+            left = limit - (now - since)
+            if limit and left <= 0:
+                return "time" if what == "minutes" else "idle"
+            if limit:
+                self._warn(session, "minutes" if what == "minutes" else "idle", limit, left)
+        return None
+
+    def _warn(self, session: Session, what: Literal["minutes", "idle"], limit: float, left: float) -> None:
+        passed = [seconds for seconds in WARN_SECONDS if left <= seconds < limit]
+        key = (session.id, what)
+        if not passed:
+            self._warned.pop(key, None)
+        elif self._warned.get(key) != min(passed):
+            self._warned[key] = min(passed)
+            session.warn(what, round(left, 1))
+
+    def ended(self, session: Session, now: float) -> None:
+        """A session is over."""
+        lasted = now - session.born
+        self.usual = lasted if self.usual is None else REMEMBER * self.usual + (1 - REMEMBER) * lasted
+        for what in ("minutes", "idle"):
+            self._warned.pop((session.id, what), None)
+
+    def seconds_until_place(
+        self, position: int, sessions: Sequence[Session], now: float, *, beginning: int = 0
+    ) -> float | None:
+        """How long who waits at `position`, from 1, may have to wait; None while there is nothing to go by.
+
+        Args: the sessions alive, and how many are just beginning.
+        """
+        whole = self.usual or self._minutes * 60 or float("inf")
+        left = sorted([*(self._seconds_left(session, now) for session in sessions), *[whole] * beginning])
+        if not left or left[-1] == float("inf"):
+            return None
+        rounds, place = divmod(position - 1, len(left))
+        return round(left[place] + rounds * whole, 1)
+
+    def _seconds_left(self, session: Session, now: float) -> float:
+        expected = [float("inf")]
+        if self._minutes:
+            expected.append(self._minutes * 60 - (now - session.born))
+        if self.usual is not None:
+            expected.append(max(self.usual - (now - session.born), SOON * self.usual))
+        if session.detached_since is not None:
+            expected.append(self._grace - (now - session.detached_since))
+        return max(0.0, min(expected))

@@ -1,0 +1,148 @@
+"""Who sees a session: its player and the watchers. All get the same encoded chunks, each on a timeline of its own."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Protocol
+
+from pydantic import BaseModel
+
+from backend.media.fmp4 import VideoFormat
+from backend.session.chunk_messages import Parcel, Timeline, ready_for_player
+from backend.wire import server_messages
+
+MAX_UNSEEN_SECONDS = 3.0
+"""Video on its way to a watcher; one that shows less than it gets is left out until the next key frame."""
+
+
+class Client(Protocol):
+    """A connection that shows a session."""
+
+    @property
+    def player(self) -> server_messages.PlayerName:
+        """What it shows chunks with."""
+
+    def send(self, message: BaseModel, media: bytes | None = None) -> None:
+        """Queue a message, and a binary one right behind it."""
+
+    def close(self, code: int, reason: str) -> None:
+        """Close once everything queued has left."""
+
+
+class Viewer:
+    """One connection's view of the stream: it begins with a key frame at media time 0."""
+
+    def __init__(self, client: Client, video: VideoFormat, *, spectator: bool) -> None:
+        self.client = client
+        self.pictures = client.player == "jpeg"
+        self.paused = False
+        """Whether this watcher wants nothing for now."""
+        self._spectator = spectator
+        self._video = video
+        self._timeline = Timeline(video, pictures=self.pictures, spectator=spectator)
+        self._begun = False
+        self._unseen: deque[tuple[int, int]] = deque()  # (index, frames)
+
+    def send_ready(self, ready: server_messages.Ready) -> None:
+        """The first message, completed with what depends on the player."""
+        self.client.send(*ready_for_player(ready, self._video))
+
+    def note_shown(self, index: int) -> None:
+        """A chunk is on this viewer's screen, and so are all before it."""
+        while self._unseen and self._unseen[0][0] <= index:
+            self._unseen.popleft()
+
+    def leave_out(self) -> None:
+        """Send nothing until the next key frame."""
+        self._begun = False
+        self._unseen.clear()
+
+    def show(self, parcel: Parcel) -> int:
+        """Send a chunk, where this viewer can use it; returns the bytes of its media."""
+        if self._spectator and sum(frames for _, frames in self._unseen) > MAX_UNSEEN_SECONDS * self._video.fps:
+            self.leave_out()
+        usable = bool(parcel.encoded.pictures) if self.pictures else self._begun or parcel.encoded.key
+        if self.paused or not usable:
+            return 0
+        self._begun = True
+        message, media = self._timeline.media(parcel)
+        self._unseen.append((message.index, message.frames))
+        self.client.send(message, media)
+        return len(media)
+
+
+class Audience:
+    """Lives on the event loop."""
+
+    def __init__(self, video: VideoFormat) -> None:
+        self._video = video
+        self.player: Viewer | None = None
+        self._watchers: dict[Client, Viewer] = {}
+        # The chunks since the last key frame: with them a watcher begins at once.
+        self._group: list[Parcel] = []
+
+    @property
+    def watchers(self) -> int:
+        """How many watch."""
+        return len(self._watchers)
+
+    @property
+    def wants_pictures(self) -> bool:
+        """Whether anybody's player shows JPEG pictures."""
+        return any(viewer.pictures for viewer in self._viewers())
+
+    def _viewers(self) -> list[Viewer]:
+        return [*([self.player] if self.player else []), *self._watchers.values()]
+
+    def take_seat(self, client: Client) -> Viewer:
+        """The player's own viewer, in place of the one before."""
+        self.player = Viewer(client, self._video, spectator=False)
+        return self.player
+
+    def join(self, client: Client) -> Viewer:
+        """A watcher comes. Whoever asks again gets another viewer."""
+        self._watchers[client] = Viewer(client, self._video, spectator=True)
+        return self._watchers[client]
+
+    def leave(self, client: Client) -> bool:
+        """A watcher goes; whether it was one."""
+        return self._watchers.pop(client, None) is not None
+
+    def viewer_of(self, client: Client) -> Viewer | None:
+        """The viewer of a watcher."""
+        return self._watchers.get(client)
+
+    def catch_up(self, viewer: Viewer) -> None:
+        """Send a watcher the chunks since the last key frame, the newest one to be jumped to."""
+        viewer.leave_out()
+        for parcel in self._group[:-1]:
+            viewer.show(parcel)
+        for parcel in self._group[-1:]:
+            viewer.show(parcel.hurried())
+
+    def deliver(self, parcel: Parcel) -> int:
+        """Send a chunk to everybody; returns the bytes that the player got, 0 without one."""
+        if parcel.encoded.key:
+            self._group.clear()
+        self._group.append(parcel)
+        sent = self.player.show(parcel) if self.player is not None else 0
+        for viewer in self._watchers.values():
+            viewer.show(parcel)
+        return sent
+
+    def tell(self, message: BaseModel) -> None:
+        """Send the player a message, where there is one."""
+        if self.player is not None:
+            self.player.client.send(message)
+
+    def tell_watchers(self, message: BaseModel) -> None:
+        """Send all watchers a message."""
+        for client in self._watchers:
+            client.send(message)
+
+    def close(self, reason: str) -> None:
+        """The session is over: the watchers are told and closed."""
+        self.tell_watchers(server_messages.Ended(reason="left"))
+        for client in list(self._watchers):
+            client.close(1000, reason)
+        self._watchers.clear()

@@ -1,0 +1,74 @@
+"""What this server plays, as the page's pickers show it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from backend.settings import Settings
+from backend.wire.client_messages import ProtocolError
+from backend.wire.server_messages import Limits, Ready, SceneInfo
+from flashdreams.infra.world.base import WorldConfig
+
+
+def scenes_of(config: WorldConfig) -> list[SceneInfo]:
+    """A world's scenes with the addresses of their thumbnails."""
+    return [
+        SceneInfo(
+            name=scene.name,
+            title=scene.title,
+            thumbnail=f"/api/worlds/{config.slug}/scenes/{scene.name}.jpg" if scene.thumbnail else None,
+        )
+        for scene in config.scenes
+    ]
+
+
+def worlds_document(config: WorldConfig) -> dict[str, Any]:
+    """The answer of /api/worlds: one server plays one loaded world."""
+    world = {
+        "slug": config.slug,
+        "title": config.title,
+        "description": config.description,
+        "width": config.width,
+        "height": config.height,
+        "fps": config.fps,
+        "frames_per_chunk": config.frames_per_chunk,
+        "window_chunks": config.window_chunks,
+        "controls": list(config.controls),
+        "takes_image": "image" in config.controls,
+        "scenes": [scene.model_dump() for scene in scenes_of(config)],
+        "parameters": config.parameters,
+    }
+    return {"worlds": [world], "default": config.slug}
+
+
+def limits_of(settings: Settings) -> Limits:
+    """What a session may take, as visitors are told."""
+    return Limits(
+        fps=settings.session_fps,
+        minutes=settings.session_minutes,
+        idle_seconds=settings.idle_limit,
+        grace_seconds=settings.grace,
+        rewind_minutes=settings.rewind_minutes,
+        rewind_mib=settings.rewind_mib,
+        recording_minutes=settings.recording_minutes,
+        recording_mib=settings.recording_mib,
+        spectators=settings.spectators,
+    )
+
+
+def ready_message(config: WorldConfig, settings: Settings, **of_session: Any) -> Ready:
+    """`ready` with what is the same for all sessions; what depends on the player is still to be filled in."""
+    return Ready(
+        mime="", codec=None, description=None, width=config.width, height=config.height, fps=config.fps,
+        frames_per_chunk=config.frames_per_chunk, scenes=scenes_of(config), world=config.slug, title=config.title,
+        controls=list(config.controls), parameters=config.parameters, window_chunks=config.window_chunks,
+        limits=limits_of(settings), **of_session,
+    )  # fmt: skip
+
+
+def check_scene(config: WorldConfig, scene: str, seq: int) -> None:
+    """Raises ProtocolError for a scene that the world does not have."""
+    try:
+        config.scene(scene)
+    except KeyError as error:
+        raise ProtocolError("unknown_scene", str(error.args[0]), seq) from None

@@ -1,0 +1,1 @@
+"""Files that visitors upload or make: camera paths, images, clips."""

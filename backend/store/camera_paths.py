@@ -1,0 +1,84 @@
+"""Camera paths that visitors can follow by name: uploaded ones, and the files of a folder."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import threading
+from collections import OrderedDict
+from pathlib import Path as FilePath
+
+import numpy as np
+import numpy.typing as npt
+
+from backend.wire.client_messages import Path, ProtocolError
+from flashdreams.camera.poses import check_poses
+from flashdreams.camera.trajectory import Trajectory, load_trajectory
+from flashdreams.infra.assets import asset_folder
+
+SUFFIXES = frozenset({".json", ".txt", ".tum"})
+"""Of the files that are listed; the format is told by the content."""
+MAX_UPLOADS = 16
+"""Uploads kept; the oldest makes room."""
+
+Poses = npt.NDArray[np.float64]
+
+
+def shipped_folder() -> FilePath | None:
+    """Where the camera paths are that come with the worlds."""
+    folder = asset_folder("trajectories")
+    return folder if folder.is_dir() else None
+
+
+class Paths:
+    """Uploads live in memory only. Safe to use from several threads."""
+
+    def __init__(self, *folders: FilePath) -> None:
+        """Args: folders whose files are offered by their names."""
+        self._folders = folders
+        self._uploads: OrderedDict[str, Trajectory] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def add(self, data: bytes, fps: float | None = None) -> tuple[str, Trajectory]:
+        """Keep an uploaded file; returns the name to use. Raises ValueError naming line or field.
+
+        Args: the file; the rate of one that names none, the format's own where None.
+        """
+        trajectory = load_trajectory(data, "the uploaded path", fps=fps)
+        name = f"upload-{secrets.token_hex(6)}"
+        with self._lock:
+            self._uploads[name] = trajectory
+            while len(self._uploads) > MAX_UPLOADS:
+                self._uploads.popitem(last=False)
+        return name, trajectory
+
+    def shipped(self) -> list[str]:
+        """Names of the files offered."""
+        return sorted({file.name for folder in self._folders for file in folder.iterdir() if file.suffix in SUFFIXES})
+
+    def resolve(self, message: Path, world_fps: float) -> tuple[Poses, float]:
+        """Poses `[N, 4, 4]` and their fps for a `path` message. Raises ProtocolError."""
+        if message.stop or (message.poses is None) == (message.file is None):
+            raise ProtocolError("bad_path", "path: give either poses or file, or stop alone", message.seq)
+        if message.poses is not None:
+            try:
+                return check_poses(np.asarray(message.poses, dtype=np.float64), "path.poses"), message.fps or world_fps
+            except ValueError as error:
+                raise ProtocolError("bad_path", str(error), message.seq) from None
+        trajectory = self.named(message.file or "", message.seq)
+        return trajectory.poses, message.fps or trajectory.fps
+
+    def named(self, name: str, seq: int | None = None) -> Trajectory:
+        """An uploaded or shipped path. Raises ProtocolError."""
+        with self._lock:
+            if name in self._uploads:
+                return self._uploads[name]
+        # Only plain names: nothing outside the folders can be asked for.
+        file = next((folder / name for folder in self._folders if (folder / name).is_file()), None)
+        if not re.fullmatch(r"\w[\w.-]*", name) or file is None:
+            known = ", ".join(self.shipped()) or "none"
+            raise ProtocolError("unknown_path", f"unknown path {name[:60]!r}: upload it first, or use {known}", seq)
+        try:
+            return load_trajectory(file, name)
+        except ValueError as error:
+            raise ProtocolError("bad_path", str(error), seq) from None

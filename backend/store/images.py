@@ -1,0 +1,60 @@
+"""Start pictures that visitors upload: checked, written anew without anything but their pixels, kept for a while."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import tempfile
+import threading
+from collections import OrderedDict
+from pathlib import Path
+
+from backend.media.images import png, read_picture
+
+MAX_UPLOAD_BYTES = 15 * 1024 * 1024
+MAX_KEPT = 32
+"""Pictures kept; the oldest makes room."""
+
+
+class Images:
+    """Lives in a folder of its own that goes with it. Safe to use from several threads."""
+
+    def __init__(self) -> None:
+        self._folder: Path | None = None
+        self._files: OrderedDict[str, Path] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def add(self, data: bytes) -> tuple[str, int, int]:
+        """Keep an uploaded picture; returns its name, width and height. Raises ValueError with one sentence."""
+        if len(data) > MAX_UPLOAD_BYTES:
+            raise ValueError(f"the start picture: it has {len(data)} bytes, {MAX_UPLOAD_BYTES} are accepted")
+        try:
+            picture = read_picture(data)
+        except ValueError as error:
+            raise ValueError(f"the start picture: {error}") from None
+        name = f"image-{secrets.token_hex(6)}"
+        data = png(picture)
+        with self._lock:
+            if self._folder is None:
+                self._folder = Path(tempfile.mkdtemp(prefix="flashdreams-"))
+            file = self._files[name] = self._folder / f"{name}.png"
+            file.write_bytes(data)
+            gone = [self._files.popitem(last=False)[1] for _ in range(max(0, len(self._files) - MAX_KEPT))]
+        for old in gone:
+            old.unlink(missing_ok=True)
+        return name, picture.shape[1], picture.shape[0]
+
+    def file(self, name: str) -> Path:
+        """The PNG file of a picture. Raises LookupError for an unknown name."""
+        with self._lock:
+            if name not in self._files:
+                raise LookupError(
+                    f"unknown start picture {name[:60]!r}: upload it first, the newest {MAX_KEPT} are kept"
+                )
+            self._files.move_to_end(name)
+            return self._files[name]
+
+    def close(self) -> None:
+        """Delete all of them."""
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)

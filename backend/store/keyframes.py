@@ -1,0 +1,201 @@
+"""A visitor's shot: key poses with their pace become the very poses of a dream along them; and files are read back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from backend.wire.client_messages import Finite, Name
+from flashdreams.camera.formats.native import DECIMALS
+from flashdreams.camera.intrinsics import Intrinsics
+from flashdreams.camera.keyframes import MAX_KEYS, Pace, keys_of, shot_through
+from flashdreams.camera.poses import MAX_COORDINATE, pose_from_yaw_pitch, yaw_pitch_roll_of
+from flashdreams.camera.splines import LONGEST_SECONDS, Easing
+from flashdreams.camera.trajectory import Trajectory
+from flashdreams.infra.world.base import World, WorldConfig
+from flashdreams.infra.world.offline_rollout import as_taken, lies_in_world
+from flashdreams.infra.world.scene_map import Colour, Disc, Plan
+
+MAX_SHOT_BYTES = 64 * 1024
+PROBE = 1.0
+"""Units: a world that keeps a camera lifted by this on its ground decides the height itself."""
+
+Coordinate = Annotated[float, Field(ge=-MAX_COORDINATE, le=MAX_COORDINATE, allow_inf_nan=False)]
+Angle = Annotated[float, Field(ge=-3600, le=3600, allow_inf_nan=False)]
+
+
+class KeyPose(BaseModel):
+    """One pose that the camera goes through; world units and degrees as in `flashdreams.camera.poses`."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+    x: Coordinate
+    z: Coordinate
+    y: Coordinate | None = Field(default=None, description="None: the height at which the scene is entered.")
+    yaw: Angle
+    pitch: Annotated[float, Field(ge=-89, le=89, allow_inf_nan=False)] = 0.0
+    roll: Angle = 0.0
+    at: Finite | None = Field(default=None, description="Seconds; what counts with the pace `times`.")
+
+
+class Shot(BaseModel):
+    """Key poses, and how the camera goes through them."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+    scene: Name
+    seed: int = Field(default=0, ge=0, lt=2**32)
+    keys: list[KeyPose] = Field(min_length=1, max_length=MAX_KEYS)
+    pace: Literal["speed", "seconds", "times"] = "speed"
+    speed: float = Field(default=1.5, ge=0.05, le=50, description="Units a second.")
+    turn: float = Field(default=40.0, ge=1, le=720, description="Degrees a second that no turn exceeds.")
+    seconds: float = Field(default=10.0, gt=0, le=LONGEST_SECONDS, description="The whole length.")
+    easing: Easing = "none"
+    closed: bool = False
+
+
+@dataclass(frozen=True)
+class Filmed:
+    """A shot as a camera path."""
+
+    path: Trajectory
+    """At the world's rate, where a visitor who follows it is; rounded as files are, so that a file loses nothing."""
+    at: npt.NDArray[np.float64]
+    """When it is at each key, seconds `[K]`."""
+    moved: int
+    """Frames that lie elsewhere than the curve, because one cannot stand or look there."""
+
+    def document(self) -> dict[str, Any]:
+        """What the page draws: frames are `[x, y, z, yaw, pitch, roll]`."""
+        return {
+            "fps": self.path.fps,
+            "seconds": self.path.duration,
+            "moved": self.moved,
+            "at": [round(seconds, 4) for seconds in self.at.tolist()],
+            "frames": [_numbers(pose) for pose in self.path.poses],
+        }
+
+
+def read_shot(data: bytes) -> Shot:
+    """A shot from JSON. Raises ValueError with one sentence that names the field and what it takes."""
+    try:
+        return Shot.model_validate_json(data)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the shot"
+        got = "" if isinstance(first["input"], dict | list | bytes | str) else f", got {first['input']!r:.40}"
+        raise ValueError(f"{where}: {first['msg'][0].lower()}{first['msg'][1:]}{got}") from None
+
+
+def filmed(shot: Shot, world: World) -> Filmed:
+    """The shot's path in its scene. Raises ValueError for a pace that makes none, KeyError for an unknown scene."""
+    config = world.config
+    scene = config.scene(shot.scene).name
+    entrance = float(world.start_pose(scene, shot.seed)[1, 3])
+    keys = [
+        pose_from_yaw_pitch([key.x, entrance if key.y is None else key.y, key.z], key.yaw, key.pitch, key.roll)
+        for key in shot.keys
+    ]
+    pace = Pace(
+        shot.speed, shot.turn, shot.seconds if shot.pace == "seconds" else None, _times(shot), shot.easing
+    )  # fmt: skip
+    path, at = shot_through(np.stack(keys), pace, config.fps, closed=shot.closed)
+    poses, moved = as_taken(path, config, world.constrain(scene))
+    poses = np.round(poses, DECIMALS) + 0.0
+    return Filmed(Trajectory(poses, config.fps, *_lens(config, len(poses))), at, moved)
+
+
+def _times(shot: Shot) -> list[float] | None:
+    if shot.pace != "times":
+        return None
+    for index, key in enumerate(shot.keys):
+        if key.at is None:
+            raise ValueError(f"keys.{index}.at: with the pace 'times' every key says when it is reached")
+    first = shot.keys[0].at or 0.0
+    return [(key.at or 0.0) - first for key in shot.keys]
+
+
+def _lens(config: WorldConfig, count: int) -> tuple[npt.NDArray[np.float64], tuple[int, int]] | tuple[()]:
+    """The intrinsics of every pose and their picture's size, where the world knows its lens."""
+    if config.lens_degrees is None:
+        return ()
+    lens = Intrinsics.from_fov(config.lens_degrees, config.width, config.height)
+    return np.tile([lens.fx, lens.fy, lens.cx, lens.cy], (count, 1)), (config.width, config.height)
+
+
+def keys_document(
+    path: Trajectory, world: World, scene: str, seed: int, *, distance: float, degrees: float
+) -> dict[str, Any]:
+    """The key poses of a file's path, moved to the scene's entrance where it was made in other coordinates.
+
+    `distance` and `degrees` are how far off a path through the keys may be. Raises KeyError for an unknown scene.
+    """
+    inside = lies_in_world(path.poses, world.constrain(world.config.scene(scene).name))
+    if not inside:
+        path = path.starting_at(world.start_pose(scene, seed))
+    times, off, turned = keys_of(path, distance, degrees, most=MAX_KEYS)
+    poses = path.sampled(times * path.fps, path.fps).poses
+    return {
+        "keys": [{**key_of(pose), "at": round(float(at), 4)} for pose, at in zip(poses, times, strict=True)],
+        "seconds": path.duration,
+        "poses": len(path),
+        "anchored": not inside,
+        "off": off,
+        "turned": turned,
+    }
+
+
+def key_of(pose: npt.NDArray[np.float64]) -> dict[str, float]:
+    """A pose `[4, 4]` as a key."""
+    return dict(zip(("x", "y", "z", "yaw", "pitch", "roll"), _numbers(pose), strict=True))
+
+
+def plan_document(world: World, scene: str, seed: int, paths: list[str]) -> dict[str, Any]:
+    """What the editor must know of a scene: its map, lens, rules and shipped paths. KeyError for an unknown scene."""
+    config = world.config
+    start, constrain = world.start_pose(config.scene(scene).name, seed), world.constrain(scene)
+    lifted = start[:3, 3] - [0.0, PROBE, 0.0]
+    held = constrain is not None and abs(constrain(lifted, lifted)[1] - start[1, 3]) < PROBE / 2
+    plan = world.plan(scene)
+    return {
+        "scene": scene,
+        "fps": config.fps,
+        "lens_degrees": config.lens_degrees,
+        "size": [config.width, config.height],
+        "move_speed": config.motion.move_speed,
+        "turn_rate": config.motion.turn_rate,
+        "pitch_limit": config.motion.pitch_limit,
+        "free_height": not held,
+        "start": key_of(start),
+        "map": None if plan is None else _map(plan),
+        "paths": paths,
+    }
+
+
+def _map(plan: Plan) -> dict[str, Any]:
+    return {
+        "ground": _hex(plan.ground),
+        "radius": plan.radius,
+        "things": [
+            {"circle": _circle(thing), "colour": _hex(thing.colour)}
+            if isinstance(thing, Disc)
+            else {"corners": np.round(thing.corners, 3).tolist(), "colour": _hex(thing.colour)}
+            for thing in plan.things
+        ],
+        "blocked": [_circle(disc) for disc in plan.blocked],
+    }
+
+
+def _circle(disc: Disc) -> list[float]:
+    return [round(value, 3) for value in (disc.x, disc.z, disc.radius)]
+
+
+def _hex(colour: Colour) -> str:
+    return "#" + "".join(f"{round(255 * min(max(part, 0.0), 1.0)):02x}" for part in colour)
+
+
+def _numbers(pose: npt.NDArray[np.float64]) -> list[float]:
+    """`x, y, z, yaw, pitch, roll`, finer than can be seen."""
+    return [round(float(value), 5) + 0.0 for value in (*pose[:3, 3], *yaw_pitch_roll_of(pose))]

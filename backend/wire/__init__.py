@@ -1,0 +1,1 @@
+"""Message types of the WebSocket protocol, in both directions."""

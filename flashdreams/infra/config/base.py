@@ -1,0 +1,140 @@
+"""Config dataclasses: build what they describe, print, derive, fingerprint, and go to JSON and back."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Self, TypeVar
+
+from flashdreams.infra.config.serialization import from_jsonable, to_jsonable
+
+ConfigT = TypeVar("ConfigT")
+
+_INDENT = "    "
+
+
+@dataclass(kw_only=True)
+class PrintableConfig:
+    """A config tree that prints itself, has a stable fingerprint and survives JSON."""
+
+    def __str__(self) -> str:
+        """The whole tree, one field per line, indented by depth."""
+        return "\n".join(_dump(self))
+
+    def to_dict(self) -> dict[str, Any]:
+        """A tree of JSON types from which `from_dict` rebuilds an equal config.
+
+        Raises TypeError naming the dotted field for a value that has no JSON form (a lambda, a tensor).
+        """
+        tree = to_jsonable(self)
+        assert isinstance(tree, dict)
+        return tree
+
+    @classmethod
+    def from_dict(cls, tree: dict[str, Any]) -> Self:
+        """Rebuild a config written by `to_dict`. It imports the modules that the tree names: read only trees you trust.
+
+        Raises KeyError for unknown fields or classes, TypeError when the tree holds no `cls`.
+        """
+        config = from_jsonable(tree)
+        if not isinstance(config, cls):
+            raise TypeError(f"the tree describes a {type(config).__name__}, but a {cls.__name__} was asked for")
+        return config
+
+    def fingerprint(self) -> str:
+        """Hex digest that is equal for equal configs, in any process."""
+        return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(kw_only=True)
+class InstantiateConfig(PrintableConfig):
+    """A config that builds the object it describes."""
+
+    _target: type
+    """The class that `setup` instantiates."""
+
+    def setup(self, **kwargs: Any) -> Any:
+        """Return `_target(self, **kwargs)`."""
+        return self._target(self, **kwargs)
+
+
+def derive_config(base: ConfigT, **changes: Any) -> ConfigT:
+    """A deep copy of `base` with nested overrides; `base` is never changed.
+
+    A `dict` value walks into a dataclass attribute or a dict, any other value replaces what is there. Checks made in
+    `__post_init__` run again on every changed dataclass.
+
+    Raises KeyError naming the dotted path when it does not exist, TypeError when a dict is given for a plain value.
+    """
+    if not dataclasses.is_dataclass(base) or isinstance(base, type):
+        raise TypeError(f"base must be a config dataclass instance, got {type(base).__name__}")
+    return _override(copy.deepcopy(base), changes, "")
+
+
+def replace_everywhere(config: ConfigT, **values: Any) -> ConfigT:
+    """A copy of `config` in which every dataclass of the tree that has a field of this name holds this value."""
+    if not _is_config(config):
+        return config
+    own = _fields_of(config)
+    changed = {name: replace_everywhere(value, **values) for name, value in own.items()}
+    changed |= {name: value for name, value in values.items() if name in own}
+    replaced: ConfigT = dataclasses.replace(config, **changed)  # type: ignore[type-var]
+    return replaced
+
+
+def values_everywhere(config: Any, name: str) -> Iterator[Any]:
+    """What fields of this name hold in every dataclass of a tree, outer ones first."""
+    for field, value in _fields_of(config).items():
+        if field == name:
+            yield value
+        for each in value if isinstance(value, list | tuple) else (value,):
+            if _is_config(each):
+                yield from values_everywhere(each, name)
+
+
+def _override(node: Any, changes: dict[str, Any], path: str) -> Any:
+    values = node if isinstance(node, dict) else _fields_of(node)
+    changed = {}
+    for key, value in changes.items():
+        here = f"{path}.{key}" if path else str(key)
+        if key not in values:
+            raise KeyError(f"no config field {here!r}: accepted here are {', '.join(map(str, values)) or 'none'}")
+        if isinstance(value, dict):
+            if not isinstance(values[key], dict) and not _is_config(values[key]):
+                raise TypeError(f"config field {here!r} holds {values[key]!r}, which a dict cannot override")
+            changed[key] = _override(values[key], value, here)
+        else:
+            changed[key] = value
+    return {**node, **changed} if isinstance(node, dict) else dataclasses.replace(node, **changed)
+
+
+def _is_config(value: Any) -> bool:
+    return dataclasses.is_dataclass(value) and not isinstance(value, type)
+
+
+def _fields_of(config: Any) -> dict[str, Any]:
+    return {f.name: getattr(config, f.name) for f in dataclasses.fields(config) if f.init}
+
+
+def _dump(value: Any, label: str = "", depth: int = 0) -> list[str]:
+    lead = _INDENT * depth + (f"{label}: " if label else "")
+    children: list[tuple[str, Any]]
+    if _is_config(value):
+        head, children = f"{lead}{type(value).__name__}", list(_fields_of(value).items())
+    elif isinstance(value, dict) and any(map(_is_nested, value.values())):
+        head, children = f"{lead}dict", [(str(k), v) for k, v in value.items()]
+    elif isinstance(value, list | tuple) and any(map(_is_nested, value)):
+        head, children = f"{lead}{type(value).__name__}", [(f"[{i}]", v) for i, v in enumerate(value)]
+    elif isinstance(value, type) or (callable(value) and hasattr(value, "__qualname__")):
+        return [f"{lead}{value.__module__}.{value.__qualname__}"]
+    else:
+        return [f"{lead}{value!r}"]
+    return [head, *(line for name, child in children for line in _dump(child, name, depth + 1))]
+
+
+def _is_nested(value: Any) -> bool:
+    return _is_config(value) or isinstance(value, dict | list | tuple)

@@ -1,0 +1,9 @@
+"""The contract of a causal flow transformer and of its per-rollout cache."""
+
+from flashdreams.infra.diffusion.transformer.base import Transformer, TransformerAutoregressiveCache, TransformerConfig
+
+__all__ = [
+    "Transformer",
+    "TransformerAutoregressiveCache",
+    "TransformerConfig",
+]

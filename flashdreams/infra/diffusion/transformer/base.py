@@ -1,0 +1,127 @@
+"""The contract of a causal flow transformer and of the per-rollout cache that it works on."""
+
+from __future__ import annotations
+
+import logging
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from flashdreams.core.distributed.context_parallel import group_size
+from flashdreams.infra.config.base import InstantiateConfig
+from flashdreams.infra.diffusion.scheduler.base import NoiseSource
+from flashdreams.infra.memory.offload import Turns
+
+_log = logging.getLogger(__name__)
+
+
+class TransformerAutoregressiveCache:
+    """A rollout's state in the transformer: KV caches, sizes, RoPE offsets, and the rollout's random generator."""
+
+    rng: NoiseSource | None = None
+    """Source of all of this rollout's noise; the diffusion model sets it."""
+
+    def start(self, autoregressive_index: int) -> None:
+        """Called before the first denoising step of chunk `autoregressive_index`."""
+
+    def finalize(self, autoregressive_index: int) -> None:
+        """Called after the clean chunk `autoregressive_index` was written by `finalize_kv_cache`."""
+
+
+CacheT = TypeVar("CacheT", bound=TransformerAutoregressiveCache)
+PayloadT = TypeVar("PayloadT")
+
+
+@dataclass(kw_only=True)
+class TransformerConfig(InstantiateConfig):
+    """Config of a `Transformer`."""
+
+
+class Transformer(nn.Module, ABC, Generic[CacheT]):
+    """Predicts the flow of a patchified noisy latent, given the rollout's cache. Holds weights and no rollout state."""
+
+    cp_group: Any = None
+    """The processes that share every chunk's tokens; None is this one alone."""
+    turns: Turns | None = None
+    """Set where networks take turns on the device."""
+
+    def __init__(self, config: Any) -> None:
+        super().__init__()
+        self.config = config
+
+    def set_context_parallel_group(self, group: Any) -> None:
+        """Share every chunk's tokens among the processes of `group`, for rollouts that begin from now on.
+
+        Override it where that is possible and set `cp_group`; here every process goes on doing all of the work.
+        """
+        if group_size(group) > 1:
+            name, size = type(self).__name__, group_size(group)
+            _log.warning("%s cannot share its tokens: each of the %d processes does all of the work", name, size)
+
+    def take_turn(self) -> None:
+        """Come to the device for the next calls. A transformer of several networks lets each come when it is called."""
+        if self.turns is not None:
+            self.turns.take(self)
+
+    def networks(self) -> dict[str, nn.Module]:
+        """What can be on a device by itself, by what people call it."""
+        return {"transformer": self}
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are when it works; the CPU for a transformer without any."""
+        if self.turns is not None:
+            return self.turns.device
+        weight = next(self.parameters(), None)
+        return torch.device("cpu") if weight is None else weight.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type of the latents that it works on: that of its first floating-point weight, else fp32."""
+        return next((w.dtype for w in self.parameters() if w.is_floating_point()), torch.float32)
+
+    @property
+    @abstractmethod
+    def latent_shape(self) -> tuple[int, ...]:
+        """Shape of one chunk's patchified latent on this rank, e.g. `[B, L, D]`."""
+
+    @abstractmethod
+    def predict_flow(self, noisy_latent: Tensor, timestep: Tensor, cache: CacheT, input: Any = None) -> Tensor:
+        """Flow of the patchified `noisy_latent` at `timestep` (scalar, per batch or per token), of the same shape."""
+
+    @abstractmethod
+    def patchify_and_maybe_split_cp(self, x: PayloadT) -> PayloadT:
+        """Latents (or a structured payload of them) as tokens, this rank's share; returns the type it is given."""
+
+    @abstractmethod
+    def unpatchify_and_maybe_gather_cp(self, x: Tensor) -> Tensor:
+        """The inverse of `patchify_and_maybe_split_cp` for a latent."""
+
+    def latent_shape_of(self, cache: CacheT) -> tuple[int, ...]:
+        """`latent_shape` of the rollout `cache`. Override it where rollouts differ in size."""
+        return self.latent_shape
+
+    def unpatchify_of(self, x: Tensor, cache: CacheT) -> Tensor:
+        """`unpatchify_and_maybe_gather_cp` for the rollout `cache`. Override it where rollouts differ in size."""
+        return self.unpatchify_and_maybe_gather_cp(x)
+
+    def finalize_kv_cache(self, noisy_latent: Tensor, timestep: Tensor, cache: CacheT, input: Any = None) -> None:
+        """Write the finished chunk into the KV cache; here by one `predict_flow` whose result is dropped."""
+        self.predict_flow(noisy_latent=noisy_latent, timestep=timestep, cache=cache, input=input)
+
+    def initialize_autoregressive_cache(self, **context: Any) -> CacheT:
+        """The cache of a new rollout. Override it to take a context; this one raises TypeError for any."""
+        if context:
+            raise TypeError(f"{type(self).__name__} takes no rollout context, got {', '.join(context)}")
+        return TransformerAutoregressiveCache()  # type: ignore[return-value]
+
+    def reuse_autoregressive_cache(self, cache: CacheT, **context: Any) -> CacheT:
+        """The cache of a new rollout in the memory of `cache`, whose rollout is over; here a new one."""
+        return self.initialize_autoregressive_cache(**context)
+
+    def postprocess_clean_latent(self, clean_latent: Tensor, cache: CacheT, input: Any = None) -> Tensor:
+        """Last change to the patchified clean latent of a chunk; here none."""
+        return clean_latent

@@ -1,0 +1,104 @@
+"""Making a pipeline's memory plan: its rollout is rehearsed on no device, at the size that is asked for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from flashdreams.core import distributed
+from flashdreams.core.distributed.context_parallel import group_size
+from flashdreams.infra.config.base import replace_everywhere
+from flashdreams.infra.memory.plan import MemoryPlan, PartMemory
+from flashdreams.infra.memory.tracker import BlankRollout, Rehearsal, on_meta, weight_bytes
+from flashdreams.infra.runtime.state import copy_state
+
+if TYPE_CHECKING:
+    from flashdreams.infra.pipeline.base import StreamInferencePipeline, StreamInferencePipelineConfig
+
+_CODED_CHUNKS = 2
+"""Chunks after which the caches of encoders and decoders have their full size."""
+
+
+def plan_memory(
+    config: StreamInferencePipelineConfig, height: int, width: int, *, rollouts: int = 1, processes: int | None = None
+) -> MemoryPlan | None:
+    """See `StreamInferencePipelineConfig.memory_plan`."""
+    pipeline = _alone(config)
+    processes = group_size(distributed.all_processes()) if processes is None else processes
+    if rollouts < 1 or processes < 1:
+        raise ValueError(f"rollouts and processes must be at least 1, got {rollouts} and {processes}")
+    blank = pipeline.blank_rollout(height, width)
+    if blank is None:
+        return None
+    # A step holds one block's tensors at a time: a network of one block says what they take, in a fraction of the time.
+    shallow = _alone(replace_everywhere(config, num_layers=1))
+    with torch.no_grad():
+        caches = _caches(pipeline, height, width, processes)
+        control, encoding, encoder_cache = _coding(pipeline.encoder, blank.encoder_context, blank.input)
+        latent, dreaming = _dreaming(shallow, blank, control)
+        _, decoding, decoder_cache = _coding(pipeline.decoder, None, latent)
+    parts: list[tuple[str, nn.Module | None, int]] = [("encoder", pipeline.encoder, encoding)]
+    networks = pipeline.diffusion_model.transformer.networks()
+    parts += [(name, network, dreaming // processes) for name, network in networks.items()]
+    parts.append(("decoder", pipeline.decoder, decoding))
+    return MemoryPlan(
+        size=f"{height} x {width}",
+        parts=tuple(
+            PartMemory(name=name, weights=weight_bytes(part), working=work)
+            for name, part, work in parts
+            if part is not None
+        ),
+        rollout=caches + encoder_cache + decoder_cache,
+        rollouts=rollouts,
+        offload=config.offload,
+    )
+
+
+def _alone(config: StreamInferencePipelineConfig) -> StreamInferencePipeline[Any, Any, Any]:
+    """The pipeline on no device, in one process: no others are there to rehearse with."""
+    pipeline: StreamInferencePipeline[Any, Any, Any] = on_meta(config)
+    pipeline.diffusion_model.transformer.set_context_parallel_group(None)
+    return pipeline
+
+
+def _caches(pipeline: StreamInferencePipeline[Any, Any, Any], height: int, width: int, processes: int) -> int:
+    """Bytes of a rollout's caches in the transformer, in each of the processes that share its keys and values."""
+    with Rehearsal() as rehearsal:
+        blank = pipeline.blank_rollout(height, width)
+        assert blank is not None
+        cache: Any = pipeline.diffusion_model.transformer.initialize_autoregressive_cache(**blank.transformer_context)
+        for chunk in range(blank.chunks):
+            cache.start(chunk)
+    del blank  # of which the cache keeps some
+    return rehearsal.live - cache.nbytes + cache.nbytes // processes
+
+
+def _dreaming(
+    pipeline: StreamInferencePipeline[Any, Any, Any], blank: BlankRollout, control: Any
+) -> tuple[Tensor, int]:
+    """A chunk's latent, and the bytes that a step with a full window holds at most beyond the caches."""
+    transformer = pipeline.diffusion_model.transformer
+    given = None if control is None else transformer.patchify_and_maybe_split_cp(control)
+    with Rehearsal() as rehearsal:
+        cache = transformer.initialize_autoregressive_cache(**blank.transformer_context)
+        tokens = torch.zeros(transformer.latent_shape_of(cache), device="meta", dtype=transformer.dtype)
+        for chunk in range(blank.chunks):
+            cache.start(chunk)
+            transformer.predict_flow(tokens, torch.zeros(()), cache, given)
+    return transformer.unpatchify_of(tokens, cache), rehearsal.peak - rehearsal.live
+
+
+def _coding(part: Any, context: dict[str, Any] | None, input: Any) -> tuple[Any, int, int]:
+    """What an encoder or a decoder makes of a chunk, the bytes it holds at most beyond its cache, and the cache's."""
+    if part is None:
+        return None, 0, 0
+    with Rehearsal() as rehearsal:
+        cache = part.initialize_autoregressive_cache(**(context or {}))
+        for chunk in range(_CODED_CHUNKS):
+            given = input(chunk) if callable(input) else input
+            made = part(input=given, autoregressive_index=chunk, cache=cache)
+    result = copy_state(made)
+    del made
+    return result, rehearsal.peak - rehearsal.live, rehearsal.live

@@ -1,0 +1,116 @@
+"""What a model will take, counted before it is loaded: its modules and steps on no device ("meta"), bytes and all."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from flashdreams.infra.config.base import InstantiateConfig, replace_everywhere
+
+
+def on_meta(config: InstantiateConfig) -> Any:
+    """What `config` describes with the shapes and types of all its weights, without their files and their memory."""
+    with torch.device("meta"):
+        return replace_everywhere(config, checkpoint_path=None).setup()
+
+
+def weight_bytes(module: nn.Module) -> int:
+    """Bytes of a module's parameters and buffers, tied ones once."""
+    return sum(tensor.nbytes for tensor in tensors_of(module))
+
+
+def tensors_of(module: nn.Module) -> Iterable[Tensor]:
+    """A module's parameters and buffers, tied ones once."""
+    yield from module.parameters()
+    yield from module.buffers()
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlankRollout:
+    """A rollout to rehearse, with zeros for all that a person would give; its tensors are where the pipeline is."""
+
+    transformer_context: dict[str, Any]
+    """Keywords of the transformer's `initialize_autoregressive_cache`."""
+    chunks: int
+    """Chunks that fill the KV cache."""
+    encoder_context: dict[str, Any] | None = None
+    """Keywords of the encoder's `initialize_autoregressive_cache`."""
+    input: Any = None
+    """What the encoder gets at every chunk, or a function of the chunk's index; None without an encoder."""
+
+
+class Rehearsal:
+    """Counts the bytes of the tensors that are made while it is entered, until they are let go."""
+
+    def __init__(self) -> None:
+        self.live = 0
+        """Bytes of the tensors that are held now."""
+        self.peak = 0
+        """The most that `live` has been."""
+        self._sizes: dict[int, int] = {}
+        self._modes = (_FusedAttention(), _Watch(self._see))
+
+    def __enter__(self) -> Self:
+        for mode in self._modes:
+            mode.__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        for mode in reversed(self._modes):
+            mode.__exit__(*error)
+
+    def _see(self, tensor: Tensor, new: bool) -> None:
+        """Count `tensor` if it was not seen yet; one that was there before (`new=False`) counts nothing, ever."""
+        storage = tensor.untyped_storage()
+        address = storage._cdata
+        if address in self._sizes:
+            return
+        self._sizes[address] = size = storage.nbytes() if new else 0
+        self.live += size
+        self.peak = max(self.peak, self.live)
+        weakref.finalize(storage, self._gone, address)
+
+    def _gone(self, address: int) -> None:
+        self.live -= self._sizes.pop(address)
+
+
+class _Watch(TorchDispatchMode):
+    """Shows every tensor that an operation takes (`new=False`: its result may be a view of it) and gives."""
+
+    def __init__(self, see: Callable[[Tensor, bool], None]) -> None:
+        super().__init__()
+        self._see = see
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Iterable[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        self._show((args, kwargs), new=False)
+        result = func(*args, **(kwargs or {}))
+        self._show(result, new=True)
+        return result
+
+    def _show(self, values: Any, new: bool) -> None:
+        for value in tree_leaves(values):
+            if isinstance(value, Tensor):
+                self._see(value, new)
+
+
+class _FusedAttention(TorchFunctionMode):
+    """Attention as the kernels of a GPU do it, which never hold all scores; on no device torch would count them."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        if func is F.scaled_dot_product_attention and args[0].is_meta:
+            query, _, value = args[:3]
+            return query.new_empty(*query.shape[:-1], value.shape[-1])
+        return func(*args, **(kwargs or {}))

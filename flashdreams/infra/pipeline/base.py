@@ -1,0 +1,270 @@
+"""The streaming pipeline: encode, dream and decode one chunk per call, all rollout state in a cache."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import dataclass, field, fields
+from typing import Annotated, Any, Generic, Self, TypeVar
+
+import torch
+import tyro
+from torch import Tensor, nn
+
+from flashdreams.core import distributed
+from flashdreams.infra.config.base import InstantiateConfig, replace_everywhere
+from flashdreams.infra.decoder.base import DecoderConfig, StreamingDecoder
+from flashdreams.infra.diffusion.model.base import DiffusionModel, DiffusionModelConfig
+from flashdreams.infra.diffusion.transformer.base import Transformer
+from flashdreams.infra.encoder.base import EncoderConfig, StreamingEncoder
+from flashdreams.infra.memory.offload import Turns
+from flashdreams.infra.memory.plan import MemoryPlan
+from flashdreams.infra.memory.planner import plan_memory
+from flashdreams.infra.memory.tracker import BlankRollout
+from flashdreams.infra.profiler import EventProfiler, record_event
+from flashdreams.infra.runtime.side_stream import Aside
+from flashdreams.infra.runtime.state import copy_state
+
+TransformerCacheT = TypeVar("TransformerCacheT")
+EncoderCacheT = TypeVar("EncoderCacheT")
+DecoderCacheT = TypeVar("DecoderCacheT")
+
+
+@dataclass(kw_only=True)
+class StreamInferencePipelineConfig(InstantiateConfig):
+    """Config of `StreamInferencePipeline`."""
+
+    _target: type = field(default_factory=lambda: StreamInferencePipeline)
+
+    name: str
+    """What the pipeline is called."""
+    diffusion_model: DiffusionModelConfig
+    """What dreams the latents."""
+    decoder: DecoderConfig | None = None
+    """What makes pictures of the latents; None hands out the latents."""
+    encoder: EncoderConfig | None = None
+    """What prepares the input of each chunk; None means that chunks take no input."""
+    enable_sync_and_profile: bool = False
+    """Let `finalize` wait for the device and report the time of each stage."""
+    offload: Annotated[bool, tyro.conf.arg(prefix_name=False)] = False
+    """Keep only the network that works on the GPU: slower, in much less memory."""
+    finalize_aside: bool = False
+    """On a GPU, run `finalize` on a stream of its own, beside the decoder and what comes after it."""
+
+    def memory_plan(
+        self, height: int, width: int, *, rollouts: int = 1, processes: int | None = None
+    ) -> MemoryPlan | None:
+        """What rollouts of `height` x `width` pixels will need, `rollouts` at once, each shared by `processes`.
+
+        Without `processes` it is as many as work together now. Nothing is loaded for it. None for a pipeline without
+        `blank_rollout`.
+        """
+        return plan_memory(self, height, width, rollouts=rollouts, processes=processes)
+
+
+@dataclass(kw_only=True)
+class StreamInferencePipelineCache(Generic[TransformerCacheT, EncoderCacheT, DecoderCacheT]):
+    """All state of one rollout."""
+
+    transformer_cache: TransformerCacheT
+    """KV caches, sizes and the random generator."""
+    encoder_cache: EncoderCacheT | None = None
+    """State of the streaming encoder."""
+    decoder_cache: DecoderCacheT | None = None
+    """State of the streaming decoder."""
+    final_state: DiffusionModel.FinalState | None = None
+    """The newest chunk, which `finalize` writes into the KV cache."""
+    autoregressive_index: int | None = None
+    """Index of the newest chunk; None before the first."""
+    event_profiler: EventProfiler | None = None
+    """Times of the newest chunk's stages: `encode`, `diffuse`, `decode`, `finalize`."""
+    finalized: bool = False
+    """Whether the newest chunk is in the KV cache."""
+    aside: Aside | None = None
+    """Where `finalize` runs; None: where all else does."""
+
+    def snapshot(self) -> Self:
+        """A copy of the rollout as it stands, of the same type and independent of this one; it can be continued."""
+        self.join()
+        duplicate: Self = copy_state(self)
+        return duplicate
+
+    def restore(self, snapshot: Self) -> None:
+        """Go back to what `snapshot` holds. The snapshot stays as it is and can be restored again."""
+        if type(snapshot) is not type(self):
+            raise TypeError(f"snapshot must be a {type(self).__name__}, got {type(snapshot).__name__}")
+        duplicate = snapshot.snapshot()
+        self.join()
+        for each in fields(self):
+            setattr(self, each.name, getattr(duplicate, each.name))
+
+    def join(self) -> None:
+        """Let what is queued from now on wait for a `finalize` that may still run."""
+        if self.aside is not None:
+            self.aside.join()
+
+
+class StreamInferencePipeline(nn.Module, Generic[TransformerCacheT, EncoderCacheT, DecoderCacheT]):
+    """One loaded model that serves many rollouts, of any sizes and interleaved in any order.
+
+    Under torchrun the processes share the tokens of every chunk: all must make the same calls in the same order, and
+    all have the whole result.
+    """
+
+    def __init__(self, config: StreamInferencePipelineConfig) -> None:
+        super().__init__()
+        if config.offload and config.finalize_aside:
+            raise ValueError(
+                "finalize_aside must be off with offload: networks that take turns cannot work side by side"
+            )
+        if config.offload:  # A graph knows the addresses that weights have, and they move.
+            config = replace_everywhere(config, use_cuda_graph=False)
+        self.config = config
+        self.turns: Turns | None = None
+        self.encoder: StreamingEncoder[Any] | None = config.encoder.setup() if config.encoder else None
+        self.diffusion_model: DiffusionModel = config.diffusion_model.setup()
+        if distributed.world_size() > 1:
+            self.diffusion_model.transformer.set_context_parallel_group(distributed.all_processes())
+        self.decoder: StreamingDecoder[Any] | None = config.decoder.setup() if config.decoder else None
+        for role, part in (("encoder", self.encoder), ("decoder", self.decoder)):
+            if part is not None and not hasattr(part, "initialize_autoregressive_cache"):
+                raise TypeError(f"{role} must be a streaming {role}, got the one-shot {type(part).__name__}")
+
+    @property
+    def device(self) -> torch.device:
+        """Where the diffusion model works."""
+        return self.diffusion_model.device
+
+    def blank_rollout(self, height: int, width: int) -> BlankRollout | None:
+        """What a memory plan for `height` x `width` pixels rehearses; None where no plan can be made."""
+        return None
+
+    def offload_to(self, device: torch.device) -> None:
+        """Work on `device` from now on, with no more than one network there; the others wait on the CPU.
+
+        Raises ValueError without the config's `offload`, which has consequences when a pipeline is built.
+        """
+        if not self.config.offload:
+            raise ValueError("offload must be set in the config of a pipeline whose networks take turns")
+        self.turns = Turns(device)
+        self.diffusion_model.scheduler.to(device)
+        for module in self.modules():
+            if isinstance(module, Transformer):
+                module.turns = self.turns
+
+    def take_turn(self, part: nn.Module) -> None:
+        """Bring `part` to the device where networks take turns on it."""
+        if self.turns is not None:
+            self.turns.take(part)
+
+    @torch.no_grad()
+    def initialize_cache(
+        self,
+        transformer_context: dict[str, Any] | None = None,
+        encoder_context: dict[str, Any] | None = None,
+        decoder_context: dict[str, Any] | None = None,
+        *,
+        seed: int | None = None,
+        reuse: StreamInferencePipelineCache[Any, Any, Any] | None = None,
+    ) -> StreamInferencePipelineCache[TransformerCacheT, EncoderCacheT, DecoderCacheT]:
+        """The cache of a new rollout. Each context goes as keywords to its part's `initialize_autoregressive_cache`.
+
+        `seed` replaces the config's seed for this rollout. `reuse` is the cache of a rollout that is over: where the
+        new one has its size, KV buffers and captured graphs are used again. Raises ValueError for the context of a
+        missing part.
+        """
+        transformer, context = self.diffusion_model.transformer, transformer_context or {}
+        transformer.take_turn()
+        if reuse is None or reuse.transformer_cache is None:
+            transformer_cache = transformer.initialize_autoregressive_cache(**context)
+        else:
+            reuse.join()
+            transformer_cache = transformer.reuse_autoregressive_cache(reuse.transformer_cache, **context)
+            reuse.transformer_cache, reuse.final_state = None, None
+        self.diffusion_model.seed_rollout(transformer_cache, seed)
+        return StreamInferencePipelineCache(
+            transformer_cache=transformer_cache,
+            encoder_cache=_initialize(self.encoder, encoder_context, "encoder"),
+            decoder_cache=_initialize(self.decoder, decoder_context, "decoder"),
+            event_profiler=EventProfiler(self.device),
+            aside=Aside(self.device) if self.config.finalize_aside else None,
+        )
+
+    @torch.no_grad()
+    def generate(
+        self,
+        autoregressive_index: int,
+        cache: StreamInferencePipelineCache[TransformerCacheT, EncoderCacheT, DecoderCacheT],
+        input: Any = None,
+    ) -> Tensor:
+        """Dream chunk `autoregressive_index`: the decoder's output, or the clean latent without a decoder.
+
+        The index is 0 first and then goes up by one. Raises ValueError for any other, for an `input` without an encoder
+        and for an encoder without `input`. A chunk that is not finalized before the next one stays in the KV cache as
+        its last denoising step left it.
+        """
+        self._check_generate(autoregressive_index, cache, input)
+        profiler = cache.event_profiler
+        if profiler is not None:
+            profiler.reset()
+        if self.encoder is not None:
+            self.take_turn(self.encoder)
+            input = self.encoder(input=input, autoregressive_index=autoregressive_index, cache=cache.encoder_cache)
+        record_event(profiler, "encode")
+        transformer_cache: Any = cache.transformer_cache
+        self.diffusion_model.transformer.take_turn()
+        cache.join()
+        output, final_state = self.diffusion_model.generate(autoregressive_index, transformer_cache, input)
+        if cache.aside is not None:
+            cache.aside.mark()
+        record_event(profiler, "diffuse")
+        if self.decoder is not None:
+            self.take_turn(self.decoder)
+            output = self.decoder(input=output, autoregressive_index=autoregressive_index, cache=cache.decoder_cache)
+        record_event(profiler, "decode")
+        cache.final_state, cache.autoregressive_index, cache.finalized = final_state, autoregressive_index, False
+        return output
+
+    @torch.no_grad()
+    def finalize(
+        self,
+        autoregressive_index: int,
+        cache: StreamInferencePipelineCache[TransformerCacheT, EncoderCacheT, DecoderCacheT],
+    ) -> dict[str, float] | None:
+        """Write the chunk just generated into the KV cache; show the chunk first.
+
+        Returns the chunk's timings with `enable_sync_and_profile`, else None. Raises RuntimeError when no chunk waits
+        for it, ValueError for an index that is not the newest chunk's.
+        """
+        if cache.final_state is None or cache.finalized:
+            raise RuntimeError(f"finalize({autoregressive_index}) needs a generate({autoregressive_index}) before it")
+        if autoregressive_index != cache.autoregressive_index:
+            raise ValueError(f"only chunk {cache.autoregressive_index} can be finalized, got {autoregressive_index}")
+        self.diffusion_model.transformer.take_turn()
+        with nullcontext() if cache.aside is None else cache.aside.work():
+            if cache.event_profiler is not None:
+                cache.event_profiler.resume()
+            self.diffusion_model.finalize(cache.final_state)
+            record_event(cache.event_profiler, "finalize")
+        cache.finalized = True
+        if not self.config.enable_sync_and_profile or cache.event_profiler is None:
+            return None
+        return cache.event_profiler.sync_and_summarize()
+
+    def _check_generate(self, index: int, cache: StreamInferencePipelineCache[Any, Any, Any], input: Any) -> None:
+        if cache.transformer_cache is None:
+            raise RuntimeError("this rollout is over: another one reuses its memory")
+        expected = 0 if cache.autoregressive_index is None else cache.autoregressive_index + 1
+        if index != expected:
+            raise ValueError(f"autoregressive_index must be {expected} now, got {index}")
+        if self.encoder is None and input is not None:
+            raise ValueError("input must be None: this pipeline has no encoder")
+        if self.encoder is not None and input is None:
+            raise ValueError("input must be given at every step: this pipeline has an encoder")
+
+
+def _initialize(part: Any, context: dict[str, Any] | None, role: str) -> Any:
+    if part is not None:
+        return part.initialize_autoregressive_cache(**(context or {}))
+    if context:
+        raise ValueError(f"{role}_context must be None: this pipeline has no {role}")
+    return None

@@ -1,0 +1,1 @@
+"""Mechanisms around a pipeline: loading, copies of state, side stream, accelerated steps."""

@@ -1,0 +1,174 @@
+"""The contract between a model that can be played and the app that plays it: one step of the world per chunk."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from torch import nn
+
+from flashdreams.camera.motion import CameraMotion
+from flashdreams.infra.config.base import InstantiateConfig, values_everywhere
+from flashdreams.infra.world.scene_map import Plan
+
+Control = Literal["keys", "look", "path", "scene", "text", "image"]
+Constrain = Callable[[npt.NDArray[np.float64], npt.NDArray[np.float64]], npt.NDArray[np.float64]]
+Progress = Callable[[str, float], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scene:
+    """One place that a world can show."""
+
+    name: str
+    """Identifier used on the wire, lower case."""
+    title: str
+    """What a person reads in the scene picker."""
+    thumbnail: Path | None = None
+    """A JPEG picture of the scene; None where there is none."""
+
+
+@dataclass(kw_only=True)
+class WorldConfig(InstantiateConfig):
+    """What the app must know of a world before its model is loaded. `setup(progress=...)` loads it."""
+
+    slug: str
+    """Name on the command line and on the wire."""
+    title: str
+    """What a person reads."""
+    description: str = ""
+    """One line about the model."""
+    width: int
+    """Picture width in pixels."""
+    height: int
+    """Picture height in pixels."""
+    fps: int
+    """Frames per second of world time."""
+    frames_per_chunk: int
+    """Frames in every chunk after the first."""
+    window_chunks: int
+    """Chunks the KV cache can hold."""
+    controls: tuple[Control, ...]
+    """The controls that the model understands."""
+    scenes: tuple[Scene, ...]
+    """Scenes to start in; the first is the default."""
+    flows: bool = False
+    """Whether chunk follows chunk without any input; else chunks are dreamed only while something moves."""
+    motion: CameraMotion = field(default_factory=CameraMotion)
+    """How keys and looks move the camera."""
+    lens_degrees: float | None = None
+    """Horizontal field of view of its pictures; None where it is not known."""
+    session_bytes: int
+    """Memory that one session's caches take."""
+    parameters: int = 0
+    """Number of trained parameters, for display."""
+    checkpoint: Path | None = None
+    """The weights file; None takes the world's own."""
+    adapts: bool = False
+    """Whether loading tries how this machine dreams best, where there is a choice: what is dreamed may depend on it."""
+
+    def scene(self, name: str) -> Scene:
+        """The scene called `name`; raises KeyError naming the known scenes."""
+        for scene in self.scenes:
+            if scene.name == name:
+                return scene
+        raise KeyError(f"unknown scene {name!r}: this world has {', '.join(s.name for s in self.scenes)}")
+
+    def weights(self) -> tuple[str | Path, ...]:
+        """The files that the model is read from, on disk or on the hub."""
+        found = (self.checkpoint, *values_everywhere(self, "checkpoint_path"))
+        return tuple(path for path in found if path is not None)
+
+
+@dataclass(kw_only=True)
+class Controls:
+    """What shapes one chunk."""
+
+    poses: npt.NDArray[np.float64]
+    """Camera-to-world `[F, 4, 4]` (OpenCV axes), one per frame; F = `World.frames_in_chunk(index)`."""
+    scene: str | None = None
+    """A scene to change to from this chunk on; None keeps the present one."""
+    text: str | None = None
+    """A text event from this chunk on; None keeps the present one."""
+
+
+@dataclass(kw_only=True)
+class Rollout:
+    """One visitor's dream: all of its state. A world adds its own caches in a subclass."""
+
+    scene: str
+    seed: int
+    index: int = 0
+    """Index of the next chunk."""
+    kv_fill: float = 0.0
+    """Share of the KV window in use, 0 to 1."""
+    timings: dict[str, float] = field(default_factory=dict)
+    """Milliseconds of the last step, by stage: `encode`, `diffuse`, `decode`, `finalize`."""
+
+
+class NotFinite(ArithmeticError):
+    """A dream's numbers are lost (NaN or infinite), and stay so: it can only begin again."""
+
+
+class World(ABC):
+    """A loaded model that is played chunk by chunk. One instance serves many rollouts, interleaved in any order.
+
+    Not thread-safe: one thread (the engine) makes all calls except `start_pose`, `plan` and `constrain`.
+    """
+
+    config: WorldConfig
+
+    @abstractmethod
+    def start(self, scene: str, seed: int, *, text: str | None = None, image: Path | None = None) -> Rollout:
+        """A new rollout before its first chunk. Raises KeyError for an unknown scene."""
+
+    @abstractmethod
+    def frames_in_chunk(self, index: int) -> int:
+        """How many frames chunk `index` of a rollout has, and how many poses `step` wants for it."""
+
+    @abstractmethod
+    def step(self, rollout: Rollout, controls: Controls) -> npt.NDArray[np.uint8]:
+        """Dream the next chunk: frames uint8 `[F, H, W, 3]` RGB. Must be followed by `finalize` before the next step.
+
+        Raises ValueError for poses of the wrong shape or not finite, KeyError for an unknown scene, NotFinite where
+        the picture is lost; then the rollout is of no use any more, and need not be finalized.
+        """
+
+    @abstractmethod
+    def finalize(self, rollout: Rollout) -> None:
+        """Write the chunk just dreamed into the rollout's caches; off the way from key to picture."""
+
+    @abstractmethod
+    def snapshot(self, rollout: Rollout) -> Any:
+        """A copy of the rollout's whole state between chunks, unaffected by later steps."""
+
+    @abstractmethod
+    def restore(self, snapshot: Any) -> Rollout:
+        """A rollout that continues bit for bit as the one that was snapshotted; the snapshot stays usable."""
+
+    @abstractmethod
+    def start_pose(self, scene: str, seed: int) -> npt.NDArray[np.float64]:
+        """Camera-to-world `[4, 4]` where a rollout of `scene` begins."""
+
+    def fingerprint(self) -> str:
+        """What tells whether two servers dream alike: the world's name, its precision and a sample of every weight."""
+        digest = hashlib.sha256(self.config.slug.encode())
+        for module in (value for value in vars(self).values() if isinstance(value, nn.Module)):
+            for name, tensor in module.state_dict().items():
+                sample = tensor.detach().flatten()[:: max(1, tensor.numel() // 64)].double().cpu()
+                digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode() + sample.numpy().tobytes())
+        return digest.hexdigest()[:16]
+
+    def plan(self, scene: str) -> Plan | None:
+        """What a map of the scene shows; None where nothing is known of it."""
+        return None
+
+    def constrain(self, scene: str) -> Constrain | None:
+        """Where the camera may go: a function of previous and wanted position `[3]`; None means anywhere."""
+        return None

@@ -1,0 +1,203 @@
+"""One world in several processes: the first is asked and answers, the others make the same calls at the same time.
+
+Calls travel as JSON through the store at which the launched processes met: nothing that is read could run code.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import weakref
+from collections.abc import Callable
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from flashdreams.core import distributed
+from flashdreams.core.distributed.heartbeat import connect
+from flashdreams.infra.world.base import Constrain, Controls, Progress, Rollout, World, WorldConfig
+from flashdreams.infra.world.scene_map import Plan
+
+_CALLS = "calls"
+_POLL = timedelta(seconds=2)
+_OUTCOME = timedelta(minutes=10)
+"""A process that has not done a call this long after the first one has is out of step."""
+_log = logging.getLogger(__name__)
+
+
+def lead(config: WorldConfig) -> WorldConfig:
+    """The config of a world that this process leads: what `setup` makes is a world like any other."""
+    return dataclasses.replace(config, _target=partial(LeadWorld, config._target))  # type: ignore[arg-type]
+
+
+def follow(config: WorldConfig) -> None:
+    """Load the world and make the leader's calls until it ends; the results stay here, the leader has them too."""
+    peers, store, world = distributed.peers(), connect(_CALLS), config.setup()
+    assert peers is not None
+    held: dict[int, Any] = {}
+    number = 0
+    while True:
+        number += 1
+        call = None
+        while call is None:
+            call = _next_call(store, number)
+            if call is None and peers.is_done(0):
+                return
+        outcome = ""
+        try:
+            _obey(world, held, call)
+        except Exception as error:  # the leader meets the same one, and tells whose it is
+            outcome = f"{type(error).__name__}: {error}"
+            _log.debug("call %d failed", number, exc_info=error)
+        store.set(_outcome_key(number, peers.rank), outcome)
+
+
+class LeadWorld(World):
+    """A world whose every call is made by all processes; see `World`."""
+
+    def __init__(self, build: Callable[..., World], config: WorldConfig, progress: Progress | None = None) -> None:
+        """Raises what `build` raises, which all processes call."""
+        self._world = build(config) if progress is None else build(config, progress=progress)
+        self.config = self._world.config
+        self._store, self._number = connect(_CALLS), 0
+        self._handles: dict[int, int] = {}
+        self._next_handle = 0
+        self._dropped: list[int] = []
+
+    def start(self, scene: str, seed: int, *, text: str | None = None, image: Path | None = None) -> Rollout:
+        told = {"scene": scene, "seed": seed, "text": text, "image": None if image is None else str(image)}
+        handle = self._new_handle()
+        work = partial(self._world.start, scene, seed, text=text, image=image)
+        return self._keep(handle, self._together(work, do="start", become=handle, **told))
+
+    def frames_in_chunk(self, index: int) -> int:
+        return self._world.frames_in_chunk(index)
+
+    def step(self, rollout: Rollout, controls: Controls) -> npt.NDArray[np.uint8]:
+        told = {each.name: _plain(getattr(controls, each.name)) for each in dataclasses.fields(controls)}
+        work = partial(self._world.step, rollout, controls)
+        frames: npt.NDArray[np.uint8] = self._together(work, do="step", on=self._handle(rollout), controls=told)
+        return frames
+
+    def finalize(self, rollout: Rollout) -> None:
+        self._together(partial(self._world.finalize, rollout), do="finalize", on=self._handle(rollout))
+
+    def snapshot(self, rollout: Rollout) -> Any:
+        handle = self._new_handle()
+        work = partial(self._world.snapshot, rollout)
+        content = self._together(work, do="snapshot", on=self._handle(rollout), become=handle)
+        return self._keep(handle, _Snapshot(content))
+
+    def restore(self, snapshot: Any) -> Rollout:
+        if not isinstance(snapshot, _Snapshot):
+            raise TypeError(f"snapshot must be one that this world made, got {type(snapshot).__name__}")
+        handle = self._new_handle()
+        work = partial(self._world.restore, snapshot.content)
+        return self._keep(handle, self._together(work, do="restore", on=self._handle(snapshot), become=handle))
+
+    def fingerprint(self) -> str:
+        """Other numbers of processes round otherwise, and are told apart."""
+        return f"{self._world.fingerprint()}x{distributed.world_size()}"
+
+    def start_pose(self, scene: str, seed: int) -> npt.NDArray[np.float64]:
+        return self._world.start_pose(scene, seed)
+
+    def plan(self, scene: str) -> Plan | None:
+        return self._world.plan(scene)
+
+    def constrain(self, scene: str) -> Constrain | None:
+        return self._world.constrain(scene)
+
+    def _together(self, work: Callable[[], Any], **call: Any) -> Any:
+        """Do `work` while the others do `call`; raises RuntimeError where it went well in some processes only."""
+        dropped, self._dropped = self._dropped, []
+        self._number += 1
+        self._store.set(str(self._number), json.dumps({**call, "drop": dropped}))
+        failure: Exception | None = None
+        try:
+            result = work()
+        except Exception as error:
+            failure = error
+        keys = [_outcome_key(self._number, rank) for rank in range(1, distributed.world_size())]
+        self._store.wait(keys, _OUTCOME)
+        outcomes = [self._store.get(key).decode() for key in keys]
+        for key in (*keys, str(self._number)):
+            self._store.delete_key(key)
+        for rank, outcome in enumerate(outcomes, 1):
+            if bool(outcome) != (failure is not None):
+                told = outcome or f"{type(failure).__name__}: {failure}"
+                where = rank if outcome else 0
+                raise RuntimeError(f"{call['do']} failed in process {where} alone ({told})") from failure
+        if failure is not None:
+            raise failure
+        return result
+
+    def _new_handle(self) -> int:
+        self._next_handle += 1
+        return self._next_handle
+
+    def _keep(self, handle: int, thing: Any) -> Any:
+        """Know `thing` by its handle for as long as somebody has it; then the others let go of theirs."""
+        key = id(thing)
+        self._handles[key] = handle
+        weakref.finalize(thing, self._forget, key, handle)
+        return thing
+
+    def _forget(self, key: int, handle: int) -> None:
+        self._handles.pop(key, None)
+        self._dropped.append(handle)
+
+    def _handle(self, thing: Any) -> int:
+        handle = self._handles.get(id(thing))
+        if handle is None:
+            raise TypeError(f"rollout must be one that this world started, got {type(thing).__name__}")
+        return handle
+
+
+class _Snapshot:
+    """A world's snapshot, whatever that is, as something that a weak reference can watch."""
+
+    def __init__(self, content: Any) -> None:
+        self.content = content
+
+
+def _next_call(store: Any, number: int) -> dict[str, Any] | None:
+    """Call `number` of the leader; None where there is none yet."""
+    try:
+        store.wait([str(number)], _POLL)
+    except RuntimeError:  # nobody has come, or nothing is there to come to: the watch over the processes knows
+        return None
+    call: dict[str, Any] = json.loads(store.get(str(number)))
+    return call
+
+
+def _obey(world: World, held: dict[int, Any], call: dict[str, Any]) -> None:
+    for handle in call["drop"]:
+        held.pop(handle, None)
+    match call["do"]:
+        case "start":
+            image = None if call["image"] is None else Path(call["image"])
+            held[call["become"]] = world.start(call["scene"], call["seed"], text=call["text"], image=image)
+        case "step":
+            told = call["controls"]
+            world.step(held[call["on"]], Controls(**{**told, "poses": np.array(told["poses"], dtype=np.float64)}))
+        case "finalize":
+            world.finalize(held[call["on"]])
+        case "snapshot":
+            held[call["become"]] = world.snapshot(held[call["on"]])
+        case "restore":
+            held[call["become"]] = world.restore(held[call["on"]])
+
+
+def _outcome_key(number: int, rank: int) -> str:
+    return f"{number}/{rank}"
+
+
+def _plain(value: Any) -> Any:
+    """A control's value as JSON has it; floats come back bit for bit."""
+    return value.tolist() if isinstance(value, np.ndarray) else value

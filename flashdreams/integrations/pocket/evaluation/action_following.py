@@ -1,0 +1,59 @@
+"""Does the dreamed camera follow the commands for long? Motion registered from chunk to chunk of a long walk."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from flashdreams.camera.poses import yaw_pitch_of
+from flashdreams.integrations.pocket.evaluation.motion import PARTS, commanded_motion
+from flashdreams.integrations.pocket.evaluation.registration import registered_motion
+from flashdreams.integrations.pocket.evaluation.stage import Poses, Samples, Stage, new_seed
+from flashdreams.integrations.pocket.scenes.movement import FRAMES_PER_CHUNK
+
+TOLERANCE = np.array([0.1, 0.1, 2.5, 2.5])
+"""Metres and degrees, by `PARTS`: a quarter of what a key moves the camera by in a chunk."""
+
+
+def following(stage: Stage, scene: str, walks: int, chunks: int) -> Samples:
+    """Correlation of the motion in the dream with the commanded one, by kind of motion, over each of random `walks`.
+
+    Counted are the chunks in which registration is right about the true pictures, `counted_percent` of all: before an
+    even wall or sky, or after a flick of the mouse, it cannot tell. `correlation_of_truth` is that of the true
+    pictures' own motion in the same chunks: what registration leaves of a perfect dream's.
+    """
+    rng = stage.rng(scene, 9)
+    found: Samples = {}
+    for walk in stage.walks(scene, rng, walks, chunks):
+        rollout, ends = stage.world.start(scene, new_seed(rng)), walk[::FRAMES_PER_CHUNK]
+        dreamed = torch.stack([frames[-1] for frames in stage.dream(rollout, walk)])
+        true, distance = stage.truth.pictures(scene, ends), stage.truth.distance(scene, ends)
+        commanded = _table([commanded_motion(a, b) for a, b in itertools.pairwise(ends)])
+        right = _motions(true, distance, ends)
+        counted = (np.abs(right - commanded) < TOLERANCE).all(1)
+        found.setdefault("counted_percent", []).append(100.0 * float(counted.mean()))
+        seen = {"correlation": _motions(dreamed, distance, ends), "correlation_of_truth": right}
+        for index, part in enumerate(PARTS):
+            wanted = commanded[counted, index]
+            if len(wanted) > 1 and wanted.std() > 1e-6:
+                for name, motions in seen.items():
+                    found.setdefault(f"{part}_{name}", []).append(_correlation(wanted, motions[counted, index]))
+    return found
+
+
+def _correlation(wanted: np.ndarray, seen: np.ndarray) -> float:
+    """Of two series; 0 where what is seen never moves."""
+    return float(np.corrcoef(wanted, seen)[0, 1]) if seen.std() > 1e-6 else 0.0
+
+
+def _motions(pictures: Tensor, distance: Tensor, poses: Poses) -> np.ndarray:
+    pairs = zip(pictures, pictures[1:], distance, poses, strict=False)
+    return _table([registered_motion(a, b, d, yaw_pitch_of(pose)[1]) for a, b, d, pose in pairs])
+
+
+def _table(motions: list[dict[str, float]]) -> np.ndarray:
+    """`[N, 4]`: motions by `PARTS`."""
+    return np.array([[motion[part] for part in PARTS] for motion in motions])

@@ -1,0 +1,1 @@
+"""The networks of the pocket world and the geometry that they share."""

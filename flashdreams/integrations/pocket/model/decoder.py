@@ -1,0 +1,185 @@
+"""From latents to frames: each latent is a chunk's last frame, the frames before it are found between two such.
+
+The cameras of all frames are known, and the place encoder has found how far away the things are that both ends show:
+so both are redrawn for each camera between, and blended. The decoder streams.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from flashdreams.infra.decoder.base import DecoderConfig, StreamingDecoderCache, StreamingVideoDecoder
+from flashdreams.integrations.pocket.model.codec import LATENT_CHANNELS, PATCH, PatchCodec, product
+from flashdreams.integrations.pocket.model.deblocking import without_seams
+from flashdreams.integrations.pocket.model.optics import HEIGHT, WIDTH, picture_grid, pixel_rays, sample, seen_next
+from flashdreams.integrations.pocket.model.scene_encoder import DEPTH_SIZE, PlaceEncoderCache
+from flashdreams.integrations.pocket.scenes.movement import FRAMES_PER_CHUNK
+
+DETAIL = 8.0
+"""How much larger than in the picture details are told to the network: bfloat16 rounds a bright pixel to whole steps of
+8 bits, and the seams between tokens are not much more than one."""
+CHOOSY = 6.0
+"""Log-odds by which a pixel between two ends is rather taken from the one that had it in view."""
+
+
+@dataclass(kw_only=True)
+class PocketDecoderConfig(DecoderConfig):
+    """Config of `PocketDecoder`."""
+
+    _target: type = field(default_factory=lambda: PocketDecoder)
+
+    width: int = 48
+    """Channels of the network of pixels; that of tokens has twice as many."""
+    dtype: torch.dtype = torch.bfloat16
+    """Type of the networks; pictures are fp32."""
+
+
+class End(NamedTuple):
+    """A picture `[N, 3, H, W]`, its camera `[N, 4, 4]`, and the inverse depth `[N, 36, 64]` in 1/m of what it shows."""
+
+    picture: Tensor
+    pose: Tensor
+    inverse_depth: Tensor
+
+
+class PocketDecoderCache(StreamingDecoderCache):
+    """The end of the chunk before, and the cameras of the chunk to be decoded."""
+
+    end: End | None = None
+    """The last frame shown."""
+    poses: Tensor | None = None
+    """`[B, F, 4, 4]`: the cameras of the next chunk's frames; set before every `forward`."""
+    sight: PlaceEncoderCache | None = None
+    """What the place encoder saw from the last of them; set before every `forward`."""
+
+
+class PocketDecoder(StreamingVideoDecoder[PocketDecoderCache]):
+    """Latents `[B, 1, 48, 9, 16]` -> frames `[B, T, 3, 144, 256]` in [0, 1]: T is 1 at the first chunk, then 4."""
+
+    rays: Tensor
+    few_rays: Tensor
+
+    def __init__(self, config: PocketDecoderConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.codec = PatchCodec()
+        # The dreamer's tokens differ a little in shade where the picture has none.
+        self.settle = _convolutions(LATENT_CHANNELS, 2 * config.width, LATENT_CHANNELS, (1,))
+        self.sharpen = _convolutions(24, config.width, 12, (1, 2, 1))
+        # Convolutions cannot know where they are in a token's patch, and faults are worst along its rim.
+        self.within_patch = nn.Parameter(torch.zeros(config.width, PATCH // 2, PATCH // 2, dtype=config.dtype))
+        for network in (self.settle, self.sharpen):
+            network.to(config.dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.register_buffer("rays", pixel_rays(), persistent=False)
+        self.register_buffer("few_rays", pixel_rays(*DEPTH_SIZE), persistent=False)
+
+    @property
+    def spatial_compression_ratio(self) -> int:
+        return PATCH
+
+    @property
+    def temporal_compression_ratio(self) -> int:
+        return FRAMES_PER_CHUNK
+
+    def get_output_temporal_size(self, autoregressive_index: int, input_temporal_size: int) -> int:
+        """Frames of a chunk of one latent."""
+        if input_temporal_size != 1:
+            raise ValueError(f"the pocket world's chunks have 1 latent frame, got {input_temporal_size}")
+        return 1 if autoregressive_index == 0 else FRAMES_PER_CHUNK
+
+    def get_input_temporal_size(self, autoregressive_index: int, output_temporal_size: int) -> int:
+        """Latents that give a chunk's frames: always 1."""
+        wanted = self.get_output_temporal_size(autoregressive_index, 1)
+        if output_temporal_size != wanted:
+            raise ValueError(f"chunk {autoregressive_index} has {wanted} frames, got {output_temporal_size}")
+        return 1
+
+    def initialize_autoregressive_cache(self, **context: Any) -> PocketDecoderCache:
+        """No context is taken."""
+        if context:
+            raise TypeError(f"the pocket decoder takes no rollout context, got {', '.join(context)}")
+        return PocketDecoderCache()
+
+    def forward(self, input: Tensor, autoregressive_index: int = 0, cache: PocketDecoderCache | None = None) -> Tensor:
+        """See the class. `cache.poses` and `cache.sight` must be set for the chunk; without a cache, one picture."""
+        picture = self.key_picture(input[:, 0])
+        if cache is None:
+            return picture[:, None]
+        poses, inverse_depth = cache.poses, None if cache.sight is None else cache.sight.inverse_depth
+        if poses is None or inverse_depth is None:
+            raise RuntimeError("cache.poses and cache.sight must be set before a chunk is decoded")
+        frames, end = picture[:, None], End(picture, poses[:, -1], inverse_depth)
+        if cache.end is not None and poses.shape[1] > 1:
+            frames = torch.cat([self.frames_between(cache.end, end, poses[:, :-1]), frames], 1)
+        cache.end, cache.poses, cache.sight = end, None, None
+        return frames
+
+    def key_picture(self, latent: Tensor) -> Tensor:
+        """The picture `[B, 3, H, W]` of a latent `[B, 48, 9, 16]`: the linear code, mended before and after."""
+        plain = self.codec.decode(latent.float() + _run(self.settle, latent))
+        detail = DETAIL * (plain - local_mean(plain))
+        told = self.within_patch.repeat(1, HEIGHT // PATCH, WIDTH // PATCH)
+        mend = _run(self.sharpen, F.pixel_unshuffle(torch.cat([plain, detail], 1), 2), told)
+        return without_seams(plain + F.pixel_shuffle(mend, 2))
+
+    def frames_between(self, first: End, last: End, poses: Tensor) -> Tensor:
+        """Frames `[B, F, 3, H, W]` at `poses [B, F, 4, 4]`, evenly in time between the ends of a chunk."""
+        batch, count = poses.shape[:2]
+        inner = poses.flatten(0, 1)
+        (earlier, earlier_inside), (later, later_inside) = (self._redrawn(end, inner, count) for end in (first, last))
+        time = (torch.arange(1, count + 1, device=poses.device) / (count + 1)).repeat(batch).view(-1, 1, 1, 1)
+        weight = torch.sigmoid(torch.logit(time) + CHOOSY * (later_inside - earlier_inside))
+        return torch.lerp(earlier, later, weight).unflatten(0, (batch, count))
+
+    def _redrawn(self, end: End, poses: Tensor, count: int) -> tuple[Tensor, Tensor]:
+        """`end` as cameras `poses [B * count, 4, 4]` see it, and where it was in view: see `seen_next`."""
+        end = End(*(x.repeat_interleave(count, 0) for x in end))
+        return seen_next(end.picture, end.pose, poses, self._turned(end, poses), self.rays)
+
+    def _turned(self, end: End, target: Tensor) -> Tensor:
+        """The inverse depth `[N, 36, 64]` of `end` as cameras `target` would see it if they had only turned."""
+        turn = product(end.pose[:, :3, :3].transpose(1, 2), target[:, :3, :3])
+        grid = picture_grid(product(turn, self.few_rays), DEPTH_SIZE)
+        return sample(end.inverse_depth.float().unsqueeze(1), grid)[:, 0]
+
+
+def local_mean(picture: Tensor) -> Tensor:
+    """Mean `[N, C, H, W]` of the 5x5 pixels around each that are in the picture: as `avg_pool2d`, in less time."""
+    return _sum_around(picture) / _sum_around(picture.new_ones(1, 1, *picture.shape[-2:]))
+
+
+def _sum_around(picture: Tensor) -> Tensor:
+    for axis, pad in ((-1, (2, 2)), (-2, (0, 0, 2, 2))):
+        padded, size = F.pad(picture, pad), picture.shape[axis]
+        picture = padded.narrow(axis, 0, size) + padded.narrow(axis, 1, size)
+        for shift in (2, 3, 4):
+            picture += padded.narrow(axis, shift, size)
+    return picture
+
+
+def _convolutions(n_in: int, width: int, n_out: int, dilations: tuple[int, ...]) -> nn.Sequential:
+    layers: list[nn.Module] = [nn.Conv2d(n_in, width, 3, padding=1), nn.ReLU(inplace=True)]
+    for d in dilations:
+        layers += [nn.Conv2d(width, width, 3, padding=d, dilation=d), nn.ReLU(inplace=True)]
+    layers.append(nn.Conv2d(width, n_out, 3, padding=1))
+    for layer in layers:
+        if isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+    nn.init.zeros_(layers[-1].weight)  # type: ignore[arg-type]
+    return nn.Sequential(*layers)
+
+
+def _run(network: nn.Sequential, x: Tensor, told: Tensor | None = None) -> Tensor:
+    """`network` of `x [N, C, h, w]`; `told [width, h, w]` is added to what its first layer finds."""
+    first, *rest = network
+    found: Tensor = first(x.to(next(network.parameters()).dtype, memory_format=torch.channels_last))
+    found = found if told is None else found + told
+    for layer in rest:
+        found = layer(found)
+    return found.float()

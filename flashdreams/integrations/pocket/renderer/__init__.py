@@ -1,0 +1,1 @@
+"""The renderer that draws training and evaluation frames; never used in play."""

@@ -1,0 +1,44 @@
+"""Published files of Cosmos-Predict2 transformers, loaded as they are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from flashdreams.core.checkpoint import load_into
+from flashdreams.core.checkpoint.load import open_checkpoint
+from flashdreams.core.checkpoint.remap import KeyPatterns
+from flashdreams.recipes.cosmos.transformer.impl.network import CosmosDiTNetwork, CosmosDiTNetworkConfig
+
+PUBLISHED_KEYS: KeyPatterns = (
+    (r"^net\.", ""),
+    (r"(^|\.)_extra_state$", None),
+    (r"^accum_", None),
+    (r"^pos_embedder\.", None),
+)
+"""What makes our keys of a published file's: a prefix less, and without what training leaves behind."""
+
+_MARK = "x_embedder.proj.1.weight"
+
+
+def build_network(
+    config: CosmosDiTNetworkConfig, dtype: torch.dtype, checkpoint_path: str | Path | None = None
+) -> CosmosDiTNetwork:
+    """The network with a published file's weights, or with random ones without a file.
+
+    Raises what `open_checkpoint` and `load_into` raise, and ValueError for a file that holds another kind of model.
+    """
+    if checkpoint_path is None:
+        network: CosmosDiTNetwork = config.setup()
+        return network.to(dtype).eval()
+    tensors = open_checkpoint(checkpoint_path)
+    if not any(key.removeprefix("net.") == _MARK for key in tensors):
+        begins = ", ".join(list(tensors)[:4]) or "nothing, it is empty"
+        raise ValueError(f"{checkpoint_path} does not fit: there is no Cosmos-Predict2 transformer in it, but {begins}")
+    with torch.device("meta"):
+        network = config.setup()
+    network = network.to(dtype).to_empty(device=torch.get_default_device())
+    load_into(network, tensors, patterns=PUBLISHED_KEYS, name=checkpoint_path)
+    network.update_parameters_after_loading_checkpoint()
+    return network.eval()

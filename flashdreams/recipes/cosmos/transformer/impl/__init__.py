@@ -1,0 +1,1 @@
+"""The network of the Cosmos-Predict2 transformer and its layers."""

@@ -1,0 +1,1 @@
+"""The network of the Wan transformers and its layers."""

@@ -1,0 +1,149 @@
+"""A rollout's state in a Wan transformer: a KV cache per prompt, the chunk's rotation, and its image control."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from flashdreams.core.attention import (
+    KVCacheRelativeRotaryPositionEmbedding3D,
+    RopeTable,
+    RotaryPositionEmbedding3D,
+    rope_table,
+)
+from flashdreams.core.distributed.context_parallel import group_size, split_inputs_cp
+from flashdreams.infra.cuda_graph import CUDAGraphWrapper
+from flashdreams.infra.runtime.state import copy_state
+from flashdreams.recipes.patchified_transformer import SizedCache
+from flashdreams.recipes.wan.transformer.image_control import ImageConditions
+from flashdreams.recipes.wan.transformer.impl.modules import CrossKV
+from flashdreams.recipes.wan.transformer.impl.network import WanDiTNetworkCache
+
+
+class ChunkRotation:
+    """The rotation of the present chunk; its tables keep their storage, so that a captured graph finds them."""
+
+    def __init__(self, rope: RotaryPositionEmbedding3D, group: Any = None) -> None:
+        """`group`: the processes among which every chunk's tokens are shared."""
+        self._rope, self._group = rope, group
+        frames, shares = rope.frame_tokens, group_size(group)
+        held = 0
+        if isinstance(rope, KVCacheRelativeRotaryPositionEmbedding3D):
+            held = rope.sink_size_t + rope.window_size_t
+        with torch.inference_mode(False):  # else they could not be written outside inference mode
+            self._query_pairs, self._key_pairs = (
+                torch.zeros(length * frames // shares, 1, rope.head_dim // 2, 2, device=rope.device)
+                for length in (rope.len_t, held)
+            )
+        self._queries: RopeTable | None = None
+        self._keys: RopeTable | None = None
+
+    def turn_to(self, chunk: int) -> None:
+        """Make the tables of chunk `chunk`."""
+        angles = self._rope.shift_t(chunk)
+        self._queries = self._written(self._query_pairs, split_inputs_cp(angles, 0, self._group))
+        if isinstance(self._rope, KVCacheRelativeRotaryPositionEmbedding3D):
+            of_chunks = self._rope.shift_t_keys(chunk).unflatten(0, (-1, len(angles)))
+            self._keys = self._written(self._key_pairs, split_inputs_cp(of_chunks, 1, self._group).flatten(0, 1))
+
+    @property
+    def tables(self) -> RopeTable | tuple[RopeTable, RopeTable]:
+        """What `WanDiTNetwork.forward` takes as `rope_freqs`."""
+        if self._queries is None:
+            raise RuntimeError("cache.start(autoregressive_index) must come before the first step of a chunk")
+        return self._queries if self._keys is None else (self._queries, self._keys)
+
+    def _written(self, pairs: Tensor, angles: Tensor) -> RopeTable:
+        """The table of `angles` in the first rows of `pairs`."""
+        new = rope_table(angles, self._rope.interleaved)
+        return RopeTable(pairs[: len(angles)].copy_(new.pairs), new.interleaved)
+
+
+class Branch:
+    """One prompt's side of a rollout, and what runs its steps once the window is full."""
+
+    def __init__(self, network: WanDiTNetworkCache, steady: Callable[..., Tensor]) -> None:
+        """`steady(tokens, timesteps, ...)`: a step on slots that were chosen before; a `CUDAGraphWrapper` on a GPU."""
+        self.network, self.steady = network, steady
+        self.next_prompt: list[CrossKV] | None = None
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """A copy of the state; the weights that `steady` is bound to are shared."""
+        duplicate = object.__new__(type(self))
+        memo[id(self)] = duplicate
+        duplicate.__dict__ = {name: copy_state(value, memo) for name, value in vars(self).items()}
+        return duplicate
+
+    def take_next_prompt(self) -> None:
+        """Write a waiting prompt over the present one, in its storage."""
+        if self.next_prompt is not None:
+            for present, new in zip(self.network.cross_attn, self.next_prompt, strict=True):
+                _overwrite(present, new)
+            self.next_prompt = None
+
+    def restart(self) -> None:
+        """Empty the KV caches; buffers and captured graph stay."""
+        for layer in self.network.self_attn:
+            layer.reset()
+
+
+class Wan21TransformerCache(SizedCache):
+    """All state of one rollout; it refers to the weights but changes nothing there."""
+
+    def __init__(
+        self,
+        height: int,
+        width: int,
+        branches: Sequence[Branch],
+        rotation: ChunkRotation,
+        conditions: ImageConditions | None = None,
+    ) -> None:
+        """`height` and `width` of a latent frame; the branch of the prompt comes before that of the negative one."""
+        self.height, self.width = height, width
+        self.branches = list(branches)
+        self.rotation, self.conditions = rotation, conditions
+        self.autoregressive_index: int | None = None
+        self.image_embeddings: Tensor | None = None
+        self.block_inputs: dict[str, Tensor] = {}
+
+    def start(self, autoregressive_index: int) -> None:
+        """Turn to chunk `autoregressive_index`: its rotation, and the prompts that wait for it."""
+        if autoregressive_index != self.autoregressive_index:
+            for branch in self.branches:
+                branch.take_next_prompt()
+        self.rotation.turn_to(autoregressive_index)
+        self.autoregressive_index = autoregressive_index
+        if self.conditions is not None:
+            self.conditions.present = None
+
+    def restart(self) -> None:
+        """Make this the cache of a new rollout of the same size: nothing is allocated, and graphs stay captured."""
+        for branch in self.branches:
+            branch.restart()
+            branch.take_next_prompt()
+        self.autoregressive_index, self.rng = None, None
+
+    @property
+    def fill(self) -> float:
+        """Share of the window that holds tokens, 0 to 1."""
+        return self.branches[0].network.fill
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all KV buffers."""
+        return sum(branch.network.nbytes for branch in self.branches)
+
+
+def steady_step(step: Callable[..., Tensor], captured: bool, warmup_iters: int) -> Any:
+    """`step` as a CUDA graph where it is to be `captured`."""
+    return CUDAGraphWrapper(step, warmup_iters) if captured else step
+
+
+def _overwrite(present: CrossKV, new: CrossKV) -> None:
+    for name in ("k", "v", "k_img", "v_img"):
+        target, source = getattr(present, name), getattr(new, name)
+        if target is not None and source is not None:
+            target.copy_(source)

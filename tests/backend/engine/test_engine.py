@@ -1,0 +1,141 @@
+"""The engine's order of work, and what happens when something fails."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from backend.engine.engine import Engine, EngineStopped, Urgency
+from backend.session.pacing import LEAD_FRAMES, LEAD_SECONDS, Pacer
+from tests.backend.fakes import fake_config
+from tests.backend.harness import PATIENCE
+
+
+@pytest.fixture
+def engine() -> Iterator[Engine]:
+    engine = Engine(fake_config())
+    engine.start()
+    yield engine
+    engine.stop()
+
+
+def test_pictures_go_before_upkeep_and_earlier_deadlines_first(engine: Engine) -> None:
+    gate, done = threading.Event(), []
+
+    def job(name: str, deadline: float, urgency: Urgency = Urgency.PICTURE) -> Any:
+        return engine.submit(lambda _world: done.append(name), deadline=deadline, urgency=urgency)
+
+    first = engine.submit(lambda _world: gate.wait(PATIENCE), deadline=0)
+    jobs = [
+        job("upkeep, early", 1.0, Urgency.UPKEEP),
+        job("picture, late", 9.0),
+        job("picture, early", 2.0),
+        job("upkeep, earlier", 0.5, Urgency.UPKEEP),
+        job("picture, early, second", 2.0),
+    ]
+    gate.set()
+    for future in [first, *jobs]:
+        future.result(PATIENCE)
+    assert done == ["picture, early", "picture, early, second", "picture, late", "upkeep, earlier", "upkeep, early"]
+
+
+def test_waiting_work_can_be_hurried(engine: Engine) -> None:
+    gate, done = threading.Event(), []
+    first = engine.submit(lambda _world: gate.wait(PATIENCE), deadline=0)
+    early = engine.submit(lambda _world: done.append("early"), deadline=5.0, owner="one")
+    late = engine.submit(lambda _world: done.append("late"), deadline=9.0, owner="other")
+    engine.hurry(late, 1.0)
+    engine.hurry(early, 8.0)
+    gate.set()
+    for future in (first, early, late):
+        future.result(PATIENCE)
+    assert done == ["late", "early"]
+    engine.hurry(late, 0.0)
+
+
+def test_a_failing_job_fails_alone(engine: Engine) -> None:
+    def fail(_world: Any) -> None:
+        raise ValueError("this one")
+
+    failing = engine.submit(fail, deadline=0)
+    fine = engine.submit(lambda world: world.config.slug, deadline=1)
+    with pytest.raises(ValueError, match="this one"):
+        failing.result(PATIENCE)
+    assert fine.result(PATIENCE) == "fake"
+
+
+def test_a_cancelled_job_is_not_run(engine: Engine) -> None:
+    gate, ran = threading.Event(), []
+    engine.submit(lambda _world: gate.wait(PATIENCE), deadline=0)
+    unwanted = engine.submit(lambda _world: ran.append("unwanted"), deadline=1)
+    last = engine.submit(lambda _world: ran.append("last"), deadline=2)
+    assert unwanted.cancel()
+    gate.set()
+    last.result(PATIENCE)
+    assert ran == ["last"]
+
+
+def test_jobs_may_be_submitted_while_the_world_loads() -> None:
+    engine = Engine(fake_config(load_seconds=0.2, load_stages=4))
+    engine.start()
+    slug = engine.submit(lambda world: world.config.slug, deadline=0)
+    assert not engine.loaded and slug.result(PATIENCE) == "fake"
+    assert engine.loaded and engine.stage.name == "ready"
+    engine.stop()
+
+
+def test_a_world_that_does_not_load_says_why_and_refuses_work() -> None:
+    engine = Engine(fake_config(load_error="the weights are missing"))
+    early = engine.submit(lambda _world: None, deadline=0)
+    engine.start()
+    with pytest.raises(EngineStopped):
+        early.result(PATIENCE)
+    assert str(engine.failure) == "the weights are missing" and not engine.loaded
+    with pytest.raises(EngineStopped):
+        engine.submit(lambda _world: None, deadline=0)
+
+
+def test_stopping_fails_what_waits() -> None:
+    engine = Engine(fake_config())
+    engine.start()
+    begun, gate = threading.Event(), threading.Event()
+
+    def hold(_world: Any) -> bool:
+        begun.set()
+        return gate.wait(PATIENCE)
+
+    running = engine.submit(hold, deadline=0)
+    assert begun.wait(PATIENCE)
+    waiting = engine.submit(lambda _world: None, deadline=1)
+    threading.Timer(0.05, gate.set).start()
+    engine.stop()
+    assert running.result(PATIENCE) is True
+    with pytest.raises(EngineStopped):
+        waiting.result(PATIENCE)
+
+
+def test_a_chunk_begins_so_that_it_is_there_before_the_last_has_played_out() -> None:
+    pacer = Pacer(fps=24, cost=0.08)
+    pacer.dreamed(began=10.0, finished=10.08, frames=4, eager=False)
+    assert pacer.played_out == pytest.approx(10.08 + 4 / 24)
+    assert pacer.begin_at() == pytest.approx(pacer.played_out - 0.08 - LEAD_FRAMES / 24 - LEAD_SECONDS)
+
+
+def test_chunks_that_come_early_queue_up_and_eager_ones_replace_the_queue() -> None:
+    pacer = Pacer(fps=20)
+    pacer.dreamed(began=0.0, finished=1.0, frames=4, eager=False)
+    pacer.dreamed(began=1.0, finished=1.1, frames=4, eager=False)
+    assert pacer.played_out == pytest.approx(1.4)
+    pacer.dreamed(began=1.1, finished=1.2, frames=4, eager=True)
+    assert pacer.played_out == pytest.approx(1.4), "the player skips to the eager chunk, 0.2 s long"
+
+
+def test_the_cost_rises_at_once_and_falls_slowly() -> None:
+    pacer = Pacer(fps=20, cost=0.1)
+    pacer.dreamed(began=0.0, finished=0.3, frames=4, eager=False)
+    assert pacer.cost == pytest.approx(0.3)
+    pacer.dreamed(began=1.0, finished=1.1, frames=4, eager=False)
+    assert pacer.cost == pytest.approx(0.27)

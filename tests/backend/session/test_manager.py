@@ -1,0 +1,155 @@
+"""Capacity, waiting, loading, and how sessions end by themselves."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections import Counter
+
+import pytest
+
+from backend.session.manager import MAX_AUTOMATIC_CAPACITY, automatic_capacity
+from backend.settings import Settings
+from tests.backend.fakes import fake_config
+from tests.backend.harness import PATIENCE, running
+
+
+def test_beyond_capacity_visitors_wait_in_a_line_that_moves_up() -> None:
+    with running(capacity=1, grace=0.0) as server:
+        with server.visit() as playing, server.visit() as second, server.visit() as third:
+            playing.start()
+            second.send("start")
+            first_in_line = second.wait("queue")
+            assert first_in_line["position"] == 1 and first_in_line["seconds"] is None, "nobody has left yet"
+            third.send("start")
+            assert third.wait("queue")["position"] == 2
+            assert server.get("/healthz").json()["sessions"] == 1
+            playing.socket.close()
+            second.wait("ready")
+            next_in_line = third.wait("queue")
+            assert next_in_line["position"] == 1 and next_in_line["seconds"] >= 0
+            told = server.get("/api/sessions").json()
+            assert (told["capacity"], told["taken"], told["waiting"]) == (1, 1, 1)
+            second.socket.close()
+            third.wait("ready")
+
+
+def test_who_leaves_the_line_makes_room() -> None:
+    with running(capacity=1) as server, server.visit() as playing, server.visit() as third:
+        playing.start()
+        with server.visit() as second:
+            second.send("start")
+            second.wait("queue")
+            third.send("start")
+            assert third.wait("queue")["position"] == 2
+        assert third.wait("queue")["position"] == 1
+
+
+def test_the_page_is_served_and_stages_are_told_while_the_model_loads() -> None:
+    config = fake_config(load_seconds=1.2, load_stages=3)
+    with running(config) as server, server.visit() as visitor:
+        visitor.send("start")
+        assert visitor.wait("loading")["stage"].startswith(("starting", "loading part"))
+        assert server.get("/healthz").json()["status"] == "loading"
+        assert server.get("/").status_code == 200
+        visitor.wait("ready")
+        told = [message for message in visitor.others if message["type"] == "loading"]
+        assert {"loading part 2", "loading part 3"} <= {message["stage"] for message in told}
+        fractions = [message["fraction"] for message in told]
+        assert fractions == sorted(fractions) and max(fractions) <= 1
+        assert server.get("/healthz").json()["status"] == "ok"
+
+
+def test_a_world_that_cannot_be_loaded_is_said_to_every_visitor() -> None:
+    with running(fake_config(load_error="pocket.safetensors lacks blocks.0.q")) as server, server.visit() as visitor:
+        visitor.send("start")
+        error = visitor.wait("error")
+        assert error["code"] == "world_failed" and "pocket.safetensors lacks blocks.0.q" in error["message"]
+        health = server.get("/healthz")
+        assert health.status_code == 503 and health.json()["status"] == "failed"
+
+
+def test_a_lost_session_ends_after_its_grace_time() -> None:
+    with running(grace=0.3) as server:
+        with server.visit() as visitor:
+            token = visitor.start()["token"]
+        with server.visit() as late:
+            until = time.monotonic() + PATIENCE
+            while server.get("/healthz").json()["sessions"] and time.monotonic() < until:
+                time.sleep(0.1)
+            assert late.refused("start", token=token)["code"] == "session_gone"
+            late.start()
+
+
+def test_a_page_that_was_closed_keeps_no_place_that_somebody_waits_for() -> None:
+    with running(capacity=1, grace=60.0) as server:
+        with server.visit() as left:
+            left.start()
+        with server.visit() as reloaded:
+            reloaded.start()
+            reloaded.socket.socket.shutdown(socket.SHUT_RDWR)  # a line that breaks
+        with server.visit() as third:
+            third.send("start")
+            third.wait("queue")
+            third.listen(1.6)
+            assert all(message["type"] == "queue" for message in third.others), "a broken line has its whole grace time"
+
+
+def test_an_idle_session_ends_and_says_so() -> None:
+    with running(idle_limit=0.5) as server, server.visit() as visitor:
+        visitor.start()
+        assert visitor.wait("ended")["reason"] == "idle"
+
+
+def test_a_session_ends_when_its_minutes_are_up() -> None:
+    with running(session_minutes=0.01, idle_limit=0) as server, server.visit() as visitor:
+        assert visitor.start()["limits"]["minutes"] == 0.01
+        assert visitor.wait("ended")["reason"] == "time"
+
+
+def test_a_session_gets_no_more_frames_than_it_may() -> None:
+    with running(fake_config(fps=120), session_fps=30) as server, server.visit() as visitor:
+        visitor.start()
+        for turn in range(12):
+            visitor.answer_to(visitor.send("keys", down=["wd"[turn % 2]]))  # each wants an answer at once
+        times = [chunk["state_time"] for chunk in visitor.chunks]
+        frames = sum(chunk["frames"] for chunk in visitor.chunks[:-1])
+        assert times[-1] - times[0] >= frames / 30 - 4 / 30 - 0.001, "one chunk may go ahead"
+
+
+def test_four_visitors_share_one_model() -> None:
+    with running(fake_config(step_seconds=0.02), idle_limit=0) as server:
+        visitors = [server.visit() for _ in range(4)]
+        for visitor in visitors:
+            visitor.start()
+        for visitor in visitors:
+            visitor.settle()
+        begin = len(server.world.calls)
+        for visitor in visitors:
+            visitor.send("keys", down=["w"])
+        hurried = visitors[0]
+        while len(server.world.calls) - begin < 120:
+            for visitor in visitors:
+                visitor.listen(0.01)
+            hurried.send("look", yaw=1.0, pitch=0.0)
+        steps = Counter(rollout for call, rollout in server.world.calls[begin:] if call == "step")
+        assert len(steps) == 4 and min(steps.values()) >= 0.6 * 60 / 4, f"nobody starves: {steps}"
+        for visitor in visitors:
+            visitor.socket.close()
+
+
+def test_stopping_the_server_says_so() -> None:
+    with running() as server:
+        visitor = server.visit()
+        visitor.start()
+        server._server.should_exit = True
+        with pytest.raises(Exception) as closed:
+            visitor.listen(PATIENCE)
+        assert closed.value.rcvd.code == 1012  # type: ignore[attr-defined]
+
+
+def test_capacity_follows_memory_within_limits() -> None:
+    config, settings, gigabyte = fake_config(), Settings(rewind_mib=100, recording_mib=20), 1 << 30
+    assert automatic_capacity(config, settings, 8 << 20, gigabyte // 2) == 2
+    assert automatic_capacity(config, settings, 8 << 40, gigabyte) == 1
+    assert automatic_capacity(config, settings, 1, 100 * gigabyte) == MAX_AUTOMATIC_CAPACITY

@@ -1,0 +1,51 @@
+"""Networks that take turns: one on the device, the others where they were, the same weights throughout."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+import torch
+from torch import nn
+
+from flashdreams.infra.config.base import derive_config
+from flashdreams.infra.memory.offload import Turns
+from flashdreams.infra.runtime.loading import announce, load_pipeline
+from tests.infra.toy import toy_pipeline
+
+CPU = torch.device("cpu")
+
+
+def test_only_the_network_at_work_is_there() -> None:
+    first, second = nn.Linear(3, 3), nn.BatchNorm1d(3)
+    homes = [[tensor.data_ptr() for tensor in part.state_dict().values()] for part in (first, second)]
+    weights = {key: tensor.clone() for key, tensor in second.state_dict().items()}
+
+    def away(part: nn.Module, home: list[int]) -> list[bool]:
+        return [tensor.data_ptr() != at for tensor, at in zip(part.state_dict().values(), home, strict=True)]
+
+    turns = Turns(CPU)
+    turns.take(first)
+    turns.take(second)
+    assert not any(away(first, homes[0])) and all(away(second, homes[1]))
+    assert all(torch.equal(tensor, weights[key]) for key, tensor in second.state_dict().items())
+    there = [tensor.data_ptr() for tensor in second.state_dict().values()]
+    turns.take(second)
+    turns.leave(first)
+    assert [tensor.data_ptr() for tensor in second.state_dict().values()] == there
+    turns.leave()
+    assert not any(away(second, homes[1]))
+
+
+def test_offload_must_be_in_the_config_and_needs_another_device() -> None:
+    with pytest.raises(ValueError, match="offload must be set in the config"):
+        toy_pipeline().setup().offload_to(CPU)
+    with pytest.raises(ValueError, match="offload has no use on the CPU"):
+        load_pipeline(derive_config(toy_pipeline(), offload=True), CPU)
+
+
+def test_a_pipeline_that_cannot_be_planned_loads_without_a_plan(caplog: pytest.LogCaptureFixture) -> None:
+    assert toy_pipeline().memory_plan(8, 8) is None
+    with caplog.at_level(logging.INFO):
+        announce(None, CPU)
+    assert not caplog.text and not load_pipeline(toy_pipeline(), CPU).training
