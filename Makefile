@@ -54,6 +54,7 @@ test: $(VENV)/.dev  ## the tests: about ten minutes on two cores (ALL=1 for the 
 
 lint: $(VENV)/.dev  ## ruff and mypy
 	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
 wheel: $(VENV)/.dev  ## dist/*.whl, which plays from any folder once installed

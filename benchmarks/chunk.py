@@ -37,9 +37,7 @@ class Walk:
         self.rollout: Rollout = world.start(scene, 7)
         self.camera = LiveCamera(world.start_pose(scene, 7), config.motion, config.fps, world.constrain(scene))
         self.encoder = ChunkEncoder(config.width, config.height, config.fps)
-        self.writer = FragmentWriter(
-            VideoFormat(self.encoder.parameter_sets, config.width, config.height, config.fps)
-        )  # fmt: skip
+        self.writer = FragmentWriter(VideoFormat(self.encoder.parameter_sets, config.width, config.height, config.fps))
         self.clock = 0.0
 
     def step(self) -> npt.NDArray[np.uint8]:

@@ -103,8 +103,11 @@ def steering_table(result: dict[str, Any]) -> str:
         turn, place = (result["summary"][way][name] for name in ("rotation_deg", "translation_m"))
         lines.append(f"| {told} | {_spread(turn, '°')} | {_spread(place, ' m')} |")
     lines += ["", "Where the first row is no more than the second, the camera is on its path as nearly as can be told."]
-    late = [f"{1000 * value:.0f} ms {way}" for part, way in (("forward", "walking"), ("yaw", "turning"))
-            if (value := result["behind_s"][part]) is not None]  # fmt: skip
+    late = [
+        f"{1000 * value:.0f} ms {way}"
+        for part, way in (("forward", "walking"), ("yaw", "turning"))
+        if (value := result["behind_s"][part]) is not None
+    ]
     if late:
         lines.append(f"By least squares it comes {', '.join(late)} after the command (negative: before it).")
     others = "What others publish of their models, beside it and not against it: other worlds, longer paths, cameras"

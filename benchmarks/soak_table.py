@@ -37,8 +37,14 @@ def soak_table(result: dict[str, Any]) -> str:
     ]
     for fault, kind in result["faults"].items():
         told = f"{kind['logged_times']} of {kind['times']}"
-        cells = [FAULTS[fault], kind["times"], kind["recovered_median_seconds"], kind["recovered_max_seconds"], told,
-                 kind["logged_median_seconds"]]  # fmt: skip
+        cells = [
+            FAULTS[fault],
+            kind["times"],
+            kind["recovered_median_seconds"],
+            kind["recovered_max_seconds"],
+            told,
+            kind["logged_median_seconds"],
+        ]
         lines.append(f"| {' | '.join('-' if cell is None else str(cell) for cell in cells)} |")
     lines += [
         "",

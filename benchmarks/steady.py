@@ -22,8 +22,15 @@ MOVES = (["w"], ["w", "d"], ["w"], ["w", "a"])
 MOVE_FOR = 12
 """Chunks that each of `MOVES` is held."""
 SMALL_RINGS = (
-    "--rewind-minutes", "0.2", "--rewind-mib", "64", "--recording-minutes", "0.2", "--save-minutes", "0.2",
-)  # fmt: skip
+    "--rewind-minutes",
+    "0.2",
+    "--rewind-mib",
+    "64",
+    "--recording-minutes",
+    "0.2",
+    "--save-minutes",
+    "0.2",
+)
 """What a session keeps of its past is bounded; here so tightly that all of it is full before the measuring begins."""
 
 

@@ -63,9 +63,13 @@ class Case:
         """With random weights and without a decoder: speed does not depend on the one, and both decoders are tried."""
         compiled, captured = MODES[mode]
         transformer = Wan21TransformerConfig(
-            network=self.network, dtype=self.dtype, len_t=CHUNK, window_size_t=WINDOW, compile_network=compiled,
+            network=self.network,
+            dtype=self.dtype,
+            len_t=CHUNK,
+            window_size_t=WINDOW,
+            compile_network=compiled,
             use_cuda_graph=captured,
-        )  # fmt: skip
+        )
         scheduler = FlowMatchSchedulerConfig(num_inference_steps=4, shift=5.0)
         model = DiffusionModelConfig(transformer=transformer, scheduler=scheduler, seed=0)
         prompts = UMT5TextEncoderConfig(text_len=self.network.text_len, dim=self.network.text_dim)  # never loaded

@@ -37,9 +37,14 @@ def main() -> None:
     first, *others = pictures(arguments.clip, arguments.width, arguments.fps)
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
     first.save(
-        arguments.output, save_all=True, append_images=others, duration=round(1000 / arguments.fps), loop=0,
-        quality=arguments.quality, method=6,
-    )  # fmt: skip
+        arguments.output,
+        save_all=True,
+        append_images=others,
+        duration=round(1000 / arguments.fps),
+        loop=0,
+        quality=arguments.quality,
+        method=6,
+    )
     size = arguments.output.stat().st_size / 1024
     print(f"{arguments.output}: {len(others) + 1} pictures, {first.width} x {first.height}, {size:.0f} KiB")
 

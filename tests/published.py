@@ -129,9 +129,15 @@ def diffusers(config: Wan21TransformerConfig, folder: Path) -> Path:
     n = config.network
     torch.manual_seed(0)
     model = WanTransformer3DModel(
-        num_attention_heads=n.num_heads, attention_head_dim=n.dim // n.num_heads, in_channels=n.in_dim,
-        out_channels=n.out_dim, text_dim=n.text_dim, freq_dim=n.freq_dim, ffn_dim=n.ffn_dim, num_layers=n.num_layers,
-    )  # fmt: skip
+        num_attention_heads=n.num_heads,
+        attention_head_dim=n.dim // n.num_heads,
+        in_channels=n.in_dim,
+        out_channels=n.out_dim,
+        text_dim=n.text_dim,
+        freq_dim=n.freq_dim,
+        ffn_dim=n.ffn_dim,
+        num_layers=n.num_layers,
+    )
     save_file(randomized(model), path := folder / "diffusion_pytorch_model.safetensors")
     return path
 
@@ -183,9 +189,14 @@ def flags(changes: Mapping[str, Any], prefix: str = "-") -> list[str]:
 
 def _transformer(config: Wan21TransformerConfig, folder: Path, layout: Layout) -> Changes:
     network = {
-        "text_len": TEXT_LEN, "text_dim": TEXT_DIM, "dim": 24, "ffn_dim": 40, "freq_dim": 16, "num_heads": 2,
+        "text_len": TEXT_LEN,
+        "text_dim": TEXT_DIM,
+        "dim": 24,
+        "ffn_dim": 40,
+        "freq_dim": 16,
+        "num_heads": 2,
         "num_layers": 2,
-    }  # fmt: skip
+    }
     path = layout(derive_config(config, network=network), folder)
     return {"network": network, "checkpoint_path": str(path)}
 
@@ -202,9 +213,14 @@ def _umt5(config: UMT5TextEncoderConfig, folder: Path, layout: Layout) -> Change
     torch.save(umt5_tensors(model), folder / "models_t5_umt5-xxl-enc-bf16.pth")
     save_tokenizer(folder / "umt5-xxl")
     return {
-        "checkpoint_path": str(folder / "models_t5_umt5-xxl-enc-bf16.pth"), "tokenizer_path": str(folder / "umt5-xxl"),
-        "text_len": TEXT_LEN, "dim": TEXT_DIM, "ffn_dim": 24, "head_dim": 4, **sizes,
-    }  # fmt: skip
+        "checkpoint_path": str(folder / "models_t5_umt5-xxl-enc-bf16.pth"),
+        "tokenizer_path": str(folder / "umt5-xxl"),
+        "text_len": TEXT_LEN,
+        "dim": TEXT_DIM,
+        "ffn_dim": 24,
+        "head_dim": 4,
+        **sizes,
+    }
 
 
 def _cosmos(config: CosmosTransformerConfig, folder: Path, layout: Layout) -> Changes:
@@ -227,10 +243,18 @@ def cosmos_reason1(config: CosmosReason1TextEncoderConfig, folder: Path, layout:
     template = "{% for m in messages %}{{ m.role }} {{ m.content[0].text }} {% endfor %}"
     (folder / "tokenizer" / "chat_template.jinja").write_text(template)
     return {
-        "checkpoint_path": str(path), "tokenizer_path": str(folder / "tokenizer"), "tokenizer_revision": None,
-        "text_len": 32, "vocab_size": len(WORDS) + len(CHAT_WORDS), "dim": TEXT_DIM, "ffn_dim": 24, "num_heads": 2,
-        "num_key_heads": 1, "num_hidden_layers": 2, "rotary_sections": (2, 1, 1),
-    }  # fmt: skip
+        "checkpoint_path": str(path),
+        "tokenizer_path": str(folder / "tokenizer"),
+        "tokenizer_revision": None,
+        "text_len": 32,
+        "vocab_size": len(WORDS) + len(CHAT_WORDS),
+        "dim": TEXT_DIM,
+        "ffn_dim": 24,
+        "num_heads": 2,
+        "num_key_heads": 1,
+        "num_hidden_layers": 2,
+        "rotary_sections": (2, 1, 1),
+    }
 
 
 def qwen_vl(vocab_size: int, dim: int) -> Any:
@@ -239,10 +263,15 @@ def qwen_vl(vocab_size: int, dim: int) -> Any:
 
     torch.manual_seed(0)
     text = {
-        "vocab_size": vocab_size, "hidden_size": dim, "intermediate_size": 24, "num_hidden_layers": 2,
-        "num_attention_heads": 2, "num_key_value_heads": 1, "rms_norm_eps": 1e-6,
+        "vocab_size": vocab_size,
+        "hidden_size": dim,
+        "intermediate_size": 24,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+        "rms_norm_eps": 1e-6,
         "rope_parameters": {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [2, 1, 1]},
-    }  # fmt: skip
+    }
     vision = {"depth": 1, "hidden_size": 8, "intermediate_size": 8, "num_heads": 2, "out_hidden_size": dim}
     return Qwen2_5_VLForConditionalGeneration(Qwen2_5_VLConfig(text_config=text, vision_config=vision)).eval()
 
@@ -281,9 +310,15 @@ def _vae(config: WanVAEEncoderConfig | WanVAEDecoderConfig, folder: Path, layout
 
         torch.manual_seed(0)
         model = AutoencoderKLWan(
-            z_dim=config.z_dim, is_residual=True, patch_size=2, in_channels=12, out_channels=12,
-            latents_mean=list(config.latent_mean), latents_std=list(config.latent_std), **widths,
-        )  # fmt: skip
+            z_dim=config.z_dim,
+            is_residual=True,
+            patch_size=2,
+            in_channels=12,
+            out_channels=12,
+            latents_mean=list(config.latent_mean),
+            latents_std=list(config.latent_std),
+            **widths,
+        )
         save_file(randomized(model), path := folder / "diffusion_pytorch_model.safetensors")
     else:
         sizes = {**widths, "z_dim": config.z_dim, "latent_mean": config.latent_mean, "latent_std": config.latent_std}

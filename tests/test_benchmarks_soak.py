@@ -40,9 +40,12 @@ def test_a_stuck_screen_and_a_silent_log_are_held_against_the_kiosk() -> None:
     )
     assert told["stuck_screens"] == 1 and told["unlogged"] == ["disk_full"] and told["faults_injected"] == 3
     assert told["faults"]["disk_full"] == {
-        "times": 2, "recovered_median_seconds": 1.5, "recovered_max_seconds": 3.0,
-        "logged_times": 1, "logged_median_seconds": 4.0,
-    }  # fmt: skip
+        "times": 2,
+        "recovered_median_seconds": 1.5,
+        "recovered_max_seconds": 3.0,
+        "logged_times": 1,
+        "logged_median_seconds": 4.0,
+    }
     assert told["faults"]["socket_cut"]["recovered_max_seconds"] is None
 
 
@@ -51,10 +54,19 @@ def test_the_page_gets_every_fault_and_every_long_life() -> None:
     told = judged([Recovery("disk_full", 1.0, 0.0, 4.0), Recovery("socket_cut", 9.0, None, None)])
     life = {"minutes": 41.5, "first_warm_mib": 500, "last_mib": 501, "most_mib": 502, "mib_per_hour": 1.4}
     result = {
-        **told, "command": "make it --output x", "minutes": 60.02, "visits": 7, "visits_to_the_farewell": 6, "clips": 5,
-        "machine": {"commit": "abc", "time": "now", "cores": 2, "processor": "P"}, "load": {"median": 3.5, "max": 9.0},
-        "unwell_seconds_between_faults": 1.5, "log_mib": 0.1, "clips_mib": 2.0, "memory_by_server_life": [life],
-    }  # fmt: skip
+        **told,
+        "command": "make it --output x",
+        "minutes": 60.02,
+        "visits": 7,
+        "visits_to_the_farewell": 6,
+        "clips": 5,
+        "machine": {"commit": "abc", "time": "now", "cores": 2, "processor": "P"},
+        "load": {"median": 3.5, "max": 9.0},
+        "unwell_seconds_between_faults": 1.5,
+        "log_mib": 0.1,
+        "clips_mib": 2.0,
+        "memory_by_server_life": [life],
+    }
     page = soak_table(result)
     assert "`make it` at commit abc" in page
     assert "**60 minutes, 2 faults, 1 of them told in the log, 1 stuck screens**" in page

@@ -21,12 +21,19 @@ from flashdreams.scripts import cli
 from flashdreams.scripts.batch import BatchConfig
 
 ROOT = Path(__file__).resolve().parent.parent
-DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md")),
-             *sorted((ROOT / "flashdreams" / "integrations").glob("*/README.md"))]  # fmt: skip
+DOCUMENTS = [
+    *sorted(ROOT.glob("*.md")),
+    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "flashdreams" / "integrations").glob("*/README.md")),
+]
 OF_OTHERS = frozenset({"git", "cp", "cd", "ssh", "apt-get", "pip", "docker", "systemctl", "hf", "cage"})
 """Commands that are not ours to check."""
-INSTALLED = {"backend": "flashdreams-play", "flashdreams.scripts.cli": "flashdreams-run",
-             "flashdreams.scripts.batch": "flashdreams-batch", "backend.kiosk.watchdog": "flashdreams-kiosk"}  # fmt: skip
+INSTALLED = {
+    "backend": "flashdreams-play",
+    "flashdreams.scripts.cli": "flashdreams-run",
+    "flashdreams.scripts.batch": "flashdreams-batch",
+    "backend.kiosk.watchdog": "flashdreams-kiosk",
+}
 GUIDE = "swirl"
 """The model of the guide, which is not installed here; `test_own_model.py` runs its commands."""
 
@@ -153,8 +160,11 @@ def flags_of(module: str) -> set[str]:
     """The flags that a program of ours adds to its parser."""
     spec = importlib.util.find_spec(module)
     assert spec and spec.origin
-    calls = [node for node in ast.walk(ast.parse(Path(spec.origin).read_text(encoding="utf-8")))
-             if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "add_argument"]  # fmt: skip
+    calls = [
+        node
+        for node in ast.walk(ast.parse(Path(spec.origin).read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "add_argument"
+    ]
     return {str(call.args[0].value) for call in calls if isinstance(call.args[0], ast.Constant)}
 
 

@@ -15,9 +15,10 @@ from tests.integrations.clips import read_clip
 ROOT = Path(__file__).resolve().parent.parent
 GUIDE, TEMPLATE = ROOT / "docs" / "add-your-own-model.md", ROOT / "docs" / "template"
 COPY, INSTALL, RUN, PLAY, DRY_RUN, CHECK = (
-    line for block in re.findall(r"```sh\n(.*?)```", GUIDE.read_text(encoding="utf-8"), re.S)
+    line
+    for block in re.findall(r"```sh\n(.*?)```", GUIDE.read_text(encoding="utf-8"), re.S)
     for line in block.splitlines()
-)  # fmt: skip
+)
 """The guide's commands. The one that plays is followed in a real browser, by tests/e2e/test_own_model.py."""
 
 
@@ -44,8 +45,12 @@ def command(line: str, packages: Path, folder: Path) -> subprocess.CompletedProc
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join((str(ROOT), str(packages)))}
     return subprocess.run(
         [sys.executable, "-m", "flashdreams.scripts.cli", *options],
-        cwd=folder, env=environment, capture_output=True, text=True, timeout=240,
-    )  # fmt: skip
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
 
 
 def test_the_template_is_as_short_as_the_guide_says() -> None:

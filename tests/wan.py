@@ -40,10 +40,18 @@ def diffusers_network(in_dim: int = CHANNELS, image: bool = False) -> Any:
     """diffusers' model of these sizes, with random weights; the test is skipped where there is no diffusers."""
     diffusers = pytest.importorskip("diffusers")
     model = diffusers.WanTransformer3DModel(
-        num_attention_heads=HEADS, attention_head_dim=HEAD_DIM, in_channels=in_dim, out_channels=CHANNELS,
-        text_dim=TEXT_DIM, freq_dim=16, ffn_dim=40, num_layers=2, rope_max_seq_len=32,
-        image_dim=1280 if image else None, added_kv_proj_dim=HEADS * HEAD_DIM if image else None,
-    ).eval()  # fmt: skip
+        num_attention_heads=HEADS,
+        attention_head_dim=HEAD_DIM,
+        in_channels=in_dim,
+        out_channels=CHANNELS,
+        text_dim=TEXT_DIM,
+        freq_dim=16,
+        ffn_dim=40,
+        num_layers=2,
+        rope_max_seq_len=32,
+        image_dim=1280 if image else None,
+        added_kv_proj_dim=HEADS * HEAD_DIM if image else None,
+    ).eval()
     randomize(model)
     return model
 

@@ -49,9 +49,15 @@ class Dream:
     """
 
     def __init__(
-        self, world: World, beginning: Beginning, history: History, *, every: int, image: Callable[[str], Path],
+        self,
+        world: World,
+        beginning: Beginning,
+        history: History,
+        *,
+        every: int,
+        image: Callable[[str], Path],
         script: Iterator[Controls] | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """Begin.
 
         Args:
@@ -94,15 +100,23 @@ class Dream:
         self._to_finalize = True
         finished = time.monotonic()
         node = Node(
-            self.history.newest + 1, self.history.head, self._beginning, shaping.controls, rollout.scene,
+            self.history.newest + 1,
+            self.history.head,
+            self._beginning,
+            shaping.controls,
+            rollout.scene,
             round(shaping.at - self._born, 3),
-        )  # fmt: skip
+        )
         self._beginning = None
         self.history.add(node)
         # `encode` is the video's on the wire; the world means its controls by it.
         stages = {"control" if stage == "encode" else stage: ms for stage, ms in rollout.timings.items()}
-        timings = {**stages, "wait": shaping.waited * 1e3, "generate": (finished - shaping.at) * 1e3,
-                   "finalize": self._finalize_ms}  # fmt: skip
+        timings = {
+            **stages,
+            "wait": shaping.waited * 1e3,
+            "generate": (finished - shaping.at) * 1e3,
+            "finalize": self._finalize_ms,
+        }
         return Dreamed(node, frames, shaping, rollout.kv_fill, timings, finished, scripted)
 
     def _scripted(self) -> Shaping | None:

@@ -23,11 +23,19 @@ from backend.kiosk.processes import end
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 FLAGS = (
-    "--kiosk", "--no-first-run", "--noerrdialogs", "--disable-infobars", "--disable-session-crashed-bubble",
-    "--disable-pinch", "--overscroll-history-navigation=0", "--autoplay-policy=no-user-gesture-required",
-    "--disable-features=Translate,TouchpadOverscrollHistoryNavigation", "--check-for-update-interval=31536000",
-    "--password-store=basic", "--deny-permission-prompts",
-)  # fmt: skip
+    "--kiosk",
+    "--no-first-run",
+    "--noerrdialogs",
+    "--disable-infobars",
+    "--disable-session-crashed-bubble",
+    "--disable-pinch",
+    "--overscroll-history-navigation=0",
+    "--autoplay-policy=no-user-gesture-required",
+    "--disable-features=Translate,TouchpadOverscrollHistoryNavigation",
+    "--check-for-update-interval=31536000",
+    "--password-store=basic",
+    "--deny-permission-prompts",
+)
 """Full screen without an exit; no bubbles, no questions, no swipe back, no pinch."""
 LOOK_SECONDS, PAUSE_SECONDS = 1.0, 2.0
 log = logging.getLogger("screen")

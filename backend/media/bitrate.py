@@ -63,9 +63,10 @@ class Network:
         if len(self._delays) < SAMPLES or not self._judge(median(self._delays), now):
             return None
         return Quality(
-            level=self.level, reason="slow_network" if self.level > before else "recovered",
+            level=self.level,
+            reason="slow_network" if self.level > before else "recovered",
             kbps=round(self.kbps(now), 1),
-        )  # fmt: skip
+        )
 
     def kbps(self, now: float) -> float:
         """What the video took lately."""

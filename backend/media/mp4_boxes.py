@@ -43,9 +43,16 @@ def movie(
     Every duration of a stream is 0 and there is no `mehd`: that is what makes browsers treat it as live and
     show a frame as soon as it is there.
     """
-    header = full_box(b"mvhd", 0, 0, struct.pack(">4I", 0, 0, timescale, duration),
-                      struct.pack(">IH10x", 0x10000, 0x100), IDENTITY_MATRIX, bytes(24),
-                      struct.pack(">I", TRACK_ID + 1))  # fmt: skip
+    header = full_box(
+        b"mvhd",
+        0,
+        0,
+        struct.pack(">4I", 0, 0, timescale, duration),
+        struct.pack(">IH10x", 0x10000, 0x100),
+        IDENTITY_MATRIX,
+        bytes(24),
+        struct.pack(">I", TRACK_ID + 1),
+    )
     extends = box(b"mvex", full_box(b"trex", 0, 0, struct.pack(">5I", TRACK_ID, 1, 0, 0, 0)))
     track = _track(width, height, timescale, duration, _media(width, height, sps, pps, tables or NO_SAMPLES))
     return box(b"moov", header, track, extends if tables is None else b"")
@@ -53,9 +60,14 @@ def movie(
 
 def _track(width: int, height: int, timescale: int, duration: int, media: bytes) -> bytes:
     enabled_in_movie = 3
-    header = full_box(b"tkhd", 0, enabled_in_movie,
-                      struct.pack(">5I8x4H", 0, 0, TRACK_ID, 0, duration, 0, 0, 0, 0),
-                      IDENTITY_MATRIX, struct.pack(">2I", width << 16, height << 16))  # fmt: skip
+    header = full_box(
+        b"tkhd",
+        0,
+        enabled_in_movie,
+        struct.pack(">5I8x4H", 0, 0, TRACK_ID, 0, duration, 0, 0, 0, 0),
+        IDENTITY_MATRIX,
+        struct.pack(">2I", width << 16, height << 16),
+    )
     undetermined_language = 0x55C4
     media_header = full_box(b"mdhd", 0, 0, struct.pack(">4I2H", 0, 0, timescale, duration, undetermined_language, 0))
     handler = full_box(b"hdlr", 0, 0, struct.pack(">I4s12x", 0, b"vide"), b"video\0")
@@ -65,8 +77,11 @@ def _track(width: int, height: int, timescale: int, duration: int, media: bytes)
 def _media(width: int, height: int, sps: bytes, pps: bytes, tables: bytes) -> bytes:
     same_file = 1
     references = box(b"dinf", full_box(b"dref", 0, 0, struct.pack(">I", 1), full_box(b"url ", 0, same_file)))
-    entry = box(b"avc1", struct.pack(">6xH16x2H2I4xH32xHh", 1, width, height, 0x480000, 0x480000, 1, 24, -1),
-                box(b"avcC", avc_configuration(sps, pps)))  # fmt: skip
+    entry = box(
+        b"avc1",
+        struct.pack(">6xH16x2H2I4xH32xHh", 1, width, height, 0x480000, 0x480000, 1, 24, -1),
+        box(b"avcC", avc_configuration(sps, pps)),
+    )
     description = full_box(b"stsd", 0, 0, struct.pack(">I", 1), entry)
     return box(b"minf", full_box(b"vmhd", 0, 1, bytes(8)), references, box(b"stbl", description, tables))
 
@@ -115,8 +130,12 @@ def fragment(sequence: int, decode_time: int, duration: int, samples: Sequence[t
 
     def moof(data_offset: int) -> bytes:
         run = full_box(b"trun", 0, offset_duration_size_flags, struct.pack(">Ii", len(samples), data_offset), rows)
-        track = box(b"traf", full_box(b"tfhd", 0, data_follows_moof, struct.pack(">I", TRACK_ID)),
-                    full_box(b"tfdt", 1, 0, struct.pack(">Q", decode_time)), run)  # fmt: skip
+        track = box(
+            b"traf",
+            full_box(b"tfhd", 0, data_follows_moof, struct.pack(">I", TRACK_ID)),
+            full_box(b"tfdt", 1, 0, struct.pack(">Q", decode_time)),
+            run,
+        )
         return box(b"moof", full_box(b"mfhd", 0, 0, struct.pack(">I", sequence)), track)
 
     mdat_header = 8

@@ -73,8 +73,13 @@ def movie_file(video: VideoFormat, samples: Sequence[Sample]) -> bytes:
     def head(offset: int) -> bytes:
         tables = mp4_boxes.sample_tables(samples, duration, offset)
         return mp4_boxes.file_type() + mp4_boxes.movie(
-            video.width, video.height, video.timescale, video.sps, video.pps,
-            duration=duration * len(samples), tables=tables,
-        )  # fmt: skip
+            video.width,
+            video.height,
+            video.timescale,
+            video.sps,
+            video.pps,
+            duration=duration * len(samples),
+            tables=tables,
+        )
 
     return head(len(head(0)) + MDAT_HEADER) + mp4_boxes.box(b"mdat", *(sample.data for sample in samples))

@@ -66,9 +66,14 @@ class Guard:
     def _host_is_ours(self, host: str) -> bool:
         """A host name may be somebody else's who lets it point here, an address cannot; a token protects better."""
         name = urlsplit(f"//{host}").hostname or ""
-        return bool(self._token) or not name or "*" in self._origins or is_loopback(name) or _is_address(name) or (
-            name in {self._own_host, *(urlsplit(origin).hostname for origin in self._origins)}
-        )  # fmt: skip
+        return (
+            bool(self._token)
+            or not name
+            or "*" in self._origins
+            or is_loopback(name)
+            or _is_address(name)
+            or (name in {self._own_host, *(urlsplit(origin).hostname for origin in self._origins)})
+        )
 
     def origin_allowed(self, origin: str, host: str) -> bool:
         """Whether a page from `origin` may use a server that it calls `host`."""

@@ -110,8 +110,13 @@ def _add_operations(app: FastAPI, services: Services) -> None:
         engine, lobby = app.state.engine, app.state.lobby
         failed = engine.failure is not None or services.drifts.hopeless
         status = "failed" if failed else "ok" if engine.loaded else "loading"
-        health = {"status": status, "sessions": lobby.taken, "capacity": lobby.capacity, "stage": engine.stage.name,
-                  "busy_seconds": round(engine.busy_seconds, 1)}  # fmt: skip
+        health = {
+            "status": status,
+            "sessions": lobby.taken,
+            "capacity": lobby.capacity,
+            "stage": engine.stage.name,
+            "busy_seconds": round(engine.busy_seconds, 1),
+        }
         return JSONResponse(health, 503 if status == "failed" else 200)
 
     @app.get("/metrics")

@@ -79,7 +79,14 @@ def bind(host: str, port: int) -> socket.socket:
 def make_server(app: FastAPI, on_listening: Callable[[], None]) -> Server:
     """A server for the app, to be run on a socket of `bind`."""
     config = uvicorn.Config(
-        app, ws=PlayProtocol, ws_max_size=MAX_FRAME_BYTES, ws_ping_interval=20, ws_ping_timeout=20,
-        ws_per_message_deflate=False, log_level="warning", access_log=False, timeout_graceful_shutdown=3,
-    )  # fmt: skip
+        app,
+        ws=PlayProtocol,
+        ws_max_size=MAX_FRAME_BYTES,
+        ws_ping_interval=20,
+        ws_ping_timeout=20,
+        ws_per_message_deflate=False,
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=3,
+    )
     return Server(config, on_listening)

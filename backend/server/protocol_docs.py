@@ -13,9 +13,9 @@ from backend.wire.server_messages import ERROR_MEANINGS, ErrorCode
 
 BEGINNING = f"""# Protocol
 
-Written by `python -m backend.server.protocol_docs docs/protocol.md` from the types in `backend/wire/client_messages.py` and
-`backend/wire/server_messages.py`; a running server has the same as JSON Schema at `/api/schema`. The [Python client](client.md) and the
-page speak it; so can a client of yours.
+Written by `python -m backend.server.protocol_docs docs/protocol.md` from the types in
+`backend/wire/client_messages.py` and `backend/wire/server_messages.py`; a running server has the same as JSON Schema
+at `/api/schema`. The [Python client](client.md) and the page speak it; so can a client of yours.
 
 One WebSocket, `/ws/play`. A client sends JSON text of at most {MAX_MESSAGE_BYTES} bytes, one object a message, with a
 `type` and a `seq` that only grows. The server sends JSON text and, behind `ready` and every `chunk`, one binary message

@@ -96,9 +96,7 @@ def add_uploads(app: FastAPI, services: Services) -> None:
 
 def as_file(saved: Saved, name: str) -> Response:
     """A saved session to be kept."""
-    return Response(
-        saved.model_dump_json(exclude_none=True), media_type="application/json", headers=attachment(name)
-    )  # fmt: skip
+    return Response(saved.model_dump_json(exclude_none=True), media_type="application/json", headers=attachment(name))
 
 
 def attachment(name: str) -> dict[str, str]:

@@ -155,9 +155,7 @@ class Connection:
             raise ProtocolError("bad_message", "messages to the server are JSON text, this one was binary")
         message = client_messages.parse(text)
         if message.seq <= self._seq:
-            raise ProtocolError(
-                "bad_seq", f"seq must grow: {message.seq} came after {self._seq}", message.seq
-            )  # fmt: skip
+            raise ProtocolError("bad_seq", f"seq must grow: {message.seq} came after {self._seq}", message.seq)
         self._seq = message.seq
         if isinstance(message, client_messages.Start):
             self._start(message)

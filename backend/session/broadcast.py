@@ -24,9 +24,15 @@ class Showing:
     """One session's pictures. All methods run on the event loop unless they say otherwise."""
 
     def __init__(
-        self, services: Services, stream: VideoStream, history: History, *,
-        hashed: Callable[[Node], None], delivered: Callable[[float], None], failed: Callable[[BaseException], None],
-    ) -> None:  # fmt: skip
+        self,
+        services: Services,
+        stream: VideoStream,
+        history: History,
+        *,
+        hashed: Callable[[Node], None],
+        delivered: Callable[[float], None],
+        failed: Callable[[BaseException], None],
+    ) -> None:
         """Begin.
 
         Args:
@@ -122,9 +128,10 @@ class Showing:
                 self._show_now(viewer)
             case _:
                 raise client_messages.ProtocolError(
-                    "read_only", f"{message.type}: who watches may send start, shown, pause, resume and ping",
+                    "read_only",
+                    f"{message.type}: who watches may send start, shown, pause, resume and ping",
                     message.seq,
-                )  # fmt: skip
+                )
 
     # -- from picture to wire ------------------------------------------------------------------------------------
 

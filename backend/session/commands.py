@@ -33,9 +33,17 @@ class Turns:
     """One session's turns, done one after the other. Lives on the event loop."""
 
     def __init__(
-        self, services: Services, dream: Dream, steering: Steering, audience: Audience, *,
-        beginning: Beginning, replaying: Replaying | None, owner: Hashable, begun: Callable[[bool], None],
-    ) -> None:  # fmt: skip
+        self,
+        services: Services,
+        dream: Dream,
+        steering: Steering,
+        audience: Audience,
+        *,
+        beginning: Beginning,
+        replaying: Replaying | None,
+        owner: Hashable,
+        begun: Callable[[bool], None],
+    ) -> None:
         """Begin.
 
         Args:
@@ -73,13 +81,17 @@ class Turns:
         else:
             self._steering.step(self._steps.popleft())
 
-    async def ask(self, message: client_messages.Reset | client_messages.Rewind | client_messages.Start | client_messages.Step) -> None:
+    async def ask(
+        self, message: client_messages.Reset | client_messages.Rewind | client_messages.Start | client_messages.Step
+    ) -> None:
         """Have it done when the chunk that is being dreamed is through. Raises ProtocolError."""
         match message:
             case client_messages.Step():
                 self._steering.check_step(message)
                 if len(self._steps) >= MAX_STEPS:
-                    raise client_messages.ProtocolError("bad_message", f"step: {MAX_STEPS} steps wait already", message.seq)
+                    raise client_messages.ProtocolError(
+                        "bad_message", f"step: {MAX_STEPS} steps wait already", message.seq
+                    )
                 self._steps.append(message)
             case client_messages.Reset():
                 beginning = replace(
@@ -100,9 +112,12 @@ class Turns:
                 self._asked.append(partial(self._begin, message, *opening, along))
 
     async def _begin(
-        self, message: client_messages.Reset | client_messages.Start, beginning: Beginning, replaying: Replaying | None,
+        self,
+        message: client_messages.Reset | client_messages.Start,
+        beginning: Beginning,
+        replaying: Replaying | None,
         along: tuple[npt.NDArray[np.float64], float] | None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.take_over()
         self._steps.clear()
         script = None if replaying is None else replaying.script()

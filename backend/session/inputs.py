@@ -21,7 +21,13 @@ OPENING_CHUNKS = 2
 SETTLING_CHUNKS = 4
 """Dreamed after a new scene or text even where the camera rests, so that the change is seen."""
 
-Shaping = client_messages.Keys | client_messages.Look | client_messages.Path | client_messages.SceneChange | client_messages.Text
+Shaping = (
+    client_messages.Keys
+    | client_messages.Look
+    | client_messages.Path
+    | client_messages.SceneChange
+    | client_messages.Text
+)
 """The messages that shape chunks."""
 
 
@@ -66,7 +72,9 @@ class Steering:
                 return True
             case client_messages.Text():
                 if not message.text.strip():
-                    raise client_messages.ProtocolError("bad_message", "text: say what is to happen, got nothing", message.seq)
+                    raise client_messages.ProtocolError(
+                        "bad_message", "text: say what is to happen, got nothing", message.seq
+                    )
                 self._pilot.say(message.text)
                 self.shape(message.seq, owed=SETTLING_CHUNKS)
         return False
@@ -121,7 +129,9 @@ class Steering:
             self._pilot.look(step.look.yaw, step.look.pitch)
         self.shape(step.seq, owed=1)
 
-    async def begin_at(self, message: client_messages.Start | client_messages.Reset) -> tuple[npt.NDArray[np.float64], float] | None:
+    async def begin_at(
+        self, message: client_messages.Start | client_messages.Reset
+    ) -> tuple[npt.NDArray[np.float64], float] | None:
         """Poses `[N, 4, 4]` that a rollout begins along, and their fps; None: at the entrance. Raises ProtocolError."""
         if isinstance(message, client_messages.Reset) and message.file is not None:
             return await self._named(message, message.file)

@@ -121,7 +121,9 @@ class Lobby:
         """The session of a resume token. Raises ProtocolError for one that is over or never was."""
         session = self._sessions.get(token)
         if session is None:
-            raise client_messages.ProtocolError("session_gone", "that session has ended: send start without a token", seq)
+            raise client_messages.ProtocolError(
+                "session_gone", "that session has ended: send start without a token", seq
+            )
         return session
 
     def watched(self, token: str, seq: int) -> Session:
@@ -194,7 +196,9 @@ class Lobby:
             # Unlike wait_for this leaves the load alone when the visitor goes.
             await asyncio.wait([world], timeout=ROUND_SECONDS)
         if (failure := self._engine.failure) is not None:
-            raise client_messages.ProtocolError("world_failed", f"the world could not be loaded: {failure}") from failure
+            raise client_messages.ProtocolError(
+                "world_failed", f"the world could not be loaded: {failure}"
+            ) from failure
 
     async def _new_session(self, start: client_messages.Start) -> Session:
         config = self._services.config
@@ -215,10 +219,10 @@ class Lobby:
             raise client_messages.ProtocolError("world_failed", str(error), start.seq) from None
         except Exception as error:
             log.error("a session could not begin", exc_info=error)
-            raise client_messages.ProtocolError("session_failed", f"the dream could not begin: {error}", start.seq) from error
-        return Session(
-            self._services, dream, stream, beginning, replaying, self._forget, stepwise=start.stepwise
-        )  # fmt: skip
+            raise client_messages.ProtocolError(
+                "session_failed", f"the dream could not begin: {error}", start.seq
+            ) from error
+        return Session(self._services, dream, stream, beginning, replaying, self._forget, stepwise=start.stepwise)
 
     def _forget(self, session: Session, reason: str) -> None:
         with contextlib.suppress(KeyError):
@@ -252,6 +256,4 @@ def _begin_dream(beginning: Beginning, replaying: Replaying | None, services: Se
         max_chunks=round(settings.save_minutes * chunks_per_minute),
     )
     script = None if replaying is None else replaying.script()
-    return Dream(
-        world, beginning, history, every=settings.rewind_every, image=services.images.file, script=script
-    )  # fmt: skip
+    return Dream(world, beginning, history, every=settings.rewind_every, image=services.images.file, script=script)

@@ -32,13 +32,18 @@ class Metrics:
             "flashdreams_replays", "Saved sessions dreamed again to their end", ["matches"], registry=self.registry
         )
         self._quality = Counter(
-            "flashdreams_quality_changes", "Times that video was made coarser or finer", ["reason"],
+            "flashdreams_quality_changes",
+            "Times that video was made coarser or finer",
+            ["reason"],
             registry=self.registry,
-        )  # fmt: skip
+        )
         self._stages = Histogram(
-            "flashdreams_stage_milliseconds", "Time of a chunk by stage", ["stage"], buckets=MILLISECONDS,
+            "flashdreams_stage_milliseconds",
+            "Time of a chunk by stage",
+            ["stage"],
+            buckets=MILLISECONDS,
             registry=self.registry,
-        )  # fmt: skip
+        )
 
     def follow(self, name: str, meaning: str, value: Callable[[], float]) -> None:
         """Show a number that is asked for whenever the metrics are read."""

@@ -93,14 +93,22 @@ def save(config: WorldConfig, model: str, beginning: Beginning, line: list[Node]
         rows = np.ascontiguousarray(node.controls.poses[:, :3], "<f8").tobytes()
         chunks.append(
             SavedChunk(
-                poses=base64.b64encode(rows).decode(), scene=node.controls.scene, text=node.controls.text,
+                poses=base64.b64encode(rows).decode(),
+                scene=node.controls.scene,
+                text=node.controls.text,
                 hash=node.digest.hex(),
             )
-        )  # fmt: skip
+        )
     return Saved(
-        world=config.slug, model=model, fps=config.fps, scene=beginning.scene, seed=beginning.seed,
-        text=beginning.text, image=None if image is None else base64.b64encode(image).decode(), chunks=chunks,
-    )  # fmt: skip
+        world=config.slug,
+        model=model,
+        fps=config.fps,
+        scene=beginning.scene,
+        seed=beginning.seed,
+        text=beginning.text,
+        image=None if image is None else base64.b64encode(image).decode(),
+        chunks=chunks,
+    )
 
 
 def read_saved(data: bytes, config: WorldConfig) -> Saved:
@@ -206,7 +214,10 @@ class Replaying:
     def message(self, state: Literal["playing", "done", "left"]) -> server_messages.Replay:
         """What the visitor is told."""
         return server_messages.Replay(
-            state=state, chunk=self.dreamed, of=len(self.saved.chunks),
+            state=state,
+            chunk=self.dreamed,
+            of=len(self.saved.chunks),
             matches=self.differs_at is None if state == "done" else None,
-            differs_at=self.differs_at, same_model=self.same_model,
-        )  # fmt: skip
+            differs_at=self.differs_at,
+            same_model=self.same_model,
+        )

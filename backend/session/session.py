@@ -40,9 +40,16 @@ class Session:
     """All methods run on the event loop unless they say otherwise."""
 
     def __init__(
-        self, services: Services, dream: Dream, stream: VideoStream, beginning: Beginning,
-        replaying: Replaying | None, on_end: Callable[[Session, EndReason], None], *, stepwise: bool = False,
-    ) -> None:  # fmt: skip
+        self,
+        services: Services,
+        dream: Dream,
+        stream: VideoStream,
+        beginning: Beginning,
+        replaying: Replaying | None,
+        on_end: Callable[[Session, EndReason], None],
+        *,
+        stepwise: bool = False,
+    ) -> None:
         """Args: the dream as it begins, and what it replays; `on_end` is called once; `stepwise`: it moves by steps."""
         self.id = secrets.token_hex(4)
         self.token = secrets.token_urlsafe(24)
@@ -57,15 +64,25 @@ class Session:
         self._guard = services.guard()
         self._allowance = Allowance(services.settings.session_fps)
         self._showing = Showing(
-            services, stream, dream.history,
-            hashed=lambda node: self._turns.hashed(node), delivered=self._pacer.encoded, failed=self.fail,
-        )  # fmt: skip
+            services,
+            stream,
+            dream.history,
+            hashed=lambda node: self._turns.hashed(node),
+            delivered=self._pacer.encoded,
+            failed=self.fail,
+        )
         self.audience, self.keepsakes = self._showing.audience, self._showing.keepsakes
         self._steering = Steering(self._config, services.paths, dream.pilot, stepwise=stepwise)
         self._turns: Turns = Turns(
-            services, dream, self._steering, self.audience,
-            beginning=beginning, replaying=replaying, owner=self.id, begun=self._begun,
-        )  # fmt: skip
+            services,
+            dream,
+            self._steering,
+            self.audience,
+            beginning=beginning,
+            replaying=replaying,
+            owner=self.id,
+            begun=self._begun,
+        )
         self._newest = self._shown = -1
         self._stepping: Future[tuple[Dreamed, bool, Viewer | None]] | None = None
         self._paused = False
@@ -134,16 +151,26 @@ class Session:
 
     def _must_live(self) -> None:
         if self._ended:
-            raise client_messages.ProtocolError("session_gone", "that session has just ended: send start without a token")
+            raise client_messages.ProtocolError(
+                "session_gone", "that session has just ended: send start without a token"
+            )
 
     def _ready(self, client: Client, *, spectator: bool = False) -> server_messages.Ready:
         return ready_message(
-            self._config, self._services.settings, session=self.id, token="" if spectator else self.token,
-            watch=self.watch_token, spectator=spectator, player=client.player, seed=self._dream.seed,
-            scene=self._dream.pilot.scene, resumed=self._showing.last is not None, index=self._newest + 1,
+            self._config,
+            self._services.settings,
+            session=self.id,
+            token="" if spectator else self.token,
+            watch=self.watch_token,
+            spectator=spectator,
+            player=client.player,
+            seed=self._dream.seed,
+            scene=self._dream.pilot.scene,
+            resumed=self._showing.last is not None,
+            index=self._newest + 1,
             history=None if spectator else self._dream.history.summary(),
             replay=self._turns.replaying and self._turns.replaying.name,
-        )  # fmt: skip
+        )
 
     # -- what the visitor does -----------------------------------------------------------------------------------
 
@@ -174,7 +201,9 @@ class Session:
         self.last_input = time.monotonic()
         self._wake.set()
 
-    def _check(self, message: client_messages.Reset | client_messages.Rewind | client_messages.Start | client_messages.Step) -> None:
+    def _check(
+        self, message: client_messages.Reset | client_messages.Rewind | client_messages.Start | client_messages.Step
+    ) -> None:
         if isinstance(message, client_messages.Reset) and message.scene is not None:
             check_scene(self._config, message.scene, message.seq)
         newest = self.history.newest
@@ -274,7 +303,7 @@ class Session:
         self._allowance.spent(len(dreamed.frames), dreamed.shaping.at)
         self._pacer.dreamed(
             began=dreamed.shaping.at, finished=dreamed.finished, frames=len(dreamed.frames), eager=eager
-        )  # fmt: skip
+        )
 
     def _step(self, asked: float) -> tuple[Dreamed, bool, Viewer | None]:
         """On the engine's thread: the frames leave for the encoder before the caches are brought up to date.

@@ -33,8 +33,9 @@ class Limits:
         if session.detached_since is not None and now - session.detached_since > grace:
             return "idle"
         for what, limit, since in (
-            ("minutes", self._minutes * 60, session.born), ("idle", self._idle, session.last_input),
-        ):  # fmt: skip
+            ("minutes", self._minutes * 60, session.born),
+            ("idle", self._idle, session.last_input),
+        ):
             left = limit - (now - since)
             if limit and left <= 0:
                 return "time" if what == "minutes" else "idle"

@@ -59,11 +59,22 @@ def limits_of(settings: Settings) -> Limits:
 def ready_message(config: WorldConfig, settings: Settings, **of_session: Any) -> Ready:
     """`ready` with what is the same for all sessions; what depends on the player is still to be filled in."""
     return Ready(
-        mime="", codec=None, description=None, width=config.width, height=config.height, fps=config.fps,
-        frames_per_chunk=config.frames_per_chunk, scenes=scenes_of(config), world=config.slug, title=config.title,
-        controls=list(config.controls), parameters=config.parameters, window_chunks=config.window_chunks,
-        limits=limits_of(settings), **of_session,
-    )  # fmt: skip
+        mime="",
+        codec=None,
+        description=None,
+        width=config.width,
+        height=config.height,
+        fps=config.fps,
+        frames_per_chunk=config.frames_per_chunk,
+        scenes=scenes_of(config),
+        world=config.slug,
+        title=config.title,
+        controls=list(config.controls),
+        parameters=config.parameters,
+        window_chunks=config.window_chunks,
+        limits=limits_of(settings),
+        **of_session,
+    )
 
 
 def check_scene(config: WorldConfig, scene: str, seq: int) -> None:

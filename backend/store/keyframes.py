@@ -98,9 +98,7 @@ def filmed(shot: Shot, world: World) -> Filmed:
         pose_from_yaw_pitch([key.x, entrance if key.y is None else key.y, key.z], key.yaw, key.pitch, key.roll)
         for key in shot.keys
     ]
-    pace = Pace(
-        shot.speed, shot.turn, shot.seconds if shot.pace == "seconds" else None, _times(shot), shot.easing
-    )  # fmt: skip
+    pace = Pace(shot.speed, shot.turn, shot.seconds if shot.pace == "seconds" else None, _times(shot), shot.easing)
     path, at = shot_through(np.stack(keys), pace, config.fps, closed=shot.closed)
     poses, moved = as_taken(path, config, world.constrain(scene))
     poses = np.round(poses, DECIMALS) + 0.0

@@ -7,11 +7,34 @@ from typing import Literal
 from pydantic import BaseModel, Field
 
 ErrorCode = Literal[
-    "too_large", "bad_json", "bad_message", "unknown_type", "bad_seq", "abuse", "not_started", "already_started",
-    "unknown_world", "unknown_scene", "unknown_key", "unknown_path", "bad_path", "unsupported", "bad_chunk",
-    "session_gone", "session_failed", "world_failed", "read_only", "unknown_watch", "full", "unknown_image",
-    "bad_image", "unknown_replay", "bad_replay", "too_long", "not_ready",
-]  # fmt: skip
+    "too_large",
+    "bad_json",
+    "bad_message",
+    "unknown_type",
+    "bad_seq",
+    "abuse",
+    "not_started",
+    "already_started",
+    "unknown_world",
+    "unknown_scene",
+    "unknown_key",
+    "unknown_path",
+    "bad_path",
+    "unsupported",
+    "bad_chunk",
+    "session_gone",
+    "session_failed",
+    "world_failed",
+    "read_only",
+    "unknown_watch",
+    "full",
+    "unknown_image",
+    "bad_image",
+    "unknown_replay",
+    "bad_replay",
+    "too_long",
+    "not_ready",
+]
 ERROR_MEANINGS: dict[ErrorCode, str] = {
     "too_large": "more bytes than a message or a file may have",
     "bad_json": "not one JSON object",
@@ -236,6 +259,18 @@ class Error(BaseModel):
 
 
 ServerMessage = (
-    Loading | Queue | Ready | Chunk | State | History | Rewinding | Replay | Pong | Audience | Quality | Limit | Ended
+    Loading
+    | Queue
+    | Ready
+    | Chunk
+    | State
+    | History
+    | Rewinding
+    | Replay
+    | Pong
+    | Audience
+    | Quality
+    | Limit
+    | Ended
     | Error
-)  # fmt: skip
+)

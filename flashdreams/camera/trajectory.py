@@ -12,9 +12,15 @@ from flashdreams.camera.formats import native, nerfstudio, numpy_files, tum
 from flashdreams.files import drafted
 
 __all__ = [
-    "FORMATS", "MAX_BYTES", "MAX_POSES", "Format", "Trajectory", "encode_trajectory", "load_trajectory",
+    "FORMATS",
+    "MAX_BYTES",
+    "MAX_POSES",
+    "Format",
+    "Trajectory",
+    "encode_trajectory",
+    "load_trajectory",
     "save_trajectory",
-]  # fmt: skip
+]
 
 Format = Literal["flashdreams", "nerfstudio", "tum", "numpy"]
 FORMATS: dict[Format, str] = dict(zip(get_args(Format), (".json", ".json", ".txt", ".npz"), strict=True))

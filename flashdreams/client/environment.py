@@ -17,8 +17,18 @@ T = TypeVar("T")
 Step = tuple[Frames, float, bool, bool, dict[str, Any]]
 
 ACTIONS: tuple[tuple[str, ...], ...] = (
-    (), ("w",), ("s",), ("a",), ("d",), ("q",), ("e",), ("i",), ("k",), ("w", "a"), ("w", "d"),
-)  # fmt: skip
+    (),
+    ("w",),
+    ("s",),
+    ("a",),
+    ("d",),
+    ("q",),
+    ("e",),
+    ("i",),
+    ("k",),
+    ("w", "a"),
+    ("w", "d"),
+)
 """The default actions by number, as keys held for one chunk: rest, walk, turn, strafe, look, walk in a curve."""
 
 
@@ -34,9 +44,14 @@ class Environment:
     render_mode = "rgb_array"
 
     def __init__(
-        self, url: str = "http://127.0.0.1:8000", *, actions: Sequence[Sequence[str]] = ACTIONS, max_steps: int = 1000,
-        reward: Any = None, **options: Any,
-    ) -> None:  # fmt: skip
+        self,
+        url: str = "http://127.0.0.1:8000",
+        *,
+        actions: Sequence[Sequence[str]] = ACTIONS,
+        max_steps: int = 1000,
+        reward: Any = None,
+        **options: Any,
+    ) -> None:
         """Connects. `options` are those of `connect`. Raises ValueError, WorldError, ConnectionLost."""
         if not actions or max_steps < 1:
             raise ValueError(f"actions must not be empty and max_steps 1 or more, got {len(actions)} and {max_steps}")

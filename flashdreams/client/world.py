@@ -30,9 +30,15 @@ log = logging.getLogger("flashdreams.client")
 
 
 def connect(
-    url: str = "http://127.0.0.1:8000", *, scene: str | None = None, seed: int | None = None, text: str | None = None,
-    access: str | None = None, token: str | None = None, patience: float = 60.0,
-) -> ClientWorld:  # fmt: skip
+    url: str = "http://127.0.0.1:8000",
+    *,
+    scene: str | None = None,
+    seed: int | None = None,
+    text: str | None = None,
+    access: str | None = None,
+    token: str | None = None,
+    patience: float = 60.0,
+) -> ClientWorld:
     """A world to be used in `async with`: it begins there, with its first frame dreamed.
 
     `access` is the token of a server that asks for one (or have it in the address); `token` takes up an earlier session
@@ -101,9 +107,14 @@ class ClientWorld:
     # -- what it does --------------------------------------------------------------------------------------------
 
     async def step(
-        self, *, keys: Collection[str] = (), look: tuple[float, float] | None = None,
-        poses: npt.ArrayLike | None = None, scene: str | None = None, text: str | None = None,
-    ) -> Frames:  # fmt: skip
+        self,
+        *,
+        keys: Collection[str] = (),
+        look: tuple[float, float] | None = None,
+        poses: npt.ArrayLike | None = None,
+        scene: str | None = None,
+        text: str | None = None,
+    ) -> Frames:
         """Dream one chunk: frames `[T, H, W, 3]` uint8 RGB.
 
         Args:

@@ -182,8 +182,18 @@ def render_clip(world: World, job: Job, folder: Path, bar: Any) -> Clip:
             index += len(frames)
             bar.update(len(frames))
     strip = np.concatenate(pictures, axis=1)
-    return Clip.of(folder, job.name, job.path.name, job.scene, job.seed, len(poses) / config.fps, moved, strip,
-                   job.digest, frames_hash.hexdigest())  # fmt: skip
+    return Clip.of(
+        folder,
+        job.name,
+        job.path.name,
+        job.scene,
+        job.seed,
+        len(poses) / config.fps,
+        moved,
+        strip,
+        job.digest,
+        frames_hash.hexdigest(),
+    )
 
 
 def is_done(job: Job, done: dict[str, Any], folder: Path) -> bool:

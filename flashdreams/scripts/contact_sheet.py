@@ -39,9 +39,18 @@ class Clip:
 
     @classmethod
     def of(
-        cls, folder: Path, file: str, path: str, scene: str, seed: int, seconds: float, moved: int,
-        strip: npt.NDArray[np.uint8], digest: str, frames_sha256: str,
-    ) -> Self:  # fmt: skip
+        cls,
+        folder: Path,
+        file: str,
+        path: str,
+        scene: str,
+        seed: int,
+        seconds: float,
+        moved: int,
+        strip: npt.NDArray[np.uint8],
+        digest: str,
+        frames_sha256: str,
+    ) -> Self:
         """A clip with its strip `[H, W, 3]` written beside it as a JPEG."""
         picture = f"{Path(file).stem}.jpg"
         save_picture(folder / picture, strip)

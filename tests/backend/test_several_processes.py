@@ -35,9 +35,13 @@ class Server:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
         here = {
-            "PYTHONPATH": str(Path(__file__).resolve().parents[2]), "OMP_NUM_THREADS": "1", "WORLD_SIZE": str(size),
-            "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "FLASHDREAMS_PEER_TIMEOUT": str(peer_timeout),
-        }  # fmt: skip
+            "PYTHONPATH": str(Path(__file__).resolve().parents[2]),
+            "OMP_NUM_THREADS": "1",
+            "WORLD_SIZE": str(size),
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": str(port),
+            "FLASHDREAMS_PEER_TIMEOUT": str(peer_timeout),
+        }
         several = [here | {"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(size)]
         alone = [{name: here[name] for name in ("PYTHONPATH", "OMP_NUM_THREADS")}]
         self.processes = [

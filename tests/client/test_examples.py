@@ -49,8 +49,11 @@ def test_the_agent_explores(url: str, repository: Path, tmp_path: Path) -> None:
 
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
-BLOCKS = {page.name: found for page in sorted(DOCS.glob("*.md"))
-          if (found := re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.S))}  # fmt: skip
+BLOCKS = {
+    page.name: found
+    for page in sorted(DOCS.glob("*.md"))
+    if (found := re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.S))
+}
 
 
 def test_some_documents_have_python_in_them() -> None:

@@ -119,9 +119,22 @@ def test_a_broken_stream_is_asked_for_again_in_the_same_session(wire: Wire, comp
     wire.begin(colour=RED)
     before = len(wire.received)
     wire.send(
-        type="chunk", index=1, parent=0, frames=4, sizes=[1, 1, 1, 1], keys=[True] * 4, pts=1 / FPS, seq=0,
-        pose=np.eye(4).tolist(), timings={}, kv_fill=0, scene="meadow", state_time=0, at=0, eager=False,
-    )  # fmt: skip
+        type="chunk",
+        index=1,
+        parent=0,
+        frames=4,
+        sizes=[1, 1, 1, 1],
+        keys=[True] * 4,
+        pts=1 / FPS,
+        seq=0,
+        pose=np.eye(4).tolist(),
+        timings={},
+        kv_fill=0,
+        scene="meadow",
+        state_time=0,
+        at=0,
+        eager=False,
+    )
     wire.sockets[-1].send(b"\x00\x00\x00\x10moofthis is no fragment at all")
     again = wire.next("start", after=before)
     assert again["token"] == "token-1"

@@ -30,8 +30,11 @@ def test_the_page_offers_words_and_scenes_and_nothing_else(playing: Page) -> Non
     playing.keyboard.press("Escape")
     playing.locator("#scenes button").first.wait_for(state="visible")
     assert playing.locator("#scenes button").all_inner_texts() == [
-        "Lighthouse", "Night market", "Coral reef", "Mountain railway"
-    ]  # fmt: skip
+        "Lighthouse",
+        "Night market",
+        "Coral reef",
+        "Mountain railway",
+    ]
     assert not playing.locator("#keys").is_visible()
 
 

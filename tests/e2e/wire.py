@@ -73,14 +73,33 @@ class Wire:
         self.player = next(one for one in reversed(self.received) if one["type"] == "start").get("player", "mse")
         names = ("meadow", "night")
         message = {
-            "type": "ready", "session": "s", "token": "token-1", "watch": "watch-1", "spectator": False,
-            "player": self.player, "mime": self.video.mime, "codec": self.video.codec,
-            "description": base64.b64encode(self.video.description).decode(), "width": WIDTH, "height": HEIGHT,
-            "fps": FPS, "frames_per_chunk": 4, "seed": 7, "world": "fake", "scene": "meadow",
-            "scenes": [{"name": n, "title": n.title(), "thumbnail": None} for n in names], "title": "A pattern",
-            "controls": ["keys", "look", "scene"], "parameters": 11_000_000, "window_chunks": 8, "resumed": False,
-            "index": self._index, "limits": limits_of(Settings()).model_dump(), "history": None, "replay": None,
-        }  # fmt: skip
+            "type": "ready",
+            "session": "s",
+            "token": "token-1",
+            "watch": "watch-1",
+            "spectator": False,
+            "player": self.player,
+            "mime": self.video.mime,
+            "codec": self.video.codec,
+            "description": base64.b64encode(self.video.description).decode(),
+            "width": WIDTH,
+            "height": HEIGHT,
+            "fps": FPS,
+            "frames_per_chunk": 4,
+            "seed": 7,
+            "world": "fake",
+            "scene": "meadow",
+            "scenes": [{"name": n, "title": n.title(), "thumbnail": None} for n in names],
+            "title": "A pattern",
+            "controls": ["keys", "look", "scene"],
+            "parameters": 11_000_000,
+            "window_chunks": 8,
+            "resumed": False,
+            "index": self._index,
+            "limits": limits_of(Settings()).model_dump(),
+            "history": None,
+            "replay": None,
+        }
         pictures = {"mime": "image/jpeg", "codec": None, "description": None} if self.player == "jpeg" else {}
         self.send(**{**message, **pictures, **changes})
         self.sockets[-1].send(b"" if pictures else self.video.init_segment)
@@ -100,11 +119,22 @@ class Wire:
         if lose:
             return index
         message = {
-            "type": "chunk", "index": index, "parent": index - 1, "frames": len(frames), "pts": pts,
-            "sizes": [len(part) for part in parts], "keys": keys, "seq": self.seq if seq is None else seq,
-            "pose": np.eye(4).tolist(), "timings": {"generate": 40.0, "encode": 2.0, "finalize": 8.0, "queue": 1.0},
-            "kv_fill": 0.5, "scene": "meadow", "state_time": self.time - 0.05, "at": self.time, "eager": eager,
-        }  # fmt: skip
+            "type": "chunk",
+            "index": index,
+            "parent": index - 1,
+            "frames": len(frames),
+            "pts": pts,
+            "sizes": [len(part) for part in parts],
+            "keys": keys,
+            "seq": self.seq if seq is None else seq,
+            "pose": np.eye(4).tolist(),
+            "timings": {"generate": 40.0, "encode": 2.0, "finalize": 8.0, "queue": 1.0},
+            "kv_fill": 0.5,
+            "scene": "meadow",
+            "state_time": self.time - 0.05,
+            "at": self.time,
+            "eager": eager,
+        }
         self.send(**{**message, **changes})
         self.sockets[-1].send(fragment)
         return index

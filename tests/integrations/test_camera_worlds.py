@@ -110,8 +110,12 @@ def test_published_files_a_picture_and_a_path_become_a_clip(
 
 BAD = {
     "no path": ({}, [], "trajectory is needed"),
-    "short": ({"frames": 40}, [], r"trajectory path.json is too short: at 16 frames a second it has 40 poses, and 7 "
-              r"chunks need 81; give --chunks 3 or a longer path"),
+    "short": (
+        {"frames": 40},
+        [],
+        r"trajectory path.json is too short: at 16 frames a second it has 40 poses, and 7 "
+        r"chunks need 81; give --chunks 3 or a longer path",
+    ),
     "very short": ({"frames": 8}, [], "chunks need 81; give a longer path"),
     "no lens": ({"lens": False}, [], r"intrinsics are missing: path.json has none, so give --intrinsics FX FY CX CY"),
     "lens of another shape": ({"size": (500, 500)}, [], "intrinsics of path.json are of a picture of 500 x 500"),
@@ -119,7 +123,7 @@ BAD = {
     "scale": ({}, ["--world-scale", "-1"], "world_scale must be a finite number above 0, got -1"),
     "no picture": ({}, ["--image", "nowhere.jpg"], "there is no picture at nowhere.jpg"),
     "size": ({}, ["--height", "60"], "height and width must be multiples of 16 and 16, got 60 x 64"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", list(BAD))

@@ -48,8 +48,10 @@ def test_files_that_fit_are_told_one_by_one(arguments: list[str], capsys: pytest
     assert main([*arguments, "--check-checkpoint"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split(":")[0] for line in lines] == [
-        "pipeline.diffusion_model.transformer", "pipeline.decoder", "pipeline.text_encoder"
-    ]  # fmt: skip
+        "pipeline.diffusion_model.transformer",
+        "pipeline.decoder",
+        "pipeline.text_encoder",
+    ]
     assert all(line.endswith(" fits") for line in lines)
 
 

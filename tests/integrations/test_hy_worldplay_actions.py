@@ -12,14 +12,28 @@ from flashdreams.camera.poses import pose_from_yaw_pitch
 from flashdreams.integrations.hy_worldplay.actions import CLASSES, action_classes
 
 MOVES = {
-    "none": (0, 0, 0), "forward": (0, 0, 1), "back": (0, 0, -1), "right": (1, 0, 0), "left": (-1, 0, 0),
-    "forward right": (1, 0, 1), "forward left": (-1, 0, 1), "back right": (1, 0, -1), "back left": (-1, 0, -1),
-}  # fmt: skip
+    "none": (0, 0, 0),
+    "forward": (0, 0, 1),
+    "back": (0, 0, -1),
+    "right": (1, 0, 0),
+    "left": (-1, 0, 0),
+    "forward right": (1, 0, 1),
+    "forward left": (-1, 0, 1),
+    "back right": (1, 0, -1),
+    "back left": (-1, 0, -1),
+}
 """Direction in the camera's axes: x right, y down, z ahead. The order is that of the classes."""
 TURNS = {
-    "none": (0, 0), "right": (3, 0), "left": (-3, 0), "up": (0, 3), "down": (0, -3),
-    "right up": (3, 3), "right down": (3, -3), "left up": (-3, 3), "left down": (-3, -3),
-}  # fmt: skip
+    "none": (0, 0),
+    "right": (3, 0),
+    "left": (-3, 0),
+    "up": (0, 3),
+    "down": (0, -3),
+    "right up": (3, 3),
+    "right down": (3, -3),
+    "left up": (-3, 3),
+    "left down": (-3, -3),
+}
 """Yaw and pitch in degrees."""
 
 

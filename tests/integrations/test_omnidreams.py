@@ -44,8 +44,13 @@ def test_published_files_become_a_clip(slug: str, tmp_path: Path) -> None:
 def test_picture_prompt_map_and_seed_shape_the_drive(arguments: list[str], tmp_path: Path) -> None:
     other_map, other_picture = footage(tmp_path / "map.mp4", 13, seed=1), footage(tmp_path / "picture.mp4", 1, seed=2)
     changes = (
-        [], [], ["--control", str(other_map)], ["--image", str(other_picture)], ["--prompt", "a storm"], ["--seed", "1"]
-    )  # fmt: skip
+        [],
+        [],
+        ["--control", str(other_map)],
+        ["--image", str(other_picture)],
+        ["--prompt", "a storm"],
+        ["--seed", "1"],
+    )
     first, again, *others = (
         run_clip([*arguments, "--chunks", "2", *change], tmp_path / f"{i}.mp4").frames
         for i, change in enumerate(changes)

@@ -30,8 +30,12 @@ def torchrun(arguments: list[str], folder: Path) -> subprocess.CompletedProcess[
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[2]), "OMP_NUM_THREADS": "1"}
     return subprocess.run(
         [*launcher, "-m", "flashdreams.scripts.cli", *arguments],
-        cwd=folder, env=environment, capture_output=True, text=True, timeout=240,
-    )  # fmt: skip
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
 
 
 def test_two_processes_write_the_clip_that_one_writes(arguments: list[str], tmp_path: Path) -> None:

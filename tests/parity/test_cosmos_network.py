@@ -67,16 +67,30 @@ class Size:
     @property
     def config(self) -> CosmosDiTNetworkConfig:
         return CosmosDiTNetworkConfig(
-            in_dim=CHANNELS, out_dim=CHANNELS, control_dim=self.control, dim=self.heads * self.head_dim,
-            num_heads=self.heads, num_layers=self.layers, mlp_ratio=3.0, adaln_rank=6,
-            text_len=TEXT_LEN, text_dim=TEXT_DIM, context_dim=CONTEXT_DIM,
-        )  # fmt: skip
+            in_dim=CHANNELS,
+            out_dim=CHANNELS,
+            control_dim=self.control,
+            dim=self.heads * self.head_dim,
+            num_heads=self.heads,
+            num_layers=self.layers,
+            mlp_ratio=3.0,
+            adaln_rank=6,
+            text_len=TEXT_LEN,
+            text_dim=TEXT_DIM,
+            context_dim=CONTEXT_DIM,
+        )
 
     def rope(self, frames: int, chunk: int = 0) -> RopeTable:
         rotation = RotaryPositionEmbedding3D(
-            self.head_dim, self.height // 2, self.width // 2, frames, SCALES[1], SCALES[2], interleaved=False,
+            self.head_dim,
+            self.height // 2,
+            self.width // 2,
+            frames,
+            SCALES[1],
+            SCALES[2],
+            interleaved=False,
             device="cpu",
-        )  # fmt: skip
+        )
         return rope_table(rotation.shift_t(chunk), interleaved=False)
 
 
@@ -87,12 +101,22 @@ def pair(size: Size) -> tuple[torch.nn.Module, CosmosDiTNetwork]:
     """
     diffusers = pytest.importorskip("diffusers")
     theirs = diffusers.CosmosTransformer3DModel(
-        in_channels=CHANNELS + 2 + size.control, out_channels=CHANNELS, num_attention_heads=size.heads,
-        attention_head_dim=size.head_dim, num_layers=size.layers, mlp_ratio=3.0, text_embed_dim=CONTEXT_DIM,
-        adaln_lora_dim=6, rope_scale=SCALES, max_size=(16, 32, 32), concat_padding_mask=False,
-        extra_pos_embed_type=None, use_crossattn_projection=True, crossattn_proj_in_channels=TEXT_DIM,
+        in_channels=CHANNELS + 2 + size.control,
+        out_channels=CHANNELS,
+        num_attention_heads=size.heads,
+        attention_head_dim=size.head_dim,
+        num_layers=size.layers,
+        mlp_ratio=3.0,
+        text_embed_dim=CONTEXT_DIM,
+        adaln_lora_dim=6,
+        rope_scale=SCALES,
+        max_size=(16, 32, 32),
+        concat_padding_mask=False,
+        extra_pos_embed_type=None,
+        use_crossattn_projection=True,
+        crossattn_proj_in_channels=TEXT_DIM,
         encoder_hidden_states_channels=CONTEXT_DIM,
-    ).eval()  # fmt: skip
+    ).eval()
     randomize(theirs)
     ours: CosmosDiTNetwork = size.config.setup()
     weights = theirs.state_dict()

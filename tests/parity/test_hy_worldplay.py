@@ -146,13 +146,23 @@ class Remembering:
 
 def transformer_config(folder: Path, **changes: Any) -> HyWorldPlayTransformerConfig:
     network = HyWorldPlayNetworkConfig(
-        text_len=TEXT_LEN, in_dim=CHANNELS, dim=DIM, ffn_dim=40, freq_dim=16, text_dim=TEXT_DIM, out_dim=CHANNELS,
-        num_heads=HEADS, num_layers=2,
-    )  # fmt: skip
+        text_len=TEXT_LEN,
+        in_dim=CHANNELS,
+        dim=DIM,
+        ffn_dim=40,
+        freq_dim=16,
+        text_dim=TEXT_DIM,
+        out_dim=CHANNELS,
+        num_heads=HEADS,
+        num_layers=2,
+    )
     return HyWorldPlayTransformerConfig(
-        network=network, dtype=torch.float32, checkpoint_path=folder / "model.pt",
-        state_dict_transform=hy_worldplay_state_dict_transform, **changes,
-    )  # fmt: skip
+        network=network,
+        dtype=torch.float32,
+        checkpoint_path=folder / "model.pt",
+        state_dict_transform=hy_worldplay_state_dict_transform,
+        **changes,
+    )
 
 
 def views_by_hand(poses: np.ndarray, chunk: int, points: np.ndarray) -> list[int]:
@@ -227,9 +237,12 @@ def test_a_rollout_with_memory_equals_the_whole_clip(tmp_path: Path) -> None:
         if chunk == 0:
             latent[:, :1], mask[:, :1] = image, 1
         control = HyWorldPlayCtrl(
-            latent=latent, mask=mask, poses=torch.from_numpy(poses[here])[None],
-            lenses=LENSES.expand(1, LEN_T, 2), actions=actions[here][None],
-        )  # fmt: skip
+            latent=latent,
+            mask=mask,
+            poses=torch.from_numpy(poses[here])[None],
+            lenses=LENSES.expand(1, LEN_T, 2),
+            actions=actions[here][None],
+        )
         clean, state = ours.generate(chunk, cache, control)
         ours.finalize(state)
 

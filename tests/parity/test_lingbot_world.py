@@ -136,13 +136,24 @@ def test_a_steered_rollout_equals_the_whole_clip(len_t: int, sink: int, window: 
     image, text = noise(1, frames, CHANNELS, HEIGHT, WIDTH, seed=4), noise(1, TEXT_LEN, TEXT_DIM)
     plain = Plain(lambda t: reference, layout, text, concat=True, image=image, given=given)
     network = LingBotNetworkConfig(
-        text_len=TEXT_LEN, in_dim=in_dim, dim=DIM, ffn_dim=40, freq_dim=16, text_dim=TEXT_DIM, out_dim=CHANNELS,
-        num_heads=HEADS, num_layers=2,
-    )  # fmt: skip
+        text_len=TEXT_LEN,
+        in_dim=in_dim,
+        dim=DIM,
+        ffn_dim=40,
+        freq_dim=16,
+        text_dim=TEXT_DIM,
+        out_dim=CHANNELS,
+        num_heads=HEADS,
+        num_layers=2,
+    )
     config = LingBotTransformerConfig(
-        network=network, dtype=torch.float32, checkpoint_path=tmp_path / "lingbot", len_t=len_t,
-        window_size_t=window, sink_size_t=sink,
-    )  # fmt: skip
+        network=network,
+        dtype=torch.float32,
+        checkpoint_path=tmp_path / "lingbot",
+        len_t=len_t,
+        window_size_t=window,
+        sink_size_t=sink,
+    )
     error = worst_steered_error(model_of(config), plain, steered)
     print(f"LingBot-World, {CHUNKS} chunks of {len_t}, sink {sink}, window {window}: relative error {error:.1e}")
     assert error <= TOLERANCE

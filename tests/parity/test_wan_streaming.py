@@ -57,13 +57,20 @@ def theirs(folder: Path, seed: int = 0, in_dim: int = CHANNELS, image: bool = Fa
 def ours(folder: Path, layout: Layout, in_dim: int = CHANNELS, image: bool = False, **changes: Any) -> Any:
     """The config of our transformer with the weights of `folder`."""
     network = small_network(
-        text_len=512 if image else TEXT_LEN, in_dim=in_dim, cross_attn_enable_img=image,
+        text_len=512 if image else TEXT_LEN,
+        in_dim=in_dim,
+        cross_attn_enable_img=image,
         apply_rope_before_kvcache=not layout.relative,
-    )  # fmt: skip
+    )
     return Wan21TransformerConfig(
-        network=network, dtype=torch.float32, checkpoint_path=folder, len_t=layout.len_t,
-        window_size_t=layout.window, sink_size_t=layout.sink, **changes,
-    )  # fmt: skip
+        network=network,
+        dtype=torch.float32,
+        checkpoint_path=folder,
+        len_t=layout.len_t,
+        window_size_t=layout.window,
+        sink_size_t=layout.sink,
+        **changes,
+    )
 
 
 def layout_of(len_t: int, sink: int, window: int, relative: bool = False) -> Layout:
@@ -205,9 +212,14 @@ def test_image_to_video_equals_the_whole_clip(
     text = noise(1, TEXT_LEN, TEXT_DIM)
     plain = Plain(lambda t: reference, layout, text, stamp, concat, first, image, given)
     config = ours(
-        tmp_path, layout, in_dim, stamp_image_latent=stamp, concat_image_mask_to_latent=concat,
-        ti2v_first_frame_per_token_timestep=first is not None, first_frame_timestep_value=first or 0.0,
-    )  # fmt: skip
+        tmp_path,
+        layout,
+        in_dim,
+        stamp_image_latent=stamp,
+        concat_image_mask_to_latent=concat,
+        ti2v_first_frame_per_token_timestep=first is not None,
+        first_frame_timestep_value=first or 0.0,
+    )
     error = worst_error(model_of(config), plain, batch=1)
     print(f"I2V, stamp {stamp}, concat {concat}, first timestep {first}: relative error {error:.1e}")
     assert error <= TOLERANCE

@@ -35,9 +35,17 @@ def main() -> None:
     for method in ("ring", "ulysses"):
         torch.manual_seed(0)
         network: WanDiTNetwork = WanDiTNetworkConfig(
-            text_len=3, in_dim=4, out_dim=4, dim=24, ffn_dim=40, freq_dim=16, text_dim=8, num_heads=2, num_layers=2,
+            text_len=3,
+            in_dim=4,
+            out_dim=4,
+            dim=24,
+            ffn_dim=40,
+            freq_dim=16,
+            text_dim=8,
+            num_heads=2,
+            num_layers=2,
             cp_method=method,  # type: ignore[arg-type]
-        ).setup()  # fmt: skip
+        ).setup()
         latents, text = torch.randn(2, CHUNKS, 4, 4, 6), torch.randn(2, 3, 8)
         alone = rollout(network, latents, text, None)
         together = rollout(network, latents, text, dist.group.WORLD)

@@ -26,17 +26,34 @@ PLACES = torch.randn(CHUNKS, 1, 1, 209, 9, 16, generator=torch.Generator().manua
 
 def wan(method: Any) -> TransformerConfig:
     network = WanDiTNetworkConfig(
-        text_len=3, in_dim=4, out_dim=4, dim=24, ffn_dim=40, freq_dim=16, text_dim=8, num_heads=2, num_layers=2,
+        text_len=3,
+        in_dim=4,
+        out_dim=4,
+        dim=24,
+        ffn_dim=40,
+        freq_dim=16,
+        text_dim=8,
+        num_heads=2,
+        num_layers=2,
         cp_method=method,
-    )  # fmt: skip
+    )
     return Wan21TransformerConfig(network=network, dtype=torch.float32, len_t=2, window_size_t=4)
 
 
 def cosmos(method: Any) -> TransformerConfig:
     network = CosmosDiTNetworkConfig(
-        in_dim=4, out_dim=4, control_dim=3, dim=32, num_heads=2, num_layers=2, adaln_rank=6, text_len=3, text_dim=8,
-        context_dim=8, cp_method=method,
-    )  # fmt: skip
+        in_dim=4,
+        out_dim=4,
+        control_dim=3,
+        dim=32,
+        num_heads=2,
+        num_layers=2,
+        adaln_rank=6,
+        text_len=3,
+        text_dim=8,
+        context_dim=8,
+        cp_method=method,
+    )
     return CosmosTransformerConfig(network=network, dtype=torch.float32, len_t=2, window_size_t=4)
 
 

@@ -95,9 +95,18 @@ def test_diffusers_layout_loads_whole_and_sharded(tmp_path: Path) -> None:
     diffusers = pytest.importorskip("diffusers")
     torch.manual_seed(1)
     model = diffusers.WanTransformer3DModel(
-        num_attention_heads=2, attention_head_dim=12, in_channels=12, out_channels=4, text_dim=8, freq_dim=16,
-        ffn_dim=40, num_layers=2, rope_max_seq_len=16, image_dim=1280, added_kv_proj_dim=24,
-    )  # fmt: skip
+        num_attention_heads=2,
+        attention_head_dim=12,
+        in_channels=12,
+        out_channels=4,
+        text_dim=8,
+        freq_dim=16,
+        ffn_dim=40,
+        num_layers=2,
+        rope_max_seq_len=16,
+        image_dim=1280,
+        added_kv_proj_dim=24,
+    )
     model.save_pretrained(tmp_path / "transformer")
     tensors = model.state_dict()
     (tmp_path / "sharded").mkdir()

@@ -95,9 +95,15 @@ def test_the_plan_equals_what_is_allocated(name: str) -> None:
 
 def test_readers_of_prompts_are_counted_without_their_files() -> None:
     text = UMT5TextEncoderConfig(
-        checkpoint_path="nowhere", tokenizer_path="nowhere", vocab_size=7, dim=8, ffn_dim=16, num_heads=2, head_dim=4,
+        checkpoint_path="nowhere",
+        tokenizer_path="nowhere",
+        vocab_size=7,
+        dim=8,
+        ffn_dim=16,
+        num_heads=2,
+        head_dim=4,
         num_layers=1,
-    )  # fmt: skip
+    )
     attention, feed_forward, norms = 4 * 8 * 8 + 32 * 2, 3 * 8 * 16, 3 * 8
     assert text.weight_bytes() == 2 * (7 * 8 + attention + feed_forward + norms)
     image = CLIPImageEncoderConfig(checkpoint_path=None, image_size=28, dim=16, ffn_dim=32, num_heads=2, num_layers=2)

@@ -111,9 +111,10 @@ def test_impossible_configs_are_refused(changes: dict[str, Any], message: str) -
 
 
 def test_the_published_image_network_reads_36_channels() -> None:
-    assert Wan21TransformerConfig(
-        network=WanDiTNetworkConfig(in_dim=36), concat_image_mask_to_latent=True
-    ).input_channels == 36  # fmt: skip
+    assert (
+        Wan21TransformerConfig(network=WanDiTNetworkConfig(in_dim=36), concat_image_mask_to_latent=True).input_channels
+        == 36
+    )
 
 
 @pytest.mark.parametrize(

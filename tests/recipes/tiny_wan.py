@@ -64,9 +64,17 @@ class PictureEncoderConfig(EncoderConfig):
 
 def transformer(image: bool = False, **changes: Any) -> Wan21TransformerConfig:
     network = WanDiTNetworkConfig(
-        text_len=TEXT_LEN, in_dim=2 * CHANNELS + 4 if image else CHANNELS, out_dim=CHANNELS, dim=24, ffn_dim=40,
-        freq_dim=16, text_dim=TEXT_DIM, num_heads=2, num_layers=2, cross_attn_enable_img=image,
-    )  # fmt: skip
+        text_len=TEXT_LEN,
+        in_dim=2 * CHANNELS + 4 if image else CHANNELS,
+        out_dim=CHANNELS,
+        dim=24,
+        ffn_dim=40,
+        freq_dim=16,
+        text_dim=TEXT_DIM,
+        num_heads=2,
+        num_layers=2,
+        cross_attn_enable_img=image,
+    )
     settings = {"dtype": torch.float32, "len_t": 2, "window_size_t": 4, "concat_image_mask_to_latent": image}
     return Wan21TransformerConfig(network=network, **(settings | changes))
 
@@ -79,9 +87,13 @@ def config(image: bool = False, net: Any = None, **changes: Any) -> WanInference
     settings: dict[str, Any] = {"diffusion_model": model, "decoder": decoder, "text_encoder": WordEncoderConfig()}
     if image:
         vae = WanVAEEncoderConfig(
-            checkpoint_path=None, dtype=torch.float32, base_dim=4, z_dim=CHANNELS, latent_mean=(0.0,) * CHANNELS,
+            checkpoint_path=None,
+            dtype=torch.float32,
+            base_dim=4,
+            z_dim=CHANNELS,
+            latent_mean=(0.0,) * CHANNELS,
             latent_std=(1.0,) * CHANNELS,
-        )  # fmt: skip
+        )
         settings |= {"encoder": WanI2VCtrlEncoderConfig(encoder=vae), "image_encoder": PictureEncoderConfig()}
     return WanInferencePipelineConfig(**({"name": "tiny"} | settings | changes))
 

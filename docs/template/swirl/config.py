@@ -25,7 +25,15 @@ RUNNER = ClipRunnerConfig(
     _target=SwirlRunner, runner_name="swirl", description=ABOUT, pipeline=PIPELINE, chunks=24, **SIZE
 )
 WORLD = SwirlWorldConfig(
-    slug="swirl", title="Swirl", description=ABOUT, pipeline=PIPELINE, frames_per_chunk=FRAMES, window_chunks=1,
-    controls=("keys", "look", "path"), scenes=(Scene(name="swirl", title="Swirl"),), session_bytes=1 << 20, **SIZE,
-)  # fmt: skip
+    slug="swirl",
+    title="Swirl",
+    description=ABOUT,
+    pipeline=PIPELINE,
+    frames_per_chunk=FRAMES,
+    window_chunks=1,
+    controls=("keys", "look", "path"),
+    scenes=(Scene(name="swirl", title="Swirl"),),
+    session_bytes=1 << 20,
+    **SIZE,
+)
 RUNNERS, WORLDS = {"swirl": RUNNER}, {"swirl": WORLD}

@@ -159,9 +159,17 @@ class KVCacheRelativeRotaryPositionEmbedding3D(RotaryPositionEmbedding3D):
     ) -> None:
         """`sink_size_t` and `window_size_t` in latent frames; their sum must be a multiple of `len_t`."""
         super().__init__(
-            head_dim, len_h, len_w, len_t, h_extrapolation_ratio, w_extrapolation_ratio, t_extrapolation_ratio,
-            theta=theta, interleaved=interleaved, device=device,
-        )  # fmt: skip
+            head_dim,
+            len_h,
+            len_w,
+            len_t,
+            h_extrapolation_ratio,
+            w_extrapolation_ratio,
+            t_extrapolation_ratio,
+            theta=theta,
+            interleaved=interleaved,
+            device=device,
+        )
         if sink_size_t < 0:
             raise ValueError(f"sink_size_t must be at least 0, got {sink_size_t}")
         if window_size_t < len_t:

@@ -73,11 +73,17 @@ _ABOUT = {
 
 RUNNERS = {
     slug: WanRunnerConfig(
-        runner_name=slug, description=_ABOUT[slug], pipeline=pipeline, height=HEIGHT, width=WIDTH, fps=FPS,
-        prompt=PICTURE_PROMPT if slug == I2V else TEXT_SCENES[0].prompt, chunks=7 if slug == CHUNKWISE else 21,
+        runner_name=slug,
+        description=_ABOUT[slug],
+        pipeline=pipeline,
+        height=HEIGHT,
+        width=WIDTH,
+        fps=FPS,
+        prompt=PICTURE_PROMPT if slug == I2V else TEXT_SCENES[0].prompt,
+        chunks=7 if slug == CHUNKWISE else 21,
     )
     for slug, pipeline in PIPELINES.items()
-}  # fmt: skip
+}
 WORLDS = {
     slug: WanWorldConfig(
         slug=slug,

@@ -56,10 +56,15 @@ def hy_worldplay_pipeline() -> CameraPipelineConfig:
 
 RUNNERS = {
     SLUG: CameraRunnerConfig(
-        runner_name=SLUG, description=_ABOUT, pipeline=hy_worldplay_pipeline(), prompt=WALK_PROMPT, height=HEIGHT,
-        width=WIDTH, fps=FPS,
+        runner_name=SLUG,
+        description=_ABOUT,
+        pipeline=hy_worldplay_pipeline(),
+        prompt=WALK_PROMPT,
+        height=HEIGHT,
+        width=WIDTH,
+        fps=FPS,
     )
-}  # fmt: skip
+}
 WORLDS = {
     SLUG: CameraWorldConfig(
         slug=SLUG,

@@ -66,11 +66,16 @@ _SESSION_BYTES = {SLUG: 81_208_888_368, STREAMING: 23_857_211_440}
 
 RUNNERS = {
     slug: LingBotRunnerConfig(
-        runner_name=slug, description=_ABOUT[slug], pipeline=pipeline, prompt=WALK_PROMPT, height=HEIGHT, width=WIDTH,
+        runner_name=slug,
+        description=_ABOUT[slug],
+        pipeline=pipeline,
+        prompt=WALK_PROMPT,
+        height=HEIGHT,
+        width=WIDTH,
         fps=FPS,
     )
     for slug, pipeline in PIPELINES.items()
-}  # fmt: skip
+}
 WORLDS = {
     slug: CameraWorldConfig(
         slug=slug,

@@ -57,8 +57,13 @@ _ABOUT = {
 
 RUNNERS = {
     slug: OmnidreamsRunnerConfig(
-        runner_name=slug, description=_ABOUT[slug], pipeline=pipeline, prompt=PROMPT, height=HEIGHT, width=WIDTH,
+        runner_name=slug,
+        description=_ABOUT[slug],
+        pipeline=pipeline,
+        prompt=PROMPT,
+        height=HEIGHT,
+        width=WIDTH,
         fps=FPS,
     )
     for slug, pipeline in PIPELINES.items()
-}  # fmt: skip
+}

@@ -1,4 +1,4 @@
-"""The camera paths that come with the pocket world: `python -m flashdreams.integrations.pocket.camera_paths` writes them.
+"""Camera paths of the pocket world; `python -m flashdreams.integrations.pocket.camera_paths` writes the files.
 
 Tour, circle and strolls are scripts of keys, walked as in play from a place's entrance; orbits and glides are curves.
 Every one is a path that a visitor could take.
@@ -33,33 +33,94 @@ Script = Sequence[tuple[float, str]]
 """Seconds, and the keys held meanwhile: one letter each."""
 
 TOUR: Script = (
-    (0.5, ""), (1, "w"), (3, "wl"), (1, "w"), (3, "wl"), (2.5, "w"), (1.5, "j"), (0.5, ""), (3, "l"), (1.5, "j"),
-    (0.4, "i"), (0.4, "k"), (2, "s"),
-)  # fmt: skip
+    (0.5, ""),
+    (1, "w"),
+    (3, "wl"),
+    (1, "w"),
+    (3, "wl"),
+    (2.5, "w"),
+    (1.5, "j"),
+    (0.5, ""),
+    (3, "l"),
+    (1.5, "j"),
+    (0.4, "i"),
+    (0.4, "k"),
+    (2, "s"),
+)
 """For every place: around a long loop back to the entrance, then up the middle, a look left and right, and back."""
 CIRCLE: Script = ((0.5, ""), (6, "l"), (0.5, ""), (0.4, "i"), (3, "j"), (0.8, "k"), (3, "l"), (0.4, "i"), (0.5, ""))
 """For every place: once around on the spot, then half around and back with looks up and down."""
 STROLLS: dict[str, Script] = {
     "meadow": (
-        (2.5, "w"), (0.75, "l"), (3, "w"), (1, "wj"), (1, "w"), (1.5, "wj"), (2.5, "w"), (1.5, "wj"), (3, "w"),
+        (2.5, "w"),
+        (0.75, "l"),
+        (3, "w"),
+        (1, "wj"),
+        (1, "w"),
+        (1.5, "wj"),
+        (2.5, "w"),
+        (1.5, "wj"),
+        (3, "w"),
     ),
     "dusk": (
-        (5, "w"), (0.8, "wl"), (2, "w"), (1.5, "wl"), (2, "w"), (1.5, "wl"), (2.5, "w"), (1.2, "wl"), (2, "w"),
+        (5, "w"),
+        (0.8, "wl"),
+        (2, "w"),
+        (1.5, "wl"),
+        (2, "w"),
+        (1.5, "wl"),
+        (2.5, "w"),
+        (1.2, "wl"),
+        (2, "w"),
     ),
     "night": (
-        (3, "w"), (0.5, "wl"), (1.5, "w"), (1.25, "wj"), (1.5, "w"), (1.5, "wj"), (2, "w"), (1, "wj"), (2, "w"),
-        (1, "wj"), (2, "w"),
+        (3, "w"),
+        (0.5, "wl"),
+        (1.5, "w"),
+        (1.25, "wj"),
+        (1.5, "w"),
+        (1.5, "wj"),
+        (2, "w"),
+        (1, "wj"),
+        (2, "w"),
+        (1, "wj"),
+        (2, "w"),
     ),
     "snow": (
-        (1.5, "w"), (1, "wj"), (0.5, "w"), (2, "wl"), (2, "w"), (1, "wj"), (2.5, "w"), (1.5, "wl"), (2, "d"), (2, "w"),
+        (1.5, "w"),
+        (1, "wj"),
+        (0.5, "w"),
+        (2, "wl"),
+        (2, "w"),
+        (1, "wj"),
+        (2.5, "w"),
+        (1.5, "wl"),
+        (2, "d"),
+        (2, "w"),
     ),
     "harbour": (
-        (4, "w"), (0.8, "wj"), (2, "w"), (0.9, "wl"), (3, "w"), (1.6, "l"), (3, "w"), (1.2, "wl"), (2.5, "w"),
+        (4, "w"),
+        (0.8, "wj"),
+        (2, "w"),
+        (0.9, "wl"),
+        (3, "w"),
+        (1.6, "l"),
+        (3, "w"),
+        (1.2, "wl"),
+        (2.5, "w"),
     ),
     "garden": (
-        (5.5, "w"), (0.7, "wl"), (2, "w"), (1.2, "wj"), (2, "w"), (1.6, "wj"), (2.5, "w"), (1.2, "wj"), (3, "w"),
+        (5.5, "w"),
+        (0.7, "wl"),
+        (2, "w"),
+        (1.2, "wj"),
+        (2, "w"),
+        (1.6, "wj"),
+        (2.5, "w"),
+        (1.2, "wj"),
+        (3, "w"),
     ),
-}  # fmt: skip
+}
 """For one place each: among its things, and against some of them."""
 
 

@@ -75,9 +75,13 @@ def tell(speed: Speed, lasts: float, taken: int, psnr_db: Mapping[int, float]) -
     tried = [f"{steps} take {1e3 * speed.with_steps(steps):.0f} ms for {db:.1f} dB" for steps, db in psnr_db.items()]
     seconds = speed.with_steps(taken)
     logger.info(
-        "a chunk of %.0f ms takes %.0f ms here, threads: %d, denoising steps: %d%s", 1e3 * lasts, 1e3 * seconds,
-        torch.get_num_threads(), taken, f"; {', '.join(tried)}" if tried else "",
-    )  # fmt: skip
+        "a chunk of %.0f ms takes %.0f ms here, threads: %d, denoising steps: %d%s",
+        1e3 * lasts,
+        1e3 * seconds,
+        torch.get_num_threads(),
+        taken,
+        f"; {', '.join(tried)}" if tried else "",
+    )
     if seconds > lasts:
         logger.warning(
             "a second of this world takes %.1f seconds on this machine: docs/troubleshooting.md tells what helps",

@@ -68,11 +68,16 @@ _SESSION_BYTES = {SLUG: 8_025_050_096, f"{SLUG}-taehv": 6_203_569_136, f"{SLUG}-
 
 RUNNERS = {
     slug: WanRunnerConfig(
-        runner_name=slug, description=_ABOUT[slug], pipeline=pipeline, prompt=TEXT_SCENES[0].prompt, height=HEIGHT,
-        width=WIDTH, fps=FPS,
+        runner_name=slug,
+        description=_ABOUT[slug],
+        pipeline=pipeline,
+        prompt=TEXT_SCENES[0].prompt,
+        height=HEIGHT,
+        width=WIDTH,
+        fps=FPS,
     )
     for slug, pipeline in PIPELINES.items()
-}  # fmt: skip
+}
 WORLDS = {
     slug: WanWorldConfig(
         slug=slug,

@@ -70,8 +70,12 @@ _ABOUT = {
 
 RUNNERS = {
     slug: WanRunnerConfig(
-        runner_name=slug, description=_ABOUT[slug], pipeline=pipeline, chunks=1, one_pass=True,
+        runner_name=slug,
+        description=_ABOUT[slug],
+        pipeline=pipeline,
+        chunks=1,
+        one_pass=True,
         prompt=PICTURE_PROMPT if slug == I2V else TEXT_SCENES[0].prompt,
     )
     for slug, pipeline in PIPELINES.items()
-}  # fmt: skip
+}

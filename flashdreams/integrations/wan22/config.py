@@ -90,19 +90,37 @@ _CAUSAL_ABOUT = "Causal Wan 2.2 14B: video from text, eight steps a chunk, two n
 
 RUNNERS = {
     TI2V: WanRunnerConfig(
-        runner_name=TI2V, description="Wan 2.2 5B: five seconds of 704p from a picture and text, in one pass",
-        pipeline=ti2v_pipeline(TI2V), prompt=PICTURE_PROMPT, height=704, width=1280, fps=24, chunks=1, one_pass=True,
+        runner_name=TI2V,
+        description="Wan 2.2 5B: five seconds of 704p from a picture and text, in one pass",
+        pipeline=ti2v_pipeline(TI2V),
+        prompt=PICTURE_PROMPT,
+        height=704,
+        width=1280,
+        fps=24,
+        chunks=1,
+        one_pass=True,
     ),
     TI2V_TEXT: WanRunnerConfig(
-        runner_name=TI2V_TEXT, description="Wan 2.2 5B: five seconds of 704p from text, in one pass",
-        pipeline=ti2v_pipeline(TI2V_TEXT), prompt=TEXT_SCENES[0].prompt, height=704, width=1280, fps=24, chunks=1,
+        runner_name=TI2V_TEXT,
+        description="Wan 2.2 5B: five seconds of 704p from text, in one pass",
+        pipeline=ti2v_pipeline(TI2V_TEXT),
+        prompt=TEXT_SCENES[0].prompt,
+        height=704,
+        width=1280,
+        fps=24,
+        chunks=1,
         one_pass=True,
     ),
     CAUSAL: WanRunnerConfig(
-        runner_name=CAUSAL, description=_CAUSAL_ABOUT, pipeline=causal_pipeline(), prompt=TEXT_SCENES[0].prompt,
-        height=CAUSAL_HEIGHT, width=CAUSAL_WIDTH, fps=CAUSAL_FPS,
+        runner_name=CAUSAL,
+        description=_CAUSAL_ABOUT,
+        pipeline=causal_pipeline(),
+        prompt=TEXT_SCENES[0].prompt,
+        height=CAUSAL_HEIGHT,
+        width=CAUSAL_WIDTH,
+        fps=CAUSAL_FPS,
     ),
-}  # fmt: skip
+}
 WORLDS = {
     CAUSAL: WanWorldConfig(
         slug=CAUSAL,

@@ -121,9 +121,13 @@ def test_distance_is_not_taken_for_a_narrow_network() -> None:
 def a_session(born: float = 0.0, last_input: float = 0.0, lost: float | None = None) -> Any:
     told: list[tuple[str, float]] = []
     return SimpleNamespace(
-        id="one", born=born, last_input=last_input, detached_since=lost, told=told,
+        id="one",
+        born=born,
+        last_input=last_input,
+        detached_since=lost,
+        told=told,
         warn=lambda what, seconds: told.append((what, seconds)),
-    )  # fmt: skip
+    )
 
 
 def test_a_session_is_warned_before_its_time_is_up() -> None:

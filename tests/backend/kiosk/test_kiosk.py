@@ -96,9 +96,12 @@ def test_the_attract_loop_goes_through_all_scenes_round_by_round() -> None:
     ]
     shown = [(step["scene"], step["path"]) for step in attract_loop(("meadow", "night"), paths)]
     assert shown == [
-        ("meadow", "glide-meadow.json"), ("night", "glide-night.json"), ("night", "orbit-night.json"),
-        ("meadow", "tour.json"), ("night", "tour.json"),
-    ]  # fmt: skip
+        ("meadow", "glide-meadow.json"),
+        ("night", "glide-night.json"),
+        ("night", "orbit-night.json"),
+        ("meadow", "tour.json"),
+        ("night", "tour.json"),
+    ]
 
 
 def test_clips_keep_within_their_bounds(tmp_path: Path) -> None:

@@ -57,9 +57,13 @@ def test_a_watcher_changes_nothing(server: Running, visitor: Visitor) -> None:
         watcher.catch_up()
         steps = server.steps
         for kind, fields in (
-            ("keys", {"down": ["w"]}), ("look", {"yaw": 1, "pitch": 0}), ("rewind", {"chunk": 0}), ("reset", {}),
-            ("scene", {"scene": "night"}), ("path", {"file": "x"}),
-        ):  # fmt: skip
+            ("keys", {"down": ["w"]}),
+            ("look", {"yaw": 1, "pitch": 0}),
+            ("rewind", {"chunk": 0}),
+            ("reset", {}),
+            ("scene", {"scene": "night"}),
+            ("path", {"file": "x"}),
+        ):
             assert watcher.refused(kind, **fields)["code"] == "read_only"
         told = [visitor.receive(), *visitor.listen(0.1)]
         assert told == [{"type": "audience", "spectators": 1}] and server.steps == steps

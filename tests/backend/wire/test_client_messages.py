@@ -113,9 +113,33 @@ def test_the_schema_names_every_message_and_is_json() -> None:
     sent = set(schema["client"]["discriminator"]["mapping"])
     answered = set(schema["server"]["discriminator"]["mapping"])
     assert sent == {
-        "start", "keys", "look", "path", "scene", "text", "pause", "resume", "reset", "rewind", "step", "shown", "ping"
-    }  # fmt: skip
+        "start",
+        "keys",
+        "look",
+        "path",
+        "scene",
+        "text",
+        "pause",
+        "resume",
+        "reset",
+        "rewind",
+        "step",
+        "shown",
+        "ping",
+    }
     assert answered == {
-        "loading", "queue", "ready", "chunk", "state", "history", "rewinding", "replay", "pong", "audience", "quality",
-        "limit", "ended", "error",
-    }  # fmt: skip
+        "loading",
+        "queue",
+        "ready",
+        "chunk",
+        "state",
+        "history",
+        "rewinding",
+        "replay",
+        "pong",
+        "audience",
+        "quality",
+        "limit",
+        "ended",
+        "error",
+    }

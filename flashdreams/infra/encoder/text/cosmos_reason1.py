@@ -90,9 +90,13 @@ class CosmosReason1TextEncoder(Encoder):
             for prompt in input
         ]
         tokens = self.tokenizer(
-            chats, add_special_tokens=False, padding="max_length", truncation=True, max_length=self.config.text_len,
+            chats,
+            add_special_tokens=False,
+            padding="max_length",
+            truncation=True,
+            max_length=self.config.text_len,
             return_tensors="pt",
-        ).input_ids.to(next(self.network.parameters()).device)  # fmt: skip
+        ).input_ids.to(next(self.network.parameters()).device)
         # No mask: the model reads from left to right, and it was used without one where padding was embedded too.
         layers = self.network(tokens, output_hidden_states=True, use_cache=False).hidden_states[1:]
         return torch.cat([_normalised(features) for features in layers], dim=-1)

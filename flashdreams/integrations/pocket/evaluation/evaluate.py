@@ -1,6 +1,7 @@
-"""Judges the pocket world's weights against the true renderer: `python -m flashdreams.integrations.pocket.evaluation.evaluate`.
+"""Evaluation of the pocket world's weights against the true renderer.
 
-Prints figures as JSON; writes them to report.json, and dreamed beside true pictures to sheet.png.
+`python -m flashdreams.integrations.pocket.evaluation.evaluate` prints figures as JSON, writes them to report.json, and
+puts dreamed frames beside true ones in sheet.png.
 """
 
 from __future__ import annotations
@@ -62,18 +63,20 @@ def evaluate(judged: Judged, output: Path, processes: int) -> str:
     began = time.monotonic()
     found = run_all(judged, processes)
     scheduler = pocket_world().pipeline.diffusion_model.scheduler
-    report = Report({
-        "checkpoint": judged.checkpoint.name,
-        "parameters": PARAMETERS,
-        "denoising_timesteps": list(scheduler.denoising_timesteps),  # type: ignore[attr-defined]
-        "timesteps_compared": [list(timesteps) for timesteps in TIMESTEPS.values()],
-        "seed": judged.seed,
-        "device": judged.device,
-        "processes": processes,
-        "walk_seconds": judged.size.long_chunks * FRAMES_PER_CHUNK / FPS,
-        "walk_parts": PARTS,
-        "seconds": round(time.monotonic() - began, 1),
-    })  # fmt: skip
+    report = Report(
+        {
+            "checkpoint": judged.checkpoint.name,
+            "parameters": PARAMETERS,
+            "denoising_timesteps": list(scheduler.denoising_timesteps),  # type: ignore[attr-defined]
+            "timesteps_compared": [list(timesteps) for timesteps in TIMESTEPS.values()],
+            "seed": judged.seed,
+            "device": judged.device,
+            "processes": processes,
+            "walk_seconds": judged.size.long_chunks * FRAMES_PER_CHUNK / FPS,
+            "walk_parts": PARTS,
+            "seconds": round(time.monotonic() - began, 1),
+        }
+    )
     for each in found:
         report.add(each.measure, each.scene, each.samples)
     save_picture(output / "sheet.png", contact_sheet({each.scene: each.moments for each in found if each.moments}))

@@ -79,18 +79,20 @@ def chained(pictures: Tensor, distances: Tensor, truth: Poses) -> Poses:
 
 def placed(dreamed: Tensor, true: Tensor, distances: Tensor, truth: Poses) -> Poses:
     """The camera `[N, 4, 4]` of each dreamed picture, found by registering the true picture of its pose with it."""
-    return np.stack([
-        moved_pose(pose, registered_motion(picture, dream, distance, yaw_pitch_of(pose)[1]))
-        for pose, picture, dream, distance in zip(truth, true, dreamed, distances, strict=True)
-    ])  # fmt: skip
+    return np.stack(
+        [
+            moved_pose(pose, registered_motion(picture, dream, distance, yaw_pitch_of(pose)[1]))
+            for pose, picture, dream, distance in zip(truth, true, dreamed, distances, strict=True)
+        ]
+    )
 
 
 def strayed(truth: Poses, seed: int) -> Poses:
     """Cameras `[N, 4, 4]` that are off from `truth` by random motions within `STRAY`."""
     amounts = np.random.default_rng(seed).uniform(-1, 1, (len(truth), len(PARTS))) * [STRAY[part] for part in PARTS]
-    return np.stack([
-        moved_pose(pose, dict(zip(PARTS, amount, strict=True))) for pose, amount in zip(truth, amounts, strict=True)
-    ])  # fmt: skip
+    return np.stack(
+        [moved_pose(pose, dict(zip(PARTS, amount, strict=True))) for pose, amount in zip(truth, amounts, strict=True)]
+    )
 
 
 @dataclass(frozen=True)
@@ -223,8 +225,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(str(error.args[0] if isinstance(error, KeyError) else error))
     walks = judge_all(jobs, first, min(args.processes, len(jobs)), settings)
     rows = [{"path": path.stem, "scene": scene, **walk.errors} for (path, scene), walk in zip(jobs, walks, strict=True)]
-    report = {"seconds": args.seconds, "seed": args.seed, "model": first.world.fingerprint(), "paths": len(rows),
-              "summary": spread(rows), "behind_s": behind(walks), "rows": rows, "published": PUBLISHED}  # fmt: skip
+    report = {
+        "seconds": args.seconds,
+        "seed": args.seed,
+        "model": first.world.fingerprint(),
+        "paths": len(rows),
+        "summary": spread(rows),
+        "behind_s": behind(walks),
+        "rows": rows,
+        "published": PUBLISHED,
+    }
     text = json.dumps(_rounded(report), indent=1)
     print(text)
     if args.output:

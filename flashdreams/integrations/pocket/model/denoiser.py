@@ -25,10 +25,18 @@ TIMESTEPS = 1000.0
 def pocket_network() -> WanDiTNetworkConfig:
     """The network's sizes: 7.9 M parameters."""
     return WanDiTNetworkConfig(
-        patch_size=(1, 1, 1), patch_embedding_type="linear",
-        in_dim=LATENT_CHANNELS + PLACE_FEATURES, out_dim=LATENT_CHANNELS,
-        dim=288, ffn_dim=864, num_heads=6, num_layers=6, freq_dim=128, text_len=SCENE_TOKENS, text_dim=SCENE_TOKEN_DIM,
-    )  # fmt: skip
+        patch_size=(1, 1, 1),
+        patch_embedding_type="linear",
+        in_dim=LATENT_CHANNELS + PLACE_FEATURES,
+        out_dim=LATENT_CHANNELS,
+        dim=288,
+        ffn_dim=864,
+        num_heads=6,
+        num_layers=6,
+        freq_dim=128,
+        text_len=SCENE_TOKENS,
+        text_dim=SCENE_TOKEN_DIM,
+    )
 
 
 @dataclass(kw_only=True)

@@ -1,4 +1,4 @@
-"""Renders training walks into shards on disk, shard by shard: `python -m flashdreams.integrations.pocket.training.data`.
+"""Training walks rendered into shards on disk: `python -m flashdreams.integrations.pocket.training.data`.
 
 Two kinds: `frames` holds every frame of short walks (for the decoder), `keyframes` holds the last frame of every chunk
 of longer walks (for the dreamer). A shard is made from its own seed: the same whenever and wherever it is made.

@@ -1,7 +1,8 @@
 """Puts a trained world into assets/: its weights, thumbnails that it dreamed, its card, and larger start pictures.
 
 The start pictures are drawn by the renderer, for models that walk through a picture.
-`python -m flashdreams.integrations.pocket.training.release --weights FILE --report FILE`, after `make train` and `make eval-world`.
+Run `python -m flashdreams.integrations.pocket.training.release --weights FILE --report FILE` after `make train`
+and `make eval-world`.
 """
 
 from __future__ import annotations

@@ -58,9 +58,14 @@ def cameras_before(poses: Tensor) -> Tensor:
 
 
 def with_carried(
-    encoder: PlaceEncoder, place: Tensor, latents: Tensor, before: Tensor, poses: Tensor, inverse_depth: Tensor,
+    encoder: PlaceEncoder,
+    place: Tensor,
+    latents: Tensor,
+    before: Tensor,
+    poses: Tensor,
+    inverse_depth: Tensor,
     given: Tensor,
-) -> Tensor:  # fmt: skip
+) -> Tensor:
     """All that the network is told, `[N, T, L, F + 49]`: `place_features` beside `carried_features`."""
     carried = carried_features(encoder, latents, before, poses, inverse_depth, given)
     return torch.cat([place, carried.to(place.dtype)], -1)

@@ -57,9 +57,12 @@ def render_views(codec: PatchCodec, cache: Path, shards: int, *, device: str = "
             latents.append(codec.encode(renderer(pose.to(device), scene.to(device)).cpu()).half())
             depths.append(true_depth(pose, scene).half())
         save_encoded(
-            cache / f"views-{index:04d}.npz", latents=torch.cat(latents).numpy(), depths=torch.cat(depths).numpy(),
-            walks=walks, scenes=scenes.numpy(),
-        )  # fmt: skip
+            cache / f"views-{index:04d}.npz",
+            latents=torch.cat(latents).numpy(),
+            depths=torch.cat(depths).numpy(),
+            walks=walks,
+            scenes=scenes.numpy(),
+        )
 
 
 def _cameras(index: int) -> tuple[np.ndarray, Tensor]:

@@ -178,9 +178,14 @@ class CosmosTransformer(PatchedTransformer[CosmosTransformerCache]):
         c = self.config
         head_dim, frames = c.network.dim // c.network.num_heads, c.len_t // c.network.patch_size[0]
         return RotaryPositionEmbedding3D(
-            head_dim, *self._patches(height, width), frames, c.h_extrapolation_ratio, c.w_extrapolation_ratio,
-            interleaved=False, device=self.device,
-        )  # fmt: skip
+            head_dim,
+            *self._patches(height, width),
+            frames,
+            c.h_extrapolation_ratio,
+            c.w_extrapolation_ratio,
+            interleaved=False,
+            device=self.device,
+        )
 
     def _check_prompt(self, text: Tensor) -> None:
         wanted = (*self.config.batch_shape, self.config.network.text_len, self.config.network.text_dim)

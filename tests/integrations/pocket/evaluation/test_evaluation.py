@@ -279,13 +279,24 @@ def test_a_report_means_over_scenes_and_leaves_out_what_is_not_finite(tmp_path: 
     report.add("prediction", "meadow", {"psnr_db": [20.0, 30.0], "none": [float("nan")]})
     report.add("prediction", "dusk", {"psnr_db": [40.0, float("inf")]})
     text = report.save(tmp_path / "report.json")
-    assert json.loads(text) == json.loads((tmp_path / "report.json").read_text()) == {
-        "settings": {"seed": 1},
-        "measures": {"prediction": {
-            "psnr_db": {"mean": 30.0, "deviation": 10.0, "samples": 3, "scenes": {"dusk": 40.0, "meadow": 25.0}},
-            "none": {"mean": None, "deviation": None, "samples": 0, "scenes": {"meadow": None}},
-        }},
-    }  # fmt: skip
+    assert (
+        json.loads(text)
+        == json.loads((tmp_path / "report.json").read_text())
+        == {
+            "settings": {"seed": 1},
+            "measures": {
+                "prediction": {
+                    "psnr_db": {
+                        "mean": 30.0,
+                        "deviation": 10.0,
+                        "samples": 3,
+                        "scenes": {"dusk": 40.0, "meadow": 25.0},
+                    },
+                    "none": {"mean": None, "deviation": None, "samples": 0, "scenes": {"meadow": None}},
+                }
+            },
+        }
+    )
 
 
 def test_a_contact_sheet_shows_dreams_above_truths_and_survives_png(tmp_path: Path) -> None:

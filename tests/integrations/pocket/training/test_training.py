@@ -68,8 +68,14 @@ def test_a_run_leaves_weights_that_play(run: Path, tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(release, "START_SIZE", (128, 72))
     release.ship(run / "pocket.safetensors", tmp_path, None)
     assert sorted(p.name for p in tmp_path.iterdir()) == [
-        "dusk.jpg", "garden.jpg", "harbour.jpg", "meadow.jpg", "night.jpg", "pocket.safetensors", "snow.jpg",
-    ]  # fmt: skip
+        "dusk.jpg",
+        "garden.jpg",
+        "harbour.jpg",
+        "meadow.jpg",
+        "night.jpg",
+        "pocket.safetensors",
+        "snow.jpg",
+    ]
 
 
 @pytest.mark.slow
