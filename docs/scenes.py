@@ -18,7 +18,7 @@ MOMENTS = ((0.75, ("w",)), (4.0, ("w", "d")), (3.5, ("w", "a")))
 MARGIN = 6
 
 
-def pictures(world: World, scene: str, seed: int) -> list[np.ndarray]:
+def images(world: World, scene: str, seed: int) -> list[np.ndarray]:
     """What a visitor of `scene` sees at the end of each part of the walk, as `[H, W, 3]`."""
     config = world.config
     camera = LiveCamera(world.start_pose(scene, seed), config.motion, config.fps, world.constrain(scene))
@@ -45,8 +45,8 @@ def sheet(world: World, seed: int) -> Image.Image:
     for row, scene in enumerate(scenes):
         top = row * (height + title)
         draw.text((MARGIN + 2, top + 7), scene.title, fill=(226, 230, 238), font_size=14)
-        for column, picture in enumerate(pictures(world, scene.name, seed)):
-            page.paste(Image.fromarray(picture), (MARGIN + column * (width + MARGIN), top + title))
+        for column, image in enumerate(images(world, scene.name, seed)):
+            page.paste(Image.fromarray(image), (MARGIN + column * (width + MARGIN), top + title))
     return page
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from flashdreams.files import drafted
-from flashdreams.integrations.pocket.image_files import save_picture
+from flashdreams.integrations.pocket.image_files import save_image
 
 _STYLE = """
 body { margin: 2rem auto; max-width: 80rem; padding: 0 1rem; background: #111316; color: #e9e6df;
@@ -53,7 +53,7 @@ class Clip:
     ) -> Self:
         """A clip with its strip `[H, W, 3]` written beside it as a JPEG."""
         picture = f"{Path(file).stem}.jpg"
-        save_picture(folder / picture, strip)
+        save_image(folder / picture, strip)
         return cls(file, picture, path, scene, seed, round(seconds, 2), moved, digest, frames_sha256)
 
 

@@ -26,7 +26,7 @@ def begun(world: World, **options: object) -> Dream:
     return Dream(world, BEGINNING, history, every=4, image=Path, **options)  # type: ignore[arg-type]
 
 
-def dreamed(dream: Dream, chunks: int) -> list[bytes]:
+def generated(dream: Dream, chunks: int) -> list[bytes]:
     """Hashes of the next chunks' frames."""
     hashes = []
     for _ in range(chunks):
@@ -41,10 +41,10 @@ def dreamed(dream: Dream, chunks: int) -> list[bytes]:
 def test_a_rewind_and_a_replay_are_exact_with_the_real_model(world: World) -> None:
     dream = begun(world)
     dream.pilot.keys(["w"])
-    first = dreamed(dream, 5)
+    first = generated(dream, 5)
     dream.pilot.keys(["w", "d"])
     dream.pilot.change_scene("dusk")
-    first += dreamed(dream, 5)
+    first += generated(dream, 5)
     history = dream.history
     assert isinstance(history.way_back(7).state, State) and len(history.way_back(7).redo) == 3
     assert history.state_size == state_bytes(history.way_back(8).state.snapshot) > 1 << 20  # type: ignore[union-attr]
@@ -55,14 +55,14 @@ def test_a_rewind_and_a_replay_are_exact_with_the_real_model(world: World) -> No
     for step in dream.rewind(7):
         assert step[1] == 3
     held, dream.pilot = dream.pilot, begun(world).pilot  # somebody else's hands
-    other = dreamed(dream, 2)
+    other = generated(dream, 2)
     assert other != first[8:10]
     dream.pilot = held
     list(dream.rewind(9))
     assert history.head == 9 and [node.digest for node in history.line()] == first
 
     again = begun(world, script=(chunk.controls() for chunk in saved.chunks))
-    assert dreamed(again, 10) == first
+    assert generated(again, 10) == first
     assert [chunk.hash for chunk in saved.chunks] == [digest.hex() for digest in first]
     assert saved.model == world.fingerprint()
 
@@ -71,7 +71,7 @@ def test_a_rewind_and_a_replay_are_exact_with_the_real_model(world: World) -> No
 def test_dreaming_again_gives_the_frames_that_were_seen(world: World) -> None:
     dream = begun(world)
     dream.pilot.keys(["w"])
-    seen = dreamed(dream, 6)
+    seen = generated(dream, 6)
     way = dream.history.way_back(3)
     rollout = world.start(BEGINNING.scene, BEGINNING.seed)
     hashes = []

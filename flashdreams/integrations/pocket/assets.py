@@ -12,3 +12,7 @@ WEIGHTS = "pocket.safetensors"
 def asset_folder() -> Path:
     """`assets/pocket` of a checkout, or of an installed wheel."""
     return assets.asset_folder("pocket")
+
+
+RENAMED_KEYS = ((r"^encoder\.solidity\.", "encoder.occupancy."), (r"^encoder\.told\.", "encoder.ray_projection."))
+"""Keys of weights files that were released before these modules had their present names."""

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from flashdreams.camera.motion import CameraMotion, LiveCamera
 from flashdreams.camera.poses import pose_from_yaw_pitch
 from flashdreams.camera.trajectory import Trajectory, save_trajectory
-from flashdreams.integrations.pocket.scenes.catalog import places
+from flashdreams.integrations.pocket.scenes.catalog import scene_layouts
 from flashdreams.integrations.pocket.scenes.curves import glide, orbit
 from flashdreams.integrations.pocket.scenes.movement import (
     EYE_HEIGHT,
@@ -27,7 +27,7 @@ from flashdreams.integrations.pocket.scenes.movement import (
     TURN_RATE,
     Footing,
 )
-from flashdreams.integrations.pocket.scenes.objects import Place
+from flashdreams.integrations.pocket.scenes.objects import SceneLayout
 
 Script = Sequence[tuple[float, str]]
 """Seconds, and the keys held meanwhile: one letter each."""
@@ -124,12 +124,12 @@ STROLLS: dict[str, Script] = {
 """For one place each: among its things, and against some of them."""
 
 
-def walk(place: Place, script: Script) -> npt.NDArray[np.float64]:
-    """Camera-to-world `[1 + 4 n, 4, 4]` of a visitor to `place` who follows `script` in whole chunks."""
-    x, z, yaw = place.start
+def camera_path(layout: SceneLayout, script: Script) -> npt.NDArray[np.float64]:
+    """Camera-to-world `[1 + 4 n, 4, 4]` of a visitor to `layout` who follows `script` in whole chunks."""
+    x, z, yaw = layout.start
     motion = CameraMotion(move_speed=MOVE_SPEED, turn_rate=TURN_RATE, pitch_limit=PITCH_LIMIT)
     start = pose_from_yaw_pitch((x, -EYE_HEIGHT, z), yaw, 0.0)
-    camera = LiveCamera(start, motion, FPS, Footing(place).constrain)
+    camera = LiveCamera(start, motion, FPS, Footing(layout).constrain)
     parts, clock = [start[None]], 0.0
     for seconds, keys in script:
         camera.keys(tuple(keys), clock)
@@ -139,14 +139,14 @@ def walk(place: Place, script: Script) -> npt.NDArray[np.float64]:
     return np.concatenate(parts)
 
 
-def shipped_paths() -> dict[str, npt.NDArray[np.float64]]:
+def released_paths() -> dict[str, npt.NDArray[np.float64]]:
     """All paths by file name, without its suffix. Tour and circle fit every place, the others their own."""
-    everywhere = places()
-    paths = {"tour": walk(everywhere[0], TOUR), "circle": walk(everywhere[0], CIRCLE)}
-    for place in everywhere:
-        if place.name in STROLLS:
-            paths[f"stroll-{place.name}"] = walk(place, STROLLS[place.name])
-        paths |= {f"orbit-{place.name}": orbit(place).poses, f"glide-{place.name}": glide(place).poses}
+    everywhere = scene_layouts()
+    paths = {"tour": camera_path(everywhere[0], TOUR), "circle": camera_path(everywhere[0], CIRCLE)}
+    for layout in everywhere:
+        if layout.name in STROLLS:
+            paths[f"stroll-{layout.name}"] = camera_path(layout, STROLLS[layout.name])
+        paths |= {f"orbit-{layout.name}": orbit(layout).poses, f"glide-{layout.name}": glide(layout).poses}
     return paths
 
 
@@ -156,7 +156,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("assets/trajectories"))
     folder: Path = parser.parse_args().folder
     folder.mkdir(parents=True, exist_ok=True)
-    for name, poses in shipped_paths().items():
+    for name, poses in released_paths().items():
         save_trajectory(Trajectory(poses, FPS), folder / f"{name}.json")
         print(f"{folder / name}.json: {len(poses)} poses, {len(poses) / FPS:.1f} s")
 

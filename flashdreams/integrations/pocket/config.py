@@ -11,10 +11,10 @@ from flashdreams.integrations.pocket.assets import asset_folder
 from flashdreams.integrations.pocket.model.decoder import HEIGHT, WIDTH, PocketDecoderConfig
 from flashdreams.integrations.pocket.model.denoiser import PocketTransformerConfig
 from flashdreams.integrations.pocket.model.optics import FOV_DEGREES
-from flashdreams.integrations.pocket.model.scene_encoder import PlaceEncoderConfig
+from flashdreams.integrations.pocket.model.scene_encoder import SceneEncoderConfig
 from flashdreams.integrations.pocket.probe import TIMESTEPS
 from flashdreams.integrations.pocket.runner import PocketRunnerConfig
-from flashdreams.integrations.pocket.scenes.catalog import places
+from flashdreams.integrations.pocket.scenes.catalog import scene_layouts
 from flashdreams.integrations.pocket.scenes.movement import FPS, FRAMES_PER_CHUNK, MOVE_SPEED, PITCH_LIMIT, TURN_RATE
 from flashdreams.integrations.pocket.world import PocketWorldConfig
 
@@ -25,11 +25,11 @@ PARAMETERS = 26_171_879
 def pocket_pipeline(timesteps: tuple[float, ...] = TIMESTEPS[1]) -> StreamInferencePipelineConfig:
     """Pose and scene -> place features -> `len(timesteps)` denoising steps -> four frames.
 
-    One step agrees best with the truth and boils least: see the quality table in the weights' card.
+    One step agrees best with the truth and flickers least: see the quality table in the weights' card.
     """
     return StreamInferencePipelineConfig(
         name="pocket",
-        encoder=PlaceEncoderConfig(),
+        encoder=SceneEncoderConfig(),
         diffusion_model=DiffusionModelConfig(
             transformer=PocketTransformerConfig(),
             scheduler=FlowMatchSchedulerConfig(
@@ -48,7 +48,7 @@ def pocket_pipeline(timesteps: tuple[float, ...] = TIMESTEPS[1]) -> StreamInfere
 def pocket_world() -> PocketWorldConfig:
     """The world as the app plays it."""
     transformer = PocketTransformerConfig()
-    scenes = (Scene(name=p.name, title=p.title, thumbnail=asset_folder() / f"{p.name}.jpg") for p in places())
+    scenes = (Scene(name=p.name, title=p.title, thumbnail=asset_folder() / f"{p.name}.jpg") for p in scene_layouts())
     return PocketWorldConfig(
         slug="pocket",
         title="Pocket world",

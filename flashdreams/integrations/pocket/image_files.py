@@ -17,7 +17,7 @@ Pixels = npt.NDArray[np.uint8]
 _FORMATS = {".png": ("png", "rgb24", {}), ".jpg": ("mjpeg", "yuvj444p", {"qmin": "2", "qmax": "2"})}
 
 
-def save_picture(path: Path, pixels: Pixels) -> None:
+def save_image(path: Path, pixels: Pixels) -> None:
     """Write `pixels [H, W, 3]` as the file's suffix says, .png or .jpg, and never half a file."""
     if path.suffix not in _FORMATS:
         raise ValueError(f"a picture must be a file that ends in {' or '.join(_FORMATS)}, got {path}")

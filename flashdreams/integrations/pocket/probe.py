@@ -70,7 +70,7 @@ def best_steps(speed: Speed, lasts: float, psnr_db: Mapping[int, float]) -> int:
     return max(affordable or [min(psnr_db)], key=lambda steps: (psnr_db[steps], -steps))
 
 
-def tell(speed: Speed, lasts: float, taken: int, psnr_db: Mapping[int, float]) -> None:
+def report_choice(speed: Speed, lasts: float, taken: int, psnr_db: Mapping[int, float]) -> None:
     """Log what was tried and what is `taken`; see `best_steps`. A machine that is too slow is warned of."""
     tried = [f"{steps} take {1e3 * speed.with_steps(steps):.0f} ms for {db:.1f} dB" for steps, db in psnr_db.items()]
     seconds = speed.with_steps(taken)

@@ -23,7 +23,7 @@ from flashdreams.infra.pipeline.base import StreamInferencePipeline
 from flashdreams.infra.runner import Runner, RunnerConfig
 from flashdreams.infra.runtime.checkpoint_check import CheckedFile, problem_with
 from flashdreams.infra.world.offline_rollout import as_taken, dream_along, lies_in_world
-from flashdreams.integrations.pocket.assets import WEIGHTS, asset_folder
+from flashdreams.integrations.pocket.assets import RENAMED_KEYS, WEIGHTS, asset_folder
 from flashdreams.integrations.pocket.world import PocketWorld, PocketWorldConfig
 
 _BAR = "{desc:<28}{percentage:3.0f}% |{bar}| {elapsed}"
@@ -61,7 +61,7 @@ class PocketRunnerConfig(RunnerConfig):
 
         def load() -> None:
             with torch.device("cpu"):
-                load_into(self.pipeline.setup(), path)
+                load_into(self.pipeline.setup(), path, patterns=RENAMED_KEYS)
 
         yield CheckedFile("checkpoint", str(path), problem_with(load))
 
@@ -110,7 +110,7 @@ class PocketRunner(Runner):
                 pass  # its share of the first process's dream
             return None
         length = f"{len(poses)} frames, {len(poses) / world.fps:.1f} s"
-        print(f"{self.name}: {length} in {scene} with seed {seed}; {_told(moved, len(poses))}")
+        print(f"{self.name}: {length} in {scene} with seed {seed}; {_described(moved, len(poses))}")
         started = time.monotonic()
         comment = f"{world.title}: {scene}, seed {seed}, along {self.name}"
         with (
@@ -132,7 +132,7 @@ class PocketRunner(Runner):
         return self.trajectory.starting_at(self.world.start_pose(self.scene, self.config.seed))
 
 
-def _told(moved: int, count: int) -> str:
+def _described(moved: int, count: int) -> str:
     if moved == 0:
         return "every pose can be taken as it is"
     return f"{moved} of {count} poses were moved to where a visitor can stand and look"

@@ -22,14 +22,14 @@ from flashdreams.infra.runner import resolve_device
 from flashdreams.infra.world.base import Constrain, Controls, Progress, Rollout, WorldConfig
 from flashdreams.infra.world.pipeline_world import PipelineRollout, PipelineWorld
 from flashdreams.infra.world.scene_map import Plan
-from flashdreams.integrations.pocket.assets import WEIGHTS, asset_folder
-from flashdreams.integrations.pocket.model.cross_fade import Dissolve
+from flashdreams.integrations.pocket.assets import RENAMED_KEYS, WEIGHTS, asset_folder
+from flashdreams.integrations.pocket.model.cross_fade import CrossFade
 from flashdreams.integrations.pocket.model.decoder import PocketDecoderCache
-from flashdreams.integrations.pocket.model.scene_encoder import PlaceInput
-from flashdreams.integrations.pocket.probe import TIMESTEPS, Speed, best_steps, best_threads, measured, tell
-from flashdreams.integrations.pocket.scenes.catalog import places
+from flashdreams.integrations.pocket.model.scene_encoder import SceneInput
+from flashdreams.integrations.pocket.probe import TIMESTEPS, Speed, best_steps, best_threads, measured, report_choice
+from flashdreams.integrations.pocket.scenes.catalog import scene_layouts
 from flashdreams.integrations.pocket.scenes.movement import EYE_HEIGHT, FRAMES_PER_CHUNK, Footing
-from flashdreams.integrations.pocket.scenes.scene_map import plan_of
+from flashdreams.integrations.pocket.scenes.scene_map import scene_map_of
 
 
 @dataclass(kw_only=True)
@@ -51,7 +51,7 @@ class PocketWorldConfig(WorldConfig):
 class PocketRollout(PipelineRollout):
     """A visitor's dream."""
 
-    leaving: Dissolve | None = None
+    leaving: CrossFade | None = None
     """The place left a moment ago, while it fades."""
 
 
@@ -64,7 +64,7 @@ class PocketWorld(PipelineWorld):
     def __init__(self, config: PocketWorldConfig, progress: Progress = lambda stage, share: None) -> None:
         self.config = config
         self._scenes = [scene.name for scene in config.scenes]
-        self._places = {place.name: place for place in places()}
+        self._layouts = {layout.name: layout for layout in scene_layouts()}
         progress("Building the network", 0.05)
         device = resolve_device(config.device)
         dtype = fastest_dtype(device)
@@ -75,7 +75,7 @@ class PocketWorld(PipelineWorld):
         self.pipeline.encoder.set_dtype(dtype)
         self.pipeline.to(device).eval().requires_grad_(False)
         progress("Reading the weights", 0.3)
-        load_into(self.pipeline, *config.weights())
+        load_into(self.pipeline, *config.weights(), patterns=RENAMED_KEYS)
         progress("Dreaming the first pictures", 0.6)
         if config.adapts:
             self._adapt()
@@ -100,20 +100,20 @@ class PocketWorld(PipelineWorld):
         own: PocketRollout = self.own(rollout)
         poses = self._checked_poses(controls.poses, self.frames_in_chunk(own.index))
         last: PocketDecoderCache = own.cache.decoder_cache
-        shown = None if last.end is None else last.end.picture
+        shown = None if last.end is None else last.end.image
         if controls.scene is not None and controls.scene != own.scene:
             self.pipeline.diffusion_model.transformer.change_scene(  # type: ignore[operator]
                 own.cache.transformer_cache, self._scene_index(controls.scene)
             )
             own.scene = controls.scene
             if last.end is not None:
-                own.leaving = Dissolve(last.end.picture if own.leaving is None else own.leaving.newest, last.end.pose)
+                own.leaving = CrossFade(last.end.image if own.leaving is None else own.leaving.newest, last.end.pose)
             shown = None  # it is of another place
         device = self.pipeline.device
         cameras = torch.from_numpy(poses).float().to(device)[None]
         last.poses, last.sight = cameras, own.cache.encoder_cache
         scene = torch.tensor([self._scene_index(own.scene)], device=device)
-        frames = self.pipeline.generate(own.index, own.cache, PlaceInput(cameras[:, -1], scene, shown))
+        frames = self.pipeline.generate(own.index, own.cache, SceneInput(cameras[:, -1], scene, shown))
         if own.leaving is not None:
             frames = own.leaving.blend(frames, cameras)
             own.leaving = None if own.leaving.over else own.leaving
@@ -124,18 +124,18 @@ class PocketWorld(PipelineWorld):
 
     def start_pose(self, scene: str, seed: int) -> npt.NDArray[np.float64]:
         """At the scene's entrance; the seed shifts it a little, so that no two visits begin alike."""
-        place = self._places[self.config.scene(scene).name]
-        x, z, yaw = place.start
+        layout = self._layouts[self.config.scene(scene).name]
+        x, z, yaw = layout.start
         shift = np.random.default_rng(seed).uniform(-1, 1, 3)
-        x, z = Footing(place).slide(np.array([[x + 0.8 * shift[0], z + 0.8 * shift[1]]]))[0]
+        x, z = Footing(layout).slide(np.array([[x + 0.8 * shift[0], z + 0.8 * shift[1]]]))[0]
         return pose_from_yaw_pitch(np.array([x, -EYE_HEIGHT, z]), yaw + 8 * shift[2], 0.0)
 
     def plan(self, scene: str) -> Plan:
-        return plan_of(self._places[self.config.scene(scene).name])
+        return scene_map_of(self._layouts[self.config.scene(scene).name])
 
     def constrain(self, scene: str) -> Constrain:
         """Visitors stay on the ground, inside the place, and outside its things."""
-        return Footing(self._places[self.config.scene(scene).name]).constrain
+        return Footing(self._layouts[self.config.scene(scene).name]).constrain
 
     def _scene_index(self, name: str) -> int:
         return self._scenes.index(self.config.scene(name).name)
@@ -155,7 +155,7 @@ class PocketWorld(PipelineWorld):
         lasts, psnr_db = self.config.frames_per_chunk / self.config.fps, measured(Path(self.config.weights()[0]))
         own = self._sampler.num_inference_steps
         steps = best_steps(speed, lasts, psnr_db) if psnr_db else own
-        tell(speed, lasts, steps, psnr_db)
+        report_choice(speed, lasts, steps, psnr_db)
         if steps != own:
             timesteps = list(TIMESTEPS[steps])
             sampler = replace(self._sampler, num_inference_steps=steps, denoising_timesteps=timesteps)

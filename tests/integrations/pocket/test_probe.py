@@ -23,7 +23,7 @@ from flashdreams.integrations.pocket.probe import (
     best_threads,
     measured,
     psnr_by_steps,
-    tell,
+    report_choice,
 )
 from flashdreams.integrations.pocket.world import PocketWorld
 
@@ -74,17 +74,19 @@ def test_all_cores_are_taken_where_they_are_worth_it(
 
 def test_what_is_taken_is_told_and_a_slow_machine_warned_of(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
-        tell(SPEED, 0.4, 2, RISING)
+        report_choice(SPEED, 0.4, 2, RISING)
     assert [record.levelname for record in caplog.records] == ["INFO"]
-    told = f"a chunk of 400 ms takes 150 ms here, threads: {torch.get_num_threads()}, denoising steps: 2"
-    assert f"{told}; 1 take 100 ms for 29.0 dB" in caplog.text
-    tell(SPEED, 0.05, 1, {})
+    report = f"a chunk of 400 ms takes 150 ms here, threads: {torch.get_num_threads()}, denoising steps: 2"
+    assert f"{report}; 1 take 100 ms for 29.0 dB" in caplog.text
+    report_choice(SPEED, 0.05, 1, {})
     assert "a second of this world takes 2.0 seconds on this machine" in caplog.text
 
 
 def test_a_report_tells_what_steps_are_worth_at_the_end_of_a_walk() -> None:
-    walks = {"after_4_psnr_db": {"mean": 20.0}, "after_16_psnr_db": {"mean": 30.0}, "step_ms": {"mean": 80.0}}
-    report = {"measures": {"prediction_1_step": walks, "prediction_4_steps": {"after_4_psnr_db": {"mean": 21.0}}}}
+    camera_paths = {"after_4_psnr_db": {"mean": 20.0}, "after_16_psnr_db": {"mean": 30.0}, "step_ms": {"mean": 80.0}}
+    report = {
+        "measures": {"prediction_1_step": camera_paths, "prediction_4_steps": {"after_4_psnr_db": {"mean": 21.0}}}
+    }
     assert psnr_by_steps(report) == {1: 30.0, 4: 21.0}
 
 

@@ -12,30 +12,31 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from flashdreams.camera.motion import LiveCamera
+from flashdreams.core.checkpoint.remap import remap_checkpoint_keys
 from flashdreams.infra.world.base import Controls
-from flashdreams.integrations.pocket.assets import WEIGHTS, asset_folder
+from flashdreams.integrations.pocket.assets import RENAMED_KEYS, WEIGHTS, asset_folder
 from flashdreams.integrations.pocket.config import PARAMETERS, pocket_pipeline, pocket_world
 from flashdreams.integrations.pocket.model.codec import LATENT_SIZE
-from flashdreams.integrations.pocket.model.cross_fade import Dissolve
+from flashdreams.integrations.pocket.model.cross_fade import CrossFade
 from flashdreams.integrations.pocket.model.decoder import PocketDecoder, PocketDecoderConfig
 from flashdreams.integrations.pocket.model.denoiser import PocketTransformer, PocketTransformerConfig
 from flashdreams.integrations.pocket.model.scene_encoder import (
     DEPTH_SIZE,
-    PlaceEncoder,
-    PlaceEncoderCache,
-    PlaceEncoderConfig,
-    PlaceInput,
+    SceneEncoder,
+    SceneEncoderCache,
+    SceneEncoderConfig,
+    SceneInput,
 )
 from flashdreams.integrations.pocket.training.training_clips import (
     cameras_before,
-    place_features,
     predict_clean,
+    scene_features,
     with_carried,
 )
 from flashdreams.integrations.pocket.world import PocketWorld
 
 
-def walk(world: PocketWorld, scene: str, keys: str, chunks: int) -> list[np.ndarray]:
+def camera_path(world: PocketWorld, scene: str, keys: str, chunks: int) -> list[np.ndarray]:
     """Camera poses of `chunks` chunks with `keys` held, the first one of one frame."""
     camera = LiveCamera(world.start_pose(scene, 0), world.config.motion, world.config.fps, world.constrain(scene))
     camera.keys(tuple(keys), 0.0)
@@ -59,13 +60,13 @@ def same(a: list[np.ndarray], b: list[np.ndarray]) -> bool:
 
 
 def test_chunks_have_one_frame_then_four(world: PocketWorld) -> None:
-    frames = play(world, world.start("meadow", 1), walk(world, "meadow", "w", 3))
+    frames = play(world, world.start("meadow", 1), camera_path(world, "meadow", "w", 3))
     assert [f.shape for f in frames] == [(1, 144, 256, 3), (4, 144, 256, 3), (4, 144, 256, 3)]
     assert all(f.dtype == np.uint8 for f in frames)
 
 
 def test_the_same_path_is_dreamed_the_same_and_the_seed_says_where_a_visit_begins(world: PocketWorld) -> None:
-    poses = walk(world, "dusk", "wd", 4)
+    poses = camera_path(world, "dusk", "wd", 4)
     first, second = (play(world, world.start("dusk", 5), poses) for _ in range(2))
     assert same(first, second)
     assert not np.allclose(world.start_pose("dusk", 5), world.start_pose("dusk", 6))
@@ -74,13 +75,13 @@ def test_the_same_path_is_dreamed_the_same_and_the_seed_says_where_a_visit_begin
 def test_with_more_steps_than_one_the_seed_is_seen() -> None:
     config = replace(pocket_world(), device="cpu", pipeline=pocket_pipeline((1000.0, 500.0)))
     world = config.setup()
-    poses = walk(world, "dusk", "w", 2)
+    poses = camera_path(world, "dusk", "w", 2)
     first, other = (play(world, world.start("dusk", seed), poses) for seed in (5, 6))
     assert not same(first, other)
 
 
 def test_interleaved_rollouts_dream_what_they_dream_alone(world: PocketWorld) -> None:
-    paths = {"meadow": walk(world, "meadow", "wa", 9), "night": walk(world, "night", "sd", 9)}
+    paths = {"meadow": camera_path(world, "meadow", "wa", 9), "night": camera_path(world, "night", "sd", 9)}
     alone = {scene: play(world, world.start(scene, 3), poses) for scene, poses in paths.items()}
     rollouts = {scene: world.start(scene, 3) for scene in paths}
     together: dict[str, list[np.ndarray]] = {scene: [] for scene in paths}
@@ -91,7 +92,7 @@ def test_interleaved_rollouts_dream_what_they_dream_alone(world: PocketWorld) ->
 
 
 def test_a_snapshot_goes_on_as_the_original_did_and_stays_as_it_is(world: PocketWorld) -> None:
-    poses = walk(world, "snow", "wd", 12)
+    poses = camera_path(world, "snow", "wd", 12)
     rollout = world.start("snow", 8)
     play(world, rollout, poses[:5])
     kept = world.snapshot(rollout)
@@ -101,7 +102,7 @@ def test_a_snapshot_goes_on_as_the_original_did_and_stays_as_it_is(world: Pocket
 
 
 def test_a_change_of_scene_takes_effect_at_its_chunk(world: PocketWorld) -> None:
-    poses = walk(world, "meadow", "w", 6)
+    poses = camera_path(world, "meadow", "w", 6)
     staying, going = world.start("meadow", 2), world.start("meadow", 2)
     assert same(play(world, staying, poses[:3]), play(world, going, poses[:3]))
     changed = world.step(going, Controls(poses=poses[3], scene="night"))
@@ -111,7 +112,7 @@ def test_a_change_of_scene_takes_effect_at_its_chunk(world: PocketWorld) -> None
 
 
 def test_the_old_place_fades_while_the_new_one_comes(world: PocketWorld) -> None:
-    poses = walk(world, "meadow", "", 9)
+    poses = camera_path(world, "meadow", "", 9)
     rollout = world.start("meadow", 2)
     old = play(world, rollout, poses[:3])[-1][-1].astype(int)
     frames = []
@@ -122,13 +123,13 @@ def test_the_old_place_fades_while_the_new_one_comes(world: PocketWorld) -> None
     assert rollout.leaving is None, "after a while nothing of it is left"
 
 
-def test_a_dissolve_has_no_step_in_it() -> None:
+def test_a_cross_fade_has_no_step_in_it() -> None:
     pose = torch.eye(4)[None]
     pose[:, 1, 3] = -1.6
-    dissolve, levels = Dissolve(torch.zeros(1, 3, 144, 256), pose), [0.0]
-    while not dissolve.over:
+    cross_fade, levels = CrossFade(torch.zeros(1, 3, 144, 256), pose), [0.0]
+    while not cross_fade.over:
         levels += (
-            dissolve.blend(torch.ones(1, 4, 3, 144, 256), pose[None].expand(1, 4, 4, 4)).mean((0, 2, 3, 4)).tolist()
+            cross_fade.blend(torch.ones(1, 4, 3, 144, 256), pose[None].expand(1, 4, 4, 4)).mean((0, 2, 3, 4)).tolist()
         )
     assert levels[-1] == 1
     assert levels == sorted(levels) and max(np.diff(levels)) < 0.12
@@ -136,7 +137,7 @@ def test_a_dissolve_has_no_step_in_it() -> None:
 
 def test_the_window_fills_and_stays_full(world: PocketWorld) -> None:
     rollout, fills = world.start("meadow", 0), []
-    for chunk in walk(world, "meadow", "d", 10):
+    for chunk in camera_path(world, "meadow", "d", 10):
         world.step(rollout, Controls(poses=chunk))
         world.finalize(rollout)
         fills.append(rollout.kv_fill)
@@ -154,7 +155,7 @@ def test_the_window_fills_and_stays_full(world: PocketWorld) -> None:
     ],
 )
 def test_bad_poses_are_refused_and_the_rollout_goes_on(world: PocketWorld, poses: np.ndarray, sentence: str) -> None:
-    good = walk(world, "meadow", "w", 2)
+    good = camera_path(world, "meadow", "w", 2)
     rollout = world.start("meadow", 4)
     with pytest.raises(ValueError, match=sentence):
         world.step(rollout, Controls(poses=poses))
@@ -192,22 +193,22 @@ def test_a_stream_is_what_the_training_computes_of_whole_clips() -> None:
     chunks, scene = 9, torch.full((1, 9), 2)
     transformer = PocketTransformer(PocketTransformerConfig(dtype=torch.float32)).eval().requires_grad_(False)
     torch.nn.init.normal_(transformer.network.head.head.weight, std=0.05)
-    encoder = PlaceEncoder(PlaceEncoderConfig()).eval().requires_grad_(False)
+    encoder = SceneEncoder(SceneEncoderConfig()).eval().requires_grad_(False)
     torch.nn.init.normal_(encoder.codec.basis, std=0.05)
     poses = torch.eye(4).repeat(1, chunks, 1, 1)
     poses[0, :, 2, 3] = torch.arange(chunks) * 0.4 - 8
     poses[0, :, 1, 3] = -1.6
     before = cameras_before(poses)
     clean, noise = torch.randn(1, chunks, 144, 48), torch.randn(1, chunks, 144, 48)
-    place, inverse_depth = place_features(encoder, before, poses, scene)
+    features, inverse_depth = scene_features(encoder, before, poses, scene)
     given = torch.ones(1, chunks)
-    features = with_carried(encoder, place, clean, before, poses, inverse_depth, given)
+    features = with_carried(encoder, features, clean, before, poses, inverse_depth, given)
 
     cache = transformer.initialize_autoregressive_cache(scene=2)
     encoder_cache, shown = encoder.initialize_autoregressive_cache(), None
     for index in range(chunks):
         cache.start(index)
-        of_chunk = encoder(PlaceInput(poses[:, index], scene[:, index], shown), index, encoder_cache)
+        of_chunk = encoder(SceneInput(poses[:, index], scene[:, index], shown), index, encoder_cache)
         tokens = transformer.patchify_and_maybe_split_cp(of_chunk)
         assert torch.allclose(tokens, features[:, index], atol=1e-4)
         flow = transformer.predict_flow(noise[:, index], torch.tensor(1000.0), cache, tokens)
@@ -227,16 +228,16 @@ def test_the_last_denoising_pass_leaves_the_past_and_no_pass_follows() -> None:
     torch.manual_seed(4)
     transformer = PocketTransformer(PocketTransformerConfig(dtype=torch.float32)).eval().requires_grad_(False)
     torch.nn.init.normal_(transformer.network.head.head.weight, std=0.05)
-    latent, place = torch.randn(1, 144, 48), torch.randn(1, 144, 209)
+    latent, features = torch.randn(1, 144, 48), torch.randn(1, 144, 209)
     answers = []
     for last_level, finalized in ((1000.0, True), (1000.0, False), (100.0, False)):
         cache = transformer.initialize_autoregressive_cache(scene=1)
         cache.start(0)
-        transformer.predict_flow(latent, torch.tensor(last_level), cache, place)
+        transformer.predict_flow(latent, torch.tensor(last_level), cache, features)
         if finalized:
-            transformer.finalize_kv_cache(torch.randn(1, 144, 48), torch.tensor(0.0), cache, place)
+            transformer.finalize_kv_cache(torch.randn(1, 144, 48), torch.tensor(0.0), cache, features)
         cache.start(1)
-        answers.append(transformer.predict_flow(latent, torch.tensor(1000.0), cache, place))
+        answers.append(transformer.predict_flow(latent, torch.tensor(1000.0), cache, features))
     assert torch.equal(answers[0], answers[1])
     assert not torch.equal(answers[1], answers[2])
 
@@ -247,14 +248,14 @@ def test_the_decoder_shows_the_latents_picture_last() -> None:
     torch.nn.init.normal_(decoder.codec.basis, std=0.02)
     decoder.codec.mean.fill_(0.5)
     cache, poses = decoder.initialize_autoregressive_cache(), torch.eye(4).repeat(1, 4, 1, 1)
-    sight = PlaceEncoderCache()
+    sight = SceneEncoderCache()
     sight.inverse_depth = torch.rand(1, *DEPTH_SIZE)
     for index in range(3):
         latent = torch.randn(1, 1, 48, *LATENT_SIZE)
         cache.poses, cache.sight = poses[:, : 1 if index == 0 else 4], sight
         frames = decoder(latent, index, cache)
         assert frames.shape[1] == decoder.get_output_temporal_size(index, 1)
-        assert torch.equal(frames[:, -1], decoder.key_picture(latent[:, 0]))
+        assert torch.equal(frames[:, -1], decoder.key_frame(latent[:, 0]))
     with pytest.raises(RuntimeError, match=r"cache\.poses"):
         decoder(latent, 3, cache)
 
@@ -264,7 +265,7 @@ def test_the_number_of_parameters_is_told_rightly() -> None:
 
 
 def test_the_shipped_weights_are_of_this_version() -> None:
-    shipped = load_file(asset_folder() / WEIGHTS)
+    shipped = remap_checkpoint_keys(load_file(asset_folder() / WEIGHTS), dict(RENAMED_KEYS))
     wanted = pocket_pipeline().setup().state_dict()
     assert {key: value.shape for key, value in shipped.items()} == {key: value.shape for key, value in wanted.items()}
     assert all(value.float().isfinite().all() for value in shipped.values())

@@ -18,8 +18,8 @@ TOLERANCE = np.array([0.1, 0.1, 2.5, 2.5])
 """Metres and degrees, by `PARTS`: a quarter of what a key moves the camera by in a chunk."""
 
 
-def following(stage: Stage, scene: str, walks: int, chunks: int) -> Samples:
-    """Correlation of the motion in the dream with the commanded one, by kind of motion, over each of random `walks`.
+def action_following(stage: Stage, scene: str, camera_paths: int, chunks: int) -> Samples:
+    """Correlation of generated with commanded motion, by kind of motion, over each of random `camera_paths`.
 
     Counted are the chunks in which registration is right about the true pictures, `counted_percent` of all: before an
     even wall or sky, or after a flick of the mouse, it cannot tell. `correlation_of_truth` is that of the true
@@ -27,15 +27,15 @@ def following(stage: Stage, scene: str, walks: int, chunks: int) -> Samples:
     """
     rng = stage.rng(scene, 9)
     found: Samples = {}
-    for walk in stage.walks(scene, rng, walks, chunks):
-        rollout, ends = stage.world.start(scene, new_seed(rng)), walk[::FRAMES_PER_CHUNK]
-        dreamed = torch.stack([frames[-1] for frames in stage.dream(rollout, walk)])
-        true, distance = stage.truth.pictures(scene, ends), stage.truth.distance(scene, ends)
+    for camera_path in stage.camera_paths(scene, rng, camera_paths, chunks):
+        rollout, ends = stage.world.start(scene, new_seed(rng)), camera_path[::FRAMES_PER_CHUNK]
+        generated = torch.stack([frames[-1] for frames in stage.dream(rollout, camera_path)])
+        true, distance = stage.truth.images(scene, ends), stage.truth.distance(scene, ends)
         commanded = _table([commanded_motion(a, b) for a, b in itertools.pairwise(ends)])
         right = _motions(true, distance, ends)
         counted = (np.abs(right - commanded) < TOLERANCE).all(1)
         found.setdefault("counted_percent", []).append(100.0 * float(counted.mean()))
-        seen = {"correlation": _motions(dreamed, distance, ends), "correlation_of_truth": right}
+        seen = {"correlation": _motions(generated, distance, ends), "correlation_of_truth": right}
         for index, part in enumerate(PARTS):
             wanted = commanded[counted, index]
             if len(wanted) > 1 and wanted.std() > 1e-6:
@@ -49,8 +49,8 @@ def _correlation(wanted: np.ndarray, seen: np.ndarray) -> float:
     return float(np.corrcoef(wanted, seen)[0, 1]) if seen.std() > 1e-6 else 0.0
 
 
-def _motions(pictures: Tensor, distance: Tensor, poses: Poses) -> np.ndarray:
-    pairs = zip(pictures, pictures[1:], distance, poses, strict=False)
+def _motions(images: Tensor, distance: Tensor, poses: Poses) -> np.ndarray:
+    pairs = zip(images, images[1:], distance, poses, strict=False)
     return _table([registered_motion(a, b, d, yaw_pitch_of(pose)[1]) for a, b, d, pose in pairs])
 
 

@@ -29,23 +29,25 @@ def label(text: str, scale: int = 2) -> Pixels:
     return np.repeat(dots.repeat(scale, 0).repeat(scale, 1)[..., None], 3, 2)
 
 
-def contact_sheet(walks: Mapping[str, Sequence[Moment]]) -> Pixels:
+def contact_sheet(camera_paths: Mapping[str, Sequence[Moment]]) -> Pixels:
     """One picture `[H, W, 3]` of the moments of every scene's walk: dreamed above true, time goes to the right."""
-    return np.concatenate([np.concatenate([_pair(scene, m) for m in walk], 1) for scene, walk in walks.items()], 0)
+    return np.concatenate(
+        [np.concatenate([_pair(scene, m) for m in camera_path], 1) for scene, camera_path in camera_paths.items()], 0
+    )
 
 
 def _pair(scene: str, moment: Moment) -> Pixels:
     """Two pictures under their label, with a gap to the right and below."""
-    dreamed, true = (_pixels(picture) for picture in (moment.dreamed, moment.true))
+    generated, true = (_pixels(image) for image in (moment.generated, moment.true))
     seconds = (moment.chunk - 1) * FRAMES_PER_CHUNK / FPS
     text = label(f"{scene} {seconds:.1f} s")
-    height, width = dreamed.shape[:2]
+    height, width = generated.shape[:2]
     cell = np.zeros((2 * height + len(text) + 3 * _GAP, width + _GAP, 3), dtype=np.uint8)
     top, shown = len(text) + 2 * _GAP, text[:, :width]
     cell[_GAP : _GAP + len(text), : shown.shape[1]] = shown
-    cell[top : top + 2 * height, :width] = np.concatenate([dreamed, true])
+    cell[top : top + 2 * height, :width] = np.concatenate([generated, true])
     return cell
 
 
-def _pixels(picture: Tensor) -> Pixels:
-    return (picture.clamp(0, 1) * 255 + 0.5).byte().permute(1, 2, 0).numpy()
+def _pixels(image: Tensor) -> Pixels:
+    return (image.clamp(0, 1) * 255 + 0.5).byte().permute(1, 2, 0).numpy()

@@ -18,7 +18,7 @@ from flashdreams.integrations.pocket.evaluation import action_following, drift, 
 from flashdreams.integrations.pocket.evaluation.drift import Moment
 from flashdreams.integrations.pocket.evaluation.stage import Samples, Stage, Truth
 from flashdreams.integrations.pocket.model.decoder import PocketDecoder
-from flashdreams.integrations.pocket.model.scene_encoder import PlaceEncoder
+from flashdreams.integrations.pocket.model.scene_encoder import SceneEncoder
 from flashdreams.integrations.pocket.probe import TIMESTEPS, prediction_name
 from flashdreams.integrations.pocket.world import PocketWorld
 
@@ -34,23 +34,23 @@ class Size:
     """The first so many of the world's scenes; all below is per scene."""
     clips: int = 6
     """Rendered walks for `reconstruction`."""
-    walks: int = 11
+    camera_paths: int = 11
     """Walks of `prediction`, for every number of denoising steps."""
     horizons: tuple[int, ...] = (1, 4, 16)
     """After how many chunks their pictures are judged."""
     mean_of: int = 16
     """Rendered pictures that `baseline` averages."""
     starts: int = 3
-    """Places where `obedience` and `stillness` begin."""
+    """Places where `key_following` and `stillness` begin."""
     still_chunks: int = 16
     returns: int = 2
     """Places that `memory` comes back to."""
     followed: int = 2
-    """Walks of `following`."""
+    """Walks of `action_following`."""
     followed_chunks: int = 180
     """Their length: 30 s."""
     long_chunks: int = 1800
-    """Length of the walk of `lasting`: 5 minutes."""
+    """Length of the walk of `drift`: 5 minutes."""
     usual_of: int = 64
     """Rendered pictures that tell what a place usually looks like."""
     looks: int = 60
@@ -59,7 +59,7 @@ class Size:
     @property
     def chunks(self) -> int:
         """Chunks that are dreamed in all."""
-        prediction = len(TIMESTEPS) * self.walks * max(self.horizons)
+        prediction = len(TIMESTEPS) * self.camera_paths * max(self.horizons)
         keys = self.starts * (measures.WARM_CHUNKS + len(key_following.HELD) * key_following.HOLD_CHUNKS)
         still = self.starts * (measures.WARM_CHUNKS + self.still_chunks)
         memory = self.returns * (measures.WARM_CHUNKS + 2 * measures.TURN_CHUNKS + measures.CIRCLE_CHUNKS)
@@ -82,7 +82,7 @@ FULL = Size()
 QUICK = Size(
     scenes=2,
     clips=1,
-    walks=1,
+    camera_paths=1,
     horizons=(1, 4, 16),
     mean_of=8,
     starts=1,
@@ -106,7 +106,7 @@ class Judged:
 
 
 @dataclass
-class Found:
+class MeasureResult:
     """What one job found."""
 
     measure: str
@@ -124,31 +124,33 @@ class Worker:
         self.truth = Truth(device=judged.device)
         self._worlds: dict[tuple[float, ...] | None, PocketWorld] = {}
 
-    def run(self, measure: str, scene: str) -> Found:
+    def run(self, measure: str, scene: str) -> MeasureResult:
         """`measure` is one of `measure_names()`."""
         size, stage = self.judged.size, self.stage()
-        if measure == "lasting":
-            moments = drift.long_walk(stage, scene, size.long_chunks, {*size.regular, *size.sheet})
+        if measure == "drift":
+            moments = drift.long_camera_path(stage, scene, size.long_chunks, {*size.regular, *size.sheet})
             compared = [moment for moment in moments if moment.chunk in size.regular]
             shown = [moment for moment in moments if moment.chunk in size.sheet]
             usual = drift.Usual.of(stage.spots(scene, 8, size.usual_of))
-            return Found(measure, scene, drift.lasting(compared, size.long_chunks, usual), shown)
+            return MeasureResult(measure, scene, drift.drift(compared, size.long_chunks, usual), shown)
         pipeline = self.world().pipeline
-        place, decoder = cast(PlaceEncoder, pipeline.encoder), cast(PocketDecoder, pipeline.decoder)
+        scene_encoder, decoder = cast(SceneEncoder, pipeline.encoder), cast(PocketDecoder, pipeline.decoder)
         calls: dict[str, Callable[[], Samples]] = {
-            "reconstruction": lambda: measures.reconstruction(stage, place, decoder, scene, size.clips),
-            "baseline": lambda: measures.baseline(stage, scene, size.walks, size.horizons, size.mean_of),
-            "obedience": lambda: key_following.obedience(stage, scene, size.starts),
+            "reconstruction": lambda: measures.reconstruction(stage, scene_encoder, decoder, scene, size.clips),
+            "baseline": lambda: measures.baseline(stage, scene, size.camera_paths, size.horizons, size.mean_of),
+            "key_following": lambda: key_following.key_following(stage, scene, size.starts),
             "stillness": lambda: measures.stillness(stage, scene, size.starts, size.still_chunks),
-            "ahead": lambda: next_chunk.ahead(stage, self.world(), scene, size.walks),
-            "following": lambda: action_following.following(stage, scene, size.followed, size.followed_chunks),
+            "next_chunk": lambda: next_chunk.next_chunk(stage, self.world(), scene, size.camera_paths),
+            "action_following": lambda: action_following.action_following(
+                stage, scene, size.followed, size.followed_chunks
+            ),
             "memory": lambda: measures.memory(stage, scene, size.returns),
         }
         if measure in calls:
-            return Found(measure, scene, calls[measure]())
+            return MeasureResult(measure, scene, calls[measure]())
         (steps,) = (steps for steps in TIMESTEPS if prediction_name(steps) == measure)
-        samples = measures.prediction(self.stage(TIMESTEPS[steps]), scene, size.walks, size.horizons)
-        return Found(measure, scene, samples)
+        samples = measures.prediction(self.stage(TIMESTEPS[steps]), scene, size.camera_paths, size.horizons)
+        return MeasureResult(measure, scene, samples)
 
     def stage(self, timesteps: tuple[float, ...] | None = None) -> Stage:
         """The world that denoises at `timesteps`, None for the config's own, beside the truth."""
@@ -168,19 +170,19 @@ def measure_names() -> list[str]:
     """All measures, the longest first, so that no process is left alone with it at the end."""
     predictions = [prediction_name(steps) for steps in sorted(TIMESTEPS, reverse=True)]
     return [
-        "lasting",
-        "following",
+        "drift",
+        "action_following",
         "reconstruction",
         "baseline",
         *predictions,
         "memory",
-        "obedience",
-        "ahead",
+        "key_following",
+        "next_chunk",
         "stillness",
     ]
 
 
-def run_all(judged: Judged, processes: int) -> list[Found]:
+def run_all(judged: Judged, processes: int) -> list[MeasureResult]:
     """Every measure in every scene, in the order of `measure_names`, with a progress bar. What fails is raised."""
     scenes = [scene.name for scene in pocket_world().scenes[: judged.size.scenes]]
     jobs = [(measure, scene) for measure in measure_names() for scene in scenes]
@@ -222,6 +224,6 @@ def _begin(judged: Judged, chunks: Synchronized[int]) -> None:
     _worker = Worker(judged, tick)
 
 
-def _run(measure: str, scene: str) -> Found:
+def _run(measure: str, scene: str) -> MeasureResult:
     assert _worker is not None, "the pool calls _begin first"
     return _worker.run(measure, scene)

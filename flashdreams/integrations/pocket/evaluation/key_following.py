@@ -34,7 +34,7 @@ class Trial:
     commanded: float
     true: float
     """As registered in the true pictures."""
-    dreamed: float
+    generated: float
     """As registered in the dreamed pictures."""
 
     @property
@@ -45,10 +45,10 @@ class Trial:
     @property
     def right(self) -> bool:
         """Whether the dream moved in the key's direction, or held still without one."""
-        return self.dreamed >= _ENOUGH if self.key else abs(self.dreamed) < _ENOUGH
+        return self.generated >= _ENOUGH if self.key else abs(self.generated) < _ENOUGH
 
 
-def obedience(stage: Stage, scene: str, starts: int) -> Samples:
+def key_following(stage: Stage, scene: str, starts: int) -> Samples:
     """Every key held for two chunks from random places: how often the dream moves the right way, and by how much.
 
     `right_percent` is over all keys, `right_<key>_percent` over one; `counted_percent` is the share of trials in which
@@ -56,7 +56,11 @@ def obedience(stage: Stage, scene: str, starts: int) -> Samples:
     correlation and their slope (least squares): 1 is as far as the truth.
     """
     rng = stage.rng(scene, 7)
-    trials = [t for walk in stage.walks(scene, rng, starts, 1) for t in _trials(stage, scene, walk[0], new_seed(rng))]
+    trials = [
+        t
+        for camera_path in stage.camera_paths(scene, rng, starts, 1)
+        for t in _trials(stage, scene, camera_path[0], new_seed(rng))
+    ]
     counted = [trial for trial in trials if trial.counts]
     found: Samples = {"counted_percent": [100.0 * trial.counts for trial in trials], "right_percent": []}
     for trial in counted:
@@ -73,23 +77,23 @@ def _trials(stage: Stage, scene: str, start: Poses, seed: int) -> list[Trial]:
     """All keys from one place, each from the same moment of the same dream, which begins with a level look."""
     start = pose_from_yaw_pitch(start[:3, 3], yaw_pitch_of(start)[0], 0.0)
     rollout, distance = stage.world.start(scene, seed), stage.truth.distance(scene, start[None])[0]
-    dreamed = View(stage.last_picture(rollout, standing(start, WARM_CHUNKS)), start, distance)
-    true = View(stage.truth.pictures(scene, start[None])[0], start, distance)
+    generated = View(stage.last_frame(rollout, standing(start, WARM_CHUNKS)), start, distance)
+    true = View(stage.truth.images(scene, start[None])[0], start, distance)
     snapshot = stage.world.snapshot(rollout)
     ways = [stage.driven(scene, start, [key] if key else [], HOLD_CHUNKS) for key in HELD]
-    true_after = stage.truth.pictures(scene, np.stack([way[-1] for way in ways]))
+    true_after = stage.truth.images(scene, np.stack([way[-1] for way in ways]))
     trials = []
-    for key, way, picture in zip(HELD, ways, true_after, strict=True):
-        dreamed_after = stage.last_picture(stage.world.restore(snapshot), way)
+    for key, way, image in zip(HELD, ways, true_after, strict=True):
+        dreamed_after = stage.last_frame(stage.world.restore(snapshot), way)
         if key:
             part, direction = KEYS[key]
             commanded = direction * commanded_motion(start, way[-1])[part] / (FREE[part] * _SECONDS)
             seen = [
-                direction * _share(view, after, part) for view, after in ((true, picture), (dreamed, dreamed_after))
+                direction * _share(view, after, part) for view, after in ((true, image), (generated, dreamed_after))
             ]
         else:
             commanded = 0.0
-            seen = [_largest_share(view, after) for view, after in ((true, picture), (dreamed, dreamed_after))]
+            seen = [_largest_share(view, after) for view, after in ((true, image), (generated, dreamed_after))]
         trials.append(Trial(key, commanded, *seen))
     return trials
 
@@ -106,8 +110,8 @@ def _largest_share(view: View, after: Tensor) -> float:
 def _fit(trials: list[Trial]) -> tuple[list[float], list[float]]:
     """Correlation and slope of the dreamed amounts on the true ones, as samples; none where the truth does not vary."""
     signs = np.array([KEYS[trial.key][1] for trial in trials])
-    true, dreamed = (signs * np.array([getattr(trial, kind) for trial in trials]) for kind in ("true", "dreamed"))
+    true, generated = (signs * np.array([getattr(trial, kind) for trial in trials]) for kind in ("true", "generated"))
     if len(trials) < 2 or true.std() < 1e-6:
         return [], []
-    slope = float(np.cov(true, dreamed, bias=True)[0, 1] / true.var())
-    return [slope * float(true.std() / dreamed.std()) if dreamed.std() > 1e-6 else 0.0], [slope]
+    slope = float(np.cov(true, generated, bias=True)[0, 1] / true.var())
+    return [slope * float(true.std() / generated.std()) if generated.std() > 1e-6 else 0.0], [slope]

@@ -44,7 +44,7 @@ def commanded_motion(before: Floats, after: Floats) -> dict[str, float]:
 class View:
     """A picture, its camera's pitch, and how far away everything in it is: what motions are measured from."""
 
-    picture: Tensor
+    image: Tensor
     """`[3, H, W]` in [0, 1]"""
     pose: Floats
     """`[4, 4]`"""
@@ -61,7 +61,7 @@ class View:
         amounts = torch.arange(-half, half + 1) * (largest / half)
         motions = torch.zeros(CHOICES, len(PARTS))
         motions[:, PARTS.index(part)] = amounts
-        pair = Pair(self.picture, after, self.distance, yaw_pitch_of(self.pose)[1], SIZE)
+        pair = Pair(self.image, after, self.distance, yaw_pitch_of(self.pose)[1], SIZE)
         return float(amounts[pair.misfit(motions, torch.tensor(largest)).argmin()])
 
 
@@ -71,7 +71,7 @@ class Pair:
     def __init__(self, before: Tensor, after: Tensor, distance: Tensor, pitch_deg: float, size: tuple[int, int]):
         """Pictures `[3, H, W]` in [0, 1], compared at `size`; `distance [H, W]` in metres, pitch of the first one."""
         self.pitch = math.radians(pitch_deg)
-        self.first, self.second = (F.adaptive_avg_pool2d(picture, size) for picture in (before, after))
+        self.first, self.second = (F.adaptive_avg_pool2d(image, size) for image in (before, after))
         self.contrast = self.first.std().clamp_min(0.02)
         rays = F.normalize(pixel_rays(*size).unflatten(1, size), dim=0)
         nearness = F.adaptive_avg_pool2d(1 / distance[None].clamp(0.1, 1000.0), size)
@@ -100,9 +100,9 @@ class Pair:
         z = z - (forward * half.cos() - right * half.sin())
         x, z = turn.cos() * x - turn.sin() * z, turn.sin() * x + turn.cos() * z
         x, y, z = _tilted(torch.stack(torch.broadcast_tensors(x, y, z)), -(self.pitch + tilt.deg2rad()))
-        ahead, z = z > 0.2, z.clamp_min(0.2)
+        next_chunk, z = z > 0.2, z.clamp_min(0.2)
         grid = torch.stack([x / z * (2 * FOCAL / WIDTH), y / z * (2 * FOCAL / HEIGHT)], -1)
-        return grid, ahead & (grid.abs().amax(-1) < 1)
+        return grid, next_chunk & (grid.abs().amax(-1) < 1)
 
 
 def _tilted(points: Tensor, angle: Tensor) -> Tensor:

@@ -61,28 +61,28 @@ def aligned(truth: Poses, found: Poses) -> Poses:
     """`found` moved so that it begins at `truth`'s first pose, and scaled about it to fit the path best."""
     placed = truth[0] @ invert(found[:1])[0] @ found
     one, other = (poses[:, :3, 3] - truth[0, :3, 3] for poses in (truth, placed))
-    walks = (one * one).sum() > 1e-6 and (other * other).sum() > 1e-6  # a turn on the spot says nothing of scale
-    scale = float((one * other).sum() / (other * other).sum()) if walks else 1.0
+    moves = (one * one).sum() > 1e-6 and (other * other).sum() > 1e-6  # a turn on the spot says nothing of scale
+    scale = float((one * other).sum() / (other * other).sum()) if moves else 1.0
     placed[:, :3, 3] = truth[0, :3, 3] + scale * other
     return placed
 
 
-def chained(pictures: Tensor, distances: Tensor, truth: Poses) -> Poses:
+def chained(images: Tensor, distances: Tensor, truth: Poses) -> Poses:
     """The camera `[N, 4, 4]` found from pictures `[N, 3, H, W]` one after the other, from the first true pose on."""
     found = [truth[0]]
     for index in range(len(truth) - 1):
         pitch = yaw_pitch_of(truth[index])[1]
-        motion = registered_motion(pictures[index], pictures[index + 1], distances[index], pitch)
+        motion = registered_motion(images[index], images[index + 1], distances[index], pitch)
         found.append(moved_pose(found[-1], motion))
     return np.stack(found)
 
 
-def placed(dreamed: Tensor, true: Tensor, distances: Tensor, truth: Poses) -> Poses:
+def placed(generated: Tensor, true: Tensor, distances: Tensor, truth: Poses) -> Poses:
     """The camera `[N, 4, 4]` of each dreamed picture, found by registering the true picture of its pose with it."""
     return np.stack(
         [
-            moved_pose(pose, registered_motion(picture, dream, distance, yaw_pitch_of(pose)[1]))
-            for pose, picture, dream, distance in zip(truth, true, dreamed, distances, strict=True)
+            moved_pose(pose, registered_motion(image, dream, distance, yaw_pitch_of(pose)[1]))
+            for pose, image, dream, distance in zip(truth, true, generated, distances, strict=True)
         ]
     )
 
@@ -96,7 +96,7 @@ def strayed(truth: Poses, seed: int) -> Poses:
 
 
 @dataclass(frozen=True)
-class Walked:
+class FollowedPath:
     """What was found along one path in one scene."""
 
     errors: dict[str, dict[str, float]]
@@ -107,26 +107,28 @@ class Walked:
     """`[N, 4]` by `PARTS`: how fast the commanded one moves there, metres and degrees a second."""
 
 
-def judge(world: World, truth: Truth, path: Path, scene: str, seed: int, seconds: float) -> Walked:
+def judge(world: World, truth: Truth, path: Path, scene: str, seed: int, seconds: float) -> FollowedPath:
     """Dream along one path in one scene and find the camera again."""
     poses, _ = as_taken(load_trajectory(path), world.config, world.constrain(scene))
     poses = poses[: 1 + FRAMES_PER_CHUNK * round(seconds * FPS / FRAMES_PER_CHUNK)]
     ends = [frames[-1] for frames in dream_along(world, scene, seed, poses)]
     at = np.minimum(np.arange(len(ends)) * FRAMES_PER_CHUNK, len(poses) - 1)
     commanded = poses[at]
-    dreamed = torch.from_numpy(np.stack(ends)).permute(0, 3, 1, 2).float() / 255
-    dreamed = F.interpolate(dreamed, (TRUTH_SIZE[1], TRUTH_SIZE[0]), mode="area")
-    true, distances = truth.pictures(scene, commanded), truth.distance(scene, commanded)
+    generated = torch.from_numpy(np.stack(ends)).permute(0, 3, 1, 2).float() / 255
+    generated = F.interpolate(generated, (TRUTH_SIZE[1], TRUTH_SIZE[0]), mode="area")
+    true, distances = truth.images(scene, commanded), truth.distance(scene, commanded)
     known = strayed(commanded, seed)
     found = {
-        "placed": placed(dreamed, true, distances, commanded),
-        "placed_truth": placed(truth.pictures(scene, known), true, distances, commanded),
-        "chained": aligned(commanded, chained(dreamed, distances, commanded)),
+        "placed": placed(generated, true, distances, commanded),
+        "placed_truth": placed(truth.images(scene, known), true, distances, commanded),
+        "chained": aligned(commanded, chained(generated, distances, commanded)),
         "chained_truth": aligned(commanded, chained(true, distances, commanded)),
     }
     errors = {way: path_errors(known if way == "placed_truth" else commanded, found[way]) for way in WAYS}
     means = {way: {name: float(np.mean(values)) for name, values in of.items()} for way, of in errors.items()}
-    return Walked(means, _motions(commanded, found["placed"])[1:], _motions(commanded[:-1], commanded[1:]) * FPS / 4)
+    return FollowedPath(
+        means, _motions(commanded, found["placed"])[1:], _motions(commanded[:-1], commanded[1:]) * FPS / 4
+    )
 
 
 def _motions(before: Poses, after: Poses) -> npt.NDArray[np.float64]:
@@ -145,9 +147,11 @@ def spread(rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, dict[str, floa
     return summary
 
 
-def behind(walks: Sequence[Walked]) -> dict[str, float | None]:
+def behind(camera_paths: Sequence[FollowedPath]) -> dict[str, float | None]:
     """Seconds by which the dreamed camera comes after the commanded one, by least squares; None where none moved."""
-    off, speed = (np.concatenate([getattr(walk, name) for walk in walks]) for name in ("off", "speed"))
+    off, speed = (
+        np.concatenate([getattr(camera_path, name) for camera_path in camera_paths]) for name in ("off", "speed")
+    )
     squares = (speed * speed).sum(0)
     late = -(off * speed).sum(0) / np.where(squares > 0, squares, 1)
     return {part: float(late[i]) if squares[i] > 1 else None for i, part in enumerate(PARTS)}
@@ -160,21 +164,21 @@ class Judge:
         self.world: World = replace(pocket_world(), checkpoint=checkpoint).setup()
         self._truth, self._seed, self._seconds = Truth(*TRUTH_SIZE), seed, seconds
 
-    def walked(self, path: Path, scene: str) -> Walked:
+    def follow_path(self, path: Path, scene: str) -> FollowedPath:
         """See `judge`."""
         return judge(self.world, self._truth, path, scene, self._seed, self._seconds)
 
 
 def judge_all(
     jobs: Sequence[tuple[Path, str]], first: Judge, processes: int, settings: tuple[Any, ...]
-) -> list[Walked]:
+) -> list[FollowedPath]:
     """Every job's result in their order, with a progress bar; `settings` are those that `first` was made with."""
     if processes == 1:
-        return [first.walked(*job) for job in tqdm(jobs, unit="path")]
+        return [first.follow_path(*job) for job in tqdm(jobs, unit="path")]
     # Not forked: a process that has used torch's threads cannot be copied safely.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(processes, context, _begin, settings) as pool:
-        futures = [pool.submit(_walked, *job) for job in jobs]
+        futures = [pool.submit(_follow_path, *job) for job in jobs]
         for future in tqdm(as_completed(futures), total=len(futures), unit="path"):
             if future.exception() is not None:
                 pool.shutdown(wait=False, cancel_futures=True)
@@ -192,9 +196,9 @@ def _begin(*settings: Any) -> None:
     _judge = Judge(*settings)
 
 
-def _walked(path: Path, scene: str) -> Walked:
+def _follow_path(path: Path, scene: str) -> FollowedPath:
     assert _judge is not None, "the pool calls _begin first"
-    return _judge.walked(path, scene)
+    return _judge.follow_path(path, scene)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -215,7 +219,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         known = [scene.name for scene in pocket_world().scenes]
         scenes = [pocket_world().scene(name).name for name in args.scenes] or known
-        jobs = list(_walks(args.paths, scenes, known))
+        jobs = list(_camera_paths(args.paths, scenes, known))
         if not jobs:
             raise ValueError(
                 f"--paths must be a folder with camera paths (.json) for {', '.join(scenes)}: {args.paths}"
@@ -223,15 +227,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         first = Judge(*settings)  # now, rather than in every process: what is wrong with a file is told once
     except (KeyError, OSError, ValueError) as error:
         parser.error(str(error.args[0] if isinstance(error, KeyError) else error))
-    walks = judge_all(jobs, first, min(args.processes, len(jobs)), settings)
-    rows = [{"path": path.stem, "scene": scene, **walk.errors} for (path, scene), walk in zip(jobs, walks, strict=True)]
+    camera_paths = judge_all(jobs, first, min(args.processes, len(jobs)), settings)
+    rows = [
+        {"path": path.stem, "scene": scene, **camera_path.errors}
+        for (path, scene), camera_path in zip(jobs, camera_paths, strict=True)
+    ]
     report = {
         "seconds": args.seconds,
         "seed": args.seed,
         "model": first.world.fingerprint(),
         "paths": len(rows),
         "summary": spread(rows),
-        "behind_s": behind(walks),
+        "behind_s": behind(camera_paths),
         "rows": rows,
         "published": PUBLISHED,
     }
@@ -243,7 +250,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _walks(folder: Path, scenes: Sequence[str], known: Sequence[str]) -> Iterator[tuple[Path, str]]:
+def _camera_paths(folder: Path, scenes: Sequence[str], known: Sequence[str]) -> Iterator[tuple[Path, str]]:
     """Every path with each scene that it fits: its name ends in one, or it fits all."""
     for path in sorted(folder.glob("*.json")):
         own = path.stem.rpartition("-")[2]

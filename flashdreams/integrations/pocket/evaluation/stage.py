@@ -13,8 +13,8 @@ from torch import Tensor
 from flashdreams.camera.motion import LiveCamera
 from flashdreams.infra.world.base import Controls, Rollout, World
 from flashdreams.integrations.pocket.renderer.render import Renderer
-from flashdreams.integrations.pocket.scenes.catalog import places
-from flashdreams.integrations.pocket.scenes.movement import FPS, FRAMES_PER_CHUNK, random_walks, walk_poses
+from flashdreams.integrations.pocket.scenes.catalog import scene_layouts
+from flashdreams.integrations.pocket.scenes.movement import FPS, FRAMES_PER_CHUNK, key_path_poses, random_camera_paths
 
 Poses = npt.NDArray[np.float64]
 Samples = dict[str, list[float]]
@@ -29,11 +29,11 @@ class Truth:
     """The renderer, asked by scene name. A scene is baked when it is first asked for."""
 
     def __init__(self, width: int = 256, height: int = 144, supersample: int = 2, device: str = "cpu") -> None:
-        self.places = {place.name: place for place in places()}
+        self.scene_layouts = {layout.name: layout for layout in scene_layouts()}
         self._size, self._device = (width, height, supersample), device
         self._renderers: dict[str, Renderer] = {}
 
-    def pictures(self, scene: str, poses: Poses) -> Tensor:
+    def images(self, scene: str, poses: Poses) -> Tensor:
         """Pictures `[N, 3, H, W]` in [0, 1] from camera-to-world `poses [N, 4, 4]`."""
         return self._draw(self._renderer(scene), poses)
 
@@ -43,7 +43,7 @@ class Truth:
 
     def _renderer(self, scene: str) -> Renderer:
         if scene not in self._renderers:
-            self._renderers[scene] = Renderer([self.places[scene]], *self._size).to(self._device)
+            self._renderers[scene] = Renderer([self.scene_layouts[scene]], *self._size).to(self._device)
         return self._renderers[scene]
 
     def _draw(self, draw: Callable[[Tensor, Tensor], Tensor], poses: Poses) -> Tensor:
@@ -65,15 +65,15 @@ class Stage:
 
     def rng(self, scene: str, purpose: int) -> np.random.Generator:
         """Random numbers of one measure in one scene: the same for every world that is judged with this seed."""
-        return np.random.default_rng([_HELD_OUT, self.seed, list(self.truth.places).index(scene), purpose])
+        return np.random.default_rng([_HELD_OUT, self.seed, list(self.truth.scene_layouts).index(scene), purpose])
 
-    def walks(self, scene: str, rng: np.random.Generator, count: int, chunks: int) -> Poses:
+    def camera_paths(self, scene: str, rng: np.random.Generator, count: int, chunks: int) -> Poses:
         """Random walks `[count, 1 + 4 * (chunks - 1), 4, 4]`: the poses of `chunks` chunks of a rollout."""
-        return walk_poses(*random_walks(self.truth.places[scene], rng, count, chunks - 1))
+        return key_path_poses(*random_camera_paths(self.truth.scene_layouts[scene], rng, count, chunks - 1))
 
     def spots(self, scene: str, purpose: int, count: int) -> Tensor:
         """True pictures `[count, 3, H, W]` in [0, 1] from random places."""
-        return self.truth.pictures(scene, self.walks(scene, self.rng(scene, purpose), count, 1)[:, 0])
+        return self.truth.images(scene, self.camera_paths(scene, self.rng(scene, purpose), count, 1)[:, 0])
 
     def dream(self, rollout: Rollout, poses: Poses) -> Iterator[Tensor]:
         """Go on dreaming along `poses [F, 4, 4]`: every chunk's frames `[1 or 4, 3, H, W]` in [0, 1]."""
@@ -86,7 +86,7 @@ class Stage:
             begin = end
             yield torch.from_numpy(frames).permute(0, 3, 1, 2).float() / 255
 
-    def last_picture(self, rollout: Rollout, poses: Poses) -> Tensor:
+    def last_frame(self, rollout: Rollout, poses: Poses) -> Tensor:
         """The last frame `[3, H, W]` of dreaming along `poses`."""
         *_, frames = self.dream(rollout, poses)
         return frames[-1]

@@ -1,7 +1,7 @@
 """The pocket world's latents: every 16x16 patch of a picture as its 48 strongest principal components.
 
 The places are drawn in smooth shades, so that a linear code of 16:1 keeps more than 35 dB; nothing about it is learnt
-by gradient descent, and the dreamer and the decoder can be trained independently of each other.
+by gradient descent, and the denoiser and the decoder can be trained independently of each other.
 """
 
 from __future__ import annotations
@@ -37,18 +37,18 @@ class PatchCodec(nn.Module):
         self.register_buffer("scale", torch.ones(LATENT_CHANNELS))
 
     @torch.no_grad()
-    def fit(self, pictures: Tensor) -> None:
+    def fit(self, images: Tensor) -> None:
         """Take the components from `pictures [N, 3, H, W]`."""
-        patches = F.pixel_unshuffle(pictures, PATCH).permute(0, 2, 3, 1).flatten(0, 2)
+        patches = F.pixel_unshuffle(images, PATCH).permute(0, 2, 3, 1).flatten(0, 2)
         self.mean.copy_(patches.mean(0))
         centred = patches - self.mean
         variance, vectors = torch.linalg.eigh((centred.T @ centred / len(centred)).double())
         self.basis.copy_(vectors.flip(1)[:, :LATENT_CHANNELS])
         self.scale.copy_(variance.flip(0)[:LATENT_CHANNELS].sqrt())
 
-    def encode(self, pictures: Tensor, *, centred: bool = False) -> Tensor:
+    def encode(self, images: Tensor, *, centred: bool = False) -> Tensor:
         """Latents of pictures; of their differences from the mean picture when these are given `centred`."""
-        patches = F.pixel_unshuffle(pictures, PATCH).permute(0, 2, 3, 1)
+        patches = F.pixel_unshuffle(images, PATCH).permute(0, 2, 3, 1)
         if not centred:
             patches = patches - self.mean
         return (product(patches, self.basis) / self.scale).permute(0, 3, 1, 2)

@@ -15,10 +15,10 @@ _SPOTS = (36, 64)
 
 
 @dataclass
-class Dissolve:
+class CrossFade:
     """The place that is being left."""
 
-    picture: Tensor
+    image: Tensor
     """`[1, 3, H, W]`: what of it was on screen last."""
     pose: Tensor
     """`[1, 4, 4]`: its camera."""
@@ -28,7 +28,7 @@ class Dissolve:
     """`[1, 3, H, W]`: what is on screen now."""
 
     def __post_init__(self) -> None:
-        self.newest = self.picture
+        self.newest = self.image
 
     @property
     def over(self) -> bool:
@@ -43,7 +43,7 @@ class Dissolve:
         count = frames.shape[1]
         rays = pixel_rays(*_SPOTS).to(frames.device)
         inverse_depth = ground_inverse_depth(poses[0], rays).unflatten(-1, _SPOTS)
-        old = self.picture.expand(count, -1, -1, -1)
+        old = self.image.expand(count, -1, -1, -1)
         seen, _ = seen_next(old, self.pose.expand(count, -1, -1), poses[0], inverse_depth, pixel_rays().to(old.device))
         share = ((self.done + 1 + torch.arange(count, device=frames.device)) / (FRAMES + 1)).clamp_max(1)
         share = (share * share * (3 - 2 * share)).view(1, -1, 1, 1, 1)

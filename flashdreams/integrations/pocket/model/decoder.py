@@ -1,6 +1,6 @@
 """From latents to frames: each latent is a chunk's last frame, the frames before it are found between two such.
 
-The cameras of all frames are known, and the place encoder has found how far away the things are that both ends show:
+The cameras of all frames are known, and the scene encoder has found how far away the things are that both ends show:
 so both are redrawn for each camera between, and blended. The decoder streams.
 """
 
@@ -15,9 +15,9 @@ from torch.nn import functional as F
 
 from flashdreams.infra.decoder.base import DecoderConfig, StreamingDecoderCache, StreamingVideoDecoder
 from flashdreams.integrations.pocket.model.codec import LATENT_CHANNELS, PATCH, PatchCodec, product
-from flashdreams.integrations.pocket.model.deblocking import without_seams
-from flashdreams.integrations.pocket.model.optics import HEIGHT, WIDTH, picture_grid, pixel_rays, sample, seen_next
-from flashdreams.integrations.pocket.model.scene_encoder import DEPTH_SIZE, PlaceEncoderCache
+from flashdreams.integrations.pocket.model.deblocking import deblock
+from flashdreams.integrations.pocket.model.optics import HEIGHT, WIDTH, pixel_grid, pixel_rays, sample, seen_next
+from flashdreams.integrations.pocket.model.scene_encoder import DEPTH_SIZE, SceneEncoderCache
 from flashdreams.integrations.pocket.scenes.movement import FRAMES_PER_CHUNK
 
 DETAIL = 8.0
@@ -42,7 +42,7 @@ class PocketDecoderConfig(DecoderConfig):
 class End(NamedTuple):
     """A picture `[N, 3, H, W]`, its camera `[N, 4, 4]`, and the inverse depth `[N, 36, 64]` in 1/m of what it shows."""
 
-    picture: Tensor
+    image: Tensor
     pose: Tensor
     inverse_depth: Tensor
 
@@ -54,8 +54,8 @@ class PocketDecoderCache(StreamingDecoderCache):
     """The last frame shown."""
     poses: Tensor | None = None
     """`[B, F, 4, 4]`: the cameras of the next chunk's frames; set before every `forward`."""
-    sight: PlaceEncoderCache | None = None
-    """What the place encoder saw from the last of them; set before every `forward`."""
+    sight: SceneEncoderCache | None = None
+    """What the scene encoder saw from the last of them; set before every `forward`."""
 
 
 class PocketDecoder(StreamingVideoDecoder[PocketDecoderCache]):
@@ -68,7 +68,7 @@ class PocketDecoder(StreamingVideoDecoder[PocketDecoderCache]):
         super().__init__()
         self.config = config
         self.codec = PatchCodec()
-        # The dreamer's tokens differ a little in shade where the picture has none.
+        # The denoiser's tokens differ a little in shade where the picture has none.
         self.settle = _convolutions(LATENT_CHANNELS, 2 * config.width, LATENT_CHANNELS, (1,))
         self.sharpen = _convolutions(24, config.width, 12, (1, 2, 1))
         # Convolutions cannot know where they are in a token's patch, and faults are worst along its rim.
@@ -107,25 +107,25 @@ class PocketDecoder(StreamingVideoDecoder[PocketDecoderCache]):
 
     def forward(self, input: Tensor, autoregressive_index: int = 0, cache: PocketDecoderCache | None = None) -> Tensor:
         """See the class. `cache.poses` and `cache.sight` must be set for the chunk; without a cache, one picture."""
-        picture = self.key_picture(input[:, 0])
+        image = self.key_frame(input[:, 0])
         if cache is None:
-            return picture[:, None]
+            return image[:, None]
         poses, inverse_depth = cache.poses, None if cache.sight is None else cache.sight.inverse_depth
         if poses is None or inverse_depth is None:
             raise RuntimeError("cache.poses and cache.sight must be set before a chunk is decoded")
-        frames, end = picture[:, None], End(picture, poses[:, -1], inverse_depth)
+        frames, end = image[:, None], End(image, poses[:, -1], inverse_depth)
         if cache.end is not None and poses.shape[1] > 1:
             frames = torch.cat([self.frames_between(cache.end, end, poses[:, :-1]), frames], 1)
         cache.end, cache.poses, cache.sight = end, None, None
         return frames
 
-    def key_picture(self, latent: Tensor) -> Tensor:
+    def key_frame(self, latent: Tensor) -> Tensor:
         """The picture `[B, 3, H, W]` of a latent `[B, 48, 9, 16]`: the linear code, mended before and after."""
         plain = self.codec.decode(latent.float() + _run(self.settle, latent))
         detail = DETAIL * (plain - local_mean(plain))
-        told = self.within_patch.repeat(1, HEIGHT // PATCH, WIDTH // PATCH)
-        mend = _run(self.sharpen, F.pixel_unshuffle(torch.cat([plain, detail], 1), 2), told)
-        return without_seams(plain + F.pixel_shuffle(mend, 2))
+        bias = self.within_patch.repeat(1, HEIGHT // PATCH, WIDTH // PATCH)
+        mend = _run(self.sharpen, F.pixel_unshuffle(torch.cat([plain, detail], 1), 2), bias)
+        return deblock(plain + F.pixel_shuffle(mend, 2))
 
     def frames_between(self, first: End, last: End, poses: Tensor) -> Tensor:
         """Frames `[B, F, 3, H, W]` at `poses [B, F, 4, 4]`, evenly in time between the ends of a chunk."""
@@ -139,27 +139,27 @@ class PocketDecoder(StreamingVideoDecoder[PocketDecoderCache]):
     def _redrawn(self, end: End, poses: Tensor, count: int) -> tuple[Tensor, Tensor]:
         """`end` as cameras `poses [B * count, 4, 4]` see it, and where it was in view: see `seen_next`."""
         end = End(*(x.repeat_interleave(count, 0) for x in end))
-        return seen_next(end.picture, end.pose, poses, self._turned(end, poses), self.rays)
+        return seen_next(end.image, end.pose, poses, self._turned(end, poses), self.rays)
 
     def _turned(self, end: End, target: Tensor) -> Tensor:
         """The inverse depth `[N, 36, 64]` of `end` as cameras `target` would see it if they had only turned."""
         turn = product(end.pose[:, :3, :3].transpose(1, 2), target[:, :3, :3])
-        grid = picture_grid(product(turn, self.few_rays), DEPTH_SIZE)
+        grid = pixel_grid(product(turn, self.few_rays), DEPTH_SIZE)
         return sample(end.inverse_depth.float().unsqueeze(1), grid)[:, 0]
 
 
-def local_mean(picture: Tensor) -> Tensor:
+def local_mean(image: Tensor) -> Tensor:
     """Mean `[N, C, H, W]` of the 5x5 pixels around each that are in the picture: as `avg_pool2d`, in less time."""
-    return _sum_around(picture) / _sum_around(picture.new_ones(1, 1, *picture.shape[-2:]))
+    return _sum_around(image) / _sum_around(image.new_ones(1, 1, *image.shape[-2:]))
 
 
-def _sum_around(picture: Tensor) -> Tensor:
+def _sum_around(image: Tensor) -> Tensor:
     for axis, pad in ((-1, (2, 2)), (-2, (0, 0, 2, 2))):
-        padded, size = F.pad(picture, pad), picture.shape[axis]
-        picture = padded.narrow(axis, 0, size) + padded.narrow(axis, 1, size)
+        padded, size = F.pad(image, pad), image.shape[axis]
+        image = padded.narrow(axis, 0, size) + padded.narrow(axis, 1, size)
         for shift in (2, 3, 4):
-            picture += padded.narrow(axis, shift, size)
-    return picture
+            image += padded.narrow(axis, shift, size)
+    return image
 
 
 def _convolutions(n_in: int, width: int, n_out: int, dilations: tuple[int, ...]) -> nn.Sequential:
@@ -175,11 +175,11 @@ def _convolutions(n_in: int, width: int, n_out: int, dilations: tuple[int, ...])
     return nn.Sequential(*layers)
 
 
-def _run(network: nn.Sequential, x: Tensor, told: Tensor | None = None) -> Tensor:
-    """`network` of `x [N, C, h, w]`; `told [width, h, w]` is added to what its first layer finds."""
+def _run(network: nn.Sequential, x: Tensor, bias: Tensor | None = None) -> Tensor:
+    """`network` of `x [N, C, h, w]`; `bias [width, h, w]` is added to the output of its first layer."""
     first, *rest = network
     found: Tensor = first(x.to(next(network.parameters()).dtype, memory_format=torch.channels_last))
-    found = found if told is None else found + told
+    found = found if bias is None else found + bias
     for layer in rest:
         found = layer(found)
     return found.float()

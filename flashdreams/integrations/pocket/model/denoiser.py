@@ -1,4 +1,4 @@
-"""The pocket world's dreamer: a small `WanDiTNetwork` that predicts the clean latent from noise, place and past."""
+"""The pocket world's denoiser: a small `WanDiTNetwork` that predicts the clean latent from noise, place and past."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from flashdreams.recipes.wan import WanDiTNetwork, WanDiTNetworkCache, WanDiTNet
 from flashdreams.recipes.wan.transformer.rollout_cache import ChunkRotation
 
 PLACE_FEATURES = 160 + 49
-"""Features of a token from the place encoder: 160 of the place, 49 of the picture shown last."""
+"""Features of a token from the scene encoder: 160 of the place, 49 of the picture shown last."""
 SCENE_TOKENS, SCENE_TOKEN_DIM = 4, 32
 TOKENS = LATENT_SIZE[0] * LATENT_SIZE[1]
 TIMESTEPS = 1000.0
@@ -109,7 +109,7 @@ class PocketTransformer(Transformer[PocketTransformerCache]):
     def predict_flow(
         self, noisy_latent: Tensor, timestep: Tensor, cache: PocketTransformerCache, input: Any = None
     ) -> Tensor:
-        """`v = (x_t - x_0) / s` of the predicted clean latent `x_0`; `input` are the place encoder's features."""
+        """`v = (x_t - x_0) / s` of the predicted clean latent `x_0`; `input` are the scene encoder's features."""
         clean = self._network(noisy_latent, timestep, cache, input)
         level = (timestep.float() / TIMESTEPS).clamp_min(1e-3)
         return ((noisy_latent.float() - clean.float()) / level).to(noisy_latent.dtype)
@@ -119,7 +119,7 @@ class PocketTransformer(Transformer[PocketTransformerCache]):
     ) -> None:
         """Nothing is left to do: every pass writes the chunk's keys and values, and the last one's stay.
 
-        The dreamer is trained on pasts of every noise level: a pass over the clean latent would tell it nothing more.
+        The denoiser is trained on pasts of every noise level: a pass over the clean latent would tell it nothing more.
         """
 
     def patchify_and_maybe_split_cp(self, x: Any) -> Any:
@@ -130,8 +130,10 @@ class PocketTransformer(Transformer[PocketTransformerCache]):
         """`[B, 144, C]` -> `[B, 1, C, 9, 16]`."""
         return self.network.unpatchify_and_maybe_gather_cp(*LATENT_SIZE, x)
 
-    def _network(self, noisy_latent: Tensor, timestep: Tensor, cache: PocketTransformerCache, place: Tensor) -> Tensor:
-        x = network_input(noisy_latent, timestep / TIMESTEPS, place)
+    def _network(
+        self, noisy_latent: Tensor, timestep: Tensor, cache: PocketTransformerCache, features: Tensor
+    ) -> Tensor:
+        x = network_input(noisy_latent, timestep / TIMESTEPS, features)
         return self.network(x, timestep, cache.network, cache.rotation.tables, cache.index)
 
     @property
@@ -143,9 +145,9 @@ class PocketTransformer(Transformer[PocketTransformerCache]):
         return self.scene_tokens[scene : scene + 1]
 
 
-def network_input(noisy: Tensor, level: Tensor, place: Tensor) -> Tensor:
+def network_input(noisy: Tensor, level: Tensor, features: Tensor) -> Tensor:
     """Noisy latents at noise level `level` (0..1, broadcastable) beside the place's features.
 
     They are scaled by `1 - level`: pure noise says nothing, and a small network learns faster when it need not see it.
     """
-    return torch.cat([noisy * (1 - level).to(noisy.dtype), place.to(noisy.dtype)], -1)
+    return torch.cat([noisy * (1 - level).to(noisy.dtype), features.to(noisy.dtype)], -1)

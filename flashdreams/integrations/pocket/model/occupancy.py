@@ -1,4 +1,4 @@
-"""How far away things are: every place's learnt solidity, a grid of cells in space, and rays that walk until they hit.
+"""Learnt occupancy grids of the scenes, and ray marching through them to find distances.
 
 A cell holds the log-odds that a ray ends there. Cameras have no roll, so all rays of a picture go along a fan of
 vertical planes: the grid is read once along the fan's lines on the ground, all heights together, and every ray then
@@ -24,8 +24,8 @@ SCALE, OFFSET = 4.0, -5.0
 """Log-odds are the grid's values times `SCALE` plus `OFFSET`: an untouched grid is nearly empty."""
 
 
-class Solidity(nn.Module):
-    """The solidity of `scenes` places: `levels` heights of `size` x `size` cells, `reach` metres to every side."""
+class OccupancyGrid(nn.Module):
+    """Occupancy grids of `scenes` scenes: `levels` heights of `size` x `size` cells, `reach` metres to every side."""
 
     steps: Tensor
 

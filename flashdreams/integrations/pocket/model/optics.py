@@ -1,7 +1,7 @@
 """The pocket world's camera in numbers, and a picture as it would look from where the camera goes next.
 
-The camera's motion is always known. How far things are is remembered by the place encoder, and the ground is flat. So
-the last picture can be redrawn for the next camera nearly rightly: the dreamer is given that and mends the rest.
+The camera's motion is always known. How far things are is remembered by the scene encoder, and the ground is flat. So
+the last picture can be redrawn for the next camera nearly rightly: the denoiser is given that and mends the rest.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def pixel_rays(height: int = HEIGHT, width: int = WIDTH) -> Tensor:
     return torch.stack([u / focal, v / focal, torch.ones_like(u)]).flatten(1)
 
 
-def picture_grid(points: Tensor, size: tuple[int, int] = (HEIGHT, WIDTH)) -> Tensor:
+def pixel_grid(points: Tensor, size: tuple[int, int] = (HEIGHT, WIDTH)) -> Tensor:
     """Where points `[N, 3, h * w]` in camera axes lie in the picture: `[N, h, w, 2]` for `sample`, -1..1 inside."""
     x, y, z = points.unbind(1)
     z = z.clamp_min(0.1)
@@ -38,9 +38,9 @@ def picture_grid(points: Tensor, size: tuple[int, int] = (HEIGHT, WIDTH)) -> Ten
     return grid.unflatten(1, size)
 
 
-def sample(picture: Tensor, grid: Tensor) -> Tensor:
+def sample(image: Tensor, grid: Tensor) -> Tensor:
     """`picture [N, C, H, W]` at `grid`; beyond its border, the border."""
-    return F.grid_sample(picture, grid, padding_mode="border", align_corners=False)
+    return F.grid_sample(image, grid, padding_mode="border", align_corners=False)
 
 
 def ground_inverse_depth(pose: Tensor, rays: Tensor) -> Tensor:
@@ -49,7 +49,7 @@ def ground_inverse_depth(pose: Tensor, rays: Tensor) -> Tensor:
 
 
 def seen_next(
-    picture: Tensor, before: Tensor, pose: Tensor, inverse_depth: Tensor, rays: Tensor
+    image: Tensor, before: Tensor, pose: Tensor, inverse_depth: Tensor, rays: Tensor
 ) -> tuple[Tensor, Tensor]:
     """`picture [N, 3, H, W]` of cameras `before [N, 4, 4]` as cameras `pose` would see it, and where it was in view.
 
@@ -61,7 +61,7 @@ def seen_next(
     shift = product(back, pose[:, :3, 3:] - before[:, :3, 3:])
     # Points over their depth: only directions matter, and the sky may be as far as it likes.
     points = product(product(back, pose[:, :3, :3]), rays) + shift * fine.flatten(2)
-    grid = picture_grid(points)
+    grid = pixel_grid(points)
     x, y = grid.abs().unbind(-1)
     inside = (torch.maximum(x, y) < 1) & (points[:, 2].unflatten(1, (HEIGHT, WIDTH)) > 0.1)
-    return sample(picture, grid), inside.float().unsqueeze(1)
+    return sample(image, grid), inside.float().unsqueeze(1)

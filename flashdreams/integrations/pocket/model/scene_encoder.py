@@ -1,9 +1,9 @@
-"""From cameras to what the place remembers: every token looks along its rays through learned grids of the scene.
+"""The scene encoder: features of a chunk, read from the scene's learnt grids along the rays of its cameras.
 
-Each scene has a learnt solidity (see `solidity.py`) that tells how far away what a ray looks at is, and learnt colours,
-a top view and a sky all around, which are read where the rays end. So what stands where is kept in the grids and found
-by the pose alone: turning away and back, or walking a circle, leads to the same place. With the distances the picture
-shown last is redrawn for the new camera, and given too: what was dreamed stays as it was dreamed.
+Each scene has a learnt occupancy grid (see `occupancy.py`), from which ray marching finds distances, and learnt
+colours, a top view and a panorama of the sky, which are read where the rays end. Geometry is
+kept in the grids and found by the pose alone, so that turning away and back gives the same view. With the distances the
+last frame shown is warped to the new camera and passed on as well, which keeps generated detail stable.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from flashdreams.infra.encoder.base import EncoderConfig, StreamingEncoder, StreamingEncoderCache
 from flashdreams.integrations.pocket.model.codec import LATENT_CHANNELS, LATENT_SIZE, PATCH, PatchCodec, product
-from flashdreams.integrations.pocket.model.occupancy import Solidity, level_of, read
+from flashdreams.integrations.pocket.model.occupancy import OccupancyGrid, level_of, read
 from flashdreams.integrations.pocket.model.optics import ground_inverse_depth, pixel_rays, seen_next
 from flashdreams.integrations.pocket.scenes.movement import EYE_HEIGHT
 
@@ -33,15 +33,15 @@ NEAR, FAR = 0.7, 30.0
 """Metres: first and last distance at which a ray looks into the map."""
 SKY_LOW, SKY_HIGH = -0.1, 0.85
 """Upward components of the directions at the lower and upper edge of a learnt sky."""
-GRIDS = ("maps", "skies", "colors", "sky_colors", "solidity.grid")
+GRIDS = ("maps", "skies", "colors", "sky_colors", "occupancy.grid")
 """Parameters that are read where rays go: they learn at another rate than the networks."""
 
 
 @dataclass(kw_only=True)
-class PlaceEncoderConfig(EncoderConfig):
-    """Config of `PlaceEncoder`."""
+class SceneEncoderConfig(EncoderConfig):
+    """Config of `SceneEncoder`."""
 
-    _target: type = field(default_factory=lambda: PlaceEncoder)
+    _target: type = field(default_factory=lambda: SceneEncoder)
 
     scenes: int = 6
     """Number of places."""
@@ -58,7 +58,7 @@ class PlaceEncoderConfig(EncoderConfig):
     color_size: tuple[int, int] = (16, 128)
     """Cells of a place's colours: upwards, and along each side."""
     solid_size: tuple[int, int] = (32, 224)
-    """Cells of a solidity: upwards, and along each side."""
+    """Cells of a occupancy grid: upwards, and along each side."""
     samples: int = 16
     """Distances along a ray."""
     ray_hidden: int = 128
@@ -81,7 +81,7 @@ CARRIED_FEATURES = LATENT_CHANNELS + 1
 
 
 @dataclass
-class PlaceInput:
+class SceneInput:
     """Camera and scene of one chunk, and what was shown before it."""
 
     pose: Tensor
@@ -92,7 +92,7 @@ class PlaceInput:
     """The picture `[B, 3, H, W]` in [0, 1] shown last; None at the first chunk."""
 
 
-class PlaceEncoderCache(StreamingEncoderCache):
+class SceneEncoderCache(StreamingEncoderCache):
     """The last pose of the newest chunk, and what was seen from it."""
 
     pose: Tensor | None = None
@@ -101,7 +101,7 @@ class PlaceEncoderCache(StreamingEncoderCache):
     """`[B, 36, 64]` in 1/m."""
 
 
-class PlaceEncoder(StreamingEncoder[PlaceEncoderCache]):
+class SceneEncoder(StreamingEncoder[SceneEncoderCache]):
     """Features `[B, 1, out_dim + 49, 9, 16]` of a chunk from the cameras at its end and before it."""
 
     coarse: Tensor
@@ -109,7 +109,7 @@ class PlaceEncoder(StreamingEncoder[PlaceEncoderCache]):
     steps: Tensor
     rays: Tensor
 
-    def __init__(self, config: PlaceEncoderConfig) -> None:
+    def __init__(self, config: SceneEncoderConfig) -> None:
         super().__init__()
         self.config = config
         self.maps = nn.Parameter(
@@ -121,8 +121,8 @@ class PlaceEncoder(StreamingEncoder[PlaceEncoderCache]):
         self.sky_colors = nn.Parameter(torch.zeros(config.scenes, 3, *config.sky_size))
         along = (config.samples + 1) * config.map_channels
         self.along_ray = nn.Sequential(nn.Linear(along + DIRECTION_WAVES, config.ray_hidden), nn.SiLU())
-        self.told = nn.Linear(config.ray_hidden, config.ray_features)
-        self.solidity = Solidity(config.scenes, *config.solid_size, config.map_reach)
+        self.ray_projection = nn.Linear(config.ray_hidden, config.ray_features)
+        self.occupancy = OccupancyGrid(config.scenes, *config.solid_size, config.map_reach)
         seen = config.map_channels + 2
         self.spot = nn.Sequential(
             nn.Linear(seen + config.sky_channels + 2 + 3, config.spot_hidden),
@@ -151,28 +151,28 @@ class PlaceEncoder(StreamingEncoder[PlaceEncoderCache]):
 
     def set_dtype(self, dtype: torch.dtype) -> None:
         """Run the networks in `dtype`; grids and geometry stay fp32."""
-        for network in (self.along_ray, self.told, self.spot, self.enter, self.deeper, self.leave):
+        for network in (self.along_ray, self.ray_projection, self.spot, self.enter, self.deeper, self.leave):
             network.to(dtype)
 
-    def initialize_autoregressive_cache(self, **context: Any) -> PlaceEncoderCache:
+    def initialize_autoregressive_cache(self, **context: Any) -> SceneEncoderCache:
         """No context is taken."""
         if context:
-            raise TypeError(f"the place encoder takes no rollout context, got {', '.join(context)}")
-        return PlaceEncoderCache()
+            raise TypeError(f"the scene encoder takes no rollout context, got {', '.join(context)}")
+        return SceneEncoderCache()
 
     def forward(
-        self, input: PlaceInput, autoregressive_index: int = 0, cache: PlaceEncoderCache | None = None
+        self, input: SceneInput, autoregressive_index: int = 0, cache: SceneEncoderCache | None = None
     ) -> Tensor:
         """See the class. Without a cache, or at the first chunk, the camera is taken to have stood still."""
         before = input.pose if cache is None or cache.pose is None else cache.pose
-        place, inverse_depth = self.features(before, input.pose, input.scene)
+        features, inverse_depth = self.features(before, input.pose, input.scene)
         if cache is not None:
             cache.pose, cache.inverse_depth = input.pose, inverse_depth
         if input.shown is None:
-            carried = place.new_zeros(len(place), CARRIED_FEATURES, *LATENT_SIZE)
+            carried = features.new_zeros(len(features), CARRIED_FEATURES, *LATENT_SIZE)
         else:
             carried = self.carried(input.shown, before, input.pose, inverse_depth)
-        return torch.cat([place, carried.to(place.dtype)], 1)[:, None]
+        return torch.cat([features, carried.to(features.dtype)], 1)[:, None]
 
     def features(self, before: Tensor, pose: Tensor, scene: Tensor) -> tuple[Tensor, Tensor]:
         """`[N, out_dim, 9, 16]` for cameras `before` and `pose [N, 4, 4]` in scenes `scene [N]`.
@@ -188,15 +188,15 @@ class PlaceEncoder(StreamingEncoder[PlaceEncoderCache]):
         return self.distances(pose, scene, _in_world(pose, self.fine))[0].unflatten(-1, DEPTH_SIZE)
 
     def distances(self, pose: Tensor, scene: Tensor, rays: Tensor) -> tuple[Tensor, Tensor]:
-        """See `Solidity.ends`, of the fine `rays [N, R, 3]`."""
+        """See `OccupancyGrid.ends`, of the fine `rays [N, R, 3]`."""
         ground = ground_inverse_depth(pose, self.fine.T)
         with torch.no_grad():
-            return self.solidity.ends(self.solidity.log_odds(pose, scene, rays), rays, ground)
+            return self.occupancy.ends(self.occupancy.log_odds(pose, scene, rays), rays, ground)
 
     def distance_loss(self, pose: Tensor, scene: Tensor, inverse_depth: Tensor) -> Tensor:
-        """See `Solidity.loss`, of the true `inverse_depth [N, 36, 64]`."""
+        """See `OccupancyGrid.loss`, of the true `inverse_depth [N, 36, 64]`."""
         rays, ground = _in_world(pose, self.fine), ground_inverse_depth(pose, self.fine.T)
-        return self.solidity.loss(self.solidity.log_odds(pose, scene, rays), rays, ground, inverse_depth.flatten(1))
+        return self.occupancy.loss(self.occupancy.log_odds(pose, scene, rays), rays, ground, inverse_depth.flatten(1))
 
     def tokens(
         self, before: Tensor, pose: Tensor, scene: Tensor, rays: Tensor, inverse_depth: Tensor, thing: Tensor
@@ -205,7 +205,7 @@ class PlaceEncoder(StreamingEncoder[PlaceEncoderCache]):
         h, w = LATENT_SIZE
         direction = F.normalize(_in_world(pose, self.coarse), dim=-1)
         way = torch.cat([self._along(scene, pose, direction), _direction_waves(direction)], -1)
-        ray = self.told(self.along_ray(way.to(self.dtype)))
+        ray = self.ray_projection(self.along_ray(way.to(self.dtype)))
         spots = self._spots(scene, pose, rays, inverse_depth, thing)
         color = spots[..., -3:].transpose(1, 2).unflatten(-1, DEPTH_SIZE).float()
         centre = _by_token(direction, RAYS).unflatten(-1, (RAYS * RAYS, 3)).mean(-2)
@@ -218,8 +218,8 @@ class PlaceEncoder(StreamingEncoder[PlaceEncoderCache]):
 
     def carried(self, shown: Tensor, before: Tensor, pose: Tensor, inverse_depth: Tensor) -> Tensor:
         """`[N, 49, 9, 16]`: pictures `shown [N, 3, H, W]` of cameras `before` as `pose` would see them, as latents."""
-        picture, inside = seen_next(shown, before, pose, inverse_depth, self.rays)
-        return torch.cat([self.codec.encode(picture), F.avg_pool2d(inside, PATCH)], 1)
+        image, inside = seen_next(shown, before, pose, inverse_depth, self.rays)
+        return torch.cat([self.codec.encode(image), F.avg_pool2d(inside, PATCH)], 1)
 
     def _along(self, scene: Tensor, pose: Tensor, direction: Tensor) -> Tensor:
         """Map features `[N, R, (samples + 1) * C]` along rays of world `direction [N, R, 3]`, and on the ground."""
@@ -251,12 +251,12 @@ class PlaceEncoder(StreamingEncoder[PlaceEncoderCache]):
         kept = _read_spots(self.colors, scene, torch.cat([ground, level_of(height).unsqueeze(-1)], -1))
         kept = torch.where(inside, kept, _read_spots(self.sky_colors, scene, above))
         rows = torch.cat([sky, torch.stack([up, thing], -1), kept], -1).to(self.dtype)
-        told, mend = self.spot(torch.cat([seen, rows], -1)).split([self.config.spot_features, 3], -1)
-        return torch.cat([seen, told, kept.to(self.dtype) + mend], -1)
+        features, residual = self.spot(torch.cat([seen, rows], -1)).split([self.config.spot_features, 3], -1)
+        return torch.cat([seen, features, kept.to(self.dtype) + residual], -1)
 
 
 def _read_spots(grids: Tensor, scene: Tensor, points: Tensor) -> Tensor:
-    """`[N, R, C]` of `grids` at `points [N, R, 2 or 3]`, see `solidity.read`."""
+    """`[N, R, C]` of `grids` at `points [N, R, 2 or 3]`, see `occupancy.read`."""
     return read(grids, scene, points[:, :, None])[..., 0].transpose(1, 2)
 
 

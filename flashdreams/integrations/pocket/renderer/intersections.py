@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from flashdreams.integrations.pocket.model.optics import pixel_rays
-from flashdreams.integrations.pocket.scenes.objects import Place
+from flashdreams.integrations.pocket.scenes.objects import SceneLayout
 
 FAR = 1.0e4
 """Metres: the distance of the sky."""
@@ -18,7 +18,7 @@ NOWHERE = 1.0e5
 _TOP_ROUNDS, _TOP_BOXES = 20, 18
 
 
-def _round_rows(place: Place) -> list[list[float]]:
+def _round_rows(layout: SceneLayout) -> list[list[float]]:
     return [
         [
             r.x,
@@ -35,13 +35,13 @@ def _round_rows(place: Place) -> list[list[float]]:
             r.glow,
             r.reach,
         ]
-        for r in place.rounds
+        for r in layout.rounds
     ]
 
 
-def _box_rows(place: Place) -> list[list[float]]:
+def _box_rows(layout: SceneLayout) -> list[list[float]]:
     rows = []
-    for b in place.boxes:
+    for b in layout.boxes:
         cy, sy, cr, sr = math.cos(b.yaw), math.sin(b.yaw), math.cos(b.roll), math.sin(b.roll)
         # Columns are the box's own axes in the world (x, height, z): roll about its z, then yaw about the vertical.
         axes = [cr * cy, sr, -cr * sy, -sr * cy, cr, sr * sy, sy, 0.0, cy]
@@ -56,18 +56,20 @@ def padded(tables: Sequence[list[list[float]]], width: int, fill: list[float]) -
 
 
 class Solids(nn.Module):
-    """The things of `places`, for cameras at camera-to-world poses. Buffers only; `.to(device)` moves them to a GPU."""
+    """Objects of `scene_layouts`, for cameras at camera-to-world poses; all state is in buffers."""
 
     rounds: Tensor
     boxes: Tensor
 
-    def __init__(self, places: Sequence[Place], width: int = 256, height: int = 144, supersample: int = 2) -> None:
+    def __init__(
+        self, scene_layouts: Sequence[SceneLayout], width: int = 256, height: int = 144, supersample: int = 2
+    ) -> None:
         super().__init__()
         self.width, self.height, self.supersample = width, height, supersample
         no_round = [NOWHERE, NOWHERE, 1, 0, 0, -1e-4, 0, 1, *[0.0] * 6, 0, 0, 0.01]
         no_box = [NOWHERE, 0, NOWHERE, 0.01, 0.01, 0.01, 1, 0, 0, 0, 1, 0, 0, 0, 1, *[0.0] * 6, 0, 0, 0.01]
-        self.register_buffer("rounds", padded([_round_rows(p) for p in places], _TOP_ROUNDS, no_round))
-        self.register_buffer("boxes", padded([_box_rows(p) for p in places], _TOP_BOXES, no_box))
+        self.register_buffer("rounds", padded([_round_rows(p) for p in scene_layouts], _TOP_ROUNDS, no_round))
+        self.register_buffer("boxes", padded([_box_rows(p) for p in scene_layouts], _TOP_BOXES, no_box))
 
     def rays(self, poses: Tensor) -> tuple[Tensor, Tensor]:
         """Origins `[B, 3]` and unit directions `[B, 3, H * W]` as (x, height, z), supersampled."""

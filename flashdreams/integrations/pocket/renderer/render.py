@@ -14,20 +14,22 @@ from torch import Tensor, nn
 
 from flashdreams.integrations.pocket.renderer.backdrop import GROUND_REACH, SKY_LOW, bake_ground, bake_sky, mix, smooth
 from flashdreams.integrations.pocket.renderer.intersections import FAR, NOWHERE, Solids, hit_boxes, hit_rounds, padded
-from flashdreams.integrations.pocket.scenes.objects import Color, Place
+from flashdreams.integrations.pocket.scenes.objects import Color, SceneLayout
 
 
 class Renderer(Solids):
-    """Pictures of `places` from camera-to-world poses."""
+    """Pictures of `scene_layouts` from camera-to-world poses."""
 
     sky: Tensor
     floor: Tensor
 
-    def __init__(self, places: Sequence[Place], width: int = 256, height: int = 144, supersample: int = 2) -> None:
-        super().__init__(places, width, height, supersample)
-        lamps = [list(map(list, p.lamps)) for p in places]
+    def __init__(
+        self, scene_layouts: Sequence[SceneLayout], width: int = 256, height: int = 144, supersample: int = 2
+    ) -> None:
+        super().__init__(scene_layouts, width, height, supersample)
+        lamps = [list(map(list, p.lamps)) for p in scene_layouts]
         self.register_buffer("lamps", padded(lamps, 1, [NOWHERE, NOWHERE]))
-        lights = [p.light for p in places]
+        lights = [p.light for p in scene_layouts]
         colours = "zenith horizon sun far_ridge near_ridge ground ground_patch path water lamp"
         for name in colours.split():
             colors: list[Color] = [getattr(light, name) for light in lights]
@@ -38,10 +40,10 @@ class Renderer(Solids):
         az = torch.tensor([math.radians(light.sun_azimuth) for light in lights])
         el = torch.tensor([math.radians(light.sun_elevation) for light in lights])
         self.register_buffer("sun_dir", torch.stack([az.sin() * el.cos(), el.sin(), az.cos() * el.cos()], -1))
-        self.register_buffer("pond", torch.tensor([p.pond for p in places]))
-        self.register_buffer("shore", torch.tensor([p.shore for p in places]))
+        self.register_buffer("pond", torch.tensor([p.pond for p in scene_layouts]))
+        self.register_buffer("shore", torch.tensor([p.shore for p in scene_layouts]))
         skies, floors = [], []
-        for i in range(len(places)):
+        for i in range(len(scene_layouts)):
             light = {n: buf[i : i + 1] for n, buf in self.named_buffers()}
             skies.append(bake_sky(light))
             floors.append(bake_ground(light, self.rounds[i : i + 1], self.boxes[i : i + 1]))
@@ -66,15 +68,15 @@ class Renderer(Solids):
         return image.clamp(0, 1)
 
 
-def _lookup(picture: Tensor, scene: Tensor, u: Tensor, v: Tensor) -> Tensor:
+def _lookup(image: Tensor, scene: Tensor, u: Tensor, v: Tensor) -> Tensor:
     """Bilinear colours `[B, 3, P]` of pictures `[S, 3, H, W]` at u, v in 0..1 (`[B, P]`)."""
-    _, _, height, width = picture.shape
+    _, _, height, width = image.shape
     x, y = (u * width - 0.5).clamp(0, width - 1.001), (v * height - 0.5).clamp(0, height - 1.001)
     x0, y0 = x.floor(), y.floor()
     fx, fy = (x - x0).unsqueeze(1), (y - y0).unsqueeze(1)
     at = (y0 * width + x0).long().unsqueeze(1) + torch.arange(3, device=u.device)[:, None] * (height * width)
     at = at + scene[:, None, None] * (3 * height * width)
-    flat = picture.reshape(-1)
+    flat = image.reshape(-1)
     top = mix(flat[at], flat[at + 1], fx)
     return mix(top, mix(flat[at + width], flat[at + width + 1], fx), fy)
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from flashdreams.integrations.pocket.scenes.objects import Box, Light, Place
+from flashdreams.integrations.pocket.scenes.objects import Box, Light, SceneLayout
 
 WALK_RADIUS = 15.0
 """Visitors stay within this distance of the origin."""
@@ -41,8 +41,8 @@ def _scatter(
     return spots
 
 
-def _meadow() -> Place:
-    p = Place(
+def _meadow() -> SceneLayout:
+    p = SceneLayout(
         "meadow",
         "Meadow, morning",
         Light(
@@ -80,8 +80,8 @@ def _meadow() -> Place:
     return p
 
 
-def _dusk() -> Place:
-    p = Place(
+def _dusk() -> SceneLayout:
+    p = SceneLayout(
         "dusk",
         "Desert, sunset",
         Light(
@@ -137,8 +137,8 @@ def _dusk() -> Place:
     return p
 
 
-def _night() -> Place:
-    p = Place(
+def _night() -> SceneLayout:
+    p = SceneLayout(
         "night",
         "Lantern town, night",
         Light(
@@ -189,8 +189,8 @@ def _night() -> Place:
     return p
 
 
-def _snow() -> Place:
-    p = Place(
+def _snow() -> SceneLayout:
+    p = SceneLayout(
         "snow",
         "Snowfield, aurora",
         Light(
@@ -229,8 +229,8 @@ def _snow() -> Place:
     return p
 
 
-def _harbour() -> Place:
-    p = Place(
+def _harbour() -> SceneLayout:
+    p = SceneLayout(
         "harbour",
         "Island harbour, noon",
         Light(
@@ -285,8 +285,8 @@ def _harbour() -> Place:
     return p
 
 
-def _garden() -> Place:
-    p = Place(
+def _garden() -> SceneLayout:
+    p = SceneLayout(
         "garden",
         "Blossom garden, evening",
         Light(
@@ -330,7 +330,7 @@ def _garden() -> Place:
     return p
 
 
-def places() -> list[Place]:
+def scene_layouts() -> list[SceneLayout]:
     """All places, in the order of their scene index (the order is part of the trained weights)."""
-    makers: tuple[Callable[[], Place], ...] = (_meadow, _dusk, _night, _snow, _harbour, _garden)
+    makers: tuple[Callable[[], SceneLayout], ...] = (_meadow, _dusk, _night, _snow, _harbour, _garden)
     return [make() for make in makers]

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from flashdreams.integrations.pocket.scenes.catalog import BODY_RADIUS, WALK_RADIUS
-from flashdreams.integrations.pocket.scenes.objects import Place
+from flashdreams.integrations.pocket.scenes.objects import SceneLayout
 
 Floats = npt.NDArray[np.float64]
 
@@ -25,8 +25,8 @@ FRAMES_PER_CHUNK = 4
 class Footing:
     """The walkable part of a place: inside a circle, outside its obstacles."""
 
-    def __init__(self, place: Place) -> None:
-        self.circles = [(x, z, radius + BODY_RADIUS) for x, z, radius in place.obstacles]
+    def __init__(self, layout: SceneLayout) -> None:
+        self.circles = [(x, z, radius + BODY_RADIUS) for x, z, radius in layout.obstacles]
 
     def slide(self, xz: Floats) -> Floats:
         """The nearest allowed positions for `xz [N, 2]`: walking against a thing slides along it."""
@@ -60,12 +60,14 @@ class Footing:
         return np.array([x, -EYE_HEIGHT, z])
 
 
-def random_walks(place: Place, rng: np.random.Generator, count: int, chunks: int) -> tuple[Floats, Floats, Floats]:
+def random_camera_paths(
+    layout: SceneLayout, rng: np.random.Generator, count: int, chunks: int
+) -> tuple[Floats, Floats, Floats]:
     """Random play from random spots: positions `[count, F, 2]`, yaw `[count, F]` and pitch in degrees, at every frame.
 
     F = 1 + chunks * 4: a start frame, then whole chunks. What is pressed changes only between chunks, as in play.
     """
-    footing = Footing(place)
+    footing = Footing(layout)
     frames = 1 + chunks * FRAMES_PER_CHUNK
     angle, radius = rng.uniform(0, 2 * np.pi, count), WALK_RADIUS * np.sqrt(rng.uniform(0, 1, count))
     xz = footing.slide(np.stack([radius * np.cos(angle), radius * np.sin(angle)], -1))
@@ -88,15 +90,15 @@ def random_walks(place: Place, rng: np.random.Generator, count: int, chunks: int
             left = np.where(new, rng.integers(1, 10, count), left) - 1
         yaw = yaw + turn / FPS
         pitch = np.clip(pitch + tilt / FPS, -PITCH_LIMIT, PITCH_LIMIT)
-        ahead = np.stack([np.sin(np.radians(yaw)), np.cos(np.radians(yaw))], -1)
-        right = np.stack([ahead[:, 1], -ahead[:, 0]], -1)
-        xz = footing.slide(xz + (forward[:, None] * ahead + strafe[:, None] * right) * (MOVE_SPEED / FPS))
+        next_chunk = np.stack([np.sin(np.radians(yaw)), np.cos(np.radians(yaw))], -1)
+        right = np.stack([next_chunk[:, 1], -next_chunk[:, 0]], -1)
+        xz = footing.slide(xz + (forward[:, None] * next_chunk + strafe[:, None] * right) * (MOVE_SPEED / FPS))
         positions[:, frame], yaws[:, frame], pitches[:, frame] = xz, yaw, pitch
     return positions, yaws, pitches
 
 
-def walk_poses(positions: Floats, yaws: Floats, pitches: Floats) -> Floats:
-    """Camera-to-world `[..., 4, 4]` for `random_walks`' answer."""
+def key_path_poses(positions: Floats, yaws: Floats, pitches: Floats) -> Floats:
+    """Camera-to-world `[..., 4, 4]` for `random_camera_paths`' answer."""
     cy, sy, cp, sp = (f(np.radians(angle)) for angle in (yaws, pitches) for f in (np.cos, np.sin))
     poses = np.zeros((*yaws.shape, 4, 4))
     poses[..., 0, 0], poses[..., 0, 1], poses[..., 0, 2] = cy, sy * sp, sy * cp

@@ -72,7 +72,7 @@ class Light:
 
 
 @dataclass
-class Place:
+class SceneLayout:
     """One scene: its light, its things, and the circles that a visitor cannot enter."""
 
     name: str

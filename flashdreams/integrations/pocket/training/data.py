@@ -1,7 +1,7 @@
 """Training walks rendered into shards on disk: `python -m flashdreams.integrations.pocket.training.data`.
 
 Two kinds: `frames` holds every frame of short walks (for the decoder), `keyframes` holds the last frame of every chunk
-of longer walks (for the dreamer). A shard is made from its own seed: the same whenever and wherever it is made.
+of longer walks (for the denoiser). A shard is made from its own seed: the same whenever and wherever it is made.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from tqdm import tqdm
 
 from flashdreams.files import drafted
 from flashdreams.integrations.pocket.renderer.render import Renderer
-from flashdreams.integrations.pocket.scenes.catalog import places
-from flashdreams.integrations.pocket.scenes.movement import FRAMES_PER_CHUNK, random_walks, walk_poses
+from flashdreams.integrations.pocket.scenes.catalog import scene_layouts
+from flashdreams.integrations.pocket.scenes.movement import FRAMES_PER_CHUNK, key_path_poses, random_camera_paths
 
 Kind = Literal["frames", "keyframes"]
 CLIPS_PER_SCENE = 16
@@ -34,7 +34,7 @@ class Shard:
 
     frames: npt.NDArray[np.uint8]
     """`[N, F, H, W, 3]`"""
-    walks: npt.NDArray[np.float32]
+    camera_paths: npt.NDArray[np.float32]
     """`[N, 1 + chunks * 4, 4]`: x, z, yaw, pitch in degrees at every frame."""
     scenes: npt.NDArray[np.int64]
     """`[N, F]` scene index of every stored frame."""
@@ -48,13 +48,13 @@ def shard_path(folder: Path, kind: Kind, index: int) -> Path:
 def make_shard(renderer: Renderer, kind: Kind, index: int, batch: int = 2) -> Shard:
     """Render shard `index` of `kind`: the same on every machine up to rounding."""
     rng = np.random.default_rng([2026, index, list(CHUNKS).index(kind)])
-    all_places, chunks = places(), CHUNKS[kind]
-    walks, poses, scenes = [], [], []
-    for scene, place in enumerate(all_places):
-        xz, yaw, pitch = random_walks(place, rng, CLIPS_PER_SCENE, chunks)
-        walks.append(np.concatenate([xz, yaw[..., None], pitch[..., None]], -1))
+    all_places, chunks = scene_layouts(), CHUNKS[kind]
+    camera_paths, poses, scenes = [], [], []
+    for scene, layout in enumerate(all_places):
+        xz, yaw, pitch = random_camera_paths(layout, rng, CLIPS_PER_SCENE, chunks)
+        camera_paths.append(np.concatenate([xz, yaw[..., None], pitch[..., None]], -1))
         step = 1 if kind == "frames" else FRAMES_PER_CHUNK
-        poses.append(walk_poses(xz[:, ::step], yaw[:, ::step], pitch[:, ::step]))
+        poses.append(key_path_poses(xz[:, ::step], yaw[:, ::step], pitch[:, ::step]))
         scene_of = np.full(poses[-1].shape[:2], scene)
         if kind == "keyframes":
             for clip in np.flatnonzero(rng.random(CLIPS_PER_SCENE) < SWITCH_SHARE):
@@ -64,20 +64,20 @@ def make_shard(renderer: Renderer, kind: Kind, index: int, batch: int = 2) -> Sh
     flat_pose = torch.from_numpy(pose_all.reshape(-1, 4, 4)).float()
     flat_scene = torch.from_numpy(scene_all.reshape(-1))
     device = renderer.rounds.device
-    pictures = [
+    images = [
         (renderer(flat_pose[i : i + batch].to(device), flat_scene[i : i + batch].to(device)) * 255 + 0.5).byte().cpu()
         for i in range(0, len(flat_pose), batch)
     ]
     frames = (
-        torch.cat(pictures).permute(0, 2, 3, 1).numpy().reshape(*pose_all.shape[:2], renderer.height, renderer.width, 3)
+        torch.cat(images).permute(0, 2, 3, 1).numpy().reshape(*pose_all.shape[:2], renderer.height, renderer.width, 3)
     )
-    return Shard(frames, np.concatenate(walks).astype(np.float32), scene_all)
+    return Shard(frames, np.concatenate(camera_paths).astype(np.float32), scene_all)
 
 
 def save_shard(path: Path, shard: Shard) -> None:
     """Write atomically, so that a reader never sees half a shard."""
     with drafted(path) as draft, draft.open("wb") as file:
-        np.savez(file, frames=shard.frames, walks=shard.walks, scenes=shard.scenes)
+        np.savez(file, frames=shard.frames, camera_paths=shard.camera_paths, scenes=shard.scenes)
 
 
 def count_clips(folder: Path, kind: Kind | Literal["views"]) -> int:
@@ -102,7 +102,7 @@ def render_shards(
     missing = [i for i in range(first, first + count) if not shard_path(folder, kind, i).exists()]
     if not missing:
         return
-    renderer = Renderer(places()).to(device)
+    renderer = Renderer(scene_layouts()).to(device)
     if compile:
         renderer.compile()
     batch = 2 if device == "cpu" else 64

@@ -12,19 +12,19 @@ from torch import Tensor
 from flashdreams.integrations.pocket.config import pocket_pipeline
 from flashdreams.integrations.pocket.training.data import CHUNKS, count_clips
 
-EIGHT_BITS = ("encoder.solidity.grid", "encoder.colors")
+EIGHT_BITS = ("encoder.occupancy.grid", "encoder.colors")
 """The largest grids: three bits of mantissa are as good there, since every reading is a mean of neighbours."""
 
 
 def pipeline_weights(
-    codec: dict[str, Tensor], dreamer: dict[str, Tensor], decoder: dict[str, Tensor]
+    codec: dict[str, Tensor], denoiser: dict[str, Tensor], decoder: dict[str, Tensor]
 ) -> dict[str, Tensor]:
-    """The pipeline's state dict from the parts of a run; `dreamer` has the keys of `train_dreamer.MasterWeights`."""
+    """The pipeline's state dict from the parts of a run; `denoiser` has the keys of `train_denoiser.MasterWeights`."""
     renamed: dict[str, Tensor] = {}
-    for key, value in dreamer.items():
+    for key, value in denoiser.items():
         name = key.replace("/", ".")
         prefix, rest = name.split(".", 1)
-        renamed[{"place": "encoder", "transformer": "diffusion_model.transformer"}[prefix] + "." + rest] = value
+        renamed[{"scene_encoder": "encoder", "transformer": "diffusion_model.transformer"}[prefix] + "." + rest] = value
     renamed |= {f"decoder.{key}": value for key, value in decoder.items()}
     for part in ("encoder", "decoder"):
         renamed |= {f"{part}.codec.{key}": value.clone() for key, value in codec.items()}
@@ -46,16 +46,16 @@ def export(run: Path, target: Path) -> int:
     Answers how many numbers there are in it; raises FileNotFoundError.
     """
     parts: dict[str, Any] = {}
-    for name in ("codec", "places", "dreamer", "decoder"):
+    for name in ("codec", "scene_encoder", "denoiser", "decoder"):
         path = run / f"{name}.pt"
         if not path.exists():
             raise FileNotFoundError(f"{path} is not there: run `make train` first")
         parts[name] = torch.load(path, weights_only=True, map_location="cpu")
-    weights = pipeline_weights(parts["codec"]["codec"], parts["dreamer"]["average"], parts["decoder"]["decoder"])
+    weights = pipeline_weights(parts["codec"]["codec"], parts["denoiser"]["average"], parts["decoder"]["decoder"])
     target.parent.mkdir(parents=True, exist_ok=True)
     figures = {
         f"{name}_{figure}": f"{parts[name]['figures'][figure]:.0f}"
-        for name in ("places", "dreamer", "decoder")
+        for name in ("scene_encoder", "denoiser", "decoder")
         for figure in ("step", "seconds")
     }
     figures |= {f"{kind}_clips": str(count_clips(run / "data", kind)) for kind in CHUNKS}

@@ -1,4 +1,4 @@
-"""The walks that the dreamer learns from: chunk-end pictures as latents, with cameras and scenes."""
+"""The walks that the denoiser learns from: chunk-end pictures as latents, with cameras and scenes."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from tqdm import tqdm
 
 from flashdreams.files import drafted
 from flashdreams.integrations.pocket.model.codec import PatchCodec
-from flashdreams.integrations.pocket.scenes.movement import FRAMES_PER_CHUNK, walk_poses
+from flashdreams.integrations.pocket.scenes.movement import FRAMES_PER_CHUNK, key_path_poses
 from flashdreams.integrations.pocket.training.data import load_shard
 
 
-def poses_of(walks: Tensor) -> Tensor:
+def poses_of(camera_paths: Tensor) -> Tensor:
     """Camera-to-world `[..., 4, 4]` of rows (x, z, yaw, pitch in degrees)."""
-    rows = walks.double().numpy()
-    return torch.from_numpy(walk_poses(rows[..., :2], rows[..., 2], rows[..., 3])).float()
+    rows = camera_paths.double().numpy()
+    return torch.from_numpy(key_path_poses(rows[..., :2], rows[..., 2], rows[..., 3])).float()
 
 
 @torch.no_grad()
@@ -33,12 +33,12 @@ def encode_shards(codec: PatchCodec, data: Path, cache: Path) -> None:
         latents = [
             codec.encode(torch.from_numpy(clip).permute(0, 3, 1, 2).float() / 255).half() for clip in shard.frames
         ]
-        walks = shard.walks[:, ::FRAMES_PER_CHUNK]
-        save_encoded(target, latents=torch.stack(latents).numpy(), walks=walks, scenes=shard.scenes)
+        camera_paths = shard.camera_paths[:, ::FRAMES_PER_CHUNK]
+        save_encoded(target, latents=torch.stack(latents).numpy(), camera_paths=camera_paths, scenes=shard.scenes)
 
 
 def save_encoded(path: Path, **columns: np.ndarray) -> None:
-    """Write what `read_encoded` reads: at least `latents`, `walks` and `scenes`."""
+    """Write what `read_encoded` reads: at least `latents`, `camera_paths` and `scenes`."""
     with drafted(path) as draft, draft.open("wb") as file:
         np.savez(file, **columns)  # type: ignore[arg-type]
 
@@ -66,7 +66,7 @@ class Stretches:
         return Stretches(*(x.to(device) for x in vars(self).values()))
 
 
-class EncodedWalks:
+class EncodedClips:
     """All encoded walks, in memory; the first shard is left to evaluation."""
 
     def __init__(self, cache: Path, seed: int) -> None:
@@ -98,5 +98,5 @@ def read_encoded(paths: list[Path], *more: str) -> tuple[Tensor, ...]:
         with np.load(path) as data:
             for name, parts in columns.items():
                 parts.append(torch.from_numpy(data[name]))
-    latents, walks, *others = (torch.cat(parts) for parts in columns.values())
-    return latents.flatten(-2).transpose(-2, -1).contiguous(), poses_of(walks), *others
+    latents, camera_paths, *others = (torch.cat(parts) for parts in columns.values())
+    return latents.flatten(-2).transpose(-2, -1).contiguous(), poses_of(camera_paths), *others

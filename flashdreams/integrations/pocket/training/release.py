@@ -26,10 +26,10 @@ from flashdreams.files import drafted
 from flashdreams.infra.world.base import Controls
 from flashdreams.integrations.pocket.assets import WEIGHTS, asset_folder
 from flashdreams.integrations.pocket.config import PARAMETERS, pocket_world
-from flashdreams.integrations.pocket.image_files import Pixels, save_picture
+from flashdreams.integrations.pocket.image_files import Pixels, save_image
 from flashdreams.integrations.pocket.probe import as_metadata, psnr_by_steps
 from flashdreams.integrations.pocket.renderer.render import Renderer
-from flashdreams.integrations.pocket.scenes.catalog import places
+from flashdreams.integrations.pocket.scenes.catalog import scene_layouts
 from flashdreams.integrations.pocket.scenes.movement import EYE_HEIGHT, Footing
 from flashdreams.integrations.pocket.training.data import CHUNKS
 from flashdreams.integrations.pocket.world import PocketWorld
@@ -50,12 +50,12 @@ project (Apache-2.0).
 **Data.** {walks:,} walks of {chunks} chunks, {short_walks:,} of {short_chunks} and {views:,} single views, drawn by the
 project's own renderer at 256x144; nothing else, no picture from anywhere.
 
-**Training.** On two processor cores, by the stages of `make train`. Place encoder: {places_step:,} steps,
-{places_minutes:.0f} minutes. Dreamer: {dreamer_step:,} steps, {dreamer_minutes:.0f} minutes. Decoder:
+**Training.** On two processor cores, by the stages of `make train`. Scene encoder: {scene_encoder_step:,} steps,
+{scene_encoder_minutes:.0f} minutes. Denoiser: {denoiser_step:,} steps, {denoiser_minutes:.0f} minutes. Decoder:
 {decoder_step:,} steps, {decoder_minutes:.0f} minutes.
 
 **Evaluation.** By `make eval-world`, against the true renderer along walks that were not trained on: {rollouts} random
-walks for `prediction`, {walk_seconds:.0f} s of free walking in each place for `lasting`. Figures are means over all
+walks for `prediction`, {walk_seconds:.0f} s of free walking in each place for `drift`. Figures are means over all
 samples and, beside them, of each place. Decibels are of PSNR, changes are in steps of 8 bits, sigmas are standard
 deviations of the true pictures.
 
@@ -66,16 +66,16 @@ small far things are guessed. At {steps} a chunk.
 """
 
 
-def start_picture(renderer: Renderer, index: int) -> Pixels:
+def start_image(renderer: Renderer, index: int) -> Pixels:
     """Place `index` as the renderer draws it, `[H, W, 3]`, after a walk of a second and a half from the entrance."""
-    place, config = places()[index], pocket_world()
-    x, z, yaw = place.start
+    layout, config = scene_layouts()[index], pocket_world()
+    x, z, yaw = layout.start
     entrance = pose_from_yaw_pitch(np.array([x, -EYE_HEIGHT, z]), yaw, 0.0)
-    camera = LiveCamera(entrance, config.motion, config.fps, Footing(place).constrain)
+    camera = LiveCamera(entrance, config.motion, config.fps, Footing(layout).constrain)
     camera.keys(("w",), 0.0)
     pose = torch.from_numpy(camera.next_poses(36, 1.5)[-1:]).float()
-    picture = renderer(pose, torch.tensor([index]))[0]
-    pixels: Pixels = picture.mul(255).add(0.5).clamp(0, 255).to(torch.uint8).permute(1, 2, 0).numpy()
+    image = renderer(pose, torch.tensor([index]))[0]
+    pixels: Pixels = image.mul(255).add(0.5).clamp(0, 255).to(torch.uint8).permute(1, 2, 0).numpy()
     return pixels
 
 
@@ -113,15 +113,15 @@ def card(weights: Path, report: dict[str, Any]) -> str:
     return CARD.format(
         file=WEIGHTS,
         parameters=PARAMETERS,
-        walks=trained["keyframes_clips"],
+        camera_paths=trained["keyframes_clips"],
         chunks=CHUNKS["keyframes"],
         views=trained["views"],
         short_walks=trained["frames_clips"],
         short_chunks=CHUNKS["frames"],
-        places_step=trained["places_step"],
-        places_minutes=trained["places_seconds"] / 60,
-        dreamer_step=trained["dreamer_step"],
-        dreamer_minutes=trained["dreamer_seconds"] / 60,
+        scene_encoder_step=trained["scene_encoder_step"],
+        scene_encoder_minutes=trained["scene_encoder_seconds"] / 60,
+        denoiser_step=trained["denoiser_step"],
+        denoiser_minutes=trained["denoiser_seconds"] / 60,
         decoder_step=trained["decoder_step"],
         decoder_minutes=trained["decoder_seconds"] / 60,
         table=table(report),
@@ -131,7 +131,7 @@ def card(weights: Path, report: dict[str, Any]) -> str:
     )
 
 
-def ship(weights: Path, folder: Path, report: Path | None) -> None:
+def release(weights: Path, folder: Path, report: Path | None) -> None:
     """Fill `folder`; without a `report` the card stays as it is."""
     folder.mkdir(parents=True, exist_ok=True)
     judged = None if report is None else json.loads(report.read_text())
@@ -141,12 +141,12 @@ def ship(weights: Path, folder: Path, report: Path | None) -> None:
         shutil.copyfile(weights, folder / WEIGHTS)
     world = replace(pocket_world(), checkpoint=folder / WEIGHTS).setup()
     for scene in world.config.scenes:
-        save_picture(folder / f"{scene.name}.jpg", thumbnail(world, scene.name))
+        save_image(folder / f"{scene.name}.jpg", thumbnail(world, scene.name))
     starts = folder.parent / "starts"
     starts.mkdir(exist_ok=True)
-    renderer = Renderer(places(), *START_SIZE)
-    for index, place in enumerate(places()):
-        save_picture(starts / f"{place.name}.jpg", start_picture(renderer, index))
+    renderer = Renderer(scene_layouts(), *START_SIZE)
+    for index, layout in enumerate(scene_layouts()):
+        save_image(starts / f"{layout.name}.jpg", start_image(renderer, index))
     if judged is not None:
         (folder / "CARD.md").write_text(card(folder / WEIGHTS, judged), encoding="utf-8")
 
@@ -167,7 +167,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=asset_folder())
     args = parser.parse_args()
     try:
-        ship(args.weights, args.folder, args.report)
+        release(args.weights, args.folder, args.report)
     except (OSError, ValueError, KeyError) as error:
         sys.exit(f"nothing more was shipped: {error}")
 

@@ -1,7 +1,7 @@
 """Trains the pocket world from nothing: `make train`. Stopped at any moment, the same command goes on where it was.
 
 Seven stages, each of which leaves files in the run's folder and does only what is not there yet: render walks, fit the
-patch code, encode, render single views, train the place encoder, the dreamer, the decoder. At the end the weights file
+patch code, encode, render single views, train the scene encoder, the denoiser, the decoder. At the end the weights file
 is written.
 """
 
@@ -20,11 +20,11 @@ from flashdreams.infra.runner import resolve_device
 from flashdreams.integrations.pocket.model.codec import PatchCodec
 from flashdreams.integrations.pocket.training.data import load_shard, render_shards
 from flashdreams.integrations.pocket.training.export import export
-from flashdreams.integrations.pocket.training.latents import EncodedWalks, encode_shards
+from flashdreams.integrations.pocket.training.latents import EncodedClips, encode_shards
 from flashdreams.integrations.pocket.training.run_log import Checkpoint
 from flashdreams.integrations.pocket.training.train_decoder import train_decoder
-from flashdreams.integrations.pocket.training.train_denoiser import TrainOptions, train_dreamer, trained_dreamer
-from flashdreams.integrations.pocket.training.train_scene_encoder import train_places
+from flashdreams.integrations.pocket.training.train_denoiser import TrainOptions, train_denoiser, trained_denoiser
+from flashdreams.integrations.pocket.training.train_scene_encoder import train_scene_encoder
 from flashdreams.integrations.pocket.training.views import EncodedViews, render_views
 
 CODEC_SHARDS = 20
@@ -51,12 +51,14 @@ def train(args: argparse.Namespace) -> int:
     codec = fitted_codec(data, run)
     encode_shards(codec, data, run / "latents")
     render_views(codec, run / "latents", args.views, device=device, compile=compile)
-    walks = EncodedWalks(run / "latents", seed=random.getrandbits(32))
+    camera_paths = EncodedClips(run / "latents", seed=random.getrandbits(32))
     views = EncodedViews(run / "latents", seed=random.getrandbits(32))
-    place = train_places(walks, views, codec, run, minutes=args.places_minutes, device=device)
+    scene_encoder = train_scene_encoder(
+        camera_paths, views, codec, run, minutes=args.scene_encoder_minutes, device=device
+    )
     options = TrainOptions(minutes=args.minutes, device=device, clips=args.clips, compile=compile)
-    train_dreamer(walks, views, place, run, options)
-    train_decoder(data, codec, trained_dreamer(codec, run), run, minutes=args.decoder_minutes, device=device)
+    train_denoiser(camera_paths, views, scene_encoder, run, options)
+    train_decoder(data, codec, trained_denoiser(codec, run), run, minutes=args.decoder_minutes, device=device)
     return export(run, args.output or run / "pocket.safetensors")
 
 
@@ -66,11 +68,13 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--run", type=Path, default=Path("runs/pocket"), help="folder of all that the training makes")
     p.add_argument("--output", type=Path, help="the weights file; default: pocket.safetensors in the run's folder")
     p.add_argument(
-        "--minutes", type=_positive, default=90.0, help="length of the dreamer's training, earlier runs included"
+        "--minutes", type=_positive, default=90.0, help="length of the denoiser's training, earlier runs included"
     )
-    p.add_argument("--places-minutes", type=_positive, default=40.0, help="the same for the place encoder before it")
+    p.add_argument(
+        "--scene-encoder-minutes", type=_positive, default=40.0, help="the same for the scene encoder before it"
+    )
     p.add_argument("--decoder-minutes", type=_positive, default=8.0, help="the same for the decoder")
-    p.add_argument("--keyframes", type=_several, default=37, help="shards of 96 walks that the dreamer learns from")
+    p.add_argument("--keyframes", type=_several, default=37, help="shards of 96 walks that the denoiser learns from")
     p.add_argument("--frames", type=_several, default=24, help="shards of 96 short walks that the decoder learns from")
     p.add_argument("--views", type=_several, default=120, help="shards of 384 pictures that the places are learnt from")
     p.add_argument("--clips", type=_several, default=6, help="walks in one training step")

@@ -1,7 +1,7 @@
 """Last stage of the pocket world's training: the decoder's two small networks. Resumes from its last checkpoint.
 
-What they are shown are mostly latents as the dreamer makes them, and what is wanted are the renderer's pictures: so
-they learn to mend the dreamer's own faults, the edges of its tokens first. Frames between are redrawn, not learnt.
+What they are shown are mostly latents as the denoiser makes them, and what is wanted are the renderer's pictures: so
+they learn to mend the denoiser's own faults, the edges of its tokens first. Frames between are redrawn, not learnt.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from tqdm import tqdm
 
 from flashdreams.integrations.pocket.model.codec import PatchCodec, psnr
 from flashdreams.integrations.pocket.model.decoder import End, PocketDecoder, PocketDecoderConfig, local_mean
-from flashdreams.integrations.pocket.model.scene_encoder import PlaceEncoder
+from flashdreams.integrations.pocket.model.scene_encoder import SceneEncoder
 from flashdreams.integrations.pocket.scenes.movement import FRAMES_PER_CHUNK
 from flashdreams.integrations.pocket.training.data import load_shard
 from flashdreams.integrations.pocket.training.latents import poses_of
 from flashdreams.integrations.pocket.training.run_log import Checkpoint, RunLog
-from flashdreams.integrations.pocket.training.train_denoiser import Dreamer
+from flashdreams.integrations.pocket.training.train_denoiser import DenoiserTrainer
 from flashdreams.integrations.pocket.training.training_clips import cameras_before, with_carried
 
 DREAMED_SHARE = 0.7
@@ -44,7 +44,7 @@ class FrameClips:
         if len(shards) < 2:
             raise ValueError(f"{folder} needs at least 2 frames-*.npz shards, it has {len(shards)}: render them first")
         self.frames = np.concatenate([s.frames for s in shards])
-        self.poses = poses_of(torch.from_numpy(np.concatenate([s.walks for s in shards])))
+        self.poses = poses_of(torch.from_numpy(np.concatenate([s.camera_paths for s in shards])))
         self.scenes = torch.from_numpy(np.concatenate([s.scenes[:, 0] for s in shards]))
         self.held_out = len(shards[0].frames)
         self.rng = np.random.default_rng(seed)
@@ -69,30 +69,32 @@ def latents_of(decoder: PocketDecoder, frames: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def dreamed(dreamer: Dreamer, latents: Tensor, poses: Tensor, scenes: Tensor) -> Tensor:
-    """What `dreamer` makes of chunks with true latents `[B, T, 48, 9, 16]`, of cameras `[B, 1 + 4 (T - 1), 4, 4]`.
+def generated(denoiser: DenoiserTrainer, latents: Tensor, poses: Tensor, scenes: Tensor) -> Tensor:
+    """What `denoiser` makes of chunks with true latents `[B, T, 48, 9, 16]`, of cameras `[B, 1 + 4 (T - 1), 4, 4]`.
 
     All begin as noise; some are told the true picture before them.
     """
     ends = poses[:, ::FRAMES_PER_CHUNK]
     before = cameras_before(ends)
     tokens, everywhere = latents.flatten(-2).transpose(-2, -1), scenes[:, None].expand(ends.shape[:2])
-    place, inverse_depth = dreamer.features(before, ends, everywhere)
+    scene_encoder, inverse_depth = denoiser.features(before, ends, everywhere)
     given = torch.rand(ends.shape[:2], device=latents.device) < CARRIED_SHARE
-    features = with_carried(dreamer.place, place, tokens, before, ends, inverse_depth, given)
+    features = with_carried(denoiser.scene_encoder, scene_encoder, tokens, before, ends, inverse_depth, given)
     level = torch.ones(ends.shape[:2], device=latents.device)
-    clean = dreamer(torch.randn_like(tokens), level, features, everywhere)
+    clean = denoiser(torch.randn_like(tokens), level, features, everywhere)
     return clean.float().transpose(-2, -1).unflatten(-1, latents.shape[-2:])
 
 
-def decode_clip(decoder: PocketDecoder, place: PlaceEncoder, latents: Tensor, poses: Tensor, scenes: Tensor) -> Tensor:
+def decode_clip(
+    decoder: PocketDecoder, scene_encoder: SceneEncoder, latents: Tensor, poses: Tensor, scenes: Tensor
+) -> Tensor:
     """Clips `[B, 1 + 4 n, 3, H, W]` from the latents `[B, 1 + n, 48, 9, 16]` of their chunk-end frames.
 
-    How far away things are is what `place` sees at `poses [B, 1 + 4 n, 4, 4]` in `scenes [B]`.
+    How far away things are is what `scene_encoder` sees at `poses [B, 1 + 4 n, 4, 4]` in `scenes [B]`.
     """
-    keys = decoder.key_picture(latents.flatten(0, 1)).unflatten(0, latents.shape[:2])
+    keys = decoder.key_frame(latents.flatten(0, 1)).unflatten(0, latents.shape[:2])
     at = poses[:, ::FRAMES_PER_CHUNK]
-    seen = place.sight(at.flatten(0, 1), scenes.repeat_interleave(at.shape[1])).unflatten(0, at.shape[:2])
+    seen = scene_encoder.sight(at.flatten(0, 1), scenes.repeat_interleave(at.shape[1])).unflatten(0, at.shape[:2])
     out = [keys[:, :1]]
     for i in range(1, latents.shape[1]):
         first, last = (End(keys[:, j], at[:, j], seen[:, j]) for j in (i - 1, i))
@@ -123,14 +125,14 @@ def _unevenness(slope: Tensor, wanted: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def decoder_psnr(decoder: PocketDecoder, dreamer: Dreamer, clips: FrameClips) -> dict[str, float]:
+def decoder_psnr(decoder: PocketDecoder, denoiser: DenoiserTrainer, clips: FrameClips) -> dict[str, float]:
     """PSNR in dB on unseen clips: of chunk-end frames and those between, from true latents and from dreamed ones."""
     frames, poses, scenes = clips.evaluation()
     true = latents_of(decoder, frames)
     found: dict[str, float] = {}
-    for source, latents in (("true", true), ("dreamed", dreamed(dreamer, true, poses, scenes))):
+    for source, latents in (("true", true), ("dreamed", generated(denoiser, true, poses, scenes))):
         clips_of = zip(latents.split(1), poses.split(1), scenes.split(1), strict=True)
-        seen = [decode_clip(decoder, dreamer.place, *clip) for clip in clips_of]
+        seen = [decode_clip(decoder, denoiser.scene_encoder, *clip) for clip in clips_of]
         values = psnr(torch.cat(seen), frames)
         ends = torch.arange(values.shape[1]) % FRAMES_PER_CHUNK == 0
         found |= {f"{source}_ends": values[:, ends].mean().item(), f"{source}_between": values[:, ~ends].mean().item()}
@@ -138,13 +140,20 @@ def decoder_psnr(decoder: PocketDecoder, dreamer: Dreamer, clips: FrameClips) ->
 
 
 def train_decoder(
-    data: Path, codec: PatchCodec, dreamer: Dreamer, run: Path, *, minutes: float, device: str = "cpu", clips: int = 2
+    data: Path,
+    codec: PatchCodec,
+    denoiser: DenoiserTrainer,
+    run: Path,
+    *,
+    minutes: float,
+    device: str = "cpu",
+    clips: int = 2,
 ) -> PocketDecoder:
     """Train for `minutes` in all; the learning rate falls to zero at their end."""
     torch.manual_seed(2)
     decoder = PocketDecoder(PocketDecoderConfig(dtype=torch.float32))
     decoder.codec.load_state_dict(codec.state_dict())
-    decoder.to(device), dreamer.to(device)
+    decoder.to(device), denoiser.to(device)
     frames = FrameClips(data, seed=int(time.time()))
     optimizer = torch.optim.AdamW(decoder.parameters(), lr=1e-3, betas=(0.9, 0.98), weight_decay=0.0)
     checkpoint, log = Checkpoint(run / "decoder.pt"), RunLog(run / "decoder.csv")
@@ -159,11 +168,11 @@ def train_decoder(
         true, poses, scenes = (x.to(device) for x in frames.batch(clips))
         latents = latents_of(decoder, true)
         if torch.rand(()) < DREAMED_SHARE:
-            latents = dreamed(dreamer, latents, poses, scenes)
+            latents = generated(denoiser, latents, poses, scenes)
         else:
             latents = latents + MAX_LATENT_NOISE * float(torch.rand(())) * torch.randn_like(latents)
         with torch.autocast(torch.device(device).type, torch.bfloat16):
-            seen = decoder.key_picture(latents.flatten(0, 1))
+            seen = decoder.key_frame(latents.flatten(0, 1))
         loss = reconstruction_loss(seen.float(), true[:, ::FRAMES_PER_CHUNK].flatten(0, 1))
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -174,7 +183,7 @@ def train_decoder(
         bar.update(round(spent) - bar.n)
         bar.set_postfix(step=step, loss=f"{loss.item():.4f}")
         if now - saved > 120 or spent >= minutes * 60:
-            log.write(step=step, loss=loss.item(), **decoder_psnr(decoder, dreamer, frames))
+            log.write(step=step, loss=loss.item(), **decoder_psnr(decoder, denoiser, frames))
             checkpoint.save({"step": step, "seconds": spent}, decoder=decoder, optimizer=optimizer)
             last = saved = time.monotonic()
     return decoder

@@ -1,4 +1,4 @@
-"""Third stage of the pocket world's training: the dreamer. Resumes from its last checkpoint.
+"""Third stage of the pocket world's training: the denoiser. Resumes from its last checkpoint.
 
 Every chunk of a clip gets its own noise level: some are nearly clean (the past), some nearly or wholly noise (what is
 to be dreamed). The network predicts the clean latent of all of them. Later in the run the past is replaced by what the
@@ -18,11 +18,11 @@ from tqdm import tqdm
 
 from flashdreams.integrations.pocket.model.codec import PatchCodec
 from flashdreams.integrations.pocket.model.denoiser import PocketTransformer, PocketTransformerConfig
-from flashdreams.integrations.pocket.model.scene_encoder import GRIDS, PlaceEncoder, PlaceEncoderConfig
-from flashdreams.integrations.pocket.training.latents import EncodedWalks, Stretches
+from flashdreams.integrations.pocket.model.scene_encoder import GRIDS, SceneEncoder, SceneEncoderConfig
+from flashdreams.integrations.pocket.training.latents import EncodedClips, Stretches
 from flashdreams.integrations.pocket.training.run_log import Checkpoint, RunLog
 from flashdreams.integrations.pocket.training.train_scene_encoder import channel_weight, guess_loss
-from flashdreams.integrations.pocket.training.training_clips import place_features, predict_clean, with_carried
+from flashdreams.integrations.pocket.training.training_clips import predict_clean, scene_features, with_carried
 from flashdreams.integrations.pocket.training.views import EncodedViews
 
 OWN_PAST_FROM, OWN_PAST_SHARE = 0.35, 0.6
@@ -31,7 +31,7 @@ AVERAGE_DECAY = 0.998
 PAST_LEVEL = 0.12
 """Largest noise level, 0 to 1, of the chunks that are given as past."""
 GUESS_WEIGHT = 0.3
-"""Of each of the place encoder's guesses, beside the dreamed latents' squared error. Distances are learnt before."""
+"""Of each of the scene encoder's guesses, beside the dreamed latents' squared error. Distances are learnt before."""
 
 
 @dataclass
@@ -53,32 +53,32 @@ class TrainOptions:
     """Seconds between checkpoints."""
 
 
-class Dreamer(nn.Module):
-    """Place encoder and transformer: all that this stage trains."""
+class DenoiserTrainer(nn.Module):
+    """Scene encoder and transformer: all that this stage trains."""
 
-    def __init__(self, place: PlaceEncoder) -> None:
+    def __init__(self, scene_encoder: SceneEncoder) -> None:
         super().__init__()
-        self.place = place
-        self.place.set_dtype(torch.bfloat16)
+        self.scene_encoder = scene_encoder
+        self.scene_encoder.set_dtype(torch.bfloat16)
         self.transformer = PocketTransformer(PocketTransformerConfig())
 
     def features(self, before: Tensor, poses: Tensor, scenes: Tensor) -> tuple[Tensor, Tensor]:
         """See `clips.place_features`."""
-        return place_features(self.place, before, poses, scenes)
+        return scene_features(self.scene_encoder, before, poses, scenes)
 
     def forward(self, noisy: Tensor, level: Tensor, features: Tensor, scenes: Tensor) -> Tensor:
         """See `clips.predict_clean`."""
         return predict_clean(self.transformer, noisy.to(self.transformer.dtype), level, features, scenes)
 
 
-def trained_dreamer(codec: PatchCodec, run: Path) -> Dreamer:
+def trained_denoiser(codec: PatchCodec, run: Path) -> DenoiserTrainer:
     """The averaged weights of the run's last checkpoint; raises FileNotFoundError when there is none."""
-    path = run / "dreamer.pt"
+    path = run / "denoiser.pt"
     if not path.exists():
-        raise FileNotFoundError(f"{path} is not there: train the dreamer first")
-    place = PlaceEncoder(PlaceEncoderConfig())
-    place.codec.load_state_dict(codec.state_dict())
-    model = Dreamer(place).requires_grad_(False)
+        raise FileNotFoundError(f"{path} is not there: train the denoiser first")
+    scene_encoder = SceneEncoder(SceneEncoderConfig())
+    scene_encoder.codec.load_state_dict(codec.state_dict())
+    model = DenoiserTrainer(scene_encoder).requires_grad_(False)
     average = torch.load(path, weights_only=True, map_location="cpu")["average"]
     own = _slashed(model)
     for key, value in average.items():
@@ -104,7 +104,7 @@ class MasterWeights:
     def optimizers(self, rate: float) -> list[torch.optim.Optimizer]:
         """Muon for the matrices inside the blocks, AdamW for everything else (the place's grids learn faster)."""
         blocks = [p for k, p in self.master.items() if "/blocks/" in k and p.dim() == 2]
-        grids = [p for k, p in self.master.items() if k.removeprefix("place/").replace("/", ".") in GRIDS]
+        grids = [p for k, p in self.master.items() if k.removeprefix("scene_encoder/").replace("/", ".") in GRIDS]
         taken = {id(p) for p in blocks + grids}
         rest = [p for p in self.master.values() if id(p) not in taken]
         groups = [{"params": rest, "lr": rate}, {"params": grids, "lr": 6 * rate, "weight_decay": 0.0}]
@@ -147,46 +147,51 @@ def corrupt(clean: Tensor, level: Tensor) -> Tensor:
     return (1 - s) * clean + s * torch.randn_like(clean)
 
 
-def training_loss(model: Dreamer, stretches: Stretches, views: Stretches, weight: Tensor, own_past: bool) -> Tensor:
-    """Squared error of the predicted clean latents, and of the place encoder's guess, by channel `weight [C]`.
+def training_loss(
+    model: DenoiserTrainer, stretches: Stretches, views: Stretches, weight: Tensor, own_past: bool
+) -> Tensor:
+    """Squared error of the predicted clean latents, and of the scene encoder's guess, by channel `weight [C]`.
 
     The guess is of the single `views` too: walks look at one corner, and alone would make it forget the others.
     `own_past`: the past is the model's.
     """
     clean, before, poses, scenes = stretches.latents, stretches.before, stretches.poses, stretches.scenes
     level, past = noise_levels(clean.shape[:2], clean.device)  # type: ignore[arg-type]
-    place, inverse_depth = model.features(before, poses, scenes)
+    scene_encoder, inverse_depth = model.features(before, poses, scenes)
 
-    def told(source: Tensor, share: float) -> Tensor:
+    def conditioned(source: Tensor, share: float) -> Tensor:
         noise = PAST_LEVEL * torch.rand_like(level)
         given = torch.rand_like(level) < share
-        return with_carried(model.place, place, corrupt(source, noise), before, poses, inverse_depth, given)
+        return with_carried(
+            model.scene_encoder, scene_encoder, corrupt(source, noise), before, poses, inverse_depth, given
+        )
 
     source = clean
     if own_past:
         with torch.no_grad():
             fresh = torch.where(torch.rand_like(level) < 0.7, torch.ones_like(level), level)
-            source = model(corrupt(clean, fresh), fresh, told(clean, 0.6), scenes).float()
+            source = model(corrupt(clean, fresh), fresh, conditioned(clean, 0.6), scenes).float()
     noisy = corrupt(torch.where(past[..., None, None], source, clean), level)
-    predicted = model(noisy, level, told(source, 0.85), scenes).float()
+    predicted = model(noisy, level, conditioned(source, 0.85), scenes).float()
     error = ((predicted - clean).square() * weight).mean(dim=(-1, -2))
     share = torch.where(past, 0.5, 1.0)
     alone, _ = model.features(views.before, views.poses, views.scenes)
-    guess = guess_loss(place, clean, weight) + guess_loss(alone, views.latents, weight)
+    guess = guess_loss(scene_encoder, clean, weight) + guess_loss(alone, views.latents, weight)
     return (error * share).sum() / share.sum() + GUESS_WEIGHT * guess
 
 
-def train_dreamer(
-    walks: EncodedWalks, views: EncodedViews, place: PlaceEncoder, run: Path, options: TrainOptions
-) -> Dreamer:
+def train_denoiser(
+    camera_paths: EncodedClips, views: EncodedViews, scene_encoder: SceneEncoder, run: Path, options: TrainOptions
+) -> DenoiserTrainer:
     """Train until `options.minutes` are over, all resumed parts counted; the averaged weights are in the checkpoint.
 
-    `place` is the encoder as `train_places` left it; it goes on learning, from as many `views` as there are chunks.
+    `scene_encoder` is the result of `train_scene_encoder`; it goes on learning, from as many `views` as there are
+    chunks.
     """
     device = torch.device(options.device)
     torch.manual_seed(1)
-    model = Dreamer(place)
-    weight = channel_weight(place.codec).to(device)
+    model = DenoiserTrainer(scene_encoder)
+    weight = channel_weight(scene_encoder.codec).to(device)
     model.to(device)
     weights = MasterWeights(model)
     weights.master.to(device), weights.average.to(device)
@@ -194,7 +199,7 @@ def train_dreamer(
         for block in model.transformer.network.blocks:
             block.compile(dynamic=False)
     adam, muon = weights.optimizers(options.rate)
-    checkpoint, log = Checkpoint(run / "dreamer.pt"), RunLog(run / "dreamer.csv")
+    checkpoint, log = Checkpoint(run / "denoiser.pt"), RunLog(run / "denoiser.csv")
     peaks = [group["peak"] for group in adam.param_groups + muon.param_groups]
     parts: dict[str, Any] = {"master": weights.master, "average": weights.average, "adam": adam, "muon": muon}
     figures = checkpoint.load(**parts)
@@ -205,12 +210,12 @@ def train_dreamer(
     torch.manual_seed(1 + step)
     last = saved = time.monotonic()
     total, running = options.minutes * 60, figures.get("loss", 0.0)
-    bar = tqdm(total=round(total), initial=round(spent), desc="training dreamer", unit="s")
+    bar = tqdm(total=round(total), initial=round(spent), desc="training denoiser", unit="s")
     while spent < total:
         done = spent / total
         for group in adam.param_groups + muon.param_groups:
             group["lr"] = group["peak"] * min(1.0, (step + 1) / 100) * min(1.0, 0.02 + (1 - done) / 0.45)
-        stretches = walks.batch(options.clips, options.chunks).to(device)
+        stretches = camera_paths.batch(options.clips, options.chunks).to(device)
         alone = views.batch(options.clips * options.chunks)[0].to(device)
         own_past = done > OWN_PAST_FROM and bool(torch.rand(()) < OWN_PAST_SHARE)
         loss = training_loss(model, stretches, alone, weight, own_past)

@@ -1,4 +1,4 @@
-"""Whole clips through the dreamer at once, for training: causal attention over chunks without a KV cache."""
+"""Whole clips through the denoiser at once, for training: causal attention over chunks without a KV cache."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from flashdreams.core.attention import RopeTable, apply_rope_freqs, rope_table
 from flashdreams.integrations.pocket.model.codec import LATENT_SIZE
 from flashdreams.integrations.pocket.model.denoiser import TIMESTEPS, PocketTransformer, network_input
-from flashdreams.integrations.pocket.model.scene_encoder import PlaceEncoder
+from flashdreams.integrations.pocket.model.scene_encoder import SceneEncoder
 from flashdreams.recipes.wan.transformer.impl.modules import CrossKV
 
 
@@ -32,21 +32,21 @@ class ClipMemory:
         return torch.stack(rows, 1).transpose(2, 3)
 
 
-def predict_clean(dreamer: PocketTransformer, noisy: Tensor, level: Tensor, place: Tensor, scene: Tensor) -> Tensor:
+def predict_clean(denoiser: PocketTransformer, noisy: Tensor, level: Tensor, features: Tensor, scene: Tensor) -> Tensor:
     """Clean latents `[N, T, L, C]` from noisy ones at noise levels `level [N, T]` in 0..1.
 
     `place [N, T, L, F]` are the encoder's features, `scene [N, T]` the scene of every chunk.
     """
-    network, chunks = dreamer.network, noisy.shape[1]
-    rope = rope_table(dreamer.rope.at_times(torch.arange(chunks))).pairs.to(noisy.device)
-    memory = ClipMemory(RopeTable(rope), dreamer.config.window_chunks)
-    every_scene = network.cross_keys_values(dreamer.scene_tokens)
+    network, chunks = denoiser.network, noisy.shape[1]
+    rope = rope_table(denoiser.rope.at_times(torch.arange(chunks))).pairs.to(noisy.device)
+    memory = ClipMemory(RopeTable(rope), denoiser.config.window_chunks)
+    every_scene = network.cross_keys_values(denoiser.scene_tokens)
     cross = [CrossKV(kv.k[scene], kv.v[scene]) for kv in every_scene]
-    x = network_input(noisy, level[..., None, None], place)
+    x = network_input(noisy, level[..., None, None], features)
     return network.run_blocks(x, (level * TIMESTEPS).unsqueeze(-1), [memory] * len(cross), cross)
 
 
-def place_features(encoder: PlaceEncoder, before: Tensor, poses: Tensor, scene: Tensor) -> tuple[Tensor, Tensor]:
+def scene_features(encoder: SceneEncoder, before: Tensor, poses: Tensor, scene: Tensor) -> tuple[Tensor, Tensor]:
     """Features `[N, T, L, F]` and inverse depths `[N, T, 36, 64]` of cameras `poses`, which were at `before`."""
     features, inverse_depth = encoder.features(before.flatten(0, 1), poses.flatten(0, 1), scene.flatten())
     return features.flatten(-2).transpose(1, 2).unflatten(0, scene.shape), inverse_depth.unflatten(0, scene.shape)
@@ -58,22 +58,22 @@ def cameras_before(poses: Tensor) -> Tensor:
 
 
 def with_carried(
-    encoder: PlaceEncoder,
-    place: Tensor,
+    encoder: SceneEncoder,
+    features: Tensor,
     latents: Tensor,
     before: Tensor,
     poses: Tensor,
     inverse_depth: Tensor,
     given: Tensor,
 ) -> Tensor:
-    """All that the network is told, `[N, T, L, F + 49]`: `place_features` beside `carried_features`."""
+    """All that the network is told, `[N, T, L, F + 49]`: `scene_features` beside `carried_features`."""
     carried = carried_features(encoder, latents, before, poses, inverse_depth, given)
-    return torch.cat([place, carried.to(place.dtype)], -1)
+    return torch.cat([features, carried.to(features.dtype)], -1)
 
 
 @torch.no_grad()
 def carried_features(
-    encoder: PlaceEncoder, latents: Tensor, before: Tensor, poses: Tensor, inverse_depth: Tensor, given: Tensor
+    encoder: SceneEncoder, latents: Tensor, before: Tensor, poses: Tensor, inverse_depth: Tensor, given: Tensor
 ) -> Tensor:
     """What every chunk is told of the picture of the chunk before it: `[N, T, L, 49]` from latents `[N, T, L, C]`.
 

@@ -1,4 +1,4 @@
-"""Single pictures of the places, each from somewhere else, which the place encoder learns most from."""
+"""Single pictures of the places, each from somewhere else, which the scene encoder learns most from."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from flashdreams.integrations.pocket.model.optics import BACKDROP
 from flashdreams.integrations.pocket.model.scene_encoder import DEPTH_SIZE
 from flashdreams.integrations.pocket.renderer.intersections import Solids
 from flashdreams.integrations.pocket.renderer.render import Renderer
-from flashdreams.integrations.pocket.scenes.catalog import places
-from flashdreams.integrations.pocket.scenes.movement import FRAMES_PER_CHUNK, random_walks
+from flashdreams.integrations.pocket.scenes.catalog import scene_layouts
+from flashdreams.integrations.pocket.scenes.movement import FRAMES_PER_CHUNK, random_camera_paths
 from flashdreams.integrations.pocket.training.latents import Stretches, poses_of, read_encoded, save_encoded
 
 VIEWS_PER_SCENE = 64
@@ -23,13 +23,13 @@ VIEWS_PER_SCENE = 64
 
 
 class TrueDepth:
-    """What the renderer knows of distances: the inverse depth that the place encoder is taught."""
+    """What the renderer knows of distances: the inverse depth that the scene encoder is taught."""
 
     def __init__(self) -> None:
         height, width = DEPTH_SIZE
-        self.solids = Solids(places(), width, height, supersample=1)
-        _, ahead = self.solids.rays(torch.eye(4)[None])
-        self.depth_per_metre = ahead[0, 2].unflatten(0, DEPTH_SIZE)
+        self.solids = Solids(scene_layouts(), width, height, supersample=1)
+        _, next_chunk = self.solids.rays(torch.eye(4)[None])
+        self.depth_per_metre = next_chunk[0, 2].unflatten(0, DEPTH_SIZE)
 
     def __call__(self, poses: Tensor, scenes: Tensor) -> Tensor:
         """Inverse depth `[T, 36, 64]` in 1/m, 1 / BACKDROP to 2, for `poses [T, 4, 4]` in `scenes [T]`."""
@@ -46,13 +46,13 @@ def render_views(codec: PatchCodec, cache: Path, shards: int, *, device: str = "
     missing = [i for i in range(shards) if not (cache / f"views-{i:04d}.npz").exists()]
     if not missing:
         return
-    renderer, true_depth = Renderer(places(), supersample=1).to(device), TrueDepth()
+    renderer, true_depth = Renderer(scene_layouts(), supersample=1).to(device), TrueDepth()
     if compile:
         renderer.compile()
     for index in tqdm(missing, desc="rendering views", unit="shard"):
-        walks, scenes = _cameras(index)
+        camera_paths, scenes = _cameras(index)
         latents, depths = [], []
-        of_cameras = poses_of(torch.from_numpy(walks))[:, 1]
+        of_cameras = poses_of(torch.from_numpy(camera_paths))[:, 1]
         for pose, scene in zip(*(x.split(2 if device == "cpu" else 64) for x in (of_cameras, scenes)), strict=True):
             latents.append(codec.encode(renderer(pose.to(device), scene.to(device)).cpu()).half())
             depths.append(true_depth(pose, scene).half())
@@ -60,7 +60,7 @@ def render_views(codec: PatchCodec, cache: Path, shards: int, *, device: str = "
             cache / f"views-{index:04d}.npz",
             latents=torch.cat(latents).numpy(),
             depths=torch.cat(depths).numpy(),
-            walks=walks,
+            camera_paths=camera_paths,
             scenes=scenes.numpy(),
         )
 
@@ -69,8 +69,8 @@ def _cameras(index: int) -> tuple[np.ndarray, Tensor]:
     """Rows `[N, 2, 4]` (x, z, yaw, pitch) of the cameras of a file, each where it came from and where it looks, and
     their scenes `[N]`."""
     rng, rows = np.random.default_rng([2026, index, 2]), []
-    for place in places():
-        xz, yaw, pitch = random_walks(place, rng, VIEWS_PER_SCENE, 1)
+    for layout in scene_layouts():
+        xz, yaw, pitch = random_camera_paths(layout, rng, VIEWS_PER_SCENE, 1)
         rows.append(np.concatenate([xz, yaw[..., None], pitch[..., None]], -1)[:, ::FRAMES_PER_CHUNK])
     return np.concatenate(rows).astype(np.float32), torch.arange(len(rows)).repeat_interleave(VIEWS_PER_SCENE)
 

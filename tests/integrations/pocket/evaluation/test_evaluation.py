@@ -21,13 +21,21 @@ from flashdreams.integrations.pocket.config import pocket_pipeline, pocket_world
 from flashdreams.integrations.pocket.evaluation import action_following, drift, evaluate, key_following, measures
 from flashdreams.integrations.pocket.evaluation.contact_sheet import contact_sheet, label
 from flashdreams.integrations.pocket.evaluation.drift import Moment, looks
-from flashdreams.integrations.pocket.evaluation.jobs import FULL, QUICK, Found, Judged, Size, Worker, measure_names
+from flashdreams.integrations.pocket.evaluation.jobs import (
+    FULL,
+    QUICK,
+    Judged,
+    MeasureResult,
+    Size,
+    Worker,
+    measure_names,
+)
 from flashdreams.integrations.pocket.evaluation.motion import View, commanded_motion
 from flashdreams.integrations.pocket.evaluation.report import Report
 from flashdreams.integrations.pocket.evaluation.stage import Samples, Stage, Truth
-from flashdreams.integrations.pocket.image_files import save_picture
+from flashdreams.integrations.pocket.image_files import save_image
 from flashdreams.integrations.pocket.model.decoder import PocketDecoder, PocketDecoderConfig
-from flashdreams.integrations.pocket.model.scene_encoder import PlaceEncoder, PlaceEncoderConfig
+from flashdreams.integrations.pocket.model.scene_encoder import SceneEncoder, SceneEncoderConfig
 from flashdreams.integrations.pocket.scenes.movement import EYE_HEIGHT, FRAMES_PER_CHUNK, Footing
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -59,7 +67,7 @@ class RenderedWorld(World):
     def step(self, rollout: Rollout, controls: Controls) -> npt.NDArray[np.uint8]:
         assert isinstance(rollout, SeenRollout)
         assert len(controls.poses) == self.frames_in_chunk(rollout.index)
-        last = self.truth.pictures(rollout.scene, controls.poses[-1:])
+        last = self.truth.images(rollout.scene, controls.poses[-1:])
         frames = last.expand(len(controls.poses), -1, -1, -1)  # no measure of a world looks at the frames before it
         rollout.first = frames[:1] if rollout.first is None else rollout.first
         return (self.alter(frames, rollout) * 255 + 0.5).byte().permute(0, 2, 3, 1).numpy()
@@ -77,7 +85,7 @@ class RenderedWorld(World):
         raise NotImplementedError("walks begin anywhere")
 
     def constrain(self, scene: str) -> Constrain:
-        return Footing(self.truth.places[scene]).constrain
+        return Footing(self.truth.scene_layouts[scene]).constrain
 
 
 def frozen(frames: Tensor, rollout: SeenRollout) -> Tensor:
@@ -122,15 +130,15 @@ def level(x: float, z: float) -> npt.NDArray[np.float64]:
     return pose
 
 
-# --- registration and obedience
+# --- registration and key following
 
 
 def test_a_commanded_motion_is_read_from_two_poses(truth: Truth) -> None:
     there = stage(truth)
     start = level(0, -8)
-    walked = commanded_motion(start, there.driven(SCENE, start, ["w"], 1)[-1])
+    follow_path = commanded_motion(start, there.driven(SCENE, start, ["w"], 1)[-1])
     turned = commanded_motion(start, there.driven(SCENE, start, ["d"], 1)[-1])
-    assert walked == pytest.approx({"forward": 0.4, "right": 0, "yaw": 0, "pitch": 0}, abs=1e-6)
+    assert follow_path == pytest.approx({"forward": 0.4, "right": 0, "yaw": 0, "pitch": 0}, abs=1e-6)
     assert turned == pytest.approx({"forward": 0, "right": 0, "yaw": 10, "pitch": 0}, abs=1e-6)
 
 
@@ -138,14 +146,14 @@ def test_a_commanded_motion_is_read_from_two_poses(truth: Truth) -> None:
 def test_registration_finds_the_amount_of_a_motion(truth: Truth, key: str, part: str, amount: float) -> None:
     start = level(0, -8)
     end = stage(truth).driven(SCENE, start, [key], 2)[-1]
-    before, after = truth.pictures(SCENE, np.stack([start, end]))
+    before, after = truth.images(SCENE, np.stack([start, end]))
     view = View(before, start, truth.distance(SCENE, start[None])[0])
     assert view.moved(after, part, 1.5 * abs(amount)) == pytest.approx(amount, rel=0.1)
     assert view.moved(before, part, 1.5 * abs(amount)) == 0
 
 
 def test_the_truth_obeys_always(truth: Truth) -> None:
-    found = key_following.obedience(stage(truth), SCENE, 2)
+    found = key_following.key_following(stage(truth), SCENE, 2)
     assert mean(found["right_percent"]) == 100
     assert mean(found["counted_percent"]) > 70
     assert found["amount_correlation"] == [pytest.approx(1, abs=0.01)]
@@ -153,7 +161,7 @@ def test_the_truth_obeys_always(truth: Truth) -> None:
 
 
 def test_a_frozen_picture_obeys_nothing_but_no_key(truth: Truth) -> None:
-    found = key_following.obedience(stage(truth, frozen), SCENE, 1)
+    found = key_following.key_following(stage(truth, frozen), SCENE, 1)
     moved = {name: mean(values) for name, values in found.items() if name.startswith("right_")}
     assert moved.pop("right_nothing_percent") == 100
     moved.pop("right_percent")
@@ -162,7 +170,7 @@ def test_a_frozen_picture_obeys_nothing_but_no_key(truth: Truth) -> None:
 
 
 def test_a_mirrored_world_turns_and_strafes_the_wrong_way(truth: Truth) -> None:
-    found = key_following.obedience(stage(truth, mirrored), SCENE, 2)
+    found = key_following.key_following(stage(truth, mirrored), SCENE, 2)
     assert all(mean(found[f"right_{key}_percent"]) == 0 for key in "ad")
     assert all(mean(found[f"right_{key}_percent"]) == 100 for key in "ik")
     assert found["yaw_slope"][0] < -0.5
@@ -213,7 +221,7 @@ def test_the_truth_remembers_and_noise_does_not(truth: Truth) -> None:
 
 @pytest.mark.slow
 def test_the_truth_follows_every_command_and_noise_does_not(truth: Truth) -> None:
-    kept, lost = (action_following.following(stage(truth, alter), SCENE, 1, 24) for alter in (None, noise))
+    kept, lost = (action_following.action_following(stage(truth, alter), SCENE, 1, 24) for alter in (None, noise))
     assert kept["counted_percent"] == lost["counted_percent"]
     assert kept["counted_percent"][0] > 50
     for part in ("forward", "yaw"):
@@ -222,7 +230,7 @@ def test_the_truth_follows_every_command_and_noise_does_not(truth: Truth) -> Non
         assert lost[f"{part}_correlation_of_truth"] == pytest.approx(kept[f"{part}_correlation"], abs=0.01)
 
 
-def test_a_long_walk_lasts_or_dissolves(truth: Truth) -> None:
+def test_a_long_walk_lasts_or_fades(truth: Truth) -> None:
     def dissolving(frames: Tensor, rollout: SeenRollout) -> Tensor:
         share = rollout.index / 40
         return (1 - share) * frames + share * frames.mean()
@@ -230,14 +238,14 @@ def test_a_long_walk_lasts_or_dissolves(truth: Truth) -> None:
     usual = drift.Usual.of(stage(truth).spots(SCENE, 8, 16))
 
     def found(alter: Alter | None) -> Samples:
-        return drift.lasting(drift.long_walk(stage(truth, alter), SCENE, 40, range(4, 41, 4)), 40, usual)
+        return drift.drift(drift.long_camera_path(stage(truth, alter), SCENE, 40, range(4, 41, 4)), 40, usual)
 
-    lasts, dissolves = found(None), found(dissolving)
+    lasts, fades = found(None), found(dissolving)
     assert len(lasts["part_1_psnr_db"]) == 2
     assert mean(lasts["part_5_psnr_db"]) > PERFECT
-    assert lasts["lost_psnr_db"][0] < 1 and dissolves["lost_psnr_db"][0] > 5
-    assert mean(lasts["usual_percent"]) == 100 and mean(dissolves["usual_percent"]) < 80
-    assert dissolves["contrast_sigmas"][-1] > 2, "grey pictures are not usual"
+    assert lasts["lost_psnr_db"][0] < 1 and fades["lost_psnr_db"][0] > 5
+    assert mean(lasts["usual_percent"]) == 100 and mean(fades["usual_percent"]) < 80
+    assert fades["contrast_sigmas"][-1] > 2, "grey pictures are not usual"
 
 
 def test_looks_are_those_of_a_checkerboard() -> None:
@@ -252,10 +260,10 @@ def test_looks_are_those_of_a_checkerboard() -> None:
 
 def test_reconstruction_is_as_good_as_the_code(full_truth: Truth) -> None:
     there = stage(full_truth)
-    decoder, place = PocketDecoder(PocketDecoderConfig(dtype=torch.float32)), PlaceEncoder(PlaceEncoderConfig())
-    blind = measures.reconstruction(there, place, decoder, SCENE, 1)
-    decoder.codec.fit(there.truth.pictures(SCENE, there.walks(SCENE, there.rng(SCENE, 1), 1, 3)[0, ::4]))
-    fitted = measures.reconstruction(there, place, decoder, SCENE, 1)
+    decoder, scene_encoder = PocketDecoder(PocketDecoderConfig(dtype=torch.float32)), SceneEncoder(SceneEncoderConfig())
+    blind = measures.reconstruction(there, scene_encoder, decoder, SCENE, 1)
+    decoder.codec.fit(there.truth.images(SCENE, there.camera_paths(SCENE, there.rng(SCENE, 1), 1, 3)[0, ::4]))
+    fitted = measures.reconstruction(there, scene_encoder, decoder, SCENE, 1)
     assert len(fitted["ends_psnr_db"]) == 3
     assert len(fitted["between_psnr_db"]) == 6
     assert mean(blind["ends_psnr_db"]) < 12
@@ -263,12 +271,12 @@ def test_reconstruction_is_as_good_as_the_code(full_truth: Truth) -> None:
 
 
 def test_walks_are_the_same_for_every_world_and_other_with_another_seed(truth: Truth) -> None:
-    def walk(seed: int) -> npt.NDArray[np.float64]:
+    def camera_path(seed: int) -> npt.NDArray[np.float64]:
         there = Stage(stage(truth).world, truth, seed)
-        return there.walks(SCENE, there.rng(SCENE, 2), 1, 3)
+        return there.camera_paths(SCENE, there.rng(SCENE, 2), 1, 3)
 
-    assert (walk(0) == walk(0)).all()
-    assert (walk(0) != walk(1)).any()
+    assert (camera_path(0) == camera_path(0)).all()
+    assert (camera_path(0) != camera_path(1)).any()
 
 
 # --- report, contact sheet, command
@@ -300,10 +308,10 @@ def test_a_report_means_over_scenes_and_leaves_out_what_is_not_finite(tmp_path: 
 
 
 def test_a_contact_sheet_shows_dreams_above_truths_and_survives_png(tmp_path: Path) -> None:
-    dreamed, true = torch.ones(3, 20, 80), torch.zeros(3, 20, 80)
-    dreamed[1:], true[2] = 0, 1  # red above blue
-    sheet = contact_sheet({"a": [Moment(1, dreamed, true)] * 3, "b": [Moment(7, dreamed, true)] * 3})
-    save_picture(tmp_path / "sheet.png", sheet)
+    generated, true = torch.ones(3, 20, 80), torch.zeros(3, 20, 80)
+    generated[1:], true[2] = 0, 1  # red above blue
+    sheet = contact_sheet({"a": [Moment(1, generated, true)] * 3, "b": [Moment(7, generated, true)] * 3})
+    save_image(tmp_path / "sheet.png", sheet)
     with av.open(str(tmp_path / "sheet.png")) as file:
         read = next(file.decode(video=0)).to_ndarray(format="rgb24")
     assert (read == sheet).all()
@@ -327,14 +335,14 @@ def random_weights(folder: Path) -> Path:
 
 @pytest.mark.slow
 def test_a_worker_measures_the_real_pipeline(tmp_path: Path, full_truth: Truth) -> None:
-    tiny = Size(scenes=1, walks=1, horizons=(1, 2), mean_of=2, starts=1, long_chunks=5, looks=5)
+    tiny = Size(scenes=1, camera_paths=1, horizons=(1, 2), mean_of=2, starts=1, long_chunks=5, looks=5)
     ticks: list[None] = []
     worker = Worker(Judged(random_weights(tmp_path), tiny), lambda: ticks.append(None))
     worker.truth = full_truth
-    predicted, walked = (worker.run(name, SCENE) for name in ("prediction_1_step", "lasting"))
+    predicted, follow_path = (worker.run(name, SCENE) for name in ("prediction_1_step", "drift"))
     assert len(ticks) == 7
     assert predicted.samples["after_2_psnr_db"][0] < 40
-    assert [moment.chunk for moment in walked.moments] == [1, 4, 5]
+    assert [moment.chunk for moment in follow_path.moments] == [1, 4, 5]
     assert len(worker.world((1000.0,)).config.pipeline.diffusion_model.scheduler.denoising_timesteps) == 1  # type: ignore[attr-defined]
 
 
@@ -343,17 +351,17 @@ def test_the_command_writes_json_and_a_sheet(
 ) -> None:
     asked: list[tuple[Judged, int]] = []
 
-    def run_all(judged: Judged, processes: int) -> list[Found]:
+    def run_all(judged: Judged, processes: int) -> list[MeasureResult]:
         asked.append((judged, processes))
         moment = Moment(1, torch.zeros(3, 16, 64), torch.ones(3, 16, 64))
-        return [Found("lasting", SCENE, {"part_1_psnr_db": [21.0]}, [moment])]
+        return [MeasureResult("drift", SCENE, {"part_1_psnr_db": [21.0]}, [moment])]
 
     monkeypatch.setattr(evaluate, "run_all", run_all)
     weights, output = random_weights(tmp_path), tmp_path / "new" / "folder"
     command = ["--checkpoint", str(weights), "--output", str(output), "--quick", "--minutes", "5", "--threads", "1"]
     assert evaluate.main([*command, "--seed", "9"]) == 0
     printed = json.loads(capsys.readouterr().out)
-    assert printed["measures"]["lasting"]["part_1_psnr_db"]["mean"] == 21.0
+    assert printed["measures"]["drift"]["part_1_psnr_db"]["mean"] == 21.0
     assert printed["settings"]["walk_seconds"] == 300
     assert asked == [(Judged(weights, replace(QUICK, long_chunks=1800), 9), 1)]
     assert (output / "sheet.png").stat().st_size > 0

@@ -12,12 +12,12 @@ import torch
 from benchmarks.readme import steering_table
 from flashdreams.camera.poses import pose_from_yaw_pitch
 from flashdreams.camera.trajectory import Trajectory, save_trajectory
-from flashdreams.integrations.pocket.camera_paths import shipped_paths
+from flashdreams.integrations.pocket.camera_paths import released_paths
 from flashdreams.integrations.pocket.evaluation import path_error
 from flashdreams.integrations.pocket.evaluation.motion import PARTS
 from flashdreams.integrations.pocket.evaluation.registration import moved_pose, registered_motion
 from flashdreams.integrations.pocket.evaluation.stage import Truth
-from flashdreams.integrations.pocket.scenes.catalog import places
+from flashdreams.integrations.pocket.scenes.catalog import scene_layouts
 from flashdreams.integrations.pocket.scenes.movement import EYE_HEIGHT, Footing
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -41,15 +41,15 @@ def truth() -> Truth:
 )
 def test_a_known_motion_is_found_again(truth: Truth, motion: dict[str, float]) -> None:
     poses = np.stack([START, moved_pose(START, motion)])
-    found = path_error.chained(truth.pictures("meadow", poses), truth.distance("meadow", poses), poses)
+    found = path_error.chained(truth.images("meadow", poses), truth.distance("meadow", poses), poses)
     errors = path_error.path_errors(poses, found)
     assert errors["rotation_deg"][1] < 0.2 and errors["translation_m"][1] < 0.04
 
 
 def test_a_camera_that_is_off_is_measured_to_be_off(truth: Truth) -> None:
     off = moved_pose(START, {"forward": 0.25, "right": 0.0, "yaw": 4.0, "pitch": 0.0})
-    pictures = truth.pictures("meadow", np.stack([START, off]))
-    found = path_error.placed(pictures[1:], pictures[:1], truth.distance("meadow", START[None]), START[None])
+    images = truth.images("meadow", np.stack([START, off]))
+    found = path_error.placed(images[1:], images[:1], truth.distance("meadow", START[None]), START[None])
     errors = path_error.path_errors(START[None], found)
     assert errors["rotation_deg"][0] == pytest.approx(4.0, abs=0.2)
     assert errors["translation_m"][0] == pytest.approx(0.25, abs=0.04)
@@ -60,9 +60,9 @@ def test_a_chain_along_a_walk_drifts_by_no_more_than_centimetres(truth: Truth) -
     poses = [START]
     for _ in range(9):
         poses.append(moved_pose(poses[-1], motion))
-    walk = np.stack(poses)
-    found = path_error.chained(truth.pictures("meadow", walk), truth.distance("meadow", walk), walk)
-    errors = path_error.path_errors(walk, found)
+    camera_path = np.stack(poses)
+    found = path_error.chained(truth.images("meadow", camera_path), truth.distance("meadow", camera_path), camera_path)
+    errors = path_error.path_errors(camera_path, found)
     assert max(errors["rotation_deg"]) < 1.0 and max(errors["translation_m"]) < 0.15
 
 
@@ -73,22 +73,22 @@ def test_pictures_with_nothing_in_them_tell_of_no_motion(truth: Truth) -> None:
 
 
 def test_a_picture_whose_things_are_all_out_of_view_after_a_motion_tells_of_none() -> None:
-    picture, nearer_than_the_lens = torch.rand(3, 72, 128), torch.full((72, 128), 1e-3)
-    assert registered_motion(picture, picture, nearer_than_the_lens, 80.0) == dict.fromkeys(PARTS, 0.0)
+    image, nearer_than_the_lens = torch.rand(3, 72, 128), torch.full((72, 128), 1e-3)
+    assert registered_motion(image, image, nearer_than_the_lens, 80.0) == dict.fromkeys(PARTS, 0.0)
 
 
 def test_cameras_that_stray_stay_near_and_are_the_same_every_time() -> None:
-    walk = np.repeat(START[None], 50, 0)
-    errors = path_error.path_errors(walk, path_error.strayed(walk, 3))
+    camera_path = np.repeat(START[None], 50, 0)
+    errors = path_error.path_errors(camera_path, path_error.strayed(camera_path, 3))
     assert 0.5 < max(errors["rotation_deg"]) < 2.4 and 0.1 < max(errors["translation_m"]) < 0.4
-    assert np.array_equal(path_error.strayed(walk, 3), path_error.strayed(walk, 3))
+    assert np.array_equal(path_error.strayed(camera_path, 3), path_error.strayed(camera_path, 3))
 
 
 def test_a_camera_that_comes_late_is_told_by_how_much() -> None:
     rng = np.random.default_rng(0)
     speed = rng.normal(size=(40, 4)) * [1.5, 0, 30, 0]
-    walks = [path_error.Walked({}, -0.12 * part, part) for part in np.split(speed, 2)]
-    late = path_error.behind(walks)
+    camera_paths = [path_error.FollowedPath({}, -0.12 * part, part) for part in np.split(speed, 2)]
+    late = path_error.behind(camera_paths)
     assert late == {"forward": pytest.approx(0.12), "right": None, "yaw": pytest.approx(0.12), "pitch": None}
 
 
@@ -105,10 +105,10 @@ def test_alignment_takes_out_place_heading_and_scale_and_nothing_else() -> None:
 
 
 def test_every_shipped_path_can_be_walked_and_every_scene_has_several() -> None:
-    known = {place.name: place for place in places()}
-    paths = shipped_paths()
+    known = {layout.name: layout for layout in scene_layouts()}
+    paths = released_paths()
     for name, poses in paths.items():
-        footing = Footing(known.get(name.rpartition("-")[2], places()[0]))
+        footing = Footing(known.get(name.rpartition("-")[2], scene_layouts()[0]))
         spots = poses[:, [0, 2], 3]
         assert np.abs(footing.slide(spots) - spots).max() < 1e-6 and (poses[:, 1, 3] == -EYE_HEIGHT).all(), name
         assert np.linalg.norm(np.diff(poses[:, :3, 3], axis=0), axis=1).max() * 24 < 2.7, name

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from flashdreams.integrations.pocket.model.deblocking import without_seams
+from flashdreams.integrations.pocket.model.deblocking import deblock
 
 HEIGHT, WIDTH = 144, 256
 
@@ -23,30 +23,30 @@ def patchwork(strength: float) -> Tensor:
     return shades.repeat_interleave(16, -1).repeat_interleave(16, -2)
 
 
-def steps(picture: Tensor) -> float:
+def steps(image: Tensor) -> float:
     """Mean step from one patch to the next."""
-    across, down = picture.diff(dim=-1)[..., 15::16], picture.diff(dim=-2)[..., 15::16, :]
+    across, down = image.diff(dim=-1)[..., 15::16], image.diff(dim=-2)[..., 15::16, :]
     return across.abs().mean().item() + down.abs().mean().item()
 
 
 def test_shades_of_patches_go_over_into_each_other() -> None:
     uneven = shaded() + patchwork(0.01)
-    even = without_seams(uneven)
+    even = deblock(uneven)
     assert steps(even - shaded()) < 0.3 * steps(uneven - shaded())
     assert (even - shaded()).square().mean() < 0.9 * (uneven - shaded()).square().mean()
 
 
 def test_a_picture_without_seams_stays_as_it_is() -> None:
-    assert torch.allclose(without_seams(shaded()), shaded(), atol=1e-5)
+    assert torch.allclose(deblock(shaded()), shaded(), atol=1e-5)
 
 
 def test_edges_stay_sharp_even_where_patches_meet() -> None:
     edges = shaded()
     edges[..., 64:] += 0.3
     edges[..., 80:, :] -= 0.2
-    assert torch.allclose(without_seams(edges), edges, atol=1e-3)
+    assert torch.allclose(deblock(edges), edges, atol=1e-3)
 
 
 def test_pictures_of_a_batch_do_not_see_each_other() -> None:
     uneven = shaded() + patchwork(0.02)
-    assert torch.equal(without_seams(uneven)[1:], without_seams(uneven[1:]))
+    assert torch.equal(deblock(uneven)[1:], deblock(uneven[1:]))

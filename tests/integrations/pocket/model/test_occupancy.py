@@ -1,4 +1,4 @@
-"""The learnt solidity of a place: where rays end, and what it is taught."""
+"""The learnt occupancy grid of a scene: where rays end, and what it is taught."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ import pytest
 import torch
 from torch import Tensor
 
-from flashdreams.integrations.pocket.model.occupancy import Solidity, read
+from flashdreams.integrations.pocket.model.occupancy import OccupancyGrid, read
 from flashdreams.integrations.pocket.model.optics import BACKDROP
 
 
 @pytest.fixture
-def walled() -> Solidity:
+def walled() -> OccupancyGrid:
     """Two places; across the second one stands a wall, 5 m to 6 m north of the origin and 3 m high."""
-    solidity = Solidity(2, 24, 160, 24.0)
+    occupancy = OccupancyGrid(2, 24, 160, 24.0)
     cell = 48.0 / 160
     wall = slice(round((24 + 5) / cell), round((24 + 6) / cell))
     levels = round((3.0 / 10) ** 0.7 * 23)
     with torch.no_grad():
-        solidity.grid[1, : levels + 1, wall] = 5.0
-    return solidity.requires_grad_(False)
+        occupancy.grid[1, : levels + 1, wall] = 5.0
+    return occupancy.requires_grad_(False)
 
 
 def camera(yaw: float, east: float = 0.0) -> Tensor:
@@ -39,33 +39,33 @@ def rays(yaw: float, up: list[float]) -> Tensor:
     return torch.tensor([[[s, u, c] for u in up]])
 
 
-def test_rays_end_at_the_wall_and_pass_over_it(walled: Solidity) -> None:
-    ahead, nothing = rays(0, [0.0, 0.2, 0.8]), torch.full((1, 3), 1 / BACKDROP)
-    place = torch.tensor([1])
-    ends, thing = walled.ends(walled.log_odds(camera(0), place, ahead), ahead, nothing)
+def test_rays_end_at_the_wall_and_pass_over_it(walled: OccupancyGrid) -> None:
+    forward, nothing = rays(0, [0.0, 0.2, 0.8]), torch.full((1, 3), 1 / BACKDROP)
+    scene = torch.tensor([1])
+    ends, thing = walled.ends(walled.log_odds(camera(0), scene, forward), forward, nothing)
     assert 1 / ends[0, :2] == pytest.approx(torch.tensor([5.0, 5.0]).numpy(), abs=0.4)
     assert 1 / ends[0, 2] == pytest.approx(BACKDROP), "over the wall"
     assert (thing[0, :2] > 0.95).all() and thing[0, 2] < 0.5
 
 
-@pytest.mark.parametrize(("yaw", "place"), [(180.0, 1), (0.0, 0)], ids=["turned away", "another place"])
-def test_rays_go_on_where_nothing_stands(walled: Solidity, yaw: float, place: int) -> None:
-    ahead, nothing = rays(yaw, [0.0]), torch.full((1, 1), 1 / BACKDROP)
-    ends, _ = walled.ends(walled.log_odds(camera(yaw), torch.tensor([place]), ahead), ahead, nothing)
+@pytest.mark.parametrize(("yaw", "scene"), [(180.0, 1), (0.0, 0)], ids=["turned away", "another scene"])
+def test_rays_go_on_where_nothing_stands(walled: OccupancyGrid, yaw: float, scene: int) -> None:
+    forward, nothing = rays(yaw, [0.0]), torch.full((1, 1), 1 / BACKDROP)
+    ends, _ = walled.ends(walled.log_odds(camera(yaw), torch.tensor([scene]), forward), forward, nothing)
     assert 1 / ends.item() == pytest.approx(BACKDROP)
 
 
-def test_rays_end_on_the_ground_before_a_wall_behind_it(walled: Solidity) -> None:
+def test_rays_end_on_the_ground_before_a_wall_behind_it(walled: OccupancyGrid) -> None:
     down, ground = rays(0, [-0.8]), torch.full((1, 1), 0.5)
     ends, thing = walled.ends(walled.log_odds(camera(0), torch.tensor([1]), down), down, ground)
     assert ends.item() == pytest.approx(0.5)
     assert thing.item() < 0.5
 
 
-def test_the_truth_is_likelier_than_other_distances(walled: Solidity) -> None:
-    ahead, nothing = rays(0, [0.0]), torch.full((1, 1), 1 / BACKDROP)
-    odds = walled.log_odds(camera(0), torch.tensor([1]), ahead)
-    nats = [walled.loss(odds, ahead, nothing, torch.full((1, 1), 1 / d)) for d in (5.3, 2.0, 12.0, BACKDROP)]
+def test_the_truth_is_likelier_than_other_distances(walled: OccupancyGrid) -> None:
+    forward, nothing = rays(0, [0.0]), torch.full((1, 1), 1 / BACKDROP)
+    odds = walled.log_odds(camera(0), torch.tensor([1]), forward)
+    nats = [walled.loss(odds, forward, nothing, torch.full((1, 1), 1 / d)) for d in (5.3, 2.0, 12.0, BACKDROP)]
     assert nats[0] == min(nats)
 
 

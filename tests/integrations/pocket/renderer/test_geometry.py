@@ -11,18 +11,18 @@ from flashdreams.infra.world.scene_map import Disc, Outline
 from flashdreams.integrations.pocket.model.codec import LATENT_SIZE, PatchCodec, product, psnr
 from flashdreams.integrations.pocket.model.decoder import End, PocketDecoder, PocketDecoderConfig
 from flashdreams.integrations.pocket.model.optics import HEIGHT, WIDTH, ground_inverse_depth, pixel_rays, seen_next
-from flashdreams.integrations.pocket.model.scene_encoder import PlaceEncoder, PlaceEncoderConfig
+from flashdreams.integrations.pocket.model.scene_encoder import SceneEncoder, SceneEncoderConfig
 from flashdreams.integrations.pocket.renderer.render import Renderer
-from flashdreams.integrations.pocket.scenes.catalog import WALK_RADIUS, places
-from flashdreams.integrations.pocket.scenes.movement import EYE_HEIGHT, Footing, random_walks, walk_poses
-from flashdreams.integrations.pocket.scenes.scene_map import plan_of
+from flashdreams.integrations.pocket.scenes.catalog import WALK_RADIUS, scene_layouts
+from flashdreams.integrations.pocket.scenes.movement import EYE_HEIGHT, Footing, key_path_poses, random_camera_paths
+from flashdreams.integrations.pocket.scenes.scene_map import scene_map_of
 from flashdreams.integrations.pocket.training.latents import poses_of
 from flashdreams.integrations.pocket.training.views import TrueDepth
 
 
 @pytest.fixture(scope="module")
 def renderer() -> Renderer:
-    return Renderer(places())
+    return Renderer(scene_layouts())
 
 
 @pytest.fixture(scope="module")
@@ -35,13 +35,13 @@ def camera(x: float, z: float, yaw: float, pitch: float = 0.0) -> torch.Tensor:
 
 
 def test_pictures_are_the_same_twice_and_differ_between_places(renderer: Renderer) -> None:
-    count = len(places())
+    count = len(scene_layouts())
     pose = camera(0, -8, 0).expand(count, -1, -1)
-    pictures = renderer(pose, torch.arange(count))
-    assert pictures.shape == (count, 3, HEIGHT, WIDTH)
-    assert pictures.min() >= 0 and pictures.max() <= 1
-    assert torch.equal(pictures, renderer(pose, torch.arange(count)))
-    apart = (pictures[:, None] - pictures[None]).abs().mean(dim=(2, 3, 4))
+    images = renderer(pose, torch.arange(count))
+    assert images.shape == (count, 3, HEIGHT, WIDTH)
+    assert images.min() >= 0 and images.max() <= 1
+    assert torch.equal(images, renderer(pose, torch.arange(count)))
+    apart = (images[:, None] - images[None]).abs().mean(dim=(2, 3, 4))
     assert (apart + torch.eye(count) > 0.05).all()
 
 
@@ -49,59 +49,61 @@ def test_distances_on_the_ground_are_those_of_the_plane(true_depth: TrueDepth) -
     pose = camera(0, -8, 0, -29.0)
     true = true_depth(pose, torch.tensor([0]))[0]
     rays = true_depth.solids.rays(torch.eye(4)[None])[1][0]
-    ahead = torch.stack([rays[0] / rays[2], -rays[1] / rays[2], torch.ones_like(rays[0])])
-    empty = ground_inverse_depth(pose, ahead)[0].unflatten(0, true.shape)
+    next_chunk = torch.stack([rays[0] / rays[2], -rays[1] / rays[2], torch.ones_like(rays[0])])
+    empty = ground_inverse_depth(pose, next_chunk)[0].unflatten(0, true.shape)
     assert torch.allclose(true[-3:], empty[-3:], rtol=1e-4), "the foot of the picture is bare ground"
     assert (true >= empty - 1e-4).all(), "things stand before the ground, never behind it"
 
 
 def test_rows_and_matrices_of_walks_agree() -> None:
-    walk = torch.tensor([[1.5, -2.0, 40.0, 10.0], [0.0, 3.0, -170.0, -25.0]])
-    made = walk_poses(walk[:, :2].numpy()[None], walk[:, 2].numpy()[None], walk[:, 3].numpy()[None])[0]
-    assert np.allclose(poses_of(walk).numpy(), made, atol=1e-6)
+    camera_path = torch.tensor([[1.5, -2.0, 40.0, 10.0], [0.0, 3.0, -170.0, -25.0]])
+    made = key_path_poses(
+        camera_path[:, :2].numpy()[None], camera_path[:, 2].numpy()[None], camera_path[:, 3].numpy()[None]
+    )[0]
+    assert np.allclose(poses_of(camera_path).numpy(), made, atol=1e-6)
 
 
 def test_walks_stay_inside_and_out_of_things() -> None:
-    for place in places():
-        xz, _, pitch = random_walks(place, np.random.default_rng(3), 6, 20)
+    for layout in scene_layouts():
+        xz, _, pitch = random_camera_paths(layout, np.random.default_rng(3), 6, 20)
         assert np.linalg.norm(xz, axis=-1).max() <= WALK_RADIUS + 1e-6
         assert np.abs(pitch).max() <= 30
-        for x, z, radius in place.obstacles:
+        for x, z, radius in layout.obstacles:
             assert np.hypot(xz[..., 0] - x, xz[..., 1] - z).min() > radius
 
 
 def test_a_visitor_slides_along_a_wall() -> None:
-    place = places()[0]
-    x, z, radius = place.obstacles[0]
+    layout = scene_layouts()[0]
+    x, z, radius = layout.obstacles[0]
     before = np.array([x - radius - 1, -EYE_HEIGHT, z + 0.3])
-    after = Footing(place).constrain(before, np.array([x, -EYE_HEIGHT, z + 0.3]))
+    after = Footing(layout).constrain(before, np.array([x, -EYE_HEIGHT, z + 0.3]))
     assert np.hypot(after[0] - x, after[2] - z) >= radius
 
 
 def test_one_camera_is_kept_where_all_of_a_walk_would_be() -> None:
     wanted = np.random.default_rng(0).uniform(-20, 20, (200, 2))
-    for place in places():
-        footing = Footing(place)
+    for layout in scene_layouts():
+        footing = Footing(layout)
         alone = [footing.constrain(np.zeros(3), np.array([x, -EYE_HEIGHT, z])) for x, z in wanted]
         assert np.array_equal(np.stack(alone)[:, [0, 2]], footing.slide(wanted))
 
 
 def test_the_plan_shows_what_is_bumped_into() -> None:
-    for place in places():
-        plan = plan_of(place)
+    for layout in scene_layouts():
+        plan = scene_map_of(layout)
         drawn = [np.array([disc.x, disc.z]) for disc in plan.things if isinstance(disc, Disc)]
         drawn += [np.mean(box.corners, axis=0) for box in plan.things if isinstance(box, Outline)]
         for disc in plan.blocked:
-            assert min(np.hypot(*(middle - [disc.x, disc.z])) for middle in drawn) < disc.radius, (place.name, disc)
+            assert min(np.hypot(*(middle - [disc.x, disc.z])) for middle in drawn) < disc.radius, (layout.name, disc)
         assert plan.radius == WALK_RADIUS
 
 
 def test_a_still_camera_sees_the_same_picture(renderer: Renderer, true_depth: TrueDepth) -> None:
     pose = camera(0, -8, 20)
-    picture = renderer(pose, torch.tensor([1]))
+    image = renderer(pose, torch.tensor([1]))
     depth = true_depth(pose, torch.tensor([1]))
-    again, inside = seen_next(picture, pose, pose, depth, pixel_rays())
-    assert psnr(again, picture).item() > 60
+    again, inside = seen_next(image, pose, pose, depth, pixel_rays())
+    assert psnr(again, image).item() > 60
     assert inside[..., 1:-1, 1:-1].all()
 
 
@@ -152,20 +154,20 @@ def test_what_was_out_of_view_is_marked(renderer: Renderer, true_depth: TrueDept
 
 def test_the_patch_code_is_a_projection_with_even_latents(renderer: Renderer) -> None:
     poses = torch.cat([camera(0, -8 + i, 40.0 * i) for i in range(8)])
-    pictures = renderer(poses, torch.arange(8) % 4)
+    images = renderer(poses, torch.arange(8) % 4)
     codec = PatchCodec()
-    codec.fit(pictures)
-    latents = codec.encode(pictures)
+    codec.fit(images)
+    latents = codec.encode(images)
     assert latents.shape == (8, 48, *LATENT_SIZE)
     assert torch.allclose(latents.std(dim=(0, 2, 3)), torch.ones(48), atol=1e-2)
     assert torch.allclose(codec.encode(codec.decode(latents)), latents, atol=1e-3)
-    assert psnr(codec.decode(latents), pictures).mean() > 30
+    assert psnr(codec.decode(latents), images).mean() > 30
 
 
 @torch.no_grad()
 def test_a_kept_colour_is_seen_where_it_is_kept(renderer: Renderer) -> None:
     poses = torch.cat([camera(0, -8 + i, 40.0 * i) for i in range(8)])
-    encoder = PlaceEncoder(PlaceEncoderConfig())
+    encoder = SceneEncoder(SceneEncoderConfig())
     encoder.codec.fit(renderer(poses, torch.arange(8) % 4))
     for network in (encoder.spot[2], encoder.leave):
         torch.nn.init.zeros_(network.weight), torch.nn.init.zeros_(network.bias)

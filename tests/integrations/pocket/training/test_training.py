@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from flashdreams.integrations.pocket.config import PARAMETERS
-from flashdreams.integrations.pocket.model.scene_encoder import PlaceEncoder, PlaceEncoderConfig
+from flashdreams.integrations.pocket.model.scene_encoder import SceneEncoder, SceneEncoderConfig
 from flashdreams.integrations.pocket.training import (
     data,
     release,
@@ -25,8 +25,13 @@ from flashdreams.integrations.pocket.training import (
     views,
 )
 from flashdreams.integrations.pocket.training.latents import Stretches
-from flashdreams.integrations.pocket.training.train_denoiser import Dreamer, corrupt, noise_levels, training_loss
-from flashdreams.integrations.pocket.training.train_scene_encoder import place_loss
+from flashdreams.integrations.pocket.training.train_denoiser import (
+    DenoiserTrainer,
+    corrupt,
+    noise_levels,
+    training_loss,
+)
+from flashdreams.integrations.pocket.training.train_scene_encoder import scene_encoder_loss
 
 STEPS = 1, 3
 """After a run's first command, and in all after its second."""
@@ -39,10 +44,10 @@ def few_walks() -> Iterator[None]:
         patch.setattr(data, "CLIPS_PER_SCENE", 1)
         patch.setitem(data.CHUNKS, "frames", 1)
         patch.setitem(data.CHUNKS, "keyframes", 6)
-        renderer = data.Renderer(data.places(), supersample=1)
+        renderer = data.Renderer(data.scene_layouts(), supersample=1)
         patch.setattr(views, "VIEWS_PER_SCENE", 1)
         for module in (data, views):
-            patch.setattr(module, "Renderer", lambda *places, **options: renderer)
+            patch.setattr(module, "Renderer", lambda *scene_layouts, **options: renderer)
         yield
 
 
@@ -56,7 +61,7 @@ def run(few_walks: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
         sizes = ["--keyframes", "2", "--frames", "2", "--views", "2", "--clips", "2"]
         arguments = ["--run", str(folder), *sizes, "--no-compile"]
         for steps in STEPS:
-            for stage in ("places-", "", "decoder-"):
+            for stage in ("scene-encoder-", "", "decoder-"):
                 arguments += [f"--{stage}minutes", str(steps / 60)]
             train.train(train.parser().parse_args(arguments))
     return folder
@@ -66,7 +71,7 @@ def run(few_walks: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_run_leaves_weights_that_play(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(release, "THUMBNAIL_CHUNKS", 2)
     monkeypatch.setattr(release, "START_SIZE", (128, 72))
-    release.ship(run / "pocket.safetensors", tmp_path, None)
+    release.release(run / "pocket.safetensors", tmp_path, None)
     assert sorted(p.name for p in tmp_path.iterdir()) == [
         "dusk.jpg",
         "garden.jpg",
@@ -80,7 +85,7 @@ def test_a_run_leaves_weights_that_play(run: Path, tmp_path: Path, monkeypatch: 
 
 @pytest.mark.slow
 def test_a_run_goes_on_where_it_was(run: Path) -> None:
-    for stage in ("places", "dreamer", "decoder"):
+    for stage in ("scene_encoder", "denoiser", "decoder"):
         with (run / f"{stage}.csv").open() as file:
             assert [int(row["step"]) for row in csv.DictReader(file)] == list(STEPS), "the second command went on"
 
@@ -88,18 +93,18 @@ def test_a_run_goes_on_where_it_was(run: Path) -> None:
 @pytest.mark.slow
 def test_the_card_tells_how_it_was_trained(run: Path) -> None:
     figure = {"mean": 24.5, "scenes": {"meadow": 25.0}}
-    report = {"settings": {"denoising_timesteps": [1000, 500]}, "measures": {"lasting": {"part_1_psnr_db": figure}}}
+    report = {"settings": {"denoising_timesteps": [1000, 500]}, "measures": {"drift": {"part_1_psnr_db": figure}}}
     text = release.card(run / "pocket.safetensors", report)
     assert f"{PARAMETERS:,} trained parameters" in text
-    assert "| lasting | part 1 psnr db | 24.5 | 25 |  |  |  |  |  |" in text
+    assert "| drift | part 1 psnr db | 24.5 | 25 |  |  |  |  |  |" in text
     assert "2 denoising steps" in text
 
 
 @pytest.mark.slow
 def test_shards_are_the_same_whenever_they_are_made(run: Path) -> None:
-    again = data.make_shard(data.Renderer(data.places()), "frames", 1)
+    again = data.make_shard(data.Renderer(data.scene_layouts()), "frames", 1)
     kept = data.load_shard(data.shard_path(run / "data", "frames", 1))
-    assert np.array_equal(again.walks, kept.walks)
+    assert np.array_equal(again.camera_paths, kept.camera_paths)
     assert np.abs(again.frames.astype(int) - kept.frames).max() <= 1
 
 
@@ -132,23 +137,23 @@ def test_corruption_goes_from_the_clean_latent_to_noise() -> None:
 @pytest.mark.parametrize("own_past", [False, True])
 def test_the_loss_reaches_every_weight(own_past: bool) -> None:
     torch.manual_seed(3)
-    place = PlaceEncoder(PlaceEncoderConfig())
-    torch.nn.init.normal_(place.codec.basis, std=0.05)
-    model = Dreamer(place)
+    scene_encoder = SceneEncoder(SceneEncoderConfig())
+    torch.nn.init.normal_(scene_encoder.codec.basis, std=0.05)
+    model = DenoiserTrainer(scene_encoder)
     torch.nn.init.normal_(model.transformer.network.head.head.weight, std=0.05)
-    torch.nn.init.normal_(model.place.deeper[-1].weight, std=0.05)
+    torch.nn.init.normal_(model.scene_encoder.deeper[-1].weight, std=0.05)
     training_loss(model, stretches(), stretches(), torch.ones(48), own_past).backward()
     # What AdaLN starts at nought gates the branches behind it, so only they may be still; distances are learnt before.
-    idle = without_gradient(model) - {"place.solidity.grid"}
-    assert not [name for name in idle if "place" in name or "head" in name or "embedding" in name]
+    idle = without_gradient(model) - {"scene_encoder.occupancy.grid"}
+    assert not [name for name in idle if "scene_encoder" in name or "head" in name or "embedding" in name]
 
 
 def test_the_first_stage_reaches_every_weight_of_the_place() -> None:
     torch.manual_seed(3)
-    place = PlaceEncoder(PlaceEncoderConfig())
-    torch.nn.init.normal_(place.deeper[-1].weight, std=0.05)
-    place_loss(place, stretches(), stretches(), torch.full((2, 36, 64), 0.1), torch.ones(48)).backward()
-    assert not without_gradient(place)
+    scene_encoder = SceneEncoder(SceneEncoderConfig())
+    torch.nn.init.normal_(scene_encoder.deeper[-1].weight, std=0.05)
+    scene_encoder_loss(scene_encoder, stretches(), stretches(), torch.full((2, 36, 64), 0.1), torch.ones(48)).backward()
+    assert not without_gradient(scene_encoder)
 
 
 def test_a_seam_costs_more_on_an_even_surface_than_among_edges() -> None:
