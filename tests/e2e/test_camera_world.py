@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Page
 
 from flashdreams.integrations.lingbot_world.config import STREAMING
-from flashdreams.integrations.pocket.image_files import save_picture
+from flashdreams.integrations.pocket.image_files import save_image
 from tests.e2e.chromium import hold, picture, settle, until, view
 from tests.e2e.conftest import serving_tiny
 
@@ -66,7 +66,7 @@ def test_the_dream_is_still_until_something_is_said(page: Page) -> None:
 
 
 def test_a_visitors_picture_begins_the_dream(page: Page, tmp_path: Path) -> None:
-    save_picture(photo := tmp_path / "photo.jpg", np.full((90, 160, 3), (250, 120, 10), np.uint8))
+    save_image(photo := tmp_path / "photo.jpg", np.full((90, 160, 3), (250, 120, 10), np.uint8))
     shipped, index = picture(page), view(page, "chunk.index")
     page.keyboard.press("Escape")
     page.locator("#picture").wait_for(state="visible")

@@ -21,7 +21,7 @@ from flashdreams.integrations.hy_worldplay.config import HISTORY_BYTES
 from flashdreams.integrations.hy_worldplay.config import SLUG as HY_WORLDPLAY
 from flashdreams.integrations.lingbot_world.config import SLUG as LINGBOT
 from flashdreams.integrations.lingbot_world.config import STREAMING as LINGBOT_STREAMING
-from flashdreams.integrations.pocket.image_files import save_picture
+from flashdreams.integrations.pocket.image_files import save_image
 from flashdreams.recipes.wan import Wan21TransformerConfig
 from flashdreams.scripts.cli import main
 from tests.integrations.clips import run_clip, tiny_arguments, tiny_world
@@ -61,7 +61,7 @@ LAYOUTS: dict[str, Layout] = {LINGBOT: sharded, LINGBOT_STREAMING: sharded, HY_W
 @pytest.fixture(scope="module")
 def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pixels = np.random.default_rng(0).integers(0, 255, (12, 20, 3), np.uint8).repeat(8, 0).repeat(8, 1)
-    save_picture(path := tmp_path_factory.mktemp("photo") / "photo.jpg", pixels)
+    save_image(path := tmp_path_factory.mktemp("photo") / "photo.jpg", pixels)
     return path
 
 
