@@ -15,9 +15,10 @@ from torch import nn
 
 from flashdreams.camera.motion import CameraMotion
 from flashdreams.infra.config.base import InstantiateConfig, values_everywhere
+from flashdreams.infra.world.inputs import Action, FrameInput, TextEvent, check_declared
 from flashdreams.infra.world.scene_map import Plan
 
-Control = Literal["keys", "look", "path", "scene", "text", "image"]
+Control = Literal["keys", "look", "path", "scene", "text", "image", "actions"]
 Constrain = Callable[[npt.NDArray[np.float64], npt.NDArray[np.float64]], npt.NDArray[np.float64]]
 Progress = Callable[[str, float], None]
 
@@ -58,6 +59,10 @@ class WorldConfig(InstantiateConfig):
     """The controls that the model understands."""
     scenes: tuple[Scene, ...]
     """Scenes to start in; the first is the default."""
+    actions: tuple[Action, ...] = ()
+    """The named actions that the model understands, with their default keys."""
+    events: tuple[TextEvent, ...] = ()
+    """Prompts offered on quick keys, at most 12; only for worlds that take `text`."""
     flows: bool = False
     """Whether chunk follows chunk without any input; else chunks are dreamed only while something moves."""
     motion: CameraMotion = field(default_factory=CameraMotion)
@@ -72,6 +77,9 @@ class WorldConfig(InstantiateConfig):
     """The weights file; None takes the world's own."""
     adapts: bool = False
     """Whether loading tries how this machine dreams best, where there is a choice: what is dreamed may depend on it."""
+
+    def __post_init__(self) -> None:
+        check_declared(self.actions, self.events)
 
     def scene(self, name: str) -> Scene:
         """The scene called `name`; raises KeyError naming the known scenes."""
@@ -96,6 +104,8 @@ class Controls:
     """A scene to change to from this chunk on; None keeps the present one."""
     text: str | None = None
     """A text event from this chunk on; None keeps the present one."""
+    inputs: tuple[FrameInput, ...] = ()
+    """The input that made the poses, one per frame; empty where a path or a script made them."""
 
 
 @dataclass(kw_only=True)

@@ -56,6 +56,7 @@ class WanWorldConfig(WorldConfig):
     """Chunks that the model's KV cache holds."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         rollout = self.pipeline.rollout
         self.frames_per_chunk = TIME_RATIO * rollout.len_t
         self.window_chunks = (rollout.window_size_t + rollout.sink_size_t) // rollout.len_t
