@@ -57,9 +57,30 @@ def test_setup_builds_the_target_with_the_config_and_keywords() -> None:
     assert built.extra == 3
 
 
-def test_configs_take_keywords_only() -> None:
-    with pytest.raises(TypeError):
-        InstantiateConfig(Built)  # type: ignore[misc]
+def test_the_target_can_be_positional() -> None:
+    assert InstantiateConfig(Built) == InstantiateConfig(_target=Built)
+
+
+def test_equal_trees_are_one_key_of_a_dict_and_changed_ones_another() -> None:
+    config = Outer(transform=double, others=[Inner(table={"a": 1}), Inner(names=())])
+    kept = {config: "first"}
+    assert kept[copy.deepcopy(config)] == "first"
+    for change in ({"dtype": torch.float16}, {"inner": {"size": 3}}, {"where": Path("b")}, {"transform": copy.copy}):
+        assert derive_config(config, **change) not in kept
+    assert hash(Outer(transform=torch.zeros(2))) == hash(Outer(transform=torch.ones(2)))
+
+
+def test_a_plain_dataclass_that_derives_from_a_config_keeps_the_hash() -> None:
+    pipeline = toy_pipeline()
+    assert hash(pipeline) == hash(copy.deepcopy(pipeline)) != hash(derive_config(pipeline, name="other"))
+
+
+def test_a_config_may_have_a_field_called_base() -> None:
+    @dataclass
+    class WithBase(PrintableConfig):
+        base: int = 1
+
+    assert derive_config(base_config=WithBase(), base=2) == WithBase(2)
 
 
 def test_derive_overrides_deeply_and_leaves_the_base_alone() -> None:

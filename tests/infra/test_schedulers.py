@@ -111,14 +111,14 @@ def test_flow_match_without_warp_takes_the_timesteps_as_they_stand() -> None:
 def test_flow_match_reads_timestep_zero_past_the_end_of_the_table() -> None:
     scheduler = FM(num_inference_steps=2, denoising_timesteps=[1000, 0], shift=5.0).setup()
     assert scheduler.timesteps.tolist() == [1000.0, 0.0]
-    assert scheduler.sigmas[1] == scheduler.table_sigmas[-1]
+    assert scheduler.sigmas[1] == scheduler._full_sigmas[-1]
 
 
 def test_flow_match_table_without_the_extra_step_ends_at_sigma_min() -> None:
     scheduler = FM(extra_one_step=False, sigma_min=0.002, shift=1.0).setup()
-    assert scheduler.table_sigmas.shape == (1000,)
-    assert scheduler.table_sigmas[0] == 1
-    assert float(scheduler.table_sigmas[-1]) == pytest.approx(0.002)
+    assert scheduler._full_sigmas.shape == (1000,)
+    assert scheduler._full_sigmas[0] == 1
+    assert float(scheduler._full_sigmas[-1]) == pytest.approx(0.002)
 
 
 def test_flow_match_adds_noise_at_the_nearest_table_entry() -> None:
@@ -128,22 +128,51 @@ def test_flow_match_adds_noise_at_the_nearest_table_entry() -> None:
     torch.testing.assert_close(noisy, 0.0625 * clean + 0.9375 * eps)
 
 
-@pytest.mark.parametrize("kind", [UNIPC, EULER])
-def test_the_others_add_noise_at_the_timestep_itself(kind: type[SchedulerConfig]) -> None:
+@pytest.mark.parametrize(
+    ("config", "level"),
+    [
+        (UNIPC(num_inference_steps=4, shift=5.0), 5 * 0.74925 / (1 + 4 * 0.74925)),
+        (EULER(num_inference_steps=4, fixed_timesteps=(1000, 960, 889, 727, 0)), 0.96),
+        (EULER(num_inference_steps=2, fixed_timesteps=(1000, 900, 800)), 0.9),
+    ],
+)
+def test_the_others_add_noise_at_the_nearest_step(config: SchedulerConfig, level: float) -> None:
     clean, eps = torch.randn(3, 4, generator=rng(1)), torch.randn(3, 4, generator=rng(2))
-    torch.testing.assert_close(make(kind, 4).add_noise(clean, 128, rng(2)), 0.872 * clean + 0.128 * eps)
+    noisy = config.setup().add_noise(clean, 945, rng(2))
+    torch.testing.assert_close(noisy, (1 - level) * clean + level * eps, rtol=0, atol=1e-5)
+
+
+def test_euler_can_add_the_noise_of_its_end() -> None:
+    scheduler = EULER(num_inference_steps=2).setup()
+    assert scheduler.timesteps.shape == scheduler.sigmas.shape == (3,)
+    clean = torch.randn(3, generator=rng(1))
+    assert torch.equal(scheduler.add_noise(clean, 10, rng()), clean)
+
+
+def test_the_tables_of_unipc_are_the_weights_of_its_steps() -> None:
+    scheduler, x = UNIPC(num_inference_steps=3).setup(), torch.ones(())
+    flows = iter((0.3, -0.2, 0.5))
+    result = scheduler.sample(x, lambda x, t: x * next(flows), rng())
+    s, predicted, m1, m2 = scheduler.sigmas, x, torch.zeros(()), torch.zeros(())
+    for i, flow in enumerate((0.3, -0.2, 0.5)):
+        m = predicted - s[i] * predicted * flow
+        x = scheduler.a_corr[i] * x + scheduler.b_corr_m0[i] * m1
+        x = x + scheduler.b_corr_dprev[i] * (m2 - m1) + scheduler.b_corr_dt[i] * (m - m1)
+        predicted = scheduler.a_pred[i] * x + scheduler.b_pred_m0[i] * m + scheduler.b_pred_dprev[i] * (m1 - m)
+        m1, m2 = m, m1
+    torch.testing.assert_close(result, predicted, rtol=0, atol=1e-5)
 
 
 @all_kinds
 def test_timesteps_per_batch_and_per_token_are_told_apart_when_both_have_one_length(
     kind: type[SchedulerConfig],
 ) -> None:
-    scheduler, clean = make(kind, 4), torch.zeros(2, 2, 500)
+    scheduler, clean = make(kind, 4), torch.zeros(2, 2, 2000)
     levels = torch.tensor([0.0, 1000.0])
     per_batch = scheduler.add_noise(clean, levels, rng()).std(dim=-1)
     per_token = scheduler.add_noise(clean, levels.expand(2, 2), rng()).std(dim=-1)
-    assert (per_batch > 0.5).tolist() == [[False, False], [True, True]]
-    assert (per_token > 0.5).tolist() == [[False, True], [False, True]]
+    assert (per_batch > 0.9).tolist() == [[False, False], [True, True]]
+    assert (per_token > 0.9).tolist() == [[False, True], [False, True]]
 
 
 @all_kinds
@@ -162,7 +191,7 @@ def test_add_noise_keeps_the_dtype(kind: type[SchedulerConfig]) -> None:
 
 def test_euler_follows_fixed_timesteps() -> None:
     scheduler = EULER(num_inference_steps=2, fixed_timesteps=(1000, 888.8889, 100)).setup()
-    torch.testing.assert_close(scheduler.timesteps, torch.tensor([1000, 888.8889]))
+    torch.testing.assert_close(scheduler.timesteps, torch.tensor([1000, 888.8889, 100]))
     noise = torch.randn(4, generator=rng())
     x = noise + (0.8888889 - 1) * noise * 2
     torch.testing.assert_close(scheduler.sample(noise, lambda x, t: 2 * x), x + (0.1 - 0.8888889) * x * 2)
@@ -213,6 +242,6 @@ def test_bad_settings_are_named(config: SchedulerConfig, message: str) -> None:
 @all_kinds
 def test_a_progress_bar_is_shown_on_request(kind: type[SchedulerConfig], capsys: pytest.CaptureFixture[str]) -> None:
     scheduler = make(kind, 2)
-    scheduler.enable_tqdm = True
+    scheduler.config.enable_tqdm = True
     scheduler.sample(torch.zeros(1), lambda x, t: x, rng())
     assert "denoise" in capsys.readouterr().err

@@ -82,7 +82,7 @@ class ToyEncoder(StreamingEncoder[RunningSum]):
     """Adds everything that it has ever been given in this rollout."""
 
     def __init__(self, config: ToyEncoderConfig) -> None:
-        super().__init__()
+        super().__init__(config)
 
     def forward(self, input: Any, autoregressive_index: int = 0, cache: RunningSum | None = None) -> Tensor:
         assert cache is not None
@@ -102,7 +102,7 @@ class ToyDecoder(StreamingDecoder[RunningSum]):
     """Adds the mean of the chunk before."""
 
     def __init__(self, config: ToyDecoderConfig) -> None:
-        super().__init__()
+        super().__init__(config)
 
     def forward(self, input: Tensor, autoregressive_index: int = 0, cache: RunningSum | None = None) -> Tensor:
         assert cache is not None

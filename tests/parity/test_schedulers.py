@@ -71,7 +71,7 @@ def test_euler_equals_diffusers(steps: int, shift: float) -> None:
     reference.set_timesteps(sigmas=np.linspace(0.999, 0.0, steps + 1)[:-1])
     ours = FlowMatchEulerDiscreteSchedulerConfig(num_inference_steps=steps, shift=shift).setup()
 
-    torch.testing.assert_close(ours.timesteps, reference.timesteps, rtol=1e-6, atol=0)
+    torch.testing.assert_close(ours.timesteps[:-1], reference.timesteps, rtol=1e-6, atol=0)
     expected = run_diffusers(reference, noise())
     torch.testing.assert_close(ours.sample(noise(), curved_flow), expected, rtol=0, atol=TOLERANCE)
 

@@ -33,7 +33,7 @@ class WordEncoder(Encoder):
     """Embeddings that depend on the prompt alone."""
 
     def __init__(self, config: EncoderConfig) -> None:
-        super().__init__()
+        super().__init__(config)
         LOADED.append("text")
 
     def forward(self, input: list[str]) -> Tensor:
@@ -45,7 +45,7 @@ class PictureEncoder(Encoder):
     """As many features as CLIP gives."""
 
     def __init__(self, config: EncoderConfig) -> None:
-        super().__init__()
+        super().__init__(config)
         LOADED.append("image")
 
     def forward(self, input: Tensor) -> Tensor:

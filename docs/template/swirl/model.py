@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from flashdreams.core.checkpoint import load_into
-from flashdreams.infra.decoder import DecoderConfig, StreamingDecoder, StreamingDecoderCache
+from flashdreams.infra.decoder import StreamingDecoder, StreamingDecoderCache
 from flashdreams.infra.diffusion.transformer.base import Transformer, TransformerAutoregressiveCache, TransformerConfig
 
 FRAMES, CHANNELS, ROWS, COLUMNS, PIXELS = 4, 3, 18, 32, 8
@@ -71,9 +71,6 @@ class SwirlTransformer(Transformer[SwirlCache]):
 
 class SwirlDecoder(StreamingDecoder[StreamingDecoderCache]):
     """Latents of a chunk -> video `[1, F, 3, H, W]` in [-1, 1]."""
-
-    def __init__(self, config: DecoderConfig) -> None:
-        super().__init__()
 
     def initialize_autoregressive_cache(self, **context: Any) -> StreamingDecoderCache:
         return StreamingDecoderCache()

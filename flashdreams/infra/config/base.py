@@ -10,23 +10,36 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Self, TypeVar
 
+import torch
+
 from flashdreams.infra.config.serialization import from_jsonable, to_jsonable
 
-ConfigT = TypeVar("ConfigT")
+T = TypeVar("T")
 
 _INDENT = "    "
 
 
-@dataclass(kw_only=True)
 class PrintableConfig:
-    """A config tree that prints itself, has a stable fingerprint and survives JSON."""
+    """A config tree that prints itself, compares, hashes, has a stable fingerprint and survives JSON.
+
+    Equal trees have equal hashes, so that a config can be the key of a dict; do not change one that is a key.
+    """
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "__hash__" not in cls.__dict__:  # a dataclass with `__eq__` drops the hash that it only inherits
+            cls.__hash__ = PrintableConfig.__hash__  # type: ignore[method-assign]
 
     def __str__(self) -> str:
-        """The whole tree, one field per line, indented by depth."""
+        """Return the whole tree, one field per line, indented by depth."""
         return "\n".join(_dump(self))
 
+    def __hash__(self) -> int:
+        """Return a hash of the whole tree: functions and classes count by their name, what has no hash by its type."""
+        return _hash_of(self)
+
     def to_dict(self) -> dict[str, Any]:
-        """A tree of JSON types from which `from_dict` rebuilds an equal config.
+        """Return a tree of JSON types from which `from_dict` rebuilds an equal config.
 
         Raises TypeError naming the dotted field for a value that has no JSON form (a lambda, a tensor).
         """
@@ -46,11 +59,11 @@ class PrintableConfig:
         return config
 
     def fingerprint(self) -> str:
-        """Hex digest that is equal for equal configs, in any process."""
+        """Return a hex digest that is equal for equal configs, in any process."""
         return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()
 
 
-@dataclass(kw_only=True)
+@dataclass
 class InstantiateConfig(PrintableConfig):
     """A config that builds the object it describes."""
 
@@ -62,27 +75,28 @@ class InstantiateConfig(PrintableConfig):
         return self._target(self, **kwargs)
 
 
-def derive_config(base: ConfigT, **changes: Any) -> ConfigT:
-    """A deep copy of `base` with nested overrides; `base` is never changed.
+def derive_config(base_config: T, **changes: Any) -> T:
+    """Return a deep copy of `base_config` with nested overrides; `base_config` is never changed.
 
     A `dict` value walks into a dataclass attribute or a dict, any other value replaces what is there. Checks made in
     `__post_init__` run again on every changed dataclass.
 
     Raises KeyError naming the dotted path when it does not exist, TypeError when a dict is given for a plain value.
     """
-    if not dataclasses.is_dataclass(base) or isinstance(base, type):
-        raise TypeError(f"base must be a config dataclass instance, got {type(base).__name__}")
-    return _override(copy.deepcopy(base), changes, "")
+    if not dataclasses.is_dataclass(base_config) or isinstance(base_config, type):
+        raise TypeError(f"base_config must be a config dataclass instance, got {type(base_config).__name__}")
+    derived: T = _override(copy.deepcopy(base_config), changes, "")
+    return derived
 
 
-def replace_everywhere(config: ConfigT, **values: Any) -> ConfigT:
-    """A copy of `config` in which every dataclass of the tree that has a field of this name holds this value."""
+def replace_everywhere(config: T, **values: Any) -> T:
+    """Return a copy of `config` in which every dataclass of the tree that has a field of this name holds this value."""
     if not _is_config(config):
         return config
     own = _fields_of(config)
     changed = {name: replace_everywhere(value, **values) for name, value in own.items()}
     changed |= {name: value for name, value in values.items() if name in own}
-    replaced: ConfigT = dataclasses.replace(config, **changed)  # type: ignore[type-var]
+    replaced: T = dataclasses.replace(config, **changed)  # type: ignore[type-var]
     return replaced
 
 
@@ -118,6 +132,24 @@ def _is_config(value: Any) -> bool:
 
 def _fields_of(config: Any) -> dict[str, Any]:
     return {f.name: getattr(config, f.name) for f in dataclasses.fields(config) if f.init}
+
+
+def _hash_of(value: Any) -> int:
+    if _is_config(value):
+        compared = (_hash_of(getattr(value, each.name)) for each in dataclasses.fields(value) if each.compare)
+        return hash((type(value).__qualname__, *compared))
+    if isinstance(value, dict):
+        return hash(frozenset((_hash_of(key), _hash_of(item)) for key, item in value.items()))
+    if isinstance(value, list | tuple):
+        return hash(tuple(map(_hash_of, value)))
+    if isinstance(value, set | frozenset):
+        return hash(frozenset(map(_hash_of, value)))
+    if isinstance(value, type) or (callable(value) and hasattr(value, "__qualname__")):
+        return hash((value.__module__, value.__qualname__))
+    try:  # a tensor has a hash, but by identity
+        return hash(type(value).__qualname__ if isinstance(value, torch.Tensor) else value)
+    except TypeError:
+        return hash(type(value).__qualname__)
 
 
 def _dump(value: Any, label: str = "", depth: int = 0) -> list[str]:

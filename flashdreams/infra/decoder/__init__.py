@@ -1,10 +1,11 @@
-"""Decoders: what turns clean latents into what a person sees."""
+"""Decoders of clean latents into what is shown."""
 
 from flashdreams.infra.decoder.base import (
     CausalVideoDecoder,
     DecoderConfig,
     StreamingDecoder,
     StreamingDecoderCache,
+    StreamingDecoderCacheT,
     StreamingVideoDecoder,
 )
 
@@ -13,5 +14,6 @@ __all__ = [
     "DecoderConfig",
     "StreamingDecoder",
     "StreamingDecoderCache",
+    "StreamingDecoderCacheT",
     "StreamingVideoDecoder",
 ]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
-from torch import Tensor, nn
+from torch import nn
 
 from flashdreams.infra.config.base import InstantiateConfig
 from flashdreams.infra.temporal import causal_latent_frames, causal_pixel_frames
@@ -16,27 +16,33 @@ from flashdreams.infra.temporal import causal_latent_frames, causal_pixel_frames
 class DecoderConfig(InstantiateConfig):
     """Config of a `StreamingDecoder`."""
 
+    _target: type = field(default_factory=lambda: StreamingDecoder)
 
+
+@dataclass(kw_only=True, eq=False)
 class StreamingDecoderCache:
     """A rollout's state in a streaming decoder."""
 
 
-CacheT = TypeVar("CacheT", bound=StreamingDecoderCache)
+StreamingDecoderCacheT = TypeVar("StreamingDecoderCacheT", bound=StreamingDecoderCache)
 
 
-class StreamingDecoder(nn.Module, ABC, Generic[CacheT]):
-    """Decodes the latent of one chunk after another. Holds no rollout state."""
+class StreamingDecoder(ABC, nn.Module, Generic[StreamingDecoderCacheT]):
+    """A decoder of one chunk's latent after another, without rollout state.
+
+    A subclass defines `forward(input, autoregressive_index=0, cache=None)`; `cache=None` is a one-shot call.
+    """
+
+    def __init__(self, config: DecoderConfig) -> None:
+        super().__init__()
+        self.config: Any = config
 
     @abstractmethod
-    def forward(self, input: Tensor, autoregressive_index: int = 0, cache: CacheT | None = None) -> Tensor:
-        """The decoded latent of chunk `autoregressive_index`; `cache=None` is a one-shot call."""
-
-    @abstractmethod
-    def initialize_autoregressive_cache(self, **context: Any) -> CacheT:
-        """The cache of a new rollout."""
+    def initialize_autoregressive_cache(self, **context: Any) -> StreamingDecoderCacheT:
+        """Return the cache of a new rollout."""
 
 
-class StreamingVideoDecoder(StreamingDecoder[CacheT]):
+class StreamingVideoDecoder(StreamingDecoder[StreamingDecoderCacheT]):
     """A streaming decoder to video `[..., T, C, H, W]`."""
 
     @property
@@ -58,7 +64,7 @@ class StreamingVideoDecoder(StreamingDecoder[CacheT]):
         """Latent frames that give a chunk of pixel frames; raises ValueError for a count that cannot be reached."""
 
 
-class CausalVideoDecoder(StreamingVideoDecoder[CacheT]):
+class CausalVideoDecoder(StreamingVideoDecoder[StreamingDecoderCacheT]):
     """A streaming decoder to video that keeps to the rule of `flashdreams.infra.temporal`."""
 
     def get_output_temporal_size(self, autoregressive_index: int, input_temporal_size: int) -> int:

@@ -1,4 +1,4 @@
-"""Encoders: what turns an input (text, picture, video, camera path) into something the diffusion model understands."""
+"""Encoders of a diffusion model's conditions: text, images, video, camera paths."""
 
 from flashdreams.infra.encoder.base import (
     Encoder,
@@ -7,6 +7,7 @@ from flashdreams.infra.encoder.base import (
     NullEncoderConfig,
     StreamingEncoder,
     StreamingEncoderCache,
+    StreamingEncoderCacheT,
     StreamingVideoEncoder,
 )
 
@@ -17,5 +18,6 @@ __all__ = [
     "NullEncoderConfig",
     "StreamingEncoder",
     "StreamingEncoderCache",
+    "StreamingEncoderCacheT",
     "StreamingVideoEncoder",
 ]

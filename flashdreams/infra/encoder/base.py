@@ -17,6 +17,8 @@ from flashdreams.infra.memory.tracker import on_meta, weight_bytes
 class EncoderConfig(InstantiateConfig):
     """Config of an `Encoder` or a `StreamingEncoder`."""
 
+    _target: type = field(default_factory=lambda: Encoder)
+
     def check_prompts(self, prompts: Sequence[str], name: str = "text") -> None:
         """Raise ValueError for prompts that the encoder cannot take, without loading it; `name` is in the message."""
 
@@ -25,34 +27,38 @@ class EncoderConfig(InstantiateConfig):
         return weight_bytes(on_meta(self))
 
 
-class Encoder(nn.Module, ABC):
-    """Encodes a whole input at once, e.g. a prompt."""
+class Encoder(ABC, nn.Module):
+    """An encoder of a whole input at once, e.g. a prompt; a subclass defines `forward(input)`."""
 
-    @abstractmethod
-    def forward(self, input: Any) -> Any:
-        """The encoded `input`."""
+    def __init__(self, config: EncoderConfig) -> None:
+        super().__init__()
+        self.config: Any = config
 
 
+@dataclass(kw_only=True, eq=False)
 class StreamingEncoderCache:
     """A rollout's state in a streaming encoder."""
 
 
-CacheT = TypeVar("CacheT", bound=StreamingEncoderCache)
+StreamingEncoderCacheT = TypeVar("StreamingEncoderCacheT", bound=StreamingEncoderCache)
 
 
-class StreamingEncoder(nn.Module, ABC, Generic[CacheT]):
-    """Encodes the input of one chunk after another. Holds no rollout state."""
+class StreamingEncoder(ABC, nn.Module, Generic[StreamingEncoderCacheT]):
+    """An encoder of one chunk after another, without rollout state.
+
+    A subclass defines `forward(input, autoregressive_index=0, cache=None)`; `cache=None` is a one-shot call.
+    """
+
+    def __init__(self, config: EncoderConfig) -> None:
+        super().__init__()
+        self.config: Any = config
 
     @abstractmethod
-    def forward(self, input: Any, autoregressive_index: int = 0, cache: CacheT | None = None) -> Any:
-        """The encoded input of chunk `autoregressive_index`; `cache=None` is a one-shot call."""
-
-    @abstractmethod
-    def initialize_autoregressive_cache(self, **context: Any) -> CacheT:
-        """The cache of a new rollout."""
+    def initialize_autoregressive_cache(self, **context: Any) -> StreamingEncoderCacheT:
+        """Return the cache of a new rollout."""
 
 
-class StreamingVideoEncoder(StreamingEncoder[CacheT]):
+class StreamingVideoEncoder(StreamingEncoder[StreamingEncoderCacheT]):
     """A streaming encoder of video `[..., T, C, H, W]`. `flashdreams.infra.temporal` has the rule for causal ones."""
 
     @property
@@ -81,19 +87,15 @@ class NullEncoderConfig(EncoderConfig):
     _target: type = field(default_factory=lambda: NullEncoder)
 
 
-class NullEncoder(StreamingEncoder[StreamingEncoderCache]):
-    """Hands its input on unchanged, for models that are conditioned on it as it is."""
-
-    def __init__(self, config: NullEncoderConfig) -> None:
-        super().__init__()
-        self.config = config
+class NullEncoder(Encoder):
+    """The identity, for models that are conditioned on their input as it is; works as a streaming encoder too."""
 
     def forward(self, input: Any, autoregressive_index: int = 0, cache: StreamingEncoderCache | None = None) -> Any:
-        """`input` itself."""
+        """Return `input` itself."""
         return input
 
     def initialize_autoregressive_cache(self, **context: Any) -> StreamingEncoderCache:
-        """An empty cache; raises TypeError for any context."""
+        """Return an empty cache; raises TypeError for any context."""
         if context:
             raise TypeError(f"NullEncoder takes no rollout context, got {', '.join(context)}")
         return StreamingEncoderCache()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from dataclasses import dataclass, field, fields
-from typing import Annotated, Any, Generic, Self, TypeVar
+from typing import Annotated, Any, Generic, Self
 
 import torch
 import tyro
@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from flashdreams.core import distributed
 from flashdreams.infra.config.base import InstantiateConfig, replace_everywhere
-from flashdreams.infra.decoder.base import DecoderConfig, StreamingDecoder
+from flashdreams.infra.decoder.base import DecoderConfig, StreamingDecoder, StreamingDecoderCacheT
 from flashdreams.infra.diffusion.model.base import DiffusionModel, DiffusionModelConfig
-from flashdreams.infra.diffusion.transformer.base import Transformer
-from flashdreams.infra.encoder.base import EncoderConfig, StreamingEncoder
+from flashdreams.infra.diffusion.transformer.base import Transformer, TransformerCacheT
+from flashdreams.infra.encoder.base import EncoderConfig, StreamingEncoder, StreamingEncoderCacheT
 from flashdreams.infra.memory.offload import Turns
 from flashdreams.infra.memory.plan import MemoryPlan
 from flashdreams.infra.memory.planner import plan_memory
@@ -23,10 +23,6 @@ from flashdreams.infra.memory.tracker import BlankRollout
 from flashdreams.infra.profiler import EventProfiler, record_event
 from flashdreams.infra.runtime.side_stream import Aside
 from flashdreams.infra.runtime.state import copy_state
-
-TransformerCacheT = TypeVar("TransformerCacheT")
-EncoderCacheT = TypeVar("EncoderCacheT")
-DecoderCacheT = TypeVar("DecoderCacheT")
 
 
 @dataclass(kw_only=True)
@@ -62,16 +58,16 @@ class StreamInferencePipelineConfig(InstantiateConfig):
 
 
 @dataclass(kw_only=True)
-class StreamInferencePipelineCache(Generic[TransformerCacheT, EncoderCacheT, DecoderCacheT]):
+class StreamInferencePipelineCache(Generic[StreamingEncoderCacheT, TransformerCacheT, StreamingDecoderCacheT]):
     """All state of one rollout."""
 
     transformer_cache: TransformerCacheT
     """KV caches, sizes and the random generator."""
-    encoder_cache: EncoderCacheT | None = None
+    encoder_cache: StreamingEncoderCacheT | None = None
     """State of the streaming encoder."""
-    decoder_cache: DecoderCacheT | None = None
+    decoder_cache: StreamingDecoderCacheT | None = None
     """State of the streaming decoder."""
-    final_state: DiffusionModel.FinalState | None = None
+    final_state: DiffusionModel.FinalState[TransformerCacheT] | None = None
     """The newest chunk, which `finalize` writes into the KV cache."""
     autoregressive_index: int | None = None
     """Index of the newest chunk; None before the first."""
@@ -103,7 +99,7 @@ class StreamInferencePipelineCache(Generic[TransformerCacheT, EncoderCacheT, Dec
             self.aside.join()
 
 
-class StreamInferencePipeline(nn.Module, Generic[TransformerCacheT, EncoderCacheT, DecoderCacheT]):
+class StreamInferencePipeline(nn.Module, Generic[StreamingEncoderCacheT, TransformerCacheT, StreamingDecoderCacheT]):
     """One loaded model that serves many rollouts, of any sizes and interleaved in any order.
 
     Under torchrun the processes share the tokens of every chunk: all must make the same calls in the same order, and
@@ -120,11 +116,15 @@ class StreamInferencePipeline(nn.Module, Generic[TransformerCacheT, EncoderCache
             config = replace_everywhere(config, use_cuda_graph=False)
         self.config = config
         self.turns: Turns | None = None
-        self.encoder: StreamingEncoder[Any] | None = config.encoder.setup() if config.encoder else None
-        self.diffusion_model: DiffusionModel = config.diffusion_model.setup()
+        self.encoder: StreamingEncoder[StreamingEncoderCacheT] | None = (
+            config.encoder.setup() if config.encoder else None
+        )
+        self.diffusion_model: DiffusionModel[TransformerCacheT] = config.diffusion_model.setup()
         if distributed.world_size() > 1:
             self.diffusion_model.transformer.set_context_parallel_group(distributed.all_processes())
-        self.decoder: StreamingDecoder[Any] | None = config.decoder.setup() if config.decoder else None
+        self.decoder: StreamingDecoder[StreamingDecoderCacheT] | None = (
+            config.decoder.setup() if config.decoder else None
+        )
         for role, part in (("encoder", self.encoder), ("decoder", self.decoder)):
             if part is not None and not hasattr(part, "initialize_autoregressive_cache"):
                 raise TypeError(f"{role} must be a streaming {role}, got the one-shot {type(part).__name__}")
@@ -165,12 +165,11 @@ class StreamInferencePipeline(nn.Module, Generic[TransformerCacheT, EncoderCache
         *,
         seed: int | None = None,
         reuse: StreamInferencePipelineCache[Any, Any, Any] | None = None,
-    ) -> StreamInferencePipelineCache[TransformerCacheT, EncoderCacheT, DecoderCacheT]:
+    ) -> StreamInferencePipelineCache[StreamingEncoderCacheT, TransformerCacheT, StreamingDecoderCacheT]:
         """The cache of a new rollout. Each context goes as keywords to its part's `initialize_autoregressive_cache`.
 
         `seed` replaces the config's seed for this rollout. `reuse` is the cache of a rollout that is over: where the
-        new one has its size, KV buffers and captured graphs are used again. Raises ValueError for the context of a
-        missing part.
+        new one has its size, KV buffers and captured graphs are used again. The context of a missing part is ignored.
         """
         transformer, context = self.diffusion_model.transformer, transformer_context or {}
         transformer.take_turn()
@@ -183,8 +182,8 @@ class StreamInferencePipeline(nn.Module, Generic[TransformerCacheT, EncoderCache
         self.diffusion_model.seed_rollout(transformer_cache, seed)
         return StreamInferencePipelineCache(
             transformer_cache=transformer_cache,
-            encoder_cache=_initialize(self.encoder, encoder_context, "encoder"),
-            decoder_cache=_initialize(self.decoder, decoder_context, "decoder"),
+            encoder_cache=_initialize(self.encoder, encoder_context),
+            decoder_cache=_initialize(self.decoder, decoder_context),
             event_profiler=EventProfiler(self.device),
             aside=Aside(self.device) if self.config.finalize_aside else None,
         )
@@ -193,7 +192,7 @@ class StreamInferencePipeline(nn.Module, Generic[TransformerCacheT, EncoderCache
     def generate(
         self,
         autoregressive_index: int,
-        cache: StreamInferencePipelineCache[TransformerCacheT, EncoderCacheT, DecoderCacheT],
+        cache: StreamInferencePipelineCache[StreamingEncoderCacheT, TransformerCacheT, StreamingDecoderCacheT],
         input: Any = None,
     ) -> Tensor:
         """Dream chunk `autoregressive_index`: the decoder's output, or the clean latent without a decoder.
@@ -228,7 +227,7 @@ class StreamInferencePipeline(nn.Module, Generic[TransformerCacheT, EncoderCache
     def finalize(
         self,
         autoregressive_index: int,
-        cache: StreamInferencePipelineCache[TransformerCacheT, EncoderCacheT, DecoderCacheT],
+        cache: StreamInferencePipelineCache[StreamingEncoderCacheT, TransformerCacheT, StreamingDecoderCacheT],
     ) -> dict[str, float] | None:
         """Write the chunk just generated into the KV cache; show the chunk first.
 
@@ -262,9 +261,5 @@ class StreamInferencePipeline(nn.Module, Generic[TransformerCacheT, EncoderCache
             raise ValueError("input must be given at every step: this pipeline has an encoder")
 
 
-def _initialize(part: Any, context: dict[str, Any] | None, role: str) -> Any:
-    if part is not None:
-        return part.initialize_autoregressive_cache(**(context or {}))
-    if context:
-        raise ValueError(f"{role}_context must be None: this pipeline has no {role}")
-    return None
+def _initialize(part: Any, context: dict[str, Any] | None) -> Any:
+    return None if part is None else part.initialize_autoregressive_cache(**(context or {}))

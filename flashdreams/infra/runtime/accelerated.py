@@ -12,14 +12,17 @@ from flashdreams.infra.compile import compile_module
 from flashdreams.infra.cuda_graph import CUDAGraphWrapper
 
 
-class AcceleratedStep(nn.Module, ABC):
+class AcceleratedStep(ABC, nn.Module):
     """Base of codecs that go through a video step by step, with the memory that each step leaves for the next one.
 
     On a CPU, which gains little from compilation and would need a compiler and minutes for it, a step is a plain call.
     """
 
-    def __init__(self, *, use_compile: bool, use_cuda_graph: bool) -> None:
-        super().__init__()
+    config: Any
+
+    def __init__(self, *, use_compile: bool, use_cuda_graph: bool, **others: Any) -> None:
+        """`others` go to the class after this one, e.g. `config` to `StreamingDecoder`."""
+        super().__init__(**others)
         self._use_compile, self._use_cuda_graph = use_compile, use_cuda_graph
         self._compiled = False
         self._graphs: dict[torch.Size, CUDAGraphWrapper[..., tuple[Tensor, list[Tensor]]]] = {}

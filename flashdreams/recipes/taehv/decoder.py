@@ -87,8 +87,7 @@ class TeahvVAEDecoder(AcceleratedStep, CausalVideoDecoder[TAEHVCache]):
 
     def __init__(self, config: TeahvVAEDecoderConfig) -> None:
         """Raises what `load_checkpoint` and `load_into` raise for a file that is missing or does not fit."""
-        super().__init__(use_compile=config.use_compile, use_cuda_graph=config.use_cuda_graph)
-        self.config = config
+        super().__init__(config=config, use_compile=config.use_compile, use_cuda_graph=config.use_cuda_graph)
         self.decoder = TinyDecoder(config.latent_channels, config.widths, config.patch_size)
         raw = config.latents == "raw"
         if config.checkpoint_path is not None:

@@ -15,6 +15,7 @@ from flashdreams.infra.diffusion.scheduler.base import (
     arithmetic_dtype,
     check_steps,
     draw_noise,
+    nearest_level,
 )
 
 
@@ -32,6 +33,8 @@ class FlowMatchSchedulerConfig(SchedulerConfig):
     """One timestep per step, from noise to clean."""
     warp_denoising_step: bool = True
     """Read each denoising timestep `d` as table entry `num_train_timesteps - d` (warped) instead of as it stands."""
+    num_train_timesteps: int = 1000
+    """Timestep of pure noise (sigma 1)."""
     sigma_max: float = 1.0
     """Noise level of the table's first entry, before the warp."""
     sigma_min: float = 0.0
@@ -40,28 +43,33 @@ class FlowMatchSchedulerConfig(SchedulerConfig):
     """Leave `sigma_min` itself out of the table."""
     timestep_dtype: torch.dtype = torch.float32
     """Type in which the network gets its timestep; an integer type truncates."""
+    enable_tqdm: bool = False
+    """Show a progress bar over the denoising steps."""
 
 
 class FlowMatchScheduler(Scheduler):
     """`x0 = x - s_i v(x, t_i)`, then `x = (1 - s_{i+1}) x0 + s_{i+1} eps` with fresh `eps`, until the last `x0`."""
 
-    table_timesteps: Tensor
+    denoising_step_list: Tensor
+    """`[num_inference_steps]`: the timestep that the network gets at each step."""
+    denoising_sigmas: Tensor
+    """fp32 `[num_inference_steps]`: the noise level at each step."""
+    _full_timesteps: Tensor
     """fp32 `[num_train_timesteps]`: the warped timesteps, from noise to clean."""
-    table_sigmas: Tensor
+    _full_sigmas: Tensor
     """fp32 `[num_train_timesteps]`: their noise levels."""
 
     def __init__(self, config: FlowMatchSchedulerConfig) -> None:
         super().__init__(config)
-        check_steps(config.num_inference_steps, config.shift)
+        check_steps(config.num_inference_steps, config.shift, config.num_train_timesteps)
         _check_config(config)
-        self.config = config
         total = config.num_train_timesteps
         points = total + 1 if config.extra_one_step else total
         # In fp32 from the start, as the models were trained: fp64 gives other last bits (727.27271, not 727.27277).
         s = torch.linspace(config.sigma_max, config.sigma_min, points, dtype=torch.float32, device="cpu")[:total]
         s = config.shift * s / (1 + (config.shift - 1) * s)
-        self._keep("table_sigmas", s)
-        self._keep("table_timesteps", s * total)
+        self._keep("_full_sigmas", s)
+        self._keep("_full_timesteps", s * total)
 
         wanted = torch.tensor(config.denoising_timesteps, dtype=torch.float32, device="cpu")
         if config.warp_denoising_step:
@@ -69,11 +77,21 @@ class FlowMatchScheduler(Scheduler):
             sigmas = torch.cat([s, s[-1:]])[entry]
             timesteps = torch.cat([s * total, torch.zeros(1, device="cpu")])[entry]
         else:
-            sigmas, timesteps = self._sigma_at(wanted), wanted
-        self._keep("sigmas", sigmas)
-        self._keep("timesteps", timesteps.to(config.timestep_dtype))
+            sigmas, timesteps = nearest_level(wanted, s * total, s), wanted
+        self._keep("denoising_sigmas", sigmas)
+        self._keep("denoising_step_list", timesteps.to(config.timestep_dtype))
         # The same fp32 numbers as Python floats: scalars in a kernel's arguments cost no lookup on the device.
         self._levels: list[float] = sigmas.tolist()
+
+    @property
+    def timesteps(self) -> Tensor:
+        """`denoising_step_list` under the name that the other schedulers use."""
+        return self.denoising_step_list
+
+    @property
+    def sigmas(self) -> Tensor:
+        """`denoising_sigmas` under the name that the other schedulers use."""
+        return self.denoising_sigmas
 
     def sample(self, initial_noise: Tensor, predict_flow: FlowPredictor, rng: NoiseSource | None = None) -> Tensor:
         """See `Scheduler.sample`; `rng` draws the noise between the steps."""
@@ -87,9 +105,9 @@ class FlowMatchScheduler(Scheduler):
             x0 = x.sub(flow, alpha=self._levels[i])
         return x0.to(dtype)
 
-    def _sigma_at(self, timestep: Tensor) -> Tensor:
-        distance = (self.table_timesteps - timestep.unsqueeze(-1)).abs()
-        return self.table_sigmas.take(distance.argmin(dim=-1))  # an index of no dims would be read by the host
+    def add_noise(self, clean_input: Tensor, timestep: Tensor | float, rng: NoiseSource | None = None) -> Tensor:
+        """See `Scheduler.add_noise`; the schedule is the whole warped table of `num_train_timesteps` entries."""
+        return self._noised(clean_input, timestep, rng, self._full_timesteps, self._full_sigmas)
 
 
 def _check_config(config: FlowMatchSchedulerConfig) -> None:

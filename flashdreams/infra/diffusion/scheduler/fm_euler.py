@@ -29,23 +29,31 @@ class FlowMatchEulerDiscreteSchedulerConfig(SchedulerConfig):
     """Network evaluations per chunk."""
     shift: float = 5.0
     """Warp of the noise levels towards noise: `s <- shift s / (1 + (shift - 1) s)`."""
+    num_train_timesteps: int = 1000
+    """Timestep of pure noise (sigma 1)."""
     fixed_timesteps: tuple[float, ...] | None = None
     """Timesteps to use as they stand, `num_inference_steps + 1` of them: the last is where the sampler ends."""
+    enable_tqdm: bool = False
+    """Show a progress bar over the denoising steps."""
 
 
 class FlowMatchEulerDiscreteScheduler(Scheduler):
     """`x <- x + (s_{i+1} - s_i) v(x, t_i)`."""
 
+    timesteps: Tensor
+    """fp32 `[num_inference_steps + 1]`: the timestep at each step, and the one where the sampler ends."""
+    sigmas: Tensor
+    """fp32 `[num_inference_steps + 1]`: their noise levels."""
+
     def __init__(self, config: FlowMatchEulerDiscreteSchedulerConfig) -> None:
         super().__init__(config)
-        check_steps(config.num_inference_steps, config.shift)
-        self.config = config
+        check_steps(config.num_inference_steps, config.shift, config.num_train_timesteps)
         steps, total = config.num_inference_steps, config.num_train_timesteps
         if config.fixed_timesteps is None:
             timesteps = [*(wan_sigmas(steps, config.shift, total) * total).tolist(), 0.0]
         else:
             timesteps = _checked(config.fixed_timesteps, steps, total)
-        self._keep("timesteps", torch.tensor(timesteps[:-1], dtype=torch.float32, device="cpu"))
+        self._keep("timesteps", torch.tensor(timesteps, dtype=torch.float32, device="cpu"))
         self._keep("sigmas", torch.tensor([t / total for t in timesteps], dtype=torch.float32, device="cpu"))
         levels = self.sigmas.tolist()
         self._strides: list[float] = [after - here for here, after in pairwise(levels)]
@@ -57,6 +65,10 @@ class FlowMatchEulerDiscreteScheduler(Scheduler):
         for i in self._steps(len(self._strides)):
             x = x.add(predict_flow(x.to(dtype), self._timestep(i)), alpha=self._strides[i])
         return x.to(dtype)
+
+    def add_noise(self, clean_input: Tensor, timestep: Tensor | float, rng: NoiseSource | None = None) -> Tensor:
+        """See `Scheduler.add_noise`; the schedule is `timesteps`, its end included."""
+        return self._noised(clean_input, timestep, rng, self.timesteps, self.sigmas)
 
 
 def _checked(fixed_timesteps: tuple[float, ...], steps: int, total: int) -> list[float]:

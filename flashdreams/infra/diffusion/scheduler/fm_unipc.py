@@ -39,21 +39,41 @@ class FlowMatchUniPCSchedulerConfig(SchedulerConfig):
     """Network evaluations per chunk."""
     shift: float = 5.0
     """Warp of the noise levels towards noise: `s <- shift s / (1 + (shift - 1) s)`."""
+    num_train_timesteps: int = 1000
+    """Timestep of pure noise (sigma 1)."""
     solver_order: int = 2
     """Order of the solver; only 2 is accepted."""
     use_kerras_sigma: bool = False
     """Take EDM noise levels (200 to 0.01, rho 7) as `s / (1 + s)` instead of evenly spaced warped ones."""
+    enable_tqdm: bool = False
+    """Show a progress bar over the denoising steps."""
 
 
 class FlowMatchUniPCScheduler(Scheduler):
-    """Each step predicts `m = x - s v`, corrects `x` with it (from the second step on) and moves to the next level."""
+    """Each step predicts `m = x - s v`, corrects `x` with it (from the second step on) and moves to the next level.
+
+    The tables of weights are fp32 `[num_inference_steps]`, with `D = m1 - m` before the step, `E = m - m1` at the new
+    level and `D' = m2 - m1`: the predictor is `a_pred x + b_pred_m0 m + b_pred_dprev D`, the corrector
+    `a_corr x + b_corr_m0 m1 + b_corr_dprev D' + b_corr_dt E`.
+    """
+
+    timesteps: Tensor
+    """int64 `[num_inference_steps]`: the timestep that the network gets at each step."""
+    sigmas: Tensor
+    """fp32 `[num_inference_steps + 1]`: the noise level at each step, and 0 after the last one."""
+    a_pred: Tensor
+    b_pred_m0: Tensor
+    b_pred_dprev: Tensor
+    a_corr: Tensor
+    b_corr_m0: Tensor
+    b_corr_dprev: Tensor
+    b_corr_dt: Tensor
 
     def __init__(self, config: FlowMatchUniPCSchedulerConfig) -> None:
         super().__init__(config)
-        check_steps(config.num_inference_steps, config.shift)
+        check_steps(config.num_inference_steps, config.shift, config.num_train_timesteps)
         if config.solver_order != 2:
             raise ValueError(f"solver_order must be 2, got {config.solver_order}")
-        self.config = config
         if config.use_kerras_sigma:
             levels = kerras_sigmas(config.num_inference_steps)
         else:
@@ -68,6 +88,12 @@ class FlowMatchUniPCScheduler(Scheduler):
         self._levels = s
         self._predictor = [_predictor_weights(s, i, second_order=0 < i < last) for i in range(last + 1)]
         self._corrector = [(1.0,), *(_corrector_weights(s, i) for i in range(1, last + 1))]
+        self._keep_weights()
+
+    @property
+    def _sigmas_full(self) -> Tensor:
+        """`sigmas`, which include the final 0."""
+        return self.sigmas
 
     def sample(self, initial_noise: Tensor, predict_flow: FlowPredictor, rng: NoiseSource | None = None) -> Tensor:
         """See `Scheduler.sample`; this sampler draws no noise."""
@@ -80,6 +106,25 @@ class FlowMatchUniPCScheduler(Scheduler):
             corrected = _weighted_sum(self._corrector[i], corrected, newest_first)
             x = _weighted_sum(self._predictor[i], corrected, newest_first)
         return x.to(dtype)
+
+    def add_noise(self, clean_input: Tensor, timestep: Tensor | float, rng: NoiseSource | None = None) -> Tensor:
+        """See `Scheduler.add_noise`; the schedule is `timesteps`, without the final 0."""
+        return self._noised(clean_input, timestep, rng, self.timesteps, self.sigmas[:-1])
+
+    def _keep_weights(self) -> None:
+        predictor = [(*weights, 0.0)[:3] for weights in self._predictor]
+        corrector = [(*weights, 0.0, 0.0, 0.0)[:4] for weights in self._corrector]
+        tables = {
+            "a_pred": [a for a, _, _ in predictor],
+            "b_pred_m0": [m + m1 for _, m, m1 in predictor],
+            "b_pred_dprev": [m1 for _, _, m1 in predictor],
+            "a_corr": [a for a, _, _, _ in corrector],
+            "b_corr_m0": [m + m1 + m2 for _, m, m1, m2 in corrector],
+            "b_corr_dprev": [m2 for _, _, _, m2 in corrector],
+            "b_corr_dt": [m for _, m, _, _ in corrector],
+        }
+        for name, values in tables.items():
+            self._keep(name, torch.tensor(values, dtype=torch.float32, device="cpu"))
 
 
 def wan_sigmas(num_inference_steps: int, shift: float, num_train_timesteps: int) -> npt.NDArray[np.float64]:

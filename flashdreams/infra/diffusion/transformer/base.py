@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 import torch
@@ -18,11 +18,12 @@ from flashdreams.infra.memory.offload import Turns
 _log = logging.getLogger(__name__)
 
 
+@dataclass(kw_only=True, eq=False)
 class TransformerAutoregressiveCache:
     """A rollout's state in the transformer: KV caches, sizes, RoPE offsets, and the rollout's random generator."""
 
-    rng: NoiseSource | None = None
-    """Source of all of this rollout's noise; the diffusion model sets it."""
+    rng: NoiseSource | None = field(default=None, init=False, repr=False)
+    """Source of this rollout's noise, set by `DiffusionModel.seed_rollout`; None draws from `DiffusionModel.rng`."""
 
     def start(self, autoregressive_index: int) -> None:
         """Called before the first denoising step of chunk `autoregressive_index`."""
@@ -31,7 +32,7 @@ class TransformerAutoregressiveCache:
         """Called after the clean chunk `autoregressive_index` was written by `finalize_kv_cache`."""
 
 
-CacheT = TypeVar("CacheT", bound=TransformerAutoregressiveCache)
+TransformerCacheT = TypeVar("TransformerCacheT", bound=TransformerAutoregressiveCache)
 PayloadT = TypeVar("PayloadT")
 
 
@@ -39,18 +40,20 @@ PayloadT = TypeVar("PayloadT")
 class TransformerConfig(InstantiateConfig):
     """Config of a `Transformer`."""
 
+    _target: type = field(default_factory=lambda: Transformer)
 
-class Transformer(nn.Module, ABC, Generic[CacheT]):
-    """Predicts the flow of a patchified noisy latent, given the rollout's cache. Holds weights and no rollout state."""
+
+class Transformer(nn.Module, ABC, Generic[TransformerCacheT]):
+    """The network that predicts the flow of a patchified noisy latent; it holds weights and no rollout state."""
 
     cp_group: Any = None
     """The processes that share every chunk's tokens; None is this one alone."""
     turns: Turns | None = None
     """Set where networks take turns on the device."""
 
-    def __init__(self, config: Any) -> None:
+    def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
-        self.config = config
+        self.config: Any = config
 
     def set_context_parallel_group(self, group: Any) -> None:
         """Share every chunk's tokens among the processes of `group`, for rollouts that begin from now on.
@@ -89,7 +92,9 @@ class Transformer(nn.Module, ABC, Generic[CacheT]):
         """Shape of one chunk's patchified latent on this rank, e.g. `[B, L, D]`."""
 
     @abstractmethod
-    def predict_flow(self, noisy_latent: Tensor, timestep: Tensor, cache: CacheT, input: Any = None) -> Tensor:
+    def predict_flow(
+        self, noisy_latent: Tensor, timestep: Tensor, cache: TransformerCacheT, input: Any = None
+    ) -> Tensor:
         """Flow of the patchified `noisy_latent` at `timestep` (scalar, per batch or per token), of the same shape."""
 
     @abstractmethod
@@ -100,28 +105,28 @@ class Transformer(nn.Module, ABC, Generic[CacheT]):
     def unpatchify_and_maybe_gather_cp(self, x: Tensor) -> Tensor:
         """The inverse of `patchify_and_maybe_split_cp` for a latent."""
 
-    def latent_shape_of(self, cache: CacheT) -> tuple[int, ...]:
+    def latent_shape_of(self, cache: TransformerCacheT) -> tuple[int, ...]:
         """`latent_shape` of the rollout `cache`. Override it where rollouts differ in size."""
         return self.latent_shape
 
-    def unpatchify_of(self, x: Tensor, cache: CacheT) -> Tensor:
+    def unpatchify_of(self, x: Tensor, cache: TransformerCacheT) -> Tensor:
         """`unpatchify_and_maybe_gather_cp` for the rollout `cache`. Override it where rollouts differ in size."""
         return self.unpatchify_and_maybe_gather_cp(x)
 
-    def finalize_kv_cache(self, noisy_latent: Tensor, timestep: Tensor, cache: CacheT, input: Any = None) -> None:
+    def finalize_kv_cache(
+        self, noisy_latent: Tensor, timestep: Tensor, cache: TransformerCacheT, input: Any = None
+    ) -> None:
         """Write the finished chunk into the KV cache; here by one `predict_flow` whose result is dropped."""
         self.predict_flow(noisy_latent=noisy_latent, timestep=timestep, cache=cache, input=input)
 
-    def initialize_autoregressive_cache(self, **context: Any) -> CacheT:
-        """The cache of a new rollout. Override it to take a context; this one raises TypeError for any."""
-        if context:
-            raise TypeError(f"{type(self).__name__} takes no rollout context, got {', '.join(context)}")
+    def initialize_autoregressive_cache(self, **context: Any) -> TransformerCacheT:
+        """Return the cache of a new rollout; this one is empty whatever the context, override it to use that."""
         return TransformerAutoregressiveCache()  # type: ignore[return-value]
 
-    def reuse_autoregressive_cache(self, cache: CacheT, **context: Any) -> CacheT:
+    def reuse_autoregressive_cache(self, cache: TransformerCacheT, **context: Any) -> TransformerCacheT:
         """The cache of a new rollout in the memory of `cache`, whose rollout is over; here a new one."""
         return self.initialize_autoregressive_cache(**context)
 
-    def postprocess_clean_latent(self, clean_latent: Tensor, cache: CacheT, input: Any = None) -> Tensor:
+    def postprocess_clean_latent(self, clean_latent: Tensor, cache: TransformerCacheT, input: Any = None) -> Tensor:
         """Last change to the patchified clean latent of a chunk; here none."""
         return clean_latent

@@ -70,8 +70,7 @@ class CLIPImageEncoder(Encoder):
     std: Tensor
 
     def __init__(self, config: CLIPImageEncoderConfig) -> None:
-        super().__init__()
-        self.config = config
+        super().__init__(config)
         self.network = _load_network(import_transformers(), config)
         self.register_buffer("mean", torch.tensor(_MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(_STD).view(3, 1, 1), persistent=False)

@@ -69,8 +69,7 @@ class CosmosReason1TextEncoder(Encoder):
     """Prompts to `[B, text_len, embedding_dim]`: every layer's features, each normalised, beside one another."""
 
     def __init__(self, config: CosmosReason1TextEncoderConfig) -> None:
-        super().__init__()
-        self.config = config
+        super().__init__(config)
         transformers = import_transformers()
         self.tokenizer = transformers.AutoTokenizer.from_pretrained(
             config.tokenizer_path, revision=config.tokenizer_revision

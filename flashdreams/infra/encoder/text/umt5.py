@@ -78,8 +78,7 @@ class UMT5TextEncoder(Encoder):
     """Prompts to `[B, text_len, dim]`, exactly zero beyond each prompt's end."""
 
     def __init__(self, config: UMT5TextEncoderConfig) -> None:
-        super().__init__()
-        self.config = config
+        super().__init__(config)
         self.tokenizer = load_tokenizer(config.tokenizer_path)
         self.network = _load_network(import_transformers(), config)
 

@@ -65,8 +65,7 @@ class PocketDecoder(StreamingVideoDecoder[PocketDecoderCache]):
     few_rays: Tensor
 
     def __init__(self, config: PocketDecoderConfig) -> None:
-        super().__init__()
-        self.config = config
+        super().__init__(config)
         self.codec = PatchCodec()
         # The denoiser's tokens differ a little in shade where the picture has none.
         self.settle = _convolutions(LATENT_CHANNELS, 2 * config.width, LATENT_CHANNELS, (1,))

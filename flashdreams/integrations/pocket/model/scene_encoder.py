@@ -110,8 +110,7 @@ class SceneEncoder(StreamingEncoder[SceneEncoderCache]):
     rays: Tensor
 
     def __init__(self, config: SceneEncoderConfig) -> None:
-        super().__init__()
-        self.config = config
+        super().__init__(config)
         self.maps = nn.Parameter(
             torch.randn(config.scenes, config.map_channels, config.map_size, config.map_size) * 0.3
         )

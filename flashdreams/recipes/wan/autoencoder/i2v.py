@@ -56,8 +56,7 @@ class I2VCtrlEncoder(StreamingEncoder[I2VCtrlCache]):
 
     def __init__(self, config: WanI2VCtrlEncoderConfig) -> None:
         """Raises what the video encoder's config raises when it is set up."""
-        super().__init__()
-        self.config = config
+        super().__init__(config)
         self.encoder: WanVAEEncoder = config.encoder.setup()
 
     def initialize_autoregressive_cache(self, *, latent_frames: int = 1) -> I2VCtrlCache:  # type: ignore[override]

@@ -156,8 +156,7 @@ class _WanVAEHalf(AcceleratedStep):
     latent_std: Tensor
 
     def __init__(self, config: _WanVAEConfig) -> None:
-        super().__init__(use_compile=config.use_compile, use_cuda_graph=config.use_cuda_graph)
-        self.config = config
+        super().__init__(config=config, use_compile=config.use_compile, use_cuda_graph=config.use_cuda_graph)
 
     def initialize_autoregressive_cache(self, **context: Any) -> WanVAECache:
         """The cache of a new rollout, of any batch and size; raises TypeError for any context."""
