@@ -4,7 +4,7 @@
  * ones printed on the visitor's own keyboard.
  */
 
-import { keep, recall } from '../store.js';
+import { keep, recall } from '../lib/store.js';
 
 /** Everything that a key of one's own choice can do, and what the world must take for it. Motion is told to the server under the action's name. */
 export const ACTIONS = Object.freeze([

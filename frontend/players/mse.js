@@ -4,7 +4,7 @@
  * methods: open, init, chunk, goLive, keepStill, close, and `picture` to read back what is shown.
  */
 
-import { LiveEdge } from './edge.js';
+import { LiveEdge } from './live_edge.js';
 
 /** Safari stutters when the playback rate changes; there the player only seeks. */
 const RATE_CONTROL = !('ManagedMediaSource' in window);

@@ -1,6 +1,6 @@
 /** Shows decoded pictures in a canvas, each at its time, newest answers at once. The players without a video element draw here. */
 
-import { LiveEdge } from './edge.js';
+import { LiveEdge } from './live_edge.js';
 
 export class Screen {
   #canvas;

@@ -1,7 +1,7 @@
 /** The figures in the corner, as few or as all as the visitor likes, and the same as text for a report. */
 
-import { STAGES, quantile } from '../latency.js';
-import { keep, recall } from '../store.js';
+import { STAGES, quantile } from '../net/latency.js';
+import { keep, recall } from '../lib/store.js';
 import { plotStages, plotTimes } from './plots.js';
 
 const EVERY_MS = 250;

@@ -1,6 +1,6 @@
 /** The two small plots of the figures: key-to-picture times, and the stages of the newest chunks. */
 
-import { STAGES, quantile } from '../latency.js';
+import { STAGES, quantile } from '../net/latency.js';
 
 const SCALES_MS = [100, 200, 400, 800, 1600, 3200, 6400, 12_800];
 

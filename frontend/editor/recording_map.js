@@ -1,6 +1,6 @@
 /** A take: the path as it was when it was dreamed, and which chunk shows which part of it. */
 
-import { thumbsSince } from './server.js';
+import { thumbsSince } from './requests.js';
 
 export class Take {
   /** The path's frames, as sampled. */

@@ -2,12 +2,12 @@
 
 import { between, poseOf, poseOfFrame } from './geometry.js';
 import { readFiles, readNamed, readWalk, saveFile } from './files.js';
-import { MapHands } from './hands.js';
+import { MapHands } from './map_controls.js';
 import { Inspector } from './inspector.js';
 import { MapView } from './map.js';
-import { PathDocument } from './path.js';
-import { PictureView } from './picture.js';
-import { Sampler, filed, planOf, upload } from './server.js';
+import { PathDocument } from './camera_path.js';
+import { PictureView } from './path_overlay.js';
+import { Sampler, filed, planOf, upload } from './requests.js';
 import { Timeline } from './timeline.js';
 import { Transport } from './transport.js';
 

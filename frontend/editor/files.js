@@ -1,7 +1,7 @@
 /** Paths from elsewhere and to elsewhere: walks just walked, shipped paths, and files in four formats. */
 
-import { saveAs } from '../keeping.js';
-import { filed, keysOf, upload, walkedSince } from './server.js';
+import { saveAs } from '../lib/downloads.js';
+import { filed, keysOf, upload, walkedSince } from './requests.js';
 
 const NAMES = Object.freeze({ flashdreams: 'path.json', nerfstudio: 'camera_path.json', tum: 'path.txt', numpy: 'poses.zip' });
 /** How far off the path may be drawn: of files near to what is written there, of walks near enough for few key poses. */

@@ -1,29 +1,29 @@
 /** The page: who talks to whom. Modes: `welcome` (before the first step), `playing`, `menu` (paused). */
 
-import { exposeDebug } from './debug.js';
+import { exposeDebug } from './lib/debug.js';
 import { Controls } from './input/controls.js';
 import { moveFocus, pressFocused } from './input/focus.js';
 import { drawKeys, relabel } from './input/keycaps.js';
 import { codeOf, labelOf, learnLayout } from './input/keymap.js';
-import { Keeping } from './keeping.js';
-import { News } from './news.js';
-import { PLAYERS, usablePlayers } from './players/choose.js';
-import { crispOver } from './players/crisp.js';
-import { stayAwake } from './presence.js';
-import { Session } from './session.js';
-import { Editor } from './steer/editor.js';
+import { Keeping } from './lib/downloads.js';
+import { News } from './views/notices.js';
+import { PLAYERS, usablePlayers } from './players/factory.js';
+import { crispOver } from './players/upscaler.js';
+import { stayAwake } from './lib/wake_lock.js';
+import { Session } from './net/session.js';
+import { Editor } from './editor/editor.js';
 import { nameKeys, wakeBar } from './views/bar.js';
-import { Chips } from './views/chips.js';
-import { Film } from './views/film.js';
+import { Chips } from './views/badges.js';
+import { Film } from './views/filmstrip.js';
 import { Help } from './views/help.js';
 import { Hud } from './views/hud.js';
-import { CopyBox, KeepPanel } from './views/keep.js';
+import { CopyBox, KeepPanel } from './views/downloads_panel.js';
 import { Overlay } from './views/overlay.js';
-import { StartPicture } from './views/picture.js';
-import { Say } from './views/say.js';
+import { StartPicture } from './views/start_image.js';
+import { Say } from './views/prompt.js';
 import { ScenePicker, drawSeed, wantedFromAddress, writeAddress } from './views/scenes.js';
 import { SeedForm } from './views/seed.js';
-import { aboutWorld, modelSize } from './words.js';
+import { aboutWorld, modelSize } from './lib/format.js';
 
 const byId = (id) => document.getElementById(id);
 const stage = byId('stage');

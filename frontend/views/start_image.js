@@ -1,6 +1,6 @@
 /** A visitor's own picture to begin with, where the world takes one: chosen, handed to the server, called by its name. */
 
-import { answered } from '../keeping.js';
+import { answered } from '../lib/downloads.js';
 
 export class StartPicture {
   /** `on.chosen(name)`: the server has the picture and calls it that; `attempt(work)` runs what may fail with a sentence. */

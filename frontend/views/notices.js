@@ -1,6 +1,6 @@
 /** What the server tells beside the dream, in words: who watches, how the network is, how long it still lasts, how a replay went. */
 
-import { codeOf, labelOf } from './input/keymap.js';
+import { codeOf, labelOf } from '../input/keymap.js';
 
 const QUALITY = ['', 'Slow network: a little less detail', 'Slow network: less detail', 'Slow network: least detail'];
 

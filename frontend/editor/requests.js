@@ -1,6 +1,6 @@
 /** What the editor asks of the server: a scene's plan, a path's frames and files, and the key poses of files. */
 
-import { answered } from '../keeping.js';
+import { answered } from '../lib/downloads.js';
 
 const JSON_TYPE = Object.freeze({ 'content-type': 'application/json' });
 

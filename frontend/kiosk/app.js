@@ -1,12 +1,12 @@
 /** The kiosk's page: settings, session, hands, and the loop of its day. */
 
-import { exposeDebug } from '../debug.js';
+import { exposeDebug } from '../lib/debug.js';
 import { Controls } from '../input/controls.js';
 import { drawKeys } from '../input/keycaps.js';
-import { usablePlayers } from '../players/choose.js';
-import { crispOver } from '../players/crisp.js';
-import { stayAwake } from '../presence.js';
-import { Session } from '../session.js';
+import { usablePlayers } from '../players/factory.js';
+import { crispOver } from '../players/upscaler.js';
+import { stayAwake } from '../lib/wake_lock.js';
+import { Session } from '../net/session.js';
 import { Kiosk } from './kiosk.js';
 import { fillScreen, lockPage } from './lock.js';
 import { Screens } from './screens.js';

@@ -1,7 +1,7 @@
 /** What runs along the path: the preview, the dream, the playhead that is dragged, and the walk that is recorded. */
 
 import { poseOf } from './geometry.js';
-import { Take } from './take.js';
+import { Take } from './recording_map.js';
 import { time } from './timeline.js';
 
 const THUMBS_EVERY_MS = 1500;

@@ -5,10 +5,10 @@
 
 import { ServerClock } from './clock.js';
 import { Connection } from './connection.js';
-import { Flow } from './flow.js';
+import { Flow } from './stream_stats.js';
 import { KeyToPicture } from './latency.js';
-import { PLAYERS } from './players/choose.js';
-import { keep, recall } from './store.js';
+import { PLAYERS } from '../players/factory.js';
+import { keep, recall } from '../lib/store.js';
 
 const PLAYER_FAILURES = 3; // within this many ms a stream that keeps failing is given up
 const FAILURE_WINDOW_MS = 20_000;

@@ -1,6 +1,6 @@
 /** The path in the hand: key poses and their pace, with every change to be undone; the browser keeps the unfinished one. */
 
-import { keep, recall } from '../store.js';
+import { keep, recall } from '../lib/store.js';
 
 const STORE = 'path';
 const UNDO_KEPT = 200;

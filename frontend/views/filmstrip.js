@@ -1,6 +1,6 @@
 /** The filmstrip: the last minutes of the dream, to go back to any chunk of it, on this branch or on one left before. */
 
-import { lineTo, ownChunks, tipsOf } from '../tree.js';
+import { lineTo, ownChunks, tipsOf } from '../net/branches.js';
 import { mib } from './hud.js';
 
 const FRAMES_SHOWN = 16;
