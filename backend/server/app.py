@@ -110,10 +110,13 @@ def _add_operations(app: FastAPI, services: Services) -> None:
         engine, lobby = app.state.engine, app.state.lobby
         failed = engine.failure is not None or services.drifts.hopeless
         status = "failed" if failed else "ok" if engine.loaded else "loading"
+        if status == "ok" and lobby.draining:
+            status = "draining"
         health = {
             "status": status,
             "sessions": lobby.taken,
             "capacity": lobby.capacity,
+            "waiting": lobby.waiting,
             "stage": engine.stage.name,
             "busy_seconds": round(engine.busy_seconds, 1),
         }

@@ -69,6 +69,10 @@ def add_sessions(app: FastAPI, services: Services, lobby: Lobby) -> None:
             "seconds_per_place": lobby.limits.usual,
         }
 
+    @app.get("/api/sessions/{token}")
+    async def exists(token: str) -> dict[str, str]:
+        return {"session": seen(token).id}
+
     @app.get("/api/sessions/{token}/recording.mp4")
     async def recording(token: str, seconds: Seconds = None) -> Response:
         video = await _kept(seen(token).keepsakes.recording.mp4, seconds)

@@ -59,6 +59,8 @@ class Lobby:
         self._sessions: dict[str, Session] = {}
         self._over: deque[tuple[float, Session]] = deque()
         self._beginning = 0
+        self.draining = False
+        """True once the server takes no new visits and waits for its sessions to end."""
         self._waiting: list[asyncio.Event] = []
         self._follow_numbers()
 

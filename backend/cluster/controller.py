@@ -1,0 +1,115 @@
+"""The controller: one Ray actor that adds world servers where places run short and drains those to spare."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+
+from backend.cluster.placement import Load, ScalingPolicy, scale, spare_server
+from backend.cluster.ray_fleet import NAMESPACE, PREFIX, RayFleet, server_names, start_server, stop_server
+from backend.cluster.relay import Relay
+
+NAME = "controller"
+ROUND_SECONDS = 2.0
+"""Time between two looks at the loads."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerSpec:
+    """How a world server is started."""
+
+    settings: Mapping[str, Any]
+    """Fields of `backend.settings.Settings`."""
+    cpus: float = 2.0
+    gpus: float = 0.0
+    host: str = "127.0.0.1"
+    module: str | None = None
+    """`package.module:function` of a world config, for tests."""
+
+
+class Controller:
+    """Keeps the number of servers within a policy. Holds nothing that a restart would lose but what is draining."""
+
+    def __init__(self, spec: ServerSpec, policy: ScalingPolicy, secret: str) -> None:
+        self._spec, self._policy = spec, policy
+        self._relay = Relay(RayFleet(), secret)
+        self._draining: set[str] = set()
+        self._idle_rounds = 0
+
+    async def run(self) -> None:
+        """Look at the loads every other second, until the actor ends."""
+        while True:
+            try:
+                await self.step()
+            except Exception:  # a round that fails must not end the controller
+                log.exception("a round of scaling failed")
+            await asyncio.sleep(ROUND_SECONDS)
+
+    async def step(self) -> None:
+        """Do one round: finish drains, then add or drain at most one server."""
+        names = await asyncio.to_thread(server_names)
+        loads = await self._relay.loads()
+        # A server that does not answer yet counts as loading, or the next round would add another one.
+        known = {name: loads.get(name, Load(status="loading")) for name in names}
+        await self._finish_drains(known)
+        self._idle_rounds = self._idle_rounds + 1 if spare_server(known, self._policy) else 0
+        decision = scale(known, self._policy, self._idle_rounds)
+        if decision.action == "add":
+            await self.add()
+        elif decision.action == "drain" and decision.server is not None:
+            self._idle_rounds = 0
+            await self.drain(decision.server)
+
+    async def add(self) -> str:
+        """Start one more server and return its name."""
+        taken = set(await asyncio.to_thread(server_names))
+        name = next(f"{PREFIX}{number}" for number in range(len(taken) + 1) if f"{PREFIX}{number}" not in taken)
+        spec = self._spec
+        await asyncio.to_thread(
+            start_server,
+            name,
+            spec.settings,
+            cpus=spec.cpus,
+            gpus=spec.gpus,
+            host=spec.host,
+            module=spec.module,
+        )
+        log.info("world server %s was started", name)
+        return name
+
+    async def drain(self, name: str) -> None:
+        """Give `name` no new visits, and stop it once its sessions are over. Raises ValueError for an unknown name."""
+        await ray.get_actor(name, NAMESPACE).drain.remote()
+        self._draining.add(name)
+        log.info("world server %s is draining", name)
+
+    async def _finish_drains(self, loads: Mapping[str, Load]) -> None:
+        for name in sorted(self._draining):
+            load = loads.get(name)
+            if load is None or (load.sessions == 0 and load.status == "draining"):
+                self._draining.discard(name)
+                await asyncio.to_thread(stop_server, name)
+                log.info("world server %s was stopped after draining", name)
+
+
+def start_controller(spec: ServerSpec, policy: ScalingPolicy, secret: str) -> Any:
+    """Start the controller as a detached actor, or return the one that runs."""
+    actor = ray.remote(Controller)
+    controller = actor.options(
+        name=NAME,
+        namespace=NAMESPACE,
+        lifetime="detached",
+        num_cpus=0.1,
+        max_restarts=-1,
+        max_concurrency=16,
+        get_if_exists=True,
+    ).remote(spec, policy, secret)
+    controller.run.remote()
+    return controller

@@ -1,0 +1,175 @@
+"""The command `flashdreams-cluster`: serves one world from many machines at one address."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import secrets
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from backend.settings import Settings, settings_from
+
+USAGE_ERROR = 2
+SECRET_BYTES = 24
+KEY = b"flashdreams-secret"
+"""Key in Ray's internal store under which every process of the cluster finds the servers' access token."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a subcommand; returns the exit status: 0, or 2 after a mistake."""
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    options, rest = _parser().parse_known_args(sys.argv[1:] if arguments is None else list(arguments))
+    try:
+        import ray
+    except ImportError:
+        return _refuse("Ray is not installed: pip install 'flashdreams-play[cluster]'")
+    try:
+        _connect(ray, options)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        return _refuse(f"no Ray cluster: {error}")
+    if options.command == "serve":
+        return _serve(options, settings_from(rest))
+    if rest:
+        return _refuse(f"unknown options: {' '.join(rest)}")
+    return {"status": _status, "drain": _drain, "stop": _stop}[options.command](options)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="flashdreams-cluster",
+        description="Serve one world from many machines at one address. Options of `flashdreams-play` apply to every "
+        "world server: --world, --checkpoint, --capacity, --access-token, ...",
+    )
+    parser.add_argument("--ray", default=None, metavar="ADDRESS", help="Ray cluster to join; none: start one here")
+    commands = parser.add_subparsers(dest="command", required=True)
+    serve = commands.add_parser("serve", help="start front doors and world servers, and wait")
+    serve.add_argument("--servers", type=_count, default=1, help="world servers to begin with, and at least")
+    serve.add_argument("--max-servers", type=_count, default=None, help="at most; none: as many as --servers")
+    serve.add_argument("--front-doors", type=_count, default=1, help="replicas of the front door")
+    serve.add_argument("--cpus", type=float, default=2.0, help="CPU cores of a world server")
+    serve.add_argument("--gpus", type=float, default=0.0, help="GPUs of a world server")
+    serve.add_argument("--spare-places", type=_count, default=1, help="free places to keep")
+    serve.add_argument("--world-module", default=None, help=argparse.SUPPRESS)
+    commands.add_parser("status", help="print the servers with their load")
+    drain = commands.add_parser("drain", help="give a server no new visits, and stop it when its sessions are over")
+    drain.add_argument("server", help="name of a world server, as `status` prints it")
+    commands.add_parser("stop", help="stop the front doors and all world servers")
+    return parser
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if not 1 <= number <= 1000:
+        raise argparse.ArgumentTypeError(f"must be 1 to 1000, got {number}")
+    return number
+
+
+def _connect(ray: Any, options: argparse.Namespace) -> None:
+    from backend.cluster.ray_fleet import NAMESPACE
+
+    address = options.ray or (None if options.command == "serve" else "auto")
+    local = {} if address else {"dashboard_host": "127.0.0.1", "include_dashboard": False}
+    ray.init(address=address, namespace=NAMESPACE, log_to_driver=True, logging_level=logging.WARNING, **local)
+
+
+def _serve(options: argparse.Namespace, settings: Settings) -> int:
+    import ray
+    from ray import serve
+
+    from backend.cluster.controller import ServerSpec, start_controller
+    from backend.cluster.front_door import deploy
+    from backend.cluster.placement import ScalingPolicy
+
+    most = options.max_servers or options.servers
+    if most < options.servers:
+        return _refuse(f"--max-servers must be at least --servers ({options.servers}), got {most}")
+    secret = _secret()
+    host = "127.0.0.1" if settings.is_local and not options.ray else ray.util.get_node_ip_address()
+    inner = settings.model_dump(exclude={"host", "port", "browser", "access_token"}) | {"access_token": secret}
+    spec = ServerSpec(settings=inner, cpus=options.cpus, gpus=options.gpus, host=host, module=options.world_module)
+    policy = ScalingPolicy(min_servers=options.servers, max_servers=most, spare_places=options.spare_places)
+    if settings.access_token is None and not settings.is_local:
+        settings = settings.model_copy(update={"access_token": secrets.token_urlsafe(12)})
+    serve.start(http_options={"host": settings.host, "port": settings.port, "location": "EveryNode"})
+    start_controller(spec, policy, secret)
+    deploy(settings, secret, options.front_doors)
+    token = f"?access={settings.access_token}" if settings.access_token else ""
+    host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host
+    print(f"\n  Open http://{host}:{settings.port}/{token}\n  Ctrl-C stops.\n", flush=True)
+    try:
+        while True:
+            time.sleep(3600)
+    except KeyboardInterrupt:
+        return 0 if options.ray else _stop(options)
+
+
+def _secret() -> str:
+    """Return the cluster's secret: the one in Ray's store, or a new one that is put there."""
+    from ray.experimental.internal_kv import _internal_kv_get, _internal_kv_put
+
+    _internal_kv_put(KEY, secrets.token_urlsafe(SECRET_BYTES).encode(), overwrite=False)
+    found: bytes = _internal_kv_get(KEY)
+    return found.decode()
+
+
+def _status(_options: argparse.Namespace) -> int:
+    import asyncio
+
+    from backend.cluster.ray_fleet import RayFleet
+    from backend.cluster.relay import Relay
+
+    async def loads() -> dict[str, Any]:
+        relay = Relay(RayFleet(), _secret())
+        try:
+            return dict(await relay.loads())
+        finally:
+            await relay.close()
+
+    found = asyncio.run(loads())
+    print(f"{'server':<12} {'status':<9} {'sessions':>8} {'places':>6} {'waiting':>7} {'lag':>5}")
+    for name, load in sorted(found.items()):
+        print(f"{name:<12} {load.status:<9} {load.sessions:>8} {load.capacity:>6} {load.waiting:>7} {load.lag:>5.2f}")
+    return 0
+
+
+def _drain(options: argparse.Namespace) -> int:
+    import ray
+
+    from backend.cluster.controller import NAME
+    from backend.cluster.ray_fleet import NAMESPACE, server_names
+
+    names = server_names()
+    if options.server not in names:
+        return _refuse(f"no world server {options.server!r}: there are {', '.join(names) or 'none'}")
+    ray.get(ray.get_actor(NAME, NAMESPACE).drain.remote(options.server))
+    print(f"{options.server} takes no new visits and stops when its sessions are over.")
+    return 0
+
+
+def _stop(_options: argparse.Namespace) -> int:
+    import ray
+    from ray import serve
+
+    from backend.cluster.controller import NAME
+    from backend.cluster.ray_fleet import NAMESPACE, server_names, stop_server
+
+    serve.shutdown()
+    try:
+        ray.kill(ray.get_actor(NAME, NAMESPACE), no_restart=True)
+    except ValueError:
+        pass
+    for name in server_names():
+        stop_server(name)
+    return 0
+
+
+def _refuse(sentence: str) -> int:
+    print(f"flashdreams-cluster: {sentence}", file=sys.stderr)
+    return USAGE_ERROR
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,96 @@
+"""The fleet on Ray: world servers are named actors of one namespace, found by any process of the cluster."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import ray
+from ray.util import list_named_actors
+
+from backend.cluster.world_server import WorldServer
+
+NAMESPACE = "flashdreams"
+PREFIX = "world-"
+"""Beginning of the names of world servers; other actors of the namespace have other names."""
+LIST_SECONDS = 1.0
+"""Age at which the list of servers is asked for again."""
+ADDRESS_SECONDS = 10.0
+"""Time in which a server must tell its address."""
+
+log = logging.getLogger(__name__)
+
+
+class RayFleet:
+    """Addresses of the world servers, asked of Ray and kept for a second."""
+
+    def __init__(self) -> None:
+        self._addresses: dict[str, str] = {}
+        self._listed = float("-inf")
+        self._lock = asyncio.Lock()
+
+    async def addresses(self) -> Mapping[str, str]:
+        """Return base address by server name."""
+        async with self._lock:
+            if time.monotonic() - self._listed >= LIST_SECONDS:
+                names = await asyncio.to_thread(server_names)
+                self._addresses = {name: at for name, at in self._addresses.items() if name in names}
+                new = [name for name in names if name not in self._addresses]
+                for name, address in zip(new, await asyncio.gather(*map(_address, new)), strict=True):
+                    if address is not None:
+                        self._addresses[name] = address
+                self._listed = time.monotonic()
+            return dict(self._addresses)
+
+    async def forget(self, name: str) -> None:
+        """Ask again for the address of `name`: a restarted actor listens on another port."""
+        self._addresses.pop(name, None)
+        self._listed = float("-inf")
+
+
+async def _address(name: str) -> str | None:
+    try:
+        actor = await asyncio.to_thread(ray.get_actor, name, NAMESPACE)
+        address: str = await asyncio.wait_for(actor.address.remote(), ADDRESS_SECONDS)
+        return address
+    except (ValueError, ray.exceptions.RayError, TimeoutError) as error:
+        log.info("world server %s has no address yet: %s", name, type(error).__name__)
+        return None
+
+
+def server_names() -> list[str]:
+    """Return the names of all world servers, sorted."""
+    actors = list_named_actors(all_namespaces=True)
+    return sorted(a["name"] for a in actors if a["namespace"] == NAMESPACE and a["name"].startswith(PREFIX))
+
+
+def start_server(
+    name: str, settings: Mapping[str, Any], *, cpus: float, gpus: float, host: str, module: str | None = None
+) -> Any:
+    """Start a world server as a detached named actor and return its handle. Ray places it and restarts it."""
+    actor = ray.remote(WorldServer)
+    return actor.options(
+        name=name,
+        namespace=NAMESPACE,
+        lifetime="detached",
+        num_cpus=cpus,
+        num_gpus=gpus,
+        max_restarts=-1,
+        max_concurrency=16,
+    ).remote(name, dict(settings), host, module)
+
+
+def stop_server(name: str) -> None:
+    """Stop a world server for good; its visitors are told first. Does nothing for a name that is not there."""
+    try:
+        actor = ray.get_actor(name, NAMESPACE)
+    except ValueError:
+        return
+    try:
+        ray.get(actor.stop.remote(), timeout=15)
+    except ray.exceptions.RayError as error:
+        log.warning("world server %s did not stop by itself: %s", name, type(error).__name__)
+    ray.kill(actor, no_restart=True)

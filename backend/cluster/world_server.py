@@ -1,0 +1,77 @@
+"""A world server: the app of one machine, run inside a Ray actor on a port of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import threading
+from dataclasses import replace
+from typing import Any
+
+from backend.server.app import create_app
+from backend.server.http_server import bind, make_server
+from backend.settings import Settings
+
+LISTEN_SECONDS = 120.0
+"""Time in which the app must listen; the model is loaded meanwhile and takes its own time."""
+
+
+class WorldServer:
+    """Serves one world to the front doors. Ray restarts it when its process ends."""
+
+    def __init__(self, name: str, settings: dict[str, Any], host: str, module: str | None = None) -> None:
+        """Start to listen and to load the model.
+
+        Args:
+            name: the server's name, part of no token: front doors ask who has a session.
+            settings: fields of `Settings`, the access token that front doors send among them.
+            host: address of this node that front doors reach.
+            module: `package.module:function` of a world config to play instead of `settings["world"]`, for tests.
+        """
+        self.name = name
+        chosen = Settings(**settings, host=host, port=0, browser=False)
+        self._app = create_app(_world(chosen, module), chosen)
+        self._socket = bind(host, 0)
+        self._address = f"http://{host}:{self._socket.getsockname()[1]}"
+        listening = threading.Event()
+        self._server = make_server(self._app, listening.set)
+        self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [self._socket]}, daemon=True)
+        self._thread.start()
+        if not listening.wait(LISTEN_SECONDS):
+            raise RuntimeError(f"world server {name} did not listen within {LISTEN_SECONDS:g} s")
+
+    def address(self) -> str:
+        """Return the base address that front doors use."""
+        return self._address
+
+    def pid(self) -> int:
+        """Return the process id, which tests of failures need."""
+        return os.getpid()
+
+    def drain(self) -> None:
+        """Take no new visits; sessions that are there go on."""
+        self._app.state.lobby.draining = True
+
+    def stop(self) -> None:
+        """Tell every visitor that the server stops, and end the process."""
+        self._server.should_exit = True
+        self._thread.join(10)
+        with contextlib.suppress(OSError):
+            self._socket.close()
+
+    async def ready(self) -> bool:
+        """Wait until the model is loaded. Raises the error that loading ended with."""
+        await asyncio.wrap_future(self._app.state.engine.world)
+        return True
+
+
+def _world(settings: Settings, module: str | None) -> Any:
+    if module is not None:
+        import importlib
+
+        path, _, function = module.partition(":")
+        return getattr(importlib.import_module(path), function)()
+    from flashdreams.configs.worlds import get_world
+
+    return replace(get_world(settings.world), checkpoint=settings.checkpoint, adapts=settings.adapt)
