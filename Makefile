@@ -15,13 +15,16 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 INSTALL := $(PIP) install -c constraints.txt $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
 .DEFAULT_GOAL := help
-.PHONY: help play clip batch kiosk soak picture train eval-world bench test lint wheel clean
+.PHONY: help play cluster clip batch kiosk soak picture train eval-world bench test lint wheel clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 play: $(VENV)/.play  ## play in the browser (PORT=8000 WORLD=pocket ARGS="--help" for more)
 	@$(BIN)/python -m backend --world $(WORLD) $(if $(PORT),--port $(PORT)) $(ARGS)
+
+cluster: $(VENV)/.cluster  ## serve from many machines or GPUs by Ray (ARGS="--servers 2", PORT=8000; docs/cluster.md)
+	@$(BIN)/flashdreams-cluster serve --world $(WORLD) $(if $(PORT),--port $(PORT)) $(ARGS)
 
 clip: $(VENV)/.play  ## render a camera path to an MP4 (TRAJECTORY=file OUTPUT=file ARGS="--seed 7 --scene dusk")
 	@$(BIN)/flashdreams-run $(WORLD) --trajectory $(TRAJECTORY) --output $(OUTPUT) $(ARGS)
@@ -75,6 +78,11 @@ $(VENV)/.play: pyproject.toml constraints.txt | $(BIN)/python
 	@$(if $(TORCH_INDEX),,command -v nvidia-smi >/dev/null || [ "$$(uname -s)" != Linux ] || \
 	  echo "Without an NVIDIA GPU, TORCH_INDEX=<address of PyTorch's CPU wheels> makes this a far smaller download.")
 	@start=$$(date +%s); $(INSTALL) -e . && echo "Installed in $$(( $$(date +%s) - start )) s."
+	@touch $@
+
+$(VENV)/.cluster: $(VENV)/.play
+	@echo "Installing Ray, which carries the worlds: about a minute, once."
+	@start=$$(date +%s); $(INSTALL) -e ".[cluster]" && echo "Installed in $$(( $$(date +%s) - start )) s."
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.play

@@ -86,7 +86,7 @@ def _serve(options: argparse.Namespace, settings: Settings) -> int:
     most = options.max_servers or options.servers
     if most < options.servers:
         return _refuse(f"--max-servers must be at least --servers ({options.servers}), got {most}")
-    secret = _secret()
+    secret = cluster_secret()
     host = "127.0.0.1" if settings.is_local and not options.ray else ray.util.get_node_ip_address()
     inner = settings.model_dump(exclude={"host", "port", "browser", "access_token"}) | {"access_token": secret}
     spec = ServerSpec(settings=inner, cpus=options.cpus, gpus=options.gpus, host=host, module=options.world_module)
@@ -106,10 +106,11 @@ def _serve(options: argparse.Namespace, settings: Settings) -> int:
         return 0 if options.ray else _stop(options)
 
 
-def _secret() -> str:
+def cluster_secret() -> str:
     """Return the cluster's secret: the one in Ray's store, or a new one that is put there."""
     from ray.experimental.internal_kv import _internal_kv_get, _internal_kv_put
 
+    # The first process of the cluster draws it; all others find it there.
     _internal_kv_put(KEY, secrets.token_urlsafe(SECRET_BYTES).encode(), overwrite=False)
     found: bytes = _internal_kv_get(KEY)
     return found.decode()
@@ -122,7 +123,7 @@ def _status(_options: argparse.Namespace) -> int:
     from backend.cluster.relay import Relay
 
     async def loads() -> dict[str, Any]:
-        relay = Relay(RayFleet(), _secret())
+        relay = Relay(RayFleet(), cluster_secret())
         try:
             return dict(await relay.loads())
         finally:

@@ -49,6 +49,12 @@ class WorldServer:
         """Return the process id, which tests of failures need."""
         return os.getpid()
 
+    def node(self) -> str:
+        """Return the id of the Ray node that the server runs on."""
+        import ray
+
+        return str(ray.get_runtime_context().get_node_id())
+
     def drain(self) -> None:
         """Take no new visits; sessions that are there go on."""
         self._app.state.lobby.draining = True

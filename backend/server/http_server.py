@@ -81,6 +81,8 @@ def make_server(app: FastAPI, on_listening: Callable[[], None]) -> Server:
     config = uvicorn.Config(
         app,
         ws=PlayProtocol,
+        loop="asyncio",  # the same on every machine, whatever else is installed
+        http="h11",
         ws_max_size=MAX_FRAME_BYTES,
         ws_ping_interval=20,
         ws_ping_timeout=20,

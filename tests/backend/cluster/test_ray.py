@@ -1,0 +1,120 @@
+"""A Ray cluster of two nodes on this machine: visits through the front door, a killed server, and a drain."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
+
+from tests.backend.harness import Visitor
+
+ray: Any = pytest.importorskip("ray", reason="the extra `cluster` is not installed")
+
+PORT = 8917
+PATIENCE = 120.0
+ROOT = Path(__file__).resolve().parents[3]
+
+
+class RayCluster:
+    """Two nodes, one world server each, and the controller."""
+
+    def __init__(self) -> None:
+        from ray import serve
+        from ray.cluster_utils import Cluster
+
+        from backend.cluster.controller import ServerSpec, start_controller
+        from backend.cluster.front_door import deploy
+        from backend.cluster.main import cluster_secret
+        from backend.cluster.placement import ScalingPolicy
+        from backend.cluster.ray_fleet import NAMESPACE
+        from backend.settings import Settings
+
+        os.environ["PYTHONPATH"] = str(ROOT)
+        self._cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2})
+        self._cluster.add_node(num_cpus=2)
+        ray.init(address=self._cluster.address, namespace=NAMESPACE, log_to_driver=False)
+        secret = cluster_secret()
+        inner = {"world": "fake", "capacity": 2, "access_token": secret}
+        spec = ServerSpec(settings=inner, cpus=1.5, module="tests.backend.fakes:fake_config")
+        policy = ScalingPolicy(min_servers=2, max_servers=2)
+        serve.start(http_options={"host": "127.0.0.1", "port": PORT})
+        self.controller = start_controller(spec, policy, secret)
+        deploy(Settings(port=PORT), secret, 1)
+        self.until(lambda: self.health()["capacity"] == 4)
+
+    def health(self) -> dict[str, Any]:
+        answer: dict[str, Any] = httpx.get(f"http://127.0.0.1:{PORT}/healthz", timeout=30, trust_env=False).json()
+        return answer
+
+    def visit(self) -> Visitor:
+        socket = connect(f"ws://127.0.0.1:{PORT}/ws/play", max_size=2**24, proxy=None, open_timeout=30)
+        return Visitor(socket.__enter__())
+
+    @staticmethod
+    def until(reached: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while not reached():
+            assert time.monotonic() < deadline, "the cluster did not get there"
+            time.sleep(0.3)
+
+    def close(self) -> None:
+        from ray import serve
+
+        serve.shutdown()
+        ray.shutdown()
+        self._cluster.shutdown()
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[RayCluster]:
+    cluster = RayCluster()
+    yield cluster
+    cluster.close()
+
+
+@pytest.mark.slow
+def test_visits_play_on_two_nodes_through_one_door(cluster: RayCluster) -> None:
+    with cluster.visit() as one, cluster.visit() as other:
+        one.start()
+        other.start()
+        assert one.answer_to(one.send("keys", down=["w"]))["seq"] >= 2
+        cluster.until(lambda: [s["sessions"] for s in cluster.health()["servers"].values()] == [1, 1])
+    servers = [ray.get_actor(name, "flashdreams") for name in cluster.health()["servers"]]
+    nodes = set(ray.get([server.node.remote() for server in servers]))
+    assert len(nodes) == 2
+
+
+@pytest.mark.slow
+def test_a_killed_server_comes_back_and_its_visitor_finds_a_place(cluster: RayCluster) -> None:
+    from backend.cluster.ray_fleet import NAMESPACE
+
+    with cluster.visit() as visitor:
+        visitor.start()
+        cluster.until(lambda: any(s["sessions"] for s in cluster.health()["servers"].values()))
+        name = next(n for n, s in cluster.health()["servers"].items() if s["sessions"])
+        os.kill(ray.get(ray.get_actor(name, NAMESPACE).pid.remote()), signal.SIGKILL)
+        with pytest.raises(ConnectionClosed):
+            while True:
+                visitor.receive()
+    with cluster.visit() as again:
+        again.start()
+        cluster.until(lambda: cluster.health()["capacity"] == 4)
+
+
+@pytest.mark.slow
+def test_a_drained_server_keeps_its_visitor(cluster: RayCluster) -> None:
+    with cluster.visit() as visitor:
+        visitor.start()
+        cluster.until(lambda: any(s["sessions"] for s in cluster.health()["servers"].values()))
+        name = next(n for n, s in cluster.health()["servers"].items() if s["sessions"])
+        ray.get(cluster.controller.drain.remote(name))
+        cluster.until(lambda: cluster.health()["servers"].get(name, {}).get("status") == "draining")
+        assert visitor.answer_to(visitor.send("keys", down=["w"]))
