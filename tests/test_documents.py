@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import tyro
 
+from backend.cluster import main as cluster
 from backend.kiosk import watchdog
 from backend.settings import settings_from
 from flashdreams.configs.runner_configs import all_runners
@@ -26,13 +27,14 @@ DOCUMENTS = [
     *sorted((ROOT / "docs").glob("*.md")),
     *sorted((ROOT / "flashdreams" / "integrations").glob("*/README.md")),
 ]
-OF_OTHERS = frozenset({"git", "cp", "cd", "ssh", "apt-get", "pip", "docker", "systemctl", "hf", "cage"})
+OF_OTHERS = frozenset({"git", "cp", "cd", "ssh", "apt-get", "pip", "docker", "systemctl", "hf", "cage", "ray"})
 """Commands that are not ours to check."""
 INSTALLED = {
     "backend": "flashdreams-play",
     "flashdreams.scripts.cli": "flashdreams-run",
     "flashdreams.scripts.batch": "flashdreams-batch",
     "backend.kiosk.watchdog": "flashdreams-kiosk",
+    "backend.cluster.main": "flashdreams-cluster",
 }
 GUIDE = "swirl"
 """The model of the guide, which is not installed here; `test_own_model.py` runs its commands."""
@@ -106,6 +108,8 @@ def check(words: list[str], command: str) -> None:
                 check_run(arguments)
             case "flashdreams-batch":
                 tyro.cli(BatchConfig, args=arguments)
+            case "flashdreams-cluster":
+                settings_from(cluster.parser().parse_known_args(arguments)[1])
             case "flashdreams-kiosk":
                 check_kiosk(arguments)
             case _:

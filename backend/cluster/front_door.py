@@ -49,7 +49,8 @@ def deploy(settings: Settings, secret: str, replicas: int) -> Any:
     def build() -> FastAPI:
         return front_door_app(settings, Relay(RayFleet(), secret))
 
-    @serve.deployment(
+    front_door: Any = serve.deployment(
+        serve.ingress(build)(),
         name="front-door",
         num_replicas=replicas,
         max_ongoing_requests=MAX_SOCKETS,
@@ -57,8 +58,4 @@ def deploy(settings: Settings, secret: str, replicas: int) -> Any:
         health_check_period_s=2,
         graceful_shutdown_timeout_s=5,
     )
-    @serve.ingress(build)
-    class FrontDoor:
-        """Replica without state of its own."""
-
-    return serve.run(FrontDoor.bind(), name="flashdreams", route_prefix="/")
+    return serve.run(front_door.bind(), name="flashdreams", route_prefix="/")

@@ -21,7 +21,7 @@ KEY = b"flashdreams-secret"
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a subcommand; returns the exit status: 0, or 2 after a mistake."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
-    options, rest = _parser().parse_known_args(sys.argv[1:] if arguments is None else list(arguments))
+    options, rest = parser().parse_known_args(sys.argv[1:] if arguments is None else list(arguments))
     try:
         import ray
     except ImportError:
@@ -37,14 +37,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return {"status": _status, "drain": _drain, "stop": _stop}[options.command](options)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line, without the options of `flashdreams-play`."""
+    found = argparse.ArgumentParser(
         prog="flashdreams-cluster",
         description="Serve one world from many machines at one address. Options of `flashdreams-play` apply to every "
         "world server: --world, --checkpoint, --capacity, --access-token, ...",
     )
-    parser.add_argument("--ray", default=None, metavar="ADDRESS", help="Ray cluster to join; none: start one here")
-    commands = parser.add_subparsers(dest="command", required=True)
+    found.add_argument("--ray", default=None, metavar="ADDRESS", help="Ray cluster to join; none: start one here")
+    commands = found.add_subparsers(dest="command", required=True)
     serve = commands.add_parser("serve", help="start front doors and world servers, and wait")
     serve.add_argument("--servers", type=_count, default=1, help="world servers to begin with, and at least")
     serve.add_argument("--max-servers", type=_count, default=None, help="at most; none: as many as --servers")
@@ -57,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     drain = commands.add_parser("drain", help="give a server no new visits, and stop it when its sessions are over")
     drain.add_argument("server", help="name of a world server, as `status` prints it")
     commands.add_parser("stop", help="stop the front doors and all world servers")
-    return parser
+    return found
 
 
 def _count(text: str) -> int:

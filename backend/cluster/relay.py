@@ -32,6 +32,9 @@ REQUEST_SECONDS = 60.0
 """Time in which a server must answer a request that is carried to it."""
 FIRST_MESSAGE_SECONDS = 20.0
 """Time in which a client must send its first message."""
+PLACE_SECONDS = 10.0
+"""Time in which a server must be reached for a visit."""
+RETRY_SECONDS = 0.5
 MAX_MESSAGE_BYTES = 2**24
 """Largest message that is carried either way."""
 ABNORMAL = 1006
@@ -60,7 +63,7 @@ class _Visit:
         self.first = first
         """The client's first message, which a server needs before all others."""
         self.name: str | None = None
-        """Name of the server; None once the visit is over."""
+        """Name of the server; None until one is chosen."""
 
     async def send(self, message: str | bytes) -> None:
         """Send the client a message of the server."""
@@ -137,12 +140,30 @@ class Relay:
             return
         visit = _Visit(socket, _payload(first))
         try:
-            visit.name = await self._wanted(first.get("text"))
-            while visit.name is not None:
-                await self._carry(visit, await self._connected(visit.name))
-        except (OSError, WebSocketException, TimeoutError, LookupError) as error:
+            while True:
+                server = await self._reached(visit, first.get("text"))
+                if not await self._carry(visit, server):
+                    return
+        except LookupError as error:
             log.warning("no server took a visit: %s", error)
             await visit.close(TRY_AGAIN, "no world server can be reached; try again in a moment")
+
+    async def _reached(self, visit: _Visit, text: str | None) -> ClientConnection:
+        """Connect to the visit's server, or to another one while that one cannot be reached.
+
+        Raises LookupError if none could be reached for a while.
+        """
+        deadline = time.monotonic() + PLACE_SECONDS
+        while True:
+            try:
+                visit.name = visit.name or await self._wanted(text)
+                return await self._connected(visit.name)
+            except (OSError, WebSocketException, LookupError) as error:  # a server that starts again needs a moment
+                self._loads.pop(visit.name or "", None)
+                visit.name = None
+                if time.monotonic() > deadline:
+                    raise LookupError(str(error)) from error
+                await asyncio.sleep(RETRY_SECONDS)
 
     async def _wanted(self, text: str | None) -> str:
         """Return the server for a socket whose first message is `text`. Raises LookupError if no server is there."""
@@ -177,8 +198,8 @@ class Relay:
             await self._fleet.forget(name)
             raise
 
-    async def _carry(self, visit: _Visit, server: ClientConnection) -> None:
-        """Carry messages both ways until one side closes, or until a waiting visit has a place elsewhere."""
+    async def _carry(self, visit: _Visit, server: ClientConnection) -> bool:
+        """Carry messages both ways until one side closes; returns True if the visit has a place at another server."""
         async with contextlib.AsyncExitStack() as stack:
             stack.push_async_callback(server.close)
             await server.send(visit.first)
@@ -192,10 +213,10 @@ class Relay:
                 elsewhere, _ = await asyncio.gather(down, up, return_exceptions=True)
         if isinstance(elsewhere, str):
             visit.name = elsewhere
-            return
-        visit.name = None
+            return True
         lost = server.close_code in (None, ABNORMAL)  # the server is gone: a page that comes again finds another one
         await visit.close(SERVICE_RESTART if lost else server.close_code or SERVICE_RESTART, server.close_reason or "")
+        return False
 
     async def _carry_down(self, visit: _Visit, server: ClientConnection) -> str | None:
         """Carry the server's messages to the client until the server closes.
