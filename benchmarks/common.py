@@ -1,4 +1,4 @@
-"""What all benchmarks share: statistics of a series, the machine they ran on, and how a result is printed."""
+"""Common parts of the benchmarks: statistics of a series, facts about the machine, printing of results."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def summary(values: Sequence[float] | Floats, digits: int = 2) -> dict[str, floa
 
 
 def median_slope(at: Sequence[float] | Floats, values: Sequence[float] | Floats) -> float:
-    """How fast `values` rise by `at`, which rises: the median of the slopes between all pairs (Theil and Sen).
+    """Return the slope of `values` over `at`: the median over all pairs (Theil and Sen).
 
     One slow chunk, or one collected cycle of garbage, near an end would tilt a line of least squares.
     """
@@ -46,7 +46,7 @@ def median_slope(at: Sequence[float] | Floats, values: Sequence[float] | Floats)
 
 
 def growth_percent(values: Sequence[float]) -> float:
-    """How much `values` rise from first to last in percent of their median, by the median slope of all pairs.
+    """Return the rise of `values` from first to last in percent of their median, by the median slope of all pairs.
 
     Raises ValueError for fewer than three values.
     """
@@ -57,7 +57,7 @@ def growth_percent(values: Sequence[float]) -> float:
 
 
 def machine() -> dict[str, Any]:
-    """What ran it: processor, cores, memory, versions, the commit, and how busy the machine was beforehand."""
+    """Return facts about the run: processor, cores, memory, versions, commit, and load beforehand."""
     return {
         "processor": _processor(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),

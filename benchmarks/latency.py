@@ -84,7 +84,7 @@ def on_the_move(page: Page, count: int, rng: random.Random) -> list[Press]:
 
 
 def _answer(page: Page, key: str, field: str, least: float) -> Press:
-    """What came of the newest press of `key`: its picture is one whose `field` is `least` or beyond, sign included."""
+    """Return the latency of the newest press of `key`: to the first frame whose `field` reaches `least`."""
     page.wait_for_timeout(100)
     found = page.evaluate(
         """async ([key, limit, field, least]) => {

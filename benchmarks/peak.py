@@ -1,4 +1,4 @@
-"""What a model's speed is a share of: the work it does, and the fastest that PyTorch does such work here, measured."""
+"""Peak arithmetic of this machine, measured, and the arithmetic of a model."""
 
 from __future__ import annotations
 

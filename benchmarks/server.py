@@ -39,7 +39,7 @@ class Server:
         return self.url.replace("http", "ws", 1) + "/ws/play"
 
     def health(self) -> dict[str, object] | None:
-        """What `/healthz` says; None while nothing listens. Raises RuntimeError with the log once the process ended."""
+        """Return the answer of `/healthz`; None while nothing listens. Raises RuntimeError if the process ended."""
         if self.process.poll() is not None:
             raise RuntimeError(f"the server ended with {self.process.returncode}:\n{self.log.read_text()}")
         try:

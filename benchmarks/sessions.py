@@ -1,4 +1,4 @@
-"""What a server does for several visitors: frames and answers for 1, 2, 4; resuming, watching, rewinding, memory."""
+"""Benchmark of several sessions: frames and answers for 1, 2, 4; resuming, watching, rewinding, memory."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ HELD = (["w", "d"], ["w", "a"])
 PLAYED = 1.6
 """Seconds that a visitor waits at first, so that the opening and the caches are done."""
 TIMES = 10
-"""How often to resume and to join."""
+"""Number of resumes and of joins."""
 BACK = (2.0, 5.0, 10.0, 20.0)
 """Seconds to go back."""
 STEPS = 6

@@ -76,7 +76,7 @@ window.WebSocket = class extends WebSocket { constructor(...a) { super(...a); wi
 
 @dataclass(frozen=True)
 class Recovery:
-    """What one fault did."""
+    """Outcome of one fault."""
 
     fault: str
     at_seconds: float
@@ -205,7 +205,7 @@ class Soak:
 
 
 def judged(recoveries: Sequence[Recovery]) -> dict[str, Any]:
-    """What counts: screens that stayed stuck, faults the log is silent about, and each kind's times."""
+    """Return the summary: stuck screens, faults missing in the log, and recovery times by kind."""
     return {
         "faults_injected": len(recoveries),
         "stuck_screens": sum(recovery.recovered_seconds is None for recovery in recoveries),

@@ -1,4 +1,4 @@
-"""How the memory of a server grows over its life, once it is warm."""
+"""Growth of a server's memory over its life, once it is warm."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from benchmarks.common import median_slope
 
 EVERY_SECONDS = 5.0
 WARM_SECONDS = 180.0
-"""What a life takes in its first minutes is warm-up: weights, kernels, buffers that have a bound."""
+"""Minutes of warm-up that do not count: weights, kernels, bounded buffers."""
 SHORTEST_SECONDS = 180.0
 """A life that goes on for less after that says nothing of an hour."""
 

@@ -27,7 +27,7 @@ class Screen:
         self.page = page
         self.visits = self.farewells = 0
         self.saw: dict[str, Any] | None = None
-        """What the page told of itself when last looked at; None while it could not be asked."""
+        """State of the page at the last look; None while it could not be asked."""
         self._seen: tuple[Any, Any] | None = None
         self._mode = ""
         self._changed = time.monotonic()

@@ -36,11 +36,11 @@ TIMES = {
 """The faults, and how often each happens once it is asked for."""
 FAULTS = tuple(TIMES)
 FULL = Path("/dev/full")
-"""What is written there fails as on a disk without space, by the system itself."""
+"""Device on which every write fails as on a full disk."""
 
 
 class Faults:
-    """What is to go wrong next."""
+    """The fault to inject next."""
 
     def __init__(self) -> None:
         self._due: Counter[str] = Counter()
@@ -54,7 +54,7 @@ class Faults:
         self._due[fault] = 0
 
     def take(self, fault: str) -> bool:
-        """Whether it is to happen now."""
+        """Return True if the fault is due now."""
         due = self._due[fault] > 0
         self._due[fault] -= due
         return due

@@ -1,4 +1,4 @@
-"""What a soak found, as the table of docs/kiosk.md and as a line for the README."""
+"""Results of a soak as the table of docs/kiosk.md and as a line for the README."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ SMALL_RINGS = (
     "--save-minutes",
     "0.2",
 )
-"""What a session keeps of its past is bounded; here so tightly that all of it is full before the measuring begins."""
+"""Bounds of a session's history, so tight that all of it is full before measuring begins."""
 
 
 def open_socket(server: Server) -> ClientConnection:

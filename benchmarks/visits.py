@@ -11,7 +11,7 @@ from benchmarks.server import Server, running_server
 from benchmarks.steady import Visitor, open_socket
 
 CHUNKS = 10
-"""How long a visit is."""
+"""Length of a visit in seconds."""
 KEYS = (["w"], ["a"], ["w", "d"])
 ENDED_SECONDS = 0.5
 """After a visit, until its session has been ended: there is no grace time."""

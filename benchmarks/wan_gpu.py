@@ -31,13 +31,13 @@ from flashdreams.recipes.wan import (
 CHUNK, WINDOW = 3, 21
 SPACE_RATIO = 8
 MODES = {"eager": (False, False), "compiled": (True, False), "graphs": (True, True)}
-"""How kernels are launched: (compiled, captured)."""
+"""Launch modes of kernels: (compiled, captured)."""
 STAGES = ("diffuse", "finalize", "decode")
 
 
 @dataclass(frozen=True)
 class Case:
-    """What is measured, and where; the defaults are Self-Forcing's."""
+    """Settings of the benchmark; the defaults are Self-Forcing's."""
 
     device: torch.device
     network: WanDiTNetworkConfig

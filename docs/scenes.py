@@ -19,7 +19,7 @@ MARGIN = 6
 
 
 def images(world: World, scene: str, seed: int) -> list[np.ndarray]:
-    """What a visitor of `scene` sees at the end of each part of the walk, as `[H, W, 3]`."""
+    """Return the frame at the end of each part of the camera path in `scene`, as `[H, W, 3]`."""
     config = world.config
     camera = LiveCamera(world.start_pose(scene, seed), config.motion, config.fps, world.constrain(scene))
     rollout, clock, seen = world.start(scene, seed), 0.0, []

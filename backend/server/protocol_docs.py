@@ -47,7 +47,8 @@ ADDRESSES = {
     "GET /": "the page; `/?kiosk` is the kiosk's",
     "GET /kiosk": "the kiosk's page",
     "GET /favicon.ico": "the page's icon",
-    "GET /healthz": "`status` (`loading`, `ok`, or `failed` with 503), `sessions`, `capacity`, `waiting`, `stage`, `busy_seconds`",
+    "GET /healthz": "`status` (`loading`, `ok`, `draining`, or `failed` with 503), `sessions`, `capacity`, `waiting`, "
+    "`stage`, `busy_seconds`",
     "GET /metrics": "numbers for Prometheus",
     "GET /api/schema": "this page as JSON Schema",
     "GET /api/worlds": "the world that is played: size, rate, controls, scenes; shipped paths",

@@ -21,7 +21,7 @@ MAX_KEYS = 200
 
 @dataclass(frozen=True)
 class Pace:
-    """How fast a camera goes through its keys: the first of `times` and `seconds` that is given counts."""
+    """Pace of a camera through its keyframes: the first of `times` and `seconds` that is given counts."""
 
     move_speed: float = 1.5
     """Units a second; above 0."""
@@ -139,7 +139,7 @@ def _played(
 
 
 def _apart(a: FloatArray, b: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """How far apart poses `[N, 4, 4]` are: units and degrees, `[N]` each."""
+    """Return the distances between poses `[N, 4, 4]`: units and degrees, `[N]` each."""
     turn = relative_pose(a, b)[:, :3, :3]
     # From the chord between the rotations: unlike the trace it keeps its digits near zero.
     chord = np.linalg.norm(turn - np.eye(3), axis=(1, 2))

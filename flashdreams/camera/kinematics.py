@@ -1,4 +1,4 @@
-"""How a camera moves: speeds, and the exact motion under constant rates."""
+"""Camera kinematics: speeds, and the exact motion under constant rates."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class CameraMotion:
 
 @dataclass(frozen=True)
 class Rates:
-    """What drives the camera over a span of time: each part constant."""
+    """Rates of the camera over a span of time, each constant."""
 
     forward: float = 0.0
     """Units per second along the view flattened to the ground."""

@@ -28,7 +28,7 @@ MAX_TAPS = 64
 
 @dataclass(frozen=True)
 class CameraState:
-    """What a rewind needs: where the camera was and what was left of its path. Keys held are not part of it."""
+    """State to rewind to: the camera's view and the rest of its path. Keys held are not part of it."""
 
     view: View
     path: FloatArray | None
@@ -87,13 +87,13 @@ class LiveCamera:
 
     @property
     def moving(self) -> bool:
-        """Whether the next chunk would be driven by anything: a held key, a pending tap or look, or a path."""
+        """True if anything drives the next chunk: a held key, a pending tap or look, or a path."""
         with self._lock:
             return bool(self._held.order or self._taps or any(self._look) or self._path is not None)
 
     @property
     def following(self) -> bool:
-        """Whether a path leads it."""
+        """True while the camera follows a path."""
         with self._lock:
             return self._path is not None
 
@@ -240,7 +240,7 @@ class LiveCamera:
         return spans
 
     def _program(self, group: Group, seconds: float) -> list[tuple[float, int]]:
-        """What drives `group` during the chunk: (until, direction) with `until` rising to `seconds`.
+        """Return the directions of `group` during the chunk: (until, direction) with `until` rising to `seconds`.
 
         Taps come first, in their order; where they are too long together the older ones lose. Then the held key, which
         keeps at least the last frame wherever the chunk has more than one.

@@ -20,7 +20,7 @@ EASINGS: dict[Easing, Callable[[FloatArray], FloatArray]] = {
     "out": lambda t: t * (2 - t),
     "in-out": lambda t: t * t * (3 - 2 * t),
 }
-"""How far along the path, 0 to 1, a share of its time has come: `in` sets off gently, `out` comes to rest gently."""
+"""Position along the path, 0 to 1, by share of its time: `in` starts slowly, `out` ends slowly."""
 LONGEST_SECONDS = 3600.0
 
 

@@ -25,7 +25,7 @@ class Received:
 
     @property
     def type(self) -> str:
-        """What kind of message it is."""
+        """Type of the message."""
         return str(self.message.get("type"))
 
 

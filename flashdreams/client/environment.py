@@ -69,7 +69,7 @@ class Environment:
 
     @property
     def action_count(self) -> int:
-        """How many actions there are, numbered from 0."""
+        """Number of actions, numbered from 0."""
         return len(self._actions)
 
     @property

@@ -1,4 +1,4 @@
-"""What can go wrong for a client, as exceptions that say it in one sentence."""
+"""Exceptions of the client."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ STRIP = 6
 
 @dataclass(kw_only=True)
 class BatchConfig:
-    """What to render."""
+    """Settings of a batch."""
 
     world: Annotated[str, tyro.conf.Positional] = "pocket"
     """Slug of the world that dreams."""
@@ -197,13 +197,13 @@ def render_clip(world: World, job: Job, folder: Path, bar: Any) -> Clip:
 
 
 def is_done(job: Job, done: dict[str, Any], folder: Path) -> bool:
-    """Whether the clip is there and was made from the same path, scene, seed and world."""
+    """Return True if the clip exists and was made from the same path, scene, seed and world."""
     entry = done.get(job.name)
     return bool(entry and entry.get("digest") == job.digest and (folder / job.name).is_file())
 
 
 def read_list(folder: Path) -> dict[str, Any]:
-    """What batch.json says is done. Raises ValueError for a file that is not ours."""
+    """Return the finished jobs from batch.json. Raises ValueError for a file of another program."""
     file = folder / "batch.json"
     if not file.is_file():
         return {}

@@ -15,7 +15,7 @@ arguments = ConstructorRegistry()
 
 @arguments.primitive_rule
 def dtype_rule(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
-    """How a `torch.dtype` is read and shown; None for all other types."""
+    """Return the rule that parses and prints a `torch.dtype`; None for all other types."""
     if info.type is not torch.dtype:
         return None
     return PrimitiveConstructorSpec(

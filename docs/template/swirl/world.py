@@ -1,4 +1,4 @@
-"""How the model is played in the browser, and run from the command line."""
+"""The model as a playable world and as a runner."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How this machine dreams best: on how many threads and in how many denoising steps, tried at start."""
+"""Probe at start: the number of threads and of denoising steps that suit this machine."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Speed:
-    """How long a chunk takes here, in seconds."""
+    """Return the time of a chunk on this machine, in seconds."""
 
     chunk: float
     """From poses to frames, with one denoising step."""
@@ -101,7 +101,7 @@ def psnr_by_steps(report: Mapping[str, Any]) -> dict[int, float]:
 
 
 def prediction_name(steps: int) -> str:
-    """What the evaluation calls its measure of pictures dreamed with so many steps."""
+    """Return the evaluation's name for the measure with `steps` denoising steps."""
     return f"prediction_{steps}_step{'s' * (steps > 1)}"
 
 

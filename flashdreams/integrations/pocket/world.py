@@ -39,7 +39,7 @@ class PocketWorldConfig(WorldConfig):
     _target: type = field(default_factory=lambda: PocketWorld)
 
     pipeline: StreamInferencePipelineConfig
-    """What dreams."""
+    """The pipeline that generates its frames."""
     device: str = "auto"
     """Where to run: auto takes cuda, then mps, then cpu."""
 

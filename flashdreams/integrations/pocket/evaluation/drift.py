@@ -41,7 +41,7 @@ def long_camera_path(stage: Stage, scene: str, chunks: int, at: Collection[int])
 
 @dataclass
 class Usual:
-    """How much the true pictures of a place differ among themselves."""
+    """Spread of the true images of a scene."""
 
     spread: dict[str, float]
     """Standard deviation of every look."""
@@ -92,7 +92,7 @@ def colours(image: Tensor) -> Tensor:
 
 
 def looks(image: Tensor, histogram: Tensor) -> dict[str, float]:
-    """What `picture [3, H, W]` in [0, 1] looks like.
+    """Return statistics of `image [3, H, W]` in [0, 1].
 
     Brightness, contrast (standard deviation), saturation (mean of largest less smallest colour) and edges (mean
     absolute Laplacian) in levels of 255; and the share of pixels that would have to change for its `colours` to be

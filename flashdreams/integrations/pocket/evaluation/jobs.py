@@ -28,7 +28,7 @@ SHEET_CHUNKS = (1, 4, 16, 64, 256)
 
 @dataclass(frozen=True)
 class Size:
-    """How much is measured."""
+    """Size of an evaluation."""
 
     scenes: int = 6
     """The first so many of the world's scenes; all below is per scene."""
@@ -54,7 +54,7 @@ class Size:
     usual_of: int = 64
     """Rendered pictures that tell what a place usually looks like."""
     looks: int = 60
-    """How often that walk is compared with the truth."""
+    """Number of times that the path is compared with the truth."""
 
     @property
     def chunks(self) -> int:
@@ -97,7 +97,7 @@ QUICK = Size(
 
 @dataclass(frozen=True)
 class Judged:
-    """What is measured, and how."""
+    """Subject and settings of an evaluation."""
 
     checkpoint: Path
     size: Size
@@ -107,7 +107,7 @@ class Judged:
 
 @dataclass
 class MeasureResult:
-    """What one job found."""
+    """Result of one job."""
 
     measure: str
     scene: str

@@ -19,9 +19,9 @@ HELD = ("w", "s", "q", "e", "a", "d", "i", "k", "")
 HOLD_CHUNKS = 2
 _SECONDS = HOLD_CHUNKS * FRAMES_PER_CHUNK / FPS
 FREE = {"forward": MOVE_SPEED, "right": MOVE_SPEED, "yaw": TURN_RATE, "pitch": TURN_RATE}
-"""How far a held key moves the camera in a second where nothing is in its way, by kind of motion."""
+"""Motion of the camera per second of a held key with nothing in its way, by kind of motion."""
 _REACH = 1.3
-"""How far motions are looked for, as a share of what a key could do."""
+"""Search range of motions, as a share of the motion that a key could cause."""
 _ENOUGH = 0.25
 """A smaller share of what a key could do counts as no motion."""
 
@@ -39,12 +39,12 @@ class Trial:
 
     @property
     def counts(self) -> bool:
-        """Whether there is something to see: little was in the way, and registration is right about the truth."""
+        """True if the trial counts: little was in the way, and registration is right about the truth."""
         return (not self.key or self.commanded > 0.5) and abs(self.true - self.commanded) < _ENOUGH
 
     @property
     def right(self) -> bool:
-        """Whether the dream moved in the key's direction, or held still without one."""
+        """True if the generated camera moved in the key's direction, or held still without a key."""
         return self.generated >= _ENOUGH if self.key else abs(self.generated) < _ENOUGH
 
 

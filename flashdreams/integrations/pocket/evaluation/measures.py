@@ -23,7 +23,7 @@ STRONG = 0.08
 FEW_EDGES = 0.002
 """Below this share of edges a picture tells nothing about how many of them are kept."""
 TURN_CHUNKS, CIRCLE_CHUNKS = 9, 36
-"""How long a held key takes to turn by 90 and by 360 degrees."""
+"""Frames that a held key takes to turn by 90 and by 360 degrees."""
 
 
 @torch.no_grad()
@@ -84,7 +84,7 @@ def baseline(stage: Stage, scene: str, camera_paths: int, horizons: Sequence[int
 
 
 def stillness(stage: Stage, scene: str, starts: int, chunks: int) -> Samples:
-    """How much the picture changes while no key is held, in levels of 255, after some chunks of walking.
+    """Return the change of the image while no key is held, in levels of 255, after some chunks of walking.
 
     `change_levels` is the mean absolute change from one chunk's last frame to the next one's, `drift_levels` that from
     the first to the last of them.

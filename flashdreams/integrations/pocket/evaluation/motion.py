@@ -1,4 +1,4 @@
-"""How far a camera moved between two pictures, found by registration: what was commanded plays no part in it.
+"""Registration of camera motion between two images, without knowledge of the commanded motion.
 
 The renderer knows how far away everything is that the first camera saw. Moving its pixels by a supposed motion says
 what the second picture should look like; of many amounts of one kind of motion, the one that explains the second
@@ -26,7 +26,7 @@ PARTS = ("forward", "right", "yaw", "pitch")
 SIZE = (36, 64)
 """Height and width of the pictures that are compared: small, so that a blurred dream can be compared as well."""
 CHOICES = 53
-"""How many amounts are tried, from minus to plus the largest; an odd number, so that 0 is one of them."""
+"""Number of amounts that are tried, from minus to plus the largest; odd, so that 0 is one of them."""
 _CUT = 0.5
 """A pixel's error counts for no more than this share of the picture's contrast: something hidden came into view."""
 
@@ -53,7 +53,7 @@ class View:
 
     @torch.no_grad()
     def moved(self, after: Tensor, part: str, largest: float) -> float:
-        """How far the camera moved by the time of picture `after [3, H, W]`, if it moved in the way of `part` alone.
+        """Return the motion of the camera up to image `after [3, H, W]`, assuming motion of kind `part` alone.
 
         In metres or degrees, at most `largest` either way.
         """
@@ -78,7 +78,7 @@ class Pair:
         self.points = _tilted(rays / nearness, torch.tensor(self.pitch))  # level axes: x right, y down, z ahead
 
     def misfit(self, motions: Tensor, largest: Tensor) -> Tensor:
-        """How badly each of `motions [N, 4]` by `PARTS` explains the second picture, `[N]`."""
+        """Return the error `[N]` with which each of `motions [N, 4]` by `PARTS` explains the second image."""
         error, inside = self.error(motions)
         size = (error.abs().mean(1) / self.contrast).clamp_max(_CUT)
         misfit = (size * inside).sum((1, 2)) / inside.sum((1, 2)).clamp_min(1)

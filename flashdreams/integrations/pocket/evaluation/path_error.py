@@ -1,4 +1,4 @@
-"""How well the dreamed camera keeps to its path: `python -m flashdreams.integrations.pocket.evaluation.path_error`.
+"""Error of the generated camera along its path: `python -m flashdreams.integrations.pocket.evaluation.path_error`.
 
 Every shipped path is dreamed in its scene, and the camera is found again from the dreamed pictures alone, in two ways:
 `placed` registers each picture with the true one at the commanded pose, `chained` registers each with the one before
@@ -97,7 +97,7 @@ def strayed(truth: Poses, seed: int) -> Poses:
 
 @dataclass(frozen=True)
 class FollowedPath:
-    """What was found along one path in one scene."""
+    """Errors along one path in one scene."""
 
     errors: dict[str, dict[str, float]]
     """Means by way of measuring and figure."""

@@ -1,4 +1,4 @@
-"""How well the cameras of other models follow, as others have measured and published it."""
+"""Published path errors of other models."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a camera moved between two pictures when it moves in every way at once; `motion` does so for one way alone.
+"""Registration of camera motion between two images in all degrees of freedom; `motion` does one of them.
 
 The same idea: the true distances of the first picture say what the second should look like after a supposed motion.
 Motions of every kind at once are tried on a tiny picture. What is far off may look right there, so the best few are
@@ -25,9 +25,9 @@ RANGES = {"forward": 0.7, "right": 0.7, "yaw": 20.0, "pitch": 14.0}
 """The largest motion looked for from chunk to chunk, in metres and degrees; a visitor's largest is 0.4 and 18."""
 _LARGEST = torch.tensor([RANGES[part] for part in PARTS])
 CHOICES = (5, 5, 13, 7)
-"""How many amounts of each kind are tried together, from minus to plus the range."""
+"""Number of amounts of each kind that are tried together, from minus to plus the range."""
 STARTS, FINALISTS = 8, 3
-"""How many motions are settled on the small picture, and of these on the large one."""
+"""Number of motions refined on the small image, and of these on the large one."""
 APART = 0.18
 """Share of the range by which they differ at least, in one kind."""
 NUDGES = torch.tensor([0.02, 0.02, 0.25, 0.25])
@@ -97,7 +97,7 @@ def _settled(pair: Pair, motions: Tensor) -> Tensor:
 
 
 def _cost(pair: Pair, motions: Tensor) -> Tensor:
-    """What the answer makes smallest, `[N]` for `motions [N, 4]`: an error e counts e^2 / (1 + e^2)."""
+    """Return the cost `[N]` of `motions [N, 4]`: an error e counts e^2 / (1 + e^2)."""
     error, inside = pair.error(motions)
     squares = _squares(pair, error)
     misfit = (squares / (1 + squares) * inside).sum((1, 2)) / inside.sum((1, 2)).clamp_min(1)

@@ -1,4 +1,4 @@
-"""What an evaluation found: figures by measure and scene, as JSON to read and to keep."""
+"""Report of an evaluation: figures by measure and scene, as JSON."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every measure works with: a world that dreams, the renderer that knows the truth, and walks held out."""
+"""Common ground of all measures: a loaded world, the renderer as ground truth, and held-out camera paths."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from flashdreams.integrations.pocket.scenes.movement import FPS, FRAMES_PER_CHUN
 
 Poses = npt.NDArray[np.float64]
 Samples = dict[str, list[float]]
-"""What a measure found in one scene: by the figure's name, unit last, one number per sample."""
+"""Samples of a measure in one scene: by the figure's name, unit last, one number per sample."""
 
 _HELD_OUT = 5077
 """First number of every seed. Training shards begin theirs with another one (see `data.make_shard`)."""

@@ -10,7 +10,7 @@ from torch import Tensor
 from flashdreams.integrations.pocket.model.optics import ground_inverse_depth, pixel_rays, seen_next
 
 FRAMES = 14
-"""How many frames the old picture takes to fade."""
+"""Frames over which the old image fades."""
 _SPOTS = (36, 64)
 
 
@@ -32,7 +32,7 @@ class CrossFade:
 
     @property
     def over(self) -> bool:
-        """Whether nothing of the old place is left."""
+        """True once nothing of the old scene is left."""
         return self.done >= FRAMES
 
     def blend(self, frames: Tensor, poses: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ from flashdreams.integrations.pocket.model.scene_encoder import DEPTH_SIZE, Scen
 from flashdreams.integrations.pocket.scenes.movement import FRAMES_PER_CHUNK
 
 DETAIL = 8.0
-"""How much larger than in the picture details are told to the network: bfloat16 rounds a bright pixel to whole steps of
+"""Factor by which details are scaled for the network: bfloat16 rounds a bright pixel to whole steps of
 8 bits, and the seams between tokens are not much more than one."""
 CHOOSY = 6.0
 """Log-odds by which a pixel between two ends is rather taken from the one that had it in view."""
@@ -55,7 +55,7 @@ class PocketDecoderCache(StreamingDecoderCache):
     poses: Tensor | None = None
     """`[B, F, 4, 4]`: the cameras of the next chunk's frames; set before every `forward`."""
     sight: SceneEncoderCache | None = None
-    """What the scene encoder saw from the last of them; set before every `forward`."""
+    """Inverse depth from the last of them, by the scene encoder; set before every `forward`."""
 
 
 class PocketDecoder(StreamingVideoDecoder[PocketDecoderCache]):

@@ -75,7 +75,7 @@ class OccupancyGrid(nn.Module):
         return torch.hypot(rays[..., 0], rays[..., 2]).unsqueeze(1) / self.steps[:, None]
 
     def loss(self, log_odds: Tensor, rays: Tensor, ground: Tensor, true: Tensor) -> Tensor:
-        """How unlikely it was that the rays end where they do: at inverse depths `true [N, R]`, in nats a ray."""
+        """Return the negative log-likelihood of rays that end at inverse depths `true [N, R]`, in nats per ray."""
         inverse = self.inverse_depth(rays)
         hit = (inverse.log() - true.unsqueeze(1).log()).abs().argmin(1, keepdim=True)
         thing = (true > 1.03 * ground).unsqueeze(1)

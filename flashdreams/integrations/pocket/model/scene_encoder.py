@@ -64,11 +64,11 @@ class SceneEncoderConfig(EncoderConfig):
     ray_hidden: int = 128
     """Width of the ray-wise network."""
     ray_features: int = 32
-    """What the token-wise network is told of a ray."""
+    """Features of a ray that the token-wise network receives."""
     spot_hidden: int = 96
     """Width of the spot-wise network."""
     spot_features: int = 24
-    """What the token-wise network is told of a spot, beside the map there."""
+    """Features of a spot that the token-wise network receives, beside the map there."""
     hidden: int = 512
     """Width of the token-wise network."""
     out_dim: int = 160
@@ -231,7 +231,7 @@ class SceneEncoder(StreamingEncoder[SceneEncoderCache]):
         return read(self.maps, scene, points / self.config.map_reach).permute(0, 2, 3, 1).flatten(2)
 
     def _spots(self, scene: Tensor, pose: Tensor, rays: Tensor, inverse_depth: Tensor, thing: Tensor) -> Tensor:
-        """What is known of the spots `[N, R, F]` where the fine rays end.
+        """Return the features of the spots `[N, R, F]` where the fine rays end.
 
         The map there, its height and its inverse depth; what the spot-wise network tells of these and of the sky; and
         last their colour, as a difference from the mean picture: the one kept there, mended by the network.

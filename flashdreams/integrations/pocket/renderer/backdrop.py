@@ -130,12 +130,12 @@ def _falling_on(shadows: Tensor, z: Tensor) -> Tensor:
 
 
 def _outer(radius: Tensor) -> Tensor:
-    """How far from its middle line a shadow ends."""
+    """Distance from its middle line at which a shadow ends."""
     return radius * 1.1 + 0.15
 
 
 def _shade(x: Tensor, z: Tensor, shadows: Tensor) -> Tensor:
-    """How dark the points are, 0 to 1: soft at the edges."""
+    """Return the darkness of the points, 0 to 1, soft at the edges."""
     if not len(shadows):
         return torch.zeros_like(x)
     ax, az, bx, bz, radius = shadows.T.unsqueeze(-1)

@@ -166,7 +166,7 @@ def _stripe(height: Tensor, period: Tensor, t: Tensor) -> Tensor:
 
 
 def _daylight(nx: Tensor, ny: Tensor, nz: Tensor, light: dict[str, Tensor]) -> Tensor:
-    """What falls from the sky and the sun on surfaces with unit normals."""
+    """Return the light of sky and sun on surfaces with unit normals."""
     sun_dir = light["sun_dir"]
     facing = nx * sun_dir[:, 0, None] + ny * sun_dir[:, 1, None] + nz * sun_dir[:, 2, None]
     return (
@@ -176,7 +176,7 @@ def _daylight(nx: Tensor, ny: Tensor, nz: Tensor, light: dict[str, Tensor]) -> T
 
 
 def _lamplight(px: Tensor, pz: Tensor, lamps: Tensor) -> Tensor:
-    """How near the lamps `[B, N, 2]` are, 0 to 1."""
+    """Return the proximity of the lamps `[B, N, 2]`, 0 to 1."""
     near = torch.zeros_like(px)
     for k in range(lamps.shape[1]):
         away = (px - lamps[:, k, 0, None]) ** 2 + (pz - lamps[:, k, 1, None]) ** 2

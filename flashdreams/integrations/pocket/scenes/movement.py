@@ -1,4 +1,4 @@
-"""How visitors move in the pocket world: where they may stand, and random walks for training and evaluation."""
+"""Movement in the pocket world: collisions, and random camera paths for training and evaluation."""
 
 from __future__ import annotations
 

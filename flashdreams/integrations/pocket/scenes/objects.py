@@ -1,4 +1,4 @@
-"""What a place is made of: bodies of revolution, boxes, light, and the things that are built from them."""
+"""Building blocks of a scene: bodies of revolution, boxes, light, and objects made of them."""
 
 from __future__ import annotations
 

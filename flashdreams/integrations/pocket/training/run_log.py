@@ -1,4 +1,4 @@
-"""What a training run leaves behind: checkpoints that are never half written, and curves as CSV."""
+"""Checkpoints and logs of a training run: atomic checkpoint files, and curves as CSV."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ def latents_of(decoder: PocketDecoder, frames: Tensor) -> Tensor:
 
 @torch.no_grad()
 def generated(denoiser: DenoiserTrainer, latents: Tensor, poses: Tensor, scenes: Tensor) -> Tensor:
-    """What `denoiser` makes of chunks with true latents `[B, T, 48, 9, 16]`, of cameras `[B, 1 + 4 (T - 1), 4, 4]`.
+    """Return the predictions of `denoiser` for true latents `[B, T, 48, 9, 16]` and poses `[B, 1 + 4 (T - 1), 4, 4]`.
 
     All begin as noise; some are told the true picture before them.
     """

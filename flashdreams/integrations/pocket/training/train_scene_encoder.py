@@ -40,7 +40,7 @@ def guess_loss(features: Tensor, latents: Tensor, weight: Tensor) -> Tensor:
 def scene_encoder_loss(
     encoder: SceneEncoder, camera_paths: Stretches, views: Stretches, inverse_depth: Tensor, weight: Tensor
 ) -> Tensor:
-    """What the encoder gets wrong: the latents of all, and the `inverse_depth [N, 36, 64]` in 1/m of some `views`.
+    """Return the encoder's loss: error of all latents, and of the `inverse_depth [N, 36, 64]` in 1/m of some `views`.
 
     Walks that change the place on their way may stand inside things, which would teach wrong distances.
     """

@@ -75,7 +75,7 @@ def with_carried(
 def carried_features(
     encoder: SceneEncoder, latents: Tensor, before: Tensor, poses: Tensor, inverse_depth: Tensor, given: Tensor
 ) -> Tensor:
-    """What every chunk is told of the picture of the chunk before it: `[N, T, L, 49]` from latents `[N, T, L, C]`.
+    """Return features `[N, T, L, 49]` of the chunk before each chunk, from latents `[N, T, L, C]`.
 
     `inverse_depth [N, T, 36, 64]` is that of every chunk's last camera. Nothing (zeros) is told at the first chunk and
     where `given [N, T]` is false.

@@ -23,7 +23,7 @@ VIEWS_PER_SCENE = 64
 
 
 class TrueDepth:
-    """What the renderer knows of distances: the inverse depth that the scene encoder is taught."""
+    """Ground-truth distances from the renderer: inverse depth, the target of the scene encoder."""
 
     def __init__(self) -> None:
         height, width = DEPTH_SIZE
