@@ -6,7 +6,7 @@ import argparse
 import subprocess
 import sys
 
-from benchmarks.common import ROOT, say
+from benchmarks.common import ROOT, log_progress
 
 NAMES = ("start", "chunk", "latency", "steady", "visits", "sessions", "wan_cpu")
 ON_A_GPU = ("models", "wan_gpu")
@@ -25,7 +25,7 @@ def main() -> int:
     RESULTS.mkdir(exist_ok=True)
     failed = []
     for name in names:
-        say(f"--- {name}")
+        log_progress(f"--- {name}")
         run = subprocess.run([sys.executable, "-m", f"benchmarks.{name}"], cwd=ROOT, stdout=subprocess.PIPE, text=True)
         if run.returncode:
             failed.append(name)
@@ -33,7 +33,7 @@ def main() -> int:
         (RESULTS / f"{name}.json").write_text(run.stdout, encoding="utf-8")
         print(run.stdout, end="", flush=True)
     if failed:
-        say(f"failed: {', '.join(failed)}")
+        log_progress(f"failed: {', '.join(failed)}")
     return int(bool(failed))
 
 

@@ -14,7 +14,7 @@ import torch
 
 from backend.media.fmp4 import FragmentWriter, VideoFormat
 from backend.media.h264 import ChunkEncoder
-from benchmarks.common import machine, report, say, summary
+from benchmarks.common import log_progress, machine, report, summary
 from benchmarks.peak import matmul_peak, operations
 from benchmarks.sustained import sustained
 from flashdreams.camera.motion import LiveCamera
@@ -81,7 +81,7 @@ def stages(walk: Walk, chunks: int) -> dict[str, list[float]]:
 
 def speed(walk: Walk, series: dict[str, list[float]]) -> dict[str, Any]:
     """Work per chunk, and the rate it is done at as a share of the peak that this processor reaches in this run."""
-    say("measuring the peak of the matrix product")
+    log_progress("measuring the peak of the matrix product")
     peaks = {"bf16": matmul_peak(torch.bfloat16), "fp32": matmul_peak(torch.float32)}
     fastest = max(peaks, key=lambda name: peaks[name])
     work = {"step": operations(walk.step), "finalize": operations(walk.finalize)}
@@ -103,10 +103,10 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=30.0, help="seconds played in a real browser; 0 leaves it out")
     arguments = parser.parse_args()
     before = machine()
-    say(f"loading {arguments.world}")
+    log_progress(f"loading {arguments.world}")
     config = get_world(arguments.world)
     walk = Walk(replace(config, adapts=True).setup())  # as the app does
-    say(f"dreaming {arguments.chunks} chunks without the app")
+    log_progress(f"dreaming {arguments.chunks} chunks without the app")
     series = stages(walk, arguments.chunks)
     frames = config.frames_per_chunk
     result: dict[str, Any] = {
@@ -120,7 +120,7 @@ def main() -> None:
         "speed": speed(walk, series),
     }
     if arguments.seconds > 0:
-        say(f"playing {arguments.seconds:.0f} s in a real browser")
+        log_progress(f"playing {arguments.seconds:.0f} s in a real browser")
         result["in_browser"] = sustained(config.slug, arguments.seconds)
     report("chunk", before, result)
 

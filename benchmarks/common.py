@@ -72,7 +72,7 @@ def machine() -> dict[str, Any]:
     }
 
 
-def say(text: str) -> None:
+def log_progress(text: str) -> None:
     """Progress for the person who waits; standard output holds nothing but the JSON."""
     print(text, file=sys.stderr, flush=True)
 

@@ -11,7 +11,7 @@ from typing import Any
 from playwright.sync_api import Page
 
 from benchmarks.browser import chromium, read, start_playing, watched_page
-from benchmarks.common import machine, report, say, summary
+from benchmarks.common import log_progress, machine, report, summary
 from benchmarks.server import running_server
 
 CHANGED = 1.0
@@ -143,7 +143,7 @@ def figures(presses: Sequence[Press]) -> dict[str, Any]:
 
 def _progress(phase: str, number: int, count: int) -> None:
     if (number + 1) % 10 == 0:
-        say(f"{phase}: {number + 1} of {count} presses")
+        log_progress(f"{phase}: {number + 1} of {count} presses")
 
 
 def main() -> None:

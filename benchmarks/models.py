@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.common import machine, report, say, summary
+from benchmarks.common import log_progress, machine, report, summary
 from flashdreams.configs.runner_configs import all_runners
 from flashdreams.infra.config.base import derive_config, replace_everywhere
 from flashdreams.infra.pipeline.base import StreamInferencePipeline, StreamInferencePipelineConfig
@@ -74,7 +74,7 @@ def main() -> None:
     device, before = torch.device("cuda", torch.cuda.current_device()), machine()
     found: dict[str, Any] = {}
     for slug in arguments.slugs:
-        say(slug)
+        log_progress(slug)
         height, width = runners[slug].picture_size() or (0, 0)
         try:
             found[slug] = measure(runners[slug].pipeline, height, width, device, arguments.chunks)

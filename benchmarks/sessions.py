@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import Any
 
-from benchmarks.common import machine, report, say, summary
+from benchmarks.common import log_progress, machine, report, summary
 from benchmarks.server import Server, running_server
 from benchmarks.steady import Visitor, open_socket
 
@@ -152,10 +152,10 @@ def rewinding(server: Server, world: str) -> dict[str, Any]:
             asked = newest - round(seconds * per_second)
             # From the newest on: the state kept at each place gone back to is no help for an older one.
             for target in range(asked, asked - STEPS, -1):
-                player.news.pop("rewinding", None)
+                player.messages.pop("rewinding", None)
                 took = timed(lambda: rewind(player, target))  # noqa: B023 -- called at once
-                ways.append((seconds, took, player.news.get("rewinding", {}).get("of", 0)))
-        history = player.news["history"]
+                ways.append((seconds, took, player.messages.get("rewinding", {}).get("of", 0)))
+        history = player.messages["history"]
         told = json.load(urllib.request.urlopen(f"{server.url}/api/sessions", timeout=10))
     wait_for_room(server)
     return {
@@ -190,12 +190,12 @@ def main() -> None:
     with running_server(arguments.world, "--grace", "2") as server:
         server.wait("ok")
         for count in (1, 2, 4):
-            say(f"{count} walk for {arguments.seconds:g} s")
+            log_progress(f"{count} walk for {arguments.seconds:g} s")
             result["together"].append(together(server, arguments.world, count, arguments.seconds))
-        say("resuming and watching")
+        log_progress("resuming and watching")
         result["resume_ms"] = resuming(server, arguments.world)
         result["watcher_s_first_picture_ms"] = joining(server, arguments.world)
-        say(f"walking {BACK[-1]:g} s and going back")
+        log_progress(f"walking {BACK[-1]:g} s and going back")
         result["rewind"] = rewinding(server, arguments.world)
     report("sessions", before, result)
 

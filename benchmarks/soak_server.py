@@ -19,9 +19,9 @@ import backend.server.app
 import backend.server.main
 from backend.media.h264 import ChunkEncoder
 from backend.server.main import LOG_FORMAT
-from backend.session.quality_guard import Drifts
+from backend.session.quality_guard import QualityFailures
 from backend.settings import Settings, settings_from
-from backend.store.clips import Clips, draft_of
+from backend.store.clips import ClipStore, draft_of
 from flashdreams.configs.worlds import get_world
 from flashdreams.infra.world.base import WorldConfig
 
@@ -110,25 +110,25 @@ def break_world(world: Any, faults: Faults) -> None:
 
 def break_parts(faults: Faults) -> None:
     """Let the encoder and the disk go wrong, and a grey picture end when the guard has noticed it."""
-    encode, write, note = ChunkEncoder.encode, Clips._write, Drifts.note
+    encode, write, note = ChunkEncoder.encode, ClipStore._write, QualityFailures.note
 
     def bad_encode(self: ChunkEncoder, *arguments: Any, **options: Any) -> Any:
         if faults.take("encoder_error"):
             raise RuntimeError("soak: the encoder raised")
         return encode(self, *arguments, **options)
 
-    def full(self: Clips, name: str, clip: bytes) -> None:
+    def full(self: ClipStore, name: str, clip: bytes) -> None:
         if faults.take("disk_full"):
             draft_of(self.folder, name).symlink_to(FULL)
         write(self, name, clip)
 
-    def noticed(self: Drifts) -> None:
+    def noticed(self: QualityFailures) -> None:
         note(self)
         faults.end("grey_picture")
 
-    Drifts.note = noticed  # type: ignore[method-assign]
+    QualityFailures.note = noticed  # type: ignore[method-assign]
     ChunkEncoder.encode = bad_encode  # type: ignore[method-assign]
-    Clips._write = full  # type: ignore[method-assign]
+    ClipStore._write = full  # type: ignore[method-assign]
 
 
 def main() -> int:

@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 from benchmarks.browser import chromium, start_playing, watched_page
-from benchmarks.common import machine, report, say, summary
+from benchmarks.common import log_progress, machine, report, summary
 from benchmarks.server import running_server
 
 
@@ -34,7 +34,7 @@ def main() -> None:
     starts = []
     with chromium() as browser:
         for number in range(arguments.times):
-            say(f"start {number + 1} of {arguments.times}")
+            log_progress(f"start {number + 1} of {arguments.times}")
             starts.append(one_start(arguments.world, browser))
     seconds = {name: summary([start[name] for start in starts]) for name in starts[0]}
     report("start", before, {"world": arguments.world, "seconds": seconds})

@@ -9,7 +9,7 @@ from typing import Any
 
 from websockets.sync.client import ClientConnection, connect
 
-from benchmarks.common import growth_percent, machine, report, say, summary
+from benchmarks.common import growth_percent, log_progress, machine, report, summary
 from benchmarks.server import Server, running_server
 
 WARM_UP = 100
@@ -46,12 +46,12 @@ class Visitor:
         """Begins to play, or what the fields of `start` say instead; returns once the server is ready."""
         self._socket = socket
         self._seq = 0
-        self.news: dict[str, dict[str, Any]] = {}
+        self.messages: dict[str, dict[str, Any]] = {}
         """The newest message of each type."""
         self.send("start", **(start or {"world": world, "seed": 7}))
-        while self._news().get("type") != "ready":
+        while self._receive().get("type") != "ready":
             pass
-        self.ready = self.news["ready"]
+        self.ready = self.messages["ready"]
 
     def send(self, kind: str, **fields: object) -> int:
         """One message of the protocol; returns its seq."""
@@ -61,7 +61,7 @@ class Visitor:
 
     def next_chunk(self) -> dict[str, Any]:
         """The next chunk's message, its fragment received. Raises RuntimeError where the server reports an error."""
-        while (told := self._news()).get("type") != "chunk":
+        while (told := self._receive()).get("type") != "chunk":
             pass
         self._socket.recv(timeout=PATIENCE)
         return told
@@ -72,14 +72,14 @@ class Visitor:
         self.send("shown", chunk=chunk["index"])
         return chunk
 
-    def _news(self) -> dict[str, Any]:
+    def _receive(self) -> dict[str, Any]:
         """The next message that is text, as an object."""
         while isinstance(message := self._socket.recv(timeout=PATIENCE), bytes):
             pass
         told: dict[str, Any] = json.loads(message)
         if told["type"] in ("error", "ended"):
             raise RuntimeError(f"the server said: {told}")
-        self.news[told["type"]] = told
+        self.messages[told["type"]] = told
         return told
 
 
@@ -104,7 +104,7 @@ def walk(server: Server, world: str, chunks: int) -> dict[str, Any]:
                     memory.append(server.memory_bytes() / 2**20)
             before = now
             if number % 200 == 0:
-                say(f"chunk {number} of {WARM_UP + chunks}")
+                log_progress(f"chunk {number} of {WARM_UP + chunks}")
     return {
         "chunks": chunks,
         "ms": {stage: summary(series) for stage, series in milliseconds.items()},

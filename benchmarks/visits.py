@@ -6,7 +6,7 @@ import argparse
 import time
 from typing import Any
 
-from benchmarks.common import machine, median_slope, report, say
+from benchmarks.common import log_progress, machine, median_slope, report
 from benchmarks.server import Server, running_server
 from benchmarks.steady import Visitor, open_socket
 
@@ -31,7 +31,7 @@ def visits(server: Server, world: str, count: int) -> dict[str, Any]:
         time.sleep(ENDED_SECONDS)
         memory.append(server.memory_bytes() / 2**20)
         if number % EVERY == 0:
-            say(f"visit {number} of {count}: {memory[-1]:.0f} MiB")
+            log_progress(f"visit {number} of {count}: {memory[-1]:.0f} MiB")
     warm = memory[count // 3 :]
     return {
         "visits": count,

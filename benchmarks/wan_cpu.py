@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.profiler import profile
 
-from benchmarks.common import machine, report, say, summary
+from benchmarks.common import log_progress, machine, report, summary
 from benchmarks.peak import matmul_peak, operations
 from flashdreams.core.attention import RotaryPositionEmbedding3D, rope_table
 from flashdreams.core.checkpoint import load_into
@@ -138,12 +138,12 @@ def measure(pair: Pair, rounds: int) -> dict[str, Any]:
     expected = short["diffusers"]()
     error = float((short["ours"]() - expected).norm() / expected.norm())
     cache, memory = pair.rollout()
-    say("filling the window")
+    log_progress("filling the window")
     stream = Stream(pair, cache)
     work = {f"pass_of_a_chunk_{name}": piece for name, piece in short.items()}
     work |= {f"pass_of_a_window_{name}": piece for name, piece in long.items()}
     work["streamed_chunk"] = stream.chunk
-    say(f"measuring {rounds} rounds")
+    log_progress(f"measuring {rounds} rounds")
     series = timed(work, rounds)
     against = partial(ratio, denominator=series["streamed_chunk"], factor=STEPS)
     return {

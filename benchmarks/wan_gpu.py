@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.common import machine, report, say, summary
+from benchmarks.common import log_progress, machine, report, summary
 from benchmarks.peak import device_rates, operations
 from flashdreams.core.attention import RotaryPositionEmbedding3D, rope_table
 from flashdreams.infra.decoder import DecoderConfig
@@ -93,7 +93,7 @@ class Case:
 
 def measure(case: Case, mode: str) -> dict[str, Any]:
     """Milliseconds of each stage with each decoder, once the window is full; the second rollout reuses the first's."""
-    say(f"{mode}: building the network")
+    log_progress(f"{mode}: building the network")
     pipeline, cache = case.pipeline(mode), None
     found: dict[str, Any] = {}
     for name, config in case.decoders(mode).items():
@@ -101,7 +101,7 @@ def measure(case: Case, mode: str) -> dict[str, Any]:
             pipeline.decoder = config.setup().to(case.device).requires_grad_(False)
         text = torch.randn(1, case.network.text_len, case.network.text_dim, device=case.device)
         cache = pipeline.initialize_cache(text, height=case.height, width=case.width, reuse=cache)
-        say(f"{mode}, {name}: filling the window, compiling and capturing where that is wanted")
+        log_progress(f"{mode}, {name}: filling the window, compiling and capturing where that is wanted")
         series: dict[str, list[float]] = defaultdict(list)
         warm = WINDOW // CHUNK + 4
         for chunk in range(warm + case.chunks):
@@ -125,7 +125,7 @@ def floor(case: Case) -> dict[str, Any]:
 
     Bytes are those that must move however fused the kernels are: weights, what the caches hold, the result.
     """
-    say("measuring the peak of the device")
+    log_progress("measuring the peak of the device")
     peak, bandwidth = device_rates(case.device, case.dtype, case.matrix)
     gflop, moved = _pass(case)
     work = {"diffuse": (4 * gflop, 4 * moved), "finalize": (gflop, moved)}

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from backend.session.quality_guard import Drifts
-from backend.store.clips import Clips
+from backend.session.quality_guard import QualityFailures
+from backend.store.clips import ClipStore
 from benchmarks.soak import LOGGED, Recovery, judged
 from benchmarks.soak_clients import Unread
 from benchmarks.soak_memory import WARM_SECONDS, summary_of
@@ -94,9 +94,9 @@ def test_poison_ruins_one_dream_and_no_other() -> None:
 
 @pytest.mark.skipif(not FULL.exists(), reason="the system has no /dev/full")
 def test_the_full_disk_is_the_systems_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    faults, clips = Faults(), Clips(tmp_path, keep=9, max_bytes=10**6)
-    monkeypatch.setattr(Clips, "_write", Clips._write)  # put back afterwards
-    monkeypatch.setattr(Drifts, "note", Drifts.note)
+    faults, clips = Faults(), ClipStore(tmp_path, keep=9, max_bytes=10**6)
+    monkeypatch.setattr(ClipStore, "_write", ClipStore._write)  # put back afterwards
+    monkeypatch.setattr(QualityFailures, "note", QualityFailures.note)
     monkeypatch.setattr("backend.media.h264.ChunkEncoder.encode", None)
     break_parts(faults)
     kept = clips.add(b"kept")

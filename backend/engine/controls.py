@@ -15,7 +15,7 @@ from flashdreams.infra.world.base import Controls, World
 
 
 @dataclass(frozen=True)
-class Shaping:
+class ControlSnapshot:
     """What one chunk is made from."""
 
     controls: Controls
@@ -27,7 +27,7 @@ class Shaping:
     """Seconds that the newest message had been there by then; 0 where an earlier chunk has read it."""
 
 
-class Pilot:
+class InputState:
     """One visitor's controls. The event loop writes them, the engine's thread reads them at the last moment."""
 
     def __init__(self, world: World, scene: str, seed: int) -> None:
@@ -36,7 +36,7 @@ class Pilot:
         self._seq = 0
         self._came: float | None = None
         self._look_waits = False
-        self.look_flows = False
+        self.look_continues = False
         """Whether the newest chunk had a look in it, so that the next look is no beginning."""
         self._new_scene: str | None = None
         self._new_text: str | None = None
@@ -47,7 +47,7 @@ class Pilot:
         config = self._world.config
         return LiveCamera(pose, config.motion, config.fps, self._world.constrain(self.scene))
 
-    def stand(self, scene: str, pose: npt.NDArray[np.float64]) -> None:
+    def place(self, scene: str, pose: npt.NDArray[np.float64]) -> None:
         """Be in a scene at a pose with nothing pending. Held keys stay held."""
         with self._lock:
             self._new_scene = self._new_text = None
@@ -75,13 +75,13 @@ class Pilot:
         """Keys held now."""
         return self._camera.held
 
-    def shaped_by(self, seq: int) -> None:
+    def note_seq(self, seq: int) -> None:
         """Note that message `seq` acts on the next chunk."""
         with self._lock:
             self._seq = max(self._seq, seq)
             self._came = time.monotonic()
 
-    def forget_seq(self) -> None:
+    def reset_seq(self) -> None:
         """A new connection counts its messages anew."""
         with self._lock:
             self._seq = 0
@@ -100,14 +100,14 @@ class Pilot:
         """Raises ValueError naming the pose that is not one."""
         self._camera.path(poses, fps)
 
-    def leave_path(self) -> None:
+    def stop_path(self) -> None:
         """Stay where the path has led."""
         self._camera.leave_path()
 
-    def begin_along(self, scene: str, poses: npt.NDArray[np.float64], fps: float) -> None:
+    def start_path(self, scene: str, poses: npt.NDArray[np.float64], fps: float) -> None:
         """Be at the first of `poses [N, 4, 4]`, and follow them from the next frame on where there are more."""
         with self._lock:
-            self.stand(scene, poses[0])
+            self.place(scene, poses[0])
             if len(poses) > 1:
                 self._camera.path(poses, fps)
 
@@ -117,23 +117,23 @@ class Pilot:
             self._new_scene = scene
             self._enter(scene, self._camera.pose)
 
-    def say(self, text: str) -> None:
+    def set_prompt(self, text: str) -> None:
         """A text event for the next chunk."""
         with self._lock:
             self._new_text = text
 
-    def release(self) -> None:
+    def release_keys(self) -> None:
         """The visitor's hands are off the keys."""
         self._camera.release_all(time.monotonic())
 
-    def read(self, frames: int) -> Shaping:
+    def sample(self, frames: int) -> ControlSnapshot:
         """What shapes the next chunk of `frames` frames; advances the camera."""
         with self._lock:
             now = time.monotonic()
             poses = self._camera.next_poses(frames, now)
             controls = Controls(poses=poses, scene=self._new_scene, text=self._new_text)
             self._new_scene = self._new_text = None
-            self.look_flows, self._look_waits = self._look_waits, False
+            self.look_continues, self._look_waits = self._look_waits, False
             waited = 0.0 if self._came is None else now - self._came
             self._came = None
-            return Shaping(controls, self._seq, now, waited)
+            return ControlSnapshot(controls, self._seq, now, waited)

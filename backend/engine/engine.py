@@ -12,19 +12,19 @@ from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Any, TypeVar
 
-from backend.engine.fair_share import Shares
+from backend.engine.fair_share import FairShare
 from flashdreams.infra.world.base import World, WorldConfig
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
-class Urgency(IntEnum):
+class Priority(IntEnum):
     """Which work goes first whatever its deadline."""
 
-    PICTURE = 0
+    GENERATE = 0
     """Somebody waits for it: dream a chunk, start, rewind."""
-    UPKEEP = 1
+    FINALIZE = 1
     """It can wait for a gap: finalize."""
 
 
@@ -42,7 +42,7 @@ class LoadStage:
 
 @dataclass(frozen=True)
 class _Job:
-    urgency: Urgency
+    priority: Priority
     deadline: float
     order: int
     owner: Hashable
@@ -64,7 +64,7 @@ class Engine:
         """Resolves to the loaded world, or to what went wrong while loading it."""
         self._jobs: list[_Job] = []
         self._order = itertools.count()
-        self._shares = Shares()
+        self._fair_share = FairShare()
         self._changed = threading.Condition()
         self._stopped = False
         self._busy_since: float | None = None
@@ -103,7 +103,7 @@ class Engine:
         work: Callable[[World], T],
         *,
         deadline: float,
-        urgency: Urgency = Urgency.PICTURE,
+        priority: Priority = Priority.GENERATE,
         owner: Hashable = None,
     ) -> Future[T]:
         """Have `work(world)` run on the engine's thread; `deadline` is a `time.monotonic()`, `owner` whom it is for.
@@ -114,12 +114,12 @@ class Engine:
         with self._changed:
             if self._stopped:
                 raise EngineStopped("the engine takes no more work: the server is stopping or its world did not load")
-            self._shares.come(owner, time.monotonic())
-            self._jobs.append(_Job(urgency, deadline, next(self._order), owner, work, result))
+            self._fair_share.arrive(owner, time.monotonic())
+            self._jobs.append(_Job(priority, deadline, next(self._order), owner, work, result))
             self._changed.notify()
         return result
 
-    def hurry(self, result: Future[Any], deadline: float) -> None:
+    def reschedule(self, result: Future[Any], deadline: float) -> None:
         """Work that was submitted and still waits is wanted earlier: `result` is what `submit` returned for it."""
         with self._changed:
             for place, job in enumerate(self._jobs):
@@ -129,7 +129,7 @@ class Engine:
     def forget(self, owner: Hashable) -> None:
         """Nothing more will be submitted for `owner`."""
         with self._changed:
-            self._shares.forget(owner)
+            self._fair_share.forget(owner)
 
     def _run(self) -> None:
         try:
@@ -146,7 +146,7 @@ class Engine:
             _run(job, world)
             self._busy_since = None
             with self._changed:
-                self._shares.used(job.owner, began, time.monotonic())
+                self._fair_share.charge(job.owner, began, time.monotonic())
         self._refuse_all()
 
     def _progress(self, stage: str, fraction: float) -> None:
@@ -162,10 +162,10 @@ class Engine:
             return job
 
     def _most_urgent(self) -> _Job:
-        highest = min(job.urgency for job in self._jobs)
-        jobs = [job for job in self._jobs if job.urgency == highest]
+        highest = min(job.priority for job in self._jobs)
+        jobs = [job for job in self._jobs if job.priority == highest]
         waiting = {job.owner for job in jobs}
-        return min(jobs, key=lambda job: (self._shares.leads(job.owner, waiting), job.deadline, job.order))
+        return min(jobs, key=lambda job: (self._fair_share.is_ahead(job.owner, waiting), job.deadline, job.order))
 
     def _refuse_all(self) -> None:
         with self._changed:

@@ -65,7 +65,7 @@ class State:
 
 
 @dataclass(frozen=True)
-class WayBack:
+class RewindPlan:
     """How to get to the state after a chunk."""
 
     target: Node
@@ -144,22 +144,22 @@ class History:
                 raise LookupError(f"chunk {index} is not kept any more")
             return self._nodes[index]
 
-    def line(self) -> list[Node]:
+    def lineage(self) -> list[Node]:
         """The chunks from the beginning of the rollout to the head. Raises LookupError where its beginning is lost."""
         with self._lock:
-            line = self._up_from(self.head, len(self._nodes))
-        if line and line[0].parent != ROOT:
+            lineage = self._up_from(self.head, len(self._nodes))
+        if lineage and lineage[0].parent != ROOT:
             raise LookupError(f"only the newest {self._max_chunks} chunks are kept, and this dream is longer")
-        return line
+        return lineage
 
     def _up_from(self, index: int, most: int) -> list[Node]:
-        line: list[Node] = []
-        while len(line) < most and (node := self._nodes.get(index)) is not None:
-            line.append(node)
+        lineage: list[Node] = []
+        while len(lineage) < most and (node := self._nodes.get(index)) is not None:
+            lineage.append(node)
             index = node.parent
-        return line[::-1]
+        return lineage[::-1]
 
-    def way_back(self, index: int) -> WayBack:
+    def plan_rewind(self, index: int) -> RewindPlan:
         """How to be after chunk `index` again. Raises LookupError where it is too long ago."""
         with self._lock:
             target = self._nodes.get(index)
@@ -167,10 +167,10 @@ class History:
             node = target
             while node is not None and index > self.newest - self.span and len(redo) <= MAX_REDO:
                 if node.index in self._states:
-                    return WayBack(self._nodes[index], self._states[node.index], redo[::-1])
+                    return RewindPlan(self._nodes[index], self._states[node.index], redo[::-1])
                 redo.append(node)
                 if node.beginning is not None:
-                    return WayBack(self._nodes[index], node.beginning, redo[::-1])
+                    return RewindPlan(self._nodes[index], node.beginning, redo[::-1])
                 node = self._nodes.get(node.parent)
             oldest = self.summary().oldest
         kept = "no chunk can be gone back to" if oldest is None else f"the oldest that can be gone back to is {oldest}"
@@ -199,11 +199,11 @@ class History:
         with self._lock:
             return [node for node in self._recent() if node.index > index]
 
-    def summary(self) -> server_messages.History:
+    def summary(self) -> server_messages.HistoryMessage:
         """What the visitor is told."""
         with self._lock:
             kept = self.reachable()
-            return server_messages.History(
+            return server_messages.HistoryMessage(
                 head=self.head,
                 oldest=kept[0].index if kept else None,
                 newest=self.newest,
@@ -214,7 +214,7 @@ class History:
                 branches=self._branches(),
             )
 
-    def _branches(self) -> list[server_messages.Branch]:
+    def _branches(self) -> list[server_messages.BranchInfo]:
         """Every chunk goes on with the branch whose newest chunk it continues, or else begins one."""
         by_tip: dict[int, list[Node]] = {}
         for node in self._recent():
@@ -222,7 +222,7 @@ class History:
             branch.append(node)
             by_tip[node.index] = branch
         return [
-            server_messages.Branch(
+            server_messages.BranchInfo(
                 tip=tip,
                 from_chunk=branch[0].parent,
                 chunks=len(branch),

@@ -10,20 +10,20 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from backend.engine.controls import Pilot, Shaping
+from backend.engine.controls import ControlSnapshot, InputState
 from backend.engine.history import ROOT, Beginning, History, Node, State
-from flashdreams.infra.memory.plan import hand_back
+from flashdreams.infra.memory.plan import trim_memory
 from flashdreams.infra.world.base import Controls, Rollout, World
 
 
 @dataclass(frozen=True)
-class Dreamed:
+class GeneratedChunk:
     """A chunk on its way to the encoder."""
 
     node: Node
     frames: npt.NDArray[np.uint8]
     """RGB `[T, H, W, 3]`."""
-    shaping: Shaping
+    snapshot: ControlSnapshot
     kv_fill: float
     timings: dict[str, float]
     """Milliseconds."""
@@ -37,12 +37,12 @@ class Dreamed:
         """Grows by one a chunk all session long, through resets and rewinds."""
         return self.node.index
 
-    def without_frames(self) -> Dreamed:
+    def without_frames(self) -> GeneratedChunk:
         """The same, without the memory of its pictures."""
         return replace(self, frames=np.empty((0, 0, 0, 3), np.uint8))
 
 
-class Dream:
+class SessionRollout:
     """A rollout with its visitor's controls. Made and used on the engine's thread, but for `pilot`, `history`, `seed`.
 
     All methods raise what the world raises.
@@ -70,10 +70,10 @@ class Dream:
         """
         self._world, self._image, self._every = world, image, every
         self.history = history
-        self._born = time.monotonic()
-        self._rollout = self._start(beginning)
+        self._created_at = time.monotonic()
+        self._world_rollout = self._start(beginning)
         self._beginning: Beginning | None = beginning
-        self.pilot = Pilot(world, beginning.scene, beginning.seed)
+        self.input_state = InputState(world, beginning.scene, beginning.seed)
         """The visitor's controls; safe to use from any thread."""
         self._script = script
         self._to_finalize = False
@@ -82,30 +82,30 @@ class Dream:
     @property
     def seed(self) -> int:
         """Of the present rollout."""
-        return self._rollout.seed
+        return self._world_rollout.seed
 
     def _start(self, beginning: Beginning) -> Rollout:
         image = None if beginning.image is None else self._image(beginning.image)
         return self._world.start(beginning.scene, beginning.seed, text=beginning.text, image=image)
 
-    def step(self) -> Dreamed:
+    def step(self) -> GeneratedChunk:
         """Dream the next chunk from the controls as they are now, or from the script that is followed."""
         self.finalize()
-        rollout = self._rollout
-        shaping = self._scripted()
-        scripted = shaping is not None
-        if shaping is None:
-            shaping = self.pilot.read(self._world.frames_in_chunk(rollout.index))
-        frames = self._dreamed(rollout, shaping.controls)
+        rollout = self._world_rollout
+        snapshot = self._scripted()
+        scripted = snapshot is not None
+        if snapshot is None:
+            snapshot = self.input_state.sample(self._world.frames_in_chunk(rollout.index))
+        frames = self._generate(rollout, snapshot.controls)
         self._to_finalize = True
         finished = time.monotonic()
         node = Node(
             self.history.newest + 1,
             self.history.head,
             self._beginning,
-            shaping.controls,
+            snapshot.controls,
             rollout.scene,
-            round(shaping.at - self._born, 3),
+            round(snapshot.at - self._created_at, 3),
         )
         self._beginning = None
         self.history.add(node)
@@ -113,22 +113,22 @@ class Dream:
         stages = {"control" if stage == "encode" else stage: ms for stage, ms in rollout.timings.items()}
         timings = {
             **stages,
-            "wait": shaping.waited * 1e3,
-            "generate": (finished - shaping.at) * 1e3,
+            "wait": snapshot.waited * 1e3,
+            "generate": (finished - snapshot.at) * 1e3,
             "finalize": self._finalize_ms,
         }
-        return Dreamed(node, frames, shaping, rollout.kv_fill, timings, finished, scripted)
+        return GeneratedChunk(node, frames, snapshot, rollout.kv_fill, timings, finished, scripted)
 
-    def _scripted(self) -> Shaping | None:
+    def _scripted(self) -> ControlSnapshot | None:
         """What the script says of the next chunk; None where there is none, or it is through."""
         controls = None if self._script is None else next(self._script, None)
         if controls is None:
             self._script = None
             return None
-        self.pilot.stand(controls.scene or self._rollout.scene, controls.poses[-1])
-        return Shaping(controls, 0, time.monotonic(), 0.0)
+        self.input_state.place(controls.scene or self._world_rollout.scene, controls.poses[-1])
+        return ControlSnapshot(controls, 0, time.monotonic(), 0.0)
 
-    def _dreamed(self, rollout: Rollout, controls: Controls) -> npt.NDArray[np.uint8]:
+    def _generate(self, rollout: Rollout, controls: Controls) -> npt.NDArray[np.uint8]:
         config = self._world.config
         wanted = (self._world.frames_in_chunk(rollout.index), config.height, config.width, 3)
         frames = self._world.step(rollout, controls)
@@ -142,10 +142,10 @@ class Dream:
             return
         self._to_finalize = False
         began = time.monotonic()
-        self._world.finalize(self._rollout)
+        self._world.finalize(self._world_rollout)
         self._finalize_ms = (time.monotonic() - began) * 1e3
         if self._keeps_states and self.history.head % self._every == 0:
-            self.history.keep_state(self.history.head, self._world.snapshot(self._rollout))
+            self.history.keep_state(self.history.head, self._world.snapshot(self._world_rollout))
 
     @property
     def _keeps_states(self) -> bool:
@@ -156,16 +156,16 @@ class Dream:
     def restart(self, beginning: Beginning, script: Iterator[Controls] | None) -> None:
         """Begin a new rollout in place of this one, by a script if given; the old one stays to go back to."""
         self.finalize()
-        self._rollout = self._start(beginning)
+        self._world_rollout = self._start(beginning)
         self._beginning, self._script = beginning, script
         self.history.head = ROOT
-        self.pilot.stand(beginning.scene, self._world.start_pose(beginning.scene, beginning.seed))
+        self.input_state.place(beginning.scene, self._world.start_pose(beginning.scene, beginning.seed))
 
-    def let_go(self) -> None:
+    def release(self) -> None:
         """Give up the model's state, which is large: nothing is dreamed any more, whoever still holds this."""
-        self._rollout = Rollout(scene=self._rollout.scene, seed=self._rollout.seed)
+        self._world_rollout = Rollout(scene=self._world_rollout.scene, seed=self._world_rollout.seed)
         self._script, self._to_finalize = None, False
-        hand_back()
+        trim_memory()
 
     def take_over(self) -> None:
         """The visitor's controls count again, from where the script has led."""
@@ -177,18 +177,18 @@ class Dream:
         Yields (chunks dreamed again, chunks to dream again). Nothing has changed where it is given up before its end.
         Raises LookupError at the first step where the chunk cannot be gone back to.
         """
-        way = self.history.way_back(index)
+        way = self.history.plan_rewind(index)
         self.finalize()
         yield 0, len(way.redo)
         state = way.state
         rollout = self._world.restore(state.snapshot) if isinstance(state, State) else self._start(state)
         for done, node in enumerate(way.redo, 1):
-            self._dreamed(rollout, node.controls)
+            self._generate(rollout, node.controls)
             self._world.finalize(rollout)
             yield done, len(way.redo)
-        self._rollout = rollout
+        self._world_rollout = rollout
         self._beginning = self._script = None
         self.history.head = index
         if way.redo and self._keeps_states:
             self.history.keep_state(index, self._world.snapshot(rollout))
-        self.pilot.stand(way.target.scene, way.target.pose)
+        self.input_state.place(way.target.scene, way.target.pose)

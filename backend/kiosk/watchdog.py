@@ -215,13 +215,13 @@ def _watch_all(watchdog: Watchdog, screen: Screen | None, page: str) -> None:
         print(f"Open it on the screen with:\n  {shlex.join(shown)}", flush=True)
         watchdog.run()
         return
-    showing = threading.Thread(target=screen.run)
-    showing.start()
+    broadcast = threading.Thread(target=screen.run)
+    broadcast.start()
     try:
         watchdog.run()
     finally:
         screen.stop()
-        showing.join()
+        broadcast.join()
 
 
 def screen_of(page: str) -> Screen | None:

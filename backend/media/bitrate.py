@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from statistics import median
 
-from backend.wire.server_messages import Quality
+from backend.wire.server_messages import QualityMessage
 
 SLOW_CHUNKS = 2.5
 """Chunk lengths from socket to screen that are too long: what plays runs out meanwhile."""
@@ -23,7 +23,7 @@ RATE_SECONDS = 4.0
 """Over so long the bitrate is averaged."""
 
 
-class Network:
+class BitrateController:
     """Follows one player's connection. All times are seconds of one monotonic clock."""
 
     def __init__(self, chunk_seconds: float, levels: int) -> None:
@@ -51,7 +51,7 @@ class Network:
         self._delays.clear()
         self._quick_since = None
 
-    def shown(self, index: int, now: float) -> Quality | None:
+    def shown(self, index: int, now: float) -> QualityMessage | None:
         """A chunk is on the screen, and so are all before it; what to tell where `level` is another one now."""
         at = self._sent.get(index)
         for older in [one for one in self._sent if one <= index]:
@@ -62,7 +62,7 @@ class Network:
         before = self.level
         if len(self._delays) < SAMPLES or not self._judge(median(self._delays), now):
             return None
-        return Quality(
+        return QualityMessage(
             level=self.level,
             reason="slow_network" if self.level > before else "recovered",
             kbps=round(self.kbps(now), 1),

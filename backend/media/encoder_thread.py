@@ -17,12 +17,12 @@ from backend.media.images import JPEG_QUALITIES, JpegEncoder
 
 
 @dataclass(frozen=True)
-class Encoded:
+class EncodedFrames:
     """A chunk's frames, ready to be sent."""
 
     samples: list[Sample]
     """H.264."""
-    pictures: list[bytes]
+    jpegs: list[bytes]
     """JPEG files; empty where nobody needs them."""
     milliseconds: float
     """What encoding took."""
@@ -33,7 +33,7 @@ class Encoded:
         return self.samples[0].key
 
 
-class VideoStream:
+class EncoderThread:
     """Encodes beside the model and the event loop."""
 
     def __init__(self, width: int, height: int, fps: int) -> None:
@@ -43,13 +43,13 @@ class VideoStream:
         self._level = 0
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="video")
         self.format = VideoFormat(self._encoder.parameter_sets, width, height, fps)
-        self.wants_pictures = False
+        self.wants_jpeg = False
         """Whether somebody's player shows JPEG pictures."""
 
     def encode(
         self,
         frames: npt.NDArray[np.uint8],
-        done: Callable[[Encoded], None],
+        done: Callable[[EncodedFrames], None],
         failed: Callable[[BaseException], None],
         *,
         key: bool = False,
@@ -62,21 +62,21 @@ class VideoStream:
                 if key:
                     self._encoder.want_key_frame()
                 samples = self._encoder.encode(frames)
-                pictures = [self._jpeg[self._level].encode(frame) for frame in frames] if self.wants_pictures else []
+                jpegs = [self._jpeg[self._level].encode(frame) for frame in frames] if self.wants_jpeg else []
             except Exception as error:
                 failed(error)
             else:
-                done(Encoded(samples, pictures, (time.perf_counter() - began) * 1e3))
+                done(EncodedFrames(samples, jpegs, (time.perf_counter() - began) * 1e3))
 
-        self.later(work)
+        self.submit(work)
 
-    def make_pictures(self, frames: npt.NDArray[np.uint8], done: Callable[[list[bytes]], None]) -> None:
+    def encode_jpegs(self, frames: npt.NDArray[np.uint8], done: Callable[[list[bytes]], None]) -> None:
         """Encode frames `[T, H, W, 3]` as JPEG only, beside the stream; then `done` on that thread."""
-        self.later(lambda: done([self._jpeg[self._level].encode(frame) for frame in frames]))
+        self.submit(lambda: done([self._jpeg[self._level].encode(frame) for frame in frames]))
 
     def want_key_frame(self) -> None:
         """The next chunk handed in begins with a key frame."""
-        self.later(self._encoder.want_key_frame)
+        self.submit(self._encoder.want_key_frame)
 
     def set_quality(self, level: int) -> None:
         """The next chunk handed in has another level of quality; 0 is the best."""
@@ -85,17 +85,17 @@ class VideoStream:
             self._level = level
             self._encoder.set_quality(level)
 
-        self.later(work)
+        self.submit(work)
 
     def close(self) -> None:
         """Take no more work; what was handed in is still done, and the encoders' memory is given up after it."""
-        self.later(self._let_go)
+        self.submit(self._release)
         self._thread.shutdown(wait=False)
 
-    def _let_go(self) -> None:
+    def _release(self) -> None:
         del self._encoder, self._jpeg
 
-    def later(self, work: Callable[[], None]) -> bool:
+    def submit(self, work: Callable[[], None]) -> bool:
         """Have something done on the video's thread, after what was handed in before; not where it is closed."""
         # Closed means that its session is over, and nobody waits for it.
         with contextlib.suppress(RuntimeError):

@@ -21,14 +21,14 @@ from backend.server.paths import add_shots
 from backend.server.sessions import add_sessions
 from backend.server.uploads import add_uploads, refusal
 from backend.server.websocket import Connection
-from backend.session.context import Services
-from backend.session.manager import Lobby
+from backend.session.context import Context
+from backend.session.manager import SessionManager
 from backend.session.metrics import Metrics
-from backend.session.replay import Replays
-from backend.session.world_info import worlds_document
+from backend.session.replay import ReplayStore
+from backend.session.world_info import worlds_info
 from backend.settings import Settings
-from backend.store.camera_paths import Paths, shipped_folder
-from backend.store.images import Images
+from backend.store.camera_paths import CameraPathStore, shipped_folder
+from backend.store.images import ImageStore
 from backend.wire import client_messages
 from flashdreams.infra.world.base import WorldConfig
 
@@ -51,46 +51,48 @@ def create_app(config: WorldConfig, settings: Settings, folder: Path | None = No
     kiosk = KioskSettings() if settings.kiosk is None else read_kiosk_settings(settings.kiosk)
     settings = with_address(settings, kiosk)
     engine = Engine(config)
-    paths = Paths(*(folder for folder in (settings.paths_dir, shipped_folder()) if folder is not None))
-    replays = Replays(config, settings.replays_dir)
-    services = Services(engine, settings, paths, Images(), replays, Metrics())
-    lobby = Lobby(services)
+    camera_path_store = CameraPathStore(
+        *(folder for folder in (settings.paths_dir, shipped_folder()) if folder is not None)
+    )
+    replay_store = ReplayStore(config, settings.replays_dir)
+    context = Context(engine, settings, camera_path_store, ImageStore(), replay_store, Metrics())
+    manager = SessionManager(context)
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         engine.start()
-        house = asyncio.create_task(lobby.keep_house())
+        house = asyncio.create_task(manager.maintenance_loop())
         yield
         house.cancel()
-        lobby.close()
+        manager.close()
         await asyncio.to_thread(engine.stop)
-        services.images.close()
+        context.image_store.close()
 
     app = FastAPI(title="flashdreams", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
-    app.state.engine, app.state.lobby = engine, lobby
+    app.state.engine, app.state.manager = engine, manager
     app.add_middleware(Guard, settings=settings)
-    _add_play(app, services)
-    _add_worlds(app, config, paths)
-    add_uploads(app, services)
-    add_sessions(app, services, lobby)
-    add_shots(app, services)
-    _add_operations(app, services)
+    _add_play(app, context)
+    _add_worlds(app, config, camera_path_store)
+    add_uploads(app, context)
+    add_sessions(app, context, manager)
+    add_shots(app, context)
+    _add_operations(app, context)
     page = folder or frontend_folder()
-    add_kiosk(app, kiosk, config, paths, lobby, page)
+    add_kiosk(app, kiosk, config, camera_path_store, manager, page)
     _add_page(app, page)
     return app
 
 
-def _add_play(app: FastAPI, services: Services) -> None:
+def _add_play(app: FastAPI, context: Context) -> None:
     @app.websocket("/ws/play")
     async def play(socket: WebSocket) -> None:
-        await Connection(socket, app.state.lobby, services).serve()
+        await Connection(socket, app.state.manager, context).serve()
 
 
-def _add_worlds(app: FastAPI, config: WorldConfig, paths: Paths) -> None:
+def _add_worlds(app: FastAPI, config: WorldConfig, camera_path_store: CameraPathStore) -> None:
     @app.get("/api/worlds")
     async def worlds() -> dict[str, Any]:
-        return {**worlds_document(config), "paths": paths.shipped()}
+        return {**worlds_info(config), "paths": camera_path_store.shipped()}
 
     @app.get("/api/worlds/{slug}/scenes/{scene}.jpg")
     async def thumbnail(slug: str, scene: str) -> Response:
@@ -104,19 +106,19 @@ def _add_worlds(app: FastAPI, config: WorldConfig, paths: Paths) -> None:
         return client_messages.schema()
 
 
-def _add_operations(app: FastAPI, services: Services) -> None:
+def _add_operations(app: FastAPI, context: Context) -> None:
     @app.get("/healthz")
     async def healthz() -> Response:
-        engine, lobby = app.state.engine, app.state.lobby
-        failed = engine.failure is not None or services.drifts.hopeless
+        engine, manager = app.state.engine, app.state.manager
+        failed = engine.failure is not None or context.quality_failures.unrecoverable
         status = "failed" if failed else "ok" if engine.loaded else "loading"
-        if status == "ok" and lobby.draining:
+        if status == "ok" and manager.draining:
             status = "draining"
         health = {
             "status": status,
-            "sessions": lobby.taken,
-            "capacity": lobby.capacity,
-            "waiting": lobby.waiting,
+            "sessions": manager.taken,
+            "capacity": manager.capacity,
+            "waiting": manager.waiting,
             "stage": engine.stage.name,
             "busy_seconds": round(engine.busy_seconds, 1),
         }
@@ -124,7 +126,7 @@ def _add_operations(app: FastAPI, services: Services) -> None:
 
     @app.get("/metrics")
     async def numbers() -> Response:
-        return PlainTextResponse(services.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+        return PlainTextResponse(context.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
 def _add_page(app: FastAPI, folder: Path) -> None:

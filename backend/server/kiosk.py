@@ -15,16 +15,16 @@ from fastapi.responses import FileResponse, JSONResponse, Response
 
 from backend.kiosk.settings import LOGO_TYPES, KioskSettings, attract_loop
 from backend.server.uploads import refusal
-from backend.session.manager import Lobby
+from backend.session.manager import SessionManager
 from backend.settings import Settings
-from backend.store.camera_paths import Paths
-from backend.store.clips import Clips
+from backend.store.camera_paths import CameraPathStore
+from backend.store.clips import ClipStore
 from flashdreams.infra.world.base import WorldConfig
 
 log = logging.getLogger(__name__)
 
 
-def page_settings(kiosk: KioskSettings, world: WorldConfig, paths: Paths) -> dict[str, Any]:
+def page_settings(kiosk: KioskSettings, world: WorldConfig, paths: CameraPathStore) -> dict[str, Any]:
     """What the page gets: no path of this machine in it."""
     scenes = kiosk.shown(world)
     return {
@@ -49,9 +49,11 @@ def with_address(settings: Settings, kiosk: KioskSettings) -> Settings:
     )
 
 
-def add_kiosk(app: FastAPI, kiosk: KioskSettings, world: WorldConfig, paths: Paths, lobby: Lobby, page: Path) -> None:
+def add_kiosk(
+    app: FastAPI, kiosk: KioskSettings, world: WorldConfig, paths: CameraPathStore, manager: SessionManager, page: Path
+) -> None:
     """The kiosk's addresses. Raises KeyError where the settings name a scene that the world does not have."""
-    clips = Clips(kiosk.clips.folder, kiosk.clips.keep, kiosk.clips.mib * 2**20)
+    clips = ClipStore(kiosk.clips.folder, kiosk.clips.keep, kiosk.clips.mib * 2**20)
     document = page_settings(kiosk, world, paths)
 
     @app.get("/api/kiosk")
@@ -68,11 +70,11 @@ def add_kiosk(app: FastAPI, kiosk: KioskSettings, world: WorldConfig, paths: Pat
     async def keep_clip(token: str) -> Response:
         if kiosk.address is None:
             return refusal(404, "not_found", "this kiosk has no address for clips")
-        session = next((one for one in lobby.sessions if one.token == token), None)
+        session = next((one for one in manager.sessions if one.token == token), None)
         if session is None:
             return refusal(404, "session_gone", "that session has ended, or never was")
         try:
-            clip = await asyncio.to_thread(session.keepsakes.recording.mp4, kiosk.clips.seconds)
+            clip = await asyncio.to_thread(session.exports.recording.mp4, kiosk.clips.seconds)
             name = await asyncio.to_thread(clips.add, clip)
         except LookupError as error:
             return refusal(409, "not_ready", str(error.args[0]))

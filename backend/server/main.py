@@ -52,7 +52,7 @@ def serve(config: WorldConfig, settings: Settings) -> int:
     except (RuntimeError, OSError, ValueError, KeyError) as error:
         return _refuse(str(error.args[0] if isinstance(error, KeyError) else error))
     address = _address(settings, listening.getsockname()[1])
-    _print_settings(config, settings, app.state.lobby.capacity)
+    _print_settings(config, settings, app.state.manager.capacity)
 
     def on_listening() -> None:
         opens = settings.browser and has_browser(sys.platform, os.environ)

@@ -11,8 +11,14 @@ from fastapi import FastAPI, Query, Request
 from fastapi.responses import JSONResponse, Response
 
 from backend.server.uploads import attachment, body_of, refusal
-from backend.session.context import Services
-from backend.store.keyframes import MAX_SHOT_BYTES, filmed, keys_document, plan_document, read_shot
+from backend.session.context import Context
+from backend.store.keyframes import (
+    MAX_KEYFRAME_PATH_BYTES,
+    keyframes_document,
+    parse_keyframe_path,
+    sample_path,
+    scene_document,
+)
 from backend.wire.client_messages import ProtocolError
 from flashdreams.camera.trajectory import Format, encode_trajectory
 from flashdreams.infra.world.base import World
@@ -30,14 +36,14 @@ Tolerance = Annotated[float, Query(ge=0.001, le=100)]
 Seed = Annotated[int, Query(ge=0, lt=2**32)]
 
 
-def add_shots(app: FastAPI, services: Services) -> None:
+def add_shots(app: FastAPI, context: Context) -> None:
     """Add the addresses."""
 
     async def answer(work: Callable[[World], T]) -> T | Response:
         """What `work` makes with the loaded world, in a thread; or why it cannot."""
-        if not services.engine.loaded:
+        if not context.engine.loaded:
             return refusal(503, "not_ready", "the world is still being loaded; try again")
-        world = services.engine.world.result()
+        world = context.engine.world.result()
         try:
             return await asyncio.to_thread(work, world)
         except ProtocolError as error:
@@ -49,22 +55,22 @@ def add_shots(app: FastAPI, services: Services) -> None:
 
     @app.get("/api/shots/plan")
     async def plan(scene: str, seed: Seed = 0) -> Any:
-        shipped = paths_of(scene, [one.name for one in services.config.scenes], services.paths.shipped())
-        return await answer(lambda world: plan_document(world, scene, seed, shipped))
+        shipped = paths_of(scene, [one.name for one in context.config.scenes], context.camera_path_store.shipped())
+        return await answer(lambda world: scene_document(world, scene, seed, shipped))
 
     @app.post("/api/shots/sample")
     async def sample(request: Request) -> Any:
-        data = await body_of(request, MAX_SHOT_BYTES)
+        data = await body_of(request, MAX_KEYFRAME_PATH_BYTES)
         if data is None:
             return _too_large()
-        return await answer(lambda world: JSONResponse(filmed(read_shot(data), world).document()))
+        return await answer(lambda world: JSONResponse(sample_path(parse_keyframe_path(data), world).document()))
 
     @app.post("/api/shots/file")
     async def file(request: Request, format: Format = "flashdreams") -> Any:
-        data = await body_of(request, MAX_SHOT_BYTES)
+        data = await body_of(request, MAX_KEYFRAME_PATH_BYTES)
         if data is None:
             return _too_large()
-        made = await answer(lambda world: encode_trajectory(filmed(read_shot(data), world).path, format))
+        made = await answer(lambda world: encode_trajectory(sample_path(parse_keyframe_path(data), world).path, format))
         if isinstance(made, Response):
             return made
         name, media_type = FILES[format]
@@ -73,8 +79,8 @@ def add_shots(app: FastAPI, services: Services) -> None:
     @app.get("/api/shots/keys")
     async def keys(file: str, scene: str, seed: Seed = 0, distance: Tolerance = 0.1, degrees: Tolerance = 2.0) -> Any:
         def read(world: World) -> dict[str, Any]:
-            path = services.paths.named(file)
-            return keys_document(path, world, scene, seed, distance=distance, degrees=degrees)
+            path = context.camera_path_store.named(file)
+            return keyframes_document(path, world, scene, seed, distance=distance, degrees=degrees)
 
         return await answer(read)
 
@@ -86,4 +92,4 @@ def paths_of(scene: str, scenes: list[str], files: list[str]) -> list[str]:
 
 
 def _too_large() -> Response:
-    return refusal(413, "too_large", f"a shot may have {MAX_SHOT_BYTES} bytes")
+    return refusal(413, "too_large", f"a shot may have {MAX_KEYFRAME_PATH_BYTES} bytes")

@@ -11,9 +11,9 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 
 from backend.server.uploads import as_file, attachment, refusal, replay_summary
-from backend.session.context import Services
-from backend.session.manager import Lobby
-from backend.session.replay import MAX_FILE_BYTES, Saved
+from backend.session.context import Context
+from backend.session.manager import SessionManager
+from backend.session.replay import MAX_FILE_BYTES, SavedSession
 from backend.session.session import Session
 
 T = TypeVar("T")
@@ -28,24 +28,24 @@ class Refused(Exception):
         self.answer = answer
 
 
-def add_sessions(app: FastAPI, services: Services, lobby: Lobby) -> None:
+def add_sessions(app: FastAPI, context: Context, manager: SessionManager) -> None:
     """Add the addresses. `{token}` is a session's own; for reading its pictures the watch token will do too.
 
     They go on for a while after the session has ended.
     """
 
     def owned(token: str) -> Session:
-        for session in lobby.remembered():
+        for session in manager.recent_sessions():
             if session.token == token:
                 return session
         raise Refused(refusal(404, "session_gone", "that session ended a while ago, or never was"))
 
     def seen(token: str) -> Session:
-        return next((one for one in lobby.remembered() if one.watch_token == token), None) or owned(token)
+        return next((one for one in manager.recent_sessions() if one.watch_token == token), None) or owned(token)
 
-    async def saved_by(token: str) -> Saved:
-        model = await asyncio.to_thread(lambda: services.fingerprint)
-        saved = await _kept(owned(token).keepsakes.save, model, lambda name: services.images.file(name).read_bytes())
+    async def saved_by(token: str) -> SavedSession:
+        model = await asyncio.to_thread(lambda: context.fingerprint)
+        saved = await _kept(owned(token).exports.save, model, lambda name: context.image_store.file(name).read_bytes())
         if len(saved.model_dump_json(exclude_none=True)) > MAX_FILE_BYTES:
             raise Refused(refusal(409, "too_long", f"this session makes a file of more than {MAX_FILE_BYTES} bytes"))
         return saved
@@ -62,11 +62,11 @@ def add_sessions(app: FastAPI, services: Services, lobby: Lobby) -> None:
     @app.get("/api/sessions")
     async def capacity() -> dict[str, Any]:
         return {
-            "capacity": lobby.capacity,
-            "taken": lobby.taken,
-            "waiting": lobby.waiting,
-            "session_bytes": lobby.session_bytes,
-            "seconds_per_place": lobby.limits.usual,
+            "capacity": manager.capacity,
+            "taken": manager.taken,
+            "waiting": manager.waiting,
+            "session_bytes": manager.session_bytes,
+            "seconds_per_place": manager.timeouts.typical_seconds,
         }
 
     @app.get("/api/sessions/{token}")
@@ -75,23 +75,23 @@ def add_sessions(app: FastAPI, services: Services, lobby: Lobby) -> None:
 
     @app.get("/api/sessions/{token}/recording.mp4")
     async def recording(token: str, seconds: Seconds = None) -> Response:
-        video = await _kept(seen(token).keepsakes.recording.mp4, seconds)
+        video = await _kept(seen(token).exports.recording.mp4, seconds)
         return Response(video, media_type="video/mp4", headers=attachment("flashdreams.mp4"))
 
     @app.get("/api/sessions/{token}/still.{kind}")
     async def still(token: str, kind: Literal["png", "jpg"]) -> Response:
-        picture = await _kept(seen(token).keepsakes.still, kind)
+        picture = await _kept(seen(token).exports.still, kind)
         media_type = "image/png" if kind == "png" else "image/jpeg"
         return Response(picture, media_type=media_type, headers=attachment(f"flashdreams.{kind}"))
 
     @app.get("/api/sessions/{token}/trajectory.json")
     async def trajectory(token: str, since: Annotated[int, Query(ge=-1)] = -1) -> Response:
-        text = await _kept(seen(token).keepsakes.trajectory, since, code="too_long")
+        text = await _kept(seen(token).exports.trajectory, since, code="too_long")
         return Response(text, media_type="application/json", headers=attachment("flashdreams-trajectory.json"))
 
     @app.get("/api/sessions/{token}/filmstrip")
     async def filmstrip(token: str, since: Annotated[int, Query(ge=-1)] = -1) -> Response:
-        return JSONResponse(await _kept(owned(token).keepsakes.filmstrip, since))
+        return JSONResponse(await _kept(owned(token).exports.filmstrip, since))
 
     @app.get("/api/sessions/{token}/save.json")
     async def save(token: str) -> Response:
@@ -100,7 +100,7 @@ def add_sessions(app: FastAPI, services: Services, lobby: Lobby) -> None:
     @app.post("/api/sessions/{token}/replay")
     async def replay(token: str) -> Response:
         saved = await saved_by(token)
-        name = await asyncio.to_thread(services.replays.add, saved)
+        name = await asyncio.to_thread(context.replay_store.add, saved)
         return JSONResponse({**replay_summary(name, saved), "same_model": True})
 
 

@@ -9,8 +9,8 @@ from fastapi import FastAPI, Query, Request
 from fastapi.responses import JSONResponse, Response
 
 from backend.session import replay
-from backend.session.context import Services
-from backend.session.replay import Saved, read_saved
+from backend.session.context import Context
+from backend.session.replay import SavedSession, read_saved
 from backend.store import images
 from backend.wire.server_messages import ErrorCode
 from flashdreams.camera.trajectory import MAX_BYTES
@@ -21,7 +21,7 @@ def refusal(status: int, code: ErrorCode | str, message: str) -> Response:
     return JSONResponse({"code": code, "message": message}, status)
 
 
-def replay_summary(name: str, saved: Saved) -> dict[str, Any]:
+def replay_summary(name: str, saved: SavedSession) -> dict[str, Any]:
     """What is told of a saved session."""
     frames = sum(len(chunk.poses) for chunk in saved.chunks) // POSE_CHARACTERS
     return {
@@ -39,7 +39,7 @@ POSE_CHARACTERS = 3 * 4 * 8 * 4 // 3
 """Of a frame's pose in a saved session."""
 
 
-def add_uploads(app: FastAPI, services: Services) -> None:
+def add_uploads(app: FastAPI, context: Context) -> None:
     """Add the addresses."""
 
     @app.post("/api/paths")
@@ -48,7 +48,7 @@ def add_uploads(app: FastAPI, services: Services) -> None:
         if data is None:
             return refusal(413, "too_large", f"a camera path file may have {MAX_BYTES} bytes")
         try:
-            name, trajectory = await asyncio.to_thread(services.paths.add, data, fps)
+            name, trajectory = await asyncio.to_thread(context.camera_path_store.add, data, fps)
         except ValueError as error:
             return refusal(400, "bad_path", str(error))
         count = len(trajectory.poses)
@@ -56,14 +56,14 @@ def add_uploads(app: FastAPI, services: Services) -> None:
 
     @app.post("/api/images")
     async def add_image(request: Request) -> Response:
-        slug = services.config.slug
-        if "image" not in services.config.controls:
+        slug = context.config.slug
+        if "image" not in context.config.controls:
             return refusal(409, "unsupported", f"world {slug} takes no start picture")
         data = await body_of(request, images.MAX_UPLOAD_BYTES)
         if data is None:
             return refusal(413, "too_large", f"a start picture may have {images.MAX_UPLOAD_BYTES} bytes")
         try:
-            name, width, height = await asyncio.to_thread(services.images.add, data)
+            name, width, height = await asyncio.to_thread(context.image_store.add, data)
         except ValueError as error:
             return refusal(400, "bad_image", str(error))
         return JSONResponse({"name": name, "width": width, "height": height})
@@ -73,28 +73,28 @@ def add_uploads(app: FastAPI, services: Services) -> None:
         data = await body_of(request, replay.MAX_FILE_BYTES)
         if data is None:
             return refusal(413, "too_large", f"a saved session may have {replay.MAX_FILE_BYTES} bytes")
-        if not services.engine.loaded:
+        if not context.engine.loaded:
             return refusal(503, "not_ready", "the world is still being loaded; try again")
         try:
-            saved = await asyncio.to_thread(read_saved, data, services.config)
-            name = await asyncio.to_thread(services.replays.add, saved)
+            saved = await asyncio.to_thread(read_saved, data, context.config)
+            name = await asyncio.to_thread(context.replay_store.add, saved)
         except ValueError as error:
             return refusal(400, "bad_replay", str(error))
-        same = saved.model == await asyncio.to_thread(lambda: services.fingerprint)
+        same = saved.model == await asyncio.to_thread(lambda: context.fingerprint)
         return JSONResponse({**replay_summary(name, saved), "same_model": same})
 
     @app.get("/api/replays/{name}")
     async def told(name: str) -> Response:
-        saved = await _saved(services, name)
+        saved = await _saved(context, name)
         return saved if isinstance(saved, Response) else JSONResponse(replay_summary(name, saved))
 
     @app.get("/api/replays/{name}/save.json")
     async def file(name: str) -> Response:
-        saved = await _saved(services, name)
+        saved = await _saved(context, name)
         return saved if isinstance(saved, Response) else as_file(saved, f"flashdreams-{name}.json")
 
 
-def as_file(saved: Saved, name: str) -> Response:
+def as_file(saved: SavedSession, name: str) -> Response:
     """A saved session to be kept."""
     return Response(saved.model_dump_json(exclude_none=True), media_type="application/json", headers=attachment(name))
 
@@ -104,9 +104,9 @@ def attachment(name: str) -> dict[str, str]:
     return {"content-disposition": f'attachment; filename="{name}"', "cache-control": "no-store"}
 
 
-async def _saved(services: Services, name: str) -> Saved | Response:
+async def _saved(context: Context, name: str) -> SavedSession | Response:
     try:
-        return await asyncio.to_thread(services.replays.get, name)
+        return await asyncio.to_thread(context.replay_store.get, name)
     except LookupError as error:
         return refusal(404, "unknown_replay", str(error.args[0]))
     except ValueError as error:

@@ -13,8 +13,8 @@ from typing import Any
 from pydantic import BaseModel
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
-from backend.session.context import Services
-from backend.session.manager import Lobby
+from backend.session.context import Context
+from backend.session.manager import SessionManager
 from backend.session.session import Session
 from backend.wire import client_messages, server_messages
 from backend.wire.client_messages import ProtocolError
@@ -40,9 +40,9 @@ log = logging.getLogger(__name__)
 class Connection:
     """From accept to close; holds at most one session at a time."""
 
-    def __init__(self, socket: WebSocket, lobby: Lobby, services: Services) -> None:
-        self._socket, self._lobby, self._services = socket, lobby, services
-        self._settings, self._metrics = services.settings, services.metrics
+    def __init__(self, socket: WebSocket, manager: SessionManager, context: Context) -> None:
+        self._socket, self._manager, self._context = socket, manager, context
+        self._settings, self._metrics = context.settings, context.metrics
         self.player: server_messages.PlayerName = "mse"
         """What it shows chunks with."""
         self._session: Session | None = None
@@ -98,12 +98,12 @@ class Connection:
     async def _write(self) -> None:
         try:
             while True:
-                parcel = await self._outbox.get()
+                outgoing = await self._outbox.get()
                 async with asyncio.timeout(self._settings.send_timeout):
-                    if isinstance(parcel, tuple):
-                        await self._socket.close(*parcel)
+                    if isinstance(outgoing, tuple):
+                        await self._socket.close(*outgoing)
                         return
-                    for part in parcel:
+                    for part in outgoing:
                         await self._send_part(part)
         except TimeoutError:
             log.warning("a reader that took nothing for %g s was dropped", self._settings.send_timeout)
@@ -157,7 +157,7 @@ class Connection:
         if message.seq <= self._seq:
             raise ProtocolError("bad_seq", f"seq must grow: {message.seq} came after {self._seq}", message.seq)
         self._seq = message.seq
-        if isinstance(message, client_messages.Start):
+        if isinstance(message, client_messages.StartMessage):
             self._start(message)
         elif self._joining is not None and not self._joining.done():
             return  # what is held or seen before `ready` means nothing to the session that is to come
@@ -177,31 +177,31 @@ class Connection:
         except Exception as error:  # whatever a world's rules for the camera raise ends this session and no other
             session.fail(error)
 
-    def _start(self, start: client_messages.Start) -> None:
+    def _start(self, start: client_messages.StartMessage) -> None:
         if start.token is None and start.watch is None:
-            self._services.check(start)
+            self._context.check(start)
         if self._joining is not None and not self._joining.done():
             raise ProtocolError("already_started", "start: the last start is still being answered", start.seq)
         self._joining = asyncio.create_task(self._join(start))
 
-    async def _join(self, start: client_messages.Start) -> None:
+    async def _join(self, start: client_messages.StartMessage) -> None:
         """Bring the connection into a session; a task of its own, so that reading goes on."""
         self.player = start.player
         try:
             if start.watch is not None:
-                session = self._lobby.watched(start.watch, start.seq)
+                session = self._manager.find_watched(start.watch, start.seq)
                 session.watch(self)
                 self._enter(session)
                 self._watching = True
             elif start.token is not None:
-                session = self._lobby.find(start.token, start.seq)
+                session = self._manager.find(start.token, start.seq)
                 session.attach(self)
                 self._metrics.resumed()
                 self._enter(session)
             elif self._session is not None and self._session.alive and not self._watching:
                 await self._session.handle(start)
             else:
-                session = await self._lobby.begin(start, self.send)
+                session = await self._manager.begin(start, self.send)
                 session.attach(self)
                 self._enter(session)
         except ProtocolError as error:

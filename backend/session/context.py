@@ -9,25 +9,25 @@ from functools import cached_property
 from backend.engine.engine import Engine
 from backend.engine.history import Beginning
 from backend.session.metrics import Metrics
-from backend.session.quality_guard import DriftGuard, Drifts
-from backend.session.replay import Replaying, Replays
+from backend.session.quality_guard import QualityFailures, QualityGuard
+from backend.session.replay import Replay, ReplayStore
 from backend.session.world_info import check_scene
 from backend.settings import Settings
-from backend.store.camera_paths import Paths
-from backend.store.images import Images
+from backend.store.camera_paths import CameraPathStore
+from backend.store.images import ImageStore
 from backend.wire import client_messages
 from flashdreams.infra.world.base import WorldConfig
 
 
 @dataclass(frozen=True)
-class Services:
+class Context:
     """The parts that live as long as the server."""
 
     engine: Engine
     settings: Settings
-    paths: Paths
-    images: Images
-    replays: Replays
+    camera_path_store: CameraPathStore
+    image_store: ImageStore
+    replay_store: ReplayStore
     metrics: Metrics
 
     @property
@@ -36,21 +36,21 @@ class Services:
         return self.engine.config
 
     @cached_property
-    def drifts(self) -> Drifts:
+    def quality_failures(self) -> QualityFailures:
         """When dreams went bad."""
-        return Drifts()
+        return QualityFailures()
 
-    def guard(self) -> DriftGuard | None:
+    def quality_guard(self) -> QualityGuard | None:
         """What watches a session's pictures, where that is wanted, as in every kiosk."""
         wanted = self.settings.guard or self.settings.kiosk is not None
-        return DriftGuard(self.config.fps) if wanted else None
+        return QualityGuard(self.config.fps) if wanted else None
 
     @cached_property
     def fingerprint(self) -> str:
         """Of the loaded model; waits until it is loaded, and reads all of it the first time."""
         return self.engine.world.result().fingerprint()
 
-    def check(self, start: client_messages.Start) -> None:
+    def check(self, start: client_messages.StartMessage) -> None:
         """Raises ProtocolError for what this server cannot begin; reads nothing."""
         config, seq = self.config, start.seq
         if start.world is not None and start.world != config.slug:
@@ -65,13 +65,13 @@ class Services:
             if "image" not in config.controls:
                 raise client_messages.ProtocolError("unsupported", f"world {config.slug} takes no start picture", seq)
             try:
-                self.images.file(start.image)
+                self.image_store.file(start.image)
             except LookupError as error:
                 raise client_messages.ProtocolError("unknown_image", str(error.args[0]), seq) from None
 
-    def opening(
-        self, start: client_messages.Start, *, scene: str | None = None, seed: int | None = None
-    ) -> tuple[Beginning, Replaying | None]:
+    def rollout_start(
+        self, start: client_messages.StartMessage, *, scene: str | None = None, seed: int | None = None
+    ) -> tuple[Beginning, Replay | None]:
         """What a dream begins with; `scene` and `seed` where the message says none. Reads files of replays.
 
         Raises ProtocolError.
@@ -87,14 +87,14 @@ class Services:
             image=start.image,
         ), None
 
-    def _replayed(self, name: str, seq: int) -> tuple[Beginning, Replaying]:
+    def _replayed(self, name: str, seq: int) -> tuple[Beginning, Replay]:
         try:
-            saved = self.replays.get(name)
+            saved = self.replay_store.get(name)
             image = saved.picture()
-            named = None if image is None else self.images.add(image)[0]
+            named = None if image is None else self.image_store.add(image)[0]
         except LookupError as error:
             raise client_messages.ProtocolError("unknown_replay", str(error.args[0]), seq) from None
         except ValueError as error:
             raise client_messages.ProtocolError("bad_replay", str(error), seq) from None
         beginning = Beginning(saved.scene, saved.seed, saved.text, named)
-        return beginning, Replaying(name, saved, saved.model == self.fingerprint)
+        return beginning, Replay(name, saved, saved.model == self.fingerprint)

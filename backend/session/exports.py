@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from backend.engine.history import Beginning, History, Node
-from backend.engine.rollout import Dreamed
-from backend.media.encoder_thread import Encoded, VideoStream
+from backend.engine.rollout import GeneratedChunk
+from backend.media.encoder_thread import EncodedFrames, EncoderThread
 from backend.media.images import JpegEncoder, jpeg, png, thumbnail_size
 from backend.media.recording import Recording
-from backend.session.replay import Saved, digest_of, save
+from backend.session.replay import SavedSession, digest_of, save
 from backend.settings import Settings
 from flashdreams.camera.camera_path import MAX_POSES, Trajectory
 from flashdreams.camera.formats.native import dump
@@ -26,36 +26,36 @@ POSE_BYTES = 200
 THUMBNAIL_QUANTISER = 8
 
 
-class Keepsakes:
+class Exports:
     """Reading methods may be called from any thread; they raise LookupError where there is nothing to keep yet."""
 
     def __init__(
         self,
         config: WorldConfig,
         settings: Settings,
-        stream: VideoStream,
+        encoder: EncoderThread,
         history: History,
         hashed: Callable[[Node], None],
     ) -> None:
         """Args: `hashed` is called on the video's thread when a chunk's hash is there."""
-        self._config, self._stream, self._history, self._hashed = config, stream, history, hashed
-        self.recording = Recording(stream.format, settings.recording_minutes * 60, settings.recording_mib * 2**20)
+        self._config, self._encoder, self._history, self._hashed = config, encoder, history, hashed
+        self.recording = Recording(encoder.format, settings.recording_minutes * 60, settings.recording_mib * 2**20)
         self._thumbnail_size = thumbnail_size(config.width, config.height)
         self._thumbnails = JpegEncoder(*self._thumbnail_size, THUMBNAIL_QUANTISER)
-        self._newest: Dreamed | None = None
+        self._newest: GeneratedChunk | None = None
 
-    def note(self, dreamed: Dreamed) -> None:
+    def note(self, generated: GeneratedChunk) -> None:
         """A chunk was dreamed: once its video has left, it is hashed and gets a thumbnail."""
-        self._newest = dreamed
+        self._newest = generated
 
         def work() -> None:
-            dreamed.node.thumbnail = self._thumbnails.encode(dreamed.frames[-1])
-            dreamed.node.digest = digest_of(dreamed.frames)
-            self._hashed(dreamed.node)
+            generated.node.thumbnail = self._thumbnails.encode(generated.frames[-1])
+            generated.node.digest = digest_of(generated.frames)
+            self._hashed(generated.node)
 
-        self._stream.later(work)
+        self._encoder.submit(work)
 
-    def record(self, encoded: Encoded) -> None:
+    def record(self, encoded: EncodedFrames) -> None:
         """A chunk was encoded."""
         self.recording.add(encoded.samples)
 
@@ -70,34 +70,34 @@ class Keepsakes:
         """The camera path of the present line after chunk `since`, as a file that can be read again; a long one at a
         lower rate.
         """
-        line = [node for node in self._line() if node.index > since]
-        if not line:
+        lineage = [node for node in self._lineage() if node.index > since]
+        if not lineage:
             raise LookupError(f"nothing is dreamed after chunk {since} on this branch")
-        poses = np.concatenate([node.controls.poses for node in line])
+        poses = np.concatenate([node.controls.poses for node in lineage])
         step = -(-len(poses) // min(MAX_POSES, MAX_BYTES // POSE_BYTES))
         size = (self._config.width, self._config.height)
         return dump(Trajectory(poses[::step], self._config.fps / step, size=size))
 
-    def save(self, model: str, image: Callable[[str], bytes]) -> Saved:
+    def save(self, model: str, image: Callable[[str], bytes]) -> SavedSession:
         """The present line as a saved session.
 
         Args: the model's fingerprint; from the name of a start picture to its file. Raises LookupError also where its
         beginning is not kept any more.
         """
-        line = self._line()
+        lineage = self._lineage()
         # What was handed to the video's thread before is hashed by the time that this is done.
         reached: Future[None] = Future()
-        if self._stream.later(lambda: reached.set_result(None)):
+        if self._encoder.submit(lambda: reached.set_result(None)):
             reached.result(timeout=5)
-        beginning = line[0].beginning or Beginning("", 0)
+        beginning = lineage[0].beginning or Beginning("", 0)
         picture = None if beginning.image is None else image(beginning.image)
-        return save(self._config, model, beginning, line, picture)
+        return save(self._config, model, beginning, lineage, picture)
 
-    def _line(self) -> list[Node]:
-        line = self._history.line()
-        if not line:
+    def _lineage(self) -> list[Node]:
+        lineage = self._history.lineage()
+        if not lineage:
             raise LookupError("nothing is dreamed yet")
-        return line
+        return lineage
 
     def filmstrip(self, since: int) -> dict[str, Any]:
         """The chunks after chunk `since` that are recent enough to go back to, oldest first."""

@@ -7,9 +7,9 @@ import asyncio
 import numpy as np
 import numpy.typing as npt
 
-from backend.engine.controls import Pilot
+from backend.engine.controls import InputState
 from backend.session.world_info import check_scene
-from backend.store.camera_paths import Paths
+from backend.store.camera_paths import CameraPathStore
 from backend.wire import client_messages
 from flashdreams.camera.camera_path import Trajectory
 from flashdreams.camera.keys import check_keys
@@ -21,85 +21,87 @@ OPENING_CHUNKS = 2
 SETTLING_CHUNKS = 4
 """Dreamed after a new scene or text even where the camera rests, so that the change is seen."""
 
-Shaping = (
-    client_messages.Keys
-    | client_messages.Look
-    | client_messages.Path
-    | client_messages.SceneChange
-    | client_messages.Text
+ControlMessage = (
+    client_messages.KeysMessage
+    | client_messages.LookMessage
+    | client_messages.PathMessage
+    | client_messages.SceneMessage
+    | client_messages.TextMessage
 )
 """The messages that shape chunks."""
 
 
-class Steering:
+class Inputs:
     """Lives on the event loop."""
 
-    def __init__(self, config: WorldConfig, paths: Paths, pilot: Pilot, *, stepwise: bool = False) -> None:
+    def __init__(
+        self, config: WorldConfig, paths: CameraPathStore, input_state: InputState, *, stepwise: bool = False
+    ) -> None:
         """Args: `stepwise`: nothing moves but by steps."""
-        self._config, self._paths, self._pilot = config, paths, pilot
+        self._config, self._paths, self._input_state = config, paths, input_state
         self.stepwise = stepwise
-        self.opening = 1 if stepwise else OPENING_CHUNKS
+        self.opening_chunks = 1 if stepwise else OPENING_CHUNKS
         """Chunks to dream when a rollout begins."""
-        self.owed = self.opening
+        self.pending = self.opening_chunks
         """Chunks to dream even where nothing moves."""
-        self.eager_seq: int | None = None
+        self.urgent_seq: int | None = None
         """The message that is to be answered at once, if one is."""
 
     @property
     def lively(self) -> bool:
         """Whether there is anything to dream."""
-        return self.owed > 0 or (not self.stepwise and (self._config.flows or self._pilot.moving))
+        return self.pending > 0 or (not self.stepwise and (self._config.flows or self._input_state.moving))
 
-    async def follow(self, message: Shaping) -> bool:
+    async def follow(self, message: ControlMessage) -> bool:
         """Do what a message asks for; whether the picture changes so much that it needs a key frame.
 
         Raises ProtocolError and changes nothing where it cannot be done.
         """
         self._require(message.type, message)
         match message:
-            case client_messages.Keys():
+            case client_messages.KeysMessage():
                 self._keys(message)
-            case client_messages.Look():
-                self._pilot.look(message.yaw, message.pitch)
+            case client_messages.LookMessage():
+                self._input_state.look(message.yaw, message.pitch)
                 # Only the beginning of a look jumps ahead; while it flows, jumping at every message would be jerky.
-                self.shape(message.seq, eager=not self._pilot.look_flows)
-            case client_messages.Path():
+                self.note_shaping(message.seq, urgent=not self._input_state.look_continues)
+            case client_messages.PathMessage():
                 await self._path(message)
-            case client_messages.SceneChange():
+            case client_messages.SceneMessage():
                 check_scene(self._config, message.scene, message.seq)
-                self._pilot.change_scene(message.scene)
-                self.shape(message.seq, owed=SETTLING_CHUNKS)
+                self._input_state.change_scene(message.scene)
+                self.note_shaping(message.seq, pending=SETTLING_CHUNKS)
                 return True
-            case client_messages.Text():
+            case client_messages.TextMessage():
                 if not message.text.strip():
                     raise client_messages.ProtocolError(
                         "bad_message", "text: say what is to happen, got nothing", message.seq
                     )
-                self._pilot.say(message.text)
-                self.shape(message.seq, owed=SETTLING_CHUNKS)
+                self._input_state.set_prompt(message.text)
+                self.note_shaping(message.seq, pending=SETTLING_CHUNKS)
         return False
 
-    def shape(self, seq: int, *, eager: bool = True, owed: int = 0) -> None:
+    def note_shaping(self, seq: int, *, urgent: bool = True, pending: int = 0) -> None:
         """Note that the next chunk answers message `seq`: at once if `eager`."""
-        self._pilot.shaped_by(seq)
-        self.owed = max(self.owed, owed)
-        if eager:
-            self.eager_seq = seq
+        self._input_state.note_seq(seq)
+        self.pending = max(self.pending, pending)
+        if urgent:
+            self.urgent_seq = seq
 
     def answers(self, seq: int) -> bool:
         """Whether a chunk whose newest message is `seq` is the one that was wanted at once."""
-        return self.eager_seq is not None and self.eager_seq <= seq
+        return self.urgent_seq is not None and self.urgent_seq <= seq
 
-    def dreamed(self, seq: int, *, arrived: bool) -> None:
+    def generated(self, seq: int, *, arrived: bool) -> None:
         """A chunk is done; one that went to a connection now gone is made good by another one."""
         if self.answers(seq):
-            self.eager_seq = None
+            self.urgent_seq = None
         if self.stepwise:
-            self._pilot.release()
+            self._input_state.release_keys()
         # A stepping client gets its last chunk again when it comes back, and says itself what it wants next.
-        self.owed = max(0, self.owed - 1) if arrived or self.stepwise else max(1, self.owed)
+        self.pending = max(0, self.pending - 1) if arrived or self.stepwise else max(1, self.pending)
 
-    def check_step(self, step: client_messages.Step) -> None:
+    def check_step(self, step: client_messages.StepMessage) -> None:
         """Raises ProtocolError for a step that cannot be done."""
         if not self.stepwise:
             raise client_messages.ProtocolError("unsupported", "step: begin the session with start.stepwise", step.seq)
@@ -116,31 +118,31 @@ class Steering:
         if step.poses is not None:
             self.checked_poses(step.poses, "step.poses", step.seq)
 
-    def step(self, step: client_messages.Step) -> None:
+    def step(self, step: client_messages.StepMessage) -> None:
         """The next chunk is made from a checked step."""
         if step.scene is not None:
-            self._pilot.change_scene(step.scene)
+            self._input_state.change_scene(step.scene)
         if step.text is not None:
-            self._pilot.say(step.text)
-        self._pilot.keys(step.keys)
+            self._input_state.set_prompt(step.text)
+        self._input_state.keys(step.keys)
         if step.poses is not None:
-            self._pilot.path(np.asarray(step.poses), self._config.fps)
+            self._input_state.path(np.asarray(step.poses), self._config.fps)
         elif step.look is not None:
-            self._pilot.look(step.look.yaw, step.look.pitch)
-        self.shape(step.seq, owed=1)
+            self._input_state.look(step.look.yaw, step.look.pitch)
+        self.note_shaping(step.seq, pending=1)
 
     async def begin_at(
-        self, message: client_messages.Start | client_messages.Reset
+        self, message: client_messages.StartMessage | client_messages.ResetMessage
     ) -> tuple[npt.NDArray[np.float64], float] | None:
         """Poses `[N, 4, 4]` that a rollout begins along, and their fps; None: at the entrance. Raises ProtocolError."""
-        if isinstance(message, client_messages.Reset) and message.file is not None:
+        if isinstance(message, client_messages.ResetMessage) and message.file is not None:
             return await self._named(message, message.file)
         if message.pose is not None:
             name = f"{message.type}.pose"
             return self.checked_poses([message.pose], name, message.seq), self._config.fps
         return None
 
-    async def go_on_along(self, message: client_messages.Rewind) -> npt.NDArray[np.float64] | None:
+    async def go_on_along(self, message: client_messages.RewindMessage) -> npt.NDArray[np.float64] | None:
         """Poses `[N, 4, 4]` after the chunk gone back to, at the world's fps; None: none. Raises ProtocolError."""
         if message.file is None:
             return None
@@ -155,16 +157,16 @@ class Steering:
         return poses[message.frame :]
 
     async def _named(
-        self, message: client_messages.Reset | client_messages.Rewind, file: str
+        self, message: client_messages.ResetMessage | client_messages.RewindMessage, file: str
     ) -> tuple[npt.NDArray[np.float64], float]:
         """Poses `[N, 4, 4]` and fps of the path called `file`. Raises ProtocolError."""
         self._require("path", message)
-        path = client_messages.Path(type="path", seq=message.seq, file=file)
+        path = client_messages.PathMessage(type="path", seq=message.seq, file=file)
         return await asyncio.to_thread(self._paths.resolve, path, self._config.fps)
 
     def follow_on(self, poses: npt.NDArray[np.float64]) -> None:
         """The next frames are `poses [N, 4, 4]`."""
-        self._pilot.path(poses, self._config.fps)
+        self._input_state.path(poses, self._config.fps)
 
     @staticmethod
     def checked_poses(poses: list[client_messages.Pose], name: str, seq: int) -> npt.NDArray[np.float64]:
@@ -176,8 +178,8 @@ class Steering:
 
     def forget(self) -> None:
         """Another connection counts its messages anew."""
-        self._pilot.forget_seq()
-        self.eager_seq = None
+        self._input_state.reset_seq()
+        self.urgent_seq = None
 
     def _require(self, control: str, message: client_messages.ClientMessage) -> None:
         if control not in self._config.controls:
@@ -187,24 +189,24 @@ class Steering:
                 message.seq,
             )
 
-    def _keys(self, message: client_messages.Keys) -> None:
-        before = self._pilot.held
+    def _keys(self, message: client_messages.KeysMessage) -> None:
+        before = self._input_state.held
         try:
-            self._pilot.keys(message.down)
+            self._input_state.keys(message.down)
         except ValueError as error:
             raise client_messages.ProtocolError("unknown_key", str(error), message.seq) from None
         # Releasing the last key needs no answer: nothing would move in it.
-        self.shape(message.seq, eager=self._pilot.held != before and self._pilot.moving)
+        self.note_shaping(message.seq, urgent=self._input_state.held != before and self._input_state.moving)
 
-    async def _path(self, message: client_messages.Path) -> None:
+    async def _path(self, message: client_messages.PathMessage) -> None:
         if message.stop and message.poses is None and message.file is None:
-            self._pilot.leave_path()
-            self.shape(message.seq, eager=False)
+            self._input_state.stop_path()
+            self.note_shaping(message.seq, urgent=False)
             return
         try:
             poses, fps = self._paths.resolve(message, self._config.fps)
             # Resampling a long path takes a while.
-            await asyncio.to_thread(self._pilot.path, poses, fps)
+            await asyncio.to_thread(self._input_state.path, poses, fps)
         except ValueError as error:
             raise client_messages.ProtocolError("bad_path", str(error), message.seq) from None
-        self.shape(message.seq)
+        self.note_shaping(message.seq)

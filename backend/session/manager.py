@@ -15,13 +15,13 @@ import torch
 
 from backend.engine.engine import EngineStopped
 from backend.engine.history import Beginning, History
-from backend.engine.rollout import Dream
-from backend.media.encoder_thread import VideoStream
-from backend.session.context import Services
-from backend.session.inputs import Steering
-from backend.session.replay import Replaying
+from backend.engine.rollout import SessionRollout
+from backend.media.encoder_thread import EncoderThread
+from backend.session.context import Context
+from backend.session.inputs import Inputs
+from backend.session.replay import Replay
 from backend.session.session import Session
-from backend.session.timeouts import Limits
+from backend.session.timeouts import Timeouts
 from backend.settings import Settings
 from backend.wire import client_messages, server_messages
 from flashdreams.infra.memory.plan import available_bytes
@@ -42,46 +42,46 @@ AFTER_SECONDS = 120.0
 ESTIMATE_SECONDS = 5.0
 """How often those who wait get a new estimate."""
 
-Tell = Callable[[server_messages.ServerMessage], None]
+Notify = Callable[[server_messages.ServerMessage], None]
 log = logging.getLogger(__name__)
 
 
-class Lobby:
+class SessionManager:
     """Keeps as many sessions as there is room for. Lives on the event loop."""
 
-    def __init__(self, services: Services) -> None:
-        self._services, self._engine, self._settings = services, services.engine, services.settings
+    def __init__(self, context: Context) -> None:
+        self._context, self._engine, self._settings = context, context.engine, context.settings
         self._free, self._weighed = free_memory(), False
-        self.session_bytes = services.config.session_bytes
+        self.session_bytes = context.config.session_bytes
         """Memory of one session's caches: as the world says, or as measured once somebody has played."""
-        self.capacity = self._room()
-        self.limits = Limits(self._settings)
+        self.capacity = self._compute_capacity()
+        self.timeouts = Timeouts(self._settings)
         self._sessions: dict[str, Session] = {}
-        self._over: deque[tuple[float, Session]] = deque()
-        self._beginning = 0
+        self._recently_ended: deque[tuple[float, Session]] = deque()
+        self._starting = 0
         self.draining = False
         """True once the server takes no new visits and waits for its sessions to end."""
         self._waiting: list[asyncio.Event] = []
-        self._follow_numbers()
+        self._register_gauges()
 
-    def _follow_numbers(self) -> None:
-        follow = self._services.metrics.follow
+    def _register_gauges(self) -> None:
+        follow = self._context.metrics.register_gauge
         follow("sessions", "Sessions alive", lambda: self.taken)
         follow("capacity", "Sessions there is room for", lambda: self.capacity)
         follow("queue", "Visitors waiting for a place", lambda: self.waiting)
-        follow("spectators", "Visitors who watch", lambda: sum(s.audience.watchers for s in self.sessions))
+        follow("spectators", "Visitors who watch", lambda: sum(s.viewers.watchers for s in self.sessions))
         follow("state_bytes", "Memory of states to go back to", lambda: sum(s.history.bytes for s in self.sessions))
         follow(
             "recording_bytes",
             "Memory of recorded video",
-            lambda: sum(s.keepsakes.recording.bytes for s in self.sessions),
+            lambda: sum(s.exports.recording.bytes for s in self.sessions),
         )
         follow("session_bytes", "Memory of one session's caches", lambda: self.session_bytes)
 
     @property
     def taken(self) -> int:
         """Places taken."""
-        return len(self._sessions) + self._beginning
+        return len(self._sessions) + self._starting
 
     @property
     def waiting(self) -> int:
@@ -93,30 +93,32 @@ class Lobby:
         """Those alive."""
         return list(self._sessions.values())
 
-    def remembered(self) -> list[Session]:
+    def recent_sessions(self) -> list[Session]:
         """Those alive, and those that ended lately: what they left can still be kept."""
-        while self._over and (len(self._over) > self.capacity or self._over[0][0] < time.monotonic() - AFTER_SECONDS):
-            self._over.popleft()
-        return [*self.sessions, *(session for _, session in self._over)]
+        while self._recently_ended and (
+            len(self._recently_ended) > self.capacity or self._recently_ended[0][0] < time.monotonic() - AFTER_SECONDS
+        ):
+            self._recently_ended.popleft()
+        return [*self.sessions, *(session for _, session in self._recently_ended)]
 
-    def _room(self) -> int:
-        measured = automatic_capacity(self._services.config, self._settings, self.session_bytes, self._free)
+    def _compute_capacity(self) -> int:
+        measured = automatic_capacity(self._context.config, self._settings, self.session_bytes, self._free)
         return self._settings.capacity or measured
 
-    async def begin(self, start: client_messages.Start, tell: Tell) -> Session:
+    async def begin(self, start: client_messages.StartMessage, notify: Notify) -> Session:
         """A new session, as soon as there is a place and the model is loaded; `tell` gets news meanwhile.
 
         May be cancelled at any point. Raises ProtocolError.
         """
-        await self._place(tell)
+        await self._acquire_slot(notify)
         try:
-            await self._loaded(tell)
+            await self._loaded(notify)
             session = await self._new_session(start)
         finally:
-            self._beginning -= 1
-            self._move_up()
+            self._starting -= 1
+            self._advance_queue()
         self._sessions[session.token] = session
-        self._services.metrics.began()
+        self._context.metrics.began()
         return session
 
     def find(self, token: str, seq: int) -> Session:
@@ -128,72 +130,74 @@ class Lobby:
             )
         return session
 
-    def watched(self, token: str, seq: int) -> Session:
+    def find_watched(self, token: str, seq: int) -> Session:
         """The session of a watch token. Raises ProtocolError."""
         session = next((one for one in self.sessions if one.watch_token == token), None)
         if session is None:
             raise client_messages.ProtocolError("unknown_watch", "watch: that session has ended, or never was", seq)
         return session
 
-    async def keep_house(self) -> None:
+    async def maintenance_loop(self) -> None:
         """End what nobody came back to or touched for long; runs until cancelled."""
         while True:
             await asyncio.sleep(ROUND_SECONDS)
             now = time.monotonic()
-            self.remembered()  # lets go of those that ended too long ago
+            self.recent_sessions()  # lets go of those that ended too long ago
             if self._engine.loaded and not self._weighed and not self._sessions:
                 # The weights have taken theirs.
                 self._free, self._weighed = free_memory(), True
-                self.capacity = self._room()
+                self.capacity = self._compute_capacity()
             for session in self.sessions:
                 # Whoever closed the page keeps no place that somebody waits for.
                 left = session.left and bool(self._waiting)
-                reason = self.limits.look(session, now, min(self._settings.grace, LEFT_SECONDS if left else math.inf))
+                reason = self.timeouts.check(
+                    session, now, min(self._settings.grace, LEFT_SECONDS if left else math.inf)
+                )
                 if reason is not None:
                     session.end(reason)
                 elif session.history.state_size > self.session_bytes:
                     self.session_bytes = session.history.state_size
-                    self.capacity = self._room()
+                    self.capacity = self._compute_capacity()
 
     def close(self) -> None:
         """The server stops: end all sessions."""
         for session in self.sessions:
             session.end("shutdown")
 
-    async def _place(self, tell: Tell) -> None:
+    async def _acquire_slot(self, notify: Notify) -> None:
         """Wait for a place and take it (`_beginning`)."""
         if self.taken < self.capacity and not self._waiting:
-            self._beginning += 1
+            self._starting += 1
             return
         moved = asyncio.Event()
         self._waiting.append(moved)
         try:
             while self.taken >= self.capacity or self._waiting[0] is not moved:
                 position = self._waiting.index(moved) + 1
-                seconds = self.limits.seconds_until_place(
-                    position, self.sessions, time.monotonic(), beginning=self._beginning
+                seconds = self.timeouts.seconds_until_place(
+                    position, self.sessions, time.monotonic(), beginning=self._starting
                 )
-                tell(server_messages.Queue(position=position, seconds=seconds))
+                notify(server_messages.QueueMessage(position=position, seconds=seconds))
                 moved.clear()
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(moved.wait(), ESTIMATE_SECONDS)
-            self._beginning += 1
+            self._starting += 1
         finally:
             self._waiting.remove(moved)
-            self._move_up()
+            self._advance_queue()
 
-    def _move_up(self) -> None:
+    def _advance_queue(self) -> None:
         for moved in self._waiting:
             moved.set()
 
-    async def _loaded(self, tell: Tell) -> None:
+    async def _loaded(self, notify: Notify) -> None:
         told = None
         world = asyncio.wrap_future(self._engine.world)
         world.add_done_callback(lambda done: done.cancelled() or done.exception())  # a failure is told below
         while not self._engine.world.done():
             stage = self._engine.stage
             if stage != told:
-                tell(server_messages.Loading(stage=stage.name, fraction=stage.fraction))
+                notify(server_messages.LoadingMessage(stage=stage.name, fraction=stage.fraction))
                 told = stage
             # Unlike wait_for this leaves the load alone when the visitor goes.
             await asyncio.wait([world], timeout=ROUND_SECONDS)
@@ -202,19 +206,19 @@ class Lobby:
                 "world_failed", f"the world could not be loaded: {failure}"
             ) from failure
 
-    async def _new_session(self, start: client_messages.Start) -> Session:
-        config = self._services.config
+    async def _new_session(self, start: client_messages.StartMessage) -> Session:
+        config = self._context.config
         try:
-            beginning, replaying = await asyncio.to_thread(self._services.opening, start)
+            beginning, replay = await asyncio.to_thread(self._context.rollout_start, start)
             begun = self._engine.submit(
-                partial(_begin_dream, beginning, replaying, self._services), deadline=time.monotonic()
+                partial(_start_rollout, beginning, replay, self._context), deadline=time.monotonic()
             )
-            dream = await asyncio.wrap_future(begun)
+            rollout = await asyncio.wrap_future(begun)
             if start.pose is not None:
-                dream.pilot.begin_along(
-                    beginning.scene, Steering.checked_poses([start.pose], "start.pose", start.seq), 1.0
+                rollout.input_state.start_path(
+                    beginning.scene, Inputs.checked_poses([start.pose], "start.pose", start.seq), 1.0
                 )
-            stream = await asyncio.to_thread(VideoStream, config.width, config.height, config.fps)
+            encoder = await asyncio.to_thread(EncoderThread, config.width, config.height, config.fps)
         except client_messages.ProtocolError:
             raise
         except EngineStopped as error:
@@ -224,16 +228,16 @@ class Lobby:
             raise client_messages.ProtocolError(
                 "session_failed", f"the dream could not begin: {error}", start.seq
             ) from error
-        return Session(self._services, dream, stream, beginning, replaying, self._forget, stepwise=start.stepwise)
+        return Session(self._context, rollout, encoder, beginning, replay, self._forget, stepwise=start.stepwise)
 
     def _forget(self, session: Session, reason: str) -> None:
         with contextlib.suppress(KeyError):
             del self._sessions[session.token]
         now = time.monotonic()
-        self._over.append((now, session))
-        self.limits.ended(session, now)
-        self._services.metrics.ended(reason)
-        self._move_up()
+        self._recently_ended.append((now, session))
+        self.timeouts.ended(session, now)
+        self._context.metrics.ended(reason)
+        self._advance_queue()
 
 
 def automatic_capacity(config: WorldConfig, settings: Settings, session_bytes: int, free: int) -> int:
@@ -249,13 +253,15 @@ def free_memory() -> int:
     return min((room for room in known if room is not None), default=FREE_MEMORY_GUESS)
 
 
-def _begin_dream(beginning: Beginning, replaying: Replaying | None, services: Services, world: World) -> Dream:
-    config, settings = services.config, services.settings
+def _start_rollout(beginning: Beginning, replay: Replay | None, context: Context, world: World) -> SessionRollout:
+    config, settings = context.config, context.settings
     chunks_per_minute = 60 * config.fps / config.frames_per_chunk
     history = History(
         span=round(settings.rewind_minutes * chunks_per_minute),
         max_bytes=settings.rewind_mib * 2**20,
         max_chunks=round(settings.save_minutes * chunks_per_minute),
     )
-    script = None if replaying is None else replaying.script()
-    return Dream(world, beginning, history, every=settings.rewind_every, image=services.images.file, script=script)
+    script = None if replay is None else replay.script()
+    return SessionRollout(
+        world, beginning, history, every=settings.rewind_every, image=context.image_store.file, script=script
+    )

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from backend.session.chunk_messages import Parcel
+from backend.session.chunk_messages import EncodedChunk
 
 MILLISECONDS = (5, 10, 20, 40, 60, 80, 100, 125, 150, 200, 300, 500, 1000, 2000, 5000)
 
@@ -27,7 +27,9 @@ class Metrics:
         self._over = Counter("flashdreams_sessions_ended", "Sessions ended", ["reason"], registry=self.registry)
         self._resumed = Counter("flashdreams_resumes", "Sessions taken up again", registry=self.registry)
         self._rewinds = Counter("flashdreams_rewinds", "Times that a dream went back", registry=self.registry)
-        self._redone = Counter("flashdreams_chunks_dreamed_again", "Chunks dreamed for rewinds", registry=self.registry)
+        self._redone = Counter(
+            "flashdreams_chunks_regenerated", "Chunks generated again by rewinds", registry=self.registry
+        )
         self._replays = Counter(
             "flashdreams_replays", "Saved sessions dreamed again to their end", ["matches"], registry=self.registry
         )
@@ -45,16 +47,16 @@ class Metrics:
             registry=self.registry,
         )
 
-    def follow(self, name: str, meaning: str, value: Callable[[], float]) -> None:
+    def register_gauge(self, name: str, meaning: str, value: Callable[[], float]) -> None:
         """Show a number that is asked for whenever the metrics are read."""
         Gauge(f"flashdreams_{name}", meaning, registry=self.registry).set_function(value)
 
-    def chunk(self, parcel: Parcel, size: int) -> None:
+    def chunk(self, chunk: EncodedChunk, size: int) -> None:
         """Count a chunk sent to a player with `size` bytes of video."""
         self._chunks.inc()
-        self._frames.inc(len(parcel.encoded.samples))
+        self._frames.inc(len(chunk.encoded.samples))
         self._bytes.inc(size)
-        timings = {**parcel.dreamed.timings, "encode": parcel.encoded.milliseconds}
+        timings = {**chunk.generated.timings, "encode": chunk.encoded.milliseconds}
         for stage in ("wait", "queue", "generate", "encode", "finalize"):
             self._stages.labels(stage).observe(timings[stage])
 

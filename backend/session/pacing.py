@@ -31,10 +31,10 @@ class Pacer:
         """Count in what encoding a chunk took."""
         self.encode_cost = max(seconds, self.encode_cost * FORGET)
 
-    def dreamed(self, *, began: float, finished: float, frames: int, eager: bool) -> None:
+    def generated(self, *, began: float, finished: float, frames: int, urgent: bool) -> None:
         """Count a chunk in. An eager one replaces what was still to play, since the player skips to it."""
         self.cost = max(finished - began, self.cost * FORGET)
-        start = finished if eager else max(finished, self.played_out)
+        start = finished if urgent else max(finished, self.played_out)
         self.played_out = start + frames / self.fps
 
 

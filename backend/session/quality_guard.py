@@ -24,27 +24,27 @@ LONGEST_CHUNK = 1.0
 SLACK = 1e-6
 
 
-HOPELESS, HOPELESS_SECONDS = 3, 90.0
+MAX_FAILURES, FAILURE_WINDOW_SECONDS = 3, 90.0
 """Dreams gone bad within so many seconds: then it is not the dreams, but the model."""
 
 
-class Drifts:
+class QualityFailures:
     """When dreams went bad, all sessions taken together."""
 
     def __init__(self) -> None:
-        self._times: deque[float] = deque(maxlen=HOPELESS)
+        self._times: deque[float] = deque(maxlen=MAX_FAILURES)
 
     def note(self) -> None:
         """One has gone bad."""
         self._times.append(time.monotonic())
 
     @property
-    def hopeless(self) -> bool:
+    def unrecoverable(self) -> bool:
         """Whether beginning again does not help any more."""
-        return len(self._times) == HOPELESS and self._times[-1] - self._times[0] < HOPELESS_SECONDS
+        return len(self._times) == MAX_FAILURES and self._times[-1] - self._times[0] < FAILURE_WINDOW_SECONDS
 
 
-class DriftGuard:
+class QualityGuard:
     """Follows one rollout. Used by one thread at a time."""
 
     def __init__(self, fps: int) -> None:

@@ -59,7 +59,7 @@ class SavedChunk(BaseModel):
         return Controls(poses=poses, scene=self.scene, text=self.text)
 
 
-class Saved(BaseModel):
+class SavedSession(BaseModel):
     """A saved session, as its file is."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
@@ -84,10 +84,12 @@ class Saved(BaseModel):
             raise ValueError("the saved session: image must be base64") from None
 
 
-def save(config: WorldConfig, model: str, beginning: Beginning, line: list[Node], image: bytes | None = None) -> Saved:
+def save(
+    config: WorldConfig, model: str, beginning: Beginning, lineage: list[Node], image: bytes | None = None
+) -> SavedSession:
     """The file of a line of chunks. Raises LookupError where a chunk's hash is not there yet."""
     chunks = []
-    for node in line:
+    for node in lineage:
         if node.digest is None:
             raise LookupError("its newest chunk is still being worked on; ask again")
         rows = np.ascontiguousarray(node.controls.poses[:, :3], "<f8").tobytes()
@@ -99,7 +101,7 @@ def save(config: WorldConfig, model: str, beginning: Beginning, line: list[Node]
                 hash=node.digest.hex(),
             )
         )
-    return Saved(
+    return SavedSession(
         world=config.slug,
         model=model,
         fps=config.fps,
@@ -111,10 +113,10 @@ def save(config: WorldConfig, model: str, beginning: Beginning, line: list[Node]
     )
 
 
-def read_saved(data: bytes, config: WorldConfig) -> Saved:
+def read_saved(data: bytes, config: WorldConfig) -> SavedSession:
     """A checked file. Raises ValueError with one sentence naming the field."""
     try:
-        saved = Saved.model_validate_json(data)
+        saved = SavedSession.model_validate_json(data)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "the file"
@@ -139,7 +141,7 @@ def read_saved(data: bytes, config: WorldConfig) -> Saved:
     return saved
 
 
-class Replays:
+class ReplayStore:
     """Saved sessions by name, compressed; in a folder too, where one is given. Safe to use from several threads."""
 
     def __init__(self, config: WorldConfig, folder: Path | None) -> None:
@@ -147,7 +149,7 @@ class Replays:
         self._kept: OrderedDict[str, bytes] = OrderedDict()
         self._lock = threading.Lock()
 
-    def add(self, saved: Saved) -> str:
+    def add(self, saved: SavedSession) -> str:
         """Keep one; returns its name, the same for the same content."""
         data = saved.model_dump_json(exclude_none=True).encode()
         name = hashlib.sha256(data).hexdigest()[:16]
@@ -161,7 +163,7 @@ class Replays:
                 draft.write_bytes(packed)
         return name
 
-    def get(self, name: str) -> Saved:
+    def get(self, name: str) -> SavedSession:
         """Raises LookupError for an unknown name, ValueError for a file that is not of this world."""
         with self._lock:
             packed = self._kept.get(name)
@@ -174,15 +176,15 @@ class Replays:
 
 
 @dataclass
-class Replaying:
+class Replay:
     """A saved session that is being dreamed again."""
 
     name: str
-    saved: Saved
+    saved: SavedSession
     same_model: bool
     first: int | None = None
     """Index of its first chunk in this session."""
-    dreamed: int = 0
+    generated: int = 0
     compared: int = 0
     differs_at: int | None = None
 
@@ -191,15 +193,15 @@ class Replaying:
         return (chunk.controls() for chunk in self.saved.chunks)
 
     @property
-    def through(self) -> bool:
+    def finished(self) -> bool:
         """Whether all of it is dreamed."""
-        return self.dreamed >= len(self.saved.chunks)
+        return self.generated >= len(self.saved.chunks)
 
     def note(self, node: Node) -> None:
         """A chunk of it was dreamed."""
         if self.first is None:
             self.first = node.index
-        self.dreamed += 1
+        self.generated += 1
 
     def compare(self, node: Node) -> bool:
         """The hash of a chunk is there; whether that was the last one."""
@@ -211,11 +213,11 @@ class Replaying:
             self.differs_at = position
         return self.compared == len(self.saved.chunks)
 
-    def message(self, state: Literal["playing", "done", "left"]) -> server_messages.Replay:
+    def message(self, state: Literal["playing", "done", "left"]) -> server_messages.ReplayMessage:
         """What the visitor is told."""
-        return server_messages.Replay(
+        return server_messages.ReplayMessage(
             state=state,
-            chunk=self.dreamed,
+            chunk=self.generated,
             of=len(self.saved.chunks),
             matches=self.differs_at is None if state == "done" else None,
             differs_at=self.differs_at,

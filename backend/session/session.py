@@ -11,16 +11,16 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Literal
 
-from backend.engine.engine import EngineStopped, Urgency
+from backend.engine.engine import EngineStopped, Priority
 from backend.engine.history import Beginning, History
-from backend.engine.rollout import Dream, Dreamed
-from backend.media.encoder_thread import VideoStream
-from backend.session.broadcast import Showing
-from backend.session.commands import Turns
-from backend.session.context import Services
-from backend.session.inputs import Steering
+from backend.engine.rollout import GeneratedChunk, SessionRollout
+from backend.media.encoder_thread import EncoderThread
+from backend.session.broadcast import Broadcast
+from backend.session.commands import CommandQueue
+from backend.session.context import Context
+from backend.session.inputs import Inputs
 from backend.session.pacing import Allowance, Pacer
-from backend.session.replay import Replaying
+from backend.session.replay import Replay
 from backend.session.viewers import Client, Viewer
 from backend.session.world_info import check_scene, ready_message
 from backend.wire import client_messages, server_messages
@@ -29,7 +29,7 @@ from flashdreams.infra.world.base import NotFinite
 CREDITS = 2
 """Chunks that may be on their way to the screen: without word from the page nothing more is dreamed."""
 
-HURRY_SECONDS = 1.0
+URGENT_LEAD_SECONDS = 1.0
 """An answer to a key goes before chunks that are late by less than this: each visitor's share bounds how often."""
 
 EndReason = Literal["idle", "time", "failed", "taken_over", "shutdown"]
@@ -41,11 +41,11 @@ class Session:
 
     def __init__(
         self,
-        services: Services,
-        dream: Dream,
-        stream: VideoStream,
+        context: Context,
+        rollout: SessionRollout,
+        encoder: EncoderThread,
         beginning: Beginning,
-        replaying: Replaying | None,
+        replay: Replay | None,
         on_end: Callable[[Session, EndReason], None],
         *,
         stepwise: bool = False,
@@ -54,37 +54,37 @@ class Session:
         self.id = secrets.token_hex(4)
         self.token = secrets.token_urlsafe(24)
         self.watch_token = secrets.token_urlsafe(12)
-        self.born = self.last_input = time.monotonic()
-        self.detached_since: float | None = self.born
+        self.created_at = self.last_input = time.monotonic()
+        self.detached_since: float | None = self.created_at
         self.left = False
         """Whether its page was closed or reloaded, so that nobody is likely to come back."""
-        self._services, self._config = services, services.config
-        self._dream, self._on_end = dream, on_end
+        self._context, self._config = context, context.config
+        self._rollout, self._on_end = rollout, on_end
         self._pacer = Pacer(self._config.fps)
-        self._guard = services.guard()
-        self._allowance = Allowance(services.settings.session_fps)
-        self._showing = Showing(
-            services,
-            stream,
-            dream.history,
-            hashed=lambda node: self._turns.hashed(node),
+        self._guard = context.quality_guard()
+        self._allowance = Allowance(context.settings.session_fps)
+        self._broadcast = Broadcast(
+            context,
+            encoder,
+            rollout.history,
+            hashed=lambda node: self._commands.hashed(node),
             delivered=self._pacer.encoded,
             failed=self.fail,
         )
-        self.audience, self.keepsakes = self._showing.audience, self._showing.keepsakes
-        self._steering = Steering(self._config, services.paths, dream.pilot, stepwise=stepwise)
-        self._turns: Turns = Turns(
-            services,
-            dream,
-            self._steering,
-            self.audience,
+        self.viewers, self.exports = self._broadcast.viewers, self._broadcast.exports
+        self._inputs = Inputs(self._config, context.camera_path_store, rollout.input_state, stepwise=stepwise)
+        self._commands: CommandQueue = CommandQueue(
+            context,
+            rollout,
+            self._inputs,
+            self.viewers,
             beginning=beginning,
-            replaying=replaying,
+            replay=replay,
             owner=self.id,
             begun=self._begun,
         )
         self._newest = self._shown = -1
-        self._stepping: Future[tuple[Dreamed, bool, Viewer | None]] | None = None
+        self._stepping: Future[tuple[GeneratedChunk, bool, Viewer | None]] | None = None
         self._paused = False
         self._announced: str | None = None
         self._wake = asyncio.Event()
@@ -99,30 +99,30 @@ class Session:
     @property
     def history(self) -> History:
         """What was dreamed, and what can be gone back to."""
-        return self._dream.history
+        return self._rollout.history
 
     # -- connections ---------------------------------------------------------------------------------------------
 
     def attach(self, client: Client) -> None:
         """Show the session on a connection from now on; whoever had it before is told and closed."""
         self._must_live()
-        before = self.audience.player
+        before = self.viewers.player
         if before is not None and before.client is not client:
-            before.client.send(server_messages.Ended(reason="taken_over"))
+            before.client.send(server_messages.EndedMessage(reason="taken_over"))
             before.client.close(1000, "taken over")
         if before is None and self._newest >= 0 and self.detached_since is not None:
             log.info("session %s is back after %.1f s", self.id, time.monotonic() - self.detached_since)
         self.detached_since = None
         self.last_input = time.monotonic()
-        self._steering.forget()
+        self._inputs.forget()
         self._announced = None
         # A page that wants to pause says so again: it may have resumed while it could not be heard.
         self._paused = False
         # The repeated chunk is on its way to the screen like any other.
-        self._shown = self._newest if self._showing.last is None else self._showing.last.index - 1
-        self._showing.seat(client, self._ready(client))
-        if replaying := self._turns.replaying:
-            client.send(replaying.message("playing"))
+        self._shown = self._newest if self._broadcast.last is None else self._broadcast.last.index - 1
+        self._broadcast.attach(client, self._ready(client))
+        if replay := self._commands.replay:
+            client.send(replay.message("playing"))
         self._wake.set()
 
     def detach(self, client: Client, *, left: bool = False) -> None:
@@ -130,24 +130,24 @@ class Session:
 
         Args: `left`: the page was closed, no line broke.
         """
-        if self._showing.unseat(client):
+        if self._broadcast.detach(client):
             self.left = left
             gone = "its page was closed or loaded again" if left else "it lost its connection"
             log.info("session %s: %s", self.id, gone)
             self.detached_since = time.monotonic()
-            self._dream.pilot.release()
+            self._rollout.input_state.release_keys()
 
     def watch(self, client: Client) -> None:
         """Show the session to one more connection, which changes nothing in it. Raises ProtocolError."""
         self._must_live()
-        if self.audience.viewer_of(client) is None:
+        if self.viewers.viewer_of(client) is None:
             self.detach(client)
-        self._showing.admit(client, self._ready(client, spectator=True))
-        client.send(server_messages.State(state=self._state))
+        self._broadcast.subscribe(client, self._ready(client, spectator=True))
+        client.send(server_messages.StateMessage(state=self._state))
 
     def handle_watcher(self, client: Client, message: client_messages.AnyClientMessage) -> None:
         """Follow a watcher's message. Raises ProtocolError for one that would change anything."""
-        self._showing.handle_watcher(client, message)
+        self._broadcast.handle_watcher(client, message)
 
     def _must_live(self) -> None:
         if self._ended:
@@ -155,21 +155,21 @@ class Session:
                 "session_gone", "that session has just ended: send start without a token"
             )
 
-    def _ready(self, client: Client, *, spectator: bool = False) -> server_messages.Ready:
+    def _ready(self, client: Client, *, spectator: bool = False) -> server_messages.ReadyMessage:
         return ready_message(
             self._config,
-            self._services.settings,
+            self._context.settings,
             session=self.id,
             token="" if spectator else self.token,
             watch=self.watch_token,
             spectator=spectator,
             player=client.player,
-            seed=self._dream.seed,
-            scene=self._dream.pilot.scene,
-            resumed=self._showing.last is not None,
+            seed=self._rollout.seed,
+            scene=self._rollout.input_state.scene,
+            resumed=self._broadcast.last is not None,
             index=self._newest + 1,
-            history=None if spectator else self._dream.history.summary(),
-            replay=self._turns.replaying and self._turns.replaying.name,
+            history=None if spectator else self._rollout.history.summary(),
+            replay=self._commands.replay and self._commands.replay.name,
         )
 
     # -- what the visitor does -----------------------------------------------------------------------------------
@@ -177,59 +177,68 @@ class Session:
     async def handle(self, message: client_messages.AnyClientMessage) -> None:
         """Follow a message. Raises ProtocolError and changes nothing where it cannot be followed."""
         match message:
-            case client_messages.Shown():
+            case client_messages.ShownMessage():
                 self._note_shown(message)
                 return
-            case client_messages.Ping():
-                self.audience.tell(server_messages.Pong(seq=message.seq, time=self._showing.clock))
+            case client_messages.PingMessage():
+                self.viewers.send_player(server_messages.PongMessage(seq=message.seq, time=self._broadcast.clock))
                 return
-            case client_messages.Pause() | client_messages.Resume():
-                self._paused = isinstance(message, client_messages.Pause)
-                self._showing.rest()
+            case client_messages.PauseMessage() | client_messages.ResumeMessage():
+                self._paused = isinstance(message, client_messages.PauseMessage)
+                self._broadcast.rest()
                 if not self._paused:
-                    self._showing.want_key_frame()
-            case client_messages.Reset() | client_messages.Rewind() | client_messages.Start() | client_messages.Step():
+                    self._broadcast.want_key_frame()
+            case (
+                client_messages.ResetMessage()
+                | client_messages.RewindMessage()
+                | client_messages.StartMessage()
+                | client_messages.StepMessage()
+            ):
                 self._check(message)
-                await self._turns.ask(message)
+                await self._commands.enqueue(message)
             case _:
-                if await self._steering.follow(message):
-                    self._showing.want_key_frame()
-                self._turns.take_over()
-                if self._stepping is not None and self._steering.eager_seq is not None:
+                if await self._inputs.follow(message):
+                    self._broadcast.want_key_frame()
+                self._commands.take_over()
+                if self._stepping is not None and self._inputs.urgent_seq is not None:
                     # A chunk that still waits for the engine reads the message when it begins: it is the answer.
-                    self._services.engine.hurry(self._stepping, time.monotonic() - HURRY_SECONDS)
+                    self._context.engine.reschedule(self._stepping, time.monotonic() - URGENT_LEAD_SECONDS)
         self.last_input = time.monotonic()
         self._wake.set()
 
     def _check(
-        self, message: client_messages.Reset | client_messages.Rewind | client_messages.Start | client_messages.Step
+        self,
+        message: client_messages.ResetMessage
+        | client_messages.RewindMessage
+        | client_messages.StartMessage
+        | client_messages.StepMessage,
     ) -> None:
-        if isinstance(message, client_messages.Reset) and message.scene is not None:
+        if isinstance(message, client_messages.ResetMessage) and message.scene is not None:
             check_scene(self._config, message.scene, message.seq)
         newest = self.history.newest
-        if isinstance(message, client_messages.Rewind) and message.chunk > newest:
+        if isinstance(message, client_messages.RewindMessage) and message.chunk > newest:
             raise client_messages.ProtocolError(
                 "bad_chunk", f"rewind: chunk {message.chunk} is not dreamed yet, the newest is {newest}", message.seq
             )
 
-    def _note_shown(self, message: client_messages.Shown) -> None:
+    def _note_shown(self, message: client_messages.ShownMessage) -> None:
         # Asked of the history: a chunk may be on the screen before the engine is through with its step.
         if message.chunk > (newest := self.history.newest):
             raise client_messages.ProtocolError(
                 "bad_chunk", f"shown: chunk {message.chunk} was never sent, the newest is {newest}", message.seq
             )
         self._shown = max(self._shown, message.chunk)
-        self._showing.shown(message.chunk)
+        self._broadcast.shown(message.chunk)
         self._wake.set()
 
     def _begun(self, anew: bool) -> None:
         """A new rollout has begun, on the player's `start` or on `reset`."""
         self._paused = False
-        self._showing.want_key_frame()
+        self._broadcast.want_key_frame()
         if anew:
-            self._showing.last = None
-            if self.audience.player is not None:
-                self.attach(self.audience.player.client)
+            self._broadcast.last = None
+            if self.viewers.player is not None:
+                self.attach(self.viewers.player.client)
 
     # -- the loop ------------------------------------------------------------------------------------------------
 
@@ -237,10 +246,10 @@ class Session:
         try:
             while True:
                 await self._until_due()
-                if self._turns.waiting:
-                    await self._turns.take()
+                if self._commands.waiting:
+                    await self._commands.run_next()
                 else:
-                    await self._dream_chunk()
+                    await self._generate_chunk()
         except Exception as error:
             self.fail(error)
 
@@ -257,18 +266,18 @@ class Session:
 
     def _due(self) -> float | None:
         """When the next thing is to be done, `time.monotonic()`; None: not before something happens."""
-        if self._turns.waiting:
+        if self._commands.waiting:
             return 0.0
-        if self.audience.player is None or self._paused or self._newest - self._shown >= CREDITS:
+        if self.viewers.player is None or self._paused or self._newest - self._shown >= CREDITS:
             return None
         if not self._lively:
             return None
-        due = 0.0 if self._steering.eager_seq is not None else self._pacer.begin_at()
+        due = 0.0 if self._inputs.urgent_seq is not None else self._pacer.begin_at()
         return max(due, self._allowance.not_before)
 
     @property
     def _lively(self) -> bool:
-        return self._steering.lively or self._turns.scripted
+        return self._inputs.lively or self._commands.scripted
 
     @property
     def _state(self) -> Literal["live", "idle", "paused"]:
@@ -276,69 +285,69 @@ class Session:
 
     def _announce(self) -> None:
         state = self._state
-        if self.audience.player is not None and state != self._announced:
+        if self.viewers.player is not None and state != self._announced:
             self._announced = state
-            self.audience.tell(server_messages.State(state=state))
-            self.audience.tell_watchers(server_messages.State(state=state))
+            self.viewers.send_player(server_messages.StateMessage(state=state))
+            self.viewers.send_watchers(server_messages.StateMessage(state=state))
 
-    async def _dream_chunk(self) -> None:
+    async def _generate_chunk(self) -> None:
         asked = time.monotonic()
-        hurried = self._steering.eager_seq is not None
-        deadline = asked - HURRY_SECONDS if hurried else self._pacer.played_out
-        stepping = self._services.engine.submit(lambda _world: self._step(asked), deadline=deadline, owner=self.id)
+        urgent_copy = self._inputs.urgent_seq is not None
+        deadline = asked - URGENT_LEAD_SECONDS if urgent_copy else self._pacer.played_out
+        stepping = self._context.engine.submit(lambda _world: self._step(asked), deadline=deadline, owner=self.id)
         self._stepping = stepping
         try:
-            dreamed, eager, viewer = await asyncio.wrap_future(stepping)
+            generated, urgent, viewer = await asyncio.wrap_future(stepping)
         except NotFinite as error:
             if self._guard is None:
                 raise
-            self._turns.begin_again(str(error), self._wake.set)
+            self._commands.restart_with_new_seed(str(error), self._wake.set)
             return
         finally:
             self._stepping = None
-        self._steering.dreamed(dreamed.shaping.seq, arrived=viewer is self.audience.player)
-        self._newest = dreamed.index
-        self._turns.tell_replay(dreamed)
-        self._turns.tell_changes()
-        self._allowance.spent(len(dreamed.frames), dreamed.shaping.at)
-        self._pacer.dreamed(
-            began=dreamed.shaping.at, finished=dreamed.finished, frames=len(dreamed.frames), eager=eager
+        self._inputs.generated(generated.snapshot.seq, arrived=viewer is self.viewers.player)
+        self._newest = generated.index
+        self._commands.send_replay_progress(generated)
+        self._commands.send_history_if_changed()
+        self._allowance.spent(len(generated.frames), generated.snapshot.at)
+        self._pacer.generated(
+            began=generated.snapshot.at, finished=generated.finished, frames=len(generated.frames), urgent=urgent
         )
 
-    def _step(self, asked: float) -> tuple[Dreamed, bool, Viewer | None]:
+    def _step(self, asked: float) -> tuple[GeneratedChunk, bool, Viewer | None]:
         """On the engine's thread: the frames leave for the encoder before the caches are brought up to date.
 
         Returns the chunk, whether it is eager, and whom it went to.
         """
         begun = time.monotonic()
-        dreamed = self._dream.step()
-        dreamed.timings["queue"] = (begun - asked) * 1e3
-        eager, viewer = self._steering.answers(dreamed.shaping.seq), self.audience.player
-        self._turns.note(dreamed)
-        self._showing.dreamed(dreamed, eager=eager)
-        if self._guard is not None and self._guard.note(dreamed.node.scene, dreamed.frames, dreamed.finished):
-            self._showing.soon(self._turns.begin_again, self._guard.reason, self._wake.set)
+        generated = self._rollout.step()
+        generated.timings["queue"] = (begun - asked) * 1e3
+        urgent, viewer = self._inputs.answers(generated.snapshot.seq), self.viewers.player
+        self._commands.note(generated)
+        self._broadcast.generated(generated, urgent=urgent)
+        if self._guard is not None and self._guard.note(generated.node.scene, generated.frames, generated.finished):
+            self._broadcast.soon(self._commands.restart_with_new_seed, self._guard.reason, self._wake.set)
         later = time.monotonic() + self._config.frames_per_chunk / self._config.fps
-        finalized = self._services.engine.submit(
-            lambda _world: self._dream.finalize(), deadline=later, urgency=Urgency.UPKEEP, owner=self.id
+        finalized = self._context.engine.submit(
+            lambda _world: self._rollout.finalize(), deadline=later, priority=Priority.FINALIZE, owner=self.id
         )
         finalized.add_done_callback(self._finalized)
-        return dreamed, eager, viewer
+        return generated, urgent, viewer
 
     def _finalized(self, result: Future[None]) -> None:
         """On the engine's thread."""
         if result.cancelled():
             return
         if (error := result.exception()) is not None:
-            self._showing.soon(self.fail, error)
+            self._broadcast.soon(self.fail, error)
         else:
-            self._showing.soon(self._turns.tell_changes)
+            self._broadcast.soon(self._commands.send_history_if_changed)
 
     # -- the end -------------------------------------------------------------------------------------------------
 
     def warn(self, what: Literal["minutes", "idle"], seconds: float) -> None:
         """The session ends for a limit in so many seconds."""
-        self.audience.tell(server_messages.Limit(what=what, seconds=seconds))
+        self.viewers.send_player(server_messages.LimitMessage(what=what, seconds=seconds))
 
     def fail(self, error: BaseException) -> None:
         """End the session for what went wrong in it: its visitor gets a sentence, nobody else notices."""
@@ -346,7 +355,7 @@ class Session:
             return
         log.error("session %s failed", self.id, exc_info=error)
         sentence = f"this dream had to end ({type(error).__name__}: {str(error)[:300]}); start a new one"
-        self.audience.tell(server_messages.Error(code="session_failed", message=sentence))
+        self.viewers.send_player(server_messages.ErrorMessage(code="session_failed", message=sentence))
         self.end("failed")
 
     def end(self, reason: EndReason) -> None:
@@ -355,12 +364,12 @@ class Session:
             return
         self._ended = True
         self._task.cancel()
-        self.audience.tell(server_messages.Ended(reason=reason))
-        self._showing.close(reason)
-        self._dream.history.forget_states()
+        self.viewers.send_player(server_messages.EndedMessage(reason=reason))
+        self._broadcast.close(reason)
+        self._rollout.history.forget_states()
         with contextlib.suppress(EngineStopped):
-            self._services.engine.submit(
-                lambda _world: self._dream.let_go(), deadline=time.monotonic(), urgency=Urgency.UPKEEP
+            self._context.engine.submit(
+                lambda _world: self._rollout.release(), deadline=time.monotonic(), priority=Priority.FINALIZE
             )
-        self._services.engine.forget(self.id)
+        self._context.engine.forget(self.id)
         self._on_end(self, reason)

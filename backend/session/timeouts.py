@@ -16,16 +16,16 @@ REMEMBER = 0.8
 """How much of the usual length is kept when another session ends."""
 
 
-class Limits:
+class Timeouts:
     """Looks after sessions' time. Lives on the event loop; all times are of `time.monotonic()`."""
 
     def __init__(self, settings: Settings) -> None:
         self._minutes, self._idle, self._grace = settings.session_minutes, settings.idle_limit, settings.grace
         self._warned: dict[tuple[str, str], float] = {}
-        self.usual: float | None = None
+        self.typical_seconds: float | None = None
         """Seconds that sessions last, lately; None before the first has ended."""
 
-    def look(self, session: Session, now: float, grace: float) -> EndReason | None:
+    def check(self, session: Session, now: float, grace: float) -> EndReason | None:
         """Why a session is to end now, if it is; its visitor is warned before that.
 
         Args: `grace`: the longest that this session may be without its connection, in seconds.
@@ -33,7 +33,7 @@ class Limits:
         if session.detached_since is not None and now - session.detached_since > grace:
             return "idle"
         for what, limit, since in (
-            ("minutes", self._minutes * 60, session.born),
+            ("minutes", self._minutes * 60, session.created_at),
             ("idle", self._idle, session.last_input),
         ):
             left = limit - (now - since)
@@ -54,8 +54,10 @@ class Limits:
 
     def ended(self, session: Session, now: float) -> None:
         """A session is over."""
-        lasted = now - session.born
-        self.usual = lasted if self.usual is None else REMEMBER * self.usual + (1 - REMEMBER) * lasted
+        lasted = now - session.created_at
+        self.typical_seconds = (
+            lasted if self.typical_seconds is None else REMEMBER * self.typical_seconds + (1 - REMEMBER) * lasted
+        )
         for what in ("minutes", "idle"):
             self._warned.pop((session.id, what), None)
 
@@ -66,7 +68,7 @@ class Limits:
 
         Args: the sessions alive, and how many are just beginning.
         """
-        whole = self.usual or self._minutes * 60 or float("inf")
+        whole = self.typical_seconds or self._minutes * 60 or float("inf")
         left = sorted([*(self._seconds_left(session, now) for session in sessions), *[whole] * beginning])
         if not left or left[-1] == float("inf"):
             return None
@@ -76,9 +78,9 @@ class Limits:
     def _seconds_left(self, session: Session, now: float) -> float:
         expected = [float("inf")]
         if self._minutes:
-            expected.append(self._minutes * 60 - (now - session.born))
-        if self.usual is not None:
-            expected.append(max(self.usual - (now - session.born), SOON * self.usual))
+            expected.append(self._minutes * 60 - (now - session.created_at))
+        if self.typical_seconds is not None:
+            expected.append(max(self.typical_seconds - (now - session.created_at), SOON * self.typical_seconds))
         if session.detached_since is not None:
             expected.append(self._grace - (now - session.detached_since))
         return max(0.0, min(expected))

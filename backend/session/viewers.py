@@ -8,7 +8,7 @@ from typing import Protocol
 from pydantic import BaseModel
 
 from backend.media.fmp4 import VideoFormat
-from backend.session.chunk_messages import Parcel, Timeline, ready_for_player
+from backend.session.chunk_messages import EncodedChunk, MediaClock, ready_for_player
 from backend.wire import server_messages
 
 MAX_UNSEEN_SECONDS = 3.0
@@ -34,16 +34,16 @@ class Viewer:
 
     def __init__(self, client: Client, video: VideoFormat, *, spectator: bool) -> None:
         self.client = client
-        self.pictures = client.player == "jpeg"
+        self.jpeg = client.player == "jpeg"
         self.paused = False
         """Whether this watcher wants nothing for now."""
         self._spectator = spectator
         self._video = video
-        self._timeline = Timeline(video, pictures=self.pictures, spectator=spectator)
+        self._media_clock = MediaClock(video, jpeg=self.jpeg, spectator=spectator)
         self._begun = False
         self._unseen: deque[tuple[int, int]] = deque()  # (index, frames)
 
-    def send_ready(self, ready: server_messages.Ready) -> None:
+    def send_ready(self, ready: server_messages.ReadyMessage) -> None:
         """The first message, completed with what depends on the player."""
         self.client.send(*ready_for_player(ready, self._video))
 
@@ -57,21 +57,21 @@ class Viewer:
         self._begun = False
         self._unseen.clear()
 
-    def show(self, parcel: Parcel) -> int:
+    def show(self, chunk: EncodedChunk) -> int:
         """Send a chunk, where this viewer can use it; returns the bytes of its media."""
         if self._spectator and sum(frames for _, frames in self._unseen) > MAX_UNSEEN_SECONDS * self._video.fps:
             self.leave_out()
-        usable = bool(parcel.encoded.pictures) if self.pictures else self._begun or parcel.encoded.key
+        usable = bool(chunk.encoded.jpegs) if self.jpeg else self._begun or chunk.encoded.key
         if self.paused or not usable:
             return 0
         self._begun = True
-        message, media = self._timeline.media(parcel)
+        message, media = self._media_clock.media(chunk)
         self._unseen.append((message.index, message.frames))
         self.client.send(message, media)
         return len(media)
 
 
-class Audience:
+class Viewers:
     """Lives on the event loop."""
 
     def __init__(self, video: VideoFormat) -> None:
@@ -79,7 +79,7 @@ class Audience:
         self.player: Viewer | None = None
         self._watchers: dict[Client, Viewer] = {}
         # The chunks since the last key frame: with them a watcher begins at once.
-        self._group: list[Parcel] = []
+        self._group: list[EncodedChunk] = []
 
     @property
     def watchers(self) -> int:
@@ -87,24 +87,24 @@ class Audience:
         return len(self._watchers)
 
     @property
-    def wants_pictures(self) -> bool:
+    def wants_jpeg(self) -> bool:
         """Whether anybody's player shows JPEG pictures."""
-        return any(viewer.pictures for viewer in self._viewers())
+        return any(viewer.jpeg for viewer in self._viewers())
 
     def _viewers(self) -> list[Viewer]:
         return [*([self.player] if self.player else []), *self._watchers.values()]
 
-    def take_seat(self, client: Client) -> Viewer:
+    def set_player(self, client: Client) -> Viewer:
         """The player's own viewer, in place of the one before."""
         self.player = Viewer(client, self._video, spectator=False)
         return self.player
 
-    def join(self, client: Client) -> Viewer:
+    def add(self, client: Client) -> Viewer:
         """A watcher comes. Whoever asks again gets another viewer."""
         self._watchers[client] = Viewer(client, self._video, spectator=True)
         return self._watchers[client]
 
-    def leave(self, client: Client) -> bool:
+    def remove(self, client: Client) -> bool:
         """A watcher goes; whether it was one."""
         return self._watchers.pop(client, None) is not None
 
@@ -115,34 +115,34 @@ class Audience:
     def catch_up(self, viewer: Viewer) -> None:
         """Send a watcher the chunks since the last key frame, the newest one to be jumped to."""
         viewer.leave_out()
-        for parcel in self._group[:-1]:
-            viewer.show(parcel)
-        for parcel in self._group[-1:]:
-            viewer.show(parcel.hurried())
+        for chunk in self._group[:-1]:
+            viewer.show(chunk)
+        for chunk in self._group[-1:]:
+            viewer.show(chunk.urgent_copy())
 
-    def deliver(self, parcel: Parcel) -> int:
+    def deliver(self, chunk: EncodedChunk) -> int:
         """Send a chunk to everybody; returns the bytes that the player got, 0 without one."""
-        if parcel.encoded.key:
+        if chunk.encoded.key:
             self._group.clear()
-        self._group.append(parcel)
-        sent = self.player.show(parcel) if self.player is not None else 0
+        self._group.append(chunk)
+        sent = self.player.show(chunk) if self.player is not None else 0
         for viewer in self._watchers.values():
-            viewer.show(parcel)
+            viewer.show(chunk)
         return sent
 
-    def tell(self, message: BaseModel) -> None:
+    def send_player(self, message: BaseModel) -> None:
         """Send the player a message, where there is one."""
         if self.player is not None:
             self.player.client.send(message)
 
-    def tell_watchers(self, message: BaseModel) -> None:
+    def send_watchers(self, message: BaseModel) -> None:
         """Send all watchers a message."""
         for client in self._watchers:
             client.send(message)
 
     def close(self, reason: str) -> None:
         """The session is over: the watchers are told and closed."""
-        self.tell_watchers(server_messages.Ended(reason="left"))
+        self.send_watchers(server_messages.EndedMessage(reason="left"))
         for client in list(self._watchers):
             client.close(1000, reason)
         self._watchers.clear()

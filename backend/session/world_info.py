@@ -6,7 +6,7 @@ from typing import Any
 
 from backend.settings import Settings
 from backend.wire.client_messages import ProtocolError
-from backend.wire.server_messages import Limits, Ready, SceneInfo
+from backend.wire.server_messages import ReadyMessage, SceneInfo, SessionLimits
 from flashdreams.infra.world.base import WorldConfig
 
 
@@ -22,7 +22,7 @@ def scenes_of(config: WorldConfig) -> list[SceneInfo]:
     ]
 
 
-def worlds_document(config: WorldConfig) -> dict[str, Any]:
+def worlds_info(config: WorldConfig) -> dict[str, Any]:
     """The answer of /api/worlds: one server plays one loaded world."""
     world = {
         "slug": config.slug,
@@ -41,9 +41,9 @@ def worlds_document(config: WorldConfig) -> dict[str, Any]:
     return {"worlds": [world], "default": config.slug}
 
 
-def limits_of(settings: Settings) -> Limits:
+def limits_of(settings: Settings) -> SessionLimits:
     """What a session may take, as visitors are told."""
-    return Limits(
+    return SessionLimits(
         fps=settings.session_fps,
         minutes=settings.session_minutes,
         idle_seconds=settings.idle_limit,
@@ -56,9 +56,9 @@ def limits_of(settings: Settings) -> Limits:
     )
 
 
-def ready_message(config: WorldConfig, settings: Settings, **of_session: Any) -> Ready:
+def ready_message(config: WorldConfig, settings: Settings, **of_session: Any) -> ReadyMessage:
     """`ready` with what is the same for all sessions; what depends on the player is still to be filled in."""
-    return Ready(
+    return ReadyMessage(
         mime="",
         codec=None,
         description=None,

@@ -6,12 +6,12 @@ import re
 import secrets
 import threading
 from collections import OrderedDict
-from pathlib import Path as FilePath
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from backend.wire.client_messages import Path, ProtocolError
+from backend.wire.client_messages import PathMessage, ProtocolError
 from flashdreams.camera.poses import check_poses
 from flashdreams.camera.trajectory import Trajectory, load_trajectory
 from flashdreams.infra.assets import asset_folder
@@ -24,16 +24,16 @@ MAX_UPLOADS = 16
 Poses = npt.NDArray[np.float64]
 
 
-def shipped_folder() -> FilePath | None:
+def shipped_folder() -> Path | None:
     """Where the camera paths are that come with the worlds."""
     folder = asset_folder("trajectories")
     return folder if folder.is_dir() else None
 
 
-class Paths:
+class CameraPathStore:
     """Uploads live in memory only. Safe to use from several threads."""
 
-    def __init__(self, *folders: FilePath) -> None:
+    def __init__(self, *folders: Path) -> None:
         """Args: folders whose files are offered by their names."""
         self._folders = folders
         self._uploads: OrderedDict[str, Trajectory] = OrderedDict()
@@ -56,7 +56,7 @@ class Paths:
         """Names of the files offered."""
         return sorted({file.name for folder in self._folders for file in folder.iterdir() if file.suffix in SUFFIXES})
 
-    def resolve(self, message: Path, world_fps: float) -> tuple[Poses, float]:
+    def resolve(self, message: PathMessage, world_fps: float) -> tuple[Poses, float]:
         """Poses `[N, 4, 4]` and their fps for a `path` message. Raises ProtocolError."""
         if message.stop or (message.poses is None) == (message.file is None):
             raise ProtocolError("bad_path", "path: give either poses or file, or stop alone", message.seq)

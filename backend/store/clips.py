@@ -18,7 +18,7 @@ def draft_of(folder: Path, name: str) -> Path:
     return folder / f".{name}.part"
 
 
-class Clips:
+class ClipStore:
     """A folder of clips under names that cannot be guessed. Safe to use from several threads."""
 
     def __init__(self, folder: Path, keep: int, max_bytes: int) -> None:

@@ -16,7 +16,7 @@ MAX_KEPT = 32
 """Pictures kept; the oldest makes room."""
 
 
-class Images:
+class ImageStore:
     """Lives in a folder of its own that goes with it. Safe to use from several threads."""
 
     def __init__(self) -> None:

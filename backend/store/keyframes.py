@@ -20,7 +20,7 @@ from flashdreams.infra.world.base import World, WorldConfig
 from flashdreams.infra.world.offline_rollout import as_taken, lies_in_world
 from flashdreams.infra.world.scene_map import Colour, Disc, Plan
 
-MAX_SHOT_BYTES = 64 * 1024
+MAX_KEYFRAME_PATH_BYTES = 64 * 1024
 PROBE = 1.0
 """Units: a world that keeps a camera lifted by this on its ground decides the height itself."""
 
@@ -28,7 +28,7 @@ Coordinate = Annotated[float, Field(ge=-MAX_COORDINATE, le=MAX_COORDINATE, allow
 Angle = Annotated[float, Field(ge=-3600, le=3600, allow_inf_nan=False)]
 
 
-class KeyPose(BaseModel):
+class Keyframe(BaseModel):
     """One pose that the camera goes through; world units and degrees as in `flashdreams.camera.poses`."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
@@ -41,13 +41,13 @@ class KeyPose(BaseModel):
     at: Finite | None = Field(default=None, description="Seconds; what counts with the pace `times`.")
 
 
-class Shot(BaseModel):
+class KeyframePath(BaseModel):
     """Key poses, and how the camera goes through them."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
     scene: Name
     seed: int = Field(default=0, ge=0, lt=2**32)
-    keys: list[KeyPose] = Field(min_length=1, max_length=MAX_KEYS)
+    keys: list[Keyframe] = Field(min_length=1, max_length=MAX_KEYS)
     pace: Literal["speed", "seconds", "times"] = "speed"
     speed: float = Field(default=1.5, ge=0.05, le=50, description="Units a second.")
     turn: float = Field(default=40.0, ge=1, le=720, description="Degrees a second that no turn exceeds.")
@@ -57,7 +57,7 @@ class Shot(BaseModel):
 
 
 @dataclass(frozen=True)
-class Filmed:
+class SampledPath:
     """A shot as a camera path."""
 
     path: Trajectory
@@ -78,10 +78,10 @@ class Filmed:
         }
 
 
-def read_shot(data: bytes) -> Shot:
+def parse_keyframe_path(data: bytes) -> KeyframePath:
     """A shot from JSON. Raises ValueError with one sentence that names the field and what it takes."""
     try:
-        return Shot.model_validate_json(data)
+        return KeyframePath.model_validate_json(data)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "the shot"
@@ -89,7 +89,7 @@ def read_shot(data: bytes) -> Shot:
         raise ValueError(f"{where}: {first['msg'][0].lower()}{first['msg'][1:]}{got}") from None
 
 
-def filmed(shot: Shot, world: World) -> Filmed:
+def sample_path(shot: KeyframePath, world: World) -> SampledPath:
     """The shot's path in its scene. Raises ValueError for a pace that makes none, KeyError for an unknown scene."""
     config = world.config
     scene = config.scene(shot.scene).name
@@ -102,10 +102,10 @@ def filmed(shot: Shot, world: World) -> Filmed:
     path, at = shot_through(np.stack(keys), pace, config.fps, closed=shot.closed)
     poses, moved = as_taken(path, config, world.constrain(scene))
     poses = np.round(poses, DECIMALS) + 0.0
-    return Filmed(Trajectory(poses, config.fps, *_lens(config, len(poses))), at, moved)
+    return SampledPath(Trajectory(poses, config.fps, *_lens(config, len(poses))), at, moved)
 
 
-def _times(shot: Shot) -> list[float] | None:
+def _times(shot: KeyframePath) -> list[float] | None:
     if shot.pace != "times":
         return None
     for index, key in enumerate(shot.keys):
@@ -123,7 +123,7 @@ def _lens(config: WorldConfig, count: int) -> tuple[npt.NDArray[np.float64], tup
     return np.tile([lens.fx, lens.fy, lens.cx, lens.cy], (count, 1)), (config.width, config.height)
 
 
-def keys_document(
+def keyframes_document(
     path: Trajectory, world: World, scene: str, seed: int, *, distance: float, degrees: float
 ) -> dict[str, Any]:
     """The key poses of a file's path, moved to the scene's entrance where it was made in other coordinates.
@@ -136,7 +136,7 @@ def keys_document(
     times, off, turned = keys_of(path, distance, degrees, most=MAX_KEYS)
     poses = path.sampled(times * path.fps, path.fps).poses
     return {
-        "keys": [{**key_of(pose), "at": round(float(at), 4)} for pose, at in zip(poses, times, strict=True)],
+        "keys": [{**keyframe_of(pose), "at": round(float(at), 4)} for pose, at in zip(poses, times, strict=True)],
         "seconds": path.duration,
         "poses": len(path),
         "anchored": not inside,
@@ -145,12 +145,12 @@ def keys_document(
     }
 
 
-def key_of(pose: npt.NDArray[np.float64]) -> dict[str, float]:
+def keyframe_of(pose: npt.NDArray[np.float64]) -> dict[str, float]:
     """A pose `[4, 4]` as a key."""
     return dict(zip(("x", "y", "z", "yaw", "pitch", "roll"), _numbers(pose), strict=True))
 
 
-def plan_document(world: World, scene: str, seed: int, paths: list[str]) -> dict[str, Any]:
+def scene_document(world: World, scene: str, seed: int, paths: list[str]) -> dict[str, Any]:
     """What the editor must know of a scene: its map, lens, rules and shipped paths. KeyError for an unknown scene."""
     config = world.config
     start, constrain = world.start_pose(config.scene(scene).name, seed), world.constrain(scene)
@@ -166,7 +166,7 @@ def plan_document(world: World, scene: str, seed: int, paths: list[str]) -> dict
         "turn_rate": config.motion.turn_rate,
         "pitch_limit": config.motion.pitch_limit,
         "free_height": not held,
-        "start": key_of(start),
+        "start": keyframe_of(start),
         "map": None if plan is None else _map(plan),
         "paths": paths,
     }

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from backend.wire.server_messages import Error, ErrorCode, PlayerName, ServerMessage
+from backend.wire.server_messages import ErrorCode, ErrorMessage, PlayerName, ServerMessage
 
 MAX_MESSAGE_BYTES = 16 * 1024
 """Largest client message in UTF-8 bytes."""
@@ -32,7 +32,7 @@ class ClientMessage(BaseModel):
     seq: int = Field(ge=0, le=MAX_INTEGER, description="Grows with every message of a connection.")
 
 
-class Start(ClientMessage):
+class StartMessage(ClientMessage):
     """Begin to play, or take up an earlier session again by its token."""
 
     type: Literal["start"]
@@ -49,14 +49,14 @@ class Start(ClientMessage):
     stepwise: bool = Field(default=False, description="After the first picture nothing is dreamed but by `step`.")
 
 
-class Keys(ClientMessage):
+class KeysMessage(ClientMessage):
     """The full list of keys that are held now."""
 
     type: Literal["keys"]
     down: list[Annotated[str, Field(max_length=32)]] = Field(max_length=32, description='Lower case: "w", "arrowleft".')
 
 
-class Look(ClientMessage):
+class LookMessage(ClientMessage):
     """How far the view was turned since the last look."""
 
     type: Literal["look"]
@@ -64,7 +64,7 @@ class Look(ClientMessage):
     pitch: Degrees = Field(description="Degrees, positive upwards.")
 
 
-class Turn(BaseModel):
+class LookAngles(BaseModel):
     """How far to turn."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
@@ -72,7 +72,7 @@ class Turn(BaseModel):
     pitch: Degrees
 
 
-class Path(ClientMessage):
+class PathMessage(ClientMessage):
     """Follow a camera path: either poses, or the name of an uploaded or shipped file. Or leave the one followed."""
 
     type: Literal["path"]
@@ -84,33 +84,33 @@ class Path(ClientMessage):
     stop: bool = Field(default=False, description="Stay where the path has led; takes neither poses nor file.")
 
 
-class SceneChange(ClientMessage):
+class SceneMessage(ClientMessage):
     """Go on dreaming in another scene."""
 
     type: Literal["scene"]
     scene: Name
 
 
-class Text(ClientMessage):
+class TextMessage(ClientMessage):
     """A text event from the next chunk on."""
 
     type: Literal["text"]
     text: str = Field(max_length=2000)
 
 
-class Pause(ClientMessage):
+class PauseMessage(ClientMessage):
     """Dream nothing until `resume`."""
 
     type: Literal["pause"]
 
 
-class Resume(ClientMessage):
+class ResumeMessage(ClientMessage):
     """Go on after `pause`; the next chunk begins with a key frame."""
 
     type: Literal["resume"]
 
 
-class Reset(ClientMessage):
+class ResetMessage(ClientMessage):
     """Begin the dream again."""
 
     type: Literal["reset"]
@@ -120,12 +120,12 @@ class Reset(ClientMessage):
     file: Name | None = Field(default=None, description="A path to follow from its first pose and the first frame on.")
 
 
-class Step(ClientMessage):
+class StepMessage(ClientMessage):
     """Dream exactly one chunk, shaped by this alone; for sessions begun with `stepwise`."""
 
     type: Literal["step"]
     keys: list[Annotated[str, Field(max_length=32)]] = Field(default=[], max_length=32, description="Held meanwhile.")
-    look: Turn | None = Field(default=None, description="Spread over the chunk.")
+    look: LookAngles | None = Field(default=None, description="Spread over the chunk.")
     poses: list[Pose] | None = Field(
         default=None, min_length=1, max_length=64, description="One per frame; too few: the camera rests at the last."
     )
@@ -133,7 +133,7 @@ class Step(ClientMessage):
     text: str | None = Field(default=None, max_length=2000)
 
 
-class Rewind(ClientMessage):
+class RewindMessage(ClientMessage):
     """Go back in the dream, or over to another branch of it."""
 
     type: Literal["rewind"]
@@ -142,21 +142,33 @@ class Rewind(ClientMessage):
     frame: int = Field(default=0, ge=0, le=MAX_INTEGER, description="Of that path at the world's fps: the next frame.")
 
 
-class Shown(ClientMessage):
+class ShownMessage(ClientMessage):
     """The newest chunk on screen: what lets the server go on."""
 
     type: Literal["shown"]
     chunk: ChunkIndex
 
 
-class Ping(ClientMessage):
+class PingMessage(ClientMessage):
     """Asks for the server's clock."""
 
     type: Literal["ping"]
 
 
 AnyClientMessage = (
-    Start | Keys | Look | Path | SceneChange | Text | Pause | Resume | Reset | Rewind | Step | Shown | Ping
+    StartMessage
+    | KeysMessage
+    | LookMessage
+    | PathMessage
+    | SceneMessage
+    | TextMessage
+    | PauseMessage
+    | ResumeMessage
+    | ResetMessage
+    | RewindMessage
+    | StepMessage
+    | ShownMessage
+    | PingMessage
 )
 _CLIENT: TypeAdapter[AnyClientMessage] = TypeAdapter(Annotated[AnyClientMessage, Field(discriminator="type")])
 _SERVER: TypeAdapter[ServerMessage] = TypeAdapter(Annotated[ServerMessage, Field(discriminator="type")])
@@ -171,9 +183,9 @@ class ProtocolError(Exception):
         self.message = message
         self.seq = seq
 
-    def as_message(self) -> Error:
+    def as_message(self) -> ErrorMessage:
         """What to send."""
-        return Error(code=self.code, message=self.message, seq=self.seq)
+        return ErrorMessage(code=self.code, message=self.message, seq=self.seq)
 
 
 def parse(text: str) -> AnyClientMessage:

@@ -67,7 +67,7 @@ ERROR_MEANINGS: dict[ErrorCode, str] = {
 PlayerName = Literal["mse", "webcodecs", "jpeg"]
 
 
-class Loading(BaseModel):
+class LoadingMessage(BaseModel):
     """The model is being loaded."""
 
     type: Literal["loading"] = "loading"
@@ -75,7 +75,7 @@ class Loading(BaseModel):
     fraction: float = Field(ge=0, le=1)
 
 
-class Queue(BaseModel):
+class QueueMessage(BaseModel):
     """All places are taken: how many visitors are served before this one, this one counted."""
 
     type: Literal["queue"] = "queue"
@@ -91,7 +91,7 @@ class SceneInfo(BaseModel):
     thumbnail: str | None = Field(description="Address of a JPEG picture.")
 
 
-class Limits(BaseModel):
+class SessionLimits(BaseModel):
     """What a session may take; 0 means no limit."""
 
     fps: float = Field(description="Frames a second.")
@@ -105,7 +105,7 @@ class Limits(BaseModel):
     spectators: int = Field(description="Watchers at a time; 0 means none.")
 
 
-class Branch(BaseModel):
+class BranchInfo(BaseModel):
     """One way that the dream went."""
 
     tip: int = Field(description="Its newest chunk: rewind there to return to it.")
@@ -114,7 +114,7 @@ class Branch(BaseModel):
     current: bool = Field(description="The next chunk goes on along it.")
 
 
-class History(BaseModel):
+class HistoryMessage(BaseModel):
     """What can be gone back to, and what that takes. Sent when it changed."""
 
     type: Literal["history"] = "history"
@@ -125,10 +125,10 @@ class History(BaseModel):
     snapshots: int = Field(description="States of the model that are kept.")
     bytes: int = Field(description="Their memory.")
     limit_bytes: int = Field(description="The most that they may take.")
-    branches: list[Branch] = Field(description="The newest 32, oldest first.")
+    branches: list[BranchInfo] = Field(description="The newest 32, oldest first.")
 
 
-class Ready(BaseModel):
+class ReadyMessage(BaseModel):
     """The session has begun or goes on; the next binary message is the init segment, empty for the `jpeg` player."""
 
     type: Literal["ready"] = "ready"
@@ -154,12 +154,12 @@ class Ready(BaseModel):
     window_chunks: int
     resumed: bool = False
     index: int = Field(description="Index of the next chunk.")
-    limits: Limits
-    history: History | None = Field(description="Null to a watcher.")
+    limits: SessionLimits
+    history: HistoryMessage | None = Field(description="Null to a watcher.")
     replay: str | None = Field(description="Name of the saved session that is being dreamed again.")
 
 
-class Chunk(BaseModel):
+class ChunkMessage(BaseModel):
     """The next binary message is this chunk's fragment, or its pictures one after the other."""
 
     type: Literal["chunk"] = "chunk"
@@ -182,14 +182,14 @@ class Chunk(BaseModel):
     eager: bool = Field(description="It was begun at once for an input, ahead of what is still playing.")
 
 
-class State(BaseModel):
+class StateMessage(BaseModel):
     """What the session does: follows inputs, sleeps until one comes, or is paused."""
 
     type: Literal["state"] = "state"
     state: Literal["live", "idle", "paused"]
 
 
-class Rewinding(BaseModel):
+class RewindingMessage(BaseModel):
     """A rewind dreams again what lies between a kept state and the chunk asked for."""
 
     type: Literal["rewinding"] = "rewinding"
@@ -198,7 +198,7 @@ class Rewinding(BaseModel):
     of: int
 
 
-class Replay(BaseModel):
+class ReplayMessage(BaseModel):
     """How far a saved session is dreamed again, and in the end whether it is the same bit for bit."""
 
     type: Literal["replay"] = "replay"
@@ -210,7 +210,7 @@ class Replay(BaseModel):
     same_model: bool = Field(description="Whether it was saved with this very model.")
 
 
-class Pong(BaseModel):
+class PongMessage(BaseModel):
     """The answer to `ping`."""
 
     type: Literal["pong"] = "pong"
@@ -218,14 +218,14 @@ class Pong(BaseModel):
     time: float = Field(description="The server's clock: seconds since the session began, as in `chunk.at`.")
 
 
-class Audience(BaseModel):
+class AudienceMessage(BaseModel):
     """How many watch."""
 
     type: Literal["audience"] = "audience"
     spectators: int
 
 
-class Quality(BaseModel):
+class QualityMessage(BaseModel):
     """The video was made coarser for a slow network, or finer again."""
 
     type: Literal["quality"] = "quality"
@@ -234,7 +234,7 @@ class Quality(BaseModel):
     kbps: float = Field(description="What the video took in the last seconds.")
 
 
-class Limit(BaseModel):
+class LimitMessage(BaseModel):
     """The session ends soon for reaching a limit; that of `idle` is lifted by any input."""
 
     type: Literal["limit"] = "limit"
@@ -242,14 +242,14 @@ class Limit(BaseModel):
     seconds: float
 
 
-class Ended(BaseModel):
+class EndedMessage(BaseModel):
     """The session is over."""
 
     type: Literal["ended"] = "ended"
     reason: Literal["idle", "time", "failed", "taken_over", "shutdown", "left"]
 
 
-class Error(BaseModel):
+class ErrorMessage(BaseModel):
     """A message could not be followed; the session goes on unless `ended` comes."""
 
     type: Literal["error"] = "error"
@@ -259,18 +259,18 @@ class Error(BaseModel):
 
 
 ServerMessage = (
-    Loading
-    | Queue
-    | Ready
-    | Chunk
-    | State
-    | History
-    | Rewinding
-    | Replay
-    | Pong
-    | Audience
-    | Quality
-    | Limit
-    | Ended
-    | Error
+    LoadingMessage
+    | QueueMessage
+    | ReadyMessage
+    | ChunkMessage
+    | StateMessage
+    | HistoryMessage
+    | RewindingMessage
+    | ReplayMessage
+    | PongMessage
+    | AudienceMessage
+    | QualityMessage
+    | LimitMessage
+    | EndedMessage
+    | ErrorMessage
 )

@@ -52,7 +52,7 @@ class Running:
 
     def newest(self, session: str) -> int:
         """Index of the newest chunk that a living session has dreamed, sent or not."""
-        (found,) = (one for one in self.app.state.lobby.sessions if one.id == session)
+        (found,) = (one for one in self.app.state.manager.sessions if one.id == session)
         return int(found.history.newest)
 
     def configure(self, **options: Any) -> None:

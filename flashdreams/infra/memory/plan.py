@@ -152,7 +152,7 @@ def available_bytes(device: torch.device) -> int | None:
     return min(known, default=None)
 
 
-def hand_back() -> None:
+def trim_memory() -> None:
     """Free what only refers to itself, and hand the CPU memory that is free back to the system.
 
     Python looks for such circles by the number of objects and not by their bytes, and glibc keeps what lies between

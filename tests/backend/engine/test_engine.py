@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from backend.engine.engine import Engine, EngineStopped, Urgency
+from backend.engine.engine import Engine, EngineStopped, Priority
 from backend.session.pacing import LEAD_FRAMES, LEAD_SECONDS, Pacer
 from tests.backend.fakes import fake_config
 from tests.backend.harness import PATIENCE
@@ -25,15 +25,15 @@ def engine() -> Iterator[Engine]:
 def test_pictures_go_before_upkeep_and_earlier_deadlines_first(engine: Engine) -> None:
     gate, done = threading.Event(), []
 
-    def job(name: str, deadline: float, urgency: Urgency = Urgency.PICTURE) -> Any:
-        return engine.submit(lambda _world: done.append(name), deadline=deadline, urgency=urgency)
+    def job(name: str, deadline: float, priority: Priority = Priority.GENERATE) -> Any:
+        return engine.submit(lambda _world: done.append(name), deadline=deadline, priority=priority)
 
     first = engine.submit(lambda _world: gate.wait(PATIENCE), deadline=0)
     jobs = [
-        job("upkeep, early", 1.0, Urgency.UPKEEP),
+        job("upkeep, early", 1.0, Priority.FINALIZE),
         job("picture, late", 9.0),
         job("picture, early", 2.0),
-        job("upkeep, earlier", 0.5, Urgency.UPKEEP),
+        job("upkeep, earlier", 0.5, Priority.FINALIZE),
         job("picture, early, second", 2.0),
     ]
     gate.set()
@@ -47,13 +47,13 @@ def test_waiting_work_can_be_hurried(engine: Engine) -> None:
     first = engine.submit(lambda _world: gate.wait(PATIENCE), deadline=0)
     early = engine.submit(lambda _world: done.append("early"), deadline=5.0, owner="one")
     late = engine.submit(lambda _world: done.append("late"), deadline=9.0, owner="other")
-    engine.hurry(late, 1.0)
-    engine.hurry(early, 8.0)
+    engine.reschedule(late, 1.0)
+    engine.reschedule(early, 8.0)
     gate.set()
     for future in (first, early, late):
         future.result(PATIENCE)
     assert done == ["late", "early"]
-    engine.hurry(late, 0.0)
+    engine.reschedule(late, 0.0)
 
 
 def test_a_failing_job_fails_alone(engine: Engine) -> None:
@@ -119,23 +119,23 @@ def test_stopping_fails_what_waits() -> None:
 
 def test_a_chunk_begins_so_that_it_is_there_before_the_last_has_played_out() -> None:
     pacer = Pacer(fps=24, cost=0.08)
-    pacer.dreamed(began=10.0, finished=10.08, frames=4, eager=False)
+    pacer.generated(began=10.0, finished=10.08, frames=4, urgent=False)
     assert pacer.played_out == pytest.approx(10.08 + 4 / 24)
     assert pacer.begin_at() == pytest.approx(pacer.played_out - 0.08 - LEAD_FRAMES / 24 - LEAD_SECONDS)
 
 
 def test_chunks_that_come_early_queue_up_and_eager_ones_replace_the_queue() -> None:
     pacer = Pacer(fps=20)
-    pacer.dreamed(began=0.0, finished=1.0, frames=4, eager=False)
-    pacer.dreamed(began=1.0, finished=1.1, frames=4, eager=False)
+    pacer.generated(began=0.0, finished=1.0, frames=4, urgent=False)
+    pacer.generated(began=1.0, finished=1.1, frames=4, urgent=False)
     assert pacer.played_out == pytest.approx(1.4)
-    pacer.dreamed(began=1.1, finished=1.2, frames=4, eager=True)
+    pacer.generated(began=1.1, finished=1.2, frames=4, urgent=True)
     assert pacer.played_out == pytest.approx(1.4), "the player skips to the eager chunk, 0.2 s long"
 
 
 def test_the_cost_rises_at_once_and_falls_slowly() -> None:
     pacer = Pacer(fps=20, cost=0.1)
-    pacer.dreamed(began=0.0, finished=0.3, frames=4, eager=False)
+    pacer.generated(began=0.0, finished=0.3, frames=4, urgent=False)
     assert pacer.cost == pytest.approx(0.3)
-    pacer.dreamed(began=1.0, finished=1.1, frames=4, eager=False)
+    pacer.generated(began=1.0, finished=1.1, frames=4, urgent=False)
     assert pacer.cost == pytest.approx(0.27)

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from backend.engine.fair_share import MAY_LEAD, Shares
-from backend.media.bitrate import SAMPLES, Network
+from backend.engine.fair_share import MAX_LEAD_SECONDS, FairShare
+from backend.media.bitrate import SAMPLES, BitrateController
 from backend.session.pacing import Allowance
-from backend.session.timeouts import Limits
+from backend.session.timeouts import Timeouts
 from backend.settings import Settings
 
 CHUNK = 4 / 24
@@ -22,16 +22,16 @@ def served(asks: dict[str, float], rounds: int, cost: float = 0.1) -> dict[str, 
 
     The deadline is the time of asking plus a third of a second, but for `eager`, who always wants it at once.
     """
-    shares, now = Shares(), 0.0
+    fair_share, now = FairShare(), 0.0
     next_ask, got = dict.fromkeys(asks, 0.0), dict.fromkeys(asks, 0.0)
     for _ in range(rounds):
         while not (waiting := {owner for owner, at in next_ask.items() if at <= now}):
             now = min(next_ask.values())
         for owner in waiting:
-            shares.come(owner, next_ask[owner])
+            fair_share.arrive(owner, next_ask[owner])
         deadline = {owner: next_ask[owner] + (0 if owner == "eager" else 1 / 3) for owner in waiting}
-        owner = min(waiting, key=lambda one: (shares.leads(one, waiting), deadline[one], one))
-        shares.used(owner, now, now + cost)
+        owner = min(waiting, key=lambda one: (fair_share.is_ahead(one, waiting), deadline[one], one))
+        fair_share.charge(owner, now, now + cost)
         now += cost
         got[owner] += cost
         next_ask[owner] = now + asks[owner]
@@ -40,26 +40,26 @@ def served(asks: dict[str, float], rounds: int, cost: float = 0.1) -> dict[str, 
 
 def test_four_who_move_get_a_quarter_each() -> None:
     got = served({"a": 0.02, "b": 0.03, "c": 0.01, "d": 0.05}, 400)
-    assert max(got.values()) - min(got.values()) <= MAY_LEAD + 0.2
+    assert max(got.values()) - min(got.values()) <= MAX_LEAD_SECONDS + 0.2
 
 
 def test_who_is_always_in_a_hurry_gets_no_more_than_a_share() -> None:
     got = served({"eager": 0.001, "b": 0.03, "c": 0.03, "d": 0.03}, 400)
-    assert got["eager"] == pytest.approx(10.0, abs=MAY_LEAD + 0.2)
-    assert min(got.values()) >= 10.0 - MAY_LEAD - 0.2, "none starves"
+    assert got["eager"] == pytest.approx(10.0, abs=MAX_LEAD_SECONDS + 0.2)
+    assert min(got.values()) >= 10.0 - MAX_LEAD_SECONDS - 0.2, "none starves"
 
 
 def test_time_that_was_not_used_is_not_owed() -> None:
-    shares = Shares()
+    fair_share = FairShare()
     for turn in range(100):
-        shares.come("busy", turn * 0.1)
-        shares.used("busy", turn * 0.1, turn * 0.1 + 0.1)
-    shares.come("rested", 10.0)
-    assert not shares.leads("busy", {"busy", "rested"})
-    shares.used("busy", 10.0, 10.0 + MAY_LEAD + 0.01)
-    assert shares.leads("busy", {"busy", "rested"})
-    shares.forget("busy")
-    assert not shares.leads("busy", {"busy", "rested"})
+        fair_share.arrive("busy", turn * 0.1)
+        fair_share.charge("busy", turn * 0.1, turn * 0.1 + 0.1)
+    fair_share.arrive("rested", 10.0)
+    assert not fair_share.is_ahead("busy", {"busy", "rested"})
+    fair_share.charge("busy", 10.0, 10.0 + MAX_LEAD_SECONDS + 0.01)
+    assert fair_share.is_ahead("busy", {"busy", "rested"})
+    fair_share.forget("busy")
+    assert not fair_share.is_ahead("busy", {"busy", "rested"})
 
 
 def test_an_allowance_lets_one_chunk_go_ahead_and_then_keeps_the_rate() -> None:
@@ -79,7 +79,7 @@ class Line:
     """A connection of some bandwidth and distance on which two chunks may be on their way."""
 
     def __init__(self, bytes_per_second: float, seconds: float) -> None:
-        self.network = Network(CHUNK, 4)
+        self.bitrate = BitrateController(CHUNK, 4)
         self.rate, self.distance = bytes_per_second, seconds
         self.now, self.index = 0.0, 0
         self.told: list[tuple[str, int]] = []
@@ -87,11 +87,11 @@ class Line:
     def play(self, chunks: int, size: int = 12_000) -> None:
         """Chunks of so many bytes at the best quality; each level halves them."""
         for _ in range(chunks):
-            bytes_now = size / 2**self.network.level
-            self.network.sent(self.index, int(bytes_now), self.now)
+            bytes_now = size / 2**self.bitrate.level
+            self.bitrate.sent(self.index, int(bytes_now), self.now)
             took = 2 * bytes_now / self.rate + self.distance
             self.now += max(CHUNK, took / 2)
-            if change := self.network.shown(self.index, self.now - max(CHUNK, took / 2) + took):
+            if change := self.bitrate.shown(self.index, self.now - max(CHUNK, took / 2) + took):
                 self.told.append((change.reason, change.level))
             self.index += 1
 
@@ -99,14 +99,14 @@ class Line:
 def test_a_quick_network_is_left_alone() -> None:
     line = Line(1e7, 0.02)
     line.play(200)
-    assert line.told == [] and line.network.level == 0
-    assert line.network.kbps(line.now) == pytest.approx(12_000 * 8 / 1e3 / CHUNK, rel=0.1)
+    assert line.told == [] and line.bitrate.level == 0
+    assert line.bitrate.kbps(line.now) == pytest.approx(12_000 * 8 / 1e3 / CHUNK, rel=0.1)
 
 
 def test_a_narrow_network_gets_a_coarser_picture_until_it_flows() -> None:
     line = Line(35_000, 0.02)
     line.play(40)
-    assert line.told == [("slow_network", 1)] and line.network.level == 1
+    assert line.told == [("slow_network", 1)] and line.bitrate.level == 1
     line.rate = 1e6
     line.play(80)
     assert line.told[1:] == [("recovered", 0)]
@@ -118,11 +118,11 @@ def test_distance_is_not_taken_for_a_narrow_network() -> None:
     assert line.told == [("slow_network", 1), ("recovered", 0)], "tried once, and not again for a while"
 
 
-def a_session(born: float = 0.0, last_input: float = 0.0, lost: float | None = None) -> Any:
+def a_session(created_at: float = 0.0, last_input: float = 0.0, lost: float | None = None) -> Any:
     told: list[tuple[str, float]] = []
     return SimpleNamespace(
         id="one",
-        born=born,
+        created_at=created_at,
         last_input=last_input,
         detached_since=lost,
         told=told,
@@ -131,34 +131,34 @@ def a_session(born: float = 0.0, last_input: float = 0.0, lost: float | None = N
 
 
 def test_a_session_is_warned_before_its_time_is_up() -> None:
-    limits, session = Limits(Settings(session_minutes=2, idle_limit=0)), a_session()
-    ends = [limits.look(session, now, 30.0) for now in (30.0, 61.0, 61.5, 111.0, 120.1)]
+    timeouts, session = Timeouts(Settings(session_minutes=2, idle_limit=0)), a_session()
+    ends = [timeouts.check(session, now, 30.0) for now in (30.0, 61.0, 61.5, 111.0, 120.1)]
     assert ends == [None, None, None, None, "time"]
     assert session.told == [("minutes", 59.0), ("minutes", 9.0)]
 
 
 def test_an_input_lifts_the_warning_of_idleness() -> None:
-    limits, session = Limits(Settings(idle_limit=100)), a_session()
-    assert limits.look(session, 50.0, 30.0) is None
+    timeouts, session = Timeouts(Settings(idle_limit=100)), a_session()
+    assert timeouts.check(session, 50.0, 30.0) is None
     session.last_input = 50.0
-    assert limits.look(session, 55.0, 30.0) is None
-    assert limits.look(session, 95.0, 30.0) is None
-    assert limits.look(session, 151.0, 30.0) == "idle"
+    assert timeouts.check(session, 55.0, 30.0) is None
+    assert timeouts.check(session, 95.0, 30.0) is None
+    assert timeouts.check(session, 151.0, 30.0) == "idle"
     assert session.told == [("idle", 50.0), ("idle", 55.0)]
 
 
 def test_a_lost_session_is_kept_for_its_grace_time() -> None:
-    limits = Limits(Settings())
-    assert limits.look(a_session(lost=10.0), 39.0, 30.0) is None
-    assert limits.look(a_session(lost=10.0), 41.0, 30.0) == "idle"
+    timeouts = Timeouts(Settings())
+    assert timeouts.check(a_session(lost=10.0), 39.0, 30.0) is None
+    assert timeouts.check(a_session(lost=10.0), 41.0, 30.0) == "idle"
 
 
 def test_who_waits_is_told_how_long() -> None:
-    limits = Limits(Settings(session_minutes=0))
-    playing = [a_session(born=0.0), a_session(born=60.0)]
-    assert limits.seconds_until_place(1, playing, 100.0) is None, "nobody has left yet"
-    limits.ended(a_session(born=0.0), 300.0)
-    assert [limits.seconds_until_place(n, playing, 100.0) for n in (1, 2, 3)] == [200.0, 260.0, 500.0]
-    limited = Limits(Settings(session_minutes=2))
+    timeouts = Timeouts(Settings(session_minutes=0))
+    playing = [a_session(created_at=0.0), a_session(created_at=60.0)]
+    assert timeouts.seconds_until_place(1, playing, 100.0) is None, "nobody has left yet"
+    timeouts.ended(a_session(created_at=0.0), 300.0)
+    assert [timeouts.seconds_until_place(n, playing, 100.0) for n in (1, 2, 3)] == [200.0, 260.0, 500.0]
+    limited = Timeouts(Settings(session_minutes=2))
     assert limited.seconds_until_place(1, playing, 100.0) == 20.0
     assert limited.seconds_until_place(1, [a_session(lost=100.0)], 110.0) == 10.0

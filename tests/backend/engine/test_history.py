@@ -24,7 +24,7 @@ def history_of(*parents: int, span: int = 1000, states: int = 3, every: int | No
 
 
 def redone(history: History, index: int) -> list[int]:
-    return [node.index for node in history.way_back(index).redo]
+    return [node.index for node in history.plan_rewind(index).redo]
 
 
 def test_the_way_back_begins_at_the_nearest_state_of_the_same_line() -> None:
@@ -33,7 +33,7 @@ def test_the_way_back_begins_at_the_nearest_state_of_the_same_line() -> None:
     assert redone(history, 3) == [3], "from the state after chunk 2"
     assert redone(history, 2) == []
     assert redone(history, 5) == [0, 1, 4, 5], "chunk 2 is on another branch: from the beginning"
-    assert isinstance(history.way_back(3).state, State) and history.way_back(5).state == BEGINNING
+    assert isinstance(history.plan_rewind(3).state, State) and history.plan_rewind(5).state == BEGINNING
 
 
 def test_memory_is_bounded_and_gaps_grow_with_age() -> None:
@@ -50,7 +50,7 @@ def test_what_is_older_than_the_span_cannot_be_gone_back_to() -> None:
     assert (summary.oldest, summary.newest, summary.kept) == (50, 99, 50)
     assert redone(history, 50) == [49, 50], "the last state before the span is kept for it"
     with pytest.raises(LookupError, match="chunk 49 is too long ago: the oldest that can be gone back to is 50"):
-        history.way_back(49)
+        history.plan_rewind(49)
 
 
 def test_without_memory_only_the_beginning_is_a_state() -> None:
@@ -58,7 +58,7 @@ def test_without_memory_only_the_beginning_is_a_state() -> None:
     assert history.bytes == 0 and history.summary().snapshots == 0
     assert len(redone(history, 100)) == 101
     with pytest.raises(LookupError, match="too long ago"):
-        history.way_back(450)
+        history.plan_rewind(450)
 
 
 def test_going_on_from_a_tip_is_the_same_branch() -> None:
@@ -68,7 +68,7 @@ def test_going_on_from_a_tip_is_the_same_branch() -> None:
         {"tip": 5, "from_chunk": 1, "chunks": 2, "current": False},
         {"tip": 7, "from_chunk": ROOT, "chunks": 6, "current": True},
     ]
-    assert [node.index for node in history.line()] == [0, 1, 2, 3, 6, 7]
+    assert [node.index for node in history.lineage()] == [0, 1, 2, 3, 6, 7]
 
 
 def test_a_line_whose_beginning_is_lost_cannot_be_saved() -> None:
@@ -77,7 +77,7 @@ def test_a_line_whose_beginning_is_lost_cannot_be_saved() -> None:
         controls = Controls(poses=np.eye(4)[None])
         history.add(Node(index, index - 1, BEGINNING if index == 0 else None, controls, "meadow", 0.0))
     with pytest.raises(LookupError, match="only the newest 3 chunks are kept"):
-        history.line()
+        history.lineage()
     with pytest.raises(LookupError, match="chunk 0 is not kept"):
         history.node(0)
 

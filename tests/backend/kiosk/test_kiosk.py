@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 from backend.kiosk.settings import KioskSettings, attract_loop, read_kiosk_settings
-from backend.session.quality_guard import HOPELESS, DriftGuard, Drifts
-from backend.store.clips import Clips
+from backend.session.quality_guard import MAX_FAILURES, QualityFailures, QualityGuard
+from backend.store.clips import ClipStore
 from tests.backend.fakes import fake_config
 from tests.backend.harness import Running, running
 
@@ -105,7 +105,7 @@ def test_the_attract_loop_goes_through_all_scenes_round_by_round() -> None:
 
 
 def test_clips_keep_within_their_bounds(tmp_path: Path) -> None:
-    clips = Clips(tmp_path / "clips", keep=3, max_bytes=2500)
+    clips = ClipStore(tmp_path / "clips", keep=3, max_bytes=2500)
     names = [clips.add(bytes([number]) * 1000) for number in range(5)]
     assert clips.file(names[4]).read_bytes() == bytes([4]) * 1000
     assert len(list(clips.folder.iterdir())) == 2
@@ -117,7 +117,7 @@ def test_clips_keep_within_their_bounds(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_costs_old_clips_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    clips = Clips(tmp_path, keep=10, max_bytes=10**6)
+    clips = ClipStore(tmp_path, keep=10, max_bytes=10**6)
     for _ in range(4):
         clips.add(b"old")
     write, refusals = Path.write_bytes, [1]
@@ -143,7 +143,7 @@ def picture(colour: tuple[int, int, int], contrast: int) -> np.ndarray:
     return np.clip(np.array(colour) + noise, 0, 255).astype(np.uint8)
 
 
-def noticed(guard: DriftGuard, scene: str, frames: np.ndarray, chunks: int, every: float = 4 / 24) -> list[bool]:
+def noticed(guard: QualityGuard, scene: str, frames: np.ndarray, chunks: int, every: float = 4 / 24) -> list[bool]:
     """What the guard says of so many chunks, one every so many seconds."""
     clock = itertools.count(guard._seen if math.isfinite(guard._seen) else 0.0, every)
     next(clock)
@@ -160,18 +160,18 @@ def noticed(guard: DriftGuard, scene: str, frames: np.ndarray, chunks: int, ever
     ],
 )
 def test_a_picture_that_has_left_its_world_is_noticed_after_two_seconds(bad: np.ndarray, reason: str) -> None:
-    guard, good = DriftGuard(24), picture((90, 120, 90), 60)
+    guard, good = QualityGuard(24), picture((90, 120, 90), 60)
     assert not any(noticed(guard, "meadow", good, 100))
     assert noticed(guard, "meadow", bad, 12) == [False] * 11 + [True] and re.search(reason, guard.reason)
     assert noticed(guard, "meadow", good, 1) == [False]
 
 
 def test_a_slow_machine_does_not_show_a_bad_picture_for_longer() -> None:
-    assert noticed(DriftGuard(24), "meadow", picture((90, 120, 90), 1), 4, every=0.7) == [False, False, False, True]
+    assert noticed(QualityGuard(24), "meadow", picture((90, 120, 90), 1), 4, every=0.7) == [False, False, False, True]
 
 
 def test_a_short_look_at_a_wall_and_another_scene_are_no_drift() -> None:
-    guard, good, wall = DriftGuard(24), picture((90, 120, 90), 60), picture((90, 120, 90), 1)
+    guard, good, wall = QualityGuard(24), picture((90, 120, 90), 60), picture((90, 120, 90), 1)
     for _ in range(5):
         assert not any(noticed(guard, "meadow", wall, 10))
         assert not any(noticed(guard, "meadow", good, 1))
@@ -179,20 +179,20 @@ def test_a_short_look_at_a_wall_and_another_scene_are_no_drift() -> None:
 
 
 def test_a_rest_in_front_of_a_wall_is_no_drift() -> None:
-    assert not any(noticed(DriftGuard(24), "meadow", picture((90, 120, 90), 1), 2, every=60.0))
+    assert not any(noticed(QualityGuard(24), "meadow", picture((90, 120, 90), 1), 2, every=60.0))
 
 
 def test_dreams_that_go_bad_again_and_again_are_hopeless(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [0.0]
     monkeypatch.setattr("backend.session.quality_guard.time.monotonic", lambda: clock[0])
-    drifts = Drifts()
+    quality_failures = QualityFailures()
     for pause in (60.0, 60.0, 60.0, 40.0):
         clock[0] += pause
-        drifts.note()
-        assert not drifts.hopeless
+        quality_failures.note()
+        assert not quality_failures.unrecoverable
     clock[0] += 10.0
-    drifts.note()
-    assert drifts.hopeless and HOPELESS == 3
+    quality_failures.note()
+    assert quality_failures.unrecoverable and MAX_FAILURES == 3
 
 
 @pytest.fixture

@@ -161,10 +161,10 @@ class StuckSocket:
 
 async def test_a_reader_that_takes_nothing_is_cut_after_the_send_timeout() -> None:
     stuck, metrics = StuckSocket(), Metrics()
-    services = SimpleNamespace(settings=Settings(send_timeout=0.05), metrics=metrics)
-    served: Any = Connection(stuck, None, services)  # type: ignore[arg-type]
+    context = SimpleNamespace(settings=Settings(send_timeout=0.05), metrics=metrics)
+    served: Any = Connection(stuck, None, context)  # type: ignore[arg-type]
     task = asyncio.create_task(served.serve())
-    served.send(websocket.server_messages.State(state="idle"))
+    served.send(websocket.server_messages.StateMessage(state="idle"))
     await asyncio.wait_for(task, 5)
     assert stuck.aborted and b"flashdreams_dropped_readers_total 1.0" in metrics.text()
 

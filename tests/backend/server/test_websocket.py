@@ -12,9 +12,9 @@ from pydantic import BaseModel
 from starlette.websockets import WebSocket
 
 from backend.server.websocket import Connection
-from backend.session.context import Services
-from backend.session.manager import Lobby
-from backend.wire.server_messages import Pong
+from backend.session.context import Context
+from backend.session.manager import SessionManager
+from backend.wire.server_messages import PongMessage
 
 
 class Place:
@@ -29,7 +29,7 @@ class Place:
         return self
 
     def attach(self, client: Connection) -> None:
-        client.send(Pong(seq=0, time=0.0))
+        client.send(PongMessage(seq=0, time=0.0))
 
     def detach(self, client: Connection, *, left: bool = False) -> None:
         self.left = left
@@ -56,7 +56,7 @@ def test_a_page_that_goes_while_it_is_sent_something_is_known_to_have_left(code:
         {"type": "websocket.receive", "text": json.dumps({"type": "start", "seq": 0})},
     ]
     settings = SimpleNamespace(send_timeout=5.0)
-    services = cast(Services, SimpleNamespace(settings=settings, metrics=None, check=lambda start: None))
+    context = cast(Context, SimpleNamespace(settings=settings, metrics=None, check=lambda start: None))
     socket = WebSocket({"type": "websocket"}, receive, cast(Any, send))
-    asyncio.run(asyncio.wait_for(Connection(socket, cast(Lobby, place), services).serve(), 5))
+    asyncio.run(asyncio.wait_for(Connection(socket, cast(SessionManager, place), context).serve(), 5))
     assert place.left is left

@@ -127,11 +127,11 @@ def test_four_visitors_share_one_model() -> None:
         begin = len(server.world.calls)
         for visitor in visitors:
             visitor.send("keys", down=["w"])
-        hurried = visitors[0]
+        urgent_copy = visitors[0]
         while len(server.world.calls) - begin < 120:
             for visitor in visitors:
                 visitor.listen(0.01)
-            hurried.send("look", yaw=1.0, pitch=0.0)
+            urgent_copy.send("look", yaw=1.0, pitch=0.0)
         steps = Counter(rollout for call, rollout in server.world.calls[begin:] if call == "step")
         assert len(steps) == 4 and min(steps.values()) >= 0.6 * 60 / 4, f"nobody starves: {steps}"
         for visitor in visitors:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from backend.engine.engine import Urgency
+from backend.engine.engine import Priority
 from flashdreams.camera.poses import pose_from_yaw_pitch, yaw_pitch_of
 from flashdreams.infra.world.base import World
 from tests.backend.fakes import COLOURS, fake_config
@@ -244,21 +244,21 @@ def test_two_visitors_walk_in_their_own_dreams(server: Running) -> None:
 
 def lingering(server: Running, monkeypatch: pytest.MonkeyPatch) -> threading.Semaphore:
     """From now on no step is through, though its frames have left, before the semaphore lets it."""
-    through, engine = threading.Semaphore(0), server.app.state.engine
+    finished, engine = threading.Semaphore(0), server.app.state.engine
     submit = engine.submit
 
-    def slow(work: Callable[[World], object], *, urgency: Urgency = Urgency.PICTURE, **options: Any) -> object:
-        if urgency is Urgency.UPKEEP:  # what a step asks for once its frames have left
-            assert through.acquire(timeout=PATIENCE)
-        return submit(work, urgency=urgency, **options)
+    def slow(work: Callable[[World], object], *, priority: Priority = Priority.GENERATE, **options: Any) -> object:
+        if priority is Priority.FINALIZE:  # what a step asks for once its frames have left
+            assert finished.acquire(timeout=PATIENCE)
+        return submit(work, priority=priority, **options)
 
     monkeypatch.setattr(engine, "submit", slow)
-    return through
+    return finished
 
 
 def test_a_chunk_may_be_shown_before_its_step_is_through(monkeypatch: pytest.MonkeyPatch) -> None:
     with running() as server, server.visit() as visitor:
-        through = lingering(server, monkeypatch)
+        finished = lingering(server, monkeypatch)
         visitor.start()
         for number in range(6):
             if number == 2:
@@ -266,15 +266,15 @@ def test_a_chunk_may_be_shown_before_its_step_is_through(monkeypatch: pytest.Mon
             assert visitor.wait("chunk")["index"] == number
             visitor.send("ping")
             visitor.wait("pong")  # what was sent before it has been taken
-            through.release()
-        through.release(100)
+            finished.release()
+        finished.release(100)
         assert "error" not in {message["type"] for message in visitor.others}
 
 
 def test_a_session_may_be_taken_up_before_its_step_is_through(monkeypatch: pytest.MonkeyPatch) -> None:
     with running() as server:
-        through = lingering(server, monkeypatch)
-        through.release()
+        finished = lingering(server, monkeypatch)
+        finished.release()
         with server.visit() as first:
             ready = first.start(stepwise=True)
             first.wait("chunk")
@@ -283,7 +283,7 @@ def test_a_session_may_be_taken_up_before_its_step_is_through(monkeypatch: pytes
             second.acknowledges = False
             second.start(token=ready["token"], stepwise=True)
             assert second.wait("chunk")["index"] == newest["index"]
-            through.release(100)
+            finished.release(100)
             assert second.answer_to(second.send("step", keys=["w"]))["parent"] == newest["index"]
 
 
@@ -431,12 +431,12 @@ def test_an_ended_session_gives_up_its_rollout_and_encoders_at_once() -> None:
             with server.visit() as visitor:
                 visitor.start()
                 visitor.settle()
-                (session,) = server.app.state.lobby.sessions
-                held = [weakref.ref(session._dream._rollout), weakref.ref(session._showing._stream._encoder)]
+                (session,) = server.app.state.manager.sessions
+                held = [weakref.ref(session._rollout._world_rollout), weakref.ref(session._broadcast._encoder._encoder)]
             until = time.monotonic() + PATIENCE
             while any(ref() is not None for ref in held) and time.monotonic() < until:
                 time.sleep(0.01)
             assert not session.alive and [ref() for ref in held] == [None, None]
-            assert session.keepsakes.recording.mp4(), "what it recorded can still be taken along"
+            assert session.exports.recording.mp4(), "what it recorded can still be taken along"
     finally:
         gc.enable()

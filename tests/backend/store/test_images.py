@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from backend.media.images import jpeg, png, read_picture
-from backend.store.images import MAX_KEPT, Images
+from backend.store.images import MAX_KEPT, ImageStore
 from tests.backend.fakes import fake_config
 from tests.backend.harness import Running, running
 
@@ -102,7 +102,7 @@ def test_a_dream_begins_with_its_picture_and_so_does_its_replay(server: Running)
 
 
 def test_only_the_newest_pictures_are_kept() -> None:
-    images = Images()
+    images = ImageStore()
     names = [images.add(written("PNG", picture()))[0] for _ in range(MAX_KEPT + 1)]
     with pytest.raises(LookupError, match="unknown start picture"):
         images.file(names[0])

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from flashdreams.infra.memory.plan import GIB, MemoryPlan, PartMemory, available_bytes, hand_back
+from flashdreams.infra.memory.plan import GIB, MemoryPlan, PartMemory, available_bytes, trim_memory
 from flashdreams.infra.memory.tracker import Rehearsal, weight_bytes
 
 GPU = torch.device("cuda", 0)
@@ -107,7 +107,7 @@ def test_what_was_freed_between_blocks_in_use_is_handed_back() -> None:
     kept = blocks[::100]
     del blocks
     before = resident_bytes()
-    hand_back()
+    trim_memory()
     assert before - resident_bytes() > 30 * 2**20
     assert all(block.sum() == 8_000 for block in kept)
 
