@@ -130,7 +130,8 @@ def _default(told: dict[str, Any], needed: bool) -> str:
 def _kind(told: dict[str, Any]) -> str:
     """What a field may hold, in words."""
     if "$ref" in told:
-        return f"[`{told['$ref'].rpartition('/')[2]}`](#{told['$ref'].rpartition('/')[2].lower()})"
+        name = told["$ref"].rpartition("/")[2].removesuffix("Message")
+        return f"[`{name}`](#{name.lower()})"
     if "anyOf" in told:
         return " or ".join(_kind(one) for one in told["anyOf"])
     if told.get("enum") == list(_codes()):

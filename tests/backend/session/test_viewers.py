@@ -51,8 +51,8 @@ def encoded_chunk(index: int, *, key: bool) -> EncodedChunk:
 
 def test_a_slow_watcher_is_left_out_until_a_key_frame_and_nobody_waits_for_it() -> None:
     viewers, slow, quick = Viewers(VIDEO), Screen(), Screen()
-    viewers.join(slow)
-    swift = viewers.join(quick)
+    viewers.add(slow)
+    swift = viewers.add(quick)
     for index in range(60):
         viewers.deliver(encoded_chunk(index, key=index % 8 == 0))
         swift.note_shown(index)
@@ -67,9 +67,9 @@ def test_a_watcher_begins_with_the_group_and_jumps_to_its_end() -> None:
     viewers, late = Viewers(VIDEO), Screen()
     for index in range(12):
         viewers.deliver(encoded_chunk(index, key=index % 8 == 0))
-    viewers.catch_up(viewers.join(late))
+    viewers.catch_up(viewers.add(late))
     assert [chunk.index for chunk in late.chunks] == [8, 9, 10, 11]
-    assert [chunk.urgent for chunk in late.chunks] == [False, False, False, True]
+    assert [chunk.eager for chunk in late.chunks] == [False, False, False, True]
     assert late.chunks[0].pts == 0 and late.chunks[0].keys[0]
 
 
