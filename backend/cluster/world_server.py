@@ -57,7 +57,7 @@ class WorldServer:
 
     def drain(self) -> None:
         """Take no new visits; sessions that are there go on."""
-        self._app.state.lobby.draining = True
+        self._app.state.manager.draining = True
 
     def stop(self) -> None:
         """Tell every visitor that the server stops, and end the process."""

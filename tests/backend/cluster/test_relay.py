@@ -78,7 +78,7 @@ def door(servers: dict[str, Running]) -> Iterator[Door]:
 
 
 def sessions(servers: Mapping[str, Running]) -> list[int]:
-    return [len(server.app.state.lobby.sessions) for server in servers.values()]
+    return [len(server.app.state.manager.sessions) for server in servers.values()]
 
 
 def test_visits_spread_over_the_servers_and_a_third_waits(door: Door, servers: dict[str, Running]) -> None:
@@ -137,7 +137,7 @@ def test_a_server_that_is_gone_closes_its_sockets_so_that_pages_come_again(
 ) -> None:
     with door.visit() as visitor:
         visitor.start()
-        (name,) = (name for name, server in servers.items() if server.app.state.lobby.sessions)
+        (name,) = (name for name, server in servers.items() if server.app.state.manager.sessions)
         servers[name].stop()
         with pytest.raises(ConnectionClosed):
             while True:
