@@ -68,7 +68,7 @@ class Pair:
         tokens = self.ours.patchify_and_maybe_split_cp(clip)
         cache = self.ours.initialize_cache(tokens.shape[1], tokens.shape[1], 0, self.text)
         sizes = (HEAD_DIM, self.height // 2, self.width // 2, frames)
-        rope = rope_table(RotaryPositionEmbedding3D(*sizes, device="cpu").shift_t(0))
+        rope = rope_table(RotaryPositionEmbedding3D(*sizes, interleaved=True, device="cpu").shift_t(0))
 
         step = partial(self.ours, timesteps=self.timestep, cache=cache, rope_freqs=rope)
 

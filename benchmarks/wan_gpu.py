@@ -100,7 +100,7 @@ def measure(case: Case, mode: str) -> dict[str, Any]:
         with case.device:
             pipeline.decoder = config.setup().to(case.device).requires_grad_(False)
         text = torch.randn(1, case.network.text_len, case.network.text_dim, device=case.device)
-        cache = pipeline.initialize_cache(text, height=case.height, width=case.width, reuse=cache)
+        cache = pipeline.initialize_cache(text, **pipeline.latent_size(case.height, case.width), reuse=cache)
         log_progress(f"{mode}, {name}: filling the window, compiling and capturing where that is wanted")
         series: dict[str, list[float]] = defaultdict(list)
         warm = WINDOW // CHUNK + 4
@@ -153,12 +153,12 @@ def _pass(case: Case) -> tuple[float, int]:
         text = torch.empty(1, config.text_len, config.text_dim)
     cache = network.initialize_cache(length, length * WINDOW // CHUNK, 0, text)
     sizes = (config.dim // config.num_heads, case.latents[-2] // 2, case.latents[-1] // 2, CHUNK)
-    rope = rope_table(RotaryPositionEmbedding3D(*sizes, device="meta").shift_t(0))
+    rope = rope_table(RotaryPositionEmbedding3D(*sizes, interleaved=True, device="meta").shift_t(0))
     tokens = torch.empty(1, length, config.in_dim * 4, device="meta", dtype=case.dtype)
     modulation = network.modulation(torch.zeros((), device="meta"))
     for chunk in range(WINDOW // CHUNK):
         gflop = operations(partial(network, tokens, modulation, cache, rope, chunk))
-    prompt = sum(kv.k.nbytes + kv.v.nbytes for kv in cache.cross_attn)
+    prompt = sum(each.text.cached_k().nbytes + each.text.cached_v().nbytes for each in cache.cross_attn)
     weights = sum(weight.nbytes for block in network.blocks for weight in block.parameters())
     return gflop, weights + cache.nbytes + prompt
 

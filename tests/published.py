@@ -225,8 +225,8 @@ def _umt5(config: UMT5TextEncoderConfig, folder: Path, layout: Layout) -> Change
 
 def _cosmos(config: CosmosTransformerConfig, folder: Path, layout: Layout) -> Changes:
     """A training checkpoint's pickle with `net.` before every key, as OmniDreams has."""
-    network = {"text_len": 32, "text_dim": 2 * TEXT_DIM, "context_dim": 8, "dim": 32, "num_heads": 2, "num_layers": 2}
-    network |= {"adaln_rank": 6, "mlp_ratio": 2.0}
+    network = {"crossattn_proj_in_channels": 2 * TEXT_DIM, "crossattn_emb_channels": 8, "model_channels": 32}
+    network |= {"num_heads": 2, "num_blocks": 2, "adaln_lora_dim": 6, "mlp_ratio": 2.0}
     torch.manual_seed(0)
     tensors = randomized(derive_config(config, network=network).network.setup())
     path = folder / "2b_res720p_30fps_i2v_hdmap_distilled.pt"

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from flashdreams.recipes.wan import WanDiTNetworkConfig
+from flashdreams.recipes.wan.transformer.impl.modules import AttentionOverMemory, BlockCache, CrossAttnCache
 
 HEADS, HEAD_DIM, TEXT_DIM, CHANNELS = 2, 12, 8, 4
 
@@ -34,6 +35,11 @@ def small_network(**changes: Any) -> WanDiTNetworkConfig:
     sizes = {"text_len": 3, "in_dim": CHANNELS, "out_dim": CHANNELS, "dim": HEADS * HEAD_DIM, "ffn_dim": 40}
     sizes |= {"freq_dim": 16, "text_dim": TEXT_DIM, "num_heads": HEADS, "num_layers": 2}
     return WanDiTNetworkConfig(**(sizes | changes))  # type: ignore[arg-type]
+
+
+def over_memory(memory: AttentionOverMemory, prompt: list[CrossAttnCache]) -> list[BlockCache]:
+    """State of every block, whose self-attention is over `memory`."""
+    return [BlockCache(memory, each) for each in prompt]  # type: ignore[arg-type]
 
 
 def diffusers_network(in_dim: int = CHANNELS, image: bool = False) -> Any:

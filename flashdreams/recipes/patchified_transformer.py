@@ -1,79 +1,91 @@
-"""What all transformers over latent patches share: patches to tokens and back, and processes that share the tokens.
+"""Base classes of transformers over latent patches: patches to tokens and back, tokens shared among processes.
 
-A `PatchedNetwork` has the weights; a `PatchedTransformer` around it serves rollouts of any size.
+A `PatchifiedNetwork` has the weights; a `PatchifiedTransformer` around it serves rollouts of any size.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from math import prod
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 import torch
 from einops import rearrange
 from torch import Tensor, nn
+from torch.distributed import ProcessGroup
 
-from flashdreams.core.attention import ContextParallelAttention, NativeAttention
 from flashdreams.core.distributed.context_parallel import cat_outputs_cp, check_shares, group_size, split_inputs_cp
-from flashdreams.infra.config.base import InstantiateConfig
 from flashdreams.infra.diffusion.transformer.base import Transformer, TransformerAutoregressiveCache, TransformerConfig
 
 
-@dataclass(kw_only=True)
-class PatchedNetworkConfig(InstantiateConfig):
-    """Sizes and options of a `PatchedNetwork`."""
+class NetworkConfig(Protocol):
+    """The fields and properties that the config of a `PatchifiedNetwork` has."""
 
-    patch_size: tuple[int, int, int] = (1, 2, 2)
+    patch_size: tuple[int, int, int]
     """Latent frames, rows and columns in one token."""
-    text_len: int = 512
-    """Tokens of a prompt."""
-    text_dim: int
-    """Size of a text embedding."""
-    in_dim: int = 16
-    """Latent channels that come in."""
-    out_dim: int = 16
-    """Latent channels that go out."""
-    dim: int
-    """Width."""
     num_heads: int
     """Attention heads."""
-    num_layers: int
-    """Blocks."""
-    cp_method: Literal["ring", "ulysses"] = "ring"
+    cp_method: Literal["ring", "ulysses"]
     """How attention is shared among processes."""
 
-    def __post_init__(self) -> None:
-        if self.num_heads < 1 or self.dim % self.num_heads or self.dim // self.num_heads % 2:
-            raise ValueError(f"dim {self.dim} must be num_heads {self.num_heads} times an even head size")
-        if self.cp_method not in ("ring", "ulysses"):
-            raise ValueError(f"cp_method must be 'ring' or 'ulysses', got {self.cp_method!r}")
+    @property
+    def dim(self) -> int:
+        """Width."""
+
+    @property
+    def out_dim(self) -> int:
+        """Latent channels that go out."""
 
     @property
     def patch(self) -> int:
         """Latent positions in one token."""
-        return prod(self.patch_size)
+
+    def setup(self) -> Any:
+        """Return the network."""
 
 
-class PatchedNetwork(nn.Module):
-    """A network on tokens, each a patch of a latent video."""
+def check_network(config: NetworkConfig) -> None:
+    """Raise ValueError for a width that the heads do not divide, and for an unknown `cp_method`."""
+    if config.num_heads < 1 or config.dim % config.num_heads or config.dim // config.num_heads % 2:
+        raise ValueError(f"dim {config.dim} must be num_heads {config.num_heads} times an even head size")
+    if config.cp_method not in ("ring", "ulysses"):
+        raise ValueError(f"cp_method must be 'ring' or 'ulysses', got {config.cp_method!r}")
 
-    config: Any
-    """A `PatchedNetworkConfig`."""
 
-    def set_context_parallel_group(self, group: Any) -> None:
-        """Share the tokens of every chunk among the processes of `group`; None is one process."""
-        self._cp_group = group
-        self._attention = NativeAttention() if group is None else ContextParallelAttention(self.config.cp_method)
-        self._attention.set_context_parallel_group(group)
+def patch_positions(patch_size: Sequence[int]) -> int:
+    """Return the number of latent positions in one token."""
+    return prod(patch_size)
+
+
+class PatchifiedNetwork(nn.Module):
+    """A network on tokens, each a patch of a latent video. The sizes of its config are its attributes."""
+
+    def __init__(self, config: Any) -> None:
+        super().__init__()
+        self.config = config
+        for each in fields(config):
+            if each.name != "_target":
+                setattr(self, each.name, getattr(config, each.name))
+        self._cp_group: ProcessGroup | None = None
+
+    def set_context_parallel_group(self, cp_group: ProcessGroup | None = None) -> None:
+        """Share the tokens of every chunk among the processes of `cp_group`; None is one process."""
+        self._cp_group = cp_group
+        for block in self.blocks:  # type: ignore[union-attr]
+            block.set_context_parallel_group(cp_group)
 
     def patchify_and_maybe_split_cp(
-        self, x: Tensor, process_groups: Sequence[Any] | None = None, cp_dims: Sequence[int] | None = None
+        self,
+        x: Tensor,
+        process_groups: list[ProcessGroup | None] | None = None,
+        cp_dims: list[int | None] | None = None,
     ) -> Tensor:
         """Latents `[..., T, C, H, W]` -> tokens `[..., L, C kt kh kw]`, this process's share of them.
 
-        The share is of dim -2 in the network's group, or of every dim of `cp_dims` in the group beside it.
+        The share is of dim -2 in the network's group, or of every dim of `cp_dims` in the group beside it; None in either
+        list shares nothing.
         """
         kt, kh, kw = self.config.patch_size
         if x.dim() < 4:
@@ -91,8 +103,8 @@ class PatchedNetwork(nn.Module):
         pH: int,
         pW: int,
         x: Tensor,
-        process_groups: Sequence[Any] | None = None,
-        cp_dims: Sequence[int] | None = None,
+        process_groups: list[ProcessGroup | None] | None = None,
+        cp_dims: list[int | None] | None = None,
     ) -> Tensor:
         """The inverse: tokens `[..., L, C kt kh kw]` of `pH` x `pW` patches a frame -> latents `[..., T, C, H, W]`."""
         for group, dim in reversed(self._shares(process_groups, cp_dims)):
@@ -109,26 +121,28 @@ class PatchedNetwork(nn.Module):
         if text_embeddings.shape[-2:] != text:
             raise ValueError(f"text_embeddings must be [..., {text[0]}, {text[1]}], got {list(text_embeddings.shape)}")
 
-    def _check_chunk(self, x: Tensor, layers: int, cached: int) -> None:
-        """Raise ValueError unless `x` are tokens, and the cache is of as many layers as the network has."""
-        features = self.config.in_dim * self.config.patch
+    def _check_chunk(self, x: Tensor, channels: int, layers: int, cached: int) -> None:
+        """Raise ValueError unless `x` are tokens of so many `channels`, and the cache is of as many layers as the network has."""
+        features = channels * self.config.patch
         if x.dim() < 2 or x.shape[-1] != features:
-            raise ValueError(f"tokens must be [..., L, {features}] (in_dim x patch), got {list(x.shape)}")
+            raise ValueError(f"tokens must be [..., L, {features}] (input channels x patch), got {list(x.shape)}")
         if cached != layers:
             raise ValueError(f"the cache is of a network of {cached} layers, not {layers}")
 
-    def _shares(self, groups: Sequence[Any] | None, dims: Sequence[int] | None) -> list[tuple[Any, int]]:
+    def _shares(
+        self, groups: Sequence[ProcessGroup | None] | None, dims: Sequence[int | None] | None
+    ) -> list[tuple[Any, int]]:
         groups, dims = groups or (self._cp_group,), dims or (-2,)
         if len(groups) != len(dims):
             raise ValueError(f"process_groups and cp_dims must go in pairs, got {len(groups)} and {len(dims)}")
-        return list(zip(groups, dims, strict=True))
+        return [(group, dim) for group, dim in zip(groups, dims, strict=True) if dim is not None]
 
 
 @dataclass(kw_only=True)
-class PatchedTransformerConfig(TransformerConfig):
-    """Config of a `PatchedTransformer`."""
+class PatchifiedTransformerConfig(TransformerConfig):
+    """Config of a `PatchifiedTransformer`."""
 
-    network: PatchedNetworkConfig
+    network: Any
     """Sizes and options of the network."""
     dtype: torch.dtype = torch.bfloat16
     """Type of the weights and latents."""
@@ -152,24 +166,28 @@ class PatchedTransformerConfig(TransformerConfig):
     """Steps before a graph is captured, at least 1."""
 
 
+@dataclass(kw_only=True, eq=False)
 class SizedCache(TransformerAutoregressiveCache):
-    """A rollout's state in a `PatchedTransformer`."""
+    """A rollout's state in a `PatchifiedTransformer`."""
 
     height: int
-    """Of a latent frame, before it is cut into patches."""
+    """Rows of a latent frame, before patchify."""
     width: int
+    """Columns of a latent frame."""
 
 
 CacheT = TypeVar("CacheT", bound=SizedCache)
 
 
-class PatchedTransformer(Transformer[CacheT]):
+class PatchifiedTransformer(Transformer[CacheT]):
     """Latents `[*batch_shape, len_t, C, H, W]`, chunk after chunk; rollouts of any size share the weights."""
 
     config: Any
-    """A `PatchedTransformerConfig`."""
+    """A `PatchifiedTransformerConfig`."""
     network: Any
-    """A `PatchedNetwork`."""
+    """A `PatchifiedNetwork`."""
+    _newest_size: tuple[int, int] | None = None
+    """Rows and columns of the latents of the rollout begun last, for calls that name no rollout."""
 
     def set_context_parallel_group(self, group: Any) -> None:
         """Share every chunk's tokens among the processes of `group`, for rollouts that begin from now on."""
@@ -178,27 +196,35 @@ class PatchedTransformer(Transformer[CacheT]):
 
     @property
     def latent_shape(self) -> tuple[int, ...]:
-        """Not known without a rollout: raises RuntimeError that names `latent_shape_of`."""
-        raise RuntimeError("a latent's size belongs to a rollout: ask latent_shape_of(cache)")
+        """`latent_shape_of` the rollout begun last; raises RuntimeError before the first one."""
+        return self._shape(*self._latest_size())
 
     def latent_shape_of(self, cache: CacheT) -> tuple[int, ...]:
-        """`[*batch_shape, L, C kt kh kw]` of a chunk, this process's share."""
-        network = self.config.network
-        return (*self.config.batch_shape, self._share(cache.height, cache.width), network.out_dim * network.patch)
+        """Return `[*batch_shape, L, C kt kh kw]` of a chunk, this process's share."""
+        return self._shape(cache.height, cache.width)
 
     def patchify_and_maybe_split_cp(self, x: Any) -> Any:
-        """A latent `[..., T, C, H, W]` as tokens."""
+        """Return a latent `[..., T, C, H, W]` as tokens."""
         if not isinstance(x, Tensor):
             raise TypeError(f"input must be a latent, got {type(x).__name__}")
         return self.network.patchify_and_maybe_split_cp(x)
 
     def unpatchify_and_maybe_gather_cp(self, x: Tensor) -> Tensor:
-        """Not known without a rollout: raises RuntimeError that names `unpatchify_of`."""
-        raise RuntimeError("a latent's size belongs to a rollout: call unpatchify_of(x, cache)")
+        """Return `unpatchify_of` for the rollout begun last; raises RuntimeError before the first one."""
+        return self.network.unpatchify_and_maybe_gather_cp(*self._patches(*self._latest_size()), x)
 
     def unpatchify_of(self, x: Tensor, cache: CacheT) -> Tensor:
-        """Tokens of the rollout `cache` -> latent `[..., T, C, H, W]`."""
+        """Return the tokens of the rollout `cache` as a latent `[..., T, C, H, W]`."""
         return self.network.unpatchify_and_maybe_gather_cp(*self._patches(cache.height, cache.width), x)
+
+    def _latest_size(self) -> tuple[int, int]:
+        if self._newest_size is None:
+            raise RuntimeError("the size of a latent belongs to a rollout: call initialize_autoregressive_cache first")
+        return self._newest_size
+
+    def _shape(self, height: int, width: int) -> tuple[int, ...]:
+        network = self.config.network
+        return (*self.config.batch_shape, self._share(height, width), network.out_dim * network.patch)
 
     def _patches(self, height: int, width: int) -> tuple[int, int]:
         """Rows and columns of patches in a frame."""
@@ -214,7 +240,7 @@ class PatchedTransformer(Transformer[CacheT]):
         return self._tokens(height, width) // group_size(self.cp_group)
 
     def _check_size(self, height: int, width: int) -> None:
-        """Raise ValueError for sizes of a latent that patches or processes do not divide."""
+        """Raise ValueError for sizes of a latent that patches or processes do not divide, else keep them as newest."""
         network = self.config.network
         _, rows, columns = network.patch_size
         if height < rows or width < columns or height % rows or width % columns:
@@ -222,3 +248,4 @@ class PatchedTransformer(Transformer[CacheT]):
             raise ValueError(f"height and width of the latent must be multiples of {rows} and {columns}, got {size}")
         heads = network.num_heads if network.cp_method == "ulysses" else None
         check_shares(self.cp_group, self._tokens(height, width), heads)
+        self._newest_size = (height, width)

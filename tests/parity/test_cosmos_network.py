@@ -13,6 +13,7 @@ from torch import Tensor
 from flashdreams.core.attention import RopeTable, RotaryPositionEmbedding3D, rope_table
 from flashdreams.core.checkpoint import load_into
 from flashdreams.recipes.cosmos import CosmosDiTNetwork, CosmosDiTNetworkConfig
+from flashdreams.recipes.cosmos.transformer.impl.modules import BlockCache
 from tests.parity.test_wan_network import relative_error
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -67,17 +68,16 @@ class Size:
     @property
     def config(self) -> CosmosDiTNetworkConfig:
         return CosmosDiTNetworkConfig(
-            in_dim=CHANNELS,
-            out_dim=CHANNELS,
-            control_dim=self.control,
-            dim=self.heads * self.head_dim,
+            in_channels=CHANNELS + 1,
+            out_channels=CHANNELS,
+            control_channels=self.control,
+            model_channels=self.heads * self.head_dim,
             num_heads=self.heads,
-            num_layers=self.layers,
+            num_blocks=self.layers,
             mlp_ratio=3.0,
-            adaln_rank=6,
-            text_len=TEXT_LEN,
-            text_dim=TEXT_DIM,
-            context_dim=CONTEXT_DIM,
+            adaln_lora_dim=6,
+            crossattn_proj_in_channels=TEXT_DIM,
+            crossattn_emb_channels=CONTEXT_DIM,
         )
 
     def rope(self, frames: int, chunk: int = 0) -> RopeTable:
@@ -151,10 +151,10 @@ def test_one_chunk_of_a_whole_clip_equals_diffusers(size: Size, timesteps: float
     everything = torch.cat([latent, given, torch.zeros_like(given), control], 2).transpose(1, 2)
     expected = theirs(everything, t.expand(2) * 0.001, text).sample.transpose(1, 2)
 
-    tokens, mask = ours.patchify_and_maybe_split_cp(latent), ours.patchify_and_maybe_split_cp(given)
+    tokens = ours.patchify_and_maybe_split_cp(torch.cat([latent, given], 2))
     hint = ours.patchify_and_maybe_split_cp(control) if size.control else None
     cache = ours.initialize_cache(tokens.shape[1], tokens.shape[1], 0, text)
-    flow = ours(tokens, t, cache, size.rope(size.frames), mask, hint)
+    flow = ours(tokens, t, cache, size.rope(size.frames), control=hint)
     flow = ours.unpatchify_and_maybe_gather_cp(size.height // 2, size.width // 2, flow)
     error = relative_error(flow, expected)
     print(f"{size}, t {timesteps}: relative error {error:.1e}")
@@ -219,8 +219,8 @@ class PlainMemory:
 def whole_clip(network: CosmosDiTNetwork, memory: PlainMemory, x: Tensor, t: Tensor, *rest: Any) -> Tensor:
     """The flow of the newest chunk of a clip `x [B, L, D]` at timesteps `t [B, L]`, computed from nothing."""
     text, given, control = rest
-    memories = [memory] * len(network.blocks)
-    flow = network.run_blocks(x, t, memories, network.cross_keys_values(text), given, control)
+    layers: Any = [BlockCache(memory, prompt) for prompt in network.cross_keys_values(text)]  # type: ignore[arg-type]
+    flow = network.run_blocks(torch.cat([x, given], -1), t, layers, control=control)
     return flow[:, -memory.len_t * FRAME :]
 
 
@@ -241,8 +241,8 @@ def test_streaming_equals_the_whole_clip_past_the_roll(len_t: int, window: int) 
         before, end = chunk * length, (chunk + 1) * length
         for t in (900.0, 450.0, 128.0):  # two denoising steps, then the noised chunk that stays in the cache
             x = clean[:, before:end] + t / 1000 * torch.randn(2, length, 4 * CHANNELS, generator=generator)
-            here = (given[:, before:end], control[:, before:end])
-            flow = network(x, torch.tensor(t), cache, STREAM.rope(len_t, chunk), *here, chunk)
+            tokens, rope = torch.cat([x, given[:, before:end]], -1), STREAM.rope(len_t, chunk)
+            flow = network(tokens, torch.tensor(t), cache, rope, chunk, control=control[:, before:end])
             timesteps = torch.cat([torch.full((2, before), 128.0), torch.full((2, length), t)], 1)
             clip = torch.cat([clean[:, :before], x], 1)
             rest = (text, given[:, :end], control[:, :end])

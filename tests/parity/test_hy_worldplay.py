@@ -21,7 +21,7 @@ from flashdreams.integrations.hy_worldplay.network import HyWorldPlayNetworkConf
 from flashdreams.integrations.hy_worldplay.overlap import ViewCone, ViewConeConfig
 from flashdreams.integrations.hy_worldplay.prope import project, projections
 from flashdreams.integrations.hy_worldplay.transformer import HyWorldPlayTransformerConfig
-from flashdreams.recipes.wan.transformer.impl.modules import sinusoid
+from flashdreams.recipes.wan.transformer.impl.modules import sinusoidal_embedding_1d
 from tests.parity.test_lingbot_world import walk
 from tests.parity.test_wan_streaming import (
     FRAME,
@@ -131,7 +131,9 @@ class Remembering:
         first, second = (
             (self.added[f"{name}{number}.weight"], self.added[f"{name}{number}.bias"]) for number in (1, 2)
         )
-        return F.linear(F.silu(F.linear(sinusoid(self.actions, 16), *first)), *second).repeat_interleave(FRAME, 0)[None]
+        return F.linear(F.silu(F.linear(sinusoidal_embedding_1d(16, self.actions), *first)), *second).repeat_interleave(
+            FRAME, 0
+        )[None]
 
     @torch.no_grad()
     def flow(

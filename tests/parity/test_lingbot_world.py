@@ -18,6 +18,7 @@ from flashdreams.integrations.lingbot_world.camera import LingBotCtrl, LingBotCt
 from flashdreams.integrations.lingbot_world.network import CAMERA_CHANNELS, LingBotNetworkConfig
 from flashdreams.integrations.lingbot_world.transformer import LingBotTransformerConfig
 from flashdreams.recipes.wan import WanVAEEncoderConfig, wan_dit_state_dict_transform
+from flashdreams.recipes.wan.autoencoder.i2v import blank_frames
 from flashdreams.recipes.wan.camera_pipeline import CameraInput
 from tests.parity.test_wan_streaming import (
     CHUNKS,
@@ -67,12 +68,14 @@ def test_the_camera_control_equals_a_loop_over_pixels() -> None:
     torch.manual_seed(0)
     picture_encoder = WanVAEEncoderConfig(checkpoint_path=None, dtype=torch.float32, base_dim=4)
     encoder: LingBotCtrlEncoder = LingBotCtrlEncoderConfig(encoder=picture_encoder, world_scale=scale).setup()
-    cache = encoder.initialize_autoregressive_cache(latent_frames=len_t)
+    cache = encoder.initialize_autoregressive_cache()
     image, poses, previous, seen = torch.zeros(1, 1, 3, *PICTURE), walk(9 + 12 + 12), None, 0
     for chunk, (frames, places) in enumerate([(9, [0, 4, 8]), (12, [3, 7, 11]), (12, [3, 7, 11])]):
         here = poses[seen : seen + frames]
         given = CameraInput(
-            image=image, poses=torch.from_numpy(here)[None], intrinsics=torch.from_numpy(LENS).expand(1, frames, 4)
+            frames=blank_frames(image, frames),
+            poses=torch.from_numpy(here)[None],
+            intrinsics=torch.from_numpy(LENS).expand(1, frames, 4),
         )
         control = encoder(given, chunk, cache)
         expected = rays_by_hand(here[places], previous, scale)

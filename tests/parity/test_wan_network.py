@@ -18,6 +18,7 @@ from tests.wan import (
     Layout,
     PlainMemory,
     diffusers_network,
+    over_memory,
     randomize,
     relative_error,
     small_network,
@@ -54,7 +55,9 @@ def whole_clip_error(image: bool, timesteps: Tensor, frames: int = 3, height: in
     expected = theirs(latent.transpose(1, 2), timesteps.expand(2) if timesteps.dim() == 0 else timesteps, text, picture)
     tokens = ours.patchify_and_maybe_split_cp(latent)
     cache = ours.initialize_cache(tokens.shape[1], tokens.shape[1], 0, text, picture)
-    rope = RotaryPositionEmbedding3D(HEAD_DIM, height // 2, width // 2, frames, device="cpu").shift_t(0)
+    rope = RotaryPositionEmbedding3D(HEAD_DIM, height // 2, width // 2, frames, interleaved=True, device="cpu").shift_t(
+        0
+    )
     flow = ours(tokens, timesteps, cache, rope)
     return relative_error(
         ours.unpatchify_and_maybe_gather_cp(height // 2, width // 2, flow), expected.sample.transpose(1, 2)
@@ -85,9 +88,9 @@ def streaming_network(relative: bool) -> WanDiTNetwork:
 def rope_of(layout: Layout, chunk: int) -> Tensor | tuple[Tensor, Tensor]:
     sizes = (HEAD_DIM, layout.height, layout.width, layout.len_t)
     if not layout.relative:
-        return RotaryPositionEmbedding3D(*sizes, device="cpu").shift_t(chunk)
+        return RotaryPositionEmbedding3D(*sizes, interleaved=True, device="cpu").shift_t(chunk)
     rope = KVCacheRelativeRotaryPositionEmbedding3D(
-        *sizes, sink_size_t=layout.sink, window_size_t=layout.window, device="cpu"
+        *sizes, sink_size_t=layout.sink, window_size_t=layout.window, interleaved=True, device="cpu"
     )
     return rope.shift_t(chunk), rope.shift_t_keys(chunk)
 
@@ -99,8 +102,8 @@ def step(network: WanDiTNetwork, cache: WanDiTNetworkCache, layout: Layout, chun
 
 def whole_clip(network: WanDiTNetwork, layout: Layout, x: Tensor, t: Tensor, text: Tensor) -> Tensor:
     """The flow of the newest chunk of a clip `x [B, L, D]` at timesteps `t [B, L]`, computed from nothing."""
-    memories = [PlainMemory(layout) for _ in network.blocks]
-    return network.run_blocks(x, t, memories, network.cross_keys_values(text))[:, -layout.len_t * layout.frame :]
+    layers = over_memory(PlainMemory(layout), network.cross_keys_values(text))
+    return network.run_blocks(x, t, layers)[:, -layout.len_t * layout.frame :]
 
 
 @pytest.mark.parametrize("relative", [False, True], ids=["absolute-rope", "cache-relative-rope"])

@@ -29,6 +29,7 @@ from tests.wan import (
     PlainMemory,
     diffusers_network,
     noise,
+    over_memory,
     relative_error,
     small_network,
 )
@@ -316,6 +317,7 @@ def test_cache_relative_positions_equal_the_whole_clip(len_t: int, sink: int, wi
     cache = transformer.initialize_autoregressive_cache(height=HEIGHT, width=WIDTH, text_embeddings=text)
     assert isinstance(cache.rotation._rope, KVCacheRelativeRotaryPositionEmbedding3D)
     length, worst = len_t * FRAME, 0.0
+    layers = over_memory(PlainMemory(layout), network.cross_keys_values(text))
     clean = noise(1, CHUNKS * length, 4 * CHANNELS, seed=1)
     for chunk in range(CHUNKS):
         cache.start(chunk)
@@ -324,9 +326,8 @@ def test_cache_relative_positions_equal_the_whole_clip(len_t: int, sink: int, wi
             x = present + t / 1000 * noise(*present.shape, seed=chunk)
             flow = transformer.predict_flow(x, torch.tensor(t), cache)
             timesteps = torch.cat([torch.zeros(1, past.shape[1]), torch.full((1, length), t)], 1)
-            memories = [PlainMemory(layout) for _ in network.blocks]
             clip = torch.cat([past, x], 1)
-            expected = network.run_blocks(clip, timesteps, memories, network.cross_keys_values(text))[:, -length:]
+            expected = network.run_blocks(clip, timesteps, layers)[:, -length:]
             worst = max(worst, relative_error(flow, expected))
     print(f"cache-relative RoPE, chunks of {len_t}, sink {sink}, window {window}: relative error {worst:.1e}")
     assert worst <= TOLERANCE

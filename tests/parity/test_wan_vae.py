@@ -16,7 +16,7 @@ from torch import Tensor
 
 from flashdreams.infra.runtime.state import copy_state
 from flashdreams.recipes.wan.autoencoder.checkpoints import read_wan_vae_shape, wan22_ti2v_5b_vae_state_dict_transform
-from flashdreams.recipes.wan.autoencoder.i2v import I2VCtrlEncoder, WanI2VCtrlEncoderConfig
+from flashdreams.recipes.wan.autoencoder.i2v import I2VCtrlEncoder, WanI2VCtrlEncoderConfig, blank_frames
 from flashdreams.recipes.wan.autoencoder.vae import (
     WanVAEDecoder,
     WanVAEDecoderConfig,
@@ -250,8 +250,9 @@ def test_image_control_equals_diffusers_on_the_picture_and_grey(folder: Path) ->
     encoder, _ = ours(LIGHT, folder)
     control: I2VCtrlEncoder = WanI2VCtrlEncoderConfig(encoder=encoder.config).setup()
     picture, grey = clip(1, 16, 16, batch=2, seed=6), torch.zeros(2, 4 * 35, 3, 16, 16)
-    cache = control.initialize_autoregressive_cache(latent_frames=3)
-    chunks = [control(picture, i, cache).latent for i in range(12)]
+    cache = control.initialize_autoregressive_cache()
+    frames = [torch.cat([picture, blank_frames(picture, 8)], 1), *(blank_frames(picture, 12) for _ in range(11))]
+    chunks = [control(each, i, cache).latent for i, each in enumerate(frames)]
     expected = expected_latent(LIGHT, torch.cat([picture, grey], 1))
     check("image control, 12 chunks of 3 latents", torch.cat(chunks, 1), expected)
 

@@ -19,7 +19,7 @@ def rollout(network: WanDiTNetwork, latents: torch.Tensor, text: torch.Tensor, g
     network.set_context_parallel_group(group)
     share = LENGTH // (dist.get_world_size(group) if group else 1)
     cache = network.initialize_cache(share, 2 * share, 0, text)
-    rope = RotaryPositionEmbedding3D(12, 2, 3, 1, device="cpu")
+    rope = RotaryPositionEmbedding3D(12, 2, 3, 1, interleaved=True, device="cpu")
     flows = []
     for i in range(CHUNKS):
         tokens = network.patchify_and_maybe_split_cp(latents[:, i : i + 1])

@@ -42,16 +42,15 @@ def wan(method: Any) -> TransformerConfig:
 
 def cosmos(method: Any) -> TransformerConfig:
     network = CosmosDiTNetworkConfig(
-        in_dim=4,
-        out_dim=4,
-        control_dim=3,
-        dim=32,
+        in_channels=5,
+        out_channels=4,
+        control_channels=3,
+        model_channels=32,
         num_heads=2,
-        num_layers=2,
-        adaln_rank=6,
-        text_len=3,
-        text_dim=8,
-        context_dim=8,
+        num_blocks=2,
+        adaln_lora_dim=6,
+        crossattn_proj_in_channels=8,
+        crossattn_emb_channels=8,
         cp_method=method,
     )
     return CosmosTransformerConfig(network=network, dtype=torch.float32, len_t=2, window_size_t=4)
@@ -60,8 +59,8 @@ def cosmos(method: Any) -> TransformerConfig:
 MODELS: list[tuple[str, TransformerConfig, dict[str, Any], Any]] = [
     ("Wan, ring", wan("ring"), SIZE | TEXT, None),
     ("Wan, ulysses", wan("ulysses"), SIZE | TEXT, None),
-    ("Cosmos, ring", cosmos("ring"), SIZE | TEXT | {"picture": PICTURE}, CONTROLS),
-    ("Cosmos, ulysses", cosmos("ulysses"), SIZE | TEXT | {"picture": PICTURE}, CONTROLS),
+    ("Cosmos, ring", cosmos("ring"), SIZE | TEXT | {"image_embeddings": PICTURE}, CONTROLS),
+    ("Cosmos, ulysses", cosmos("ulysses"), SIZE | TEXT | {"image_embeddings": PICTURE}, CONTROLS),
     ("pocket", PocketTransformerConfig(dtype=torch.float32), {"scene": 1}, PLACES),
 ]
 

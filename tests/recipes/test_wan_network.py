@@ -11,7 +11,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from flashdreams.core.attention import RotaryPositionEmbedding3D, rope_table
+from flashdreams.core.attention import (
+    KVCacheRelativeRotaryPositionEmbedding3D,
+    RotaryPositionEmbedding3D,
+    rope_table,
+)
 from flashdreams.core.checkpoint import load_into
 from flashdreams.infra.runtime.state import copy_state
 from flashdreams.recipes.wan import (
@@ -27,7 +31,7 @@ from tests.processes import run_together
 from tests.wan import noise, small_network
 
 WORKER = Path(__file__).with_name("context_parallel_worker.py")
-ROPE = RotaryPositionEmbedding3D(12, 2, 3, 1, device="cpu")
+ROPE = RotaryPositionEmbedding3D(12, 2, 3, 1, interleaved=True, device="cpu")
 LENGTH = 6
 
 
@@ -220,8 +224,8 @@ def test_leading_batch_dims_are_free() -> None:
         (lambda n, c: n(noise(1, LENGTH, 16), 1.0, c, (ROPE.shift_t(0),) * 2), "the chunk's alone, got a pair"),
         (lambda n, c: tiny(num_layers=3)(noise(1, LENGTH, 16), 1.0, c, ROPE.shift_t(0)), "of 2 layers, not 3"),
         (
-            lambda n, c: tiny(apply_rope_before_kvcache=False)(noise(1, LENGTH, 16), 1.0, c, ROPE.shift_t(0)),
-            r"must be a pair \(queries, cached keys\), got one table",
+            lambda n, c: tiny(apply_rope_before_kvcache=False)(noise(1, LENGTH, 16), 1.0, c, ROPE.shift_t(0)[1:]),
+            "all 6 places in the cache, got 5",
         ),
     ],
 )
@@ -312,7 +316,8 @@ class ShiftedBlock(Block):
 class ShiftedNetwork(WanDiTNetwork):
     """A network of such blocks."""
 
-    block_type = ShiftedBlock
+    def _build_block(self, layer_idx: int) -> Block:
+        return ShiftedBlock(**self.block_arguments())
 
 
 def test_block_extra_kwargs_reach_every_block() -> None:
@@ -337,6 +342,42 @@ def test_bf16_network_follows_fp32() -> None:
         expected = flow_of(network, cache, i, clip[:, i])
         assert flow.dtype == torch.bfloat16
         assert (flow - expected).norm() / expected.norm() < 0.03
+
+
+@pytest.mark.parametrize("sink", [0, 1])
+def test_the_angles_of_all_places_serve_as_the_pair_of_chunk_and_cache(sink: int) -> None:
+    network, clip = tiny(apply_rope_before_kvcache=False), noise(1, 6, LENGTH, 16)
+    rope = KVCacheRelativeRotaryPositionEmbedding3D(
+        12, 2, 3, 1, sink_size_t=sink, window_size_t=3 - sink, interleaved=True, device="cpu"
+    )
+    places = RotaryPositionEmbedding3D(12, 2, 3, 3, interleaved=True, device="cpu").shift_t(0)
+    text = noise(1, 3, 8)
+    pairs, whole = (network.initialize_cache(LENGTH, (3 - sink) * LENGTH, sink * LENGTH, text) for _ in range(2))
+    for i in range(6):
+        expected = network(clip[:, i], 500.0, pairs, (rope.shift_t(i)[-LENGTH:], rope.shift_t_keys(i)), i)
+        assert torch.allclose(network(clip[:, i], 500.0, whole, places, i), expected, atol=1e-6)
+
+
+def test_the_sizes_of_the_config_are_attributes_and_blocks_are_built_by_a_hook() -> None:
+    network = tiny()
+    assert (network.dim, network.num_heads, network.patch_size, network.text_len) == (24, 2, (1, 2, 2), 3)
+    assert all(isinstance(block, Block) for block in network.blocks)
+
+
+@pytest.mark.parametrize("batch", [(), (2,), (2, 3)], ids=str)
+def test_a_block_takes_a_projected_timestep_for_all_tokens_or_per_token(batch: tuple[int, ...]) -> None:
+    network = tiny()
+    block, head, x = network.blocks[0], network.head, noise(*batch, LENGTH, 24)
+    text, rope, e = network.text_embedding(noise(*batch, 3, 8)), ROPE.shift_t(0), noise(6, 24)
+    flows = []
+    for given in (e, e.expand(*batch, 6, 24), e.expand(*batch, LENGTH, 6, 24)):
+        cache = block.initialize_cache(LENGTH, LENGTH, 0, text)
+        cache.before_update(0)
+        flows.append(block(x, given, cache, rope))
+        cache.after_update(0)
+    assert all(torch.allclose(flow, flows[0], atol=1e-5) for flow in flows)
+    patches = [head(x, given) for given in (e[0], e[0].expand(*batch, 24), e[0].expand(*batch, LENGTH, 24))]
+    assert all(torch.allclose(each, patches[0], atol=1e-5) for each in patches)
 
 
 @pytest.mark.slow

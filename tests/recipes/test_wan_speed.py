@@ -21,7 +21,6 @@ from flashdreams.infra.diffusion.scheduler import (
     SchedulerConfig,
 )
 from flashdreams.recipes.wan import I2VCtrl, Wan21TransformerConfig, Wan22TransformerConfig, WanDiTNetwork
-from flashdreams.recipes.wan.transformer.impl.modules import StreamingMemory
 from tests.wan import CHANNELS, HEAD_DIM, TEXT_DIM, noise, randomize, relative_error, same, small_network
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -101,11 +100,10 @@ def test_a_modulation_that_is_kept_equals_one_computed_in_the_pass(dtype: torch.
     randomize(network)
     network.to(dtype)
     text, x, t = noise(1, TEXT_LEN, TEXT_DIM), noise(1, 6, 16), torch.tensor(937.5)
-    rope = rope_table(RotaryPositionEmbedding3D(HEAD_DIM, 2, 3, 1, device="cpu").shift_t(0))
+    rope = rope_table(RotaryPositionEmbedding3D(HEAD_DIM, 2, 3, 1, interleaved=True, device="cpu").shift_t(0))
     kept, plain = (network.initialize_cache(6, 6, 0, text) for _ in range(2))
     plain.before_update(0)
-    memories = [StreamingMemory(layer, rope, network._attention) for layer in plain.self_attn]
-    in_the_pass = network.run_blocks(x, t.reshape(1), memories, plain.cross_attn)
+    in_the_pass = network.run_blocks(x, t.reshape(1), plain.block_caches, rope)
     for _ in range(2):
         assert torch.equal(network(x, t, kept, rope), in_the_pass)
 

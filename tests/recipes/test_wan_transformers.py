@@ -177,7 +177,9 @@ def storages(cache: Wan21TransformerCache) -> list[int]:
         found += [value for value in vars(cache.conditions).values() if isinstance(value, Tensor)]
     for branch in cache.branches:
         found += [buffer for layer in branch.network.self_attn for buffer in (layer._k, layer._v)]
-        found += [buffer for cross in branch.network.cross_attn for buffer in (cross.k, cross.v)]
+        found += [
+            buffer for cross in branch.network.cross_attn for buffer in (cross.text.cached_k(), cross.text.cached_v())
+        ]
     return [buffer.data_ptr() for buffer in found]
 
 
@@ -202,7 +204,7 @@ def test_a_cache_restarted_is_a_new_rollout_in_the_same_memory() -> None:
     flows(transformer, cache, range(5))
     before = storages(cache)
     transformer.restart(cache, text_embeddings=text(3), negative_text_embeddings=text(4))
-    assert cache.fill == 0 and cache.autoregressive_index is None and cache.rng is None
+    assert cache.fill == 0 and cache.autoregressive_index == -1 and cache.rng is None
     fresh = new_cache(transformer, 3, negative_text_embeddings=text(4))
     assert same(flows(transformer, cache, range(5)), flows(transformer, fresh, range(5)))
     assert storages(cache) == before
@@ -210,8 +212,9 @@ def test_a_cache_restarted_is_a_new_rollout_in_the_same_memory() -> None:
 
 def test_cross_attention_is_computed_once_per_rollout(monkeypatch: pytest.MonkeyPatch) -> None:
     transformer, calls = tiny(), []
-    original = transformer.network.cross_keys_values
-    monkeypatch.setattr(transformer.network, "cross_keys_values", lambda *given: calls.append(1) or original(*given))
+    attention = transformer.network.blocks[0].cross_attn
+    original = attention.keys_values
+    monkeypatch.setattr(attention, "keys_values", lambda x: calls.append(1) or original(x))
     cache = new_cache(transformer)
     flows(transformer, cache, range(4))
     assert len(calls) == 1
@@ -240,14 +243,17 @@ def test_a_text_event_takes_effect_at_the_next_chunk(guidance: float) -> None:
 
 def test_sizes_without_a_rollout_are_not_made_up() -> None:
     transformer = tiny()
-    with pytest.raises(RuntimeError, match=r"ask latent_shape_of\(cache\)"):
+    with pytest.raises(RuntimeError, match="initialize_autoregressive_cache"):
         _ = transformer.latent_shape
-    with pytest.raises(RuntimeError, match=r"call unpatchify_of\(x, cache\)"):
+    with pytest.raises(RuntimeError, match="initialize_autoregressive_cache"):
         transformer.unpatchify_and_maybe_gather_cp(noise(1, TOKENS, 16))
     cache = new_cache(transformer)
+    assert transformer.latent_shape == (1, TOKENS, 16)
     assert transformer.latent_shape_of(cache) == (1, TOKENS, 16)
     latent = noise(1, LEN_T, CHANNELS, 4, 6)
-    assert torch.equal(transformer.unpatchify_of(transformer.patchify_and_maybe_split_cp(latent), cache), latent)
+    tokens = transformer.patchify_and_maybe_split_cp(latent)
+    assert torch.equal(transformer.unpatchify_of(tokens, cache), latent)
+    assert torch.equal(transformer.unpatchify_and_maybe_gather_cp(tokens), latent)
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from flashdreams.recipes.wan.autoencoder.checkpoints import (
     read_wan_vae_shape,
     wan22_ti2v_5b_vae_state_dict_transform,
 )
-from flashdreams.recipes.wan.autoencoder.i2v import I2VCtrlEncoder, WanI2VCtrlEncoderConfig
+from flashdreams.recipes.wan.autoencoder.i2v import I2VCtrlEncoder, WanI2VCtrlEncoderConfig, blank_frames
 from flashdreams.recipes.wan.autoencoder.network import SETTLED_FROM
 from flashdreams.recipes.wan.autoencoder.vae import (
     Wan22TI2V5BVAEDecoderConfig,
@@ -331,17 +331,23 @@ def control(encoder: WanVAEEncoder) -> I2VCtrlEncoder:
     return module
 
 
+def shown(control: I2VCtrlEncoder, picture: Tensor, chunk: int, latents: int) -> Tensor:
+    """Frames of a chunk of a video that begins with the picture."""
+    frames = control.get_input_temporal_size(chunk, latents)
+    return blank_frames(picture, frames) if chunk else torch.cat([picture, blank_frames(picture, frames - 1)], -4)
+
+
 @pytest.mark.parametrize("latent_frames", [1, 3])
 def test_control_is_the_picture_then_grey(control: I2VCtrlEncoder, encoder: WanVAEEncoder, latent_frames: int) -> None:
     picture, chunks = video(1, batch=(2,)), 45 // latent_frames
-    cache = control.initialize_autoregressive_cache(latent_frames=latent_frames)
-    made = [control(picture, i, cache) for i in range(chunks)]
+    cache = control.initialize_autoregressive_cache()
+    made = [control(shown(control, picture, i, latent_frames), i, cache) for i in range(chunks)]
     grey = torch.zeros(2, (chunks * latent_frames - 1) * 4, 3, 16, 8)
     assert torch.equal(torch.cat([each.latent for each in made], 1), encoder(torch.cat([picture, grey], 1)))
     mask = torch.cat([each.mask for each in made], 1)
     assert mask.shape == (2, chunks * latent_frames, 1, 2, 1)
     assert mask[:, 0].min() == 1 and mask[:, 1:].max() == 0
-    assert cache.settled is not None and cache.video.memory is None and cache.encoded <= SETTLED_FROM + latent_frames
+    assert cache.settled is not None and cache.video.memory is None and cache.blank <= SETTLED_FROM + latent_frames
 
 
 def test_control_alone_is_one_marked_latent(control: I2VCtrlEncoder, encoder: WanVAEEncoder) -> None:
@@ -351,30 +357,41 @@ def test_control_alone_is_one_marked_latent(control: I2VCtrlEncoder, encoder: Wa
 
 def test_control_continues_from_a_snapshot(control: I2VCtrlEncoder) -> None:
     picture = video(1, seed=5)
-    cache = control.initialize_autoregressive_cache(latent_frames=7)
-    control(picture, 0, cache)
+    cache = control.initialize_autoregressive_cache()
+    control(shown(control, picture, 0, 7), 0, cache)
     snapshot = copy_state(cache)
-    went_on = [control(picture, i, cache).latent for i in range(1, 7)]
-    again = [control(picture, i, snapshot).latent for i in range(1, 7)]
+    went_on = [control(shown(control, picture, i, 7), i, cache).latent for i in range(1, 7)]
+    again = [control(shown(control, picture, i, 7), i, snapshot).latent for i in range(1, 7)]
     assert all(map(torch.equal, went_on, again))
 
 
 def test_control_refuses_what_is_not_its_picture(control: I2VCtrlEncoder) -> None:
-    with pytest.raises(ValueError, match="latent_frames must be at least 1, got 0"):
-        control.initialize_autoregressive_cache(latent_frames=0)
-    with pytest.raises(ValueError, match=r"the picture must be floats \[..., 1, 3, H, W\]"):
+    with pytest.raises(ValueError, match=r"input must be floats \[..., T, 3, H, W\]"):
+        control(video(1).int())
+    with pytest.raises(ValueError, match="takes 1 . a multiple of 4 pixel frames, got 2"):
         control(video(2))
     with pytest.raises(ValueError, match="sides that 8 divides, got 20 x 8"):
         control(video(1, height=20))
-    for chunks in (1, 5):  # before and after the latents settle
-        cache = control.initialize_autoregressive_cache(latent_frames=8)
+    for chunks in (1, 6):  # before and after the latents settle
+        cache = control.initialize_autoregressive_cache()
         for i in range(chunks):
-            control(video(1), i, cache)
+            control(shown(control, video(1), i, 8), i, cache)
         with pytest.raises(ValueError, match=f"must be {chunks} for this cache, got {chunks + 1}"):
-            control(video(1), chunks + 1, cache)
+            control(shown(control, video(1), chunks, 8), chunks + 1, cache)
         with pytest.raises(ValueError, match="this rollout"):
-            control(video(1, height=24), chunks, cache)
-        assert control(video(1), chunks, cache).latent.shape == (1, 8, 3, 2, 1)
+            control(shown(control, video(1, height=24), chunks, 8), chunks, cache)
+        assert control(shown(control, video(1), chunks, 8), chunks, cache).latent.shape == (1, 8, 3, 2, 1)
+    with pytest.raises(ValueError, match="input must be blank_frames"):
+        control(video(32), chunks + 1, cache)
+
+
+def test_frames_that_are_not_blank_are_encoded_however_late(control: I2VCtrlEncoder, encoder: WanVAEEncoder) -> None:
+    clip = video(1 + 4 * 20)
+    cache, plain = control.initialize_autoregressive_cache(), encoder.initialize_autoregressive_cache()
+    for i, frames in enumerate([clip[:, :1], *clip[:, 1:].split(4 * 5, 1)]):
+        assert torch.equal(control(frames, i, cache).latent, encoder(frames, i, plain))
+    assert (control.spatial_compression_ratio, control.temporal_compression_ratio) == (8, 4)
+    assert control.get_output_temporal_size(0, 9) == 3 and control.get_input_temporal_size(1, 3) == 12
 
 
 @pytest.mark.gpu

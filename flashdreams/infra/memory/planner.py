@@ -33,7 +33,7 @@ def plan_memory(
     if blank is None:
         return None
     # A step holds one block's tensors at a time: a network of one block says what they take, in a fraction of the time.
-    shallow = _alone(replace_everywhere(config, num_layers=1))
+    shallow = _alone(replace_everywhere(config, num_layers=1, num_blocks=1))
     with torch.no_grad():
         caches = _caches(pipeline, height, width, processes)
         control, encoding, encoder_cache = _coding(pipeline.encoder, blank.encoder_context, blank.input)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -10,7 +10,7 @@ from torch import Tensor
 from flashdreams.camera.intrinsics import Intrinsics
 from flashdreams.camera.rays import relative_to_previous
 from flashdreams.integrations.hy_worldplay.actions import action_classes
-from flashdreams.recipes.wan import I2VCtrl, I2VCtrlCache, I2VCtrlEncoder, WanI2VCtrlEncoderConfig
+from flashdreams.recipes.wan import I2VCtrl, I2VCtrlEncoder, I2VCtrlEncoderCache, WanI2VCtrlEncoderConfig
 from flashdreams.recipes.wan.camera_pipeline import CameraInput, latent_frames
 
 INTRINSICS, INTRINSICS_SIZE = Intrinsics(969.697, 969.697, 960.0, 540.0), (1920, 1080)
@@ -37,7 +37,7 @@ class HyWorldPlayCtrlEncoderConfig(WanI2VCtrlEncoderConfig):
 
 
 @dataclass(kw_only=True)
-class HyWorldPlayCtrlCache(I2VCtrlCache):
+class HyWorldPlayCtrlCache(I2VCtrlEncoderCache):
     """A rollout's state in the control encoder."""
 
     last_pose: Tensor | None = None
@@ -47,24 +47,24 @@ class HyWorldPlayCtrlCache(I2VCtrlCache):
 class HyWorldPlayCtrlEncoder(I2VCtrlEncoder):
     """A `CameraInput` per chunk -> `HyWorldPlayCtrl`. Only the first latent of a rollout is given by the picture."""
 
-    def initialize_autoregressive_cache(self, *, latent_frames: int = 1) -> HyWorldPlayCtrlCache:  # type: ignore[override]
-        """The cache of a new rollout with `latent_frames` latents per chunk."""
-        base = super().initialize_autoregressive_cache(latent_frames=latent_frames)
-        return HyWorldPlayCtrlCache(**{each.name: getattr(base, each.name) for each in fields(base)})
+    def initialize_autoregressive_cache(self) -> HyWorldPlayCtrlCache:  # type: ignore[override]
+        """Return the cache of a new rollout."""
+        return HyWorldPlayCtrlCache(video=self.encoder.initialize_autoregressive_cache())
 
     @torch.no_grad()
     def forward(  # type: ignore[override]
         self, input: CameraInput, autoregressive_index: int = 0, cache: HyWorldPlayCtrlCache | None = None
     ) -> HyWorldPlayCtrl:
-        """The control of chunk `autoregressive_index`; `cache=None` is a single chunk of one latent."""
+        """Return the control of chunk `autoregressive_index`; `cache=None` is a one-shot call."""
         cache = self.initialize_autoregressive_cache() if cache is None else cache
-        picture = super().forward(input.image, autoregressive_index, cache)
+        picture = super().forward(input.frames, autoregressive_index, cache)
         # Nobody reads a latent that is not given: what follows the first chunk need not be encoded.
-        cache.settled, cache.video.memory = picture.latent[..., -1:, :, :, :], None
+        cache.settled = picture.latent[..., -1:, :, :, :]
+        cache.video.clear()
         frames = latent_frames(autoregressive_index)
         poses, lenses = input.poses[..., frames, :, :], input.intrinsics[..., frames, :2]
         actions = action_classes(relative_to_previous(poses, cache.last_pose))
         cache.last_pose = poses[..., -1, :, :]
-        height, width = input.image.shape[-2:]
+        height, width = input.frames.shape[-2:]
         lenses = lenses / lenses.new_tensor([width, height])
         return HyWorldPlayCtrl(latent=picture.latent, mask=picture.mask, poses=poses, lenses=lenses, actions=actions)

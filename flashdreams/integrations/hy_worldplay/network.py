@@ -11,10 +11,10 @@ from typing import Any
 from torch import Tensor, nn
 
 from flashdreams.recipes.wan import WanDiTNetwork, WanDiTNetworkTI2V5BConfig
-from flashdreams.recipes.wan.transformer.impl.modules import Block, SelfAttention, sinusoid
+from flashdreams.recipes.wan.transformer.impl.modules import Block, SelfAttention, sinusoidal_embedding_1d
 
 
-@dataclass(kw_only=True)
+@dataclass
 class HyWorldPlayNetworkConfig(WanDiTNetworkTI2V5BConfig):
     """Wan 2.2 TI2V 5B, steered by cameras and action classes."""
 
@@ -29,9 +29,9 @@ class HyWorldPlayNetworkConfig(WanDiTNetworkTI2V5BConfig):
 class TwofoldSelfAttention(SelfAttention):
     """Self-attention whose memory answers twice, `[2, ..., L, H, D]`: by rotary and by projective positions."""
 
-    def __init__(self, dim: int, num_heads: int, eps: float) -> None:
-        super().__init__(dim, num_heads, eps)
-        self.o_prope = nn.Linear(dim, dim)
+    def __init__(self, query_dim: int, **sizes: Any) -> None:
+        super().__init__(query_dim, **sizes)
+        self.o_prope = nn.Linear(query_dim, query_dim)
 
     def attended(self, answers: Tensor) -> Tensor:
         by_place, by_camera = answers.flatten(-2)
@@ -41,21 +41,24 @@ class TwofoldSelfAttention(SelfAttention):
 class HyWorldPlayBlock(Block):
     """A Wan block with a `TwofoldSelfAttention`."""
 
-    def __init__(self, dim: int, ffn_dim: int, num_heads: int, eps: float, *rest: Any) -> None:
-        super().__init__(dim, ffn_dim, num_heads, eps, *rest)
-        self.self_attn = TwofoldSelfAttention(dim, num_heads, eps)
+    def __init__(self, dim: int, ffn_dim: int, num_heads: int, **options: Any) -> None:
+        super().__init__(dim, ffn_dim, num_heads, **options)
+        self.self_attn = TwofoldSelfAttention(dim, n_heads=num_heads, head_dim=dim // num_heads, eps=self.eps)
 
 
 class HyWorldPlayNetwork(WanDiTNetwork):
     """See `HyWorldPlayNetworkConfig`; it is called by `run_blocks`, with memories that answer twice."""
-
-    block_type = HyWorldPlayBlock
 
     def __init__(self, config: HyWorldPlayNetworkConfig) -> None:
         super().__init__(config)
         dim = config.dim
         self.action_embedding = nn.Sequential(nn.Linear(config.freq_dim, dim), nn.SiLU(), nn.Linear(dim, dim))
 
+    def _build_block(self, layer_idx: int) -> HyWorldPlayBlock:
+        return HyWorldPlayBlock(**self.block_arguments())
+
     def embed_actions(self, actions: Tensor) -> Tensor:
         """Action classes `[..., T]` (0 to 80) of latent frames -> `[..., T, dim]`, which go to the timestep's."""
-        return self.action_embedding(sinusoid(actions, self.config.freq_dim).to(self.head.head.weight.dtype))
+        return self.action_embedding(
+            sinusoidal_embedding_1d(self.config.freq_dim, actions).to(self.head.head.weight.dtype)
+        )

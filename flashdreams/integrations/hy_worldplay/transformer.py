@@ -18,6 +18,7 @@ from flashdreams.integrations.hy_worldplay.network import HyWorldPlayNetwork, Hy
 from flashdreams.integrations.hy_worldplay.overlap import ViewCone, ViewConeConfig
 from flashdreams.integrations.hy_worldplay.prope import projections
 from flashdreams.recipes.wan import Wan21Transformer, Wan21TransformerCache, Wan21TransformerConfig
+from flashdreams.recipes.wan.transformer.impl.modules import BlockCache
 from flashdreams.recipes.wan.transformer.impl.network import WanDiTNetworkCache
 from flashdreams.recipes.wan.transformer.rollout_cache import Branch, ChunkRotation
 
@@ -28,7 +29,7 @@ class HyWorldPlayTransformerConfig(Wan21TransformerConfig):
 
     _target: type = field(default_factory=lambda: HyWorldPlayTransformer)
 
-    network: HyWorldPlayNetworkConfig
+    network: HyWorldPlayNetworkConfig = field(default_factory=HyWorldPlayNetworkConfig)
     """Sizes and options of the network."""
     len_t: int = 4
     """Latent frames per chunk."""
@@ -65,28 +66,22 @@ class HyWorldPlayTransformerConfig(Wan21TransformerConfig):
             raise ValueError(f"guidance_scale must be 1: the model is distilled, got {self.guidance_scale}")
 
 
+@dataclass(kw_only=True, eq=False)
 class HyWorldPlayCache(Wan21TransformerCache):
     """All state of one rollout: its history, and while a chunk is dreamed what it recalls."""
 
-    def __init__(
-        self,
-        height: int,
-        width: int,
-        branch: Branch,
-        rope: RotaryPositionEmbedding3D,
-        capacity: int,
-        allocate: Callable[[], Tensor],
-    ) -> None:
-        """`capacity`: chunks that the history holds; `allocate` makes room for a chunk's keys and values."""
-        super().__init__(height, width, [branch], ChunkRotation(rope))
-        self.rope, self.history = rope, History(capacity)
-        self.allocate = allocate
-        self.room: Tensor | None = None
-        """Keys and values `[layers, 2, 2, *batch, S, H, D]` of recalled views and of the chunk, while it is dreamed."""
-        self.memories: list[TwofoldMemory] | None = None
-        """Every layer's, from the chunk's first step on."""
-        self.actions: Tensor | None = None
-        """Embedded action classes of the chunk."""
+    rope_adapter: RotaryPositionEmbedding3D
+    """Rotary positions, which are places in the memory."""
+    history: History
+    """The finished chunks."""
+    allocate: Callable[[], Tensor]
+    """Makes room for a chunk's keys and values."""
+    room: Tensor | None = None
+    """Keys and values `[layers, 2, 2, *batch, S, H, D]` of recalled views and of the chunk, while it is dreamed."""
+    memories: list[TwofoldMemory] | None = None
+    """Every layer's, from the chunk's first step on."""
+    actions: Tensor | None = None
+    """Embedded action classes of the chunk."""
 
     def start(self, autoregressive_index: int) -> None:
         """Turn to chunk `autoregressive_index`. Of those before it, only the finalized ones will be remembered."""
@@ -96,7 +91,7 @@ class HyWorldPlayCache(Wan21TransformerCache):
             self.room = self.allocate()
 
     def finalize(self, autoregressive_index: int) -> None:
-        """Let go of the chunk's keys and values: the next one makes its own."""
+        """Release the chunk's keys and values: the next one makes its own."""
         self.room, self.memories, self.actions = None, None, None
 
     def restart(self) -> None:
@@ -134,13 +129,6 @@ class HyWorldPlayTransformer(Wan21Transformer):
         """Its memory is not shared: every process does all of the work."""
         Transformer.set_context_parallel_group(self, group)
 
-    def patchify_and_maybe_split_cp(self, x: Any) -> Any:
-        """A latent `[..., T, C, H, W]`, or the latents of a `HyWorldPlayCtrl`, as tokens."""
-        if not isinstance(x, HyWorldPlayCtrl):
-            return super().patchify_and_maybe_split_cp(x)
-        latent, mask = map(self.network.patchify_and_maybe_split_cp, (x.latent, x.mask))
-        return HyWorldPlayCtrl(latent=latent, mask=mask, poses=x.poses, lenses=x.lenses, actions=x.actions)
-
     @torch.no_grad()
     def initialize_autoregressive_cache(  # type: ignore[override]
         self,
@@ -148,26 +136,45 @@ class HyWorldPlayTransformer(Wan21Transformer):
         height: int,
         width: int,
         text_embeddings: Tensor,
+        image_embeddings: Tensor | None = None,
+        **_unused: Any,
     ) -> HyWorldPlayCache:
-        """A rollout of latents of `height` x `width`; errors as in `Wan21Transformer`."""
+        """Return the cache of a rollout of latents of `height` x `width`; errors as in `Wan21Transformer`."""
         self._check_size(height, width)
         (prompt,) = self._checked_prompts(text_embeddings, None)
-        branch = Branch(WanDiTNetworkCache([], self.network.cross_keys_values(prompt)), _no_steady_step)
-        capacity, rope = self.config.history_size_t // self.config.len_t, self._rope(height, width)
-        cache = HyWorldPlayCache(height, width, branch, rope, capacity, partial(self._allocate, rope.frame_tokens))
-        cache.conditions = self._new_conditions(self.latent_shape_of(cache))
-        return cache
+        layers = [
+            BlockCache(self_attn=None, cross_attn=cross)  # type: ignore[arg-type]
+            for cross in self.network.cross_keys_values(prompt, image_embeddings)
+        ]
+        branch = Branch(WanDiTNetworkCache(layers), _no_steady_step)
+        rope = self._rope(height, width)
+        assert isinstance(rope, RotaryPositionEmbedding3D)
+        return HyWorldPlayCache(
+            height=height,
+            width=width,
+            network_cache=branch.network,
+            rope_adapter=rope,
+            rotation=ChunkRotation(rope),
+            branches=[branch],
+            conditions=self._new_conditions(self._shape(height, width)),
+            history=History(self.config.history_size_t // self.config.len_t),
+            allocate=partial(self._allocate, rope.frame_tokens),
+        )
 
     @torch.no_grad()
     def predict_flow(
-        self, noisy_latent: Tensor, timestep: Tensor, cache: Wan21TransformerCache, input: Any = None
+        self,
+        noisy_latent: Tensor,
+        timestep: Tensor,
+        cache: Wan21TransformerCache,
+        input: Any = None,
+        network_extra_kwargs: dict[str, Any] | None = None,
     ) -> Tensor:
-        """Flow of the chunk that `cache.start` turned to."""
+        """Return the flow of the chunk that `cache.start` turned to."""
         assert isinstance(cache, HyWorldPlayCache) and cache.conditions is not None
         if cache.memories is None:
             if not isinstance(input, HyWorldPlayCtrl):
                 raise ValueError(f"input must be a HyWorldPlayCtrl at every chunk, got {type(input).__name__}")
-            assert cache.autoregressive_index is not None
             cache.conditions.load(input, cache.autoregressive_index)
             self._recall(cache, input)
         per_frame = cache.conditions.timesteps(timestep)[..., :: noisy_latent.shape[-2] // self.config.len_t]
@@ -210,15 +217,17 @@ class HyWorldPlayTransformer(Wan21Transformer):
         """Every layer's for frames seen at `poses`, the first of which has place `first` in the memory."""
         assert cache.room is not None
         places = torch.arange(first, first + poses.shape[-3], device="cpu")
-        rope = rope_table(cache.rope.at_times(places))
+        rope = rope_table(cache.rope_adapter.at_times(places))
         cameras = projections(poses, lenses, self.device)
-        at = first * cache.rope.frame_tokens
+        at = first * cache.rope_adapter.frame_tokens
         return [TwofoldMemory(keys, values, at, rope, cameras) for keys, values in cache.room]
 
     def _run(
         self, x: Tensor, timesteps: Tensor, cache: HyWorldPlayCache, memories: list[TwofoldMemory], actions: Tensor
     ) -> Tensor:
-        return self.network.run_blocks(x, timesteps, memories, cache.branches[0].network.cross_attn, added=actions)
+        prompts = cache.network_cache.cross_attn
+        layers: Any = [BlockCache(memory, prompt) for memory, prompt in zip(memories, prompts, strict=True)]  # type: ignore[arg-type]
+        return self.network.run_blocks(x, timesteps, layers, added=actions)
 
 
 def _no_steady_step(x: Tensor, timestep: Tensor) -> Tensor:

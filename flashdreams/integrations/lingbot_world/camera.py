@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -11,7 +11,7 @@ from torch import Tensor
 from flashdreams.camera.intrinsics import Intrinsics
 from flashdreams.camera.rays import ray_conditioning, relative_to_previous, space_to_depth
 from flashdreams.integrations.lingbot_world.network import RAY_BLOCK
-from flashdreams.recipes.wan import I2VCtrl, I2VCtrlCache, I2VCtrlEncoder, WanI2VCtrlEncoderConfig
+from flashdreams.recipes.wan import I2VCtrl, I2VCtrlEncoder, I2VCtrlEncoderCache, WanI2VCtrlEncoderConfig
 from flashdreams.recipes.wan.camera_pipeline import CameraInput, latent_frames
 
 WORLD_SCALE = 1.271182656288147
@@ -43,7 +43,7 @@ class LingBotCtrlEncoderConfig(WanI2VCtrlEncoderConfig):
 
 
 @dataclass(kw_only=True)
-class LingBotCtrlCache(I2VCtrlCache):
+class LingBotCtrlCache(I2VCtrlEncoderCache):
     """A rollout's state in the control encoder."""
 
     last_pose: Tensor | None = None
@@ -55,21 +55,20 @@ class LingBotCtrlEncoder(I2VCtrlEncoder):
 
     config: LingBotCtrlEncoderConfig
 
-    def initialize_autoregressive_cache(self, *, latent_frames: int = 1) -> LingBotCtrlCache:  # type: ignore[override]
-        """The cache of a new rollout with `latent_frames` latents per chunk."""
-        base = super().initialize_autoregressive_cache(latent_frames=latent_frames)
-        return LingBotCtrlCache(**{each.name: getattr(base, each.name) for each in fields(base)})
+    def initialize_autoregressive_cache(self) -> LingBotCtrlCache:  # type: ignore[override]
+        """Return the cache of a new rollout."""
+        return LingBotCtrlCache(video=self.encoder.initialize_autoregressive_cache())
 
     @torch.no_grad()
     def forward(  # type: ignore[override]
         self, input: CameraInput, autoregressive_index: int = 0, cache: LingBotCtrlCache | None = None
     ) -> LingBotCtrl:
-        """The control of chunk `autoregressive_index`; `cache=None` is a single chunk of one latent."""
+        """Return the control of chunk `autoregressive_index`; `cache=None` is a one-shot call."""
         cache = self.initialize_autoregressive_cache() if cache is None else cache
-        picture = super().forward(input.image, autoregressive_index, cache)
+        picture = super().forward(input.frames, autoregressive_index, cache)
         frames = latent_frames(autoregressive_index)
         poses, lens = input.poses[..., frames, :, :], input.intrinsics[..., frames, :]
-        relative = relative_to_previous(poses, cache.last_pose).to(input.image)
+        relative = relative_to_previous(poses, cache.last_pose).to(input.frames)
         cache.last_pose = poses[..., -1, :, :]
-        rays = ray_conditioning(relative, lens.to(relative), self.config.world_scale, *input.image.shape[-2:])
+        rays = ray_conditioning(relative, lens.to(relative), self.config.world_scale, *input.frames.shape[-2:])
         return LingBotCtrl(latent=picture.latent, mask=picture.mask, camera=space_to_depth(rays, RAY_BLOCK))

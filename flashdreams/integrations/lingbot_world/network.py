@@ -20,7 +20,7 @@ RAY_BLOCK = 8
 CAMERA_CHANNELS = RAY_CHANNELS * RAY_BLOCK**2
 
 
-@dataclass(kw_only=True)
+@dataclass
 class LingBotNetworkConfig(WanDiTNetwork14BConfig):
     """Wan 14B that reads mask and image beside the noisy latent, and the camera."""
 
@@ -33,8 +33,8 @@ class LingBotNetworkConfig(WanDiTNetwork14BConfig):
 class LingBotBlock(Block):
     """A Wan block that the camera scales and shifts between self-attention and cross-attention."""
 
-    def __init__(self, dim: int, *sizes: Any) -> None:
-        super().__init__(dim, *sizes)
+    def __init__(self, dim: int, ffn_dim: int, num_heads: int, **options: Any) -> None:
+        super().__init__(dim, ffn_dim, num_heads, **options)
         self.cam_injector_layer1, self.cam_injector_layer2 = nn.Linear(dim, dim), nn.Linear(dim, dim)
         self.cam_scale_layer, self.cam_shift_layer = nn.Linear(dim, dim), nn.Linear(dim, dim)
 
@@ -47,13 +47,14 @@ class LingBotBlock(Block):
 class LingBotNetwork(WanDiTNetwork):
     """See `LingBotNetworkConfig`. Blocks get `camera [..., L, dim]`, which `embed_camera` makes once per chunk."""
 
-    block_type = LingBotBlock
-
     def __init__(self, config: LingBotNetworkConfig) -> None:
         super().__init__(config)
         dim = config.dim
         self.patch_embedding_wancamctrl = nn.Linear(CAMERA_CHANNELS * config.patch, dim)
         self.c2ws_hidden_states_layer1, self.c2ws_hidden_states_layer2 = nn.Linear(dim, dim), nn.Linear(dim, dim)
+
+    def _build_block(self, layer_idx: int) -> LingBotBlock:
+        return LingBotBlock(**self.block_arguments())
 
     def embed_camera(self, rays: Tensor) -> Tensor:
         """Patchified rays `[..., L, 384 kt kh kw]` -> `p [..., L, dim]`: `e = W rays`, `p = L2(silu(L1(e))) + e`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from flashdreams.integrations.lingbot_world.camera import LingBotCtrl
 from flashdreams.integrations.lingbot_world.network import LingBotNetwork, LingBotNetworkConfig
-from flashdreams.recipes.wan import Wan21Transformer, Wan21TransformerCache, Wan21TransformerConfig
+from flashdreams.recipes.wan import I2VCtrl, Wan21Transformer, Wan21TransformerCache, Wan21TransformerConfig
 
 
 @dataclass(kw_only=True)
@@ -19,36 +19,57 @@ class LingBotTransformerConfig(Wan21TransformerConfig):
 
     _target: type = field(default_factory=lambda: LingBotTransformer)
 
-    network: LingBotNetworkConfig
+    network: LingBotNetworkConfig = field(default_factory=LingBotNetworkConfig)
     """Sizes and options of the network."""
     concat_image_mask_to_latent: bool = True
     """The network reads 4 mask channels and the image latent after the noisy latent."""
+
+
+@dataclass(kw_only=True, eq=False)
+class LingBotTransformerCache(Wan21TransformerCache):
+    """All state of one rollout, with the camera of the present chunk."""
+
+    camera: Tensor | None = None
+    """Embedded `[*batch, L, dim]`, from the chunk's first step on."""
+
+    def start(self, autoregressive_index: int) -> None:
+        """Turn to chunk `autoregressive_index`, whose camera is not embedded yet."""
+        super().start(autoregressive_index)
+        self.camera = None
 
 
 class LingBotTransformer(Wan21Transformer):
     """Every chunk's `input` is a `LingBotCtrl`."""
 
     network: LingBotNetwork
+    cache_type = LingBotTransformerCache
 
     def patchify_and_maybe_split_cp(self, x: Any) -> Any:
-        """A latent `[..., T, C, H, W]` or a `LingBotCtrl` of such, as tokens."""
-        if not isinstance(x, LingBotCtrl):
-            return super().patchify_and_maybe_split_cp(x)
-        latent, mask, camera = map(self.network.patchify_and_maybe_split_cp, (x.latent, x.mask, x.camera))
-        return LingBotCtrl(latent=latent, mask=mask, camera=camera)
+        """Return a latent `[..., T, C, H, W]` or a `LingBotCtrl` of such as tokens."""
+        tokens = super().patchify_and_maybe_split_cp(x)
+        if not isinstance(x, LingBotCtrl) or x._is_patchified:
+            return tokens
+        return replace(tokens, camera=self.network.patchify_and_maybe_split_cp(x.camera))
 
-    def new_block_inputs(self, shape: tuple[int, ...]) -> dict[str, Tensor]:
-        """Room for the camera `[*batch, L, dim]` of the present chunk."""
-        size = (*shape[:-1], self.config.network.dim)
-        return {"camera": torch.zeros(size, device=self.device, dtype=self.dtype)}
+    def initialize_autoregressive_cache(self, **context: Any) -> LingBotTransformerCache:  # type: ignore[override]
+        """Return the cache of a rollout, as in `Wan21Transformer`."""
+        base = super().initialize_autoregressive_cache(**context)
+        return LingBotTransformerCache(**{each.name: getattr(base, each.name) for each in fields(base)})
 
     @torch.no_grad()
     def predict_flow(
-        self, noisy_latent: Tensor, timestep: Tensor, cache: Wan21TransformerCache, input: Any = None
+        self,
+        noisy_latent: Tensor,
+        timestep: Tensor,
+        cache: Wan21TransformerCache,
+        input: I2VCtrl | None = None,
+        network_extra_kwargs: dict[str, Any] | None = None,
     ) -> Tensor:
-        """Flow of the present chunk; its camera is embedded before its first step."""
-        if cache.conditions is not None and cache.conditions.present != cache.autoregressive_index:
+        """Return the flow of the present chunk; its camera is embedded before its first step."""
+        assert isinstance(cache, LingBotTransformerCache)
+        if cache.camera is None:
             if not isinstance(input, LingBotCtrl):
                 raise ValueError(f"input must be a LingBotCtrl at every chunk, got {type(input).__name__}")
-            cache.block_inputs["camera"].copy_(self.network.embed_camera(input.camera))
-        return super().predict_flow(noisy_latent, timestep, cache, input)
+            cache.camera = self.network.embed_camera(input.camera)
+        extra = {**(network_extra_kwargs or {}), "block_extra_kwargs": {"camera": cache.camera}}
+        return super().predict_flow(noisy_latent, timestep, cache, input, extra)

@@ -27,7 +27,7 @@ def omnidreams_pipeline(slug: str, encoder: WanVAEEncoderConfig, decoder: Decode
         encoder=encoder,
         diffusion_model=DiffusionModelConfig(
             transformer=CosmosTransformerConfig(
-                network=CosmosDiTNetworkConfig(control_dim=16),
+                network=CosmosDiTNetworkConfig(control_channels=16),
                 checkpoint_path=CHECKPOINT,
                 len_t=2,
                 window_size_t=6,
@@ -45,7 +45,7 @@ def omnidreams_pipeline(slug: str, encoder: WanVAEEncoderConfig, decoder: Decode
 PIPELINES = {
     SLUG: omnidreams_pipeline(
         SLUG,
-        WanVAEEncoderConfig(checkpoint_path=AVAILABLE_WAN_VAE_CHECKPOINT_PATHS["lightvae"], base_dim=24),
+        WanVAEEncoderConfig(checkpoint_path=AVAILABLE_WAN_VAE_CHECKPOINT_PATHS["lightvae"]),
         TeahvVAEDecoderConfig(),
     ),
     f"{SLUG}-vae": omnidreams_pipeline(f"{SLUG}-vae", WanVAEEncoderConfig(), WanVAEDecoderConfig()),

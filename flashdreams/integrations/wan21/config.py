@@ -6,6 +6,7 @@ from flashdreams.infra.diffusion.model.base import DiffusionModelConfig
 from flashdreams.infra.diffusion.scheduler import FlowMatchUniPCSchedulerConfig
 from flashdreams.infra.encoder.image.clip import CLIPImageEncoderConfig
 from flashdreams.recipes.wan import (
+    NEGATIVE_PROMPT,
     Wan21TransformerConfig,
     WanDiTNetwork1pt3BConfig,
     WanDiTNetwork14BConfig,
@@ -15,7 +16,7 @@ from flashdreams.recipes.wan import (
     WanVAEDecoderConfig,
     WanVAEEncoderConfig,
 )
-from flashdreams.recipes.wan.prompts import NEGATIVE_PROMPT, PICTURE_PROMPT, TEXT_SCENES
+from flashdreams.recipes.wan.prompts import PICTURE_PROMPT, TEXT_SCENES
 from flashdreams.recipes.wan.runner import WanRunnerConfig
 
 T2V_SMALL, T2V_LARGE, I2V = "wan21-t2v-1.3b-480p", "wan21-t2v-14b-480p", "wan21-i2v-14b-480p"

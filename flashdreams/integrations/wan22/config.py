@@ -5,6 +5,7 @@ from __future__ import annotations
 from flashdreams.infra.diffusion.model.base import DiffusionModelConfig
 from flashdreams.infra.diffusion.scheduler import FlowMatchSchedulerConfig, FlowMatchUniPCSchedulerConfig
 from flashdreams.recipes.wan import (
+    NEGATIVE_PROMPT,
     Wan21TransformerConfig,
     Wan22TI2V5BVAEDecoderConfig,
     Wan22TI2V5BVAEEncoderConfig,
@@ -15,7 +16,7 @@ from flashdreams.recipes.wan import (
     WanInferencePipelineConfig,
     WanVAEDecoderConfig,
 )
-from flashdreams.recipes.wan.prompts import NEGATIVE_PROMPT, PICTURE_PROMPT, TEXT_SCENES
+from flashdreams.recipes.wan.prompts import PICTURE_PROMPT, TEXT_SCENES
 from flashdreams.recipes.wan.runner import WanRunnerConfig
 from flashdreams.recipes.wan.world import WanWorldConfig
 

@@ -1,6 +1,6 @@
 """Cosmos-Predict2 transformers, streaming."""
 
-from flashdreams.recipes.cosmos.transformer.base import (
+from flashdreams.recipes.cosmos.transformer import (
     CosmosTransformer,
     CosmosTransformerCache,
     CosmosTransformerConfig,

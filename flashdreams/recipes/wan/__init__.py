@@ -6,7 +6,12 @@ from flashdreams.recipes.wan.autoencoder.checkpoints import (
     read_wan_vae_shape,
     wan22_ti2v_5b_vae_state_dict_transform,
 )
-from flashdreams.recipes.wan.autoencoder.i2v import I2VCtrl, I2VCtrlCache, I2VCtrlEncoder, WanI2VCtrlEncoderConfig
+from flashdreams.recipes.wan.autoencoder.i2v import (
+    I2VCtrl,
+    I2VCtrlEncoder,
+    I2VCtrlEncoderCache,
+    WanI2VCtrlEncoderConfig,
+)
 from flashdreams.recipes.wan.autoencoder.vae import (
     Wan22TI2V5BVAEDecoderConfig,
     Wan22TI2V5BVAEEncoderConfig,
@@ -26,6 +31,7 @@ from flashdreams.recipes.wan.transformer.checkpoints import (
     read_wan_checkpoint,
     wan_dit_state_dict_transform,
 )
+from flashdreams.recipes.wan.transformer.constants import NEGATIVE_PROMPT
 from flashdreams.recipes.wan.transformer.impl.network import (
     WanDiTNetwork,
     WanDiTNetwork1pt3BConfig,
@@ -40,9 +46,10 @@ from flashdreams.recipes.wan.transformer.wan22 import Wan22Transformer, Wan22Tra
 
 __all__ = [
     "AVAILABLE_WAN_VAE_CHECKPOINT_PATHS",
+    "NEGATIVE_PROMPT",
     "I2VCtrl",
-    "I2VCtrlCache",
     "I2VCtrlEncoder",
+    "I2VCtrlEncoderCache",
     "Wan21Transformer",
     "Wan21TransformerCache",
     "Wan21TransformerConfig",

@@ -9,7 +9,6 @@ from torch import Tensor
 
 from flashdreams.camera.intrinsics import Intrinsics
 from flashdreams.infra.memory.tracker import BlankRollout
-from flashdreams.infra.pipeline.base import StreamInferencePipeline
 from flashdreams.infra.temporal import causal_pixel_frames
 from flashdreams.recipes.wan.pipeline import (
     WanInferencePipeline,
@@ -23,10 +22,10 @@ TIME_RATIO = 4
 
 @dataclass(kw_only=True)
 class CameraInput:
-    """What a camera model's encoder gets for each chunk."""
+    """Input of a camera model's encoder for each chunk."""
 
-    image: Tensor
-    """The picture that the rollout begins with, `[*batch, 1, 3, H, W]` in [-1, 1]."""
+    frames: Tensor
+    """The frames `[*batch, F, 3, H, W]` of a video that begins with the rollout's picture and is grey from then on."""
     poses: Tensor
     """Camera-to-world fp64 `[*batch, F, 4, 4]` on the CPU, one per frame."""
     intrinsics: Tensor
@@ -54,12 +53,16 @@ class CameraPipeline(WanInferencePipeline):
     """See `CameraPipelineConfig`."""
 
     def blank_rollout(self, height: int, width: int) -> BlankRollout:
-        """With a camera that stands still."""
+        """Return a blank rollout whose camera stands still."""
         blank = super().blank_rollout(height, width)
         leading = (*self.config.rollout.batch_shape, TIME_RATIO * self.config.rollout.len_t)
         still = torch.eye(4, dtype=torch.float64, device="cpu").expand(*leading, 4, 4)
         lens = torch.ones(*leading, 4, dtype=torch.float64, device="cpu")
-        return replace(blank, input=CameraInput(image=blank.input, poses=still, intrinsics=lens))
+
+        def input(chunk: int) -> CameraInput:
+            return CameraInput(frames=blank.input(chunk), poses=still, intrinsics=lens)
+
+        return replace(blank, input=input)
 
     @torch.no_grad()
     def generate(  # type: ignore[override]
@@ -69,7 +72,7 @@ class CameraPipeline(WanInferencePipeline):
         poses: Tensor,
         intrinsics: Intrinsics | Tensor,
     ) -> Tensor:
-        """Dream chunk `autoregressive_index`: video `[*batch, T, 3, H, W]` in [-1, 1].
+        """Generate chunk `autoregressive_index`: video `[*batch, T, 3, H, W]` in [-1, 1].
 
         `poses [F, 4, 4]` (or `[*batch, F, 4, 4]`) are camera-to-world (x right, y down, z forward), one for each frame
         of the chunk: `1 + 4 (len_t - 1)` in the first, `4 len_t` in all others. `intrinsics` are fx, fy, cx, cy in
@@ -82,11 +85,11 @@ class CameraPipeline(WanInferencePipeline):
         image = cache.image
         assert image is not None
         control = CameraInput(
-            image=image,
+            frames=self._preprocess_i2v_input(autoregressive_index, image),
             poses=_fitted("poses", poses, (*batch, frames), (4, 4)),
             intrinsics=_fitted("intrinsics", intrinsics, (*batch, frames), (4,)),
         )
-        return StreamInferencePipeline.generate(self, autoregressive_index, cache, control)
+        return self.generate_with(autoregressive_index, cache, control)
 
 
 def _fitted(name: str, given: Tensor, leading: tuple[int, ...], each: tuple[int, ...]) -> Tensor:

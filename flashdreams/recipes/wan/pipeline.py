@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, fields, replace
+from functools import partial
 from typing import Annotated, Any
 
 import torch
@@ -19,15 +20,16 @@ from flashdreams.infra.pipeline.base import (
     StreamInferencePipelineCache,
     StreamInferencePipelineConfig,
 )
-from flashdreams.recipes.wan.autoencoder.i2v import WanI2VCtrlEncoderConfig
+from flashdreams.infra.temporal import causal_pixel_frames
+from flashdreams.recipes.wan.autoencoder.i2v import WanI2VCtrlEncoderConfig, blank_frames
 from flashdreams.recipes.wan.transformer.impl.network import CLIP_DIM
 from flashdreams.recipes.wan.transformer.wan21 import Wan21TransformerConfig
 from flashdreams.recipes.wan.transformer.wan22 import Wan22TransformerConfig
 
 CLIP_TOKENS = 257
 """Tokens of a picture: its patches, and one for the whole."""
-_SPATIAL_RATIO = 8
-"""Pixels to a latent position where neither a decoder nor an encoder says."""
+_SPATIAL_RATIO, _TEMPORAL_RATIO = 8, 4
+"""Pixels to a latent position and frames to a latent, where neither a decoder nor an encoder says."""
 
 
 @dataclass(kw_only=True)
@@ -36,8 +38,8 @@ class WanInferencePipelineConfig(StreamInferencePipelineConfig):
 
     _target: type = field(default_factory=lambda: WanInferencePipeline)
 
-    text_encoder: EncoderConfig = field(default_factory=UMT5TextEncoderConfig)
-    """Makes embeddings of prompts; loaded when the first prompt comes."""
+    text_encoder: EncoderConfig | None = field(default_factory=UMT5TextEncoderConfig)
+    """Makes embeddings of prompts; loaded when the first prompt comes. None takes embeddings only."""
     image_encoder: EncoderConfig | None = None
     """Makes embeddings of the picture, for networks with a branch for them; loaded like `text_encoder`."""
     negative_prompt: str | None = None
@@ -72,6 +74,11 @@ class WanInferencePipelineConfig(StreamInferencePipelineConfig):
         if isinstance(text, UMT5TextEncoderConfig) and (text.text_len, text.dim) != reads:
             makes = f"{text.text_len} x {text.dim}"
             raise ValueError(f"the network reads prompts of {reads[0]} x {reads[1]}, text_encoder makes {makes}")
+
+    @property
+    def begins_with_image(self) -> bool:
+        """True where a rollout needs a picture to begin with."""
+        return self.encoder is not None
 
     @property
     def rollout(self) -> Wan21TransformerConfig:
@@ -116,13 +123,14 @@ class WanInferencePipeline(StreamInferencePipeline[Any, Any, Any]):
         seed: int | None = None,
         reuse: StreamInferencePipelineCache[Any, Any, Any] | None = None,
     ) -> WanInferencePipelineCache:
-        """A new rollout of `height` x `width` pixels, which a picture decides where they are left out.
+        """Return the cache of a rollout of latents of `height` x `width`, which a picture decides where left out.
 
-        `text` is one prompt per video, or embeddings `[*batch, text_len, text_dim]` of them; so is `negative_text`,
-        which guidance needs and which defaults to the config's `negative_prompt`. `image` is `[*batch, 1, 3, H, W]` in
-        [-1, 1], or bytes in [0, 255]; an encoder needs one, and without an encoder none is taken. Encoders of prompts
-        and pictures are freed afterwards unless told otherwise. `reuse` is as in `StreamInferencePipeline`. Raises
-        ValueError or TypeError, before anything is loaded, for whatever does not fit.
+        These are sizes of the latent before patchify: 60 x 104 for 480 x 832 pixels, see `latent_size`. `text` is one
+        prompt per video, or embeddings `[*batch, text_len, text_dim]` of them; so is `negative_text`, which guidance
+        needs and which defaults to the config's `negative_prompt`. `image` is `[*batch, 1, 3, H, W]` in [-1, 1], or
+        bytes in [0, 255]; an encoder needs one, and without an encoder none is taken. Encoders of prompts and pictures
+        are freed afterwards unless told otherwise. `reuse` is as in `StreamInferencePipeline`. Raises ValueError or
+        TypeError, before anything is loaded, for an argument that does not fit.
         """
         image = self._checked_image(image)
         height, width = self._checked_size(height, width, image)
@@ -134,21 +142,53 @@ class WanInferencePipeline(StreamInferencePipeline[Any, Any, Any]):
         context |= self._image_context(image)
         if release_oneshot_encoders:
             self.release_oneshot_encoders()
-        ratio = self._ratio
-        context |= {"height": height // ratio, "width": width // ratio}
-        base = super().initialize_cache(context, self.encoder_context(), seed=seed, reuse=reuse)
+        context |= {"height": height, "width": width}
+        base = super().initialize_cache(context, seed=seed, reuse=reuse)
         state = {each.name: getattr(base, each.name) for each in fields(base)}
         return WanInferencePipelineCache(**state, image=image)
+
+    def latent_size(self, height: int, width: int) -> dict[str, int]:
+        """Return the `height` and `width` of `initialize_cache` for a video of so many pixels.
+
+        Raises ValueError for sides that the compression and the patches do not divide.
+        """
+        return dict(zip(("height", "width"), self._divided(height, width, "got"), strict=True))
+
+    def get_num_input_frames(self, autoregressive_index: int) -> int:
+        """Return the number of frames that the encoder takes for chunk `autoregressive_index`."""
+        return self._pixel_frames(self.encoder, "get_input_temporal_size", autoregressive_index)
+
+    def get_num_output_frames(self, autoregressive_index: int) -> int:
+        """Return the number of frames of chunk `autoregressive_index`."""
+        return self._pixel_frames(self.decoder, "get_output_temporal_size", autoregressive_index)
+
+    def _pixel_frames(self, codec: Any, method: str, index: int) -> int:
+        latents = self.config.rollout.len_t
+        if hasattr(codec, method):
+            return int(getattr(codec, method)(index, latents))
+        return causal_pixel_frames(index, latents, _TEMPORAL_RATIO)
+
+    def _preprocess_i2v_input(self, autoregressive_index: int, image: Tensor) -> Tensor:
+        """Return the encoder's frames `[*batch, T, 3, H, W]` of a chunk: the image in the first, grey ones after it."""
+        frames = self.get_num_input_frames(autoregressive_index)
+        if autoregressive_index > 0:
+            return blank_frames(image, frames)
+        return torch.cat([image, blank_frames(image, frames - 1)], -4) if frames > 1 else image
 
     @torch.no_grad()
     def generate(  # type: ignore[override]
         self, autoregressive_index: int, cache: WanInferencePipelineCache
     ) -> Tensor:
-        """Dream chunk `autoregressive_index`: video `[*batch, T, 3, H, W]` in [-1, 1], latents without a decoder.
+        """Generate chunk `autoregressive_index`: video `[*batch, T, 3, H, W]` in [-1, 1], latents without a decoder.
 
         Errors as in `StreamInferencePipeline.generate`.
         """
-        return super().generate(autoregressive_index, cache, cache.image)
+        image = None if cache.image is None else self._preprocess_i2v_input(autoregressive_index, cache.image)
+        return self.generate_with(autoregressive_index, cache, image)
+
+    def generate_with(self, autoregressive_index: int, cache: WanInferencePipelineCache, input: Any) -> Tensor:
+        """Generate a chunk from an `input` of the encoder, as in `StreamInferencePipeline.generate`."""
+        return super().generate(autoregressive_index, cache, input)
 
     @torch.no_grad()
     def replace_text(
@@ -185,21 +225,19 @@ class WanInferencePipeline(StreamInferencePipeline[Any, Any, Any]):
 
     def blank_rollout(self, height: int, width: int) -> BlankRollout:
         """See `StreamInferencePipeline.blank_rollout`; raises ValueError for sizes the model cannot dream."""
-        rollout, ratio = self.config.rollout, self._ratio
-        height, width = self._checked_size(height, width, None)
+        rollout, size = self.config.rollout, self.latent_size(height, width)
         network, batch = rollout.network, rollout.batch_shape
         prompt = torch.zeros(*batch, network.text_len, network.text_dim, device=self.device, dtype=rollout.dtype)
-        context: dict[str, Any] = {"height": height // ratio, "width": width // ratio, "text_embeddings": prompt}
+        context: dict[str, Any] = {**size, "text_embeddings": prompt}
         if rollout.guidance_scale > 1:
             context["negative_text_embeddings"] = prompt
         if network.cross_attn_enable_img:
             context["image_embeddings"] = prompt.new_zeros(*batch, CLIP_TOKENS, CLIP_DIM)
-        picture = None if self.encoder is None else torch.zeros(*batch, 1, 3, height, width, device=self.device)
+        image = torch.zeros(*batch, 1, 3, height, width, device=self.device)
         return BlankRollout(
             transformer_context=context,
             chunks=(rollout.sink_size_t + rollout.window_size_t) // rollout.len_t,
-            encoder_context=self.encoder_context(),
-            input=picture,
+            input=None if self.encoder is None else partial(self._preprocess_i2v_input, image=image),
         )
 
     def _image_context(self, image: Tensor | None) -> dict[str, Tensor]:
@@ -207,12 +245,6 @@ class WanInferencePipeline(StreamInferencePipeline[Any, Any, Any]):
         if image is None or self.config.image_encoder is None:
             return {}
         return {"image_embeddings": self._embedded_image(image)}
-
-    def encoder_context(self) -> dict[str, Any] | None:
-        """What the encoder of each chunk's control must know of a rollout."""
-        if isinstance(self.config.encoder, WanI2VCtrlEncoderConfig):
-            return {"latent_frames": self.config.rollout.len_t}
-        return None
 
     @property
     def _ratio(self) -> int:
@@ -225,6 +257,7 @@ class WanInferencePipeline(StreamInferencePipeline[Any, Any, Any]):
     def _embedded(self, text: list[str] | Tensor) -> Tensor:
         if isinstance(text, Tensor):
             return text.to(self.device)
+        assert self.config.text_encoder is not None
         self.text_encoder = self._ready(self.text_encoder, self.config.text_encoder)
         embeddings: Tensor = self.text_encoder(text).to(self.device)
         return embeddings.reshape(*self.config.rollout.batch_shape, *embeddings.shape[1:])
@@ -251,6 +284,8 @@ class WanInferencePipeline(StreamInferencePipeline[Any, Any, Any]):
     def _check_prompts(self, name: str, text: Any, may_be_empty: bool = False) -> None:
         if isinstance(text, Tensor):
             return  # the transformer knows the shape it wants
+        if self.config.text_encoder is None:
+            raise ValueError(f"{name} must be embeddings: the config's text_encoder is None, got {text!r}")
         if not isinstance(text, list) or not all(isinstance(prompt, str) for prompt in text):
             raise TypeError(f"{name} must be a list of prompts or a tensor of embeddings, got {text!r}")
         count = math.prod(self.config.rollout.batch_shape)
@@ -276,8 +311,8 @@ class WanInferencePipeline(StreamInferencePipeline[Any, Any, Any]):
         return negative
 
     def _checked_image(self, image: Tensor | None) -> Tensor | None:
-        """The picture in [-1, 1] on the model's device."""
-        if self.encoder is None:
+        """Return the picture in [-1, 1] on the model's device."""
+        if not self.config.begins_with_image:
             if image is not None:
                 raise ValueError("image must be None: this model dreams from text alone")
             return None
@@ -301,22 +336,30 @@ class WanInferencePipeline(StreamInferencePipeline[Any, Any, Any]):
         return image.to(self.device)
 
     def _checked_size(self, height: int | None, width: int | None, image: Tensor | None) -> tuple[int, int]:
+        """Return the size of the latents."""
         if image is not None:
-            for name, given, actual in (("height", height, image.shape[-2]), ("width", width, image.shape[-1])):
+            size = self._divided(*image.shape[-2:], "the image is")
+            for name, given, actual in (("height", height, size[0]), ("width", width, size[1])):
                 if given not in (None, actual):
-                    raise ValueError(f"{name} must be the image's {actual} or left out, got {given}")
-            height, width = image.shape[-2:]
+                    raise ValueError(f"{name} must be that of the image's latent, {actual}, or left out, got {given}")
+            return size
         if height is None or width is None:
-            raise ValueError(f"height and width are needed, in pixels, without an image; got {height} and {width}")
+            raise ValueError(f"height and width of the latent are needed without an image, got {height} and {width}")
+        _, rows, columns = self.config.rollout.network.patch_size
+        if height < rows or width < columns or height % rows or width % columns:
+            rule = f"height and width of the latent must be multiples of {rows} and {columns}"
+            raise ValueError(f"{rule}, got {height} x {width}")
+        return height, width
+
+    def _divided(self, height: int, width: int, given: str) -> tuple[int, int]:
+        """Return the size of the latents of so many pixels."""
         _, rows, columns = self.config.rollout.network.patch_size
         unit_h, unit_w = rows * self._ratio, columns * self._ratio
         if height < unit_h or width < unit_w or height % unit_h or width % unit_w:
-            rule = f"height and width must be multiples of {unit_h} and {unit_w}"
+            rule = f"height and width in pixels must be multiples of {unit_h} and {unit_w}"
             near = f"{max(1, round(height / unit_h)) * unit_h} x {max(1, round(width / unit_w)) * unit_w}"
-            raise ValueError(
-                f"{rule}, {'got' if image is None else 'the image is'} {height} x {width}; near it is {near}"
-            )
-        return height, width
+            raise ValueError(f"{rule}, {given} {height} x {width}; near it is {near}")
+        return height // self._ratio, width // self._ratio
 
 
 def _useless_negative(scale: float) -> str:

@@ -33,8 +33,3 @@ TEXT_SCENES = (
 """The first is the default."""
 PICTURE_PROMPT = "The scene of the picture comes to life, the camera moves slowly forward, natural motion, fine detail."
 """For models that begin with a picture, where nothing else is said."""
-NEGATIVE_PROMPT = (
-    "still picture, overexposed, dull colours, blur, grain, text, watermark, painting, malformed hands and faces, "
-    "extra limbs, crowd, walking backwards"
-)
-"""What guidance leads away from."""

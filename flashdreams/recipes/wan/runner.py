@@ -55,6 +55,8 @@ class WanRunner(ClipRunner):
         check_rollout(config.pipeline, config.height, config.width)
         if config.one_pass and config.chunks != 1:
             raise ValueError(f"chunks must be 1: {config.runner_name} dreams in one pass, got {config.chunks}")
+        if config.pipeline.text_encoder is None:
+            raise ValueError("pipeline.text_encoder must be there: without one no prompt can be read")
         prompts = [("prompt", config.prompt), *(("events", text) for _, text in config.events)]
         for name, prompt in prompts:
             if not prompt.strip():
@@ -63,12 +65,13 @@ class WanRunner(ClipRunner):
             if not 1 <= chunk < config.chunks or count > 1:
                 last = config.chunks - 1
                 raise ValueError(f"events must name different chunks from 1 to {last}, got chunk {chunk}")
-        if config.pipeline.encoder is None and config.image is not None:
+        if not config.pipeline.begins_with_image and config.image is not None:
             raise ValueError(f"image must be left out: {config.runner_name} dreams from text alone")
-        if config.pipeline.encoder is not None and config.image is None:
+        if config.pipeline.begins_with_image and config.image is None:
             raise ValueError(f"image is needed: {config.runner_name} begins with a picture")
         self.image = None if config.image is None else read_picture(config.image, config.height, config.width)[None]
         for name, prompt in prompts:  # last, since it takes a tokenizer
+            assert config.pipeline.text_encoder is not None
             config.pipeline.text_encoder.check_prompts([prompt], name)
 
     def build_pipeline(self) -> StreamInferencePipeline[Any, Any, Any]:
@@ -78,7 +81,10 @@ class WanRunner(ClipRunner):
     def begin(self) -> Any:
         c = self.config
         return self.pipeline.initialize_cache(
-            self.embeddings[0], self.image, height=c.height, width=c.width, negative_text=self.negative
+            self.embeddings[0],
+            self.image,
+            **self.pipeline.latent_size(c.height, c.width),
+            negative_text=self.negative,
         )
 
     def generate(self, index: int, cache: Any) -> Tensor:
@@ -103,6 +109,7 @@ class WanRunner(ClipRunner):
             prompts.append(c.pipeline.negative_prompt)
         with torch.no_grad():
             where = torch.device("cpu") if c.pipeline.prompts_on_cpu else self.device
+            assert c.pipeline.text_encoder is not None
             with where:
                 encoder = c.pipeline.text_encoder.setup().to(where)
             self.embeddings: list[Tensor] = [encoder([prompt]).to(self.device) for prompt in prompts]

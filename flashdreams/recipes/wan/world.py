@@ -61,7 +61,7 @@ class WanWorldConfig(WorldConfig):
         self.frames_per_chunk = TIME_RATIO * rollout.len_t
         self.window_chunks = (rollout.window_size_t + rollout.sink_size_t) // rollout.len_t
         check_rollout(self.pipeline, self.height, self.width)
-        takes_image = self.pipeline.encoder is not None
+        takes_image = self.pipeline.begins_with_image
         if takes_image != ("image" in self.controls):
             rule = "must name image: the model begins" if takes_image else "must not name image: the model cannot begin"
             raise ValueError(f"controls of {self.slug} {rule} with one")
@@ -94,10 +94,10 @@ class WanWorld(PipelineWorld):
         shown = self._scene(scene)
         if text is not None:
             self.check_text(text)
-        if self.pipeline.encoder is None and image is not None:
+        if not self.config.pipeline.begins_with_image and image is not None:
             raise ValueError(f"{self.config.slug} takes no image: it takes {', '.join(self.config.controls)}")
         image = image or shown.image
-        if self.pipeline.encoder is not None and image is None:
+        if self.config.pipeline.begins_with_image and image is None:
             raise ValueError(f"{self.config.slug} needs an image to begin with: none was given, and the scene has none")
         picture = None if image is None else read_picture(image, self.config.height, self.config.width)[None]
         return PipelineRollout(scene=scene, seed=seed, cache=self.begin(text or shown.prompt, picture, seed))
@@ -107,8 +107,7 @@ class WanWorld(PipelineWorld):
         return self.pipeline.initialize_cache(
             [prompt],
             picture,
-            height=self.config.height,
-            width=self.config.width,
+            **self.pipeline.latent_size(self.config.height, self.config.width),
             release_oneshot_encoders=False,  # the next visitor, and the next text event, would wait for them
             seed=seed,
         )
@@ -156,7 +155,7 @@ class WanWorld(PipelineWorld):
         if self.pipeline.device.type != "cuda":
             return
         scene, picture = self.config.scenes[0], None
-        if self.pipeline.encoder is not None:
+        if self.config.pipeline.begins_with_image:
             picture = torch.zeros(1, 1, 3, self.config.height, self.config.width)
         rollout = PipelineRollout(scene=scene.name, seed=0, cache=self.begin(scene.prompt, picture, 0))
         for index in range(self.config.window_chunks + 2):

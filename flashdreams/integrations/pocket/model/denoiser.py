@@ -81,7 +81,7 @@ class PocketTransformer(Transformer[PocketTransformerCache]):
         self.network = WanDiTNetwork(config.network)
         self.scene_tokens = nn.Parameter(torch.randn(config.scenes, SCENE_TOKENS, SCENE_TOKEN_DIM))
         head_dim = config.network.dim // config.network.num_heads
-        self.rope = RotaryPositionEmbedding3D(head_dim, *LATENT_SIZE, 1, device="cpu")
+        self.rope = RotaryPositionEmbedding3D(head_dim, *LATENT_SIZE, 1, interleaved=True, device="cpu")
         self.to(config.dtype)
 
     @property

@@ -10,7 +10,7 @@ from flashdreams.core.attention import RopeTable, apply_rope_freqs, rope_table
 from flashdreams.integrations.pocket.model.codec import LATENT_SIZE
 from flashdreams.integrations.pocket.model.denoiser import TIMESTEPS, PocketTransformer, network_input
 from flashdreams.integrations.pocket.model.scene_encoder import SceneEncoder
-from flashdreams.recipes.wan.transformer.impl.modules import CrossKV
+from flashdreams.recipes.wan.transformer.impl.modules import BlockCache, CrossAttnCache, KeysValues
 
 
 class ClipMemory:
@@ -41,9 +41,12 @@ def predict_clean(denoiser: PocketTransformer, noisy: Tensor, level: Tensor, fea
     rope = rope_table(denoiser.rope.at_times(torch.arange(chunks))).pairs.to(noisy.device)
     memory = ClipMemory(RopeTable(rope), denoiser.config.window_chunks)
     every_scene = network.cross_keys_values(denoiser.scene_tokens)
-    cross = [CrossKV(kv.k[scene], kv.v[scene]) for kv in every_scene]
+    layers = []
+    for each in every_scene:
+        k, v = each.text.cached_k()[scene], each.text.cached_v()[scene]
+        layers.append(BlockCache(memory, CrossAttnCache(KeysValues(k, v))))  # type: ignore[arg-type]
     x = network_input(noisy, level[..., None, None], features)
-    return network.run_blocks(x, (level * TIMESTEPS).unsqueeze(-1), [memory] * len(cross), cross)
+    return network.run_blocks(x, (level * TIMESTEPS).unsqueeze(-1), layers)
 
 
 def scene_features(encoder: SceneEncoder, before: Tensor, poses: Tensor, scene: Tensor) -> tuple[Tensor, Tensor]:

@@ -139,6 +139,10 @@ class WanVAECache(StreamingEncoderCache, StreamingDecoderCache):
     autoregressive_index: int | None = None
     """Index of the newest chunk; None before the first."""
 
+    def clear(self) -> None:
+        """Release what the layers saw; the chunk's index stays."""
+        self.memory = None
+
     @property
     def nbytes(self) -> int:
         """Bytes of all tensors in it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 import torch
@@ -19,7 +20,7 @@ from flashdreams.infra.cuda_graph import CUDAGraphWrapper
 from flashdreams.infra.runtime.state import copy_state
 from flashdreams.recipes.patchified_transformer import SizedCache
 from flashdreams.recipes.wan.transformer.image_control import ImageConditions
-from flashdreams.recipes.wan.transformer.impl.modules import CrossKV
+from flashdreams.recipes.wan.transformer.impl.modules import CrossAttnCache, KeysValues, overwrite
 from flashdreams.recipes.wan.transformer.impl.network import WanDiTNetworkCache
 
 
@@ -41,34 +42,37 @@ class ChunkRotation:
         self._queries: RopeTable | None = None
         self._keys: RopeTable | None = None
 
-    def turn_to(self, chunk: int) -> None:
-        """Make the tables of chunk `chunk`."""
+    def turn_to(self, chunk: int) -> Tensor:
+        """Make the tables of chunk `chunk`, and return the angles of its tokens."""
         angles = self._rope.shift_t(chunk)
-        self._queries = self._written(self._query_pairs, split_inputs_cp(angles, 0, self._group))
+        own = split_inputs_cp(angles, 0, self._group)
+        self._queries = self._written(self._query_pairs, own)
         if isinstance(self._rope, KVCacheRelativeRotaryPositionEmbedding3D):
             of_chunks = self._rope.shift_t_keys(chunk).unflatten(0, (-1, len(angles)))
             self._keys = self._written(self._key_pairs, split_inputs_cp(of_chunks, 1, self._group).flatten(0, 1))
+        return own
 
     @property
     def tables(self) -> RopeTable | tuple[RopeTable, RopeTable]:
-        """What `WanDiTNetwork.forward` takes as `rope_freqs`."""
+        """The `rope_freqs` of `WanDiTNetwork.forward`."""
         if self._queries is None:
             raise RuntimeError("cache.start(autoregressive_index) must come before the first step of a chunk")
         return self._queries if self._keys is None else (self._queries, self._keys)
 
     def _written(self, pairs: Tensor, angles: Tensor) -> RopeTable:
-        """The table of `angles` in the first rows of `pairs`."""
+        """Return the table of `angles` in the first rows of `pairs`."""
         new = rope_table(angles, self._rope.interleaved)
         return RopeTable(pairs[: len(angles)].copy_(new.pairs), new.interleaved)
 
 
 class Branch:
-    """One prompt's side of a rollout, and what runs its steps once the window is full."""
+    """One prompt's side of a rollout, and the function of a step once the window is full."""
 
-    def __init__(self, network: WanDiTNetworkCache, steady: Callable[..., Tensor]) -> None:
-        """`steady(tokens, timesteps, ...)`: a step on slots that were chosen before; a `CUDAGraphWrapper` on a GPU."""
+    def __init__(self, network: Any, steady: Callable[..., Tensor]) -> None:
+        """`network` is the network's cache; `steady(tokens, timesteps, ...)` a step on slots that were chosen before, a
+        `CUDAGraphWrapper` on a GPU."""
         self.network, self.steady = network, steady
-        self.next_prompt: list[CrossKV] | None = None
+        self.next_prompt: Sequence[CrossAttnCache] | Sequence[KeysValues] | None = None
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         """A copy of the state; the weights that `steady` is bound to are shared."""
@@ -80,8 +84,8 @@ class Branch:
     def take_next_prompt(self) -> None:
         """Write a waiting prompt over the present one, in its storage."""
         if self.next_prompt is not None:
-            for present, new in zip(self.network.cross_attn, self.next_prompt, strict=True):
-                _overwrite(present, new)
+            for block, new in zip(self.network.block_caches, self.next_prompt, strict=True):
+                overwrite(block.cross_attn, new)
             self.next_prompt = None
 
     def restart(self) -> None:
@@ -90,31 +94,35 @@ class Branch:
             layer.reset()
 
 
+@dataclass(kw_only=True, eq=False)
 class Wan21TransformerCache(SizedCache):
     """All state of one rollout; it refers to the weights but changes nothing there."""
 
-    def __init__(
-        self,
-        height: int,
-        width: int,
-        branches: Sequence[Branch],
-        rotation: ChunkRotation,
-        conditions: ImageConditions | None = None,
-    ) -> None:
-        """`height` and `width` of a latent frame; the branch of the prompt comes before that of the negative one."""
-        self.height, self.width = height, width
-        self.branches = list(branches)
-        self.rotation, self.conditions = rotation, conditions
-        self.autoregressive_index: int | None = None
-        self.image_embeddings: Tensor | None = None
-        self.block_inputs: dict[str, Tensor] = {}
+    network_cache: WanDiTNetworkCache
+    """Keys and values of the prompt's side."""
+    network_cache_uncond: WanDiTNetworkCache | None = None
+    """Keys and values of the negative prompt's side, with guidance."""
+    rope_adapter: RotaryPositionEmbedding3D | KVCacheRelativeRotaryPositionEmbedding3D
+    """Positions of the tokens."""
+    rope_freqs: Tensor | None = None
+    """Angles `[L, 1, 1, head_dim]` of the present chunk; None before the first."""
+    autoregressive_index: int = -1
+    """The present chunk; -1 before the first."""
+    rotation: ChunkRotation
+    """The same angles as the tables that the network reads."""
+    branches: list[Branch] = field(default_factory=list)
+    """The prompt's side, then that of the negative prompt."""
+    conditions: ImageConditions | None = None
+    """The image control of the present chunk, in the image modes."""
+    image_embeddings: Tensor | None = None
+    """Embeddings of the picture, for prompts that come later."""
 
     def start(self, autoregressive_index: int) -> None:
         """Turn to chunk `autoregressive_index`: its rotation, and the prompts that wait for it."""
         if autoregressive_index != self.autoregressive_index:
             for branch in self.branches:
                 branch.take_next_prompt()
-        self.rotation.turn_to(autoregressive_index)
+        self.rope_freqs = self.rotation.turn_to(autoregressive_index)
         self.autoregressive_index = autoregressive_index
         if self.conditions is not None:
             self.conditions.present = None
@@ -124,7 +132,7 @@ class Wan21TransformerCache(SizedCache):
         for branch in self.branches:
             branch.restart()
             branch.take_next_prompt()
-        self.autoregressive_index, self.rng = None, None
+        self.autoregressive_index, self.rope_freqs, self.rng = -1, None, None
 
     @property
     def fill(self) -> float:
@@ -138,12 +146,5 @@ class Wan21TransformerCache(SizedCache):
 
 
 def steady_step(step: Callable[..., Tensor], captured: bool, warmup_iters: int) -> Any:
-    """`step` as a CUDA graph where it is to be `captured`."""
+    """Return `step` as a CUDA graph where it is to be `captured`."""
     return CUDAGraphWrapper(step, warmup_iters) if captured else step
-
-
-def _overwrite(present: CrossKV, new: CrossKV) -> None:
-    for name in ("k", "v", "k_img", "v_img"):
-        target, source = getattr(present, name), getattr(new, name)
-        if target is not None and source is not None:
-            target.copy_(source)

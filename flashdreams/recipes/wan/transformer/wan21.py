@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -14,25 +14,32 @@ from torch import Tensor
 from flashdreams.core.attention import KVCacheRelativeRotaryPositionEmbedding3D, RotaryPositionEmbedding3D
 from flashdreams.core.distributed.context_parallel import group_size
 from flashdreams.infra.compile import compile_module
-from flashdreams.recipes.patchified_transformer import PatchedTransformer, PatchedTransformerConfig
+from flashdreams.recipes.patchified_transformer import PatchifiedTransformer, PatchifiedTransformerConfig
 from flashdreams.recipes.wan.autoencoder.i2v import I2VCtrl
 from flashdreams.recipes.wan.transformer.checkpoints import StateDictTransform, build_network
 from flashdreams.recipes.wan.transformer.image_control import MASK_CHANNELS, ImageConditions, ImageModes
 from flashdreams.recipes.wan.transformer.impl.modulation import MaskedModulation, Modulation
-from flashdreams.recipes.wan.transformer.impl.network import WanDiTNetworkCache, WanDiTNetworkConfig
+from flashdreams.recipes.wan.transformer.impl.network import (
+    WanDiTNetwork,
+    WanDiTNetwork1pt3BConfig,
+    WanDiTNetworkCache,
+    WanDiTNetworkConfig,
+)
 from flashdreams.recipes.wan.transformer.rollout_cache import Branch, ChunkRotation, Wan21TransformerCache, steady_step
 
 NetworkTimesteps = Tensor | Modulation | MaskedModulation
-"""What `WanDiTNetwork.forward` takes as `timesteps`."""
+"""The `timesteps` of `WanDiTNetwork.forward`."""
+
+__all__ = ["Wan21Transformer", "Wan21TransformerCache", "Wan21TransformerConfig"]
 
 
 @dataclass(kw_only=True)
-class Wan21TransformerConfig(PatchedTransformerConfig):
+class Wan21TransformerConfig(PatchifiedTransformerConfig):
     """Config of `Wan21Transformer`."""
 
-    _target: type = field(default_factory=lambda: Wan21Transformer)
+    _target: type[Wan21Transformer] = field(default_factory=lambda: Wan21Transformer)
 
-    network: WanDiTNetworkConfig
+    network: WanDiTNetworkConfig = field(default_factory=WanDiTNetwork1pt3BConfig)
     """Sizes and options of the network."""
     state_dict_transform: StateDictTransform | None = None
     """Makes the official keys of the file's; None reads from the file which published layout it has."""
@@ -43,7 +50,7 @@ class Wan21TransformerConfig(PatchedTransformerConfig):
     window_size_t: int = 21
     """Newest latent frames in the KV cache, the present chunk included."""
     sink_size_t: int = 0
-    """First latent frames of a rollout, which stay in the KV cache for ever."""
+    """First latent frames of a rollout, which stay in the KV cache forever."""
     stamp_image_latent: bool = False
     """Given latents replace the noisy ones before every step, and the clean ones at the end."""
     concat_image_mask_to_latent: bool = False
@@ -94,10 +101,13 @@ class Wan21TransformerConfig(PatchedTransformerConfig):
         return ImageModes(self.stamp_image_latent, self.concat_image_mask_to_latent, first)
 
 
-class Wan21Transformer(PatchedTransformer[Wan21TransformerCache]):
-    """See `PatchedTransformer`. With an image mode every chunk's `input` is an `I2VCtrl`, without one it is None."""
+class Wan21Transformer(PatchifiedTransformer[Wan21TransformerCache]):
+    """See `PatchifiedTransformer`. With an image mode every chunk's `input` is an `I2VCtrl`, without one it is None."""
 
     config: Wan21TransformerConfig
+    network: WanDiTNetwork
+    cache_type: type[Wan21TransformerCache] = Wan21TransformerCache
+    """The type of the caches that `restart` makes ready for another rollout."""
 
     def __init__(self, config: Wan21TransformerConfig) -> None:
         """Raises what `build_network` raises for a checkpoint that is missing or of another model."""
@@ -122,8 +132,10 @@ class Wan21Transformer(PatchedTransformer[Wan21TransformerCache]):
     def patchify_and_maybe_split_cp(self, x: Any) -> Any:
         """A latent `[..., T, C, H, W]` or an `I2VCtrl` of such, as tokens."""
         if isinstance(x, I2VCtrl):
+            if x._is_patchified:
+                return x
             latent, mask = map(self.network.patchify_and_maybe_split_cp, (x.latent, x.mask))
-            return I2VCtrl(latent=latent, mask=mask)
+            return replace(x, latent=latent, mask=mask, _is_patchified=True)
         if not isinstance(x, Tensor):
             raise TypeError(f"input must be a latent or an I2VCtrl, got {type(x).__name__}")
         return self.network.patchify_and_maybe_split_cp(x)
@@ -137,23 +149,31 @@ class Wan21Transformer(PatchedTransformer[Wan21TransformerCache]):
         text_embeddings: Tensor,
         image_embeddings: Tensor | None = None,
         negative_text_embeddings: Tensor | None = None,
+        **_unused: Any,
     ) -> Wan21TransformerCache:
-        """A rollout of latents of `height` x `width` (before patchify).
+        """Return the cache of a rollout of latents of `height` x `width` (before patchify).
 
-        Embeddings are `[*batch_shape, text_len, text_dim]` and `[*batch_shape, 257, 1280]`. Raises ValueError for
-        sizes that patches do not divide, embeddings of another shape, and negative embeddings that are missing with a
-        `guidance_scale` above 1 or given without.
+        Embeddings are `[*batch_shape, text_len, text_dim]` and `[*batch_shape, 257, 1280]`; other keywords are
+        ignored. Raises ValueError for sizes that patches do not divide, embeddings of another shape, and negative
+        embeddings that are missing with a `guidance_scale` above 1 or given without.
         """
         self._check_size(height, width)
         prompts = self._checked_prompts(text_embeddings, negative_text_embeddings)
-        rotation = ChunkRotation(self._rope(height, width), self.cp_group)
-        cache = Wan21TransformerCache(height, width, (), rotation)
-        shape = self.latent_shape_of(cache)
-        cache.conditions = self._new_conditions(shape)
-        cache.block_inputs = self.new_block_inputs(shape)
-        cache.branches = [self._branch(shape[-2], cache, prompt, image_embeddings) for prompt in prompts]
-        cache.image_embeddings = image_embeddings
-        return cache
+        rope = self._rope(height, width)
+        rotation = ChunkRotation(rope, self.cp_group)
+        shape = self._shape(height, width)
+        branches = [self._branch(shape[-2], rotation, prompt, image_embeddings) for prompt in prompts]
+        return Wan21TransformerCache(
+            height=height,
+            width=width,
+            network_cache=branches[0].network,
+            network_cache_uncond=branches[1].network if len(branches) > 1 else None,
+            rope_adapter=rope,
+            rotation=rotation,
+            branches=branches,
+            conditions=self._new_conditions(shape),
+            image_embeddings=image_embeddings,
+        )
 
     @torch.no_grad()
     def replace_text(
@@ -174,11 +194,12 @@ class Wan21Transformer(PatchedTransformer[Wan21TransformerCache]):
     def reuse_autoregressive_cache(  # type: ignore[override]
         self, cache: Wan21TransformerCache, *, height: int, width: int, **embeddings: Tensor | None
     ) -> Wan21TransformerCache:
-        """A new rollout in the memory of `cache`, with its captured graphs; a cache of another size is left alone."""
-        # Of a subclass's cache only that subclass knows what else must begin anew.
-        if type(cache) is not Wan21TransformerCache or (cache.height, cache.width) != (height, width):
+        """Return a rollout in the memory of `cache`, with its captured graphs; one of another size is left alone."""
+        # Only a subclass knows what else must begin again in a cache of its own.
+        if type(cache) is not self.cache_type or (cache.height, cache.width) != (height, width):
             return self.initialize_autoregressive_cache(height=height, width=width, **embeddings)  # type: ignore[arg-type]
         self.restart(cache, **embeddings)  # type: ignore[arg-type]
+        self._newest_size = (height, width)
         return cache
 
     @torch.no_grad()
@@ -198,38 +219,40 @@ class Wan21Transformer(PatchedTransformer[Wan21TransformerCache]):
         cache.image_embeddings = image_embeddings
         cache.restart()
 
-    def new_block_inputs(self, shape: tuple[int, ...]) -> dict[str, Tensor]:
-        """A rollout's buffers that every block's `inject` gets by name, for chunks of `shape [*batch, L, D]`.
-
-        A transformer with more controls makes some here, and fills them before the first step of a chunk.
-        """
-        return {}
-
     @torch.no_grad()
     def predict_flow(
-        self, noisy_latent: Tensor, timestep: Tensor, cache: Wan21TransformerCache, input: Any = None
+        self,
+        noisy_latent: Tensor,
+        timestep: Tensor,
+        cache: Wan21TransformerCache,
+        input: I2VCtrl | None = None,
+        network_extra_kwargs: dict[str, Any] | None = None,
     ) -> Tensor:
-        """Flow of the chunk that `cache.start` turned to; `input` is its patchified `I2VCtrl` in the image modes."""
-        x = noisy_latent
+        """Return the flow of the chunk that `cache.start` turned to.
+
+        `input` is its patchified `I2VCtrl` in the image modes. `network_extra_kwargs` are further keywords of the
+        network's `forward`; their tensors are inputs of a captured graph.
+        """
+        x, extra = noisy_latent, network_extra_kwargs or {}
         conditions, index = cache.conditions, cache.autoregressive_index
         if conditions is not None:
-            if index is None or conditions.present != index:
-                conditions.load(input, 0 if index is None else index)
+            if index < 0 or conditions.present != index:
+                conditions.load(input, max(index, 0))
             x = conditions.network_input(x)
         elif input is not None:
             raise ValueError(f"input must be None without an image mode, got {type(input).__name__}")
         modulation = self._modulation(timestep, conditions)
-        flow = self._flow(x, modulation, cache, cache.branches[0])
+        flow = self._flow(x, modulation, cache, cache.branches[0], extra)
         if not self._guided:
             return flow
-        return self._flow(x, modulation, cache, cache.branches[1]).lerp_(flow, self.config.guidance_scale)
+        return self._flow(x, modulation, cache, cache.branches[1], extra).lerp_(flow, self.config.guidance_scale)
 
     def postprocess_clean_latent(self, clean_latent: Tensor, cache: Wan21TransformerCache, input: Any = None) -> Tensor:
         """With `stamp_image_latent`, the given latents in their places."""
         return clean_latent if cache.conditions is None else cache.conditions.stamped(clean_latent)
 
     def _modulation(self, timestep: Tensor, conditions: ImageConditions | None) -> NetworkTimesteps:
-        """What the network makes of one timestep for all, computed once for each that the sampler has.
+        """Return the modulation of one timestep for all tokens, computed once for each that the sampler has.
 
         Others, one per video or per token, are left to the network's own pass.
         """
@@ -241,40 +264,36 @@ class Wan21Transformer(PatchedTransformer[Wan21TransformerCache]):
             return modulation
         return MaskedModulation(given, self.network.modulation(conditions.first_timestep), modulation)
 
-    def _flow(self, x: Tensor, timestep: NetworkTimesteps, cache: Wan21TransformerCache, branch: Branch) -> Tensor:
-        index = cache.autoregressive_index
-        tables = cache.rotation.tables
-        assert index is not None
-        if not branch.network.self_attn[0].is_steady_state():
+    def _flow(
+        self,
+        x: Tensor,
+        timestep: NetworkTimesteps,
+        cache: Wan21TransformerCache,
+        branch: Branch,
+        extra: dict[str, Any],
+    ) -> Tensor:
+        index, tables = cache.autoregressive_index, cache.rotation.tables
+        if not branch.network.block_caches[0].self_attn.is_steady_state():
             # Sizes still grow: `forward` itself, which is never compiled.
-            return self.network.forward(
-                x, timestep, branch.network, tables, index, block_extra_kwargs=cache.block_inputs
-            )
+            return self.network.forward(x, timestep, branch.network, tables, index, **extra)
         if x.is_cuda and self.config.compile_network and not self._compiled:
             compile_module(self.network)
             self._compiled = True
         branch.network.before_update(index)
-        flow = branch.steady(x, timestep)
+        flow = branch.steady(x, timestep, **extra)
         branch.network.after_update(index)
         return flow
 
     def _steady_step(
-        self,
-        caches: WanDiTNetworkCache,
-        rotation: ChunkRotation,
-        block_inputs: dict[str, Tensor],
-        x: Tensor,
-        timestep: NetworkTimesteps,
+        self, caches: WanDiTNetworkCache, rotation: ChunkRotation, x: Tensor, timestep: NetworkTimesteps, **extra: Any
     ) -> Tensor:
-        return self.network(x, timestep, caches, rotation.tables, eager_mode=False, block_extra_kwargs=block_inputs)
+        return self.network(x, timestep, caches, rotation.tables, eager_mode=False, **extra)
 
-    def _branch(
-        self, tokens: int, cache: Wan21TransformerCache, prompt: Tensor, image_embeddings: Tensor | None
-    ) -> Branch:
+    def _branch(self, tokens: int, rotation: ChunkRotation, prompt: Tensor, image_embeddings: Tensor | None) -> Branch:
         c = self.config
         window, sink = tokens * c.window_size_t // c.len_t, tokens * c.sink_size_t // c.len_t
         caches = self.network.initialize_cache(tokens, window, sink, prompt, image_embeddings)
-        step = partial(self._steady_step, caches, cache.rotation, cache.block_inputs)
+        step = partial(self._steady_step, caches, rotation)
         captured = c.use_cuda_graph and self.device.type == "cuda"
         return Branch(caches, steady_step(step, captured, c.cuda_graph_warmup_iters))
 
@@ -282,16 +301,23 @@ class Wan21Transformer(PatchedTransformer[Wan21TransformerCache]):
         modes, patch = self.config.image_modes, self.config.network.patch
         return None if modes is None else ImageConditions(modes, shape, patch, self.device, self.dtype)
 
-    def _rope(self, height: int, width: int) -> RotaryPositionEmbedding3D:
+    def _rope(self, height: int, width: int) -> RotaryPositionEmbedding3D | KVCacheRelativeRotaryPositionEmbedding3D:
         c = self.config
         frames = c.network.patch_size[0]
         sizes = (c.network.dim // c.network.num_heads, *self._patches(height, width), c.len_t // frames)
         ratios = (c.h_extrapolation_ratio, c.w_extrapolation_ratio)
         if c.network.apply_rope_before_kvcache:
-            return RotaryPositionEmbedding3D(*sizes, *ratios, device=self.device)
+            return RotaryPositionEmbedding3D(*sizes, *ratios, interleaved=True, device=self.device)
         sink, window = c.sink_size_t // frames, c.window_size_t // frames
+        h_ratio, w_ratio = ratios
         return KVCacheRelativeRotaryPositionEmbedding3D(
-            *sizes, *ratios, sink_size_t=sink, window_size_t=window, device=self.device
+            *sizes,
+            sink_size_t=sink,
+            window_size_t=window,
+            h_extrapolation_ratio=h_ratio,
+            w_extrapolation_ratio=w_ratio,
+            interleaved=True,
+            device=self.device,
         )
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.utils.weak import WeakTensorKeyDictionary
 
@@ -19,11 +20,11 @@ _Own = tuple[Wan21Transformer, Wan21TransformerCache]
 class Wan22TransformerConfig(TransformerConfig):
     """Config of `Wan22Transformer`."""
 
-    _target: type = field(default_factory=lambda: Wan22Transformer)
+    _target: type[Wan22Transformer] = field(default_factory=lambda: Wan22Transformer)
 
-    transformer_high_noise: Wan21TransformerConfig
+    transformer_high_noise: Wan21TransformerConfig = field(default_factory=Wan21TransformerConfig)
     """The network of the noisy steps."""
-    transformer_low_noise: Wan21TransformerConfig
+    transformer_low_noise: Wan21TransformerConfig = field(default_factory=Wan21TransformerConfig)
     """The network of the cleaner steps."""
     boundary_ratio: float = 0.875
     """Timesteps above this share of `num_train_timesteps` are noisy."""
@@ -46,17 +47,60 @@ class Wan22TransformerConfig(TransformerConfig):
         if self.num_train_timesteps < 1:
             raise ValueError(f"num_train_timesteps must be at least 1, got {self.num_train_timesteps}")
 
+    @property
+    def boundary_timestep(self) -> float:
+        """Timesteps above it are for the high-noise network."""
+        return self.boundary_ratio * self.num_train_timesteps
 
+    @property
+    def batch_shape(self) -> tuple[int, ...]:
+        """Leading dims of all latents."""
+        return self.transformer_low_noise.batch_shape
+
+    @property
+    def len_t(self) -> int:
+        """Latent frames per chunk."""
+        return self.transformer_low_noise.len_t
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type of the weights and latents."""
+        return self.transformer_low_noise.dtype
+
+    @property
+    def guidance_scale(self) -> float:
+        """1: the two networks take no guidance."""
+        return self.transformer_low_noise.guidance_scale
+
+
+@dataclass(kw_only=True, eq=False)
 class Wan22TransformerCache(TransformerAutoregressiveCache):
     """A rollout's state in both networks."""
 
-    def __init__(self, high: Wan21TransformerCache, low: Wan21TransformerCache) -> None:
-        self.high, self.low = high, low
+    transformer_high_noise: Wan21TransformerCache
+    """In the network of the noisy steps."""
+    transformer_low_noise: Wan21TransformerCache
+    """In the network of the cleaner steps."""
+
+    @property
+    def high(self) -> Wan21TransformerCache:
+        """`transformer_high_noise`."""
+        return self.transformer_high_noise
+
+    @property
+    def low(self) -> Wan21TransformerCache:
+        """`transformer_low_noise`."""
+        return self.transformer_low_noise
 
     def start(self, autoregressive_index: int) -> None:
         """Turn both to chunk `autoregressive_index`."""
         self.high.start(autoregressive_index)
         self.low.start(autoregressive_index)
+
+    def finalize(self, autoregressive_index: int) -> None:
+        """End chunk `autoregressive_index` in both."""
+        self.high.finalize(autoregressive_index)
+        self.low.finalize(autoregressive_index)
 
     @property
     def fill(self) -> float:
@@ -78,7 +122,7 @@ class Wan22Transformer(Transformer[Wan22TransformerCache]):
         super().__init__(config)
         self.transformer_high_noise: Wan21Transformer = config.transformer_high_noise.setup()
         self.transformer_low_noise: Wan21Transformer = config.transformer_low_noise.setup()
-        self._boundary = config.boundary_ratio * config.num_train_timesteps
+        self._boundary = config.boundary_timestep
         self._numbers: Any = WeakTensorKeyDictionary()
 
     def take_turn(self) -> None:
@@ -96,7 +140,7 @@ class Wan22Transformer(Transformer[Wan22TransformerCache]):
 
     @property
     def latent_shape(self) -> tuple[int, ...]:
-        """Not known without a rollout: raises RuntimeError that names `latent_shape_of`."""
+        """`latent_shape_of` the rollout begun last; raises RuntimeError before the first one."""
         return self.transformer_low_noise.latent_shape
 
     def latent_shape_of(self, cache: Wan22TransformerCache) -> tuple[int, ...]:
@@ -108,7 +152,7 @@ class Wan22Transformer(Transformer[Wan22TransformerCache]):
         return self.transformer_low_noise.patchify_and_maybe_split_cp(x)
 
     def unpatchify_and_maybe_gather_cp(self, x: Tensor) -> Tensor:
-        """Not known without a rollout: raises RuntimeError that names `unpatchify_of`."""
+        """Return `unpatchify_of` for the rollout begun last; raises RuntimeError before the first one."""
         return self.transformer_low_noise.unpatchify_and_maybe_gather_cp(x)
 
     def unpatchify_of(self, x: Tensor, cache: Wan22TransformerCache) -> Tensor:
@@ -116,19 +160,27 @@ class Wan22Transformer(Transformer[Wan22TransformerCache]):
         return self.transformer_low_noise.unpatchify_of(x, cache.low)
 
     def initialize_autoregressive_cache(  # type: ignore[override]
-        self, *, height: int, width: int, text_embeddings: Tensor
+        self,
+        *,
+        height: int,
+        width: int,
+        text_embeddings: Tensor,
+        image_embeddings: Tensor | None = None,
+        **_unused: Any,
     ) -> Wan22TransformerCache:
-        """A rollout of latents of `height` x `width`; `text_embeddings [*batch_shape, text_len, text_dim]`."""
+        """Return the cache of a rollout of latents of `height` x `width`, as in `Wan21Transformer`."""
         caches = []
         for transformer in (self.transformer_high_noise, self.transformer_low_noise):
             transformer.take_turn()
             caches.append(
-                transformer.initialize_autoregressive_cache(height=height, width=width, text_embeddings=text_embeddings)
+                transformer.initialize_autoregressive_cache(
+                    height=height, width=width, text_embeddings=text_embeddings, image_embeddings=image_embeddings
+                )
             )
-        return Wan22TransformerCache(*caches)
+        return Wan22TransformerCache(transformer_high_noise=caches[0], transformer_low_noise=caches[1])
 
     def reuse_autoregressive_cache(  # type: ignore[override]
-        self, cache: Wan22TransformerCache, *, height: int, width: int, text_embeddings: Tensor
+        self, cache: Wan22TransformerCache, *, height: int, width: int, text_embeddings: Tensor, **_unused: Any
     ) -> Wan22TransformerCache:
         """A new rollout in the memory of `cache`, as in `Wan21Transformer`."""
         caches = []
@@ -137,7 +189,7 @@ class Wan22Transformer(Transformer[Wan22TransformerCache]):
             caches.append(
                 transformer.reuse_autoregressive_cache(own, height=height, width=width, text_embeddings=text_embeddings)
             )
-        return Wan22TransformerCache(*caches)
+        return Wan22TransformerCache(transformer_high_noise=caches[0], transformer_low_noise=caches[1])
 
     def replace_text(self, cache: Wan22TransformerCache, text_embeddings: Tensor) -> None:
         """Give a live rollout another prompt, from the next chunk on."""

@@ -1,4 +1,4 @@
-"""What a timestep makes of every block and of the head: computed once for each entry of a sampler's list, then kept."""
+"""Modulations of all blocks and of the head by a timestep: computed once for each entry of a sampler's list."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ class ModulationMemo:
     """Modulations by the tensor that holds the timestep: samplers hand over the same ones at every chunk.
 
     The tensor itself is the key, so that no number has to be read from the device; one that was changed since, or that
-    cannot be seen to change (an inference tensor), is computed anew.
+    cannot be seen to change (an inference tensor), is computed again.
     """
 
     def __init__(self) -> None:
         self._kept: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
 
     def of(self, timestep: Tensor, compute: Callable[[Tensor], Modulation]) -> Modulation:
-        """`compute(timestep)`, or what it was the last time."""
+        """Return `compute(timestep)`, or its last result."""
         if timestep.is_inference():
             return compute(timestep)
         version, modulation = self._kept.get(timestep, (None, None))
@@ -48,8 +48,8 @@ class ModulationMemo:
             self._kept[timestep] = timestep._version, modulation
         return modulation
 
-    def forget(self) -> None:
-        """Where the weights may be others now."""
+    def clear(self) -> None:
+        """Forget all of them: the weights may be others now."""
         self._kept.clear()
 
 

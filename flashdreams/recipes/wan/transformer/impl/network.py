@@ -10,44 +10,50 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
-from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from flashdreams.core.attention import BlockKVCache, RopeTable, rope_table
-from flashdreams.recipes.patchified_transformer import PatchedNetwork, PatchedNetworkConfig
+from flashdreams.infra.config.base import InstantiateConfig
+from flashdreams.recipes.patchified_transformer import PatchifiedNetwork, check_network, patch_positions
 from flashdreams.recipes.wan.transformer.impl.modulation import MaskedModulation, Modulation, ModulationMemo, choose
 from flashdreams.recipes.wan.transformer.impl.modules import (
     Block,
-    CrossKV,
+    BlockCache,
+    CrossAttnCache,
     Head,
-    ImageProjection,
-    Memory,
+    MLPProj,
     Parts,
     Rope,
-    StreamingMemory,
-    sinusoid,
+    RopeFreqs,
+    sinusoidal_embedding_1d,
 )
 
 CLIP_DIM = 1280
-RopeFreqs = Tensor | RopeTable
-"""Angles `[L, 1, 1, head_dim]` as the RoPE classes give them, or the table made of them once for many calls."""
 
 
-@dataclass(kw_only=True)
-class WanDiTNetworkConfig(PatchedNetworkConfig):
+@dataclass
+class WanDiTNetworkConfig(InstantiateConfig):
     """Sizes and options of a Wan transformer; the defaults are Wan 2.1 1.3B."""
 
-    _target: type = field(default_factory=lambda: WanDiTNetwork)
+    _target: type[WanDiTNetwork] = field(default_factory=lambda: WanDiTNetwork)
 
-    text_dim: int = 4096
-    """Size of a text embedding."""
+    patch_size: tuple[int, int, int] = (1, 2, 2)
+    """Latent frames, rows and columns in one token."""
+    text_len: int = 512
+    """Tokens of a prompt."""
+    in_dim: int = 16
+    """Latent channels that come in."""
     dim: int = 1536
     """Width."""
     ffn_dim: int = 8960
     """Width of the feed-forward layers."""
     freq_dim: int = 256
     """Size of the timestep's sinusoid."""
+    text_dim: int = 4096
+    """Size of a text embedding."""
+    out_dim: int = 16
+    """Latent channels that go out."""
     num_heads: int = 12
     """Attention heads."""
     num_layers: int = 30
@@ -60,25 +66,41 @@ class WanDiTNetworkConfig(PatchedNetworkConfig):
     """Of all norms."""
     concat_padding_mask: bool = False
     """Every token gets one more input channel, all zeros (nothing is padded)."""
-    patch_embedding_type: Literal["conv3d", "linear"] = "conv3d"
+    patch_embedding_type: Literal["linear", "conv3d"] = "conv3d"
     """How the patch embedding's weight is stored."""
     apply_rope_before_kvcache: bool = True
     """Rotate keys before they are cached; False stores them unrotated and rotates on read."""
+    cp_method: Literal["ring", "ulysses"] = "ring"
+    """How attention is shared among processes."""
 
     def __post_init__(self) -> None:
-        super().__post_init__()
+        check_network(self)
         if self.freq_dim % 2:
             raise ValueError(f"freq_dim must be even, got {self.freq_dim}")
         if self.patch_embedding_type not in ("conv3d", "linear"):
             raise ValueError(f"patch_embedding_type must be 'conv3d' or 'linear', got {self.patch_embedding_type!r}")
 
+    @property
+    def patch(self) -> int:
+        """Latent positions in one token."""
+        return patch_positions(self.patch_size)
 
-@dataclass(kw_only=True)
+
+@dataclass
 class WanDiTNetwork1pt3BConfig(WanDiTNetworkConfig):
     """Wan 2.1 1.3B."""
 
+    dim: int = 1536
+    """Width."""
+    ffn_dim: int = 8960
+    """Width of the feed-forward layers."""
+    num_heads: int = 12
+    """Attention heads."""
+    num_layers: int = 30
+    """Blocks."""
 
-@dataclass(kw_only=True)
+
+@dataclass
 class WanDiTNetwork14BConfig(WanDiTNetworkConfig):
     """Wan 2.1 and 2.2 14B."""
 
@@ -92,7 +114,7 @@ class WanDiTNetwork14BConfig(WanDiTNetworkConfig):
     """Blocks."""
 
 
-@dataclass(kw_only=True)
+@dataclass
 class WanDiTNetworkTI2V5BConfig(WanDiTNetworkConfig):
     """Wan 2.2 TI2V 5B."""
 
@@ -106,32 +128,51 @@ class WanDiTNetworkTI2V5BConfig(WanDiTNetworkConfig):
     """Width of the feed-forward layers."""
     num_heads: int = 24
     """Attention heads."""
+    num_layers: int = 30
+    """Blocks."""
+    cross_attn_enable_img: bool = False
+    """Cross-attention has a branch for CLIP image features."""
 
 
 @dataclass
 class WanDiTNetworkCache:
-    """A rollout's state in the network: a KV cache per layer, and the prompt's keys and values per layer.
+    """A rollout's state in the network, block by block.
 
-    In a window of a single chunk nothing outlives a step, and all layers share one KV cache, one after another.
+    In a window of a single chunk nothing outlives a step, and all blocks share one KV cache, one after another.
     """
 
-    self_attn: list[BlockKVCache]
-    cross_attn: list[CrossKV]
+    block_caches: list[BlockCache]
 
     def before_update(self, chunk_idx: int) -> None:
-        """Choose every layer's slots of chunk `chunk_idx`."""
-        for cache in self.self_attn:
+        """Choose the slots of chunk `chunk_idx` in every block."""
+        for cache in self.block_caches:
             cache.before_update(chunk_idx)
 
     def after_update(self, chunk_idx: int) -> None:
-        """End every layer's step of chunk `chunk_idx`."""
-        for cache in self.self_attn:
+        """End the step of chunk `chunk_idx` in every block."""
+        for cache in self.block_caches:
             cache.after_update(chunk_idx)
+
+    @property
+    def self_attn(self) -> list[BlockKVCache]:
+        """Every block's keys and values of the newest chunks."""
+        return [cache.self_attn for cache in self.block_caches if cache.self_attn is not None]
+
+    @property
+    def cross_attn(self) -> list[CrossAttnCache]:
+        """Every block's keys and values of the prompt; assign a list to replace them all."""
+        return [cache.cross_attn for cache in self.block_caches]
+
+    @cross_attn.setter
+    def cross_attn(self, new: Sequence[CrossAttnCache]) -> None:
+        for cache, prompt in zip(self.block_caches, new, strict=True):
+            cache.cross_attn = prompt
 
     @property
     def fill(self) -> float:
         """Share of the window that holds tokens, 0 to 1."""
-        return self.self_attn[0].size / self.self_attn[0].capacity
+        first = self.block_caches[0].self_attn
+        return first.size / first.capacity
 
     @property
     def nbytes(self) -> int:
@@ -139,14 +180,16 @@ class WanDiTNetworkCache:
         return sum(cache.nbytes for cache in {id(cache): cache for cache in self.self_attn}.values())
 
 
-class WanDiTNetwork(PatchedNetwork):
+class WanDiTNetwork(PatchifiedNetwork):
     """See `WanDiTNetworkConfig`. Holds weights only; a rollout's state is in its `WanDiTNetworkCache`."""
 
-    block_type: type[Block] = Block
-
     def __init__(self, config: WanDiTNetworkConfig) -> None:
-        super().__init__()
-        self.config = config
+        super().__init__(config)
+        self.ffn_dim, self.freq_dim, self.eps = config.ffn_dim, config.freq_dim, config.eps
+        self.cross_attn_norm, self.cross_attn_enable_img = config.cross_attn_norm, config.cross_attn_enable_img
+        self.concat_padding_mask = config.concat_padding_mask
+        self.patch_embedding_type = config.patch_embedding_type
+        self.apply_rope_before_kvcache = config.apply_rope_before_kvcache
         dim, patch = config.dim, config.patch_size
         in_dim = config.in_dim + config.concat_padding_mask
         if config.patch_embedding_type == "conv3d":
@@ -159,15 +202,29 @@ class WanDiTNetwork(PatchedNetwork):
         self.time_embedding = nn.Sequential(nn.Linear(config.freq_dim, dim), nn.SiLU(), nn.Linear(dim, dim))
         self.time_projection = nn.Sequential(nn.SiLU(), nn.Linear(dim, 6 * dim))
         if config.cross_attn_enable_img:
-            self.img_emb = ImageProjection(CLIP_DIM, dim)
-        self.blocks = nn.ModuleList(self._block() for _ in range(config.num_layers))
-        self.head = Head(dim, config.patch * config.out_dim, config.eps)
+            self.img_emb = MLPProj(CLIP_DIM, dim)
+        self.blocks = nn.ModuleList(self._build_block(layer_idx) for layer_idx in range(config.num_layers))
+        self.head = Head(dim, config.out_dim, patch, config.eps)
         self._modulations = ModulationMemo()
         self.set_context_parallel_group(None)
 
-    def _block(self) -> Block:
+    def _build_block(self, layer_idx: int) -> Block:
+        """Return block `layer_idx`; a network with blocks of its own overrides it."""
+        return Block(**self.block_arguments())
+
+    def block_arguments(self) -> dict[str, Any]:
+        """Return the arguments that `Block` takes for this network."""
         c = self.config
-        return self.block_type(c.dim, c.ffn_dim, c.num_heads, c.eps, c.cross_attn_norm, c.cross_attn_enable_img)
+        return {
+            "dim": c.dim,
+            "ffn_dim": c.ffn_dim,
+            "num_heads": c.num_heads,
+            "cross_attn_norm": c.cross_attn_norm,
+            "eps": c.eps,
+            "i2v": c.cross_attn_enable_img,
+            "apply_rope_before_kvcache": c.apply_rope_before_kvcache,
+            "cp_method": c.cp_method,
+        }
 
     def initialize_cache(
         self,
@@ -177,48 +234,48 @@ class WanDiTNetwork(PatchedNetwork):
         text_embeddings: Tensor,
         img_embeddings: Tensor | None = None,
     ) -> WanDiTNetworkCache:
-        """A new rollout's cache; `text_embeddings [..., text_len, text_dim]`, `img_embeddings [..., 257, 1280]`.
+        """Return a new rollout's cache; `text_embeddings [..., text_len, text_dim]`, `img_embeddings [..., 257, 1280]`.
 
         Sizes are in tokens, as this process holds them: `chunk_size` is the length that `forward` will get.
         """
-        self._modulations.forget()
-        cross = self.cross_keys_values(text_embeddings, img_embeddings)
-        config, weight = self.config, self.head.head.weight
-        shape = (*text_embeddings.shape[:-2], chunk_size, config.num_heads, config.dim // config.num_heads)
+        self._modulations.clear()
+        context = self._embedded_context(text_embeddings, img_embeddings)
         shared = sink_size == 0 and window_size == chunk_size
-        caches = [
-            BlockKVCache(shape, shape, -3, chunk_size, window_size, sink_size, weight.device, weight.dtype)
-            for _ in range(1 if shared else config.num_layers)
-        ]
-        return WanDiTNetworkCache(caches * config.num_layers if shared else caches, cross)
+        caches: list[BlockCache] = []
+        for block in self.blocks:
+            if shared and caches:
+                caches.append(BlockCache(caches[0].self_attn, block.cross_attn.initialize_cache(*context)))  # type: ignore[union-attr, operator]
+            else:
+                caches.append(block.initialize_cache(chunk_size, window_size, sink_size, *context))  # type: ignore[operator]
+        return WanDiTNetworkCache(caches)
 
-    def cross_keys_values(self, text_embeddings: Tensor, img_embeddings: Tensor | None = None) -> list[CrossKV]:
-        """Each layer's keys and values of a prompt: what a text event replaces in a live rollout's cache."""
+    def cross_keys_values(self, text_embeddings: Tensor, img_embeddings: Tensor | None = None) -> list[CrossAttnCache]:
+        """Return each block's keys and values of a prompt, as a text event replaces them in a live rollout's cache."""
+        context = self._embedded_context(text_embeddings, img_embeddings)
+        return [block.cross_attn.differentiable_cache(*context) for block in self.blocks]  # type: ignore[union-attr, operator]
+
+    def _embedded_context(self, text: Tensor, image: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Return a checked prompt and image as the blocks read them."""
         config, dtype = self.config, self.head.head.weight.dtype
-        self._check_text(text_embeddings)
-        if (img_embeddings is not None) != config.cross_attn_enable_img:
+        self._check_text(text)
+        if (image is not None) != config.cross_attn_enable_img:
             wants = "needs" if config.cross_attn_enable_img else "takes no"
             raise ValueError(f"this network {wants} img_embeddings (cross_attn_enable_img)")
-        if img_embeddings is not None:
-            _check_image(img_embeddings, text_embeddings.shape[:-2])
-        context = self.text_embedding(text_embeddings.to(dtype))
-        image = None if img_embeddings is None else self.img_emb(img_embeddings.to(dtype))
-        return [block.cross_attn.keys_values(context, image) for block in self.blocks]  # type: ignore[union-attr, operator]
+        if image is not None:
+            _check_image(image, text.shape[:-2])
+        embedded = None if image is None else self.img_emb(image.to(dtype))
+        return self.text_embedding(text.to(dtype)), embedded
 
-    @torch.no_grad()
     def update_parameters_after_loading_checkpoint(self) -> None:
-        """Once after each loading of an official checkpoint: permute the head, which emits patches as (kt kh kw c).
-
-        This network hands out patches as (c kt kh kw), and so do weights that it was trained with from the start.
-        """
-        kt, kh, kw = self.config.patch_size
-        for p in (self.head.head.weight, self.head.head.bias):
-            p.copy_(rearrange(p, "(kt kh kw c) ... -> (c kt kh kw) ...", kt=kt, kh=kh, kw=kw).clone())
+        """Call once after each loading of an official checkpoint: the head emits patches in another order there."""
+        for block in self.blocks:
+            block.update_parameters_after_loading_checkpoint()  # type: ignore[operator]
+        self.head.update_parameters_after_loading_checkpoint()
 
     def modulation(self, timestep: Tensor) -> Modulation:
-        """What `timestep`, one number for all tokens, makes of the blocks and the head; `forward` takes it instead.
+        """Return the modulation of all blocks and the head for one `timestep`; `forward` takes it in its place.
 
-        Without gradients it is kept for this very tensor, until a rollout begins or the weights move.
+        Without gradients it is kept for this tensor object, until a rollout begins or the weights move.
         """
         if timestep.numel() != 1:
             raise ValueError(f"timestep must be one number for all tokens, got shape {list(timestep.shape)}")
@@ -231,19 +288,19 @@ class WanDiTNetwork(PatchedNetwork):
         x: Tensor,
         timesteps: Tensor | float | Modulation | MaskedModulation,
         cache: WanDiTNetworkCache,
-        rope_freqs: RopeFreqs | tuple[RopeFreqs, RopeFreqs],
+        rope_freqs: Rope,
         current_chunk_idx: int = 0,
         eager_mode: bool = True,
-        block_extra_kwargs: dict[str, Any] | None = None,
+        block_extra_kwargs: dict[str, Any] = {},  # noqa: B006 - never changed, and public like this
     ) -> Tensor:
         """Tokens `[..., L, C kt kh kw]` of chunk `current_chunk_idx` -> `[..., L, out_dim kt kh kw]`.
 
-        `timesteps` (0 to 1000) is scalar, per batch `[...]` or per token `[..., L]`, or what was made of it before.
-        `rope_freqs` are those of the chunk, or the pair (this chunk's queries, all cached keys) for a network that
-        caches keys unrotated. With `eager_mode` the caches' slots are chosen here; a captured graph leaves that to its
-        caller. `block_extra_kwargs` go to every block's `inject`.
+        `timesteps` (0 to 1000) is scalar, per batch `[...]` or per token `[..., L]`, or a modulation made of it before.
+        `rope_freqs` are those of the chunk. A network that caches keys unrotated takes a pair (this chunk's queries,
+        all cached keys) or the angles of all places in the cache. With `eager_mode` the caches' slots are chosen here;
+        a captured graph leaves that to its caller. `block_extra_kwargs` go to every block's `forward`.
         """
-        self._check_chunk(x, len(self.blocks), len(cache.self_attn))
+        self._check_chunk(x, self.config.in_dim, len(self.blocks), len(cache.block_caches))
         rope = self._rope(rope_freqs)
         if isinstance(timesteps, Tensor) and timesteps.numel() == 1 and not torch.compiler.is_compiling():
             timesteps = self.modulation(timesteps)
@@ -251,8 +308,7 @@ class WanDiTNetwork(PatchedNetwork):
             timesteps = _timesteps_of_runs(timesteps, x)
         if eager_mode:
             cache.before_update(current_chunk_idx)
-        memories = [StreamingMemory(layer, rope, self._attention) for layer in cache.self_attn]
-        flow = self.run_blocks(x, timesteps, memories, cache.cross_attn, block_extra_kwargs)
+        flow = self.run_blocks(x, timesteps, cache.block_caches, rope, block_extra_kwargs)
         if eager_mode:
             cache.after_update(current_chunk_idx)
         return flow
@@ -261,32 +317,34 @@ class WanDiTNetwork(PatchedNetwork):
         self,
         x: Tensor,
         timesteps: Tensor | Modulation | MaskedModulation,
-        memories: Sequence[Memory],
-        cross: Sequence[CrossKV],
+        block_caches: Sequence[BlockCache],
+        rope_freqs: Rope | None = None,
         extra: dict[str, Any] | None = None,
         added: Tensor | None = None,
     ) -> Tensor:
-        """The network itself, whatever it attends to: `timesteps [..., G]` for G equal runs of the tokens of `x`.
+        """Run the network itself on checked inputs: `timesteps [..., G]` for G equal runs of the tokens of `x`.
 
-        `extra` goes to every block's `inject`; `added [..., G, dim]` is one more embedding beside the timesteps'.
+        `extra` goes to every block; `added [..., G, dim]` is one more embedding beside the timesteps'.
         """
         of_blocks, of_head = self._parts(timesteps, added)
         x = self._embed_patches(x.to(self.head.head.weight.dtype))
-        for block, parts, memory, context in zip(self.blocks, of_blocks, memories, cross, strict=True):
-            x = block(x, parts, memory, context, **(extra or {}))
+        for block, parts, cache in zip(self.blocks, of_blocks, block_caches, strict=True):
+            x = block(x, parts, cache, rope_freqs, **(extra or {}))
         return self.head(x, of_head)
 
     def _parts(
         self, timesteps: Tensor | Modulation | MaskedModulation, added: Tensor | None = None
     ) -> tuple[Iterable[Parts], Parts]:
-        """Of the blocks, each made when its turn comes where every token may have its own, and of the head."""
+        """Return the parts of the blocks, lazily where every token may have its own, and those of the head."""
         if isinstance(timesteps, Modulation):
             return [block.unbind() for block in timesteps.blocks.unbind()], timesteps.head.unbind()
         if isinstance(timesteps, MaskedModulation):
             given, first, others = timesteps
             pairs = zip(first.blocks.unbind(), others.blocks.unbind(), strict=True)
             return (choose(given, *pair) for pair in pairs), choose(given, first.head, others.head)
-        embedded = self.time_embedding(sinusoid(timesteps, self.config.freq_dim).to(self.head.head.weight.dtype))
+        embedded = self.time_embedding(
+            sinusoidal_embedding_1d(self.config.freq_dim, timesteps).to(self.head.head.weight.dtype)
+        )
         embedded = embedded if added is None else embedded + added
         projected = self.time_projection(embedded).unflatten(-1, (6, -1))
         return (block.modulation_of(projected) for block in self.blocks), self.head.modulation_of(embedded)  # type: ignore[operator]
@@ -296,7 +354,7 @@ class WanDiTNetwork(PatchedNetwork):
         return Modulation(torch.stack([torch.stack(parts) for parts in of_blocks]), torch.stack(of_head))
 
     def _apply(self, fn: Any, recurse: bool = True) -> Any:
-        self._modulations.forget()
+        self._modulations.clear()
         return super()._apply(fn, recurse)
 
     def _embed_patches(self, x: Tensor) -> Tensor:
@@ -306,12 +364,11 @@ class WanDiTNetwork(PatchedNetwork):
             return F.linear(x, self.patch_embedding.weight.flatten(1), self.patch_embedding.bias)
         return self.patch_embedding(x)
 
-    def _rope(self, freqs: RopeFreqs | tuple[RopeFreqs, RopeFreqs]) -> Rope:
-        if isinstance(freqs, tuple) == self.config.apply_rope_before_kvcache:
-            wanted = "the chunk's alone" if self.config.apply_rope_before_kvcache else "a pair (queries, cached keys)"
-            given = "a pair" if isinstance(freqs, tuple) else "one table"
-            rule = f"apply_rope_before_kvcache={self.config.apply_rope_before_kvcache}"
-            raise ValueError(f"with {rule} rope_freqs must be {wanted}, got {given}")
+    def _rope(self, freqs: Rope) -> Rope:
+        """Return `freqs` as tables, made once for all blocks."""
+        if isinstance(freqs, tuple) and self.config.apply_rope_before_kvcache:
+            rule = "with apply_rope_before_kvcache=True rope_freqs must be the chunk's alone"
+            raise ValueError(f"{rule}, got a pair")
         if isinstance(freqs, tuple):
             of_queries, of_cached_keys = freqs
             return _table(of_queries), _table(of_cached_keys)
@@ -319,7 +376,7 @@ class WanDiTNetwork(PatchedNetwork):
 
 
 def _table(freqs: RopeFreqs) -> RopeTable:
-    return rope_table(freqs) if isinstance(freqs, Tensor) else freqs
+    return rope_table(freqs, interleaved=True) if isinstance(freqs, Tensor) else freqs
 
 
 def _timesteps_of_runs(timesteps: Tensor | float, x: Tensor) -> Tensor:
