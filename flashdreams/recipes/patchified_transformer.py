@@ -84,8 +84,8 @@ class PatchifiedNetwork(nn.Module):
     ) -> Tensor:
         """Latents `[..., T, C, H, W]` -> tokens `[..., L, C kt kh kw]`, this process's share of them.
 
-        The share is of dim -2 in the network's group, or of every dim of `cp_dims` in the group beside it; None in either
-        list shares nothing.
+        The share is of dim -2 in the network's group, or of every dim of `cp_dims` in the group beside it. None in
+        either list shares nothing.
         """
         kt, kh, kw = self.config.patch_size
         if x.dim() < 4:
@@ -122,7 +122,7 @@ class PatchifiedNetwork(nn.Module):
             raise ValueError(f"text_embeddings must be [..., {text[0]}, {text[1]}], got {list(text_embeddings.shape)}")
 
     def _check_chunk(self, x: Tensor, channels: int, layers: int, cached: int) -> None:
-        """Raise ValueError unless `x` are tokens of so many `channels`, and the cache is of as many layers as the network has."""
+        """Raise ValueError unless `x` are tokens of so many `channels`, and the cache has as many layers as the network."""
         features = channels * self.config.patch
         if x.dim() < 2 or x.shape[-1] != features:
             raise ValueError(f"tokens must be [..., L, {features}] (input channels x patch), got {list(x.shape)}")

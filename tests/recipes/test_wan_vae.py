@@ -368,7 +368,7 @@ def test_control_continues_from_a_snapshot(control: I2VCtrlEncoder) -> None:
 def test_control_refuses_what_is_not_its_picture(control: I2VCtrlEncoder) -> None:
     with pytest.raises(ValueError, match=r"input must be floats \[..., T, 3, H, W\]"):
         control(video(1).int())
-    with pytest.raises(ValueError, match="takes 1 . a multiple of 4 pixel frames, got 2"):
+    with pytest.raises(ValueError, match=r"takes 1 \+ a multiple of 4 pixel frames, got 2"):
         control(video(2))
     with pytest.raises(ValueError, match="sides that 8 divides, got 20 x 8"):
         control(video(1, height=20))

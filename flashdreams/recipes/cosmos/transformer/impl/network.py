@@ -218,7 +218,7 @@ class CosmosDiTNetwork(PatchifiedNetwork):
         *,
         control: Tensor | None = None,
     ) -> Tensor:
-        """Tokens `[..., L, in_channels kt kh kw]` of chunk `current_chunk_idx` -> flow `[..., L, out_channels kt kh kw]`.
+        """Tokens `[..., L, in_channels kt kh kw]` of chunk `current_chunk_idx` -> `[..., L, out_channels kt kh kw]`.
 
         The last channel of `x` is 1 where it holds a given latent, else 0. `timesteps` (0 to 1000) is a scalar, per
         batch `[...]`, or `[..., G]` for G equal runs of the tokens. `control [..., L, control_channels kt kh kw]`. With

@@ -50,7 +50,7 @@ def sinusoidal_embedding_1d(dim: int, position: Tensor) -> Tensor:
 
 
 def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
-    """Return `x (1 + scale) + shift`: `x [..., L, D]`, `shift` and `scale [..., G, D]` for G equal runs of the L tokens."""
+    """Return `x (1 + scale) + shift`: `x [..., L, D]`, `shift` and `scale [..., G, D]` for G equal runs of tokens."""
     return shifted_product(x, shift, 1 + scale)
 
 
