@@ -332,7 +332,8 @@ def _taehv(config: TeahvVAEDecoderConfig, folder: Path, layout: Layout) -> Chang
     """With the encoder and the first growing layer's frame too many that the published file has."""
     widths = (8, 8, 8, 8)
     torch.manual_seed(0)
-    tensors = randomized(derive_config(config, checkpoint_path=None, widths=widths, dtype=torch.float32).setup())
+    model = derive_config(config, checkpoint_path=None, widths=widths, dtype=torch.float32).setup()
+    tensors = randomized(model)
     tensors["encoder.0.weight"] = torch.zeros(8, 3, 3, 3)
     tensors["decoder.7.conv.weight"] = torch.cat([torch.zeros(8, 8, 1, 1), tensors["decoder.7.conv.weight"]])
     save_file(tensors, folder / "lighttaew2_1.safetensors")

@@ -122,7 +122,7 @@ class PatchifiedNetwork(nn.Module):
             raise ValueError(f"text_embeddings must be [..., {text[0]}, {text[1]}], got {list(text_embeddings.shape)}")
 
     def _check_chunk(self, x: Tensor, channels: int, layers: int, cached: int) -> None:
-        """Raise ValueError unless `x` are tokens of so many `channels`, and the cache has as many layers as the network."""
+        """Raise ValueError unless `x` are tokens of so many channels, and the cache is of as many layers."""
         features = channels * self.config.patch
         if x.dim() < 2 or x.shape[-1] != features:
             raise ValueError(f"tokens must be [..., L, {features}] (input channels x patch), got {list(x.shape)}")

@@ -87,20 +87,20 @@ def plain_video(tensors: dict[str, Tensor], latent: Tensor, patch: int = 1) -> T
 
 
 @pytest.mark.parametrize(
-    ("grow_rows", "dtype", "mean", "std"),
+    ("name", "grow_rows", "dtype", "mean", "std"),
     [
-        (256, torch.float16, (0.0,), (1.0,)),
-        (512, torch.float16, (0.0,), (1.0,)),
-        (256, torch.float32, WAN21_LATENT_MEAN, WAN21_LATENT_STD),
+        ("taew2_1.pth", 256, torch.float16, (0.0,), (1.0,)),
+        ("taew2_1.pth", 512, torch.float32, (0.0,), (1.0,)),
+        ("lighttaew2_1.pth", 256, torch.float16, WAN21_LATENT_MEAN, WAN21_LATENT_STD),
     ],
     ids=["taew2_1", "two-frames-at-decoder.7", "lighttaew2_1"],
 )
 def test_published_file_decodes_as_written_plainly(
-    tmp_path: Path, grow_rows: int, dtype: torch.dtype, mean: tuple[float, ...], std: tuple[float, ...]
+    tmp_path: Path, name: str, grow_rows: int, dtype: torch.dtype, mean: tuple[float, ...], std: tuple[float, ...]
 ) -> None:
     tensors = {key: tensor.to(dtype).float() for key, tensor in published_file(grow_rows=grow_rows).items()}
-    torch.save({key: tensor.to(dtype) for key, tensor in tensors.items()}, tmp_path / "tiny.pth")
-    decoder = TeahvVAEDecoderConfig(checkpoint_path=tmp_path / "tiny.pth", dtype=torch.float32).setup()
+    torch.save({key: tensor.to(dtype) for key, tensor in tensors.items()}, tmp_path / name)
+    decoder = TeahvVAEDecoderConfig(checkpoint_path=tmp_path / name, dtype=torch.float32).setup()
     latent = torch.randn(1, 3, 16, 2, 3, generator=torch.Generator().manual_seed(0))
     video = decoder(latent)
     raw = latent[0] * torch.tensor(std).view(-1, 1, 1) + torch.tensor(mean).view(-1, 1, 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,11 +13,15 @@ from torch import Tensor
 from flashdreams.infra.runtime.state import copy_state
 from flashdreams.recipes.taehv import (
     AVAILABLE_TAEHV_CHECKPOINT_PATHS,
+    TAEHV,
     TAEHVCache,
     TAEHVDecoderConfig,
     TeahvVAEDecoder,
     TeahvVAEDecoderConfig,
+    compose,
+    legacy_to_blocks_keys,
     lighttae_state_dict_transform,
+    truncate_oversize_tgrow_weights,
 )
 
 
@@ -206,3 +211,41 @@ def test_graph_replays_equal_plain_calls(decoder: TeahvVAEDecoder, compiled: boo
             made.append(on_gpu(clip[:, i : i + 1], i, cache))
     for clip, made in zip(clips, frames, strict=True):
         torch.testing.assert_close(torch.cat(made, 1).cpu(), decoder(clip.cpu()), rtol=0, atol=5e-3)
+
+
+@pytest.mark.parametrize(
+    ("name", "raw"),
+    [("lighttaew2_1.safetensors", True), ("lighttae-fp16.pth", True), ("tae.pth", True), ("taew2_1.pth", False)],
+)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16], ids=str)
+def test_a_file_that_is_saved_again_decodes_the_same_latents(
+    decoder: TeahvVAEDecoder, name: str, raw: bool, dtype: torch.dtype, tmp_path: Path
+) -> None:
+    torch.save({key: tensor.to(dtype) for key, tensor in decoder.state_dict().items()}, tmp_path / name)
+    statistics = {"latent_mean": (0.5,) * 4, "latent_std": (2.0,) * 4}
+    loaded: TeahvVAEDecoder = tiny_config(checkpoint_path=tmp_path / name, **statistics).setup()
+    given = latents(2) * 2 + 0.5 if raw else latents(2)
+    assert (loaded(latents(2)) - decoder(given)).abs().mean() < 1e-2
+    assert loaded.std.flatten().tolist() == [2.0 if raw else 1.0] * 4
+
+
+def test_transforms_compose_and_both_layouts_load(decoder: TeahvVAEDecoder, tmp_path: Path) -> None:
+    published = dict(decoder.state_dict())
+    published["decoder.7.conv.weight"] = torch.cat([torch.zeros(8, 8, 1, 1), published["decoder.7.conv.weight"]])
+    transform = compose(legacy_to_blocks_keys, truncate_oversize_tgrow_weights(channels=(8, 8, 6, 6)))
+    renamed = transform(published)
+    assert set(renamed) == {key.replace("decoder.", "decoder.blocks.") for key in published}
+    assert renamed["decoder.blocks.7.conv.weight"].shape == (8, 8, 1, 1)
+    torch.save(published, tmp_path / "published.pth")
+    sizes: dict[str, Any] = {"latent_channels": 4, "channels": (8, 8, 6, 6)}
+    models = [
+        TAEHV(str(tmp_path / "published.pth"), **sizes),
+        TAEHV(str(tmp_path / "published.pth"), **sizes, state_dict_transform=transform),
+    ]
+    expected = (decoder(latents(3)) + 1) / 2
+    for model in models:
+        torch.testing.assert_close(model.decode(latents(3)), expected, rtol=0, atol=1e-5)
+        cache = model.prepare_cache()
+        chunks = [model.decode(latents(3)[:, :1], cache), model.decode(latents(3)[:, 1:], cache)]
+        torch.testing.assert_close(torch.cat(chunks, 1), expected, rtol=0, atol=1e-5)
+        assert len(cache.dec_state) == 9
