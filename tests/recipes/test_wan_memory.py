@@ -20,7 +20,7 @@ from flashdreams.recipes.wan import (
     WanVAEDecoderConfig,
 )
 from flashdreams.recipes.wan.runner import WanRunnerConfig
-from tests.recipes.tiny_wan import CHANNELS, SIZE, config, dream, picture, same, transformer
+from tests.recipes.tiny_wan import CHANNELS, PIXELS, SIZE, config, dream, picture, same, transformer
 
 
 def relative() -> Any:
@@ -81,7 +81,7 @@ def bytes_of(module: nn.Module) -> int:
 @pytest.mark.parametrize("name", CONFIGS)
 def test_the_plan_equals_what_is_allocated(name: str) -> None:
     wanted = made_of(name)
-    plan = wanted.memory_plan(**SIZE)
+    plan = wanted.memory_plan(**PIXELS)
     made = wanted.setup()
     networks = made.diffusion_model.transformer.networks()
     parts = {"encoder": made.encoder, **networks, "decoder": made.decoder}
@@ -111,20 +111,20 @@ def test_readers_of_prompts_are_counted_without_their_files() -> None:
 
 
 def test_layers_share_the_keys_and_values_of_a_window_of_one_chunk() -> None:
-    one, two = (made_of("text", net=lambda t=t: transformer(window_size_t=t)).memory_plan(**SIZE) for t in (2, 4))
+    one, two = (made_of("text", net=lambda t=t: transformer(window_size_t=t)).memory_plan(**PIXELS) for t in (2, 4))
     tokens = 2 * 6
     of_a_layer, slots = 2 * tokens * 24 * 4, tokens * 8  # keys and values of 24 features in 4 bytes; 8-byte numbers
     assert two.rollout - one.rollout == 2 * (2 * of_a_layer + slots) - (of_a_layer + slots)
 
 
 def test_rollouts_and_processes_share_as_they_do() -> None:
-    one, three = (made_of("text").memory_plan(**SIZE, rollouts=count) for count in (1, 3))
+    one, three = (made_of("text").memory_plan(**PIXELS, rollouts=count) for count in (1, 3))
     assert three.needed - one.needed == 2 * one.rollout
     keys_and_values = 2 * 2 * (4 * 6) * 24 * 4  # layers, k and v, tokens in the window, features, bytes
-    halved = made_of("text").memory_plan(**SIZE, processes=2)
+    halved = made_of("text").memory_plan(**PIXELS, processes=2)
     assert one.rollout - halved.rollout == keys_and_values // 2
     with pytest.raises(ValueError, match="rollouts and processes must be at least 1, got 0 and 1"):
-        made_of("text").memory_plan(**SIZE, rollouts=0)
+        made_of("text").memory_plan(**PIXELS, rollouts=0)
     with pytest.raises(ValueError, match="height and width must be multiples of 16 and 16, got 40 x 48"):
         made_of("text").memory_plan(40, 48)
 
@@ -134,7 +134,7 @@ def test_the_plan_is_told_and_refused_before_anything_is_loaded(
 ) -> None:
     wanted = made_of("text", net=lambda: transformer(checkpoint_path="nowhere"))
     monkeypatch.setattr(plan, "available_bytes", lambda device: 1000)
-    runner = WanRunnerConfig(runner_name="tiny", pipeline=wanted, prompt="a lake", device="cpu", **SIZE)
+    runner = WanRunnerConfig(runner_name="tiny", pipeline=wanted, prompt="a lake", device="cpu", **PIXELS)
     with caplog.at_level(logging.INFO), pytest.raises(ValueError, match=r"32 x 48 needs .* has 0\.0 MiB free"):
         runner.setup()
     assert caplog.text.count("memory for 32 x 48:") == 1

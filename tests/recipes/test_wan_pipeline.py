@@ -54,7 +54,7 @@ def test_a_picture_begins_a_rollout_and_decides_its_size() -> None:
     assert as_bytes.image is not None and (as_bytes.image - picture()).abs().max() < 0.01
     without_frames = made.initialize_cache(["a lake"], picture()[0].double())
     assert without_frames.image is not None and torch.equal(without_frames.image, picture().double())
-    with pytest.raises(ValueError, match="must be multiples of 16 and 16, the image is 32 x 40; near it is 32 x 32"):
+    with pytest.raises(ValueError, match="must be multiples of 16 and 16, the image is 32 x 40 pixels"):
         made.initialize_cache(["a lake"], picture()[..., :40])
 
 

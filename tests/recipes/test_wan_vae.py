@@ -15,6 +15,7 @@ from torch import Tensor
 from flashdreams.core.checkpoint.load import SafetensorsFiles
 from flashdreams.infra.runtime.state import copy_state
 from flashdreams.recipes.wan.autoencoder.checkpoints import (
+    AVAILABLE_WAN_VAE_CHECKPOINT_PATHS,
     WanVAEShape,
     read_wan_vae_shape,
     wan22_ti2v_5b_vae_state_dict_transform,
@@ -22,8 +23,12 @@ from flashdreams.recipes.wan.autoencoder.checkpoints import (
 from flashdreams.recipes.wan.autoencoder.i2v import I2VCtrlEncoder, WanI2VCtrlEncoderConfig, blank_frames
 from flashdreams.recipes.wan.autoencoder.network import SETTLED_FROM
 from flashdreams.recipes.wan.autoencoder.vae import (
+    CausalConv3d,
+    Resample,
+    ResidualBlock,
     Wan22TI2V5BVAEDecoderConfig,
     Wan22TI2V5BVAEEncoderConfig,
+    WanVAE,
     WanVAEDecoder,
     WanVAEDecoderConfig,
     WanVAEEncoder,
@@ -244,11 +249,13 @@ def test_transform_of_the_config_comes_first(published: dict[str, Tensor], tmp_p
 
 def test_presets_have_the_published_sizes() -> None:
     for config in (Wan22TI2V5BVAEEncoderConfig(), Wan22TI2V5BVAEDecoderConfig()):
-        sizes = {"base_dim": 160, "decoder_base_dim": 256, "z_dim": 48, "patch_size": 2, "is_residual": True}
-        assert config.shape == WanVAEShape(**sizes)  # type: ignore[arg-type]
+        assert (config.base_dim, config.z_dim, config.patch_size, config.is_residual) == (160, 48, 2, True)
+        assert config.state_dict_transform is wan22_ti2v_5b_vae_state_dict_transform
         assert (config.latent_mean[0], config.latent_std[-1]) == (-0.2289, 0.7744)
+    assert Wan22TI2V5BVAEDecoderConfig().decoder_width == 256 and WanVAEDecoderConfig().decoder_width == 96
+    assert WanVAEEncoderConfig(checkpoint_path=AVAILABLE_WAN_VAE_CHECKPOINT_PATHS["lightvae"]).base_dim == 24
     for wan21 in (WanVAEEncoderConfig(), WanVAEDecoderConfig()):
-        assert (wan21.base_dim, wan21.decoder_base_dim, wan21.z_dim, wan21.patch_size) == (96, None, 16, 1)
+        assert (wan21.base_dim, wan21.z_dim, wan21.patch_size) == (96, 16, 1)
         assert (wan21.dtype, wan21.use_cuda_graph, wan21.use_compile) == (torch.bfloat16, True, False)
         assert (wan21.latent_mean[0], wan21.latent_std[-1]) == (-0.7571, 1.916)
 
@@ -392,6 +399,36 @@ def test_frames_that_are_not_blank_are_encoded_however_late(control: I2VCtrlEnco
         assert torch.equal(control(frames, i, cache).latent, encoder(frames, i, plain))
     assert (control.spatial_compression_ratio, control.temporal_compression_ratio) == (8, 4)
     assert control.get_output_temporal_size(0, 9) == 3 and control.get_input_temporal_size(1, 3) == 12
+
+
+def test_both_halves_in_one_module_stream_like_the_halves(
+    encoder: WanVAEEncoder, decoder: WanVAEDecoder, published: dict[str, Tensor], tmp_path: Path
+) -> None:
+    path, clip = saved(published, tmp_path), video(13)
+    whole = WanVAE(str(path), base_dim=4, z_dim=3, latent_mean=MEAN, latent_std=STD)
+    cache = whole.prepare_cache()
+    latent = torch.cat([whole.encode(frames, cache) for frames in clip.split([5, 8], 1)], 1)
+    shown = torch.cat([whole.decode(each, cache) for each in latent.split([1, 3], 1)], 1)
+    sizes = {"checkpoint_path": path}
+    halves = [kind(**tiny(**sizes)).setup() for kind in (WanVAEEncoderConfig, WanVAEDecoderConfig)]
+    assert torch.equal(latent, halves[0](clip)) and torch.equal(shown, halves[1](latent))
+    assert (whole.spatial_compression_ratio, whole.temporal_compression_ratio, whole.z_dim) == (8, 4, 3)
+    with pytest.raises(RuntimeError, match="enable_decoder"):
+        WanVAE(str(path), base_dim=4, z_dim=3, latent_mean=MEAN, latent_std=STD, enable_decoder=False).decode(
+            latent, whole.prepare_cache()
+        )
+
+
+def test_layers_alone_keep_their_own_state() -> None:
+    torch.manual_seed(0)
+    block, x = ResidualBlock(4, 6), torch.randn(1, 4, 5, 3, 2)
+    state: dict[int, Tensor] = {}
+    parts = [block(frames, state) for frames in x.split([1, 4], 2)]
+    assert torch.allclose(torch.cat(parts, 2), block(x, {}), atol=1e-6)
+    conv = CausalConv3d(4, 4, 3, padding=1)
+    assert torch.allclose(conv(x[:, :, 2:], x[:, :, :2]), conv(x)[:, :, 2:], atol=1e-6)
+    with pytest.raises(ValueError, match="mode must be"):
+        Resample(4, "upsample4d")
 
 
 @pytest.mark.gpu

@@ -25,7 +25,8 @@ from flashdreams.recipes.wan import (
 
 CHANNELS, TEXT_LEN, TEXT_DIM = 4, 3, 8
 SIZE = {"height": 4, "width": 6}
-"""Of a latent, for pictures of 32 x 48 pixels."""
+PIXELS = {"height": 32, "width": 48}
+"""Of a latent, and of the pictures that it stands for."""
 LOADED: list[str] = []
 """Which encoders were built, in order; a test that looks clears it first."""
 

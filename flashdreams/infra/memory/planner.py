@@ -100,5 +100,5 @@ def _coding(part: Any, context: dict[str, Any] | None, input: Any) -> tuple[Any,
             given = input(chunk) if callable(input) else input
             made = part(input=given, autoregressive_index=chunk, cache=cache)
     result = copy_state(made)
-    del made
+    del made, given  # which are no part of the cache
     return result, rehearsal.peak - rehearsal.live, rehearsal.live

@@ -356,9 +356,9 @@ class WanInferencePipeline(StreamInferencePipeline[Any, Any, Any]):
         _, rows, columns = self.config.rollout.network.patch_size
         unit_h, unit_w = rows * self._ratio, columns * self._ratio
         if height < unit_h or width < unit_w or height % unit_h or width % unit_w:
-            rule = f"height and width in pixels must be multiples of {unit_h} and {unit_w}"
+            rule = f"height and width must be multiples of {unit_h} and {unit_w}"
             near = f"{max(1, round(height / unit_h)) * unit_h} x {max(1, round(width / unit_w)) * unit_w}"
-            raise ValueError(f"{rule}, {given} {height} x {width}; near it is {near}")
+            raise ValueError(f"{rule}, {given} {height} x {width} pixels; near it is {near}")
         return height // self._ratio, width // self._ratio
 
 

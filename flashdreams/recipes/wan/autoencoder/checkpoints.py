@@ -19,13 +19,20 @@ StateDictTransform = Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]
 Half = Literal["encoder", "decoder"]
 Patterns = list[tuple[str, str | None]]
 
+WAN22_TI2V_5B_VAE_PATH = "hf://Wan-AI/Wan2.2-TI2V-5B/Wan2.2_VAE.pth"
+"""Wan 2.2 TI2V 5B's autoencoder with the official keys."""
+WAN22_TI2V_5B_VAE_DIFFUSERS_PATH = (
+    "https://huggingface.co/Wan-AI/Wan2.2-TI2V-5B-Diffusers/resolve/main/vae/diffusion_pytorch_model.safetensors"
+)
+"""The same with diffusers' keys."""
 AVAILABLE_WAN_VAE_CHECKPOINT_PATHS = {
-    "wan21": "hf://Wan-AI/Wan2.1-T2V-1.3B/Wan2.1_VAE.pth",
-    "lightvae": "hf://lightx2v/Autoencoders/lightvaew2_1.safetensors",
-    "wan22_ti2v_5b": "hf://Wan-AI/Wan2.2-TI2V-5B-Diffusers/vae/diffusion_pytorch_model.safetensors",
+    "vae": "https://huggingface.co/lightx2v/Autoencoders/resolve/main/Wan2.1_VAE.pth",
+    "lightvae": "https://huggingface.co/lightx2v/Autoencoders/resolve/main/lightvaew2_1.safetensors",
+    "wan22_ti2v_5b": WAN22_TI2V_5B_VAE_DIFFUSERS_PATH,
 }
 """Published autoencoders: of Wan 2.1 and Wan 2.2's 14B models; one distilled from it, with `base_dim` 24 and the same
 latents; and of Wan 2.2 TI2V 5B."""
+LIGHTVAE_BASE_DIM = 24
 
 _ANCHORS = {
     "official": ("encoder.conv1.weight", "decoder.conv1.weight"),
@@ -57,7 +64,7 @@ _DIFFUSERS_NAMES = (
 
 @dataclass(frozen=True, kw_only=True)
 class WanVAEShape:
-    """What makes one of Wan's autoencoders differ from another. None where a file holds one half only."""
+    """The sizes in which Wan's autoencoders differ. None where a file holds one half only."""
 
     is_residual: bool
     """Whether it has the stages of 2.2."""
@@ -69,6 +76,10 @@ class WanVAEShape:
     """Channels of a latent."""
     patch_size: int
     """Pixels along a side that the networks treat as channels of one position."""
+
+
+WAN21_SHAPE = WanVAEShape(is_residual=False, base_dim=96, decoder_base_dim=96, z_dim=16, patch_size=1)
+"""Wan 2.1's."""
 
 
 def wan_vae_key_patterns(keys: Iterable[str]) -> Patterns:

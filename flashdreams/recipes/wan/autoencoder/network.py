@@ -8,112 +8,144 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-from torch import Tensor, nn
+import torch
+from torch import nn
 
 from flashdreams.recipes.wan.autoencoder.layers import (
+    TEMPORAL_WINDOW,
+    AttentionBlock,
     CausalConv3d,
     CausalSequential,
-    Downsample,
-    DownStage,
-    FrameAttention,
-    Memory,
+    Resample,
     ResidualBlock,
-    RMSNorm,
-    Upsample,
-    UpStage,
+    ResidualDownBlock,
+    ResidualUpBlock,
+    RMS_norm,
+    State,
+    check_no_attention,
+    number_layers,
+    residual_blocks,
 )
 
 SPACE_RATIO = 8
 """Positions along a side to one of a latent, inside of the patches."""
-TIME_RATIO = 4
+TIME_RATIO = TEMPORAL_WINDOW
 """Frames to a latent, the first of a rollout aside."""
 SETTLED_FROM = 29
-"""Index of the latent from which on the encoder's latents of a video are all the same, bit for bit, when its frames are
-from the second on: a latent sees 18 before it after the last halving of the frame rate, and each of these sees as much
-as 10 latents of frames; at most the picture and the zeros before it are further back."""
-
-_WIDTHS = (1, 2, 4, 4)
-_HALVES_TIME = (False, True, True)
-_BLOCKS = 2
+"""Number of latents of blank frames after which all further ones are the same, bit for bit: a latent sees 18 before it
+after the last halving of the frame rate, and each of these sees as much as 10 latents of frames."""
 
 
-class VideoEncoder(nn.Module):
+class Encoder3d(nn.Module):
     """Frames to the mean and log variance of a latent, before the last 1x1 convolution."""
 
-    def __init__(self, in_channels: int, dim: int, z_dim: int, residual: bool) -> None:
-        """`dim`: channels of the first stage; `residual`: stages with averaging shortcuts, as in 2.2."""
-        super().__init__()
-        widths = [dim * width for width in _WIDTHS]
-        self.conv1 = CausalConv3d(in_channels, dim)
-        self.downsamples = CausalSequential(*_down_layers([dim, *widths], residual))
-        self.middle = _middle(widths[-1])
-        self.head = _head(widths[-1], 2 * z_dim)
+    def __init__(
+        self,
+        dim: int = 128,
+        z_dim: int = 4,
+        dim_mult: Sequence[int] = (1, 2, 4, 4),
+        num_res_blocks: int = 2,
+        attn_scales: Sequence[float] = (),
+        temperal_downsample: Sequence[bool] = (True, True, False),
+        dropout: float = 0.0,
+        pruning_rate: float = 0.0,
+        in_channels: int = 3,
+        is_residual: bool = False,
+    ) -> None:
+        """`dim`: channels of the first stage, before `pruning_rate` takes its share; `z_dim`: channels that come out.
 
-    def forward(self, x: Tensor, before: Sequence[Tensor] | None) -> tuple[Tensor, list[Tensor]]:
-        """`x [B, C, T, H, W] -> [B, 2 z_dim, 1, H / 8, W / 8]` and what the next call takes as `before`.
-
-        T is 1 with `before=None`, at a rollout's first call, and 4 at the others.
+        `temperal_downsample` says which stages halve the frames; `is_residual`: stages with averaging shortcuts, as in
+        2.2.
         """
-        memory = Memory(before)
-        x = self.downsamples(self.conv1(x, memory), memory)
-        return self.head(self.middle(x, memory), memory), memory.after
+        super().__init__()
+        check_no_attention(attn_scales)
+        dim = round(dim * (1 - pruning_rate))
+        widths = [dim, *(dim * width for width in dim_mult)]
+        self.conv1 = CausalConv3d(in_channels, dim, 3, padding=1)
+        layers: list[nn.Module] = []
+        for stage, (width, following) in enumerate(pairwise(widths)):
+            last = stage == len(dim_mult) - 1
+            temporal = not last and bool(temperal_downsample[stage])
+            if is_residual:
+                layers.append(ResidualDownBlock(width, following, dropout, num_res_blocks, temporal, not last))
+                continue
+            layers += residual_blocks(width, following, num_res_blocks, dropout)
+            if not last:
+                layers.append(Resample(following, "downsample3d" if temporal else "downsample2d"))
+        self.downsamples = CausalSequential(*layers)
+        self.middle = _middle(widths[-1], dropout)
+        self.head = _head(widths[-1], z_dim)
+        number_layers(self)
+
+    def forward(self, x: torch.Tensor, state: State) -> torch.Tensor:
+        """`x [B, C, T, H, W] -> [B, z_dim, 1, H / 8, W / 8]`; the state is changed to that of the next call.
+
+        T is 1 with an empty `state`, at a rollout's first call, and 4 at the others.
+        """
+        x = self.downsamples(self.conv1.cache_step(x, state), state)
+        return self.head(self.middle(x, state), state)
+
+    def normalize_state_for_body(self, state: State) -> None:
+        """Change nothing: after a rollout's first call its state has the shapes of all further calls."""
 
 
-class VideoDecoder(nn.Module):
+class Decoder3d(nn.Module):
     """A latent, after the first 1x1 convolution, to frames."""
 
-    def __init__(self, out_channels: int, dim: int, z_dim: int, residual: bool) -> None:
-        """`dim`: channels of the last stage; `residual`: stages with repeating shortcuts, as in 2.2."""
-        super().__init__()
-        widths = [dim * width for width in reversed(_WIDTHS)]
-        self.conv1 = CausalConv3d(z_dim, widths[0])
-        self.middle = _middle(widths[0])
-        self.upsamples = CausalSequential(*_up_layers([widths[0], *widths], residual))
-        self.head = _head(widths[-1], out_channels)
+    def __init__(
+        self,
+        dim: int = 128,
+        z_dim: int = 4,
+        dim_mult: Sequence[int] = (1, 2, 4, 4),
+        num_res_blocks: int = 2,
+        attn_scales: Sequence[float] = (),
+        temperal_upsample: Sequence[bool] = (False, True, True),
+        dropout: float = 0.0,
+        pruning_rate: float = 0.0,
+        out_channels: int = 3,
+        is_residual: bool = False,
+    ) -> None:
+        """`dim`: channels of the last stage, before `pruning_rate` takes its share.
 
-    def forward(self, x: Tensor, before: Sequence[Tensor] | None) -> tuple[Tensor, list[Tensor]]:
-        """`x [B, z_dim, 1, h, w] -> [B, C, T, 8 h, 8 w]` and what the next call takes as `before`.
-
-        T is 1 with `before=None`, at a rollout's first call, and 4 at the others.
+        `temperal_upsample` says which stages double the frames; `is_residual`: stages with repeating shortcuts, as in
+        2.2.
         """
-        memory = Memory(before)
-        x = self.middle(self.conv1(x, memory), memory)
-        return self.head(self.upsamples(x, memory), memory), memory.after
+        super().__init__()
+        check_no_attention(attn_scales)
+        dim = round(dim * (1 - pruning_rate))
+        widths = [dim * dim_mult[-1], *(dim * width for width in reversed(dim_mult))]
+        self.conv1 = CausalConv3d(z_dim, widths[0], 3, padding=1)
+        layers: list[nn.Module] = []
+        for stage, (width, following) in enumerate(pairwise(widths)):
+            last = stage == len(dim_mult) - 1
+            temporal = not last and bool(temperal_upsample[stage])
+            if is_residual:
+                layers.append(ResidualUpBlock(width, following, num_res_blocks + 1, dropout, temporal, not last))
+                continue
+            # In 2.1 each upsampling has halved the channels already.
+            layers += residual_blocks(width if stage == 0 else width // 2, following, num_res_blocks + 1, dropout)
+            if not last:
+                layers.append(Resample(following, "upsample3d" if temporal else "upsample2d"))
+        self.middle = _middle(widths[0], dropout)
+        self.upsamples = CausalSequential(*layers)
+        self.head = _head(widths[-1], out_channels)
+        number_layers(self)
+
+    def forward(self, x: torch.Tensor, state: State, first_chunk: bool = False) -> torch.Tensor:
+        """`x [B, z_dim, 1, h, w] -> [B, C, T, 8 h, 8 w]`; the state is changed to that of the next call.
+
+        T is 1 at a rollout's first call, whose `state` is empty, and 4 at the others.
+        """
+        first_chunk = first_chunk or not state
+        x = self.middle(self.conv1.cache_step(x, state), state)
+        return self.head(self.upsamples(x, state, first_chunk=first_chunk), state)
 
 
-def _middle(channels: int) -> CausalSequential:
-    before, after = ResidualBlock(channels, channels), ResidualBlock(channels, channels)
-    return CausalSequential(before, FrameAttention(channels), after)
+def _middle(channels: int, dropout: float) -> CausalSequential:
+    before, after = (ResidualBlock(channels, channels, dropout) for _ in range(2))
+    return CausalSequential(before, AttentionBlock(channels), after)
 
 
 def _head(channels: int, out_channels: int) -> CausalSequential:
-    return CausalSequential(RMSNorm(channels), nn.SiLU(inplace=True), CausalConv3d(channels, out_channels))
-
-
-def _blocks(in_channels: int, out_channels: int, count: int) -> list[nn.Module]:
-    return [ResidualBlock(out_channels if i else in_channels, out_channels) for i in range(count)]
-
-
-def _down_layers(widths: Sequence[int], residual: bool) -> list[nn.Module]:
-    layers: list[nn.Module] = []
-    for stage, (width, following) in enumerate(pairwise(widths)):
-        blocks, last = _blocks(width, following, _BLOCKS), stage == len(_HALVES_TIME)
-        if not last:
-            blocks.append(Downsample(following, _HALVES_TIME[stage]))
-        time, space = (1, 1) if last else (1 + _HALVES_TIME[stage], 2)
-        layers += [DownStage(blocks, following, time, space)] if residual else blocks
-    return layers
-
-
-def _up_layers(widths: Sequence[int], residual: bool) -> list[nn.Module]:
-    layers: list[nn.Module] = []
-    doubles_time = _HALVES_TIME[::-1]
-    for stage, (width, following) in enumerate(pairwise(widths)):
-        # In 2.1 each upsampling has halved the channels already.
-        blocks = _blocks(width if residual or stage == 0 else width // 2, following, _BLOCKS + 1)
-        last = stage == len(doubles_time)
-        if not last:
-            blocks.append(Upsample(following, following if residual else following // 2, doubles_time[stage]))
-        time, space = (1, 1) if last else (1 + doubles_time[stage], 2)
-        layers += [UpStage(blocks, following, time, space)] if residual else blocks
-    return layers
+    norm = RMS_norm(channels, images=False)
+    return CausalSequential(norm, nn.SiLU(inplace=True), CausalConv3d(channels, out_channels, 3, padding=1))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,19 +11,36 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from flashdreams.infra.config.base import PrintableConfig
-from flashdreams.infra.decoder import CausalVideoDecoder, DecoderConfig, StreamingDecoderCache
-from flashdreams.infra.encoder import EncoderConfig, StreamingEncoderCache, StreamingVideoEncoder
-from flashdreams.infra.runtime.accelerated import AcceleratedStep
-from flashdreams.infra.temporal import causal_latent_frames, causal_pixel_frames, check_follows
+from flashdreams.infra.decoder import CausalVideoDecoder, DecoderConfig
+from flashdreams.infra.encoder import EncoderConfig, StreamingVideoEncoder
+from flashdreams.infra.temporal import causal_latent_frames, causal_pixel_frames
 from flashdreams.recipes.wan.autoencoder.checkpoints import (
     AVAILABLE_WAN_VAE_CHECKPOINT_PATHS,
-    Half,
+    LIGHTVAE_BASE_DIM,
+    WAN21_SHAPE,
+    WAN22_TI2V_5B_VAE_DIFFUSERS_PATH,
+    WAN22_TI2V_5B_VAE_PATH,
     StateDictTransform,
     WanVAEShape,
-    load_wan_vae_half,
+    wan22_ti2v_5b_vae_state_dict_transform,
 )
-from flashdreams.recipes.wan.autoencoder.network import SPACE_RATIO, TIME_RATIO, VideoDecoder, VideoEncoder
+from flashdreams.recipes.wan.autoencoder.half import HALVES_TIME, RGB, WanVAECache, WanVAEHalf
+from flashdreams.recipes.wan.autoencoder.layers import (
+    CACHE_T,
+    TEMPORAL_WINDOW,
+    AttentionBlock,
+    AvgDown3D,
+    CausalConv3d,
+    DupUp3D,
+    PadMode,
+    Resample,
+    ResidualBlock,
+    ResidualDownBlock,
+    ResidualUpBlock,
+    RMS_norm,
+    State,
+)
+from flashdreams.recipes.wan.autoencoder.network import SPACE_RATIO, TIME_RATIO, Decoder3d, Encoder3d
 from flashdreams.recipes.wan.autoencoder.statistics import (
     WAN21_LATENT_MEAN,
     WAN21_LATENT_STD,
@@ -31,41 +48,54 @@ from flashdreams.recipes.wan.autoencoder.statistics import (
     WAN22_TI2V_5B_LATENT_STD,
 )
 
-_RGB = 3
+__all__ = [
+    "AVAILABLE_WAN_VAE_CHECKPOINT_PATHS",
+    "CACHE_T",
+    "TEMPORAL_WINDOW",
+    "WAN22_TI2V_5B_VAE_DIFFUSERS_PATH",
+    "WAN22_TI2V_5B_VAE_PATH",
+    "AttentionBlock",
+    "AvgDown3D",
+    "CausalConv3d",
+    "Decoder3d",
+    "DupUp3D",
+    "Encoder3d",
+    "PadMode",
+    "RMS_norm",
+    "Resample",
+    "ResidualBlock",
+    "ResidualDownBlock",
+    "ResidualUpBlock",
+    "Wan22TI2V5BVAEDecoderConfig",
+    "Wan22TI2V5BVAEEncoderConfig",
+    "WanVAE",
+    "WanVAECache",
+    "WanVAEDecoder",
+    "WanVAEDecoderConfig",
+    "WanVAEEncoder",
+    "WanVAEEncoderConfig",
+    "wan22_ti2v_5b_vae_state_dict_transform",
+]
+
+_STAGES = ((1, 2, 4, 4), 2, (), HALVES_TIME, HALVES_TIME[::-1])
+"""Widths, residual blocks, attention, and stages that change the frame rate, of all published files."""
 
 
-@dataclass(kw_only=True)
-class _WanVAEConfig(PrintableConfig):
-    """What the configs of the encoder and the decoder share; the sizes are those of Wan 2.1."""
+class _WanVAEConfig:
+    """The checks that the configs of the encoder and the decoder share."""
 
-    checkpoint_path: str | Path | None = AVAILABLE_WAN_VAE_CHECKPOINT_PATHS["wan21"]
-    """Weights, as `load_checkpoint` takes them, in the official layout or diffusers'; None leaves them random."""
-    dtype: torch.dtype = torch.bfloat16
-    """Type of the weights and of the result."""
-    use_cuda_graph: bool = True
-    """On a GPU, replay a captured graph for each size of video, from the second latent of a rollout on."""
-    use_compile: bool = False
-    """On a GPU, compile the network at the first call."""
-    base_dim: int = 96
-    """Channels of the encoder's first stage. The distilled, narrow LightVAE has 24."""
-    decoder_base_dim: int | None = None
-    """Channels of the decoder's last stage; None: as many as `base_dim`."""
-    z_dim: int = 16
-    """Channels of a latent."""
-    patch_size: int = 1
-    """Pixels along a side that the networks treat as channels of one position."""
-    is_residual: bool = False
-    """Whether stages have averaging and repeating shortcuts, as in 2.2."""
-    latent_mean: tuple[float, ...] = WAN21_LATENT_MEAN
-    """Mean of each channel of a latent before normalisation."""
-    latent_std: tuple[float, ...] = WAN21_LATENT_STD
-    """Standard deviation of each channel of a latent before normalisation."""
-    state_dict_transform: StateDictTransform | None = None
-    """Applied to all of the file's tensors first. Needed only for files of yet another layout: without it they are read
-    one at a time."""
+    checkpoint_path: str | Path | None
+    base_dim: int
+    z_dim: int
+    patch_size: int
+    is_residual: bool
+    latent_mean: tuple[float, ...]
+    latent_std: tuple[float, ...]
 
     def __post_init__(self) -> None:
         """Raises ValueError for sizes below 1 and for statistics that do not go with `z_dim`."""
+        if self.base_dim == WAN21_SHAPE.base_dim and "lightvae" in Path(str(self.checkpoint_path)).name.lower():
+            self.base_dim = LIGHTVAE_BASE_DIM
         sizes = (self.base_dim, self.z_dim, self.patch_size, self.decoder_width)
         if min(sizes) < 1:
             raise ValueError(f"base_dim, z_dim, patch_size and decoder_base_dim must be at least 1, got {sizes}")
@@ -78,11 +108,12 @@ class _WanVAEConfig(PrintableConfig):
     @property
     def decoder_width(self) -> int:
         """Channels of the decoder's last stage."""
-        return self.base_dim if self.decoder_base_dim is None else self.decoder_base_dim
+        own: int | None = getattr(self, "decoder_base_dim", None)
+        return self.base_dim if own is None else own
 
     @property
     def shape(self) -> WanVAEShape:
-        """What a checkpoint must hold."""
+        """The sizes that a checkpoint must have."""
         return WanVAEShape(
             is_residual=self.is_residual,
             base_dim=self.base_dim,
@@ -94,137 +125,115 @@ class _WanVAEConfig(PrintableConfig):
 
 @dataclass(kw_only=True)
 class WanVAEEncoderConfig(_WanVAEConfig, EncoderConfig):
-    """Config of `WanVAEEncoder`."""
+    """Config of `WanVAEEncoder`; the sizes are those of Wan 2.1."""
 
-    _target: type = field(default_factory=lambda: WanVAEEncoder)
+    _target: type[WanVAEEncoder] = field(default_factory=lambda: WanVAEEncoder)
+
+    checkpoint_path: str | Path | None = AVAILABLE_WAN_VAE_CHECKPOINT_PATHS["vae"]
+    """Weights, as `load_checkpoint` takes them, in the official layout or diffusers'; None leaves them random."""
+    dtype: torch.dtype = torch.bfloat16
+    """Type of the weights and of the result."""
+    use_cuda_graph: bool = True
+    """On a GPU, replay a captured graph for each size of video, from the second latent of a rollout on."""
+    use_compile: bool = False
+    """On a GPU, compile the network at the first call."""
+    base_dim: int = WAN21_SHAPE.base_dim
+    """Channels of the encoder's first stage. The narrow LightVAE has 24, which its file's name says."""
+    z_dim: int = WAN21_SHAPE.z_dim
+    """Channels of a latent."""
+    patch_size: int = WAN21_SHAPE.patch_size
+    """Pixels along a side that the networks treat as channels of one position."""
+    is_residual: bool = WAN21_SHAPE.is_residual
+    """Stages have averaging and repeating shortcuts, as in 2.2."""
+    latent_mean: tuple[float, ...] = WAN21_LATENT_MEAN
+    """Mean of each channel of a latent before normalisation."""
+    latent_std: tuple[float, ...] = WAN21_LATENT_STD
+    """Standard deviation of each channel of a latent before normalisation."""
+    state_dict_transform: StateDictTransform | None = None
+    """Applied to all of the file's tensors first. Needed only for files of yet another layout: without it they are read
+    one at a time."""
 
 
 @dataclass(kw_only=True)
 class WanVAEDecoderConfig(_WanVAEConfig, DecoderConfig):
-    """Config of `WanVAEDecoder`."""
+    """Config of `WanVAEDecoder`; the sizes are those of Wan 2.1."""
 
-    _target: type = field(default_factory=lambda: WanVAEDecoder)
+    _target: type[WanVAEDecoder] = field(default_factory=lambda: WanVAEDecoder)
+
+    checkpoint_path: str | Path | None = AVAILABLE_WAN_VAE_CHECKPOINT_PATHS["vae"]
+    """Weights, as `load_checkpoint` takes them, in the official layout or diffusers'; None leaves them random."""
+    dtype: torch.dtype = torch.bfloat16
+    """Type of the weights and of the result."""
+    use_cuda_graph: bool = True
+    """On a GPU, replay a captured graph for each size of video, from the second latent of a rollout on."""
+    use_compile: bool = False
+    """On a GPU, compile the network at the first call."""
+    base_dim: int = WAN21_SHAPE.base_dim
+    """Channels of the encoder's first stage. The narrow LightVAE has 24, which its file's name says."""
+    decoder_base_dim: int | None = None
+    """Channels of the decoder's last stage; None: as many as `base_dim`."""
+    z_dim: int = WAN21_SHAPE.z_dim
+    """Channels of a latent."""
+    patch_size: int = WAN21_SHAPE.patch_size
+    """Pixels along a side that the networks treat as channels of one position."""
+    is_residual: bool = WAN21_SHAPE.is_residual
+    """Stages have averaging and repeating shortcuts, as in 2.2."""
+    latent_mean: tuple[float, ...] = WAN21_LATENT_MEAN
+    """Mean of each channel of a latent before normalisation."""
+    latent_std: tuple[float, ...] = WAN21_LATENT_STD
+    """Standard deviation of each channel of a latent before normalisation."""
+    state_dict_transform: StateDictTransform | None = None
+    """Applied to all of the file's tensors first. Needed only for files of yet another layout: without it they are read
+    one at a time."""
 
 
 @dataclass(kw_only=True)
-class _Wan22TI2V5BVAEConfig(_WanVAEConfig):
-    """The sizes of Wan 2.2 TI2V 5B's autoencoder: 16x in space, 48 channels."""
+class Wan22TI2V5BVAEEncoderConfig(WanVAEEncoderConfig):
+    """Config of the encoder of Wan 2.2 TI2V 5B: 16x in space, 48 channels."""
 
-    checkpoint_path: str | Path | None = AVAILABLE_WAN_VAE_CHECKPOINT_PATHS["wan22_ti2v_5b"]
+    checkpoint_path: str | Path | None = WAN22_TI2V_5B_VAE_DIFFUSERS_PATH
+    """Weights, in the official layout or diffusers'."""
     base_dim: int = 160
-    decoder_base_dim: int | None = 256
+    """Channels of the encoder's first stage."""
     z_dim: int = 48
+    """Channels of a latent."""
     patch_size: int = 2
+    """Pixels along a side that the networks treat as channels of one position."""
     is_residual: bool = True
+    """Stages have averaging and repeating shortcuts."""
     latent_mean: tuple[float, ...] = WAN22_TI2V_5B_LATENT_MEAN
+    """Mean of each channel of a latent before normalisation."""
     latent_std: tuple[float, ...] = WAN22_TI2V_5B_LATENT_STD
+    """Standard deviation of each channel of a latent before normalisation."""
+    state_dict_transform: StateDictTransform | None = wan22_ti2v_5b_vae_state_dict_transform
+    """Makes the official keys of those of diffusers."""
 
 
 @dataclass(kw_only=True)
-class Wan22TI2V5BVAEEncoderConfig(_Wan22TI2V5BVAEConfig, WanVAEEncoderConfig):
-    """Config of the encoder of Wan 2.2 TI2V 5B."""
+class Wan22TI2V5BVAEDecoderConfig(WanVAEDecoderConfig):
+    """Config of the decoder of Wan 2.2 TI2V 5B: 16x in space, 48 channels."""
+
+    checkpoint_path: str | Path | None = WAN22_TI2V_5B_VAE_DIFFUSERS_PATH
+    """Weights, in the official layout or diffusers'."""
+    base_dim: int = 160
+    """Channels of the encoder's first stage."""
+    decoder_base_dim: int | None = 256
+    """Channels of the decoder's last stage."""
+    z_dim: int = 48
+    """Channels of a latent."""
+    patch_size: int = 2
+    """Pixels along a side that the networks treat as channels of one position."""
+    is_residual: bool = True
+    """Stages have averaging and repeating shortcuts."""
+    latent_mean: tuple[float, ...] = WAN22_TI2V_5B_LATENT_MEAN
+    """Mean of each channel of a latent before normalisation."""
+    latent_std: tuple[float, ...] = WAN22_TI2V_5B_LATENT_STD
+    """Standard deviation of each channel of a latent before normalisation."""
+    state_dict_transform: StateDictTransform | None = wan22_ti2v_5b_vae_state_dict_transform
+    """Makes the official keys of those of diffusers."""
 
 
-@dataclass(kw_only=True)
-class Wan22TI2V5BVAEDecoderConfig(_Wan22TI2V5BVAEConfig, WanVAEDecoderConfig):
-    """Config of the decoder of Wan 2.2 TI2V 5B."""
-
-
-@dataclass(kw_only=True)
-class WanVAECache(StreamingEncoderCache, StreamingDecoderCache):
-    """A rollout's state in the encoder or in the decoder."""
-
-    memory: list[Tensor] | None = None
-    """The last frames `[B, C, T, H, W]` that each causal layer saw; None before the first chunk."""
-    autoregressive_index: int | None = None
-    """Index of the newest chunk; None before the first."""
-
-    def clear(self) -> None:
-        """Release what the layers saw; the chunk's index stays."""
-        self.memory = None
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of all tensors in it."""
-        return sum(frames.nbytes for frames in self.memory or ())
-
-
-class _WanVAEHalf(AcceleratedStep):
-    """What the encoder and the decoder share: one latent per step, graphs of the step, checks.
-
-    One latent at a time, the arithmetic does not depend on how a clip is cut into chunks, so that any chunking gives
-    the same result bit for bit, and a long clip takes no more memory than a short one.
-    """
-
-    latent_mean: Tensor
-    latent_std: Tensor
-
-    def __init__(self, config: _WanVAEConfig) -> None:
-        super().__init__(config=config, use_compile=config.use_compile, use_cuda_graph=config.use_cuda_graph)
-
-    def initialize_autoregressive_cache(self, **context: Any) -> WanVAECache:
-        """The cache of a new rollout, of any batch and size; raises TypeError for any context."""
-        if context:
-            raise TypeError(f"{type(self).__name__} takes no rollout context, got {', '.join(context)}")
-        return WanVAECache()
-
-    @property
-    def spatial_compression_ratio(self) -> int:
-        return SPACE_RATIO * self.config.patch_size
-
-    @property
-    def temporal_compression_ratio(self) -> int:
-        return TIME_RATIO
-
-    def _build(self, half: Half, network: type[nn.Module], convolution_channels: int) -> tuple[nn.Module, nn.Module]:
-        """The half's network and 1x1 convolution, on no device yet where a checkpoint will fill them."""
-        config = self.config
-        width = config.base_dim if half == "encoder" else config.decoder_width
-        filled = config.checkpoint_path is not None
-        with torch.device("meta" if filled else torch.get_default_device()):
-            built = network(_RGB * config.patch_size**2, width, config.z_dim, config.is_residual)
-            convolution = nn.Conv3d(convolution_channels, convolution_channels, 1)
-        for module in (built, convolution):
-            module.to(config.dtype)
-            if filled:
-                module.to_empty(device=torch.get_default_device())
-        return built, convolution
-
-    def _finish(self, half: Half) -> None:
-        """Load the weights, and the statistics in fp32 whatever the weights are."""
-        config = self.config
-        if config.checkpoint_path is not None:
-            load_wan_vae_half(self, half, config.shape, config.checkpoint_path, config.state_dict_transform)
-        for name, values in (("latent_mean", config.latent_mean), ("latent_std", config.latent_std)):
-            self.register_buffer(name, torch.tensor(values).view(-1, 1, 1, 1), persistent=False)
-        self.eval()
-
-    def _advance(self, pieces: Iterable[Tensor], index: int, cache: WanVAECache) -> Tensor:
-        """What the steps make of `pieces`; the cache moves on once all are done."""
-        memory, made = cache.memory, []
-        for piece in pieces:
-            result, memory = self._accelerated(piece, memory)
-            made.append(result)
-        cache.memory, cache.autoregressive_index = memory, index
-        return torch.cat(made, 1)
-
-    def _check(self, x: Tensor, what: str, channels: int, index: int, cache: WanVAECache, scale: int) -> None:
-        """Refuse what is not floats `[..., T, channels, H, W]` or not this rollout's next chunk."""
-        if x.dim() < 4 or x.shape[-3] != channels or not x.is_floating_point():
-            raise ValueError(f"{what} must be floats [..., T, {channels}, H, W], got {x.dtype} {[*x.shape]}")
-        check_follows(index, cache.autoregressive_index)
-        if cache.memory is None:
-            return
-        batch, _, _, height, width = cache.memory[0].shape
-        if (x.shape[:-4].numel(), *x.shape[-2:]) != (batch, height * scale, width * scale):
-            size = f"a batch of {batch} and {height * scale} x {width * scale} positions"
-            raise ValueError(f"this rollout takes {what} with {size}, got {[*x.shape]}")
-
-    def _weights_dtype(self) -> torch.dtype:
-        return next(self.parameters()).dtype
-
-
-class WanVAEEncoder(_WanVAEHalf, StreamingVideoEncoder[WanVAECache]):
+class WanVAEEncoder(WanVAEHalf, StreamingVideoEncoder[WanVAECache]):
     """Video `[..., T, 3, H, W]` in [-1, 1] to normalised latents `[..., T', C, h, w]`, the means of their distribution.
 
     `h` is `H / 8` (2.2: `H / 16`). The first latent of a rollout stands for one frame, every other for four.
@@ -233,7 +242,7 @@ class WanVAEEncoder(_WanVAEHalf, StreamingVideoEncoder[WanVAECache]):
     def __init__(self, config: WanVAEEncoderConfig) -> None:
         """Raises what `load_wan_vae_half` raises for a file that is missing or does not fit."""
         super().__init__(config)
-        self.encoder, self.conv1 = self._build("encoder", VideoEncoder, 2 * config.z_dim)
+        self.encoder, self.conv1 = self._build("encoder", 2 * config.z_dim)
         self._finish("encoder")
 
     @torch.no_grad()
@@ -244,7 +253,7 @@ class WanVAEEncoder(_WanVAEHalf, StreamingVideoEncoder[WanVAECache]):
         does not divide, for another batch or size than the rollout's, and for any index but the cache's next one.
         """
         cache = WanVAECache() if cache is None else cache
-        self._check(input, "video", _RGB, autoregressive_index, cache, self.config.patch_size)
+        self._check(input, "video", RGB, autoregressive_index, cache, self.config.patch_size)
         self.get_output_temporal_size(autoregressive_index, input.shape[-4])
         ratio = self.spatial_compression_ratio
         if not all(side and side % ratio == 0 for side in input.shape[-2:]):
@@ -254,7 +263,7 @@ class WanVAEEncoder(_WanVAEHalf, StreamingVideoEncoder[WanVAECache]):
         pieces = [*video[:, :first].split(1, 1)] if first else []
         if video.shape[1] > first:
             pieces += video[:, first:].split(TIME_RATIO, 1)
-        latent = self._advance(pieces, autoregressive_index, cache)
+        latent = self._advance(pieces, autoregressive_index, cache, cache.enc_state)
         return latent.reshape(*input.shape[:-4], *latent.shape[1:])
 
     def get_output_temporal_size(self, autoregressive_index: int, input_temporal_size: int) -> int:
@@ -268,19 +277,20 @@ class WanVAEEncoder(_WanVAEHalf, StreamingVideoEncoder[WanVAECache]):
 
     def _step(self, x: Tensor, before: list[Tensor] | None) -> tuple[Tensor, list[Tensor]]:
         patch = self.config.patch_size  # Inside of a patch the width counts first, in all published weights.
-        x, after = self.encoder(rearrange(x, "b t c (h p) (w q) -> b (c q p) t h w", p=patch, q=patch), before)
+        state = dict(enumerate(before or ()))
+        x = self.encoder(rearrange(x, "b t c (h p) (w q) -> b (c q p) t h w", p=patch, q=patch), state)
         mean = self.conv1(x)[:, : self.config.z_dim]
         latent = (mean.float() - self.latent_mean) / self.latent_std
-        return latent.to(mean.dtype).transpose(1, 2), after
+        return latent.to(mean.dtype).transpose(1, 2), [state[key] for key in sorted(state)]
 
 
-class WanVAEDecoder(_WanVAEHalf, CausalVideoDecoder[WanVAECache]):
+class WanVAEDecoder(WanVAEHalf, CausalVideoDecoder[WanVAECache]):
     """Normalised latents `[..., T, C, h, w]` to video `[..., T', 3, H, W]` in [-1, 1]: the reverse of the encoder."""
 
     def __init__(self, config: WanVAEDecoderConfig) -> None:
         """Raises what `load_wan_vae_half` raises for a file that is missing or does not fit."""
         super().__init__(config)
-        self.decoder, self.conv2 = self._build("decoder", VideoDecoder, config.z_dim)
+        self.decoder, self.conv2 = self._build("decoder", config.z_dim)
         self._finish("decoder")
 
     @torch.no_grad()
@@ -294,7 +304,7 @@ class WanVAEDecoder(_WanVAEHalf, CausalVideoDecoder[WanVAECache]):
         self._check(input, "latents", self.config.z_dim, autoregressive_index, cache, 1)
         self.get_output_temporal_size(autoregressive_index, input.shape[-4])
         latent = input.to(self._weights_dtype()).reshape(-1, *input.shape[-4:])
-        video = self._advance(latent.split(1, 1), autoregressive_index, cache)
+        video = self._advance(latent.split(1, 1), autoregressive_index, cache, cache.dec_state)
         return video.reshape(*input.shape[:-4], *video.shape[1:])
 
     def _network(self) -> nn.Module:
@@ -302,6 +312,105 @@ class WanVAEDecoder(_WanVAEHalf, CausalVideoDecoder[WanVAECache]):
 
     def _step(self, x: Tensor, before: list[Tensor] | None) -> tuple[Tensor, list[Tensor]]:
         latent = x.transpose(1, 2).float() * self.latent_std + self.latent_mean
-        pixels, after = self.decoder(self.conv2(latent.to(x.dtype)), before)
+        state = dict(enumerate(before or ()))
+        pixels = self.decoder(self.conv2(latent.to(x.dtype)), state, first_chunk=before is None)
         patch = self.config.patch_size
-        return rearrange(pixels, "b (c q p) t h w -> b t c (h p) (w q)", p=patch, q=patch).clamp(-1, 1), after
+        video = rearrange(pixels, "b (c q p) t h w -> b t c (h p) (w q)", p=patch, q=patch)
+        return video.clamp(-1, 1), [state[key] for key in sorted(state)]
+
+
+class WanVAE(nn.Module):
+    """Both halves of an autoencoder, or one of them, on batches of video `[B, T, 3, H, W]`."""
+
+    BASE_DIM = WAN21_SHAPE.base_dim
+    Z_DIM = WAN21_SHAPE.z_dim
+    PATCH_SIZE = WAN21_SHAPE.patch_size
+    IS_RESIDUAL = WAN21_SHAPE.is_residual
+
+    mean: Tensor
+    inv_std: Tensor
+
+    def __init__(
+        self,
+        vae_path: str,
+        use_lightvae: bool = False,
+        use_cuda_graph: bool = True,
+        use_compile: bool = True,
+        warmup_iters: int = 2,
+        enable_encoder: bool = True,
+        enable_decoder: bool = True,
+        base_dim: int = WAN21_SHAPE.base_dim,
+        decoder_base_dim: int | None = None,
+        z_dim: int = WAN21_SHAPE.z_dim,
+        patch_size: int = WAN21_SHAPE.patch_size,
+        is_residual: bool = WAN21_SHAPE.is_residual,
+        dim_mult: Sequence[int] = (1, 2, 4, 4),
+        num_res_blocks: int = 2,
+        attn_scales: Sequence[float] = (),
+        temperal_downsample: Sequence[bool] = HALVES_TIME,
+        temperal_upsample: Sequence[bool] | None = None,
+        latent_mean: Sequence[float] = WAN21_LATENT_MEAN,
+        latent_std: Sequence[float] = WAN21_LATENT_STD,
+        encoder_in_channels: int = 3,
+        decoder_out_channels: int = 3,
+        state_dict_transform: StateDictTransform | None = None,
+    ) -> None:
+        """`use_lightvae` takes the width of LightVAE. Raises ValueError for stages that no published file has."""
+        super().__init__()
+        grown = tuple(temperal_downsample)[::-1] if temperal_upsample is None else tuple(temperal_upsample)
+        stages = (tuple(dim_mult), num_res_blocks, tuple(attn_scales), tuple(temperal_downsample), grown)
+        if stages != _STAGES:
+            raise ValueError(f"stages must be those of the published files, {_STAGES}, got {stages}")
+        if not {encoder_in_channels, decoder_out_channels} <= {3, 3 * patch_size**2}:
+            channels = f"{encoder_in_channels} and {decoder_out_channels}"
+            raise ValueError(f"encoder_in_channels and decoder_out_channels must be 3, got {channels}")
+        shared: dict[str, Any] = {
+            "checkpoint_path": vae_path,
+            "dtype": torch.float32,
+            "use_cuda_graph": use_cuda_graph,
+            "use_compile": use_compile,
+            "base_dim": LIGHTVAE_BASE_DIM if use_lightvae else base_dim,
+            "z_dim": z_dim,
+            "patch_size": patch_size,
+            "is_residual": is_residual,
+            "latent_mean": tuple(latent_mean),
+            "latent_std": tuple(latent_std),
+            "state_dict_transform": state_dict_transform,
+        }
+        self.encoder: WanVAEEncoder | None = WanVAEEncoderConfig(**shared).setup() if enable_encoder else None
+        decoder = WanVAEDecoderConfig(**shared, decoder_base_dim=decoder_base_dim)
+        self.decoder: WanVAEDecoder | None = decoder.setup() if enable_decoder else None
+        self.z_dim, self.patch_size = z_dim, patch_size
+        self.register_buffer("mean", torch.tensor(latent_mean).view(-1, 1, 1), persistent=False)
+        self.register_buffer("inv_std", 1 / torch.tensor(latent_std).view(-1, 1, 1), persistent=False)
+
+    @property
+    def temporal_compression_ratio(self) -> int:
+        """Frames to a latent, the first of a rollout aside."""
+        return TIME_RATIO
+
+    @property
+    def spatial_compression_ratio(self) -> int:
+        """Pixels to a latent position, along each side."""
+        return SPACE_RATIO * self.patch_size
+
+    def prepare_cache(self) -> WanVAECache:
+        """Return the cache of a new rollout, of any batch and size."""
+        return WanVAECache()
+
+    def encode(self, x: Tensor, cache: WanVAECache) -> Tensor:
+        """Return the normalised latents of the next frames `x [..., T, 3, H, W]` in [-1, 1]."""
+        return self._next(self.encoder, "encoder", x, cache, cache.enc_state)
+
+    def decode(self, z: Tensor, cache: WanVAECache) -> Tensor:
+        """Return the video of the next normalised latents `z [..., T, C, h, w]`."""
+        return self._next(self.decoder, "decoder", z, cache, cache.dec_state)
+
+    @staticmethod
+    def _next(half: WanVAEHalf | None, name: str, x: Tensor, cache: WanVAECache, state: State) -> Tensor:
+        if half is None:
+            raise RuntimeError(f"enable_{name} was False: this autoencoder has no {name}")
+        own = WanVAECache(autoregressive_index=0 if state else None)
+        own.enc_state, own.dec_state = (state, {}) if name == "encoder" else ({}, state)
+        result: Tensor = half(x, 1 if state else 0, own)
+        return result

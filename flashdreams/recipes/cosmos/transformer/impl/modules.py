@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from torch.distributed import ProcessGroup
 from torch.nn import functional as F
 
-from flashdreams.core.attention import BlockKVCache, ContextParallelAttention, NativeAttention, apply_rope_freqs
+from flashdreams.core.attention import BlockKVCache, NativeAttention, apply_rope_freqs
 from flashdreams.core.distributed.context_parallel import group_size
+from flashdreams.recipes.attention import attention_for
 from flashdreams.recipes.wan.transformer.impl.modules import (
     AttentionOverMemory,
     KeysValues,
@@ -154,11 +155,7 @@ class MultiHeadAttention(nn.Module):
 
     def set_context_parallel_group(self, cp_group: ProcessGroup | None) -> None:
         """Share the tokens among the processes of `cp_group`; None is one process."""
-        if group_size(cp_group) > 1:
-            self.attn_op: NativeAttention = ContextParallelAttention(self.cp_method)
-        else:
-            self.attn_op = NativeAttention()
-        self.attn_op.set_context_parallel_group(cp_group)
+        self.attn_op: NativeAttention = attention_for(cp_group, self.cp_method)
         self._cp_size = group_size(cp_group)
 
     def is_context_parallel_enabled(self) -> bool:

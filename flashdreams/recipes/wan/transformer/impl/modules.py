@@ -18,13 +18,13 @@ from torch.nn import functional as F
 
 from flashdreams.core.attention import (
     BlockKVCache,
-    ContextParallelAttention,
     NativeAttention,
     RopeTable,
     apply_rope_freqs,
     rope_table,
 )
 from flashdreams.core.distributed.context_parallel import group_size
+from flashdreams.recipes.attention import attention_for
 
 RopeFreqs = Tensor | RopeTable
 """Angles `[L, 1, 1, head_dim]` as the RoPE classes give them, or the table made of them once for many calls."""
@@ -125,11 +125,7 @@ class MultiHeadAttention(nn.Module):
 
     def set_context_parallel_group(self, cp_group: ProcessGroup | None) -> None:
         """Share the tokens among the processes of `cp_group`; None is one process."""
-        if group_size(cp_group) > 1:
-            self.attn_op = ContextParallelAttention(self.cp_method)
-        else:
-            self.attn_op = NativeAttention()
-        self.attn_op.set_context_parallel_group(cp_group)
+        self.attn_op = attention_for(cp_group, self.cp_method)
         self._cp_size = group_size(cp_group)
 
     def is_context_parallel_enabled(self) -> bool:
