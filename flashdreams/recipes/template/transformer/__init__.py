@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from math import prod
 from typing import Any
 
@@ -36,6 +38,8 @@ class TemplateTransformerCache(TransformerAutoregressiveCache):
     """The present chunk; -1 before the first."""
     size: tuple[int, int] = (0, 0)
     """Rows and columns of a latent frame."""
+    steps: list[Callable[..., Tensor]] = field(default_factory=list)
+    """The network on each of the caches, as a CUDA graph where the config says so."""
 
     def start(self, autoregressive_index: int) -> None:
         """Turn to chunk `autoregressive_index`."""
@@ -105,9 +109,7 @@ class TemplateTransformer(Transformer[TemplateTransformerCache]):
         if config.checkpoint_path is not None:
             self.network.load_state_dict(load_checkpoint(config.checkpoint_path))
         self.context_encoder = config.context_encoder.setup()
-        if config.compile_network:
-            compile_module(self.network)
-        self._size, self._batch_size = (0, 0), 1
+        self._size, self._batch_size, self._compiled = (0, 0), 1, False
 
     def set_context_parallel_group(self, group: Any) -> None:
         """Share every chunk's tokens among the processes of `group`."""
@@ -164,6 +166,7 @@ class TemplateTransformer(Transformer[TemplateTransformerCache]):
             network_cache_uncond=caches[1] if len(caches) > 1 else None,
             rope_adapter=rope,
             size=(height, width),
+            steps=[self._step_of(each) for each in caches],
         )
 
     @torch.no_grad()
@@ -171,28 +174,23 @@ class TemplateTransformer(Transformer[TemplateTransformerCache]):
         self, noisy_latent: Tensor, timestep: Tensor, cache: TemplateTransformerCache, input: Tensor | None = None
     ) -> Tensor:
         """Return the flow of the chunk that `cache.start` turned to; `input` are the control's tokens."""
-        flow = self._step(noisy_latent, timestep, cache, cache.network_cache, input)
-        if cache.network_cache_uncond is None:
-            return flow
-        uncond = self._step(noisy_latent, timestep, cache, cache.network_cache_uncond, input)
-        return torch.lerp(uncond, flow, self.config.guidance_scale)
-
-    def _step(
-        self,
-        noisy_latent: Tensor,
-        timestep: Tensor,
-        cache: TemplateTransformerCache,
-        network_cache: TemplateDiTCache,
-        control: Tensor | None,
-    ) -> Tensor:
+        if self.config.compile_network and noisy_latent.is_cuda and not self._compiled:
+            compile_module(self.network)
+            self._compiled = True
         assert cache.rope_freqs is not None
-        network_cache.before_update(cache.autoregressive_index)
-        freqs = split_inputs_cp(cache.rope_freqs, 0, self.cp_group)
-        flow: Tensor = self.network(
-            noisy_latent, timesteps=timestep, cache=network_cache, rope_freqs=freqs, control=control
-        )
-        network_cache.after_update(cache.autoregressive_index)
-        return flow
+        freqs, flows = split_inputs_cp(cache.rope_freqs, 0, self.cp_group), []
+        for network_cache, step in zip((cache.network_cache, cache.network_cache_uncond), cache.steps, strict=False):
+            assert network_cache is not None
+            if isinstance(step, CUDAGraphWrapper) and not network_cache.kv_cache.is_steady_state():
+                step = step.drain  # sizes still grow
+            network_cache.before_update(cache.autoregressive_index)
+            flows.append(step(noisy_latent, timesteps=timestep, rope_freqs=freqs, control=input))
+            network_cache.after_update(cache.autoregressive_index)
+        return flows[0] if len(flows) == 1 else torch.lerp(flows[1], flows[0], self.config.guidance_scale)
+
+    def _step_of(self, network_cache: TemplateDiTCache) -> Callable[..., Tensor]:
+        step = partial(self.network, cache=network_cache)
+        return CUDAGraphWrapper(step, self.config.cuda_graph_warmup_iters) if self.config.use_cuda_graph else step
 
     def _network_cache(self, context: Tensor) -> TemplateDiTCache:
         tokens, frames = self.latent_shape[1], self.config.len_t
