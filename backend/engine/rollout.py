@@ -150,7 +150,7 @@ class SessionRollout:
     @property
     def _keeps_states(self) -> bool:
         # A state that would not be kept is not copied: those of large models take gigabytes.
-        size = self.history.state_size or self._world.config.session_bytes
+        size = self.history.state_size or self._world.config.rollout_bytes
         return self.history.max_bytes >= max(1, size) and self.history.span > 0
 
     def restart(self, beginning: Beginning, script: Iterator[Controls] | None) -> None:

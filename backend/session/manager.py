@@ -52,7 +52,7 @@ class SessionManager:
     def __init__(self, context: Context) -> None:
         self._context, self._engine, self._settings = context, context.engine, context.settings
         self._free, self._weighed = free_memory(), False
-        self.session_bytes = context.config.session_bytes
+        self.session_bytes = context.config.rollout_bytes
         """Memory of one session's caches: as the world says, or as measured once somebody has played."""
         self.capacity = self._compute_capacity()
         self.timeouts = Timeouts(self._settings)

@@ -258,4 +258,4 @@ def test_networks_have_the_sizes_that_are_stated(slug: str) -> None:
 def test_sessions_have_the_sizes_that_are_stated(slug: str) -> None:
     config: Any = all_worlds()[slug]
     planned = config.pipeline.memory_plan(config.height, config.width).rollout
-    assert config.session_bytes == planned + (HISTORY_BYTES if slug == HY_WORLDPLAY else 0)
+    assert config.rollout_bytes == planned + (HISTORY_BYTES if slug == HY_WORLDPLAY else 0)

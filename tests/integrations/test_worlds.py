@@ -124,4 +124,4 @@ def test_what_a_world_says_of_itself_is_so(slug: str) -> None:
         networks = [part.network.setup() for part in parts]
     assert sum(weight.numel() for network in networks for weight in network.parameters()) == config.parameters
     planned = config.pipeline.memory_plan(config.height, config.width).rollout
-    assert config.session_bytes == pytest.approx(planned, rel=0.01)
+    assert config.rollout_bytes == planned

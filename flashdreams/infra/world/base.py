@@ -69,8 +69,8 @@ class WorldConfig(InstantiateConfig):
     """How keys and looks move the camera."""
     lens_degrees: float | None = None
     """Horizontal field of view of its pictures; None where it is not known."""
-    session_bytes: int
-    """Memory that one session's caches take."""
+    session_bytes: int | None = None
+    """Memory that one session's caches take; None where it is computed or not known."""
     parameters: int = 0
     """Number of trained parameters, for display."""
     checkpoint: Path | None = None
@@ -80,6 +80,11 @@ class WorldConfig(InstantiateConfig):
 
     def __post_init__(self) -> None:
         check_declared(self.actions, self.events)
+
+    @property
+    def rollout_bytes(self) -> int:
+        """Memory that one session's caches take; 0 where it is not known."""
+        return self.session_bytes or 0
 
     def scene(self, name: str) -> Scene:
         """The scene called `name`; raises KeyError naming the known scenes."""

@@ -18,9 +18,8 @@ from flashdreams.recipes.wan import (
     wan_dit_state_dict_transform,
 )
 from flashdreams.recipes.wan.images import PICTURE_SCENES
+from flashdreams.recipes.wan.model import WanModel, runners_of, worlds_of
 from flashdreams.recipes.wan.prompts import PICTURE_PROMPT, TEXT_SCENES
-from flashdreams.recipes.wan.runner import WanRunnerConfig
-from flashdreams.recipes.wan.world import WanWorldConfig
 
 CHUNKWISE_CHECKPOINT = "hf://zhuhz22/Causal-Forcing/chunkwise/causal_forcing.pt"
 FRAMEWISE_CHECKPOINT = "hf://zhuhz22/Causal-Forcing/framewise/causal_forcing.pt"
@@ -31,8 +30,6 @@ CHUNKWISE, FRAMEWISE, I2V = (
 HEIGHT, WIDTH, FPS = 480, 832, 16
 PARAMETERS = 1_418_996_800
 """Of the transformer; a test counts them."""
-_SESSION_BYTES = {CHUNKWISE: 8_025_050_096, FRAMEWISE: 8_022_703_856, I2V: 9_144_613_740}
-"""Of a rollout's caches, by the memory plan; a test makes it."""
 
 
 def chunkwise_state_dict_transform(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -64,40 +61,31 @@ def causal_forcing_pipeline(slug: str) -> WanInferencePipelineConfig:
     )
 
 
-PIPELINES = {slug: causal_forcing_pipeline(slug) for slug in (CHUNKWISE, FRAMEWISE, I2V)}
 _ABOUT = {
     CHUNKWISE: "Causal-Forcing 1.3B: video from text, three latents at a time",
     FRAMEWISE: "Causal-Forcing 1.3B: video from text, one latent at a time, more motion and the quickest answers",
     I2V: "Causal-Forcing 1.3B: video from a picture and text, one latent at a time",
 }
 
-RUNNERS = {
-    slug: WanRunnerConfig(
-        runner_name=slug,
-        description=_ABOUT[slug],
-        pipeline=pipeline,
-        height=HEIGHT,
-        width=WIDTH,
-        fps=FPS,
-        prompt=PICTURE_PROMPT if slug == I2V else TEXT_SCENES[0].prompt,
-        chunks=7 if slug == CHUNKWISE else 21,
-    )
-    for slug, pipeline in PIPELINES.items()
-}
-WORLDS = {
-    slug: WanWorldConfig(
-        slug=slug,
+
+def _model(slug: str) -> WanModel:
+    picture = slug == I2V
+    return WanModel(
         title="Causal-Forcing",
         description=_ABOUT[slug],
-        pipeline=pipeline,
-        width=WIDTH,
+        pipeline=causal_forcing_pipeline(slug),
         height=HEIGHT,
+        width=WIDTH,
         fps=FPS,
-        controls=("text", "scene", "image") if slug == I2V else ("text", "scene"),
-        scenes=PICTURE_SCENES if slug == I2V else TEXT_SCENES,
-        flows=True,
-        session_bytes=_SESSION_BYTES[slug],
+        prompt=PICTURE_PROMPT if picture else TEXT_SCENES[0].prompt,
+        chunks=7 if slug == CHUNKWISE else 21,
+        controls=("text", "scene", "image") if picture else ("text", "scene"),
+        scenes=PICTURE_SCENES if picture else TEXT_SCENES,
         parameters=PARAMETERS,
+        world_options={"flows": True},
     )
-    for slug, pipeline in PIPELINES.items()
-}
+
+
+MODELS = tuple(map(_model, _ABOUT))
+PIPELINES = {model.slug: model.pipeline for model in MODELS}
+RUNNERS, WORLDS = runners_of(MODELS), worlds_of(MODELS)

@@ -14,6 +14,7 @@ from flashdreams.recipes.wan.camera_pipeline import CameraPipelineConfig
 from flashdreams.recipes.wan.camera_runner import CameraRunnerConfig
 from flashdreams.recipes.wan.camera_world import CameraWorldConfig
 from flashdreams.recipes.wan.images import PICTURE_SCENES, WALK_PROMPT
+from flashdreams.recipes.wan.model import WanModel, runners_of, worlds_of
 
 SLUG = "hy-worldplay-wan-5b"
 HEIGHT, WIDTH, FPS = 704, 1280, 24
@@ -23,11 +24,8 @@ MOTION = CameraMotion(move_speed=0.08 * LATENTS_PER_SECOND, turn_rate=3.0 * LATE
 """The pace that the model was trained with: 0.08 units and 3 degrees from one latent to the next."""
 PARAMETERS = 5_293_225_152
 """Of the transformer; a test counts them."""
-SESSION_BYTES = 16_387_442_420
-"""Of a rollout's caches while a chunk is dreamed, by the memory plan; a test makes it."""
 HISTORY_BYTES = 1024 * 48 * (HEIGHT // 16) * (WIDTH // 16) * 2
 """Of a full history's latents."""
-_ABOUT = "HY-WorldPlay 5B: walk through a picture, and find again what you saw before"
 
 
 def hy_worldplay_pipeline() -> CameraPipelineConfig:
@@ -54,32 +52,28 @@ def hy_worldplay_pipeline() -> CameraPipelineConfig:
     )
 
 
-RUNNERS = {
-    SLUG: CameraRunnerConfig(
-        runner_name=SLUG,
-        description=_ABOUT,
-        pipeline=hy_worldplay_pipeline(),
-        prompt=WALK_PROMPT,
-        height=HEIGHT,
-        width=WIDTH,
-        fps=FPS,
-    )
-}
-WORLDS = {
-    SLUG: CameraWorldConfig(
-        slug=SLUG,
+MODELS = (
+    WanModel(
         title="HY-WorldPlay",
-        description=_ABOUT,
+        description="HY-WorldPlay 5B: walk through a picture, and find again what you saw before",
         pipeline=hy_worldplay_pipeline(),
-        width=WIDTH,
         height=HEIGHT,
+        width=WIDTH,
         fps=FPS,
+        prompt=WALK_PROMPT,
+        runner=CameraRunnerConfig,
         controls=("keys", "look", "path", "text", "scene", "image"),
         scenes=PICTURE_SCENES,
-        motion=MOTION,
-        lens=INTRINSICS,
-        lens_size=INTRINSICS_SIZE,
-        session_bytes=SESSION_BYTES + HISTORY_BYTES,
         parameters=PARAMETERS,
-    )
-}
+        world=CameraWorldConfig,
+        world_options={
+            "motion": MOTION,
+            "lens": INTRINSICS,
+            "lens_size": INTRINSICS_SIZE,
+            "history_bytes": HISTORY_BYTES,
+        },
+    ),
+)
+RUNNERS, WORLDS = runners_of(MODELS), worlds_of(MODELS)
+ALIASES = {"hy-worldplay-wan-i2v-5b": SLUG}
+"""Slugs that others know the same model by."""

@@ -16,6 +16,7 @@ from flashdreams.recipes.wan import WanVAEDecoderConfig, WanVAEEncoderConfig
 from flashdreams.recipes.wan.camera_pipeline import CameraPipelineConfig
 from flashdreams.recipes.wan.camera_world import CameraWorldConfig
 from flashdreams.recipes.wan.images import PICTURE_SCENES, WALK_PROMPT
+from flashdreams.recipes.wan.model import WanModel, runners_of, worlds_of
 
 CHECKPOINT = "hf://robbyant/lingbot-world-fast/diffusion_pytorch_model.safetensors.index.json"
 """Sharded, with the official Wan keys and the camera's, see README.md."""
@@ -53,44 +54,33 @@ def lingbot_pipeline(slug: str, decoder: DecoderConfig, *, window: int, sink: in
     )
 
 
-PIPELINES = {
-    SLUG: lingbot_pipeline(SLUG, WanVAEDecoderConfig(), window=63, sink=0),
-    STREAMING: lingbot_pipeline(STREAMING, TeahvVAEDecoderConfig(), window=15, sink=3),
-}
-_ABOUT = {
-    SLUG: "LingBot-World 14B: walk through a picture, with all of the last 15 seconds in mind",
-    STREAMING: "LingBot-World 14B with the tiny decoder and a short memory, for long walks",
-}
-_SESSION_BYTES = {SLUG: 81_208_888_368, STREAMING: 23_857_211_440}
-"""Of a rollout's caches, by the memory plan; a test makes it."""
-
-RUNNERS = {
-    slug: LingBotRunnerConfig(
-        runner_name=slug,
-        description=_ABOUT[slug],
-        pipeline=pipeline,
-        prompt=WALK_PROMPT,
-        height=HEIGHT,
-        width=WIDTH,
-        fps=FPS,
-    )
-    for slug, pipeline in PIPELINES.items()
-}
-WORLDS = {
-    slug: CameraWorldConfig(
-        slug=slug,
+def _model(about: str, pipeline: CameraPipelineConfig) -> WanModel:
+    return WanModel(
         title="LingBot-World",
-        description=_ABOUT[slug],
+        description=f"LingBot-World 14B{about}",
         pipeline=pipeline,
-        width=WIDTH,
         height=HEIGHT,
+        width=WIDTH,
         fps=FPS,
+        prompt=WALK_PROMPT,
+        runner=LingBotRunnerConfig,
         controls=("keys", "look", "path", "text", "scene", "image"),
         scenes=PICTURE_SCENES,
-        lens=INTRINSICS,
-        lens_size=INTRINSICS_SIZE,
-        session_bytes=_SESSION_BYTES[slug],
         parameters=PARAMETERS,
+        world=CameraWorldConfig,
+        world_options={"lens": INTRINSICS, "lens_size": INTRINSICS_SIZE},
     )
-    for slug, pipeline in PIPELINES.items()
-}
+
+
+MODELS = (
+    _model(
+        ": walk through a picture, with all of the last 15 seconds in mind",
+        lingbot_pipeline(SLUG, WanVAEDecoderConfig(), window=63, sink=0),
+    ),
+    _model(
+        " with the tiny decoder and a short memory, for long walks",
+        lingbot_pipeline(STREAMING, TeahvVAEDecoderConfig(), window=15, sink=3),
+    ),
+)
+PIPELINES = {model.slug: model.pipeline for model in MODELS}
+RUNNERS, WORLDS = runners_of(MODELS), worlds_of(MODELS)

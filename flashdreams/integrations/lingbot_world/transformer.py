@@ -54,7 +54,7 @@ class LingBotTransformer(Wan21Transformer):
     def initialize_autoregressive_cache(self, **context: Any) -> LingBotTransformerCache:  # type: ignore[override]
         """Return the cache of a rollout, as in `Wan21Transformer`."""
         base = super().initialize_autoregressive_cache(**context)
-        return LingBotTransformerCache(**{each.name: getattr(base, each.name) for each in fields(base)})
+        return LingBotTransformerCache(**{each.name: getattr(base, each.name) for each in fields(base) if each.init})
 
     @torch.no_grad()
     def predict_flow(

@@ -10,6 +10,7 @@ from flashdreams.integrations.omnidreams.runner import OmnidreamsRunnerConfig
 from flashdreams.recipes.cosmos import CosmosDiTNetworkConfig, CosmosTransformerConfig
 from flashdreams.recipes.taehv import TeahvVAEDecoderConfig
 from flashdreams.recipes.wan import AVAILABLE_WAN_VAE_CHECKPOINT_PATHS, WanVAEDecoderConfig, WanVAEEncoderConfig
+from flashdreams.recipes.wan.model import WanModel, runners_of
 
 CHECKPOINT = "hf://nvidia/omni-dreams-models/single_view/2b_res720p_30fps_i2v_hdmap_distilled.pt"
 """Keys of Cosmos-Predict2 below `net.`, and the embedding of the HD map; see README.md."""
@@ -42,28 +43,37 @@ def omnidreams_pipeline(slug: str, encoder: WanVAEEncoderConfig, decoder: Decode
     )
 
 
-PIPELINES = {
-    SLUG: omnidreams_pipeline(
-        SLUG,
-        WanVAEEncoderConfig(checkpoint_path=AVAILABLE_WAN_VAE_CHECKPOINT_PATHS["lightvae"]),
-        TeahvVAEDecoderConfig(),
-    ),
-    f"{SLUG}-vae": omnidreams_pipeline(f"{SLUG}-vae", WanVAEEncoderConfig(), WanVAEDecoderConfig()),
-}
-_ABOUT = {
-    SLUG: "OmniDreams 2B: a drive along an HD-map video, two steps a chunk",
-    f"{SLUG}-vae": "OmniDreams 2B with the whole of Wan's autoencoder: slower, a little sharper",
-}
-
-RUNNERS = {
-    slug: OmnidreamsRunnerConfig(
-        runner_name=slug,
-        description=_ABOUT[slug],
+def _model(about: str, pipeline: OmnidreamsPipelineConfig) -> WanModel:
+    return WanModel(
+        description=f"OmniDreams 2B{about}",
         pipeline=pipeline,
-        prompt=PROMPT,
         height=HEIGHT,
         width=WIDTH,
         fps=FPS,
+        prompt=PROMPT,
+        runner=OmnidreamsRunnerConfig,
     )
-    for slug, pipeline in PIPELINES.items()
+
+
+MODELS = (
+    _model(
+        ": a drive along an HD-map video, two steps a chunk",
+        omnidreams_pipeline(
+            SLUG,
+            WanVAEEncoderConfig(checkpoint_path=AVAILABLE_WAN_VAE_CHECKPOINT_PATHS["lightvae"]),
+            TeahvVAEDecoderConfig(),
+        ),
+    ),
+    _model(
+        " with the whole of Wan's autoencoder: slower, a little sharper",
+        omnidreams_pipeline(f"{SLUG}-vae", WanVAEEncoderConfig(), WanVAEDecoderConfig()),
+    ),
+)
+PIPELINES = {model.slug: model.pipeline for model in MODELS}
+RUNNERS = runners_of(MODELS)
+ALIASES = {
+    f"{SLUG}-lightvae-lighttae": SLUG,
+    f"{SLUG}-lightvae-lighttae-perf": SLUG,
+    f"{SLUG}-vae-vae": f"{SLUG}-vae",
 }
+"""Slugs that others know the same models by."""

@@ -12,9 +12,8 @@ from flashdreams.recipes.wan import (
     WanInferencePipelineConfig,
     WanVAEDecoderConfig,
 )
+from flashdreams.recipes.wan.model import WanModel, runners_of, worlds_of
 from flashdreams.recipes.wan.prompts import TEXT_SCENES
-from flashdreams.recipes.wan.runner import WanRunnerConfig
-from flashdreams.recipes.wan.world import WanWorldConfig
 
 CHECKPOINT = "hf://gdhe17/Self-Forcing/checkpoints/self_forcing_dmd.pt"
 """Official keys below `generator_ema.model.` (and `generator.model.`), see README.md."""
@@ -51,47 +50,44 @@ def self_forcing_pipeline(
     )
 
 
-PIPELINES = {
-    SLUG: self_forcing_pipeline(SLUG, WanVAEDecoderConfig()),
-    f"{SLUG}-taehv": self_forcing_pipeline(f"{SLUG}-taehv", TeahvVAEDecoderConfig()),
-    f"{SLUG}-taehv-window7-sink5": self_forcing_pipeline(
-        f"{SLUG}-taehv-window7-sink5", TeahvVAEDecoderConfig(), window=7, sink=5
-    ),
-}
-_ABOUT = {
-    SLUG: "Self-Forcing 1.3B: video from text, four steps a chunk",
-    f"{SLUG}-taehv": "Self-Forcing 1.3B with the tiny decoder: faster, a little softer",
-    f"{SLUG}-taehv-window7-sink5": "Self-Forcing 1.3B with the tiny decoder and a short memory, for long dreams",
-}
-_SESSION_BYTES = {SLUG: 8_025_050_096, f"{SLUG}-taehv": 6_203_569_136, f"{SLUG}-taehv-window7-sink5": 3_625_300_976}
-"""Of a rollout's caches, by the memory plan; a test makes it."""
+TINY, WINDOW = f"{SLUG}-taehv", f"{SLUG}-window7-sink5"
+TINY_WINDOW = f"{TINY}-window7-sink5"
+SHORT = {"window": 7, "sink": 5}
+_ABOUT = "Self-Forcing 1.3B"
 
-RUNNERS = {
-    slug: WanRunnerConfig(
-        runner_name=slug,
-        description=_ABOUT[slug],
-        pipeline=pipeline,
-        prompt=TEXT_SCENES[0].prompt,
-        height=HEIGHT,
-        width=WIDTH,
-        fps=FPS,
-    )
-    for slug, pipeline in PIPELINES.items()
-}
-WORLDS = {
-    slug: WanWorldConfig(
-        slug=slug,
+
+def _model(about: str, pipeline: WanInferencePipelineConfig) -> WanModel:
+    return WanModel(
         title="Self-Forcing",
-        description=_ABOUT[slug],
+        description=f"{_ABOUT}{about}",
         pipeline=pipeline,
-        width=WIDTH,
         height=HEIGHT,
+        width=WIDTH,
         fps=FPS,
+        prompt=TEXT_SCENES[0].prompt,
         controls=("text", "scene"),
         scenes=TEXT_SCENES,
-        flows=True,
-        session_bytes=_SESSION_BYTES[slug],
         parameters=PARAMETERS,
+        world_options={"flows": True},
     )
-    for slug, pipeline in PIPELINES.items()
-}
+
+
+MODELS = (
+    _model(": video from text, four steps a chunk", self_forcing_pipeline(SLUG, WanVAEDecoderConfig())),
+    _model(
+        " with the tiny decoder: faster, a little softer",
+        self_forcing_pipeline(TINY, TeahvVAEDecoderConfig()),
+    ),
+    _model(
+        " with a short memory, for long dreams",
+        self_forcing_pipeline(WINDOW, WanVAEDecoderConfig(), **SHORT),
+    ),
+    _model(
+        " with the tiny decoder and a short memory, for long dreams",
+        self_forcing_pipeline(TINY_WINDOW, TeahvVAEDecoderConfig(), **SHORT),
+    ),
+)
+PIPELINES = {model.slug: model.pipeline for model in MODELS}
+RUNNERS, WORLDS = runners_of(MODELS), worlds_of(MODELS)
+ALIASES = {f"{SLUG}-anti-drift": WINDOW, f"{SLUG}-sink5-window7-rerope": WINDOW}
+"""Slugs that others know the same models by."""

@@ -16,8 +16,8 @@ from flashdreams.recipes.wan import (
     WanVAEDecoderConfig,
     WanVAEEncoderConfig,
 )
+from flashdreams.recipes.wan.model import WanModel, runners_of
 from flashdreams.recipes.wan.prompts import PICTURE_PROMPT, TEXT_SCENES
-from flashdreams.recipes.wan.runner import WanRunnerConfig
 
 T2V_SMALL, T2V_LARGE, I2V = "wan21-t2v-1.3b-480p", "wan21-t2v-14b-480p", "wan21-i2v-14b-480p"
 CHECKPOINTS = {
@@ -56,27 +56,30 @@ def wan21_pipeline(
     )
 
 
-PIPELINES = {
-    T2V_SMALL: wan21_pipeline(T2V_SMALL, WanDiTNetwork1pt3BConfig(), steps=50, shift=8.0, guidance=6.0),
-    T2V_LARGE: wan21_pipeline(T2V_LARGE, WanDiTNetwork14BConfig(), steps=50, shift=5.0, guidance=5.0),
-    I2V: wan21_pipeline(
-        I2V, WanDiTNetwork14BConfig(in_dim=36, cross_attn_enable_img=True), steps=40, shift=3.0, guidance=5.0
-    ),
-}
-_ABOUT = {
-    T2V_SMALL: "Wan 2.1 1.3B: five seconds from text, in one pass",
-    T2V_LARGE: "Wan 2.1 14B: five seconds from text, in one pass",
-    I2V: "Wan 2.1 14B: five seconds from a picture and text, in one pass",
-}
-
-RUNNERS = {
-    slug: WanRunnerConfig(
-        runner_name=slug,
-        description=_ABOUT[slug],
-        pipeline=pipeline,
+MODELS = (
+    WanModel(
+        description="Wan 2.1 1.3B: five seconds from text, in one pass",
+        pipeline=wan21_pipeline(T2V_SMALL, WanDiTNetwork1pt3BConfig(), steps=50, shift=8.0, guidance=6.0),
+        prompt=TEXT_SCENES[0].prompt,
         chunks=1,
-        one_pass=True,
-        prompt=PICTURE_PROMPT if slug == I2V else TEXT_SCENES[0].prompt,
-    )
-    for slug, pipeline in PIPELINES.items()
-}
+        runner_options={"one_pass": True},
+    ),
+    WanModel(
+        description="Wan 2.1 14B: five seconds from text, in one pass",
+        pipeline=wan21_pipeline(T2V_LARGE, WanDiTNetwork14BConfig(), steps=50, shift=5.0, guidance=5.0),
+        prompt=TEXT_SCENES[0].prompt,
+        chunks=1,
+        runner_options={"one_pass": True},
+    ),
+    WanModel(
+        description="Wan 2.1 14B: five seconds from a picture and text, in one pass",
+        pipeline=wan21_pipeline(
+            I2V, WanDiTNetwork14BConfig(in_dim=36, cross_attn_enable_img=True), steps=40, shift=3.0, guidance=5.0
+        ),
+        prompt=PICTURE_PROMPT,
+        chunks=1,
+        runner_options={"one_pass": True},
+    ),
+)
+PIPELINES = {model.slug: model.pipeline for model in MODELS}
+RUNNERS = runners_of(MODELS)

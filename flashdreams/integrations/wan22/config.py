@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from flashdreams.infra.diffusion.model.base import DiffusionModelConfig
 from flashdreams.infra.diffusion.scheduler import FlowMatchSchedulerConfig, FlowMatchUniPCSchedulerConfig
 from flashdreams.recipes.wan import (
@@ -16,9 +18,8 @@ from flashdreams.recipes.wan import (
     WanInferencePipelineConfig,
     WanVAEDecoderConfig,
 )
+from flashdreams.recipes.wan.model import WanModel, runners_of, worlds_of
 from flashdreams.recipes.wan.prompts import PICTURE_PROMPT, TEXT_SCENES
-from flashdreams.recipes.wan.runner import WanRunnerConfig
-from flashdreams.recipes.wan.world import WanWorldConfig
 
 TI2V, TI2V_TEXT, CAUSAL = "wan22-ti2v-5b", "wan22-ti2v-5b-text", "causal-wan22-t2v-14b"
 TI2V_CHECKPOINT = "hf://Wan-AI/Wan2.2-TI2V-5B/diffusion_pytorch_model.safetensors.index.json"
@@ -27,11 +28,16 @@ CAUSAL_REPOSITORY = "hf://FastVideo/CausalWan2.2-I2V-A14B-Preview-Diffusers"
 """Two networks with the keys of diffusers: `transformer` for the noisy steps, `transformer_2` for the others."""
 TI2V_LEN_T = 31
 """Latents of a clip: 121 frames."""
+TI2V_VIDEO: dict[str, Any] = {
+    "height": 704,
+    "width": 1280,
+    "fps": 24,
+    "chunks": 1,
+    "runner_options": {"one_pass": True},
+}
 CAUSAL_HEIGHT, CAUSAL_WIDTH, CAUSAL_FPS = 480, 832, 16
 CAUSAL_PARAMETERS = 28_576_983_168
 """Of both networks; a test counts them."""
-CAUSAL_SESSION_BYTES = 56_409_730_272
-"""Of a rollout's caches, by the memory plan; a test makes it."""
 
 
 def ti2v_pipeline(slug: str) -> WanInferencePipelineConfig:
@@ -87,54 +93,33 @@ def causal_pipeline() -> WanInferencePipelineConfig:
     )
 
 
-_CAUSAL_ABOUT = "Causal Wan 2.2 14B: video from text, eight steps a chunk, two networks in turn"
-
-RUNNERS = {
-    TI2V: WanRunnerConfig(
-        runner_name=TI2V,
+MODELS = (
+    WanModel(
         description="Wan 2.2 5B: five seconds of 704p from a picture and text, in one pass",
         pipeline=ti2v_pipeline(TI2V),
         prompt=PICTURE_PROMPT,
-        height=704,
-        width=1280,
-        fps=24,
-        chunks=1,
-        one_pass=True,
+        **TI2V_VIDEO,
     ),
-    TI2V_TEXT: WanRunnerConfig(
-        runner_name=TI2V_TEXT,
+    WanModel(
         description="Wan 2.2 5B: five seconds of 704p from text, in one pass",
         pipeline=ti2v_pipeline(TI2V_TEXT),
         prompt=TEXT_SCENES[0].prompt,
-        height=704,
-        width=1280,
-        fps=24,
-        chunks=1,
-        one_pass=True,
+        **TI2V_VIDEO,
     ),
-    CAUSAL: WanRunnerConfig(
-        runner_name=CAUSAL,
-        description=_CAUSAL_ABOUT,
-        pipeline=causal_pipeline(),
-        prompt=TEXT_SCENES[0].prompt,
-        height=CAUSAL_HEIGHT,
-        width=CAUSAL_WIDTH,
-        fps=CAUSAL_FPS,
-    ),
-}
-WORLDS = {
-    CAUSAL: WanWorldConfig(
-        slug=CAUSAL,
+    WanModel(
         title="Causal Wan 2.2",
-        description=_CAUSAL_ABOUT,
+        description="Causal Wan 2.2 14B: video from text, eight steps a chunk, two networks in turn",
         pipeline=causal_pipeline(),
-        width=CAUSAL_WIDTH,
         height=CAUSAL_HEIGHT,
+        width=CAUSAL_WIDTH,
         fps=CAUSAL_FPS,
+        prompt=TEXT_SCENES[0].prompt,
         controls=("text", "scene"),
         scenes=TEXT_SCENES,
-        flows=True,
-        session_bytes=CAUSAL_SESSION_BYTES,
         parameters=CAUSAL_PARAMETERS,
-    )
-}
+        world_options={"flows": True},
+    ),
+)
+RUNNERS, WORLDS = runners_of(MODELS), worlds_of(MODELS)
+ALIASES = {"fastvideo-causal-wan2.2-t2v-14b": CAUSAL}
+"""Slugs that others know the same models by."""

@@ -54,6 +54,15 @@ class WanWorldConfig(WorldConfig):
     """Frames in every chunk after the first, by the model."""
     window_chunks: int = field(init=False)
     """Chunks that the model's KV cache holds."""
+    history_bytes: int = 0
+    """Bytes that a long rollout keeps beyond its memory plan."""
+
+    @cached_property
+    def rollout_bytes(self) -> int:  # type: ignore[override]
+        """Memory that one session's caches take: as given, else by the memory plan."""
+        if self.session_bytes is not None:
+            return self.session_bytes
+        return self.pipeline.memory_plan(self.height, self.width).rollout + self.history_bytes
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -91,6 +91,7 @@ class _WanVAEConfig:
     is_residual: bool
     latent_mean: tuple[float, ...]
     latent_std: tuple[float, ...]
+    decoder_base_dim: int | None
 
     def __post_init__(self) -> None:
         """Raises ValueError for sizes below 1 and for statistics that do not go with `z_dim`."""
@@ -108,8 +109,7 @@ class _WanVAEConfig:
     @property
     def decoder_width(self) -> int:
         """Channels of the decoder's last stage."""
-        own: int | None = getattr(self, "decoder_base_dim", None)
-        return self.base_dim if own is None else own
+        return self.base_dim if self.decoder_base_dim is None else self.decoder_base_dim
 
     @property
     def shape(self) -> WanVAEShape:
@@ -152,6 +152,8 @@ class WanVAEEncoderConfig(_WanVAEConfig, EncoderConfig):
     state_dict_transform: StateDictTransform | None = None
     """Applied to all of the file's tensors first. Needed only for files of yet another layout: without it they are read
     one at a time."""
+    decoder_base_dim: int | None = None
+    """Channels of the last stage of the decoder in the same file, which the encoder has no use for."""
 
 
 @dataclass(kw_only=True)
@@ -207,6 +209,8 @@ class Wan22TI2V5BVAEEncoderConfig(WanVAEEncoderConfig):
     """Standard deviation of each channel of a latent before normalisation."""
     state_dict_transform: StateDictTransform | None = wan22_ti2v_5b_vae_state_dict_transform
     """Makes the official keys of those of diffusers."""
+    decoder_base_dim: int | None = 256
+    """Channels of the last stage of the decoder in the same file, which the encoder has no use for."""
 
 
 @dataclass(kw_only=True)
