@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
 
@@ -53,7 +53,11 @@ class RunnerConfig(InstantiateConfig):
         return check_parts(self.pipeline, "pipeline")
 
 
-class Runner(ABC):
+RunnerConfigT = TypeVar("RunnerConfigT", bound=RunnerConfig)
+PipelineT = TypeVar("PipelineT", bound=StreamInferencePipeline[Any, Any, Any])
+
+
+class Runner(ABC, Generic[RunnerConfigT, PipelineT]):
     """Builds its pipeline on the right device, in the right process group; `run()` uses it."""
 
     def __init__(self, config: Any) -> None:
@@ -64,6 +68,11 @@ class Runner(ABC):
         self.device = device
         announce(config.memory_plan(), device)
         self.pipeline: StreamInferencePipeline[Any, Any, Any] = self.build_pipeline()
+
+    @property
+    def is_rank_zero(self) -> bool:
+        """True in the process that writes files; the only one without torchrun."""
+        return distributed.is_rank_zero()
 
     @abstractmethod
     def run(self) -> Any:
