@@ -25,3 +25,10 @@ def integration_tables(attribute: str) -> dict[str, dict[str, Any]]:
         except Exception as error:  # one broken integration must not take the others along
             logger.warning("skipping the integration %s: %s: %s", package.name, type(error).__name__, error)
     return tables
+
+
+def without_alias(slug: str) -> str:
+    """Return the slug that `slug` is another name of, or `slug` itself; aliases are in no list."""
+    for table in integration_tables("ALIASES").values():
+        slug = table.get(slug, slug)
+    return slug

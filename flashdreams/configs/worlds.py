@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flashdreams.configs.integrations import integration_tables
+from flashdreams.configs.integrations import integration_tables, without_alias
 from flashdreams.configs.nearest import with_nearest
 from flashdreams.infra.world.base import WorldConfig
 from flashdreams.plugins.registry import Found, discover_worlds
@@ -23,7 +23,7 @@ def all_worlds() -> dict[str, WorldConfig]:
 
 def get_world(slug: str) -> WorldConfig:
     """The world called `slug`; raises KeyError naming the known worlds and the nearest."""
-    worlds = all_worlds()
+    worlds, slug = all_worlds(), without_alias(slug)
     if slug not in worlds:
         raise KeyError(with_nearest(f"unknown world {slug!r}", slug, worlds))
     return worlds[slug]

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import tyro
 
+from flashdreams.configs.integrations import without_alias
 from flashdreams.configs.nearest import with_nearest
 from flashdreams.configs.runner_configs import all_runners
 from flashdreams.core import distributed
@@ -34,6 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(_usage(runners), file=sys.stdout if arguments else sys.stderr)
         return 0 if arguments else 2
     slug, *rest = arguments
+    slug = without_alias(slug)
     if slug not in runners:
         print(with_nearest(f"flashdreams-run: unknown runner {slug!r}", slug, runners), file=sys.stderr)
         return 2

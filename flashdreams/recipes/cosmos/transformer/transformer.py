@@ -258,7 +258,7 @@ class CosmosTransformer(PatchifiedTransformer[CosmosTransformerCache]):
         if own is None or cache.autoregressive_index != 0 or cache.image is None:
             return timestep
         given = cache.mask_first_block.amin(-1) > 0
-        each = timestep if timestep.dim() == given.dim() else timestep.unsqueeze(-1)
+        each = (timestep if timestep.dim() == given.dim() else timestep.unsqueeze(-1)).to(given.device)
         return torch.where(given, torch.full_like(each, own), each)
 
     def _given(self, height: int, width: int, image: Tensor | None) -> tuple[Tensor | None, Tensor]:

@@ -49,7 +49,10 @@ def state_dict_transform(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
 
 @dataclass
 class CosmosDiTNetworkCache:
-    """A rollout's state in the network, block by block."""
+    """A rollout's state in the network, block by block.
+
+    In a window of a single chunk nothing outlives a step, and all blocks share one KV cache, one after another.
+    """
 
     block_caches: list[BlockCache]
 
@@ -77,7 +80,7 @@ class CosmosDiTNetworkCache:
     @property
     def nbytes(self) -> int:
         """Bytes of all KV buffers."""
-        return sum(cache.nbytes for cache in self.self_attn)
+        return sum(cache.nbytes for cache in {id(cache): cache for cache in self.self_attn}.values())
 
 
 @dataclass
@@ -183,8 +186,14 @@ class CosmosDiTNetwork(PatchifiedNetwork):
         Sizes are in tokens, as this process holds them: `chunk_size` is the length that `forward` will get.
         """
         context = self._embedded_context(text_embeddings)
-        sizes = (chunk_size, window_size, sink_size)
-        return CosmosDiTNetworkCache([block.initialize_cache(*sizes, context) for block in self.blocks])  # type: ignore[operator]
+        shared = sink_size == 0 and window_size == chunk_size
+        caches: list[BlockCache] = []
+        for block in self.blocks:
+            if shared and caches:
+                caches.append(BlockCache(caches[0].self_attn, block.cross_attn.initialize_cache(context)))  # type: ignore[union-attr, operator]
+            else:
+                caches.append(block.initialize_cache(chunk_size, window_size, sink_size, context))  # type: ignore[operator]
+        return CosmosDiTNetworkCache(caches)
 
     def cross_keys_values(self, text_embeddings: Tensor) -> list[KeysValues]:
         """Return each block's keys and values of a prompt, as a text event replaces them in a live rollout's cache."""
