@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,13 +14,61 @@ from flashdreams.infra.decoder import StreamingDecoderCache
 from flashdreams.infra.encoder import StreamingEncoderCache
 from flashdreams.infra.runtime.accelerated import AcceleratedStep
 from flashdreams.infra.temporal import check_follows
-from flashdreams.recipes.wan.autoencoder.checkpoints import Half, load_wan_vae_half
+from flashdreams.recipes.wan.autoencoder.checkpoints import (
+    LIGHTVAE_BASE_DIM,
+    WAN21_SHAPE,
+    Half,
+    WanVAEShape,
+    load_wan_vae_half,
+)
 from flashdreams.recipes.wan.autoencoder.layers import State
 from flashdreams.recipes.wan.autoencoder.network import SPACE_RATIO, TIME_RATIO, Decoder3d, Encoder3d
 
 RGB = 3
 HALVES_TIME = (False, True, True)
 """Stages of the encoder that halve the frame rate; those of the decoder double it in reverse."""
+
+
+class WanVAESizes:
+    """The checks that the configs of the encoder and the decoder share."""
+
+    checkpoint_path: str | Path | None
+    base_dim: int
+    z_dim: int
+    patch_size: int
+    is_residual: bool
+    latent_mean: tuple[float, ...]
+    latent_std: tuple[float, ...]
+    decoder_base_dim: int | None
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for sizes below 1 and for statistics that do not go with `z_dim`."""
+        if self.base_dim == WAN21_SHAPE.base_dim and "lightvae" in Path(str(self.checkpoint_path)).name.lower():
+            self.base_dim = LIGHTVAE_BASE_DIM
+        sizes = (self.base_dim, self.z_dim, self.patch_size, self.decoder_width)
+        if min(sizes) < 1:
+            raise ValueError(f"base_dim, z_dim, patch_size and decoder_base_dim must be at least 1, got {sizes}")
+        if len(self.latent_mean) != self.z_dim or len(self.latent_std) != self.z_dim or min(self.latent_std) <= 0:
+            raise ValueError(
+                f"latent_mean and latent_std must have one number per channel of the latent (z_dim {self.z_dim}), the "
+                f"deviations above 0; got {len(self.latent_mean)} and {len(self.latent_std)}"
+            )
+
+    @property
+    def decoder_width(self) -> int:
+        """Channels of the decoder's last stage."""
+        return self.base_dim if self.decoder_base_dim is None else self.decoder_base_dim
+
+    @property
+    def shape(self) -> WanVAEShape:
+        """The sizes that a checkpoint must have."""
+        return WanVAEShape(
+            is_residual=self.is_residual,
+            base_dim=self.base_dim,
+            decoder_base_dim=self.decoder_width,
+            z_dim=self.z_dim,
+            patch_size=self.patch_size,
+        )
 
 
 @dataclass

@@ -21,10 +21,9 @@ from flashdreams.recipes.wan.autoencoder.checkpoints import (
     WAN22_TI2V_5B_VAE_DIFFUSERS_PATH,
     WAN22_TI2V_5B_VAE_PATH,
     StateDictTransform,
-    WanVAEShape,
     wan22_ti2v_5b_vae_state_dict_transform,
 )
-from flashdreams.recipes.wan.autoencoder.half import HALVES_TIME, RGB, WanVAECache, WanVAEHalf
+from flashdreams.recipes.wan.autoencoder.half import HALVES_TIME, RGB, WanVAECache, WanVAEHalf, WanVAESizes
 from flashdreams.recipes.wan.autoencoder.layers import (
     CACHE_T,
     TEMPORAL_WINDOW,
@@ -81,50 +80,8 @@ _STAGES = ((1, 2, 4, 4), 2, (), HALVES_TIME, HALVES_TIME[::-1])
 """Widths, residual blocks, attention, and stages that change the frame rate, of all published files."""
 
 
-class _WanVAEConfig:
-    """The checks that the configs of the encoder and the decoder share."""
-
-    checkpoint_path: str | Path | None
-    base_dim: int
-    z_dim: int
-    patch_size: int
-    is_residual: bool
-    latent_mean: tuple[float, ...]
-    latent_std: tuple[float, ...]
-    decoder_base_dim: int | None
-
-    def __post_init__(self) -> None:
-        """Raises ValueError for sizes below 1 and for statistics that do not go with `z_dim`."""
-        if self.base_dim == WAN21_SHAPE.base_dim and "lightvae" in Path(str(self.checkpoint_path)).name.lower():
-            self.base_dim = LIGHTVAE_BASE_DIM
-        sizes = (self.base_dim, self.z_dim, self.patch_size, self.decoder_width)
-        if min(sizes) < 1:
-            raise ValueError(f"base_dim, z_dim, patch_size and decoder_base_dim must be at least 1, got {sizes}")
-        if len(self.latent_mean) != self.z_dim or len(self.latent_std) != self.z_dim or min(self.latent_std) <= 0:
-            raise ValueError(
-                f"latent_mean and latent_std must have one number per channel of the latent (z_dim {self.z_dim}), the "
-                f"deviations above 0; got {len(self.latent_mean)} and {len(self.latent_std)}"
-            )
-
-    @property
-    def decoder_width(self) -> int:
-        """Channels of the decoder's last stage."""
-        return self.base_dim if self.decoder_base_dim is None else self.decoder_base_dim
-
-    @property
-    def shape(self) -> WanVAEShape:
-        """The sizes that a checkpoint must have."""
-        return WanVAEShape(
-            is_residual=self.is_residual,
-            base_dim=self.base_dim,
-            decoder_base_dim=self.decoder_width,
-            z_dim=self.z_dim,
-            patch_size=self.patch_size,
-        )
-
-
 @dataclass(kw_only=True)
-class WanVAEEncoderConfig(_WanVAEConfig, EncoderConfig):
+class WanVAEEncoderConfig(WanVAESizes, EncoderConfig):
     """Config of `WanVAEEncoder`; the sizes are those of Wan 2.1."""
 
     _target: type[WanVAEEncoder] = field(default_factory=lambda: WanVAEEncoder)
@@ -157,7 +114,7 @@ class WanVAEEncoderConfig(_WanVAEConfig, EncoderConfig):
 
 
 @dataclass(kw_only=True)
-class WanVAEDecoderConfig(_WanVAEConfig, DecoderConfig):
+class WanVAEDecoderConfig(WanVAESizes, DecoderConfig):
     """Config of `WanVAEDecoder`; the sizes are those of Wan 2.1."""
 
     _target: type[WanVAEDecoder] = field(default_factory=lambda: WanVAEDecoder)

@@ -17,15 +17,13 @@ from torch.nn import functional as F
 from flashdreams.core.attention import BlockKVCache, NativeAttention, apply_rope_freqs
 from flashdreams.core.distributed.context_parallel import group_size
 from flashdreams.recipes.attention import attention_for
-from flashdreams.recipes.wan.transformer.impl.modules import (
-    AttentionOverMemory,
-    KeysValues,
+from flashdreams.recipes.wan.transformer.impl.functional import (
     RMSNorm,
-    RopeFreqs,
     gated_sum,
     modulate,
     sinusoidal_embedding_1d,
 )
+from flashdreams.recipes.wan.transformer.impl.modules import AttentionOverMemory, KeysValues, RopeFreqs
 
 EPS = 1e-6
 Linear = partial(nn.Linear, bias=False)

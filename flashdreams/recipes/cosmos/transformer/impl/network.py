@@ -27,7 +27,8 @@ from flashdreams.recipes.cosmos.transformer.impl.modules import (
     Timesteps,
 )
 from flashdreams.recipes.patchified_transformer import PatchifiedNetwork, check_network, patch_positions
-from flashdreams.recipes.wan.transformer.impl.modules import KeysValues, RMSNorm, RopeFreqs
+from flashdreams.recipes.wan.transformer.impl.functional import RMSNorm
+from flashdreams.recipes.wan.transformer.impl.modules import KeysValues, RopeFreqs
 
 CHECKPOINT_KEY_MAPPING: dict[str, str] = {r"^net\.": ""}
 """Patterns that make our keys of a published file's."""
