@@ -6,8 +6,6 @@ Parameter names are those of the official Wan checkpoints.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
@@ -24,6 +22,13 @@ from flashdreams.core.attention import (
 )
 from flashdreams.core.distributed.context_parallel import group_size
 from flashdreams.recipes.attention import attention_for
+from flashdreams.recipes.wan.transformer.impl.caches import (
+    AttentionOverMemory,
+    BlockCache,
+    CrossAttnCache,
+    KeysValues,
+    overwrite,
+)
 from flashdreams.recipes.wan.transformer.impl.functional import (
     RMSNorm,
     TanhGELU,
@@ -38,22 +43,18 @@ Rope = RopeFreqs | tuple[RopeFreqs, RopeFreqs]
 """Rotation of this chunk's queries and keys; a pair is (queries, all cached keys) for keys stored unrotated."""
 Parts = tuple[Tensor, ...]
 """Shift, factor and gate `[..., G, dim]`, once or twice, for G equal runs of the tokens."""
-AttentionOverMemory = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""An alternative to a KV cache: unrotated q, k, v `[..., L, H, D]` of the present tokens -> `[..., L, H, D]`.
-
-It rotates, remembers and attends, for example over a whole clip at once in training.
-"""
-
-
 __all__ = [
+    "AttentionOverMemory",
     "Block",
     "BlockCache",
     "CrossAttention",
     "CrossAttnCache",
     "Head",
+    "KeysValues",
     "MLPProj",
     "MultiHeadAttention",
     "SelfAttention",
+    "overwrite",
     "sinusoidal_embedding_1d",
 ]
 
@@ -182,30 +183,6 @@ class SelfAttention(MultiHeadAttention):
         return self.o(answers.flatten(-2))
 
 
-@dataclass
-class KeysValues:
-    """Keys and values `[..., L, H, D]` as they were computed, gradients included; read like a `BlockKVCache`."""
-
-    k: Tensor
-    v: Tensor
-
-    def cached_k(self) -> Tensor:
-        """Return the keys."""
-        return self.k
-
-    def cached_v(self) -> Tensor:
-        """Return the values."""
-        return self.v
-
-
-@dataclass
-class CrossAttnCache:
-    """Keys and values of a prompt and, in image-to-video networks, of an image."""
-
-    text: BlockKVCache | KeysValues
-    img: BlockKVCache | KeysValues | None = None
-
-
 class CrossAttention(MultiHeadAttention):
     """Attention to the prompt, and to an image where the network has that branch."""
 
@@ -246,24 +223,6 @@ class CrossAttention(MultiHeadAttention):
         if kv_cache.img is not None:
             out = out + self.attn_op(q, kv_cache.img.cached_k(), kv_cache.img.cached_v())
         return self.o(out.flatten(-2))
-
-
-@dataclass
-class BlockCache:
-    """State of one rollout in one block."""
-
-    self_attn: BlockKVCache
-    """Keys and values of the newest chunks; an `AttentionOverMemory` serves as well."""
-    cross_attn: CrossAttnCache
-    """Keys and values of the prompt."""
-
-    def before_update(self, chunk_idx: int) -> None:
-        """Choose the slots of chunk `chunk_idx`."""
-        self.self_attn.before_update(chunk_idx)
-
-    def after_update(self, chunk_idx: int) -> None:
-        """End the step of chunk `chunk_idx`."""
-        self.self_attn.after_update(chunk_idx)
 
 
 class Block(nn.Module):
@@ -393,17 +352,6 @@ class MLPProj(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return the projected features."""
         return self.proj(x)
-
-
-def overwrite(present: Any, new: Any) -> None:
-    """Take the keys and values of a new prompt in the storage of the present one: a captured graph finds them."""
-    if isinstance(present, CrossAttnCache):
-        overwrite(present.text, new.text)
-        if present.img is not None and new.img is not None:
-            overwrite(present.img, new.img)
-        return
-    present.cached_k().copy_(new.cached_k())
-    present.cached_v().copy_(new.cached_v())
 
 
 def _rotated(x: Tensor, freqs: RopeFreqs | None) -> Tensor:
