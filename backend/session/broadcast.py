@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections.abc import Callable
 from functools import partial
 
@@ -28,6 +27,7 @@ class Broadcast:
         context: Context,
         encoder: EncoderThread,
         history: History,
+        viewers: Viewers,
         *,
         hashed: Callable[[Node], None],
         delivered: Callable[[float], None],
@@ -39,6 +39,7 @@ class Broadcast:
             services: the server's.
             stream: encodes; it is closed with this.
             history: the session's.
+            viewers: the session's connections.
             hashed: called when the hash of a chunk is there.
             delivered: called for every chunk that was sent, with the seconds that encoding took.
             failed: called when encoding went wrong.
@@ -46,8 +47,8 @@ class Broadcast:
         self._context, self._encoder = context, encoder
         self._loop = asyncio.get_running_loop()
         self._delivered, self._failed = delivered, failed
-        self.created_at = time.monotonic()
-        self.viewers = Viewers(encoder.format)
+        self.created_at = self._context.clock()
+        self.viewers = viewers
         config = context.config
         self._bitrate = BitrateController(config.frames_per_chunk / config.fps, len(QUALITIES))
         self.exports = Exports(config, context.settings, encoder, history, partial(self.soon, hashed))
@@ -57,7 +58,7 @@ class Broadcast:
     @property
     def clock(self) -> float:
         """Seconds since the session began."""
-        return round(time.monotonic() - self.created_at, 4)
+        return round(self._context.clock() - self.created_at, 4)
 
     def soon(self, call: Callable[..., object], *arguments: object) -> None:
         """Have the event loop call something; from any thread."""
@@ -157,7 +158,7 @@ class Broadcast:
     def _deliver(self, chunk: EncodedChunk) -> None:
         self._delivered(chunk.encoded.milliseconds / 1e3)
         if size := self.viewers.deliver(chunk):
-            self._bitrate.sent(chunk.generated.index, size, time.monotonic())
+            self._bitrate.sent(chunk.generated.index, size, self._context.clock())
             self._context.metrics.chunk(chunk, size)
 
     def want_key_frame(self) -> None:
@@ -170,7 +171,7 @@ class Broadcast:
 
     def shown(self, index: int) -> None:
         """A chunk is on the player's screen: by the time that took, the video gets coarser or finer."""
-        if change := self._bitrate.shown(index, time.monotonic()):
+        if change := self._bitrate.shown(index, self._context.clock()):
             self._encoder.set_quality(change.level)
             self.viewers.send_player(change)
             self._context.metrics.quality(change.reason)

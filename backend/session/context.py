@@ -8,6 +8,7 @@ from functools import cached_property
 
 from backend.engine.engine import Engine
 from backend.engine.history import Beginning
+from backend.session.clock import Clock, monotonic
 from backend.session.metrics import Metrics
 from backend.session.quality_guard import QualityFailures, QualityGuard
 from backend.session.replay import Replay, ReplayStore
@@ -29,6 +30,7 @@ class Context:
     image_store: ImageStore
     replay_store: ReplayStore
     metrics: Metrics
+    clock: Clock = monotonic
 
     @property
     def config(self) -> WorldConfig:
@@ -38,7 +40,7 @@ class Context:
     @cached_property
     def quality_failures(self) -> QualityFailures:
         """When dreams went bad."""
-        return QualityFailures()
+        return QualityFailures(self.clock)
 
     def quality_guard(self) -> QualityGuard | None:
         """What watches a session's pictures, where that is wanted, as in every kiosk."""

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from backend.engine.controls import InputState
+from backend.session.state import SessionState
 from backend.session.world_info import check_scene
 from backend.store.camera_paths import CameraPathStore
 from backend.wire import client_messages
@@ -16,8 +17,6 @@ from flashdreams.camera.keys import check_keys
 from flashdreams.camera.poses import check_poses
 from flashdreams.infra.world.base import WorldConfig
 
-OPENING_CHUNKS = 2
-"""Dreamed without any input, so that there is a picture."""
 SETTLING_CHUNKS = 4
 """Dreamed after a new scene or text even where the camera rests, so that the change is seen."""
 
@@ -35,22 +34,9 @@ class Inputs:
     """Lives on the event loop."""
 
     def __init__(
-        self, config: WorldConfig, paths: CameraPathStore, input_state: InputState, *, stepwise: bool = False
+        self, config: WorldConfig, camera_path_store: CameraPathStore, input_state: InputState, state: SessionState
     ) -> None:
-        """Args: `stepwise`: nothing moves but by steps."""
-        self._config, self._paths, self._input_state = config, paths, input_state
-        self.stepwise = stepwise
-        self.opening_chunks = 1 if stepwise else OPENING_CHUNKS
-        """Chunks to dream when a rollout begins."""
-        self.pending = self.opening_chunks
-        """Chunks to dream even where nothing moves."""
-        self.urgent_seq: int | None = None
-        """The message that is to be answered at once, if one is."""
-
-    @property
-    def lively(self) -> bool:
-        """Whether there is anything to dream."""
-        return self.pending > 0 or (not self.stepwise and (self._config.flows or self._input_state.moving))
+        self._config, self._paths, self._input_state, self._state = config, camera_path_store, input_state, state
 
     async def follow(self, message: ControlMessage) -> bool:
         """Do what a message asks for; whether the picture changes so much that it needs a key frame.
@@ -82,28 +68,13 @@ class Inputs:
         return False
 
     def note_shaping(self, seq: int, *, urgent: bool = True, pending: int = 0) -> None:
-        """Note that the next chunk answers message `seq`: at once if `eager`."""
+        """Note that the next chunk answers message `seq`: at once if `urgent`."""
         self._input_state.note_seq(seq)
-        self.pending = max(self.pending, pending)
-        if urgent:
-            self.urgent_seq = seq
-
-    def answers(self, seq: int) -> bool:
-        """Whether a chunk whose newest message is `seq` is the one that was wanted at once."""
-        return self.urgent_seq is not None and self.urgent_seq <= seq
-
-    def generated(self, seq: int, *, arrived: bool) -> None:
-        """A chunk is done; one that went to a connection now gone is made good by another one."""
-        if self.answers(seq):
-            self.urgent_seq = None
-        if self.stepwise:
-            self._input_state.release_keys()
-        # A stepping client gets its last chunk again when it comes back, and says itself what it wants next.
-        self.pending = max(0, self.pending - 1) if arrived or self.stepwise else max(1, self.pending)
+        self._state.note_input(seq, urgent=urgent, pending=pending)
 
     def check_step(self, step: client_messages.StepMessage) -> None:
         """Raises ProtocolError for a step that cannot be done."""
-        if not self.stepwise:
+        if not self._state.stepwise:
             raise client_messages.ProtocolError("unsupported", "step: begin the session with start.stepwise", step.seq)
         wanted = {"keys": step.keys, "look": step.look, "path": step.poses, "scene": step.scene, "text": step.text}
         for control, value in wanted.items():
@@ -175,11 +146,6 @@ class Inputs:
             return check_poses(np.asarray(poses, dtype=np.float64), name)
         except ValueError as error:
             raise client_messages.ProtocolError("bad_path", str(error), seq) from None
-
-    def forget(self) -> None:
-        """Another connection counts its messages anew."""
-        self._input_state.reset_seq()
-        self.urgent_seq = None
 
     def _require(self, control: str, message: client_messages.ClientMessage) -> None:
         if control not in self._config.controls:

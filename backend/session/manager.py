@@ -1,4 +1,4 @@
-"""The lobby: who plays, who waits for a place, and whose session is over."""
+"""The session manager: admission, the queue for a place, and the end of sessions."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import logging
 import math
-import time
 from collections import deque
 from collections.abc import Callable
 from functools import partial
@@ -95,8 +94,9 @@ class SessionManager:
 
     def recent_sessions(self) -> list[Session]:
         """Those alive, and those that ended lately: what they left can still be kept."""
+        since = self._context.clock() - AFTER_SECONDS
         while self._recently_ended and (
-            len(self._recently_ended) > self.capacity or self._recently_ended[0][0] < time.monotonic() - AFTER_SECONDS
+            len(self._recently_ended) > self.capacity or self._recently_ended[0][0] < since
         ):
             self._recently_ended.popleft()
         return [*self.sessions, *(session for _, session in self._recently_ended)]
@@ -138,26 +138,28 @@ class SessionManager:
         return session
 
     async def maintenance_loop(self) -> None:
-        """End what nobody came back to or touched for long; runs until cancelled."""
+        """Run `maintain` four times a second until cancelled."""
         while True:
             await asyncio.sleep(ROUND_SECONDS)
-            now = time.monotonic()
-            self.recent_sessions()  # lets go of those that ended too long ago
-            if self._engine.loaded and not self._weighed and not self._sessions:
-                # The weights have taken theirs.
-                self._free, self._weighed = free_memory(), True
+            self.maintain()
+
+    def maintain(self) -> None:
+        """End sessions that are abandoned or idle, and update the capacity from the memory that is measured."""
+        now = self._context.clock()
+        self.recent_sessions()  # drops those that ended too long ago
+        if self._engine.loaded and not self._weighed and not self._sessions:
+            # The weights are in memory by now.
+            self._free, self._weighed = free_memory(), True
+            self.capacity = self._compute_capacity()
+        for session in self.sessions:
+            # A page that was closed keeps no place that somebody waits for.
+            left = session.left and bool(self._waiting)
+            grace = min(self._settings.grace, LEFT_SECONDS if left else math.inf)
+            if (reason := self.timeouts.check(session, now, grace)) is not None:
+                session.end(reason)
+            elif session.history.state_size > self.session_bytes:
+                self.session_bytes = session.history.state_size
                 self.capacity = self._compute_capacity()
-            for session in self.sessions:
-                # Whoever closed the page keeps no place that somebody waits for.
-                left = session.left and bool(self._waiting)
-                reason = self.timeouts.check(
-                    session, now, min(self._settings.grace, LEFT_SECONDS if left else math.inf)
-                )
-                if reason is not None:
-                    session.end(reason)
-                elif session.history.state_size > self.session_bytes:
-                    self.session_bytes = session.history.state_size
-                    self.capacity = self._compute_capacity()
 
     def close(self) -> None:
         """The server stops: end all sessions."""
@@ -175,7 +177,7 @@ class SessionManager:
             while self.taken >= self.capacity or self._waiting[0] is not moved:
                 position = self._waiting.index(moved) + 1
                 seconds = self.timeouts.seconds_until_place(
-                    position, self.sessions, time.monotonic(), beginning=self._starting
+                    position, self.sessions, self._context.clock(), beginning=self._starting
                 )
                 notify(server_messages.QueueMessage(position=position, seconds=seconds))
                 moved.clear()
@@ -211,7 +213,7 @@ class SessionManager:
         try:
             beginning, replay = await asyncio.to_thread(self._context.rollout_start, start)
             begun = self._engine.submit(
-                partial(_start_rollout, beginning, replay, self._context), deadline=time.monotonic()
+                partial(_start_rollout, beginning, replay, self._context), deadline=self._context.clock()
             )
             rollout = await asyncio.wrap_future(begun)
             if start.pose is not None:
@@ -233,7 +235,7 @@ class SessionManager:
     def _forget(self, session: Session, reason: str) -> None:
         with contextlib.suppress(KeyError):
             del self._sessions[session.token]
-        now = time.monotonic()
+        now = self._context.clock()
         self._recently_ended.append((now, session))
         self.timeouts.ended(session, now)
         self._context.metrics.ended(reason)

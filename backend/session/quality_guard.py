@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-import time
 from collections import deque
 
 import numpy as np
 import numpy.typing as npt
+
+from backend.session.clock import Clock, monotonic
 
 PIXELS = 16
 """Every so many pixels one is looked at, in both directions."""
@@ -31,12 +32,13 @@ MAX_FAILURES, FAILURE_WINDOW_SECONDS = 3, 90.0
 class QualityFailures:
     """When dreams went bad, all sessions taken together."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock = monotonic) -> None:
+        self._clock = clock
         self._times: deque[float] = deque(maxlen=MAX_FAILURES)
 
     def note(self) -> None:
         """One has gone bad."""
-        self._times.append(time.monotonic())
+        self._times.append(self._clock())
 
     @property
     def unrecoverable(self) -> bool:

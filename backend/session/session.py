@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import logging
 import secrets
-import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Literal
@@ -16,23 +15,26 @@ from backend.engine.history import Beginning, History
 from backend.engine.rollout import GeneratedChunk, SessionRollout
 from backend.media.encoder_thread import EncoderThread
 from backend.session.broadcast import Broadcast
-from backend.session.commands import CommandQueue
+from backend.session.commands import Commands
 from backend.session.context import Context
 from backend.session.inputs import Inputs
-from backend.session.pacing import Allowance, Pacer
 from backend.session.replay import Replay
-from backend.session.viewers import Client, Viewer
+from backend.session.state import (
+    MAX_STEPS,
+    URGENT_LEAD_SECONDS,
+    Generate,
+    Restart,
+    RewindTo,
+    RunCommand,
+    SessionState,
+    Wait,
+)
+from backend.session.timeouts import EndReason
+from backend.session.viewers import Client, Viewer, Viewers
 from backend.session.world_info import check_scene, ready_message
 from backend.wire import client_messages, server_messages
 from flashdreams.infra.world.base import NotFinite
 
-CREDITS = 2
-"""Chunks that may be on their way to the screen: without word from the page nothing more is dreamed."""
-
-URGENT_LEAD_SECONDS = 1.0
-"""An answer to a key goes before chunks that are late by less than this: each visitor's share bounds how often."""
-
-EndReason = Literal["idle", "time", "failed", "taken_over", "shutdown"]
 log = logging.getLogger(__name__)
 
 
@@ -54,38 +56,42 @@ class Session:
         self.id = secrets.token_hex(4)
         self.token = secrets.token_urlsafe(24)
         self.watch_token = secrets.token_urlsafe(12)
-        self.created_at = self.last_input = time.monotonic()
+        self._context, self._config, self._clock = context, context.config, context.clock
+        self.created_at = self.last_input = self._clock()
         self.detached_since: float | None = self.created_at
         self.left = False
-        """Whether its page was closed or reloaded, so that nobody is likely to come back."""
-        self._context, self._config = context, context.config
+        """True if its page was closed or reloaded, so that nobody is likely to come back."""
         self._rollout, self._on_end = rollout, on_end
-        self._pacer = Pacer(self._config.fps)
         self._guard = context.quality_guard()
-        self._allowance = Allowance(context.settings.session_fps)
-        self._broadcast = Broadcast(
-            context,
-            encoder,
-            rollout.history,
-            hashed=lambda node: self._commands.hashed(node),
-            delivered=self._pacer.encoded,
-            failed=self.fail,
+        self._state = SessionState(
+            self._config.fps,
+            flows=self._config.flows,
+            stepwise=stepwise,
+            max_fps=context.settings.session_fps,
         )
-        self.viewers, self.exports = self._broadcast.viewers, self._broadcast.exports
-        self._inputs = Inputs(self._config, context.camera_path_store, rollout.input_state, stepwise=stepwise)
-        self._commands: CommandQueue = CommandQueue(
+        self.viewers = Viewers(encoder.format)
+        self._inputs = Inputs(self._config, context.camera_path_store, rollout.input_state, self._state)
+        self._commands = Commands(
             context,
             rollout,
             self._inputs,
+            self._state,
             self.viewers,
             beginning=beginning,
             replay=replay,
             owner=self.id,
-            begun=self._begun,
         )
-        self._newest = self._shown = -1
-        self._stepping: Future[tuple[GeneratedChunk, bool, Viewer | None]] | None = None
-        self._paused = False
+        self._broadcast = Broadcast(
+            context,
+            encoder,
+            rollout.history,
+            self.viewers,
+            hashed=self._commands.note_hash,
+            delivered=self._state.note_encoded,
+            failed=self.fail,
+        )
+        self.exports = self._broadcast.exports
+        self._generating: Future[tuple[GeneratedChunk, bool, Viewer | None]] | None = None
         self._announced: str | None = None
         self._wake = asyncio.Event()
         self._ended = False
@@ -110,16 +116,14 @@ class Session:
         if before is not None and before.client is not client:
             before.client.send(server_messages.EndedMessage(reason="taken_over"))
             before.client.close(1000, "taken over")
-        if before is None and self._newest >= 0 and self.detached_since is not None:
-            log.info("session %s is back after %.1f s", self.id, time.monotonic() - self.detached_since)
+        if before is None and self._state.newest >= 0 and self.detached_since is not None:
+            log.info("session %s is back after %.1f s", self.id, self._clock() - self.detached_since)
         self.detached_since = None
-        self.last_input = time.monotonic()
-        self._inputs.forget()
+        self.last_input = self._clock()
+        self._rollout.input_state.reset_seq()
         self._announced = None
         # A page that wants to pause says so again: it may have resumed while it could not be heard.
-        self._paused = False
-        # The repeated chunk is on its way to the screen like any other.
-        self._shown = self._newest if self._broadcast.last is None else self._broadcast.last.index - 1
+        self._state.attach(None if self._broadcast.last is None else self._broadcast.last.index)
         self._broadcast.attach(client, self._ready(client))
         if replay := self._commands.replay:
             client.send(replay.message("playing"))
@@ -134,7 +138,8 @@ class Session:
             self.left = left
             gone = "its page was closed or loaded again" if left else "it lost its connection"
             log.info("session %s: %s", self.id, gone)
-            self.detached_since = time.monotonic()
+            self._state.detach()
+            self.detached_since = self._clock()
             self._rollout.input_state.release_keys()
 
     def watch(self, client: Client) -> None:
@@ -143,7 +148,7 @@ class Session:
         if self.viewers.viewer_of(client) is None:
             self.detach(client)
         self._broadcast.subscribe(client, self._ready(client, spectator=True))
-        client.send(server_messages.StateMessage(state=self._state))
+        client.send(server_messages.StateMessage(state=self._state_name))
 
     def handle_watcher(self, client: Client, message: client_messages.AnyClientMessage) -> None:
         """Follow a watcher's message. Raises ProtocolError for one that would change anything."""
@@ -167,7 +172,7 @@ class Session:
             seed=self._rollout.seed,
             scene=self._rollout.input_state.scene,
             resumed=self._broadcast.last is not None,
-            index=self._newest + 1,
+            index=self._state.newest + 1,
             history=None if spectator else self._rollout.history.summary(),
             replay=self._commands.replay and self._commands.replay.name,
         )
@@ -184,34 +189,31 @@ class Session:
                 self.viewers.send_player(server_messages.PongMessage(seq=message.seq, time=self._broadcast.clock))
                 return
             case client_messages.PauseMessage() | client_messages.ResumeMessage():
-                self._paused = isinstance(message, client_messages.PauseMessage)
+                self._state.paused = isinstance(message, client_messages.PauseMessage)
                 self._broadcast.rest()
-                if not self._paused:
+                if not self._state.paused:
                     self._broadcast.want_key_frame()
-            case (
-                client_messages.ResetMessage()
-                | client_messages.RewindMessage()
-                | client_messages.StartMessage()
-                | client_messages.StepMessage()
-            ):
+            case client_messages.StepMessage():
+                self._inputs.check_step(message)
+                if not self._state.enqueue_step(message):
+                    raise client_messages.ProtocolError(
+                        "bad_message", f"step: {MAX_STEPS} steps are waiting already", message.seq
+                    )
+            case client_messages.ResetMessage() | client_messages.RewindMessage() | client_messages.StartMessage():
                 self._check(message)
-                await self._commands.enqueue(message)
+                self._state.enqueue(await self._commands.prepare(message))
             case _:
                 if await self._inputs.follow(message):
                     self._broadcast.want_key_frame()
-                self._commands.take_over()
-                if self._stepping is not None and self._inputs.urgent_seq is not None:
+                self._commands.leave_replay()
+                if self._generating is not None and self._state.urgent_seq is not None:
                     # A chunk that still waits for the engine reads the message when it begins: it is the answer.
-                    self._context.engine.reschedule(self._stepping, time.monotonic() - URGENT_LEAD_SECONDS)
-        self.last_input = time.monotonic()
+                    self._context.engine.reschedule(self._generating, self._clock() - URGENT_LEAD_SECONDS)
+        self.last_input = self._clock()
         self._wake.set()
 
     def _check(
-        self,
-        message: client_messages.ResetMessage
-        | client_messages.RewindMessage
-        | client_messages.StartMessage
-        | client_messages.StepMessage,
+        self, message: client_messages.ResetMessage | client_messages.RewindMessage | client_messages.StartMessage
     ) -> None:
         if isinstance(message, client_messages.ResetMessage) and message.scene is not None:
             check_scene(self._config, message.scene, message.seq)
@@ -227,107 +229,105 @@ class Session:
             raise client_messages.ProtocolError(
                 "bad_chunk", f"shown: chunk {message.chunk} was never sent, the newest is {newest}", message.seq
             )
-        self._shown = max(self._shown, message.chunk)
+        self._state.note_shown(message.chunk)
         self._broadcast.shown(message.chunk)
         self._wake.set()
-
-    def _begun(self, anew: bool) -> None:
-        """A new rollout has begun, on the player's `start` or on `reset`."""
-        self._paused = False
-        self._broadcast.want_key_frame()
-        if anew:
-            self._broadcast.last = None
-            if self.viewers.player is not None:
-                self.attach(self.viewers.player.client)
 
     # -- the loop ------------------------------------------------------------------------------------------------
 
     async def _run(self) -> None:
         try:
             while True:
-                await self._until_due()
-                if self._commands.waiting:
-                    await self._commands.run_next()
-                else:
-                    await self._generate_chunk()
+                self._wake.clear()
+                self._announce()
+                moving, scripted = self._rollout.input_state.moving, self._commands.scripted
+                match self._state.next_action(self._clock(), moving=moving, scripted=scripted):
+                    case Wait(until):
+                        with contextlib.suppress(TimeoutError):
+                            await asyncio.wait_for(self._wake.wait(), None if until is None else until - self._clock())
+                    case RunCommand(Restart() as command):
+                        await self._restart(command)
+                    case RunCommand(RewindTo() as command):
+                        await self._commands.rewind(command)
+                    case RunCommand(client_messages.StepMessage() as step):
+                        self._inputs.step(step)
+                    case Generate(_, deadline):
+                        await self._generate_chunk(deadline)
         except Exception as error:
             self.fail(error)
 
-    async def _until_due(self) -> None:
-        while True:
-            self._wake.clear()
-            self._announce()
-            due = self._due()
-            wait = None if due is None else due - time.monotonic()
-            if wait is not None and wait <= 0:
-                return
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), wait)
+    async def _restart(self, command: Restart) -> None:
+        await self._commands.restart(command)
+        self._state.paused = False
+        self._broadcast.want_key_frame()
+        if command.by_start:
+            self._broadcast.last = None
+            if self.viewers.player is not None:
+                self.attach(self.viewers.player.client)
+        self._inputs.note_shaping(command.seq, pending=self._state.opening_chunks)
+        self._commands.send_history()
 
-    def _due(self) -> float | None:
-        """When the next thing is to be done, `time.monotonic()`; None: not before something happens."""
-        if self._commands.waiting:
-            return 0.0
-        if self.viewers.player is None or self._paused or self._newest - self._shown >= CREDITS:
-            return None
-        if not self._lively:
-            return None
-        due = 0.0 if self._inputs.urgent_seq is not None else self._pacer.begin_at()
-        return max(due, self._allowance.not_before)
+    def _restart_with_new_seed(self, reason: str) -> None:
+        """Begin the rollout again with another seed, since its frames have gone bad."""
+        log.warning("session %s: %s; its rollout begins again with another seed", self.id, reason)
+        self._context.quality_failures.note()
+        self._state.enqueue(self._commands.with_new_seed())
+        self._wake.set()
 
     @property
-    def _lively(self) -> bool:
-        return self._inputs.lively or self._commands.scripted
-
-    @property
-    def _state(self) -> Literal["live", "idle", "paused"]:
-        return "paused" if self._paused else "live" if self._lively else "idle"
+    def _state_name(self) -> Literal["live", "idle", "paused"]:
+        return self._state.name(moving=self._rollout.input_state.moving, scripted=self._commands.scripted)
 
     def _announce(self) -> None:
-        state = self._state
-        if self.viewers.player is not None and state != self._announced:
-            self._announced = state
-            self.viewers.send_player(server_messages.StateMessage(state=state))
-            self.viewers.send_watchers(server_messages.StateMessage(state=state))
+        name = self._state_name
+        if self.viewers.player is not None and name != self._announced:
+            self._announced = name
+            self.viewers.send_player(server_messages.StateMessage(state=name))
+            self.viewers.send_watchers(server_messages.StateMessage(state=name))
 
-    async def _generate_chunk(self) -> None:
-        asked = time.monotonic()
-        urgent_copy = self._inputs.urgent_seq is not None
-        deadline = asked - URGENT_LEAD_SECONDS if urgent_copy else self._pacer.played_out
-        stepping = self._context.engine.submit(lambda _world: self._step(asked), deadline=deadline, owner=self.id)
-        self._stepping = stepping
+    async def _generate_chunk(self, deadline: float) -> None:
+        asked = self._clock()
+        self._generating = self._context.engine.submit(
+            lambda _world: self._step(asked), deadline=deadline, owner=self.id
+        )
         try:
-            generated, urgent, viewer = await asyncio.wrap_future(stepping)
+            generated, urgent, viewer = await asyncio.wrap_future(self._generating)
         except NotFinite as error:
             if self._guard is None:
                 raise
-            self._commands.restart_with_new_seed(str(error), self._wake.set)
+            self._restart_with_new_seed(str(error))
             return
         finally:
-            self._stepping = None
-        self._inputs.generated(generated.snapshot.seq, arrived=viewer is self.viewers.player)
-        self._newest = generated.index
+            self._generating = None
+        snapshot = generated.snapshot
+        self._state.note_generated(
+            generated.index,
+            snapshot.seq,
+            began=snapshot.at,
+            finished=generated.finished,
+            frames=len(generated.frames),
+            urgent=urgent,
+            arrived=viewer is self.viewers.player,
+        )
+        if self._state.stepwise:
+            self._rollout.input_state.release_keys()
         self._commands.send_replay_progress(generated)
         self._commands.send_history_if_changed()
-        self._allowance.spent(len(generated.frames), generated.snapshot.at)
-        self._pacer.generated(
-            began=generated.snapshot.at, finished=generated.finished, frames=len(generated.frames), urgent=urgent
-        )
 
     def _step(self, asked: float) -> tuple[GeneratedChunk, bool, Viewer | None]:
         """On the engine's thread: the frames leave for the encoder before the caches are brought up to date.
 
         Returns the chunk, whether it is eager, and whom it went to.
         """
-        begun = time.monotonic()
+        begun = self._clock()
         generated = self._rollout.step()
         generated.timings["queue"] = (begun - asked) * 1e3
-        urgent, viewer = self._inputs.answers(generated.snapshot.seq), self.viewers.player
+        urgent, viewer = self._state.answers(generated.snapshot.seq), self.viewers.player
         self._commands.note(generated)
         self._broadcast.generated(generated, urgent=urgent)
         if self._guard is not None and self._guard.note(generated.node.scene, generated.frames, generated.finished):
-            self._broadcast.soon(self._commands.restart_with_new_seed, self._guard.reason, self._wake.set)
-        later = time.monotonic() + self._config.frames_per_chunk / self._config.fps
+            self._broadcast.soon(self._restart_with_new_seed, self._guard.reason)
+        later = self._clock() + self._config.frames_per_chunk / self._config.fps
         finalized = self._context.engine.submit(
             lambda _world: self._rollout.finalize(), deadline=later, priority=Priority.FINALIZE, owner=self.id
         )
@@ -369,7 +369,7 @@ class Session:
         self._rollout.history.forget_states()
         with contextlib.suppress(EngineStopped):
             self._context.engine.submit(
-                lambda _world: self._rollout.release(), deadline=time.monotonic(), priority=Priority.FINALIZE
+                lambda _world: self._rollout.release(), deadline=self._clock(), priority=Priority.FINALIZE
             )
         self._context.engine.forget(self.id)
         self._on_end(self, reason)

@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, Protocol
 
-from backend.session.session import EndReason, Session
 from backend.settings import Settings
 
+EndReason = Literal["idle", "time", "failed", "taken_over", "shutdown"]
+"""Why a session ends."""
 WARN_SECONDS = (60.0, 10.0)
 """Before the end of a session, where the limit itself is longer than that."""
 SOON = 0.25
 """A session that is older than most is expected to go on for this share of a usual one."""
 REMEMBER = 0.8
 """How much of the usual length is kept when another session ends."""
+
+
+class TimedSession(Protocol):
+    """What the timeouts read of a session; times are seconds of one monotonic clock."""
+
+    id: str
+    created_at: float
+    last_input: float
+    detached_since: float | None
+
+    def warn(self, what: Literal["minutes", "idle"], seconds: float) -> None:
+        """Tell the visitor that the session ends in so many seconds."""
 
 
 class Timeouts:
@@ -25,7 +38,7 @@ class Timeouts:
         self.typical_seconds: float | None = None
         """Seconds that sessions last, lately; None before the first has ended."""
 
-    def check(self, session: Session, now: float, grace: float) -> EndReason | None:
+    def check(self, session: TimedSession, now: float, grace: float) -> EndReason | None:
         """Why a session is to end now, if it is; its visitor is warned before that.
 
         Args: `grace`: the longest that this session may be without its connection, in seconds.
@@ -43,7 +56,7 @@ class Timeouts:
                 self._warn(session, "minutes" if what == "minutes" else "idle", limit, left)
         return None
 
-    def _warn(self, session: Session, what: Literal["minutes", "idle"], limit: float, left: float) -> None:
+    def _warn(self, session: TimedSession, what: Literal["minutes", "idle"], limit: float, left: float) -> None:
         passed = [seconds for seconds in WARN_SECONDS if left <= seconds < limit]
         key = (session.id, what)
         if not passed:
@@ -52,7 +65,7 @@ class Timeouts:
             self._warned[key] = min(passed)
             session.warn(what, round(left, 1))
 
-    def ended(self, session: Session, now: float) -> None:
+    def ended(self, session: TimedSession, now: float) -> None:
         """A session is over."""
         lasted = now - session.created_at
         self.typical_seconds = (
@@ -62,7 +75,7 @@ class Timeouts:
             self._warned.pop((session.id, what), None)
 
     def seconds_until_place(
-        self, position: int, sessions: Sequence[Session], now: float, *, beginning: int = 0
+        self, position: int, sessions: Sequence[TimedSession], now: float, *, beginning: int = 0
     ) -> float | None:
         """How long who waits at `position`, from 1, may have to wait; None while there is nothing to go by.
 
@@ -75,7 +88,7 @@ class Timeouts:
         rounds, place = divmod(position - 1, len(left))
         return round(left[place] + rounds * whole, 1)
 
-    def _seconds_left(self, session: Session, now: float) -> float:
+    def _seconds_left(self, session: TimedSession, now: float) -> float:
         expected = [float("inf")]
         if self._minutes:
             expected.append(self._minutes * 60 - (now - session.created_at))
