@@ -12,8 +12,8 @@ from backend.session import replay
 from backend.session.context import Context
 from backend.session.replay import SavedSession, read_saved
 from backend.store import images
+from backend.store.camera_paths import MAX_UPLOAD_BYTES
 from backend.wire.server_messages import ErrorCode
-from flashdreams.camera.trajectory import MAX_BYTES
 
 
 def refusal(status: int, code: ErrorCode | str, message: str) -> Response:
@@ -44,15 +44,16 @@ def add_uploads(app: FastAPI, context: Context) -> None:
 
     @app.post("/api/paths")
     async def add_path(request: Request, fps: Annotated[float | None, Query(ge=0.01, le=1000)] = None) -> Response:
-        data = await body_of(request, MAX_BYTES)
+        data = await body_of(request, MAX_UPLOAD_BYTES)
         if data is None:
-            return refusal(413, "too_large", f"a camera path file may have {MAX_BYTES} bytes")
+            return refusal(413, "too_large", f"a camera path file may have {MAX_UPLOAD_BYTES} bytes")
         try:
             name, trajectory = await asyncio.to_thread(context.camera_path_store.add, data, fps)
         except ValueError as error:
             return refusal(400, "bad_path", str(error))
         count = len(trajectory.poses)
-        return JSONResponse({"name": name, "poses": count, "fps": trajectory.fps, "seconds": count / trajectory.fps})
+        told = {"name": name, "poses": count, "fps": trajectory.fps, "seconds": count / trajectory.fps}
+        return JSONResponse({**told, "notes": list(trajectory.notes)})
 
     @app.post("/api/images")
     async def add_image(request: Request) -> Response:

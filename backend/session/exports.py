@@ -16,9 +16,9 @@ from backend.media.images import JpegEncoder, jpeg, png, thumbnail_size
 from backend.media.recording import Recording
 from backend.session.replay import SavedSession, digest_of, save
 from backend.settings import Settings
+from backend.store.camera_paths import MAX_UPLOAD_BYTES
 from flashdreams.camera.camera_path import MAX_POSES, Trajectory
 from flashdreams.camera.formats.native import dump
-from flashdreams.camera.trajectory import MAX_BYTES
 from flashdreams.infra.world.base import WorldConfig
 
 POSE_BYTES = 200
@@ -74,7 +74,7 @@ class Exports:
         if not lineage:
             raise LookupError(f"nothing is dreamed after chunk {since} on this branch")
         poses = np.concatenate([node.controls.poses for node in lineage])
-        step = -(-len(poses) // min(MAX_POSES, MAX_BYTES // POSE_BYTES))
+        step = -(-len(poses) // min(MAX_POSES, MAX_UPLOAD_BYTES // POSE_BYTES))
         size = (self._config.width, self._config.height)
         return dump(Trajectory(poses[::step], self._config.fps / step, size=size))
 

@@ -18,6 +18,8 @@ from flashdreams.infra.assets import asset_folder
 
 SUFFIXES = frozenset({".json", ".txt", ".tum"})
 """Of the files that are listed; the format is told by the content."""
+MAX_UPLOAD_BYTES = 2 * 1024 * 1024
+"""Size of the largest file that is taken."""
 MAX_UPLOADS = 16
 """Uploads kept; the oldest makes room."""
 

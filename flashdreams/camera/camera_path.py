@@ -31,6 +31,8 @@ class Trajectory:
     """`[N, 4]`: fx, fy, cx, cy in pixels of `size`; None where the file says nothing about them."""
     size: tuple[int, int] | None = None
     """Width and height of the picture that the intrinsics belong to."""
+    notes: tuple[str, ...] = ()
+    """Remarks of the reader of a file: holes in time, units and orders that it had to assume."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "poses", check_poses(self.poses, "poses"))
@@ -76,7 +78,7 @@ class Trajectory:
         poses[:, :3, 3] = _between(self.poses[:, :3, 3], before, after, share)
         poses[:, 3, 3] = 1.0
         intrinsics = None if self.intrinsics is None else _between(self.intrinsics, before, after, share)
-        return Trajectory(poses, fps, intrinsics, self.size)
+        return Trajectory(poses, fps, intrinsics, self.size, self.notes)
 
     def starting_at(self, pose: npt.ArrayLike) -> Trajectory:
         """The whole path moved and turned about the vertical so that it begins at `pose` `[4, 4]`, heading its way.

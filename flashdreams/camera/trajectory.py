@@ -1,14 +1,16 @@
-"""Trajectory files: reading any of four formats by their content, and writing each of them."""
+"""Trajectory files: reading by their content, and writing four formats."""
 
 from __future__ import annotations
 
 import json
+import logging
 import os
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from flashdreams.camera.camera_path import MAX_POSES, Trajectory
-from flashdreams.camera.formats import native, nerfstudio, numpy_files, tum
+from flashdreams.camera.formats import datasets, native, nerfstudio, numpy_files, tum
+from flashdreams.camera.formats.text import refuse_other, text_of
 from flashdreams.files import drafted
 
 __all__ = [
@@ -19,17 +21,20 @@ __all__ = [
     "Trajectory",
     "encode_trajectory",
     "load_trajectory",
+    "log_notes",
     "save_trajectory",
 ]
+
+_log = logging.getLogger(__name__)
 
 Format = Literal["flashdreams", "nerfstudio", "tum", "numpy"]
 FORMATS: dict[Format, str] = dict(zip(get_args(Format), (".json", ".json", ".txt", ".npz"), strict=True))
 """Formats that can be written, and what their files usually end in."""
-MAX_BYTES = 2 * 1024 * 1024
-"""Size of the largest file that is read or written."""
+MAX_BYTES = 8 * 1024 * 1024
+"""Size of the largest file that is read or written: `MAX_POSES` poses fit in every format."""
 KNOWN = (
-    "our JSON (poses, fps), nerfstudio camera_path.json, TUM text (timestamp tx ty tz qx qy qz qw), or NumPy files"
-    " (poses.npy, intrinsics.npy)"
+    "our JSON (poses, fps), nerfstudio camera_path.json or transforms.json, TUM text (timestamp tx ty tz qx qy qz qw),"
+    " or NumPy files (poses.npy, intrinsics.npy)"
 )
 
 
@@ -78,6 +83,8 @@ def save_trajectory(trajectory: Trajectory, path: str | os.PathLike[str], form: 
     """
     target = Path(path)
     if form is None and not target.suffix:
+        if len(trajectory) > MAX_POSES:
+            raise ValueError(f"a trajectory has {len(trajectory)} poses; files end at {MAX_POSES} poses: save a part")
         target.mkdir(parents=True, exist_ok=True)
         for name, array in numpy_files.arrays_of(trajectory).items():
             with drafted(target / f"{name}.npy") as draft:
@@ -87,6 +94,12 @@ def save_trajectory(trajectory: Trajectory, path: str | os.PathLike[str], form: 
     data = encode_trajectory(trajectory, form or suffixes.get(target.suffix.lower(), "flashdreams"))
     with drafted(target) as draft:
         draft.write_bytes(data)
+
+
+def log_notes(trajectory: Trajectory, name: str) -> None:
+    """Log what the reader of the file `name` had to assume or found missing."""
+    for note in trajectory.notes:
+        _log.warning("%s: %s", name, note)
 
 
 def _read(path: Path) -> bytes:
@@ -121,20 +134,18 @@ def _parse(data: bytes, fps: float | None) -> Trajectory:
     _check_size(data)
     if data.startswith((numpy_files.MAGIC, numpy_files.ARCHIVE_MAGIC)):
         return numpy_files.parse(data, fps)
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise ValueError(f"not a text file: expected {KNOWN}") from None
+    text = text_of(data)
+    if text is None or "\0" in text:
+        raise ValueError(f"not a text file: expected {KNOWN}")
     if not text.strip():
         raise ValueError(f"the file is empty: expected {KNOWN}")
     if text.lstrip()[0] in "{[":
-        return _parse_json(text)
-    if "\0" in text:
-        raise ValueError(f"not a text file: expected {KNOWN}")
+        return _parse_json(text, fps)
+    refuse_other(text)
     return tum.parse(text)
 
 
-def _parse_json(text: str) -> Trajectory:
+def _parse_json(text: str, fps: float | None) -> Trajectory:
     try:
         document: Any = json.loads(text)
     except json.JSONDecodeError as error:
@@ -143,8 +154,15 @@ def _parse_json(text: str) -> Trajectory:
         raise ValueError("not valid JSON here: a number has too many digits") from None
     except RecursionError:
         raise ValueError("not valid JSON here: nested too deeply") from None
-    if isinstance(document, dict) and "camera_path" in document:
+    if isinstance(document, list) and document and all(isinstance(c, dict) and "rotation" in c for c in document):
+        return datasets.parse_cameras(document, fps)
+    if not isinstance(document, dict):
+        raise ValueError(f"the JSON is a {type(document).__name__}: expected {KNOWN}")
+    if "camera_path" in document or ("keyframes" in document and "poses" not in document):
         return nerfstudio.parse(document)
-    if isinstance(document, dict) and "poses" in document:
+    if "poses" in document:
         return native.parse(document)
-    raise ValueError(f'the JSON has neither "poses" nor "camera_path": expected {KNOWN}')
+    if "frames" in document:
+        return datasets.parse_transforms(document, fps)
+    held = ", ".join(json.dumps(key[:30]) for key in list(document)[:8]) or "nothing"
+    raise ValueError(f'the JSON has neither "poses" nor "camera_path" but {held}: expected {KNOWN}')

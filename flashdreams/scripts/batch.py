@@ -16,7 +16,7 @@ import tyro
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from flashdreams.camera.trajectory import Trajectory, load_trajectory
+from flashdreams.camera.trajectory import Trajectory, load_trajectory, log_notes
 from flashdreams.configs.worlds import get_world
 from flashdreams.core.checkpoint.fingerprint import checkpoint_identity
 from flashdreams.files import drafted
@@ -121,6 +121,7 @@ def plan(config: BatchConfig, world: WorldConfig) -> list[Job]:
     model, jobs = _model_digest(world), []
     for path in _files(config.paths or (asset_folder("trajectories"),)):
         trajectory = load_trajectory(path, fps=config.path_fps)
+        log_notes(trajectory, path.name)
         own = path.stem.rpartition("-")[2]
         for scene in scenes:
             if own in known and scene != own:

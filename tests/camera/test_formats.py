@@ -14,6 +14,7 @@ from flashdreams.camera.poses import pose_from_yaw_pitch
 from flashdreams.camera.trajectory import (
     FORMATS,
     MAX_BYTES,
+    MAX_POSES,
     Format,
     Trajectory,
     encode_trajectory,
@@ -143,8 +144,9 @@ def test_an_unknown_format_is_refused_naming_the_known() -> None:
 
 
 def test_what_could_not_be_read_back_is_not_written() -> None:
-    long = Trajectory(np.repeat(POSES, 600, axis=0), 24.0)
-    for form in ("flashdreams", "nerfstudio"):
-        with pytest.raises(ValueError, match="files end at 2 MiB"):
-            encode_trajectory(long, form)  # type: ignore[arg-type]
-    assert len(encode_trajectory(long, "numpy")) < MAX_BYTES
+    long = Trajectory(np.repeat(POSES, 1400, axis=0), 24.0)
+    for form in FORMATS:
+        with pytest.raises(ValueError, match="files end at 8 MiB"):
+            encode_trajectory(long, form)
+        longest = Trajectory(long.poses[:MAX_POSES] + 0.0, 24.0, np.tile(LENS, (700, 1))[:MAX_POSES], (320, 180))
+        assert len(encode_trajectory(longest, form)) < MAX_BYTES

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from flashdreams.camera.camera_path import Trajectory, check_count
+from flashdreams.camera.formats.lens import in_pixels
 from flashdreams.camera.poses import FloatArray, check_poses
 
 FORMAT = "flashdreams-trajectory"
@@ -40,7 +41,11 @@ def parse(document: dict[str, Any]) -> Trajectory:
     size = None
     if "width" in document or "height" in document:
         size = (document.get("width"), document.get("height"))
-    return Trajectory(check_poses(poses, "poses"), document["fps"], document.get("intrinsics"), size)  # type: ignore[arg-type]
+    checked = Trajectory(check_poses(poses, "poses"), document["fps"], document.get("intrinsics"), size)  # type: ignore[arg-type]
+    if checked.intrinsics is None:
+        return checked
+    intrinsics, _ = in_pixels(checked.intrinsics, checked.size)
+    return Trajectory(checked.poses, checked.fps, intrinsics, checked.size)
 
 
 def dump(trajectory: Trajectory) -> str:

@@ -3,7 +3,8 @@
 `camera_path` lists one camera per video frame: `camera_to_world`, 16 numbers row by row, and `fov`, the vertical field
 of view in degrees for a picture of `render_height` x `render_width`. Its cameras have OpenGL axes (x right, y up,
 looking along -z) in a world whose up is +z; both are turned to ours here. The video lasts `seconds`; `fps` is used
-where that is missing.
+where that is missing. A file that was saved before its path was made holds `keyframes` alone: the path then goes
+through them as `keyframes.py` says.
 """
 
 from __future__ import annotations
@@ -14,13 +15,10 @@ from typing import Any
 import numpy as np
 
 from flashdreams.camera.camera_path import Trajectory, check_count, check_fps
+from flashdreams.camera.formats import keyframes
+from flashdreams.camera.formats.opengl import CAMERA_AXES, WORLD_AXES, matrix_of, pixels
 from flashdreams.camera.intrinsics import Intrinsics
 from flashdreams.camera.poses import FloatArray, check_poses
-
-CAMERA_AXES = np.diag([1.0, -1.0, -1.0, 1.0])
-"""Ours to OpenGL's camera axes."""
-WORLD_AXES = np.array([[1.0, 0.0, 0.0, 0.0], [0.0, 0.0, -1.0, 0.0], [0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 0.0, 1.0]])
-"""A z-up world to ours: its +z becomes -y, its +y becomes +z."""
 
 DEFAULT_FOV, DEFAULT_SIZE = 60.0, (1920, 1080)
 """Written where a trajectory knows no lens: vertical degrees, and pixels."""
@@ -29,6 +27,8 @@ DEFAULT_FOV, DEFAULT_SIZE = 60.0, (1920, 1080)
 def parse(document: dict[str, Any]) -> Trajectory:
     """The trajectory of a parsed file, in our axes. Raises ValueError naming the field and the camera."""
     cameras = document.get("camera_path")
+    if not cameras and document.get("keyframes"):
+        return keyframes.parse(document)
     if not isinstance(cameras, list):
         raise ValueError("camera_path: expected a list of cameras")
     check_count(len(cameras), "camera_path")
@@ -65,13 +65,7 @@ def _matrix(camera: Any, index: int) -> FloatArray:
     where = f"camera_path[{index}].camera_to_world"
     if not isinstance(camera, dict) or "camera_to_world" not in camera:
         raise ValueError(f"{where} is missing")
-    try:
-        numbers = np.asarray(camera["camera_to_world"], dtype=np.float64)
-    except (TypeError, ValueError, OverflowError):
-        raise ValueError(f"{where}: expected 16 numbers, row by row") from None
-    if numbers.size != 16:
-        raise ValueError(f"{where}: expected 16 numbers, row by row, got {numbers.size}")
-    return numbers.reshape(4, 4)
+    return matrix_of(camera["camera_to_world"], where)
 
 
 def _fps(document: dict[str, Any], count: int) -> float:
@@ -84,9 +78,9 @@ def _fps(document: dict[str, Any], count: int) -> float:
         raise ValueError(f"seconds must be a number above 0, the length of the video, got {seconds!r:.40}")
     try:
         rate = check_fps(count / seconds)
-        stated = document.get("fps", rate)
+        stated = check_fps(document.get("fps", rate))
         # The same rate without the rounding of a division.
-        return float(stated) if isinstance(stated, (int, float)) and abs(stated - rate) <= 1e-9 * rate else rate
+        return stated if abs(stated - rate) <= 1e-9 * rate else rate
     except ValueError as error:
         raise ValueError(f"{count} cameras in {seconds:g} seconds: {error}") from None
 
@@ -99,7 +93,7 @@ def _intrinsics(
         return None, None  # fisheye and panoramas: the path is good, the lens is not ours
     if "render_width" not in document or "render_height" not in document or not all("fov" in c for c in cameras):
         return None, None
-    size = (_pixels(document, "render_width"), _pixels(document, "render_height"))
+    size = (pixels(document, "render_width"), pixels(document, "render_height"))
     rows = []
     for index, camera in enumerate(cameras):
         fov = camera["fov"]
@@ -108,11 +102,3 @@ def _intrinsics(
         k = Intrinsics.from_vertical_fov(fov, *size)
         rows.append((k.fx, k.fy, k.cx, k.cy))
     return np.asarray(rows), size
-
-
-def _pixels(document: dict[str, Any], field: str) -> int:
-    value = document[field]
-    # Exported by JavaScript: 1920 may be written 1920.0.
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 1 <= value <= 65536 or value != int(value):
-        raise ValueError(f"{field} must be a whole number from 1 to 65536, got {value!r:.40}")
-    return int(value)

@@ -9,7 +9,10 @@ picture size; the principal point is taken as the picture's middle. Nothing pick
 from __future__ import annotations
 
 import io
+import lzma
+import struct
 import zipfile
+import zlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,12 +20,29 @@ import numpy as np
 import numpy.typing as npt
 
 from flashdreams.camera.camera_path import MAX_POSES, Trajectory, check_count
+from flashdreams.camera.formats.lens import in_pixels
 from flashdreams.camera.poses import check_poses
 
 FPS = 16.0
 """Poses per second where the file names no rate and the caller none: what the models play that publish such files."""
 MAGIC, ARCHIVE_MAGIC = b"\x93NUMPY", b"PK"
-MEMBERS = ("poses", "intrinsics", "fps", "size")
+POSE_NAMES = ("poses", "cam_c2w", "c2w", "cam2world", "camera_to_world", "data")
+"""Names under which archives hold camera-to-world poses; `data` is ViPE's, with `inds`, the frames' numbers."""
+INVERTED_NAMES = ("w2c", "world2cam", "world_to_camera", "extrinsics", "extrinsic")
+"""Names under which archives hold the inverse, world-to-camera."""
+MAX_MEMBERS = 32
+"""Members of an archive that are looked at."""
+_BROKEN = (
+    zipfile.BadZipFile,
+    NotImplementedError,
+    RuntimeError,
+    EOFError,
+    OSError,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+)
+"""What zipfile raises for an archive that is damaged, encrypted or packed in an unknown way."""
 MAX_MEMBER_BYTES = MAX_POSES * 16 * 8 + 4096
 """Unpacked size of the largest array that can be right."""
 
@@ -36,17 +56,53 @@ def parse(data: bytes, fps: float | None) -> Trajectory:
 
 def from_arrays(arrays: Mapping[str, npt.NDArray[Any]], fps: float | None) -> Trajectory:
     """The trajectory of arrays called as the archive's members; `fps` weighs more than the archive's own."""
-    if "poses" not in arrays:
-        raise ValueError("poses is missing: expected poses.npy with shape [N, 4, 4]")
-    poses = check_poses(_numbers(arrays["poses"], "poses"), "poses")
-    check_count(len(poses), "poses")
+    name = next((name for name in POSE_NAMES if name in arrays), None)
+    if name is None or (name == "data" and arrays[name].shape[1:] not in ((4, 4), (3, 4))):
+        raise ValueError(_no_poses(arrays))
+    poses = check_poses(_whole_matrices(_numbers(arrays[name], name)), name)
+    check_count(len(poses), name)
     rate = fps if fps is not None else float(_numbers(arrays.get("fps", np.array(FPS)), "fps").reshape(-1)[0])
     if "intrinsics" not in arrays:
-        return Trajectory(poses, rate)
+        return _in_time(Trajectory(poses, rate), arrays)
     intrinsics = _numbers(arrays["intrinsics"], "intrinsics")
+    if intrinsics.shape[-2:] == (3, 3):
+        intrinsics = intrinsics[..., (0, 1, 0, 1), (0, 1, 2, 2)]
     if intrinsics.shape == (4,):
         intrinsics = np.tile(intrinsics, (len(poses), 1))
-    return Trajectory(poses, rate, intrinsics, _size(arrays, intrinsics))
+    if intrinsics.ndim != 2 or intrinsics.shape[1] != 4 or not np.isfinite(intrinsics).all():
+        raise ValueError("intrinsics: expected rows of four numbers (fx, fy, cx, cy)")
+    intrinsics, size = in_pixels(intrinsics, _size(arrays))
+    return _in_time(Trajectory(poses, rate, intrinsics, size), arrays)
+
+
+def _no_poses(arrays: Mapping[str, npt.NDArray[Any]]) -> str:
+    """Return the sentence for an archive without poses, which says what it holds instead."""
+    held = ", ".join(f"{name} {list(array.shape)}" for name, array in list(arrays.items())[:8]) or "no array"
+    inverted = next((name for name in INVERTED_NAMES if name in arrays), None)
+    if inverted is not None:
+        held += f"; {inverted} is world-to-camera: save numpy.linalg.inv of it"
+    return f"poses is missing: expected poses.npy with shape [N, 4, 4], camera-to-world; the archive holds {held}"
+
+
+def _whole_matrices(poses: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return `[N, 4, 4]` of `[N, 3, 4]`; other shapes as they are, to be refused by their check."""
+    if poses.ndim != 3 or poses.shape[1:] != (3, 4):
+        return poses
+    return np.concatenate([poses, np.tile([0.0, 0.0, 0.0, 1.0], (len(poses), 1, 1))], axis=1)
+
+
+def _in_time(path: Trajectory, arrays: Mapping[str, npt.NDArray[Any]]) -> Trajectory:
+    """Return the path with the frames filled in that `inds`, the numbers of its frames, leave out."""
+    if "inds" not in arrays:
+        return path
+    numbers = _numbers(arrays["inds"], "inds").reshape(-1)
+    if len(numbers) != len(path) or not np.isfinite(numbers).all() or (np.diff(numbers) <= 0).any():
+        raise ValueError(f"inds: expected {len(path)} growing frame numbers, one for each pose")
+    wanted = int(min(numbers[-1] - numbers[0], 1e9)) + 1
+    if wanted == len(path):
+        return path
+    check_count(wanted, "inds")
+    return path.sampled(np.interp(np.arange(wanted) + numbers[0], numbers, np.arange(len(path))), path.fps)
 
 
 def arrays_of(trajectory: Trajectory) -> dict[str, npt.NDArray[np.float64]]:
@@ -83,15 +139,15 @@ def _members(data: bytes) -> dict[str, npt.NDArray[Any]]:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             arrays = {}
-            for name in MEMBERS:
-                if f"{name}.npy" not in archive.namelist():
+            for info in archive.infolist()[:MAX_MEMBERS]:
+                name = info.filename.removesuffix(".npy")
+                if name == info.filename or name in arrays:
                     continue
-                info = archive.getinfo(f"{name}.npy")
                 if info.file_size > MAX_MEMBER_BYTES:
                     raise ValueError(f"{name}: larger than {MAX_POSES} poses can be")
                 arrays[name] = _array(archive.read(info), name)
             return arrays
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError) as error:
+    except _BROKEN as error:
         raise ValueError(f"not an archive that can be read: {error}") from None
 
 
@@ -108,14 +164,11 @@ def _numbers(array: npt.NDArray[Any], name: str) -> npt.NDArray[np.float64]:
     return np.asarray(array, dtype=np.float64)
 
 
-def _size(arrays: Mapping[str, npt.NDArray[Any]], intrinsics: npt.NDArray[np.float64]) -> tuple[int, int]:
-    """Width and height: the archive's, or twice the first principal point."""
-    if "size" in arrays:
-        given = _numbers(arrays["size"], "size").reshape(-1)
-        if len(given) != 2 or not np.array_equal(given, np.round(given)):
-            raise ValueError("size: expected two whole numbers, width and height")
-        return int(given[0]), int(given[1])
-    if intrinsics.ndim != 2 or intrinsics.shape[1] != 4 or not np.isfinite(intrinsics).all():
-        raise ValueError("intrinsics: expected rows of four numbers (fx, fy, cx, cy)")
-    width, height = np.clip(np.round(2 * intrinsics[0, 2:]), 1, 65536)
-    return int(width), int(height)
+def _size(arrays: Mapping[str, npt.NDArray[Any]]) -> tuple[int, int] | None:
+    """Return the archive's width and height, None where it names none."""
+    if "size" not in arrays:
+        return None
+    given = _numbers(arrays["size"], "size").reshape(-1)
+    if len(given) != 2 or not np.isfinite(given).all() or not np.array_equal(given, np.round(given)):
+        raise ValueError("size: expected two whole numbers, width and height")
+    return int(given[0]), int(given[1])

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 from tyro.conf import Suppress
 
-from flashdreams.camera.trajectory import Trajectory, load_trajectory
+from flashdreams.camera.trajectory import Trajectory, load_trajectory, log_notes
 from flashdreams.core import distributed
 from flashdreams.core.checkpoint import load_into
 from flashdreams.infra import assets
@@ -79,7 +79,9 @@ class PocketRunner(Runner):
         self.scene = config.world.scene(config.scene or config.world.scenes[0].name).name
         source = config.trajectory or assets.asset_folder("trajectories") / TOUR
         self.name = source.name
-        self.trajectory = load_trajectory(source, fps=config.path_fps).resample(config.world.fps)
+        trajectory = load_trajectory(source, fps=config.path_fps)
+        log_notes(trajectory, source.name)
+        self.trajectory = trajectory.resample(config.world.fps)
         self.output = writable_mp4(config.output or config.output_dir / "pocket.mp4")
         super().__init__(config)
 

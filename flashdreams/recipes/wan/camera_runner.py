@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from flashdreams.camera.intrinsics import Intrinsics
-from flashdreams.camera.trajectory import Trajectory, load_trajectory
+from flashdreams.camera.trajectory import Trajectory, load_trajectory, log_notes
 from flashdreams.infra.temporal import causal_pixel_frames
 from flashdreams.recipes.wan.camera_pipeline import TIME_RATIO, CameraPipeline, CameraPipelineConfig
 from flashdreams.recipes.wan.runner import WanRunner, WanRunnerConfig
@@ -44,8 +44,10 @@ class CameraRunner(WanRunner):
         super().check(config)
         if config.trajectory is None:
             raise ValueError(f"trajectory is needed: {config.runner_name} follows a camera path, such as path.json")
-        path = load_trajectory(config.trajectory, fps=config.fps).resample(config.fps)
         name = config.trajectory.name
+        trajectory = load_trajectory(config.trajectory, fps=config.fps)
+        log_notes(trajectory, name)
+        path = trajectory.resample(config.fps)
         needed = self._frames_before(config, config.chunks)
         if len(path) < needed:
             raise ValueError(
