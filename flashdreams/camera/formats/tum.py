@@ -64,8 +64,9 @@ def dump(trajectory: Trajectory) -> str:
 def _numbers(line: int, words: list[str], columns: Columns) -> list[float]:
     """Return the seven numbers of a line's pose, checked one by one."""
     if len(words) != columns.count:
-        names = " ".join(FIELDS) if not columns.named else "as its header names"
-        raise ValueError(f"line {line}: expected {columns.count} numbers ({names}), got {len(words)} words")
+        if columns.named:
+            raise ValueError(f"line {line}: its header names {columns.count} columns, got {len(words)} words")
+        raise ValueError(f"line {line}: expected 8 numbers ({' '.join(FIELDS)}), got {len(words)} words")
     values = []
     for field, place in zip(FIELDS, columns.places, strict=True):
         word = words[place]

@@ -57,6 +57,28 @@ def parse_hub_address(address: str) -> HubFile | None:
     return HubFile(match["repo"], match["filename"], match["revision"])
 
 
+def _answered(file: HubFile, error: BaseException | None) -> OSError | None:
+    """Return the error for an HTTP answer of the hub, with the hub's own words; None where it gave no answer."""
+    response = None
+    while error is not None and response is None:
+        response = getattr(error, "response", None)
+        error = error.__cause__ or error.__context__
+    if response is None:
+        return None
+    status = int(response.status_code)
+    words = response.headers.get("X-Error-Message") or response.reason_phrase or "no reason given"
+    said = f"{file}: the hub answers {status}: {' '.join(str(words).split())[:300]}"
+    if status == 401:
+        return PermissionError(
+            f"{said}; the access token saved here is not valid: log in again with `hf auth login`, or unset HF_TOKEN"
+        )
+    if status == 403:
+        return PermissionError(f"{said}; no right to it, see https://huggingface.co/{file.repo}")
+    if status == 429:
+        return ConnectionError(f"{said}; wait a few minutes, or log in with `hf auth login` for a higher limit")
+    return ConnectionError(f"{said}; try again later, or copy the file here and give its local path")
+
+
 def hub_has_no_address() -> bool:
     """Whether there is no network here to the hub: asking it would be tried again and again for minutes."""
     from huggingface_hub import constants
@@ -77,7 +99,7 @@ def download(file: HubFile) -> Path:
 
     A connection that breaks goes on where it was, a few times. With `HF_HUB_OFFLINE=1` only the cache is read.
     Raises FileNotFoundError when the hub has no such repository, revision or file (or one that asks for a login),
-    ConnectionError when it cannot be reached and the cache does not have it.
+    ConnectionError when it cannot be reached and the cache does not have it, PermissionError when it refuses.
     """
     from huggingface_hub import errors, hf_hub_download
 
@@ -90,6 +112,8 @@ def download(file: HubFile) -> Path:
             f"{file} asks for its licence to be accepted: do so at https://huggingface.co/{file.repo}, "
             "then log in with `hf auth login`"
         ) from error
+    except errors.DisabledRepoError as error:
+        raise _answered(file, error) or PermissionError(f"{file}: the hub has disabled {file.repo!r}") from error
     except errors.RepositoryNotFoundError as error:
         raise FileNotFoundError(
             f"{file}: there is no public repository {file.repo!r}; if it is private, log in with `hf auth login`"
@@ -97,6 +121,8 @@ def download(file: HubFile) -> Path:
     except errors.RevisionNotFoundError as error:
         raise FileNotFoundError(f"{file}: {file.repo!r} has no revision {file.revision!r}") from error
     except errors.LocalEntryNotFoundError as error:
+        if (answered := _answered(file, error)) is not None:
+            raise answered from error
         raise ConnectionError(
             f"{file} is not in the local cache and the hub cannot be reached: connect once, or copy the file here and "
             "give its local path"
@@ -104,6 +130,8 @@ def download(file: HubFile) -> Path:
     except errors.EntryNotFoundError as error:
         raise FileNotFoundError(f"{file}: {file.repo!r} has no file {file.filename!r} at that revision") from error
     except Exception as error:  # a broken connection has a class of whichever HTTP library the hub's client uses
+        if (answered := _answered(file, error)) is not None:
+            raise answered from error
         raise ConnectionError(f"{file} could not be fetched: {error}") from error
     if file.revision is None:  # The hub's cache names the folder after the commit: say what to pin.
         commit = path.parents[file.filename.count("/")].name

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from flashdreams.core.checkpoint.file_kinds import other_kind
 from flashdreams.core.checkpoint.hub import HubFile, download, parse_hub_address
 from flashdreams.core.checkpoint.lazy_state_dict import shape_of
 from flashdreams.core.checkpoint.listing import listed
@@ -95,6 +96,8 @@ def open_checkpoint(path_or_url: str | Path) -> Mapping[str, Tensor]:
         return load_pickle(path)
     if start.lstrip().startswith((b"{", b"[")):
         return _open_sharded(path, hub_file)
+    if (other := other_kind(path)) is not None:
+        raise ValueError(other)
     raise ValueError(f"{path} is not a whole checkpoint that this program reads: give {_ACCEPTED}")
 
 

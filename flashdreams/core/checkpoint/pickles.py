@@ -10,15 +10,24 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from flashdreams.core.checkpoint.file_kinds import archive_kind
 from flashdreams.core.checkpoint.listing import listed
+
+_PLAIN = (bool, int, float, complex, str, bytes, torch.Size, torch.dtype, torch.device)
 
 
 def load_pickle(path: Path) -> dict[str, Tensor]:
     """The tensors of a file that `torch.save` wrote, nested dicts flattened to dotted keys.
 
     Their memory is the file itself, page by page, where it is of the present format. Raises ValueError for a file that
-    is damaged, that could run code, and that holds anything but tensors.
+    is damaged, that could run code, and that holds anything but tensors and plain values. Numbers, texts and
+    lists of them, such as a training checkpoint's `step` and `epoch`, are left out.
     """
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            other = archive_kind(path, archive.namelist())
+        if other is not None:
+            raise ValueError(other)
     try:
         content = _loaded(path)
     except pickle.UnpicklingError as error:
@@ -31,6 +40,8 @@ def load_pickle(path: Path) -> dict[str, Tensor]:
     tensors: dict[str, Tensor] = {}
     others: list[str] = []
     for key, value in _leaves(content):
+        if key and _is_plain(value):
+            continue
         if not isinstance(value, Tensor) or not key:
             others.append(f"{key or 'the whole file'} ({type(value).__name__})")
         elif key in tensors:
@@ -39,6 +50,8 @@ def load_pickle(path: Path) -> dict[str, Tensor]:
             tensors[key] = value
     if others:
         raise ValueError(f"{path} was refused: it must be a dict of tensors, but holds {listed(others)}")
+    if not tensors:
+        raise ValueError(f"{path} was refused: it must be a dict of tensors, but holds none")
     return tensors
 
 
@@ -47,6 +60,15 @@ def _loaded(path: Path) -> object:
         with path.open("rb") as file:
             return torch.load(file, map_location="cpu", weights_only=True)
     return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+
+
+def _is_plain(value: object, depth: int = 8) -> bool:
+    """Return True for numbers, texts, None, and lists and dicts of nothing else: they hold no weights."""
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return depth > 0 and all(_is_plain(item, depth - 1) for item in value)
+    if isinstance(value, Mapping):
+        return depth > 0 and all(_is_plain(item, depth - 1) for item in value.values())
+    return value is None or isinstance(value, _PLAIN)
 
 
 def _leaves(content: object, prefix: str = "") -> Iterator[tuple[str, object]]:

@@ -9,6 +9,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from flashdreams.core.checkpoint.file_kinds import other_kind, packed_kind
 from flashdreams.core.checkpoint.listing import listed
 
 
@@ -19,13 +20,17 @@ class SafetensorsFiles(Mapping[str, Tensor]):
     def __init__(self, paths: Sequence[Path], keys: Mapping[str, Path] | None = None) -> None:
         """`keys` says in which file each tensor is; without it, all tensors of all files are offered.
 
-        Raises ValueError for a file that is damaged and for `keys` that the files do not hold.
+        Raises ValueError for a file that is damaged or holds quantised weights, and for `keys` that the files do not
+        hold.
         """
         self._open: tuple[Path, safe_open] | None = None
         self._path_of: dict[str, Path] = {}
         self._shapes: dict[str, torch.Size] = {}
         for path in paths:
             file = self._opened(path)
+            packed = packed_kind(path, file.keys(), lambda key, file=file: str(file.get_slice(key).get_dtype()))
+            if packed is not None:
+                raise ValueError(packed)
             for key in file.keys():
                 if keys is None or keys.get(key) == path:
                     self._path_of[key] = path
@@ -54,6 +59,6 @@ class SafetensorsFiles(Mapping[str, Tensor]):
                 self._open = (path, safe_open(path, framework="pt", device="cpu"))
             except SafetensorError as error:
                 raise ValueError(
-                    f"{path} is not a whole safetensors file (was its copy cut short?): {error}"
+                    other_kind(path) or f"{path} is not a whole safetensors file (was its copy cut short?): {error}"
                 ) from error
         return self._open[1]

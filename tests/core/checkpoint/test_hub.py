@@ -28,6 +28,8 @@ class Hub(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Answer)
         self.sends: list[int] = []
+        self.refuses: tuple[int, dict[str, str]] | None = None
+        """Status and headers of its answer to everything."""
         self.asked: list[tuple[str, int]] = []
         """The requests for the file: their method, and the byte they begin at."""
 
@@ -53,6 +55,13 @@ class Answer(BaseHTTPRequestHandler):
             self.close_connection = True
 
     def begin(self, start: int) -> None:
+        if self.server.refuses is not None:
+            status, headers = self.server.refuses
+            self.send_response(status)
+            for name, value in {**headers, "Content-Length": "0"}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            return
         if self.path != f"/owner/model/resolve/{REVISION}/sub/w.safetensors":
             self.send_response(404)
             self.send_header("X-Error-Code", "EntryNotFound")
@@ -139,3 +148,23 @@ def test_an_address_that_a_path_has_shortened_is_still_one(address: str) -> None
     with pytest.raises(ValueError, match="cannot load a checkpoint from"):
         parse_hub_address(str(Path("ftp://owner/w.safetensors")))
     assert parse_hub_address("weights/w.safetensors") is parse_hub_address("C:/w.safetensors") is None
+
+
+DISABLED = "Access to this resource is disabled."
+
+
+@pytest.mark.parametrize(
+    ("status", "words", "kind", "step"),
+    [
+        (401, "Invalid credentials in Authorization header", PermissionError, "hf auth login.*HF_TOKEN"),
+        (403, DISABLED, PermissionError, DISABLED),
+        (403, "Your account is not in the list", PermissionError, "not in the list"),
+        (429, "Too many requests", ConnectionError, "wait"),
+        (503, "Down for maintenance", ConnectionError, "maintenance"),
+    ],
+)
+def test_a_refusal_says_what_the_hub_said(hub: Hub, status: int, words: str, kind: type[Exception], step: str) -> None:
+    hub.refuses = status, {"X-Error-Message": words}
+    with pytest.raises(kind, match=f"hf://owner/model.*{status}.*{step}") as refused:
+        load_checkpoint(ADDRESS)
+    assert "\n" not in str(refused.value) and "cannot be reached" not in str(refused.value)

@@ -110,8 +110,7 @@ def test_bare_pickle_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "described"),
     [
-        ({"w": torch.ones(1), "step": 3}, r"step \(int\)"),
-        ({"a": {"note": "x"}}, r"a\.note \(str\)"),
+        ({"a": {"note": "x"}, "step": 3}, "none"),
         ({"w": [torch.ones(1)]}, r"w \(list\)"),
         (torch.ones(1), r"the whole file \(Tensor\)"),
     ],
@@ -120,6 +119,17 @@ def test_pickle_with_anything_but_tensors_is_refused(tmp_path: Path, content: ob
     torch.save(content, tmp_path / "w.pth")
     with pytest.raises(ValueError, match=f"was refused: it must be a dict of tensors, but holds {described}"):
         load_checkpoint(tmp_path / "w.pth")
+
+
+def test_a_training_checkpoint_is_read_without_its_plain_values(tmp_path: Path) -> None:
+    groups = [{"lr": 1e-4, "betas": (0.9, 0.99), "params": [0, 1], "foreach": None}]
+    content = {
+        "generator": {"w": torch.ones(2)},
+        "optimizer": {"state": {0: {"step": 7, "exp_avg": torch.zeros(2)}}, "param_groups": groups},
+        **{"step": 600, "epoch": 1.5, "note": "x", "config": {"dims": [1, 2]}, "done": True, "rng": None},
+    }
+    torch.save(content, tmp_path / "w.pt")
+    assert set(load_checkpoint(tmp_path / "w.pt")) == {"generator.w", "optimizer.state.0.exp_avg"}
 
 
 def test_pickle_with_one_name_twice_is_refused(tmp_path: Path) -> None:
