@@ -13,6 +13,8 @@ from flashdreams.core.distributed.context_parallel import group_size
 def attention_for(cp_group: ProcessGroup | None, method: Literal["ring", "ulysses"]) -> NativeAttention:
     """Return attention over `[..., L, H, D]`, for tokens that the processes of `cp_group` share by `method`."""
     shared = group_size(cp_group) > 1
-    attention: NativeAttention = ContextParallelAttention(method) if shared else NativeAttention()
+    attention: NativeAttention = (
+        ContextParallelAttention("bshd", None, method) if shared else NativeAttention("bshd", None)
+    )
     attention.set_context_parallel_group(cp_group)
     return attention

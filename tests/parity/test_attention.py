@@ -57,7 +57,7 @@ def block_causal(blocks: int, size: int) -> Tensor:
 @pytest.mark.parametrize("shape", SHAPES)
 def test_attention_equals_torch(shape: tuple[tuple[int, ...], int, int, int, int], dtype: torch.dtype) -> None:
     q, k, v = inputs(*shape, dtype)
-    out = NativeAttention()(q, k, v)
+    out = NativeAttention("bshd")(q, k, v)
     assert out.shape == q.shape and out.dtype == dtype
     torch.testing.assert_close(out.float(), reference(q, k, v), rtol=0, atol=TOLERANCE[dtype])
 
@@ -65,7 +65,7 @@ def test_attention_equals_torch(shape: tuple[tuple[int, ...], int, int, int, int
 @pytest.mark.parametrize("method", ["ring", "ulysses"])
 def test_context_parallel_attention_without_a_group_is_plain_attention(method: str) -> None:
     q, k, v = inputs((2,), 7, 33, 3, 16, torch.float32)
-    assert torch.equal(ContextParallelAttention(method)(q, k, v), attend(q, k, v))
+    assert torch.equal(ContextParallelAttention("bshd", method=method)(q, k, v), attend(q, k, v))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -131,7 +131,7 @@ def test_streaming_with_the_ring_equals_attention_over_a_list(window: int, sink:
     chunk, heads, dim = 6, 2, 24
     rope = RotaryPositionEmbedding3D(dim, 2, 3, 1)
     shape = (1, 0, heads, dim)
-    cache = BlockKVCache(shape, shape, 1, chunk, window * chunk, sink * chunk, dtype=dtype)
+    cache = BlockKVCache(shape, shape, 1, chunk, window * chunk, sink * chunk, "cpu", dtype)
     keys: list[Tensor] = []
     values: list[Tensor] = []
     for index in range(9):
@@ -157,7 +157,7 @@ def test_rope_equals_diffusers_wan() -> None:
     expected = torch.empty_like(x)
     expected[..., 0::2] = first * cos[..., 0::2] - second * sin[..., 1::2]
     expected[..., 1::2] = first * sin[..., 1::2] + second * cos[..., 0::2]
-    ours = apply_rope_freqs(x, RotaryPositionEmbedding3D(128, 4, 5, 3).shift_t(0))
+    ours = apply_rope_freqs(x, RotaryPositionEmbedding3D(128, 4, 5, 3, interleaved=True).shift_t(0), interleaved=True)
     torch.testing.assert_close(ours, expected, rtol=0, atol=2e-6)
 
 

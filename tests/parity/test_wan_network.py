@@ -92,7 +92,7 @@ def rope_of(layout: Layout, chunk: int) -> Tensor | tuple[Tensor, Tensor]:
     rope = KVCacheRelativeRotaryPositionEmbedding3D(
         *sizes, sink_size_t=layout.sink, window_size_t=layout.window, interleaved=True, device="cpu"
     )
-    return rope.shift_t(chunk), rope.shift_t_keys(chunk)
+    return rope.shift_t_queries(chunk), rope.shift_t_keys(chunk)
 
 
 def step(network: WanDiTNetwork, cache: WanDiTNetworkCache, layout: Layout, chunk: int, x: Tensor, t: float) -> Tensor:

@@ -6,6 +6,7 @@ from flashdreams.core.attention.native import NativeAttention, attend
 from flashdreams.core.attention.rope import (
     KVCacheRelativeRotaryPositionEmbedding3D,
     RopeTable,
+    RotaryEmbedding,
     RotaryPositionEmbedding3D,
     apply_rope_freqs,
     rope_table,
@@ -19,6 +20,7 @@ __all__ = [
     "KVSnapshot",
     "NativeAttention",
     "RopeTable",
+    "RotaryEmbedding",
     "RotaryPositionEmbedding3D",
     "apply_rope_freqs",
     "attend",

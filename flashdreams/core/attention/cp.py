@@ -3,59 +3,105 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from collections.abc import Callable
+from typing import Literal, get_args
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import Tensor
 
-from flashdreams.core.attention.native import attend
+from flashdreams.core.attention.native import NativeAttention, QKVFormat, attend, check_choice, preferring
 from flashdreams.core.distributed.context_parallel import group_size
 
 ContextParallelMethod = Literal["ring", "ulysses"]
+CudaBackend = Literal["cudnn", "flash"]
+Kernel = Callable[[Tensor, Tensor, Tensor, bool], tuple[Tensor, Tensor | None]]
 
 
-class ContextParallelAttention(nn.Module):
+class ContextParallelAttention(NativeAttention):
     """Attention of all queries over all keys of a group of processes; equal to one process that holds everything.
 
     "ring" passes keys and values from process to process and merges the partial results; any number of heads.
     "ulysses" exchanges shards so that each process sees the whole sequence for its share of the heads; the number of
-    heads must be a multiple of the number of processes. Without a group it is `attend`. For inference: no gradients
-    with a group.
+    heads must be a multiple of the number of processes. Without a group it is `NativeAttention`. For inference: no
+    gradients with a group.
     """
 
-    def __init__(self, method: ContextParallelMethod = "ring") -> None:
-        super().__init__()
-        if method not in ("ring", "ulysses"):
-            raise ValueError(f"method must be 'ring' or 'ulysses', got {method!r}")
-        self.method = method
-        self._group: dist.ProcessGroup | None = None
+    def __init__(
+        self,
+        qkv_format: QKVFormat = "bhsd",
+        backend: CudaBackend | None = "cudnn",
+        method: ContextParallelMethod = "ring",
+        convert_to_fp32: bool = True,
+    ) -> None:
+        """`convert_to_fp32`: merge the partial results of "ring" in fp32 instead of the type of the queries."""
+        if backend is not None:
+            check_choice("backend", backend, get_args(CudaBackend))
+        super().__init__(qkv_format, backend)
+        check_choice("method", method, get_args(ContextParallelMethod))
+        self.method, self.convert_to_fp32 = method, convert_to_fp32
 
-    def set_context_parallel_group(self, group: dist.ProcessGroup | None) -> None:
-        """The processes that share the sequence; None is this process alone."""
-        self._group = group
+    def set_context_parallel_group(self, cp_group: dist.ProcessGroup | None) -> None:
+        """Set the processes that share the sequence; None is this process alone."""
+        self.cp_group = cp_group
 
-    def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    def _attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
         """`q` `[..., Lq, H, D]`, `k`, `v` `[..., Lk, H, D]`, each this process's shard -> `[..., Lq, H, D]`.
 
         All processes must call with the same shapes.
         """
-        if self._group is None or group_size(self._group) == 1:
-            return attend(q, k, v)
+        if self.cp_group is None or group_size(self.cp_group) == 1:
+            return super()._attend(q, k, v, mask)
+        if mask is not None:
+            raise ValueError("mask must be None where processes share the sequence")
         if torch.is_grad_enabled() and any(x.requires_grad for x in (q, k, v)):
             raise RuntimeError("context-parallel attention has no gradients: call it under torch.no_grad()")
         if self.method == "ring":
-            return _ring(q, k, v, self._group)
-        return _ulysses(q, k, v, self._group)
+            merged_in = torch.float32 if self.convert_to_fp32 else q.dtype
+            return _ring(q, k, v, self.cp_group, self._kernel(), merged_in)
+        with preferring(self.backend, q.device):
+            return _ulysses(q, k, v, self.cp_group)
+
+    def _kernel(self) -> Kernel:
+        return torch_sdpa_cudnn if self.backend == "cudnn" else torch_sdpa_flash
 
 
-def _ring(q: Tensor, k: Tensor, v: Tensor, group: dist.ProcessGroup) -> Tensor:
+def torch_sdpa_cudnn(
+    query: Tensor, key: Tensor, value: Tensor, return_lse: bool = False
+) -> tuple[Tensor, Tensor | None]:
+    """Return attention over `[B, H, L, D]`, by cuDNN on a GPU, and with `return_lse` the fp32 log of its normalisers.
+
+    The normalisers are `[B, H, L]`; None without `return_lse`.
+    """
+    if not query.is_cuda:
+        return _explicit(query, key, value, return_lse)
+    out, lse = torch.ops.aten._scaled_dot_product_cudnn_attention(query, key, value, None, return_lse)[:2]
+    return out, lse.reshape(query.shape[:-1]) if return_lse else None
+
+
+def torch_sdpa_flash(
+    query: Tensor, key: Tensor, value: Tensor, return_lse: bool = False
+) -> tuple[Tensor, Tensor | None]:
+    """Return attention as `torch_sdpa_cudnn` does, by FlashAttention on a GPU."""
+    if not query.is_cuda:
+        return _explicit(query, key, value, return_lse)
+    out, lse = torch.ops.aten._scaled_dot_product_flash_attention(query, key, value)[:2]
+    return out, lse if return_lse else None
+
+
+def _explicit(query: Tensor, key: Tensor, value: Tensor, return_lse: bool) -> tuple[Tensor, Tensor | None]:
+    scores = ((query * (1.0 / math.sqrt(query.shape[-1]))) @ key.transpose(-2, -1)).float()
+    lse = scores.logsumexp(dim=-1)
+    return (scores - lse.unsqueeze(-1)).exp().to(value.dtype) @ value, lse if return_lse else None
+
+
+def _ring(q: Tensor, k: Tensor, v: Tensor, group: dist.ProcessGroup, kernel: Kernel, merged_in: torch.dtype) -> Tensor:
     """Attend to one shard of keys while the next is on its way, and merge by the shards' softmax normalisers."""
     size, rank = dist.get_world_size(group), dist.get_rank(group)
     to_rank = dist.get_global_rank(group, (rank + 1) % size)
     from_rank = dist.get_global_rank(group, (rank - 1) % size)
     here = [k.contiguous(), v.contiguous()]
-    total, total_lse = q.new_zeros((), dtype=torch.float32), q.new_full((), -math.inf, dtype=torch.float32)
+    total, total_lse = q.new_zeros((), dtype=merged_in), q.new_full((), -math.inf, dtype=torch.float32)
     for remaining in reversed(range(size)):
         coming, requests = here, []
         if remaining:
@@ -63,9 +109,10 @@ def _ring(q: Tensor, k: Tensor, v: Tensor, group: dist.ProcessGroup) -> Tensor:
             transfers = [dist.P2POp(dist.isend, x, to_rank, group) for x in here]
             transfers += [dist.P2POp(dist.irecv, x, from_rank, group) for x in coming]
             requests = dist.batch_isend_irecv(transfers)
-        part, lse = _partial(q, *here)
+        part, lse = _partial(q, here[0], here[1], kernel)
         merged_lse = torch.logaddexp(total_lse, lse)
-        total = total * (total_lse - merged_lse).exp() + part * (lse - merged_lse).exp()
+        shares = ((each - merged_lse).exp().to(merged_in) for each in (total_lse, lse))
+        total = total * next(shares) + part.to(merged_in) * next(shares)
         total_lse = merged_lse
         for request in requests:
             request.wait()
@@ -73,19 +120,15 @@ def _ring(q: Tensor, k: Tensor, v: Tensor, group: dist.ProcessGroup) -> Tensor:
     return total.to(q.dtype)
 
 
-def _partial(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-    """Attention over some of the keys, fp32 `[..., Lq, H, D]`, and the log of its normaliser `[..., Lq, H, 1]`."""
-    scale = 1.0 / math.sqrt(q.shape[-1])
-    q, k, v = q.transpose(-3, -2), k.transpose(-3, -2), v.transpose(-3, -2)
-    if q.device.type == "cuda" and q.dtype in (torch.bfloat16, torch.float16):
-        flat = [x.reshape(-1, *x.shape[-3:]) for x in (q, k, v)]
-        out, lse = torch.ops.aten._scaled_dot_product_flash_attention(*flat, scale=scale)[:2]
-        out, lse = out.unflatten(0, q.shape[:-3]), lse.unflatten(0, q.shape[:-3]).unsqueeze(-1)
-    else:
-        scores = ((q * scale) @ k.transpose(-2, -1)).float()
-        lse = scores.logsumexp(dim=-1, keepdim=True)
-        out = (scores - lse).exp().to(v.dtype) @ v
-    return out.transpose(-3, -2).float(), lse.transpose(-3, -2)
+def _partial(q: Tensor, k: Tensor, v: Tensor, kernel: Kernel) -> tuple[Tensor, Tensor]:
+    """Return attention over some of the keys, `[..., Lq, H, D]`, and the log of its normaliser `[..., Lq, H, 1]`."""
+    batch = q.shape[:-3]
+    q, k, v = (x.transpose(-3, -2).reshape(batch.numel(), x.shape[-2], x.shape[-3], x.shape[-1]) for x in (q, k, v))
+    half = q.dtype in (torch.bfloat16, torch.float16)
+    out, lse = (kernel if half else _explicit)(q, k, v, True)  # kernels of a GPU take 16 bits only
+    assert lse is not None
+    out = out.reshape(*batch, *out.shape[1:]).transpose(-3, -2)
+    return out, lse.reshape(*batch, *lse.shape[1:]).transpose(-2, -1).unsqueeze(-1)
 
 
 def _ulysses(q: Tensor, k: Tensor, v: Tensor, group: dist.ProcessGroup) -> Tensor:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
+from flashdreams.core.attention.devices import DEFAULT_DEVICE, resolved
 from flashdreams.core.attention.native import explicit_is_faster
 
 
@@ -20,16 +21,17 @@ class KVSnapshot:
     chunk_idx: int | None
 
 
+@dataclass(eq=False)
 class BlockKVCache:
     """Keys and values of one attention layer for one rollout, laid out as `[sink | window]`.
 
-    Counting tokens from the start of the rollout, the first `sink_size` stay for ever and the newest `window_size` of
+    Counting tokens from the start of the rollout, the first `sink_size` stay forever and the newest `window_size` of
     the others are kept. A token's slot is fixed when it is written, and the chunk that follows overwrites the oldest
-    slots: memory never moves, and nothing is allocated after construction. The slots in use are always the first
-    `size` ones, so that attention over `cached_k()` and `cached_v()` sees valid tokens only; past the roll point
-    they are not in the order of time, which attention does not notice since positions are inside the keys.
+    slots: memory never moves. `ring_k()` and `ring_v()` are views of the valid tokens in the order of their slots,
+    which attention does not notice when positions are inside the keys; `cached_k()` and `cached_v()` are in the order
+    of time, and copy the tokens once the ring has turned.
 
-    A step calls `before_update(i)`, then `update` and the two reads any number of times, then `after_update(i)`.
+    A step calls `before_update(i)`, then `update` and the reads any number of times, then `after_update(i)`.
     Everything here is state of one rollout, and `copy.deepcopy` of it is a faithful copy as well.
 
     On a CPU, with `seq_dim` right before (heads, head_dim), values lie in memory as `[..., H, S, D]` and so do keys,
@@ -37,42 +39,52 @@ class BlockKVCache:
     outside stay.
     """
 
-    def __init__(
-        self,
-        k_shape: Sequence[int],
-        v_shape: Sequence[int],
-        seq_dim: int,
-        chunk_size: int,
-        window_size: int,
-        sink_size: int = 0,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
-        """Sizes are in tokens along `seq_dim`; the entries of `k_shape` and `v_shape` there are ignored.
+    k_shape: Sequence[int]
+    """Shape of the keys; the entry of `seq_dim` is ignored."""
+    v_shape: Sequence[int]
+    """Shape of the values; the entry of `seq_dim` is ignored."""
+    seq_dim: int
+    """Dim of the tokens."""
+    chunk_size: int
+    """Tokens of a chunk."""
+    window_size: int
+    """Tokens kept of those after the sink; together with the sink at least a chunk."""
+    sink_size: int = 0
+    """Tokens at the start of the rollout that are never evicted."""
+    device: torch.device | str = DEFAULT_DEVICE
+    """Device of the buffers; the default is CUDA where there is one, else torch's default device."""
+    dtype: torch.dtype = torch.float16
+    """Type of the buffers."""
+    _prev_chunk_idx: int = -1
+    _curr_chunk_idx: int | None = None
+    _n_cached: int = 0
+    _k: Tensor = field(init=False, repr=False)
+    _v: Tensor = field(init=False, repr=False)
 
-        Raises ValueError for sizes that cannot hold a chunk.
-        """
-        if chunk_size < 1:
-            raise ValueError(f"chunk_size must be at least 1, got {chunk_size}")
-        if sink_size < 0:
-            raise ValueError(f"sink_size must be at least 0, got {sink_size}")
-        if window_size < chunk_size:
-            raise ValueError(f"window_size must be at least chunk_size = {chunk_size}, got {window_size}")
-        self.chunk_size, self.window_size, self.sink_size = chunk_size, window_size, sink_size
-        self.seq_dim = _checked_dim(seq_dim, k_shape, v_shape)
-        device = torch.device(device) if device is not None else torch.get_default_device()
+    def __post_init__(self) -> None:
+        """Raises ValueError for sizes that cannot hold a chunk."""
+        if self.chunk_size < 1:
+            raise ValueError(f"chunk_size must be at least 1, got {self.chunk_size}")
+        if self.sink_size < 0:
+            raise ValueError(f"sink_size must be at least 0, got {self.sink_size}")
+        if self.window_size < 1 or self.capacity < self.chunk_size:
+            raise ValueError(
+                f"window_size must be at least 1 and with sink_size = {self.sink_size} at least "
+                f"chunk_size = {self.chunk_size}, got {self.window_size}"
+            )
+        self.seq_dim = _checked_dim(self.seq_dim, self.k_shape, self.v_shape)
+        self.device = resolved(self.device)
         with torch.inference_mode(False):  # else the buffers could not be written outside inference mode
-            dtype = torch.get_default_dtype() if dtype is None else dtype
-            self._k = self._allocate(k_shape, device, dtype, transposed=explicit_is_faster(device, dtype))
-            self._v = self._allocate(v_shape, device, dtype, transposed=False)
-            self._slots = torch.zeros(chunk_size, dtype=torch.long, device=device)
+            self._k = self._allocate(self.k_shape, transposed=explicit_is_faster(torch.device(self.device), self.dtype))
+            self._v = self._allocate(self.v_shape, transposed=False)
+            self._slots = torch.zeros(self.chunk_size, dtype=torch.long, device=self.device)
+        self._order: Tensor | None = None
         self._spans: list[tuple[int, int, int]] = []
-        self._chunk_idx: int | None = None
-        self._size, self._size_after_update = 0, 0
+        self._written = True
 
     @classmethod
     def from_tensor(cls, k: Tensor, v: Tensor, seq_dim: int) -> BlockKVCache:
-        """A full cache that holds a copy of `k` and `v` as its only chunk, for example of cross-attention."""
+        """Return a full cache that holds a copy of `k` and `v` as its only chunk, for example of cross-attention."""
         length = k.shape[_checked_dim(seq_dim, k.shape, v.shape)]
         cache = cls(k.shape, v.shape, seq_dim, length, length, device=k.device, dtype=k.dtype)
         cache.before_update(0)
@@ -87,13 +99,18 @@ class BlockKVCache:
 
     @property
     def size(self) -> int:
-        """Tokens the cache holds."""
-        return self._size
+        """Tokens the cache holds, those of the chunk that `before_update` announced included."""
+        return self._n_cached
+
+    @property
+    def write_end(self) -> int:
+        """End of the newest chunk in `cached_k()`: its tokens are the last ones before it, and it is `size`."""
+        return self._n_cached
 
     @property
     def chunk_idx(self) -> int | None:
         """Index of the newest chunk, None in an empty cache."""
-        return self._chunk_idx
+        return self._curr_chunk_idx
 
     @property
     def nbytes(self) -> int:
@@ -101,30 +118,31 @@ class BlockKVCache:
         return self._k.nbytes + self._v.nbytes
 
     def is_steady_state(self) -> bool:
-        """Whether the cache is full: from here on sizes stay the same and every new chunk evicts the oldest."""
-        return self._size == self.capacity
+        """Return whether the cache is full: sizes stay the same from here on and each chunk evicts the oldest."""
+        return self._n_cached == self.capacity
 
     def before_update(self, chunk_idx: int) -> None:
         """Choose the slots of chunk `chunk_idx`: the newest chunk again, or the one after it (0 in an empty cache).
 
         Any other index raises ValueError.
         """
-        if chunk_idx == self._chunk_idx:
+        if chunk_idx == self._curr_chunk_idx:
             return
-        following = 0 if self._chunk_idx is None else self._chunk_idx + 1
+        following = 0 if self._curr_chunk_idx is None else self._curr_chunk_idx + 1
         if chunk_idx != following:
-            accepted = "0" if self._chunk_idx is None else f"{self._chunk_idx} (again) or {following} (next)"
+            accepted = "0" if self._curr_chunk_idx is None else f"{self._curr_chunk_idx} (again) or {following} (next)"
             raise ValueError(f"chunk_idx must be {accepted}, got {chunk_idx}")
-        if self._size != self._size_after_update:
-            raise RuntimeError(f"chunk {self._chunk_idx} must be written by update before chunk {chunk_idx}")
+        if not self._written:
+            raise RuntimeError(f"chunk {self._curr_chunk_idx} must be written by update before chunk {chunk_idx}")
         self._choose_slots(chunk_idx)
+        self._written = False
 
     def update(self, k: Tensor, v: Tensor) -> None:
         """Write the chunk's keys and values, `chunk_size` long in `seq_dim`, into its slots.
 
         They are copied, cast to the cache's dtype and cut from the autograd graph.
         """
-        if not self._size_after_update:
+        if self._curr_chunk_idx is None:
             raise RuntimeError("update was called before before_update(chunk_idx) chose the slots")
         pairs = (("k", k, self._k), ("v", v, self._v))
         for name, new, buffer in pairs:
@@ -135,31 +153,42 @@ class BlockKVCache:
                 raise ValueError(f"{name} must be on {buffer.device}, where the cache is, got {new.device}")
         for _, new, buffer in pairs:
             self._write(buffer, new.detach())
-        self._size = self._size_after_update
+        self._written = True
+
+    def ring_k(self) -> Tensor:
+        """Return the valid keys in the order of their slots: a view that the next update changes."""
+        return self._k.narrow(self.seq_dim, 0, self._n_cached)
+
+    def ring_v(self) -> Tensor:
+        """Return the valid values in the order of their slots: a view that the next update changes."""
+        return self._v.narrow(self.seq_dim, 0, self._n_cached)
 
     def cached_k(self) -> Tensor:
-        """The valid keys, `size` long in `seq_dim`; a view that the next update changes."""
-        return self._k.narrow(self.seq_dim, 0, self._size)
+        """Return the valid keys, `size` long in `seq_dim`, oldest first: a view, or a copy once the ring has turned."""
+        return self._in_order_of_time(self.ring_k())
 
     def cached_v(self) -> Tensor:
-        """The valid values, `size` long in `seq_dim`; a view that the next update changes."""
-        return self._v.narrow(self.seq_dim, 0, self._size)
+        """Return the valid values, `size` long in `seq_dim`, in the order of `cached_k()`."""
+        return self._in_order_of_time(self.ring_v())
 
     def after_update(self, chunk_idx: int) -> None:
         """End the step of `before_update(chunk_idx)`; raises ValueError for another index, RuntimeError if no
         `update` wrote the chunk."""
-        if chunk_idx != self._chunk_idx:
-            raise ValueError(f"after_update must name the chunk of before_update, {self._chunk_idx}, got {chunk_idx}")
-        if self._size != self._size_after_update:
+        current = self._curr_chunk_idx
+        if chunk_idx != current:
+            raise ValueError(f"after_update must name the chunk of before_update, {current}, got {chunk_idx}")
+        if not self._written:
             raise RuntimeError(f"after_update({chunk_idx}) was called, but no update wrote chunk {chunk_idx}")
+        self._prev_chunk_idx = chunk_idx
 
     def reset(self) -> None:
         """Empty the cache; the next chunk is 0. The buffers stay."""
-        self._chunk_idx, self._size, self._size_after_update, self._spans = None, 0, 0, []
+        self._prev_chunk_idx, self._curr_chunk_idx, self._n_cached = -1, None, 0
+        self._spans, self._written = [], True
 
     def snapshot(self) -> KVSnapshot:
-        """A copy of the valid tokens and the position, between steps."""
-        return KVSnapshot(k=self.cached_k().clone(), v=self.cached_v().clone(), chunk_idx=self._chunk_idx)
+        """Return a copy of the valid tokens and the position, between steps."""
+        return KVSnapshot(k=self.ring_k().clone(), v=self.ring_v().clone(), chunk_idx=self._curr_chunk_idx)
 
     def restore(self, snapshot: KVSnapshot) -> None:
         """Go back to `snapshot`, taken of this cache or of one of the same sizes; ValueError for other sizes."""
@@ -174,25 +203,34 @@ class BlockKVCache:
         self.reset()
         if snapshot.chunk_idx is not None:
             self._choose_slots(snapshot.chunk_idx)
-        self._size = size
+            self._prev_chunk_idx = snapshot.chunk_idx
 
     def _choose_slots(self, chunk_idx: int) -> None:
-        self._chunk_idx = chunk_idx
-        self._size_after_update = min((chunk_idx + 1) * self.chunk_size, self.capacity)
+        self._curr_chunk_idx = chunk_idx
+        self._n_cached = min((chunk_idx + 1) * self.chunk_size, self.capacity)
         self._spans = self._spans_of(chunk_idx)
-        if self._slots.device.type != "cpu":
-            for offset, slot, count in self._spans:  # made on the device: a copy from the host would wait for it
-                torch.arange(slot, slot + count, out=self._slots.narrow(0, offset, count))
+        if self._slots.device.type == "cpu":
+            return
+        start = 0
+        for _, slot, count in self._spans:  # made on the device: a copy from the host would wait for it
+            torch.arange(slot, slot + count, out=self._slots.narrow(0, start, count))
+            start += count
+        if self._order is not None:
+            self._write_order(self._order)
 
     def _spans_of(self, chunk_idx: int) -> list[tuple[int, int, int]]:
-        """Where a chunk goes: (offset in the chunk, slot, count), split where the sink ends and the ring wraps."""
+        """Return where a chunk goes: (offset in the chunk, slot, count), split where the sink ends and the ring wraps.
+
+        Tokens that the same chunk would overwrite again, in a window shorter than a chunk, are left out.
+        """
         spans = []
-        token, end = chunk_idx * self.chunk_size, (chunk_idx + 1) * self.chunk_size
-        first = token
+        first, end = chunk_idx * self.chunk_size, (chunk_idx + 1) * self.chunk_size
+        token = first
         while token < end:
             if token < self.sink_size:
                 slot, count = token, self.sink_size - token
             else:
+                token = max(token, end - self.window_size)
                 turned = (token - self.sink_size) % self.window_size
                 slot, count = self.sink_size + turned, self.window_size - turned
             count = min(count, end - token)
@@ -202,21 +240,61 @@ class BlockKVCache:
 
     @torch.no_grad()
     def _write(self, buffer: Tensor, new: Tensor) -> None:
-        if buffer.device.type != "cpu":
-            # The slots are data here, not constants: a captured CUDA graph writes each chunk where it belongs.
-            buffer.index_copy_(self.seq_dim, self._slots, new.to(buffer.dtype))
+        if buffer.device.type == "cpu":
+            for offset, slot, count in self._spans:
+                buffer.narrow(self.seq_dim, slot, count).copy_(new.narrow(self.seq_dim, offset, count))
             return
-        for offset, slot, count in self._spans:
-            buffer.narrow(self.seq_dim, slot, count).copy_(new.narrow(self.seq_dim, offset, count))
+        # The slots are data here, not constants: a captured CUDA graph writes each chunk where it belongs.
+        kept = sum(count for _, _, count in self._spans)
+        if kept < self.chunk_size:
+            parts = [new.narrow(self.seq_dim, offset, count) for offset, _, count in self._spans]
+            if self._curr_chunk_idx is not None and self._curr_chunk_idx * self.chunk_size >= self.sink_size:
+                parts = [new.narrow(self.seq_dim, self.chunk_size - kept, kept)]  # the same at each later chunk
+            new = torch.cat(parts, dim=self.seq_dim) if len(parts) > 1 else parts[0]
+        buffer.index_copy_(self.seq_dim, self._slots.narrow(0, 0, kept), new.to(buffer.dtype))
 
-    def _allocate(self, shape: Sequence[int], device: torch.device, dtype: torch.dtype, transposed: bool) -> Tensor:
-        """A zeroed buffer with the logical shape and the memory order described in the class's docstring."""
+    def _turned(self) -> int:
+        """Return how many slots after the first one of the window its oldest token is."""
+        seen = 0 if self._curr_chunk_idx is None else (self._curr_chunk_idx + 1) * self.chunk_size
+        return (seen - self.sink_size) % self.window_size if seen > self.capacity else 0
+
+    def _in_order_of_time(self, ring: Tensor) -> Tensor:
+        turned = self._turned()
+        if ring.device.type != "cpu":
+            stays = self.chunk_size % self.window_size == 0 == self.sink_size % self.window_size
+            if stays or not self.is_steady_state():
+                return ring
+            # The order is data too, so that a captured graph has each chunk's own.
+            if self._order is None:
+                with torch.inference_mode(False):
+                    self._order = self._write_order(torch.zeros(self.capacity, dtype=torch.long, device=ring.device))
+            return ring.index_select(self.seq_dim, self._order)
+        if not turned:
+            return ring
+        sink, window = ring.split([self.sink_size, self.window_size], dim=self.seq_dim)
+        old, new = window.split([turned, self.window_size - turned], dim=self.seq_dim)
+        return torch.cat([sink, new, old], dim=self.seq_dim)
+
+    def _write_order(self, order: Tensor) -> Tensor:
+        """Write the slot of each place in the order of time into `order`."""
+        turned, end, place = self._turned(), self.capacity, 0
+        for first, last in (
+            (0, self.sink_size),
+            (self.sink_size + turned, end),
+            (self.sink_size, self.sink_size + turned),
+        ):
+            torch.arange(first, last, out=order.narrow(0, place, last - first))
+            place += last - first
+        return order
+
+    def _allocate(self, shape: Sequence[int], transposed: bool) -> Tensor:
+        """Return a zeroed buffer with the logical shape and the memory order described in the class's docstring."""
         full = [*shape[: self.seq_dim], self.capacity, *shape[self.seq_dim + 1 :]]
         order = list(range(len(full)))
-        if device.type == "cpu" and self.seq_dim == len(full) - 3:
+        if torch.device(self.device).type == "cpu" and self.seq_dim == len(full) - 3:
             seq, heads, dim = order[-3:]
             order[-3:] = [heads, dim, seq] if transposed else [heads, seq, dim]
-        memory = torch.zeros([full[i] for i in order], device=device, dtype=dtype)
+        memory = torch.zeros([full[i] for i in order], device=self.device, dtype=self.dtype)
         return memory.permute([order.index(i) for i in range(len(order))])
 
 

@@ -4,18 +4,30 @@ from __future__ import annotations
 
 import functools
 import math
+from contextlib import AbstractContextManager, nullcontext
+from typing import Literal, get_args
 
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+QKVFormat = Literal["bhsd", "bshd"]
+Backend = Literal["math", "efficient", "cudnn", "flash"]
+_KERNELS = {
+    "flash": SDPBackend.FLASH_ATTENTION,
+    "efficient": SDPBackend.EFFICIENT_ATTENTION,
+    "cudnn": SDPBackend.CUDNN_ATTENTION,
+    "math": SDPBackend.MATH,
+}
 
 # Scores of at most this many elements are held at once; longer ones are made for a few queries at a time.
 _SCORES_AT_ONCE = 16 * 1024 * 1024
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, scale: float | None = None) -> Tensor:
-    """Softmax attention of `q` `[..., Lq, H, D]` over `k` `[..., Lk, H, D]` and `v` `[..., Lk, H, Dv]`.
+    """Return softmax attention of `q` `[..., Lq, H, D]` over `k` `[..., Lk, H, D]` and `v` `[..., Lk, H, Dv]`.
 
     Leading dims are the same for all three. `mask` broadcasts to `[..., H, Lq, Lk]`: boolean (True attends, at least
     one per query) or a float added to the scores. `scale` defaults to `1 / sqrt(D)`. Returns `[..., Lq, H, Dv]`.
@@ -29,7 +41,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, scale: f
         return _explicit(q * scale, k.transpose(-2, -1), v, mask).transpose(-3, -2)
     if mask is not None and mask.dtype != torch.bool:
         mask = mask.to(q.dtype)
-    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale).transpose(-3, -2)
+    return _fused(q, k, v, mask, scale).transpose(-3, -2)
 
 
 def explicit_is_faster(device: torch.device, dtype: torch.dtype) -> bool:
@@ -51,17 +63,75 @@ def has_tiles() -> bool:
 class NativeAttention(nn.Module):
     """`attend` as a module without parameters, for one process that holds the whole sequence."""
 
-    def set_context_parallel_group(self, group: dist.ProcessGroup | None) -> None:
+    cp_group: dist.ProcessGroup | None = None
+    """The processes that share the sequence; None is this process alone."""
+
+    def __init__(self, qkv_format: QKVFormat = "bhsd", backend: Backend | None = "cudnn") -> None:
+        """`qkv_format`: `bshd` has the sequence before the heads, `bhsd` the heads before the sequence. `backend`: the
+        kernel to try first on a GPU; None leaves the choice to torch, and a CPU has kernels of its own."""
+        super().__init__()
+        check_choice("qkv_format", qkv_format, get_args(QKVFormat))
+        if backend is not None:
+            check_choice("backend", backend, get_args(Backend))
+        self.qkv_format, self.backend = qkv_format, backend
+
+    def set_context_parallel_group(self, cp_group: dist.ProcessGroup | None) -> None:
         """Accepts None or a group of one process; ValueError for more, which `ContextParallelAttention` serves."""
-        if group is not None and dist.get_world_size(group) > 1:
+        if cp_group is not None and dist.get_world_size(cp_group) > 1:
             raise ValueError(
-                f"NativeAttention serves one process, the group has {dist.get_world_size(group)}: "
+                f"NativeAttention serves one process, the group has {dist.get_world_size(cp_group)}: "
                 "use ContextParallelAttention"
             )
+        self.cp_group = cp_group
 
-    def forward(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
-        """See `attend`: `q` `[..., Lq, H, D]`, `k`, `v` `[..., Lk, H, D]` -> `[..., Lq, H, D]`."""
-        return attend(q, k, v, mask)
+    def is_context_parallel_enabled(self) -> bool:
+        """Return whether several processes share the sequence."""
+        return self.context_parallel_size() > 1
+
+    def context_parallel_size(self) -> int:
+        """Return how many processes share the sequence."""
+        return 1 if self.cp_group is None else dist.get_world_size(self.cp_group)
+
+    def forward(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Attend, with all tensors and the result in `qkv_format`; see `attend` for `mask`."""
+        if self.qkv_format == "bshd":
+            return self._attend(query, key, value, mask)
+        query, key, value = (x.transpose(-3, -2) for x in (query, key, value))
+        return self._attend(query, key, value, mask).transpose(-3, -2)
+
+    def _attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+        """`q` `[..., Lq, H, D]`, `k`, `v` `[..., Lk, H, D]` -> `[..., Lq, H, D]`."""
+        with preferring(self.backend, q.device):
+            return attend(q, k, v, mask)
+
+
+def preferring(backend: Backend | None, device: torch.device) -> AbstractContextManager[None]:
+    """Return a context in which torch's attention tries `backend` first on a GPU, and its others after it."""
+    if backend is None or device.type != "cuda":
+        return nullcontext()
+    first = _KERNELS[backend]
+    rest = [each for each in _KERNELS.values() if each is not first]
+    context: AbstractContextManager[None] = sdpa_kernel([first, *rest], set_priority=True)
+    return context
+
+
+def check_choice(name: str, value: object, accepted: tuple[str, ...]) -> None:
+    """Raises ValueError unless `value` is one of the `accepted` ones."""
+    if value not in accepted:
+        raise ValueError(f"{name} must be {' or '.join(map(repr, accepted))}, got {value!r}")
+
+
+def _fused(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float) -> Tensor:
+    """Return torch's attention over `[..., H, L, D]` with one batch dim, as its fused kernels need."""
+    if q.ndim == 4:
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale)
+    batch = q.shape[:-3]
+    if mask is not None and mask.ndim > 3:
+        mask = mask.expand(*batch, *mask.shape[-3:]).reshape(-1, *mask.shape[-3:])
+    q, k, v = (x.reshape(batch.numel(), *x.shape[-3:]) for x in (q, k, v))
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale).reshape(
+        *batch, *q.shape[-3:-1], v.shape[-1]
+    )
 
 
 def _explicit(q: Tensor, k_t: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:

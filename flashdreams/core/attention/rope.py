@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
+import torch.distributed as dist
 from torch import Tensor
+
+from flashdreams.core.attention.devices import DEFAULT_DEVICE, resolved
+from flashdreams.core.distributed.context_parallel import group_size, split_inputs_cp
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -31,8 +38,15 @@ class RopeTable:
         return self.pairs[..., 1]
 
 
+def unpack_optional(maybe_object: T | None) -> T:
+    """Return `maybe_object`; raises ValueError for None."""
+    if maybe_object is None:
+        raise ValueError("maybe_object must not be None")
+    return maybe_object
+
+
 def rope_table(freqs: Tensor, interleaved: bool = True) -> RopeTable:
-    """The cosines and sines of angles `[L, 1, 1, D]` (radians) as `shift_t` gives them.
+    """Return the cosines and sines of angles `[L, 1, 1, D]` (radians) as `shift_t` gives them.
 
     `interleaved` must be the one the angles were made for.
     """
@@ -44,7 +58,7 @@ def rope_table(freqs: Tensor, interleaved: bool = True) -> RopeTable:
     return RopeTable(torch.stack((angles.cos(), angles.sin()), dim=-1), interleaved)
 
 
-def apply_rope_freqs(x: Tensor, freqs: Tensor | RopeTable, interleaved: bool = True) -> Tensor:
+def apply_rope_freqs(x: Tensor, freqs: Tensor | RopeTable, interleaved: bool = False) -> Tensor:
     """Rotate `x` `[..., S, H, D]` by `freqs`: angles `[S, 1, 1, D]`, or the table that `rope_table` made of them.
 
     Interleaved pairs are (0, 1), (2, 3), ... as in Wan; otherwise (0, D/2), (1, D/2 + 1), ...; a table knows which it
@@ -74,29 +88,25 @@ def _rotate_pairs(x: Tensor, table: RopeTable) -> Tensor:
     return torch.view_as_real(torch.view_as_complex(pairs) * torch.view_as_complex(table.pairs)).flatten(-2)
 
 
-class RotaryPositionEmbedding3D:
-    """Angles of the tokens of a chunk, ordered (t h w), whose time positions grow without bound.
+class _RotaryPositionEmbedding3DBase:
+    """Angles of tokens ordered (t h w).
 
-    The head dim D is split as in Wan: `D - 4 (D // 6)` for time, `2 (D // 6)` for height and width each. It holds no
-    state of a rollout: `shift_t` is a pure function of the index. An extrapolation ratio r above 1 slows an axis
-    down for pictures larger than those trained on (NTK-aware: the base grows by `r ** (d / (d - 2))`).
+    The head dim D is split as in Wan: `D - 4 (D // 6)` for time, `2 (D // 6)` for height and width each. An
+    extrapolation ratio r above 1 slows an axis down for images larger than those trained on (NTK-aware: the base grows
+    by `r ** (d / (d - 2))`).
     """
+
+    cp_group: dist.ProcessGroup | None = None
 
     def __init__(
         self,
-        head_dim: int,
-        len_h: int,
-        len_w: int,
-        len_t: int,
-        h_extrapolation_ratio: float = 1.0,
-        w_extrapolation_ratio: float = 1.0,
-        t_extrapolation_ratio: float = 1.0,
-        *,
-        theta: float = 10000.0,
-        interleaved: bool = True,
-        device: torch.device | str | None = None,
+        sizes: tuple[int, int, int, int],
+        ratios: tuple[float, float, float],
+        theta: float,
+        interleaved: bool,
+        device: torch.device | str,
     ) -> None:
-        """Lengths are in tokens; raises ValueError for a head_dim that is odd or below 6, or lengths below 1."""
+        head_dim, len_h, len_w, len_t = sizes
         if head_dim % 2 or head_dim < 6:
             raise ValueError(f"head_dim must be even and at least 6, got {head_dim}")
         for name, value in (("len_h", len_h), ("len_w", len_w), ("len_t", len_t)):
@@ -104,28 +114,64 @@ class RotaryPositionEmbedding3D:
                 raise ValueError(f"{name} must be at least 1, got {value}")
         self.head_dim, self.len_h, self.len_w, self.len_t = head_dim, len_h, len_w, len_t
         self.interleaved = interleaved
-        self.device = torch.device(device) if device is not None else torch.get_default_device()
+        self.device = resolved(device)
         dim_hw = 2 * (head_dim // 6)
-        self._speed_t = _speeds(head_dim - 2 * dim_hw, theta, t_extrapolation_ratio)
-        speed_h = _speeds(dim_hw, theta, h_extrapolation_ratio)
-        speed_w = _speeds(dim_hw, theta, w_extrapolation_ratio)
-        angle_h = torch.outer(torch.arange(len_h, dtype=torch.float64), speed_h)[:, None].expand(-1, len_w, -1)
-        angle_w = torch.outer(torch.arange(len_w, dtype=torch.float64), speed_w)[None].expand(len_h, -1, -1)
+        dims = (dim_hw, dim_hw, head_dim - 2 * dim_hw)
+        self._speed_h, self._speed_w, self._speed_t = (
+            _speeds(dim, theta, ratio) for dim, ratio in zip(dims, ratios, strict=True)
+        )
+        angle_h = torch.outer(_places(0, len_h), self._speed_h)[:, None].expand(-1, len_w, -1)
+        angle_w = torch.outer(_places(0, len_w), self._speed_w)[None].expand(len_h, -1, -1)
         angle_hw = torch.cat((angle_h, angle_w), dim=-1).reshape(len_h * len_w, -1)
         self._angle_hw = _within_a_turn(angle_hw).to(self.device)
+
+    @property
+    def raw_freqs_t(self) -> Tensor:
+        """Radians per time position of each pair, fp32."""
+        return self._speed_t.float().to(self.device)
+
+    @property
+    def raw_freqs_h(self) -> Tensor:
+        """Radians per row of each pair, fp32."""
+        return self._speed_h.float().to(self.device)
+
+    @property
+    def raw_freqs_w(self) -> Tensor:
+        """Radians per column of each pair, fp32."""
+        return self._speed_w.float().to(self.device)
+
+    @property
+    def freqs_t(self) -> Tensor:
+        """Angles `[len_t, pairs]` of the time positions of the first chunk."""
+        return torch.outer(_places(0, self.len_t), self._speed_t).float().to(self.device)
+
+    @property
+    def freqs_h(self) -> Tensor:
+        """Angles `[len_h, pairs]` of the rows."""
+        return torch.outer(_places(0, self.len_h), self._speed_h).float().to(self.device)
+
+    @property
+    def freqs_w(self) -> Tensor:
+        """Angles `[len_w, pairs]` of the columns."""
+        return torch.outer(_places(0, self.len_w), self._speed_w).float().to(self.device)
 
     @property
     def frame_tokens(self) -> int:
         """Tokens in one latent frame."""
         return self.len_h * self.len_w
 
-    def shift_t(self, autoregressive_index: int) -> Tensor:
-        """Angles in radians, fp32 `[len_t * len_h * len_w, 1, 1, head_dim]`, of the chunk with this index (from 0)."""
-        first = _checked_index(autoregressive_index) * self.len_t
-        return self.at_times(torch.arange(first, first + self.len_t, dtype=torch.float64))
+    def set_context_parallel_group(self, cp_group: dist.ProcessGroup | None) -> None:
+        """Let `shift_t` give this process's share of each chunk's tokens; None is all of them.
+
+        Raises ValueError where the processes cannot share a chunk evenly.
+        """
+        tokens = self.len_t * self.frame_tokens
+        if tokens % group_size(cp_group):
+            raise ValueError(f"{group_size(cp_group)} processes cannot share {tokens} tokens of a chunk evenly")
+        self.cp_group = cp_group
 
     def at_times(self, times: Tensor) -> Tensor:
-        """Angles `[len(times) * len_h * len_w, 1, 1, head_dim]` of whole frames at any time positions `[N]`."""
+        """Return angles `[len(times) * len_h * len_w, 1, 1, head_dim]` of whole frames at any time positions `[N]`."""
         angle_t = _within_a_turn(torch.outer(times.to("cpu", torch.float64), self._speed_t))
         # Few numbers, so that the device need not be waited for.
         angle_t = angle_t.to(self.device, non_blocking=True)[:, None].expand(-1, self.frame_tokens, -1)
@@ -134,11 +180,10 @@ class RotaryPositionEmbedding3D:
         return angles[:, None, None]
 
 
-class KVCacheRelativeRotaryPositionEmbedding3D(RotaryPositionEmbedding3D):
-    """Time positions are places in a `BlockKVCache`, so that they never leave the range that was trained on.
+class RotaryPositionEmbedding3D(_RotaryPositionEmbedding3DBase):
+    """Angles of the tokens of a chunk, whose time positions grow without bound.
 
-    Keys go into the cache unrotated and are rotated when read, by `shift_t_keys`. Place 0 is the oldest frame held,
-    the sink first, then the window from old to new.
+    It holds no state of a rollout: `shift_t` is a pure function of the index.
     """
 
     def __init__(
@@ -150,55 +195,115 @@ class KVCacheRelativeRotaryPositionEmbedding3D(RotaryPositionEmbedding3D):
         h_extrapolation_ratio: float = 1.0,
         w_extrapolation_ratio: float = 1.0,
         t_extrapolation_ratio: float = 1.0,
+        interleaved: bool = False,
+        device: torch.device | str = DEFAULT_DEVICE,
         *,
+        theta: float = 10000.0,
+    ) -> None:
+        """Lengths are in tokens; raises ValueError for a head_dim that is odd or below 6, or lengths below 1."""
+        ratios = (h_extrapolation_ratio, w_extrapolation_ratio, t_extrapolation_ratio)
+        super().__init__((head_dim, len_h, len_w, len_t), ratios, theta, interleaved, device)
+
+    def shift_t(self, autoregressive_index: int) -> Tensor:
+        """Return angles in radians, fp32 `[len_t * len_h * len_w, 1, 1, head_dim]`, of the chunk with this index.
+
+        With a context-parallel group, this process's share of the rows.
+        """
+        first = _checked_index(autoregressive_index) * self.len_t
+        return split_inputs_cp(self.at_times(_places(first, first + self.len_t)), 0, self.cp_group)
+
+    def shift_t_queries(self, autoregressive_index: int) -> Tensor:
+        """Return `shift_t`: keys are rotated as the queries are, before they enter the cache."""
+        return self.shift_t(autoregressive_index)
+
+
+class KVCacheRelativeRotaryPositionEmbedding3D(_RotaryPositionEmbedding3DBase):
+    """Angles whose time positions are places in a `BlockKVCache`, so that they never leave the range trained on.
+
+    Keys go into the cache unrotated and are rotated when read. Place 0 is the oldest frame held, the sink first, then
+    the window from old to new: with `cache.cached_k()`, row i of `shift_t` belongs to token i, and the rows of the
+    queries are the last ones before `cache.write_end`. `shift_t_keys` and `shift_t_queries` serve `cache.ring_k()`.
+    """
+
+    def __init__(
+        self,
+        head_dim: int,
+        len_h: int,
+        len_w: int,
+        len_t: int,
         sink_size_t: int,
         window_size_t: int,
+        h_extrapolation_ratio: float = 1.0,
+        w_extrapolation_ratio: float = 1.0,
+        t_extrapolation_ratio: float = 1.0,
+        interleaved: bool = False,
+        device: torch.device | str = DEFAULT_DEVICE,
+        *,
         theta: float = 10000.0,
-        interleaved: bool = True,
-        device: torch.device | str | None = None,
     ) -> None:
         """`sink_size_t` and `window_size_t` in latent frames; their sum must be a multiple of `len_t`."""
-        super().__init__(
-            head_dim,
-            len_h,
-            len_w,
-            len_t,
-            h_extrapolation_ratio,
-            w_extrapolation_ratio,
-            t_extrapolation_ratio,
-            theta=theta,
-            interleaved=interleaved,
-            device=device,
-        )
+        ratios = (h_extrapolation_ratio, w_extrapolation_ratio, t_extrapolation_ratio)
+        super().__init__((head_dim, len_h, len_w, len_t), ratios, theta, interleaved, device)
         if sink_size_t < 0:
             raise ValueError(f"sink_size_t must be at least 0, got {sink_size_t}")
-        if window_size_t < len_t:
-            raise ValueError(f"window_size_t must be at least len_t = {len_t}, got {window_size_t}")
+        if window_size_t < 1:
+            raise ValueError(f"window_size_t must be at least 1, got {window_size_t}")
         if (sink_size_t + window_size_t) % len_t:
             raise ValueError(
                 f"sink_size_t + window_size_t must be a multiple of len_t = {len_t}, "
                 f"got {sink_size_t} + {window_size_t}"
             )
         self.sink_size_t, self.window_size_t = sink_size_t, window_size_t
+        self._table: Tensor | None = None
 
     def shift_t(self, autoregressive_index: int) -> Tensor:
-        """Angles `[L, 1, 1, head_dim]` of the queries of this chunk: its place in the cache, the last when full."""
+        """Return angles `[(sink_size_t + window_size_t) * len_h * len_w, 1, 1, head_dim]` of all places, oldest first.
+
+        They are the same for every index. With a context-parallel group, this process's share of each chunk's rows.
+        """
+        _checked_index(autoregressive_index)
+        if self._table is None:
+            self._table = self._share(self.at_times(_places(0, self.sink_size_t + self.window_size_t)))
+        return self._table
+
+    def set_context_parallel_group(self, cp_group: dist.ProcessGroup | None) -> None:
+        """See `RotaryPositionEmbedding3D`."""
+        super().set_context_parallel_group(cp_group)
+        self._table = None
+
+    def shift_t_queries(self, autoregressive_index: int) -> Tensor:
+        """Return angles `[L, 1, 1, head_dim]` of this chunk's queries: its place in the cache, the last when full."""
         end = self._frames_held(autoregressive_index)
-        return self.at_times(torch.arange(end - self.len_t, end, dtype=torch.float64))
+        return self._share(self.at_times(_places(end - self.len_t, end)))
 
     def shift_t_keys(self, autoregressive_index: int) -> Tensor:
-        """Angles `[size, 1, 1, head_dim]` of all cached keys while this chunk is the newest, in the cache's order."""
+        """Return angles `[size, 1, 1, head_dim]` of `ring_k()` while this chunk is the newest, in the slots' order."""
         held = self._frames_held(autoregressive_index)
         seen = (autoregressive_index + 1) * self.len_t
-        places = torch.arange(held, dtype=torch.float64)
-        if seen > held:  # The window is a ring: what its first slot holds is as old as the ring has turned.
+        places = _places(0, held)
+        if seen > held:  # The window is a ring: the token in its first slot is as old as the ring has turned.
             turned = (seen - self.sink_size_t) % self.window_size_t
             places[self.sink_size_t :] = places[self.sink_size_t :].roll(turned)
-        return self.at_times(places)
+        return self._share(self.at_times(places))
+
+    def _share(self, angles: Tensor) -> Tensor:
+        if group_size(self.cp_group) == 1:
+            return angles
+        of_chunks = angles.unflatten(0, (-1, self.len_t * self.frame_tokens))
+        return split_inputs_cp(of_chunks, 1, self.cp_group).flatten(0, 1)
 
     def _frames_held(self, autoregressive_index: int) -> int:
         seen = (_checked_index(autoregressive_index) + 1) * self.len_t
         return min(seen, self.sink_size_t + self.window_size_t)
+
+
+RotaryEmbedding = RotaryPositionEmbedding3D | KVCacheRelativeRotaryPositionEmbedding3D
+"""Either kind of positions."""
+
+
+def _places(first: int, end: int) -> Tensor:
+    """Return fp64 positions on the CPU, whatever torch's default device is."""
+    return torch.arange(first, end, dtype=torch.float64, device="cpu")
 
 
 def _speeds(dim: int, theta: float, extrapolation_ratio: float) -> Tensor:

@@ -47,7 +47,19 @@ def in_order_of_time(tokens: Tensor) -> Tensor:
 
 @pytest.mark.parametrize(
     ("chunk", "window", "sink"),
-    [(4, 4, 0), (4, 12, 0), (4, 12, 4), (3, 7, 5), (3, 7, 2), (4, 8, 2), (5, 6, 1), (2, 2, 6)],
+    [
+        (4, 4, 0),
+        (4, 12, 0),
+        (4, 12, 4),
+        (3, 7, 5),
+        (3, 7, 2),
+        (4, 8, 2),
+        (5, 6, 1),
+        (2, 2, 6),
+        (8, 5, 3),
+        (4, 1, 3),
+        (4, 2, 9),
+    ],
 )
 def test_ring_holds_what_a_list_would_hold(chunk: int, window: int, sink: int) -> None:
     cache = make_cache(chunk, window, sink)
@@ -55,28 +67,61 @@ def test_ring_holds_what_a_list_would_hold(chunk: int, window: int, sink: int) -
         write(cache, index)
         expected = expected_tokens(index + 1, chunk, window, sink)
         assert cache.size == expected.shape[1]
-        assert torch.equal(in_order_of_time(cache.cached_k()), expected)
-        assert torch.equal(in_order_of_time(cache.cached_v()), -expected)
+        assert torch.equal(cache.cached_k(), expected)
+        assert torch.equal(cache.cached_v(), -expected)
+        assert torch.equal(in_order_of_time(cache.ring_k()), expected)
+        assert torch.equal(in_order_of_time(cache.ring_v()), -expected)
+        assert cache.write_end == cache.size
         assert cache.is_steady_state() == ((index + 1) * chunk >= window + sink)
 
 
 @settings(max_examples=60, deadline=None)
-@given(chunk=st.integers(1, 6), extra=st.integers(0, 9), sink=st.integers(0, 9), chunks=st.integers(1, 14))
+@given(chunk=st.integers(1, 6), extra=st.integers(-5, 9), sink=st.integers(0, 9), chunks=st.integers(1, 14))
 def test_ring_holds_what_a_list_would_hold_for_any_sizes(chunk: int, extra: int, sink: int, chunks: int) -> None:
-    cache = make_cache(chunk, chunk + extra, sink)
+    window = max(1, chunk + extra, chunk - sink)
+    cache = make_cache(chunk, window, sink)
     for index in range(chunks):
         write(cache, index)
-    expected = expected_tokens(chunks, chunk, chunk + extra, sink)
-    assert torch.equal(in_order_of_time(cache.cached_k()), expected)
+    expected = expected_tokens(chunks, chunk, window, sink)
+    assert torch.equal(in_order_of_time(cache.ring_k()), expected)
+    assert torch.equal(cache.cached_k(), expected)
+
+
+def test_the_size_grows_when_a_chunk_is_announced() -> None:
+    cache = make_cache(3, 6, 0)
+    cache.before_update(0)
+    assert (cache.size, cache.write_end) == (3, 3)
+    cache.update(token_chunk(0, 3), token_chunk(0, 3))
+    cache.before_update(0)
+    assert cache.size == 3
+
+
+def test_order_of_time_costs_a_copy_only_once_the_ring_has_turned() -> None:
+    cache = make_cache(2, 4, 0)
+    for index in range(2):
+        write(cache, index)
+        assert cache.cached_k().data_ptr() == cache.ring_k().data_ptr()
+    write(cache, 2)
+    assert cache.cached_k().data_ptr() != cache.ring_k().data_ptr()
+    write(cache, 3)
+    assert cache.cached_k().data_ptr() == cache.ring_k().data_ptr()
+
+
+def test_the_arguments_can_be_positional() -> None:
+    cache = BlockKVCache((1, 0, 2, 4), (1, 0, 2, 4), 1, 2, 4, 2, torch.device("cpu"), torch.bfloat16)
+    assert cache.device == torch.device("cpu") and cache.ring_k().dtype == torch.bfloat16
+    assert BlockKVCache((1, 0, 2, 4), (1, 0, 2, 4), 1, 2, 4).dtype == torch.float16
+    with torch.device("meta"):
+        assert BlockKVCache((1, 0, 2, 4), (1, 0, 2, 4), 1, 2, 4)._k.is_meta
 
 
 def test_tokens_keep_their_slot_until_they_are_evicted() -> None:
     cache = make_cache(2, 6, 2)
     for index in range(4):
         write(cache, index)
-    before = cache.cached_k().clone()
+    before = cache.ring_k().clone()
     write(cache, 4)
-    moved = (cache.cached_k() != before).any(dim=-1).any(dim=-1)[0]
+    moved = (cache.ring_k() != before).any(dim=-1).any(dim=-1)[0]
     assert moved.tolist() == [False, False, True, True, False, False, False, False]
 
 
@@ -94,10 +139,10 @@ def test_same_chunk_again_overwrites_its_own_slots(index: int) -> None:
 def test_memory_stays_where_it_is() -> None:
     cache = make_cache(4, 8, 4)
     write(cache, 0)
-    places = {(cache.cached_k().data_ptr(), cache.cached_v().data_ptr())}
+    places = {(cache.ring_k().data_ptr(), cache.ring_v().data_ptr())}
     for index in range(1, 40):
         write(cache, index)
-        places.add((cache.cached_k().data_ptr(), cache.cached_v().data_ptr()))
+        places.add((cache.ring_k().data_ptr(), cache.ring_v().data_ptr()))
     assert len(places) == 1
 
 
@@ -119,8 +164,8 @@ def test_memory_lies_in_the_order_that_attention_on_a_cpu_reads(
     for index in range(2):
         cache.before_update(index)
         cache.update(torch.zeros(2, 5, 4, 8), torch.zeros(2, 5, 4, 8))
-    assert cache.cached_k().permute(order_of_keys).is_contiguous()
-    assert cache.cached_v().permute(0, 2, 1, 3).is_contiguous()
+    assert cache.ring_k().permute(order_of_keys).is_contiguous()
+    assert cache.ring_v().permute(0, 2, 1, 3).is_contiguous()
 
 
 @pytest.mark.parametrize("seq_dim", [0, 1, 2, -1, -2])
@@ -190,7 +235,8 @@ def test_wrong_shapes_raise_and_change_nothing() -> None:
     ("sizes", "message"),
     [
         ({"chunk_size": 0}, "chunk_size must be at least 1"),
-        ({"window_size": 1}, "window_size must be at least chunk_size = 2"),
+        ({"window_size": 1}, "window_size must be at least 1 and with sink_size = 0 at least chunk_size = 2, got 1"),
+        ({"window_size": 0, "sink_size": 2}, "window_size must be at least 1"),
         ({"sink_size": -1}, "sink_size must be at least 0"),
         ({"seq_dim": 4}, "seq_dim must be within the 4 dims"),
         ({"v_shape": (1, 2, 3)}, "as many dims"),
@@ -273,8 +319,8 @@ def test_cache_made_in_inference_mode_works_outside_it() -> None:
 
 @pytest.mark.gpu
 def test_captured_graph_writes_each_chunk_into_its_own_slots() -> None:
-    cache = BlockKVCache((1, 0, 2, 4), (1, 0, 2, 4), 1, 2, 6, 2, device="cuda")
-    plain = BlockKVCache((1, 0, 2, 4), (1, 0, 2, 4), 1, 2, 6, 2)
+    cache = BlockKVCache((1, 0, 2, 4), (1, 0, 2, 4), 1, 2, 6, 2, "cuda", torch.float32)
+    plain = BlockKVCache((1, 0, 2, 4), (1, 0, 2, 4), 1, 2, 6, 2, "cpu", torch.float32)
     k = torch.zeros(1, 2, 2, 4, device="cuda")
     graph = torch.cuda.CUDAGraph()
     for index in range(12):

@@ -35,7 +35,7 @@ def complex_reference(x: Tensor, times: list[int], height: int, width: int) -> T
 @pytest.mark.parametrize("head_dim", [12, 64, 128])
 @pytest.mark.parametrize("index", [0, 3])
 def test_rotation_equals_complex_reference(head_dim: int, index: int) -> None:
-    rope = RotaryPositionEmbedding3D(head_dim, len_h=3, len_w=4, len_t=2)
+    rope = RotaryPositionEmbedding3D(head_dim, len_h=3, len_w=4, len_t=2, interleaved=True)
     x = torch.randn(2, 24, 2, head_dim)
     expected = complex_reference(x, [2 * index, 2 * index + 1], 3, 4)
     freqs = rope.shift_t(index)
@@ -92,8 +92,8 @@ def test_scores_depend_on_time_differences_only_however_long_the_rollout() -> No
 
 
 def test_extrapolation_slows_one_axis_and_leaves_the_others() -> None:
-    plain = RotaryPositionEmbedding3D(64, 3, 3, 1).shift_t(1)
-    wide = RotaryPositionEmbedding3D(64, 3, 3, 1, w_extrapolation_ratio=3.0).shift_t(1)
+    plain = RotaryPositionEmbedding3D(64, 3, 3, 1, interleaved=True).shift_t(1)
+    wide = RotaryPositionEmbedding3D(64, 3, 3, 1, interleaved=True, w_extrapolation_ratio=3.0).shift_t(1)
     axis_of_feature = torch.tensor([0] * 24 + [1] * 20 + [2] * 20)
     changed = (plain != wide).any(dim=0).flatten()
     assert not changed[axis_of_feature < 2].any()
@@ -104,10 +104,12 @@ def test_extrapolation_slows_one_axis_and_leaves_the_others() -> None:
 
 @pytest.mark.parametrize(("sink", "window", "len_t"), [(0, 6, 2), (3, 6, 3), (5, 7, 3), (1, 5, 1)])
 def test_cached_keys_are_rotated_by_their_place_in_order_of_time(sink: int, window: int, len_t: int) -> None:
-    rope = KVCacheRelativeRotaryPositionEmbedding3D(12, 2, 1, len_t, sink_size_t=sink, window_size_t=window)
+    rope = KVCacheRelativeRotaryPositionEmbedding3D(12, 2, 1, len_t, sink, window)
     plain = RotaryPositionEmbedding3D(12, 2, 1, 1)
     frame = rope.frame_tokens
-    cache = BlockKVCache((1, 0, 1, 12), (1, 0, 1, 12), 1, len_t * frame, window * frame, sink * frame)
+    cache = BlockKVCache(
+        (1, 0, 1, 12), (1, 0, 1, 12), 1, len_t * frame, window * frame, sink * frame, "cpu", torch.float32
+    )
     frames: list[Tensor] = []
     for index in range(9):
         new = torch.randn(1, len_t * frame, 1, 12)
@@ -119,16 +121,48 @@ def test_cached_keys_are_rotated_by_their_place_in_order_of_time(sink: int, wind
         queries = torch.cat(
             [apply_rope_freqs(q, plain.shift_t(len(held) - len_t + i)) for i, q in enumerate(held[-len_t:])], dim=1
         )
-        rotated = apply_rope_freqs(cache.cached_k(), rope.shift_t_keys(index))
-        torch.testing.assert_close(apply_rope_freqs(new, rope.shift_t(index)), queries)
+        rotated = apply_rope_freqs(cache.ring_k(), rope.shift_t_keys(index))
+        torch.testing.assert_close(apply_rope_freqs(new, rope.shift_t_queries(index)), queries)
         expected = attend(queries, keys, torch.cat(held, dim=1))
-        torch.testing.assert_close(attend(queries, rotated, cache.cached_v()), expected)
+        torch.testing.assert_close(attend(queries, rotated, cache.ring_v()), expected)
+        table, end = rope.shift_t(index), cache.write_end  # the same in the order of time, by slices of one table
+        in_time = apply_rope_freqs(cache.cached_k(), table[: cache.size])
+        own = apply_rope_freqs(new, table[end - len(held[0][0]) * len_t : end])
+        torch.testing.assert_close(own, queries)
+        torch.testing.assert_close(attend(own, in_time, cache.cached_v()), expected)
 
 
 def test_cache_relative_positions_stop_growing() -> None:
     rope = KVCacheRelativeRotaryPositionEmbedding3D(12, 2, 2, 3, sink_size_t=3, window_size_t=6)
-    assert torch.equal(rope.shift_t(2), rope.shift_t(500))
-    assert not torch.equal(rope.shift_t(1), rope.shift_t(2))
+    assert torch.equal(rope.shift_t_queries(2), rope.shift_t_queries(500))
+    assert not torch.equal(rope.shift_t_queries(1), rope.shift_t_queries(2))
+    assert torch.equal(rope.shift_t(1), rope.shift_t(500)) and rope.shift_t(0).shape == (9 * 4, 1, 1, 12)
+
+
+@pytest.mark.parametrize("interleaved", [True, False])
+def test_positions_are_made_on_the_cpu_whatever_the_default_device_is(interleaved: bool) -> None:
+    sizes, relative = (12, 2, 2, 3), (12, 2, 2, 3, 3, 6)
+    expected = RotaryPositionEmbedding3D(*sizes, interleaved=interleaved).shift_t(2)
+    of_keys = KVCacheRelativeRotaryPositionEmbedding3D(*relative, interleaved=interleaved).shift_t_keys(4)
+    with torch.device("meta"):
+        rope = RotaryPositionEmbedding3D(*sizes, interleaved=interleaved, device="cpu")
+        assert torch.equal(rope.shift_t(2), expected)
+        cached = KVCacheRelativeRotaryPositionEmbedding3D(*relative, interleaved=interleaved, device="cpu")
+        assert torch.equal(cached.shift_t_keys(4), of_keys)
+        assert RotaryPositionEmbedding3D(*sizes).shift_t(0).is_meta
+
+
+def test_the_tables_of_the_axes_are_what_shift_t_is_made_of() -> None:
+    rope = RotaryPositionEmbedding3D(24, 3, 2, 4, t_extrapolation_ratio=1.5)
+    angles = rope.shift_t(0)[:, 0, 0, :12].unflatten(0, (4, 3, 2))
+    turn = 2 * torch.pi
+    for axis, (freqs, raw) in enumerate(
+        ((rope.freqs_t, rope.raw_freqs_t), (rope.freqs_h, rope.raw_freqs_h), (rope.freqs_w, rope.raw_freqs_w))
+    ):
+        torch.testing.assert_close(freqs, torch.outer(torch.arange(len(freqs)).float(), raw))
+        start = (0, 4, 8)[axis]
+        own = angles[..., start : start + 4].movedim(axis, 0)[:, 0, 0]
+        torch.testing.assert_close(own, freqs % turn, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -144,8 +178,8 @@ def test_cache_relative_positions_stop_growing() -> None:
             "must be a multiple of len_t = 3, got 1",
         ),
         (
-            lambda: KVCacheRelativeRotaryPositionEmbedding3D(12, 1, 1, 3, sink_size_t=1, window_size_t=2),
-            "window_size_t must be at least len_t = 3, got 2",
+            lambda: KVCacheRelativeRotaryPositionEmbedding3D(12, 1, 1, 3, sink_size_t=3, window_size_t=0),
+            "window_size_t must be at least 1, got 0",
         ),
         (lambda: apply_rope_freqs(torch.zeros(1, 2, 1, 12), torch.zeros(3, 1, 1, 12)), r"\[..., 3, heads, 12\]"),
         (lambda: apply_rope_freqs(torch.zeros(1, 3, 1, 12), torch.zeros(3, 12)), "freqs must have shape"),

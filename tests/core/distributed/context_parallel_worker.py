@@ -46,7 +46,7 @@ def check_attention(group: dist.ProcessGroup) -> None:
             expected = attend(q.float(), k.float(), v.float())
             shards = [split_inputs_cp(x, -3, group) for x in (q, k, v)]
             for method in ("ring", "ulysses"):
-                attention = ContextParallelAttention(method)
+                attention = ContextParallelAttention("bshd", method=method)
                 attention.set_context_parallel_group(group)
                 out = attention(*shards)
                 assert out.dtype == dtype and out.shape == shards[0].shape
@@ -57,7 +57,7 @@ def check_attention(group: dist.ProcessGroup) -> None:
 def check_refusals(group: dist.ProcessGroup) -> None:
     """What cannot work says so on every process."""
     x = torch.randn(1, 4, 3, 8)
-    ulysses = ContextParallelAttention("ulysses")
+    ulysses = ContextParallelAttention("bshd", method="ulysses")
     ulysses.set_context_parallel_group(group)
     assert raises(ValueError, "number of heads that 2 processes can share, got 3", lambda: ulysses(x, x, x))
     grad = x.clone().requires_grad_()

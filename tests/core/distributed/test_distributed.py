@@ -60,4 +60,4 @@ def test_dim_out_of_range_raises() -> None:
 
 def test_unknown_method_raises() -> None:
     with pytest.raises(ValueError, match="method must be 'ring' or 'ulysses', got 'star'"):
-        ContextParallelAttention("star")  # type: ignore[arg-type]
+        ContextParallelAttention(method="star")  # type: ignore[arg-type]

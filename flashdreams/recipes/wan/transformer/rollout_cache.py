@@ -12,7 +12,7 @@ from torch import Tensor
 from flashdreams.core.attention import (
     KVCacheRelativeRotaryPositionEmbedding3D,
     RopeTable,
-    RotaryPositionEmbedding3D,
+    RotaryEmbedding,
     rope_table,
 )
 from flashdreams.core.distributed.context_parallel import group_size, split_inputs_cp
@@ -27,7 +27,7 @@ from flashdreams.recipes.wan.transformer.impl.network import WanDiTNetworkCache
 class ChunkRotation:
     """The rotation of the present chunk; its tables keep their storage, so that a captured graph finds them."""
 
-    def __init__(self, rope: RotaryPositionEmbedding3D, group: Any = None) -> None:
+    def __init__(self, rope: RotaryEmbedding, group: Any = None) -> None:
         """`group`: the processes among which every chunk's tokens are shared."""
         self._rope, self._group = rope, group
         frames, shares = rope.frame_tokens, group_size(group)
@@ -44,7 +44,7 @@ class ChunkRotation:
 
     def turn_to(self, chunk: int) -> Tensor:
         """Make the tables of chunk `chunk`, and return the angles of its tokens."""
-        angles = self._rope.shift_t(chunk)
+        angles = self._rope.shift_t_queries(chunk)
         own = split_inputs_cp(angles, 0, self._group)
         self._queries = self._written(self._query_pairs, own)
         if isinstance(self._rope, KVCacheRelativeRotaryPositionEmbedding3D):
@@ -102,7 +102,7 @@ class Wan21TransformerCache(SizedCache):
     """Keys and values of the prompt's side."""
     network_cache_uncond: WanDiTNetworkCache | None = None
     """Keys and values of the negative prompt's side, with guidance."""
-    rope_adapter: RotaryPositionEmbedding3D | KVCacheRelativeRotaryPositionEmbedding3D
+    rope_adapter: RotaryEmbedding
     """Positions of the tokens."""
     rope_freqs: Tensor | None = None
     """Angles `[L, 1, 1, head_dim]` of the present chunk; None before the first."""

@@ -11,7 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from flashdreams.core.attention import KVCacheRelativeRotaryPositionEmbedding3D, RotaryPositionEmbedding3D
+from flashdreams.core.attention import (
+    KVCacheRelativeRotaryPositionEmbedding3D,
+    RotaryEmbedding,
+    RotaryPositionEmbedding3D,
+)
 from flashdreams.core.distributed.context_parallel import group_size
 from flashdreams.infra.compile import compile_module
 from flashdreams.recipes.patchified_transformer import PatchifiedTransformer, PatchifiedTransformerConfig
@@ -301,7 +305,7 @@ class Wan21Transformer(PatchifiedTransformer[Wan21TransformerCache]):
         modes, patch = self.config.image_modes, self.config.network.patch
         return None if modes is None else ImageConditions(modes, shape, patch, self.device, self.dtype)
 
-    def _rope(self, height: int, width: int) -> RotaryPositionEmbedding3D | KVCacheRelativeRotaryPositionEmbedding3D:
+    def _rope(self, height: int, width: int) -> RotaryEmbedding:
         c = self.config
         frames = c.network.patch_size[0]
         sizes = (c.network.dim // c.network.num_heads, *self._patches(height, width), c.len_t // frames)

@@ -187,7 +187,7 @@ class MultiHeadAttention(nn.Module):
     def apply_kv(self, x: Tensor, kv_cache: BlockKVCache | KeysValues, rope_freqs: RopeFreqs | None = None) -> Tensor:
         """Return the attention of `x [..., L, query_dim]` to all that `kv_cache` holds, in the shape of `x`."""
         q = _rotated(self.queries(x), rope_freqs)
-        return self.output_proj(self.attn_op(q, kv_cache.cached_k(), kv_cache.cached_v()).flatten(-2))
+        return self.output_proj(self.attn_op(q, kv_cache.ring_k(), kv_cache.ring_v()).flatten(-2))
 
     def forward(
         self, x: Tensor, kv_cache: BlockKVCache, rope_freqs: RopeFreqs | None = None, update_kv_cache: bool = True

@@ -126,8 +126,8 @@ class MultiHeadAttention(nn.Module):
         rope_freqs_k: RopeFreqs | None = None,
     ) -> Tensor:
         """Return the attention of `x [..., L, query_dim]` to all that `kv_cache` holds, in the shape of `x`."""
-        q, k = _rotated(self.queries(x), rope_freqs_q), _rotated(kv_cache.cached_k(), rope_freqs_k)
-        return self.o(self.attn_op(q, k, kv_cache.cached_v()).flatten(-2))
+        q, k = _rotated(self.queries(x), rope_freqs_q), _rotated(kv_cache.ring_k(), rope_freqs_k)
+        return self.o(self.attn_op(q, k, kv_cache.ring_v()).flatten(-2))
 
     def forward(
         self,
