@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import MutableMapping
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from torch import Tensor, nn
 
-ModuleT = TypeVar("ModuleT", bound=nn.Module)
+M = TypeVar("M", bound=nn.Module)
+CompileMode = Literal["default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"]
 
 
-def compile_module(module: ModuleT, *, mode: str = "max-autotune-no-cudagraphs") -> ModuleT:
+def compile_module(module: M, *, mode: CompileMode = "max-autotune-no-cudagraphs") -> M:
     """Let torch compile the module's `forward` on its first call; the same module, with unchanged state-dict keys.
 
     Raises TypeError for anything but a module, RuntimeError for a `mode` that torch does not know.

@@ -15,6 +15,8 @@ from flashdreams.infra.runtime.state import copy_state
 P = ParamSpec("P")
 R = TypeVar("R")
 
+_CAPTURE_MODES = ("global", "thread_local", "relaxed")
+
 __all__ = ["CUDAGraphWrapper", "set_or_copy"]
 
 
@@ -26,10 +28,19 @@ class CUDAGraphWrapper(Generic[P, R]):
     another signature the graph is captured anew. Without CUDA tensors among the arguments it is a plain call.
     """
 
-    def __init__(self, fn: Callable[P, R], warmup_iters: int = 2) -> None:
-        """`warmup_iters`: eager calls on a side stream before the capture, at least 1."""
-        if warmup_iters < 1:
-            raise ValueError(f"warmup_iters must be at least 1, got {warmup_iters}")
+    def __init__(self, fn: Callable[P, R], warmup_iters: int = 2, *, capture_error_mode: str = "thread_local") -> None:
+        """`warmup_iters`: eager calls on a side stream before the capture; 0 captures at the first call.
+
+        `capture_error_mode`: "global" lets another thread's unsafe CUDA calls end a capture, "thread_local" only this
+        thread's, "relaxed" none. Raises ValueError for another mode and for a negative number of calls.
+        """
+        if warmup_iters < 0:
+            raise ValueError(f"warmup_iters must be at least 0, got {warmup_iters}")
+        if capture_error_mode not in _CAPTURE_MODES:
+            raise ValueError(
+                f"capture_error_mode must be one of {', '.join(_CAPTURE_MODES)}, got {capture_error_mode!r}"
+            )
+        self.capture_error_mode = capture_error_mode
         self.fn = fn
         self.warmup_iters = warmup_iters
         self.reset()
@@ -57,7 +68,7 @@ class CUDAGraphWrapper(Generic[P, R]):
             return self._warm_up()
         if self._graph is None:
             graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graph):
+            with torch.cuda.graph(graph, capture_error_mode=self.capture_error_mode):
                 self._output = self._run()
             self._graph = graph
         self._graph.replay()
@@ -66,7 +77,7 @@ class CUDAGraphWrapper(Generic[P, R]):
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         """A wrapper without a graph, around the copy of what `fn` is bound to: a graph knows one set of addresses."""
-        return type(self)(copy_state(self.fn, memo), self.warmup_iters)
+        return type(self)(copy_state(self.fn, memo), self.warmup_iters, capture_error_mode=self.capture_error_mode)
 
     def _load(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
         """Bring the arguments into the static buffers; False where there is no CUDA tensor among them."""
@@ -81,7 +92,8 @@ class CUDAGraphWrapper(Generic[P, R]):
         if self._signature != signature or self._spec != spec:
             self.reset()
             self._signature, self._spec = signature, spec
-            self._buffers = [leaf.clone() if isinstance(leaf, Tensor) else leaf for leaf in leaves]
+            with torch.inference_mode(False):  # else the buffers could not be written outside inference mode
+                self._buffers = [_buffer_like(leaf) if isinstance(leaf, Tensor) else leaf for leaf in leaves]
         else:
             for buffer, leaf in zip(self._buffers, leaves, strict=True):
                 if isinstance(leaf, Tensor):
@@ -103,6 +115,11 @@ class CUDAGraphWrapper(Generic[P, R]):
             if isinstance(leaf, Tensor) and leaf.is_cuda:
                 leaf.record_stream(main)
         return result
+
+
+def _buffer_like(tensor: Tensor) -> Tensor:
+    """Return a copy that can be written in any mode; a clone of an inference tensor could not."""
+    return torch.empty_like(tensor, requires_grad=False).copy_(tensor.detach())
 
 
 def _signature_of(leaf: Any) -> Any:

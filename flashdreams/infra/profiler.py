@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from itertools import pairwise
 from typing import Any, Self
 
 import torch
@@ -36,30 +37,21 @@ class EventProfiler:
         self._marks.append((stage, self._now()))
 
     def elapsed_ms(self) -> dict[str, float]:
-        """Milliseconds of each recorded stage, in order. On a GPU it waits for the last recorded event."""
+        """Return the milliseconds of each recorded stage, in order. On a GPU it waits for all recorded events."""
         if self.device.type == "cuda":
-            self._marks[-1][1].synchronize()
+            for _, mark in self._marks:  # marks of a side stream may be reached before or after the others
+                mark.synchronize()
         elapsed: dict[str, float] = {}
-        for (_, begin), (stage, end) in zip(self._marks, self._marks[1:], strict=False):
+        for (_, begin), (stage, end) in pairwise(self._marks):
             if stage is not None:
                 elapsed[stage] = elapsed.get(stage, 0.0) + self._between(begin, end)
         return elapsed
 
     def sync_and_summarize(self) -> dict[str, float]:
-        """`<stage>_ms` of each stage, `total_ms`, `total_ms_wo_finalize`, and on a GPU its memory in GiB."""
+        """Wait for the device and return the milliseconds of each stage, in order."""
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
-        elapsed = self.elapsed_ms()
-        total = sum(elapsed.values())
-        summary = {f"{stage}_ms": ms for stage, ms in elapsed.items()}
-        summary |= {"total_ms": total, "total_ms_wo_finalize": total - elapsed.get("finalize", 0.0)}
-        if self.device.type == "cuda":
-            summary |= {
-                "mem_alloc_gib": torch.cuda.memory_allocated(self.device) / _GIB,
-                "mem_reserved_gib": torch.cuda.memory_reserved(self.device) / _GIB,
-                "mem_peak_gib": torch.cuda.max_memory_allocated(self.device) / _GIB,
-            }
-        return summary
+        return self.elapsed_ms()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         """A fresh profiler of the same device: measured time is no part of a rollout's state."""
@@ -80,3 +72,18 @@ def record_event(profiler: EventProfiler | None, stage: str) -> None:
     """`profiler.record(stage)` if there is a profiler."""
     if profiler is not None:
         profiler.record(stage)
+
+
+def profile_of(profiler: EventProfiler) -> dict[str, float]:
+    """Return `<stage>_ms` of each stage, `total_ms`, `total_ms_wo_finalize`, and on a GPU its memory in GiB."""
+    elapsed = profiler.sync_and_summarize()
+    total = sum(elapsed.values())
+    profile = {f"{stage}_ms": ms for stage, ms in elapsed.items()}
+    profile |= {"total_ms": total, "total_ms_wo_finalize": total - elapsed.get("finalize", 0.0)}
+    if profiler.device.type == "cuda":
+        profile |= {
+            "mem_alloc_gib": torch.cuda.memory_allocated(profiler.device) / _GIB,
+            "mem_reserved_gib": torch.cuda.memory_reserved(profiler.device) / _GIB,
+            "mem_peak_gib": torch.cuda.max_memory_allocated(profiler.device) / _GIB,
+        }
+    return profile

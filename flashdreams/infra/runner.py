@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 import torch
 
@@ -60,14 +60,32 @@ PipelineT = TypeVar("PipelineT", bound=StreamInferencePipeline[Any, Any, Any])
 class Runner(ABC, Generic[RunnerConfigT, PipelineT]):
     """Builds its pipeline on the right device, in the right process group; `run()` uses it."""
 
-    def __init__(self, config: Any) -> None:
+    config: RunnerConfigT
+    pipeline: PipelineT
+
+    def __init__(self, config: RunnerConfigT) -> None:
         self.config = config
         device = resolve_device(config.device)
         if device.type in ("cpu", "cuda") and distributed.init(device.type) and device.type == "cuda":
             device = torch.device("cuda", distributed.local_rank())
         self.device = device
         announce(config.memory_plan(), device)
-        self.pipeline: StreamInferencePipeline[Any, Any, Any] = self.build_pipeline()
+        self.pipeline = cast(PipelineT, self.build_pipeline())
+
+    @property
+    def local_rank(self) -> int:
+        """This process's number on its machine."""
+        return distributed.local_rank()
+
+    @property
+    def global_rank(self) -> int:
+        """This process's number among all."""
+        return distributed.get_global_rank()
+
+    @property
+    def world_size(self) -> int:
+        """Number of processes."""
+        return distributed.world_size()
 
     @property
     def is_rank_zero(self) -> bool:

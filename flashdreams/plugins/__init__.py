@@ -1,1 +1,5 @@
-"""How other packages bring runners and worlds of their own."""
+"""Runners and worlds that other packages bring."""
+
+from flashdreams.plugins.registry import discover_runners
+
+__all__ = ["discover_runners"]

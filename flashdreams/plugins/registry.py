@@ -9,14 +9,17 @@ from collections.abc import Iterator, Mapping
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, NamedTuple
 
-from flashdreams.configs.registry import register_runner
+from flashdreams.infra.registration import register
 from flashdreams.infra.runner import RunnerConfig
 from flashdreams.infra.world.base import WorldConfig
 
 ENTRY_POINT_GROUP = "flashdreams.runner_configs"
 """Entry points for runners: each is a `RunnerConfig`, a `{slug: RunnerConfig}`, or a function giving either."""
 ENV_VAR = "FLASHDREAMS_RUNNER_CONFIGS"
-"""Environment variable with more such entries, as `module:attribute`, separated by commas."""
+"""Environment variable with more such entries, as `slug=module:attribute`, separated by commas.
+
+Without `slug=`, the config's own name is the slug.
+"""
 WORLD_ENTRY_POINT_GROUP = "flashdreams.worlds"
 """Entry points for worlds: each is a `WorldConfig`, a `{slug: WorldConfig}`, or a function giving either."""
 
@@ -31,27 +34,32 @@ class Found(NamedTuple):
     source: str
 
 
-def discover_runners(target: dict[str, RunnerConfig] | None = None) -> dict[str, RunnerConfig]:
-    """Runners of installed packages and of the environment variable, in `target` if given, else in a new dict.
+def discover_runners() -> dict[str, RunnerConfig]:
+    """Return the runners of installed packages and of the environment variable by slug.
 
-    A broken plugin is logged and skipped. Raises ValueError when a slug is there already.
+    A broken plugin and a slug that is there already are skipped with a warning.
     """
-    runners = {} if target is None else target
-    for slug, config, source in discover(ENTRY_POINT_GROUP, RunnerConfig, ENV_VAR):
-        register_runner(slug, config, source=source, target=runners)
+    runners: dict[str, RunnerConfig] = {}
+    for slug, config, source in found_runners():
+        register(slug, config, RunnerConfig, source, runners)
     return runners
 
 
+def found_runners() -> list[Found]:
+    """Return the runners of installed packages and of the environment variable, duplicates and all."""
+    return list(discover(ENTRY_POINT_GROUP, RunnerConfig, ENV_VAR))
+
+
 def discover_worlds() -> list[Found]:
-    """Worlds of installed packages, duplicates and all. A broken plugin is logged and skipped."""
+    """Return the worlds of installed packages, duplicates and all. A broken plugin is logged and skipped."""
     return list(discover(WORLD_ENTRY_POINT_GROUP, WorldConfig))
 
 
 def discover(group: str, kind: type, variable: str | None = None) -> Iterator[Found]:
-    """Configs of type `kind` from an entry point group and an environment variable."""
+    """Yield configs of type `kind` from an entry point group and an environment variable."""
     points = list(entry_points(group=group))
     listed = os.environ.get(variable, "") if variable else ""
-    points += [EntryPoint(name=v, value=v, group=f"${variable}") for v in map(str.strip, listed.split(",")) if v]
+    points += [_listed(entry, f"${variable}") for entry in map(str.strip, listed.split(",")) if entry]
     for point in points:
         source = f"{point.group} entry {point.name!r} ({point.value})"
         try:
@@ -59,11 +67,16 @@ def discover(group: str, kind: type, variable: str | None = None) -> Iterator[Fo
         except Exception as error:  # a plugin may fail in any way, and the others must still run
             logger.warning("skipping %s: %s: %s", source, type(error).__name__, error)
             continue
+        if point.group == f"${variable}" and point.name != point.value:
+            if len(found) != 1:
+                logger.warning("skipping %s: a slug was given for %d configs", source, len(found))
+                continue
+            found = dict(zip([point.name], found.values(), strict=True))
         yield from (Found(slug, config, source) for slug, config in found.items())
 
 
 def configs_in(value: Any, kind: type) -> dict[str, Any]:
-    """`value` as `{slug: config}`; raises TypeError unless it is or returns a `kind` or a mapping of them."""
+    """Return `value` as `{slug: config}`; raises TypeError unless it is or returns a `kind` or a mapping of them."""
     if callable(value) and not isinstance(value, kind):
         value = value()
     if isinstance(value, kind):
@@ -74,6 +87,11 @@ def configs_in(value: Any, kind: type) -> dict[str, Any]:
         if not isinstance(slug, str) or not slug or not isinstance(config, kind):
             raise TypeError(f"expected {{slug: {kind.__name__}}}, got {slug!r}: {type(config).__name__}")
     return dict(value)
+
+
+def _listed(entry: str, group: str) -> EntryPoint:
+    slug, equals, value = entry.partition("=")
+    return EntryPoint(slug.strip(), value.strip() if equals else entry, group)
 
 
 def _load(point: EntryPoint) -> Any:

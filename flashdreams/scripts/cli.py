@@ -26,8 +26,16 @@ runners:
 {runners}"""
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """The command; returns its exit status: 0 when it ran, 1 when it failed, 2 for bad arguments."""
+def main(config: RunnerConfig, no_instantiate: bool = False) -> None:
+    """Set up the runner of `config` and run it; with `no_instantiate` print the config instead."""
+    if no_instantiate:
+        print(config)
+    else:
+        config.setup().run()
+
+
+def entrypoint(argv: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit status: 0 when it ran, 1 when it failed, 2 for bad arguments."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
     arguments = list(sys.argv[1:] if argv is None else argv)
     runners = all_runners()
@@ -73,7 +81,7 @@ def _parse(slug: str, runner: RunnerConfig, arguments: list[str]) -> RunnerConfi
 
 
 def _dry_run(config: RunnerConfig) -> int:
-    """The config and the memory plan, where there is one."""
+    """Print the config and the memory plan, where there is one."""
     print(config)
     plan = config.memory_plan()
     if plan is not None:
@@ -81,8 +89,13 @@ def _dry_run(config: RunnerConfig) -> int:
     return 0
 
 
+def _print(config: RunnerConfig) -> int:
+    main(config, no_instantiate=True)
+    return 0
+
+
 def _check(config: RunnerConfig) -> int:
-    """A line for every file of weights; 1 where one of them cannot be used."""
+    """Print a line for every file of weights; 1 where one of them cannot be used."""
     checked = list(config.check_checkpoints())
     for each in checked:
         told = "fits" if each.problem is None else f"cannot be used: {each.problem}"
@@ -94,7 +107,7 @@ def _check(config: RunnerConfig) -> int:
 
 def _run(config: RunnerConfig) -> int:
     try:
-        config.setup().run()
+        main(config)
     except (ValueError, KeyError, OSError, ImportError):
         raise
     except Exception:
@@ -104,8 +117,8 @@ def _run(config: RunnerConfig) -> int:
     return 0
 
 
-_ACTIONS = {"--dry-run": _dry_run, "--check-checkpoint": _check}
+_ACTIONS = {"--dry-run": _dry_run, "--no-instantiate": _print, "--check-checkpoint": _check}
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(entrypoint())

@@ -1,4 +1,4 @@
-"""Runners and worlds come from integrations, plugins and code; broken ones are skipped, duplicates are not."""
+"""Runners and worlds come from integrations, plugins and code; broken ones and duplicates are skipped."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from importlib.metadata import EntryPoint
 from typing import Any
 
 import pytest
+import tyro
 
-from flashdreams.configs import integrations, registry
+from flashdreams.configs import integrations, registry, runner_configs
 from flashdreams.configs.registry import register_runner, supported_runners
 from flashdreams.configs.runner_configs import all_runners
 from flashdreams.configs.worlds import all_worlds, get_world
@@ -65,10 +66,13 @@ def test_a_target_table_takes_the_runner_instead() -> None:
     assert supported_runners() == {}
 
 
-def test_a_slug_is_taken_once_and_the_error_names_both_sources() -> None:
-    register_runner("toy", toy_runner(), source="here")
-    with pytest.raises(ValueError, match="'toy' of there is already there from here"):
+def test_the_first_runner_of_a_slug_stays_and_the_warning_names_both_sources(caplog: pytest.LogCaptureFixture) -> None:
+    first = toy_runner()
+    register_runner("toy", first, source="here")
+    with caplog.at_level(logging.WARNING):
         register_runner("toy", toy_runner(), source="there")
+    assert supported_runners()["toy"] is first
+    assert "'toy' of there" in caplog.text and "from here" in caplog.text
 
 
 def test_only_runner_configs_are_registered() -> None:
@@ -104,14 +108,30 @@ def test_the_environment_names_more_runners(
     assert "module:attribute" in caplog.text
 
 
-def test_a_slug_of_two_plugins_raises(runners: list[str]) -> None:
-    runners += ["ONE_RUNNER", "ONE_RUNNER"]
-    with pytest.raises(ValueError, match="'plugged'"):
-        all_runners()
+def test_the_environment_can_give_a_slug(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setenv(ENV_VAR, "mine={0}:ONE_RUNNER,all={0}:MANY_RUNNERS".format("tests.configs.test_registry"))
+    assert all_runners() == {"mine": ONE_RUNNER}
+    assert "a slug was given for 2 configs" in caplog.text
 
 
-def test_a_slug_of_an_integration_and_a_plugin_raises(
-    runners: list[str], worlds: list[str], tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+def test_the_command_line_has_a_subcommand_for_each_runner(runners: list[str]) -> None:
+    runners += ["MANY_RUNNERS"]
+    parsed = tyro.cli(runner_configs._annotated_base_runner_union, args=["second"])
+    assert parsed == MANY_RUNNERS["second"]
+
+
+def test_a_slug_of_two_plugins_is_the_first_ones(runners: list[str], caplog: pytest.LogCaptureFixture) -> None:
+    runners += ["ONE_RUNNER", "ONE_RUNNER", "MANY_RUNNERS"]
+    assert list(all_runners()) == ["first", "plugged", "second"]
+    assert "skipping the runner 'plugged'" in caplog.text
+
+
+def test_a_slug_of_an_integration_and_a_plugin_is_the_integrations(
+    runners: list[str],
+    worlds: list[str],
+    tmp_path: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     code = "from tests.configs.test_registry import ONE_RUNNER, ONE_WORLD\n"
     code += "RUNNERS = {'plugged': ONE_RUNNER}\nWORLDS = {'plugged': ONE_WORLD}\n"
@@ -119,10 +139,8 @@ def test_a_slug_of_an_integration_and_a_plugin_raises(
     assert (list(all_runners()), list(all_worlds())) == (["plugged"], ["plugged"])
     runners += ["ONE_RUNNER"]
     worlds += ["ONE_WORLD"]
-    with pytest.raises(ValueError, match=r"'plugged' .* from flashdreams.integrations.clashing.config"):
-        all_worlds()
-    with pytest.raises(ValueError, match=r"'plugged' .* from flashdreams.integrations.clashing.config"):
-        all_runners()
+    assert (all_runners(), all_worlds()) == ({"plugged": ONE_RUNNER}, {"plugged": ONE_WORLD})
+    assert caplog.text.count("from flashdreams.integrations.clashing.config") == 2
 
 
 def install(tmp_path: Any, monkeypatch: pytest.MonkeyPatch, **configs: str) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from flashdreams.infra.encoder.optional import import_transformers
 from flashdreams.scripts import cli
-from flashdreams.scripts.cli import main
+from flashdreams.scripts.cli import entrypoint as main
 from tests.configs.toys import ToyRunner, toy_runner
 
 

@@ -38,9 +38,20 @@ def test_a_copy_works_on_the_copied_state() -> None:
     assert copied.warmup_iters == 4
 
 
-def test_there_must_be_a_warmup() -> None:
-    with pytest.raises(ValueError, match="warmup_iters must be at least 1, got 0"):
-        CUDAGraphWrapper(len, warmup_iters=0)
+def test_bad_settings_are_named() -> None:
+    assert CUDAGraphWrapper(len, warmup_iters=0).capture_error_mode == "thread_local"
+    with pytest.raises(ValueError, match="warmup_iters must be at least 0, got -1"):
+        CUDAGraphWrapper(len, warmup_iters=-1)
+    with pytest.raises(ValueError, match="capture_error_mode"):
+        CUDAGraphWrapper(len, capture_error_mode="none")
+
+
+def test_buffers_made_in_inference_mode_can_be_filled_outside_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.Tensor, "is_cuda", property(lambda self: True))
+    graphed = CUDAGraphWrapper(lambda x: x * 2)
+    with torch.inference_mode():
+        assert graphed.drain(torch.ones(3)).tolist() == [2.0] * 3
+    assert graphed.drain(torch.full((3,), 4.0)).tolist() == [8.0] * 3
 
 
 def test_set_or_copy_keeps_the_storage_of_a_like_tensor() -> None:

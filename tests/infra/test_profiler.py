@@ -8,7 +8,7 @@ import time
 import pytest
 import torch
 
-from flashdreams.infra.profiler import EventProfiler, record_event
+from flashdreams.infra.profiler import EventProfiler, profile_of, record_event
 
 
 @pytest.fixture
@@ -35,7 +35,8 @@ def test_a_pause_belongs_to_no_stage(clock: list[int]) -> None:
     profiler.resume()
     clock[0] += 4_000_000
     profiler.record("finalize")
-    assert profiler.sync_and_summarize() == {
+    assert profiler.sync_and_summarize() == {"decode": 2, "finalize": 4}
+    assert profile_of(profiler) == {
         "decode_ms": 2,
         "finalize_ms": 4,
         "total_ms": 6,

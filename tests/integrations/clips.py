@@ -14,7 +14,7 @@ from flashdreams.configs.runner_configs import all_runners
 from flashdreams.configs.worlds import all_worlds
 from flashdreams.infra.config.base import derive_config
 from flashdreams.infra.world.base import WorldConfig
-from flashdreams.scripts.cli import main
+from flashdreams.scripts.cli import entrypoint as main
 from tests.published import Layout, flags, official, tiny_changes
 
 HEIGHT, WIDTH = 32, 48

@@ -23,7 +23,7 @@ from flashdreams.integrations.lingbot_world.config import SLUG as LINGBOT
 from flashdreams.integrations.lingbot_world.config import STREAMING as LINGBOT_STREAMING
 from flashdreams.integrations.pocket.image_files import save_image
 from flashdreams.recipes.wan import Wan21TransformerConfig
-from flashdreams.scripts.cli import main
+from flashdreams.scripts.cli import entrypoint as main
 from tests.integrations.clips import run_clip, tiny_arguments, tiny_world
 from tests.parity.test_lingbot_world import walk
 from tests.published import Layout, diffusers, network_tensors, sharded

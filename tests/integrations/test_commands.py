@@ -14,7 +14,7 @@ from flashdreams.core.checkpoint import hub
 from flashdreams.integrations.causal_forcing import config as causal_forcing
 from flashdreams.integrations.self_forcing.config import SLUG
 from flashdreams.integrations.wan21 import config as wan21
-from flashdreams.scripts.cli import main
+from flashdreams.scripts.cli import entrypoint as main
 from tests.integrations.clips import run_clip, tiny_arguments
 from tests.published import save_tokenizer, self_forcing, sharded
 

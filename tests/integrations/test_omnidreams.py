@@ -10,7 +10,7 @@ import torch
 
 from flashdreams.infra.media.video import Mp4File
 from flashdreams.integrations.omnidreams.config import PARAMETERS, RUNNERS, SLUG
-from flashdreams.scripts.cli import main
+from flashdreams.scripts.cli import entrypoint as main
 from tests.integrations.clips import HEIGHT, WIDTH, run_clip, tiny_arguments
 
 FRAMES = 5 + 4 * 8

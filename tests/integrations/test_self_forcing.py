@@ -12,7 +12,7 @@ import pytest
 
 from flashdreams.infra.media.video import Mp4File
 from flashdreams.integrations.self_forcing.config import RUNNERS, SLUG
-from flashdreams.scripts.cli import main
+from flashdreams.scripts.cli import entrypoint as main
 from tests.integrations.clips import HEIGHT, WIDTH, read_clip, run_clip, tiny_arguments
 from tests.published import self_forcing
 

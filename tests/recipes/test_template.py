@@ -13,7 +13,7 @@ from flashdreams.configs.runner_configs import all_runners
 from flashdreams.infra.config.base import derive_config
 from flashdreams.infra.pipeline.base import StreamInferencePipeline
 from flashdreams.recipes.template.config import TEMPLATE_AUTOREGRESSIVE, TEMPLATE_CONFIGS, TEMPLATE_RUNNERS
-from flashdreams.scripts.cli import main
+from flashdreams.scripts.cli import entrypoint as main
 
 
 def noise(*shape: int, seed: int = 0) -> Tensor:

@@ -8,7 +8,15 @@ from datetime import timedelta
 import torch
 import torch.distributed as dist
 
-from flashdreams.core.distributed.heartbeat import Peers
+from flashdreams.core import log_filters
+from flashdreams.core.distributed.heartbeat import Heartbeat
+from flashdreams.core.distributed.logs import (
+    DEFAULT_LOG_LEVEL,
+    configure_loguru_for_distributed,
+    get_global_rank_for_logging,
+    get_global_rank_from_env,
+)
+from flashdreams.core.distributed.machine import Device
 
 PEER_TIMEOUT = "FLASHDREAMS_PEER_TIMEOUT"
 """Environment variable: seconds without a sign of life after which a process counts as gone."""
@@ -17,13 +25,21 @@ _PEER_TIMEOUT_S = 60.0
 _LAUNCHER_VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 
 __all__ = [
+    "DEFAULT_LOG_LEVEL",
     "PEER_TIMEOUT",
+    "Device",
     "agree_on",
     "all_processes",
     "barrier",
+    "configure_loguru_for_distributed",
+    "get_global_rank",
+    "get_global_rank_for_logging",
+    "get_global_rank_from_env",
     "init",
+    "is_distributed_initialized",
     "is_rank_zero",
     "local_rank",
+    "log_filters",
     "peers",
     "rank",
     "shutdown",
@@ -31,7 +47,7 @@ __all__ = [
 ]
 
 
-_peers: Peers | None = None
+_peers: Heartbeat | None = None
 
 
 def init(device_type: str | None = None, timeout_s: float = 1800.0) -> bool:
@@ -70,7 +86,7 @@ def init(device_type: str | None = None, timeout_s: float = 1800.0) -> bool:
     return True
 
 
-def peers() -> Peers | None:
+def peers() -> Heartbeat | None:
     """The watch over the other processes; None for a process that works alone."""
     return _peers
 
@@ -78,7 +94,7 @@ def peers() -> Peers | None:
 def _watch_peers(seconds: float) -> None:
     global _peers
     if dist.get_world_size() > 1:
-        _peers = Peers(dist.get_rank(), dist.get_world_size(), seconds)
+        _peers = Heartbeat(dist.get_rank(), dist.get_world_size(), seconds)
 
 
 def _peer_timeout() -> float:
@@ -102,9 +118,19 @@ def shutdown() -> None:
         dist.destroy_process_group()
 
 
+def is_distributed_initialized() -> bool:
+    """Return whether this process belongs to a process group."""
+    return dist.is_available() and dist.is_initialized()
+
+
+def get_global_rank() -> int:
+    """Return this process's number among all, 0 in a single process."""
+    return dist.get_rank() if is_distributed_initialized() else 0
+
+
 def rank() -> int:
-    """This process's number among all, 0 in a single process."""
-    return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
+    """Return `get_global_rank()`."""
+    return get_global_rank()
 
 
 def world_size() -> int:

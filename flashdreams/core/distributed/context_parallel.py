@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
+T = TypeVar("T")
+
 _MOST_PROCESSES = 16
 """Larger numbers of processes are not named in messages."""
 
 
-def split_inputs_cp(x: Tensor, seq_dim: int, cp_group: dist.ProcessGroup | None) -> Tensor:
-    """This process's shard of `x`: the `rank`-th of `size` equal contiguous pieces along `seq_dim`.
+def split_inputs_cp(x: Tensor, seq_dim: int, cp_group: dist.ProcessGroup | None = None) -> Tensor:
+    """Return this process's shard of `x`: the `rank`-th of `size` equal contiguous pieces along `seq_dim`.
 
     No group, or a group of one, returns `x` itself. Raises ValueError when the length cannot be divided.
     """
@@ -27,8 +30,8 @@ def split_inputs_cp(x: Tensor, seq_dim: int, cp_group: dist.ProcessGroup | None)
     return x.chunk(size, dim=seq_dim)[dist.get_rank(cp_group)].contiguous()
 
 
-def cat_outputs_cp(x: Tensor, seq_dim: int, cp_group: dist.ProcessGroup | None) -> Tensor:
-    """The whole of which `x` is this process's shard, as `split_inputs_cp` cut it; the same on all processes.
+def cat_outputs_cp(x: Tensor, seq_dim: int, cp_group: dist.ProcessGroup | None = None) -> Tensor:
+    """Return the whole of which `x` is this process's shard, as `split_inputs_cp` cut it; the same on all processes.
 
     All shards must have the same shape. No group, or a group of one, returns `x` itself. Not differentiable.
     """
@@ -40,6 +43,33 @@ def cat_outputs_cp(x: Tensor, seq_dim: int, cp_group: dist.ProcessGroup | None) 
     shards = [torch.empty_like(mine) for _ in range(size)]
     dist.all_gather(shards, mine, group=cp_group)
     return torch.cat(shards, dim=seq_dim)
+
+
+def split_inputs_cp_object_list(object_list: list[T], cp_group: dist.ProcessGroup | None = None) -> list[T]:
+    """Return this process's shard of a list: the `rank`-th of `size` equal contiguous pieces.
+
+    No group, or a group of one, returns the list itself. Raises ValueError when the length cannot be divided.
+    """
+    size = group_size(cp_group)
+    if size == 1:
+        return object_list
+    if len(object_list) % size:
+        raise ValueError(f"a list of {len(object_list)} cannot be split evenly over {size} processes")
+    share, rank = len(object_list) // size, dist.get_rank(cp_group)
+    return object_list[rank * share : (rank + 1) * share]
+
+
+def cat_outputs_cp_object_list(object_list: list[T], cp_group: dist.ProcessGroup | None = None) -> list[T]:
+    """Return the lists of all processes one after another, as `split_inputs_cp_object_list` cut them; all must call.
+
+    The objects are sent as pickles: use it among the processes of one run only.
+    """
+    size = group_size(cp_group)
+    if size == 1:
+        return object_list
+    shards: list[list[T]] = [[] for _ in range(size)]
+    dist.all_gather_object(shards, object_list, group=cp_group)
+    return [each for shard in shards for each in shard]
 
 
 def group_size(cp_group: dist.ProcessGroup | None) -> int:

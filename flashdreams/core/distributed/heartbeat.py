@@ -28,7 +28,7 @@ def connect(name: str) -> dist.Store:
     return dist.PrefixStore(f"flashdreams/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}/{name}", store)
 
 
-class Peers:
+class Heartbeat:
     """This process's signs of life, and its eye on the others'.
 
     A thread writes a sign of life often and reads those of the others. A process without any for `timeout` seconds,

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from flashdreams.infra.memory.tracker import tensors_of
 
 
-class Turns:
+class OffloadHooks:
     """The network at work is on `device`, all others wait in the CPU's memory, where their weights stay for ever.
 
     Weights do not change while a model dreams: a network that leaves is dropped from the device, nothing is copied

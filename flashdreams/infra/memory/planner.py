@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -11,18 +11,36 @@ from flashdreams.core import distributed
 from flashdreams.core.distributed.context_parallel import group_size
 from flashdreams.infra.config.base import replace_everywhere
 from flashdreams.infra.memory.plan import MemoryPlan, PartMemory
-from flashdreams.infra.memory.tracker import BlankRollout, Rehearsal, on_meta, weight_bytes
+from flashdreams.infra.memory.tracker import MemoryTracker, MetaRollout, on_meta, weight_bytes
 from flashdreams.infra.runtime.state import copy_state
 
-if TYPE_CHECKING:
-    from flashdreams.infra.pipeline.base import StreamInferencePipeline, StreamInferencePipelineConfig
+
+class PlannedPipeline(Protocol):
+    """What a plan needs of a pipeline."""
+
+    encoder: Any
+    decoder: Any
+    diffusion_model: Any
+
+    def blank_rollout(self, height: int, width: int) -> MetaRollout | None:
+        """Return the rollout to track, or None where no plan can be made."""
+
+
+class PlannedConfig(Protocol):
+    """What a plan needs of a pipeline's config."""
+
+    offload: bool
+
+    def setup(self, **kwargs: Any) -> Any:
+        """Return the pipeline."""
+
 
 _CODED_CHUNKS = 2
 """Chunks after which the caches of encoders and decoders have their full size."""
 
 
 def plan_memory(
-    config: StreamInferencePipelineConfig, height: int, width: int, *, rollouts: int = 1, processes: int | None = None
+    config: PlannedConfig, height: int, width: int, *, rollouts: int = 1, processes: int | None = None
 ) -> MemoryPlan | None:
     """See `StreamInferencePipelineConfig.memory_plan`."""
     pipeline = _alone(config)
@@ -56,16 +74,16 @@ def plan_memory(
     )
 
 
-def _alone(config: StreamInferencePipelineConfig) -> StreamInferencePipeline[Any, Any, Any]:
+def _alone(config: PlannedConfig) -> PlannedPipeline:
     """The pipeline on no device, in one process: no others are there to rehearse with."""
-    pipeline: StreamInferencePipeline[Any, Any, Any] = on_meta(config)
+    pipeline: PlannedPipeline = on_meta(config)
     pipeline.diffusion_model.transformer.set_context_parallel_group(None)
     return pipeline
 
 
-def _caches(pipeline: StreamInferencePipeline[Any, Any, Any], height: int, width: int, processes: int) -> int:
+def _caches(pipeline: PlannedPipeline, height: int, width: int, processes: int) -> int:
     """Bytes of a rollout's caches in the transformer, in each of the processes that share its keys and values."""
-    with Rehearsal() as rehearsal:
+    with MemoryTracker() as rehearsal:
         blank = pipeline.blank_rollout(height, width)
         assert blank is not None
         cache: Any = pipeline.diffusion_model.transformer.initialize_autoregressive_cache(**blank.transformer_context)
@@ -75,13 +93,11 @@ def _caches(pipeline: StreamInferencePipeline[Any, Any, Any], height: int, width
     return rehearsal.live - cache.nbytes + cache.nbytes // processes
 
 
-def _dreaming(
-    pipeline: StreamInferencePipeline[Any, Any, Any], blank: BlankRollout, control: Any
-) -> tuple[Tensor, int]:
+def _dreaming(pipeline: PlannedPipeline, blank: MetaRollout, control: Any) -> tuple[Tensor, int]:
     """A chunk's latent, and the bytes that a step with a full window holds at most beyond the caches."""
     transformer = pipeline.diffusion_model.transformer
     given = None if control is None else transformer.patchify_and_maybe_split_cp(control)
-    with Rehearsal() as rehearsal:
+    with MemoryTracker() as rehearsal:
         cache = transformer.initialize_autoregressive_cache(**blank.transformer_context)
         tokens = torch.zeros(transformer.latent_shape_of(cache), device="meta", dtype=transformer.dtype)
         for chunk in range(blank.chunks):
@@ -94,7 +110,7 @@ def _coding(part: Any, context: dict[str, Any] | None, input: Any) -> tuple[Any,
     """What an encoder or a decoder makes of a chunk, the bytes it holds at most beyond its cache, and the cache's."""
     if part is None:
         return None, 0, 0
-    with Rehearsal() as rehearsal:
+    with MemoryTracker() as rehearsal:
         cache = part.initialize_autoregressive_cache(**(context or {}))
         for chunk in range(_CODED_CHUNKS):
             given = input(chunk) if callable(input) else input

@@ -14,10 +14,10 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from flashdreams.infra.config.base import InstantiateConfig, replace_everywhere
+from flashdreams.infra.config.base import replace_everywhere
 
 
-def on_meta(config: InstantiateConfig) -> Any:
+def on_meta(config: Any) -> Any:
     """What `config` describes with the shapes and types of all its weights, without their files and their memory."""
     with torch.device("meta"):
         return replace_everywhere(config, checkpoint_path=None).setup()
@@ -35,7 +35,7 @@ def tensors_of(module: nn.Module) -> Iterable[Tensor]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class BlankRollout:
+class MetaRollout:
     """A rollout to rehearse, with zeros for all that a person would give; its tensors are where the pipeline is."""
 
     transformer_context: dict[str, Any]
@@ -48,7 +48,7 @@ class BlankRollout:
     """What the encoder gets at every chunk, or a function of the chunk's index; None without an encoder."""
 
 
-class Rehearsal:
+class MemoryTracker:
     """Counts the bytes of the tensors that are made while it is entered, until they are let go."""
 
     def __init__(self) -> None:

@@ -1,8 +1,9 @@
-"""The streaming pipeline: encode, dream and decode one chunk per call, all rollout state in a cache."""
+"""The streaming pipeline: encode, denoise and decode one chunk per call, all rollout state in a cache."""
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, fields
 from typing import Annotated, Any, Generic, Self
 
@@ -16,12 +17,12 @@ from flashdreams.infra.decoder.base import DecoderConfig, StreamingDecoder, Stre
 from flashdreams.infra.diffusion.model.base import DiffusionModel, DiffusionModelConfig
 from flashdreams.infra.diffusion.transformer.base import Transformer, TransformerCacheT
 from flashdreams.infra.encoder.base import EncoderConfig, StreamingEncoder, StreamingEncoderCacheT
-from flashdreams.infra.memory.offload import Turns
+from flashdreams.infra.memory.offload import OffloadHooks
 from flashdreams.infra.memory.plan import MemoryPlan
 from flashdreams.infra.memory.planner import plan_memory
-from flashdreams.infra.memory.tracker import BlankRollout
-from flashdreams.infra.profiler import EventProfiler, record_event
-from flashdreams.infra.runtime.side_stream import Aside
+from flashdreams.infra.memory.tracker import MetaRollout
+from flashdreams.infra.profiler import EventProfiler, profile_of, record_event
+from flashdreams.infra.runtime.side_stream import SideStream
 from flashdreams.infra.runtime.state import copy_state
 
 
@@ -75,7 +76,7 @@ class StreamInferencePipelineCache(Generic[StreamingEncoderCacheT, TransformerCa
     """Times of the newest chunk's stages: `encode`, `diffuse`, `decode`, `finalize`."""
     finalized: bool = False
     """Whether the newest chunk is in the KV cache."""
-    aside: Aside | None = None
+    aside: SideStream | None = None
     """Where `finalize` runs; None: where all else does."""
 
     def snapshot(self) -> Self:
@@ -106,6 +107,13 @@ class StreamInferencePipeline(nn.Module, Generic[StreamingEncoderCacheT, Transfo
     all have the whole result.
     """
 
+    encoder: StreamingEncoder[StreamingEncoderCacheT] | None
+    """Encoder of each chunk's input."""
+    decoder: StreamingDecoder[StreamingDecoderCacheT] | None
+    """Decoder of each chunk's latent."""
+    diffusion_model: DiffusionModel[TransformerCacheT]
+    """Transformer and scheduler."""
+
     def __init__(self, config: StreamInferencePipelineConfig) -> None:
         super().__init__()
         if config.offload and config.finalize_aside:
@@ -115,16 +123,12 @@ class StreamInferencePipeline(nn.Module, Generic[StreamingEncoderCacheT, Transfo
         if config.offload:  # A graph knows the addresses that weights have, and they move.
             config = replace_everywhere(config, use_cuda_graph=False)
         self.config = config
-        self.turns: Turns | None = None
-        self.encoder: StreamingEncoder[StreamingEncoderCacheT] | None = (
-            config.encoder.setup() if config.encoder else None
-        )
-        self.diffusion_model: DiffusionModel[TransformerCacheT] = config.diffusion_model.setup()
+        self.turns: OffloadHooks | None = None
+        self.encoder = config.encoder.setup() if config.encoder else None
+        self.diffusion_model = config.diffusion_model.setup()
         if distributed.world_size() > 1:
             self.diffusion_model.transformer.set_context_parallel_group(distributed.all_processes())
-        self.decoder: StreamingDecoder[StreamingDecoderCacheT] | None = (
-            config.decoder.setup() if config.decoder else None
-        )
+        self.decoder = config.decoder.setup() if config.decoder else None
         for role, part in (("encoder", self.encoder), ("decoder", self.decoder)):
             if part is not None and not hasattr(part, "initialize_autoregressive_cache"):
                 raise TypeError(f"{role} must be a streaming {role}, got the one-shot {type(part).__name__}")
@@ -134,7 +138,7 @@ class StreamInferencePipeline(nn.Module, Generic[StreamingEncoderCacheT, Transfo
         """Where the diffusion model works."""
         return self.diffusion_model.device
 
-    def blank_rollout(self, height: int, width: int) -> BlankRollout | None:
+    def blank_rollout(self, height: int, width: int) -> MetaRollout | None:
         """What a memory plan for `height` x `width` pixels rehearses; None where no plan can be made."""
         return None
 
@@ -145,7 +149,7 @@ class StreamInferencePipeline(nn.Module, Generic[StreamingEncoderCacheT, Transfo
         """
         if not self.config.offload:
             raise ValueError("offload must be set in the config of a pipeline whose networks take turns")
-        self.turns = Turns(device)
+        self.turns = OffloadHooks(device)
         self.diffusion_model.scheduler.to(device)
         for module in self.modules():
             if isinstance(module, Transformer):
@@ -185,7 +189,7 @@ class StreamInferencePipeline(nn.Module, Generic[StreamingEncoderCacheT, Transfo
             encoder_cache=_initialize(self.encoder, encoder_context),
             decoder_cache=_initialize(self.decoder, decoder_context),
             event_profiler=EventProfiler(self.device),
-            aside=Aside(self.device) if self.config.finalize_aside else None,
+            aside=SideStream(self.device) if self.config.finalize_aside else None,
         )
 
     @torch.no_grad()
@@ -201,26 +205,19 @@ class StreamInferencePipeline(nn.Module, Generic[StreamingEncoderCacheT, Transfo
         and for an encoder without `input`. A chunk that is not finalized before the next one stays in the KV cache as
         its last denoising step left it.
         """
-        self._check_generate(autoregressive_index, cache, input)
-        profiler = cache.event_profiler
-        if profiler is not None:
-            profiler.reset()
-        if self.encoder is not None:
-            self.take_turn(self.encoder)
-            input = self.encoder(input=input, autoregressive_index=autoregressive_index, cache=cache.encoder_cache)
-        record_event(profiler, "encode")
-        transformer_cache: Any = cache.transformer_cache
-        self.diffusion_model.transformer.take_turn()
-        cache.join()
-        output, final_state = self.diffusion_model.generate(autoregressive_index, transformer_cache, input)
-        if cache.aside is not None:
-            cache.aside.mark()
-        record_event(profiler, "diffuse")
-        if self.decoder is not None:
-            self.take_turn(self.decoder)
-            output = self.decoder(input=output, autoregressive_index=autoregressive_index, cache=cache.decoder_cache)
-        record_event(profiler, "decode")
-        cache.final_state, cache.autoregressive_index, cache.finalized = final_state, autoregressive_index, False
+        index = autoregressive_index
+        self._check_generate(index, cache, input)
+        with self._stage("encode", cache, self.encoder):
+            if self.encoder is not None:
+                input = self.encoder(input=input, autoregressive_index=index, cache=cache.encoder_cache)
+        with self._stage("diffuse", cache, self.diffusion_model.transformer):
+            output, final_state = self.diffusion_model.generate(index, cache.transformer_cache, input)
+        with self._stage("decode", cache, self.decoder):
+            if self.decoder is not None:
+                output = self.decoder(
+                    input=output, autoregressive_index=autoregressive_index, cache=cache.decoder_cache
+                )
+        cache.final_state, cache.autoregressive_index, cache.finalized = final_state, index, False
         return output
 
     @torch.no_grad()
@@ -238,16 +235,37 @@ class StreamInferencePipeline(nn.Module, Generic[StreamingEncoderCacheT, Transfo
             raise RuntimeError(f"finalize({autoregressive_index}) needs a generate({autoregressive_index}) before it")
         if autoregressive_index != cache.autoregressive_index:
             raise ValueError(f"only chunk {cache.autoregressive_index} can be finalized, got {autoregressive_index}")
-        self.diffusion_model.transformer.take_turn()
-        with nullcontext() if cache.aside is None else cache.aside.work():
-            if cache.event_profiler is not None:
-                cache.event_profiler.resume()
+        with self._stage("finalize", cache, self.diffusion_model.transformer):
             self.diffusion_model.finalize(cache.final_state)
-            record_event(cache.event_profiler, "finalize")
         cache.finalized = True
         if not self.config.enable_sync_and_profile or cache.event_profiler is None:
             return None
-        return cache.event_profiler.sync_and_summarize()
+        return profile_of(cache.event_profiler)
+
+    @contextmanager
+    def _stage(
+        self, stage: str, cache: StreamInferencePipelineCache[Any, Any, Any], part: nn.Module | None
+    ) -> Iterator[None]:
+        """Run a stage with its network on the device, in order with the side stream, and timed."""
+        profiler, side = cache.event_profiler, cache.aside
+        if stage == "encode" and profiler is not None:
+            profiler.reset()
+        if isinstance(part, Transformer):
+            part.take_turn()
+        elif part is not None:
+            self.take_turn(part)
+        if stage == "diffuse":
+            cache.join()
+        with side.work() if side is not None and stage == "finalize" else nullcontext():
+            if stage == "finalize" and profiler is not None:
+                profiler.resume()
+            yield
+            if stage != "diffuse":
+                record_event(profiler, stage)
+        if stage == "diffuse":
+            if side is not None:
+                side.mark()
+            record_event(profiler, stage)
 
     def _check_generate(self, index: int, cache: StreamInferencePipelineCache[Any, Any, Any], input: Any) -> None:
         if cache.transformer_cache is None:

@@ -10,7 +10,7 @@ from typing import Any, Self
 import torch
 
 
-class Aside:
+class SideStream:
     """Orders one rollout's work on a side stream with the stream that everything else runs on; the host never waits.
 
     Without a GPU the work is done on the spot. All rollouts of a device share its side stream, so that what one of them

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from flashdreams.infra.memory.tracker import BlankRollout
+from flashdreams.infra.memory.tracker import MetaRollout
 from flashdreams.recipes.cosmos.pipeline import CosmosInferencePipeline, CosmosInferencePipelineConfig
 from flashdreams.recipes.wan import WanVAEEncoderConfig
 from flashdreams.recipes.wan.pipeline import WanInferencePipelineCache
@@ -63,7 +63,7 @@ class OmnidreamsPipeline(CosmosInferencePipeline):
         encoder = self.encoder
         return int(encoder.get_input_temporal_size(autoregressive_index, self.config.rollout.len_t))  # type: ignore
 
-    def blank_rollout(self, height: int, width: int) -> BlankRollout:
+    def blank_rollout(self, height: int, width: int) -> MetaRollout:
         """See `StreamInferencePipeline.blank_rollout`; raises ValueError for sizes the model cannot dream."""
         batch = self.config.rollout.batch_shape
 

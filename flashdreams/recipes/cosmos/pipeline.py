@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from flashdreams.infra.encoder.text.cosmos_reason1 import CosmosReason1TextEncoderConfig
-from flashdreams.infra.memory.tracker import BlankRollout
+from flashdreams.infra.memory.tracker import MetaRollout
 from flashdreams.recipes.cosmos.transformer import CosmosTransformerConfig
 from flashdreams.recipes.wan.autoencoder.vae import WanVAEEncoderConfig
 from flashdreams.recipes.wan.pipeline import (
@@ -79,7 +79,7 @@ class CosmosInferencePipeline(WanInferencePipeline):
         """Generate chunk `autoregressive_index`: video `[*batch, T, 3, H, W]` in [-1, 1]."""
         return self.generate_with(autoregressive_index, cache, None)
 
-    def blank_rollout(self, height: int, width: int) -> BlankRollout:
+    def blank_rollout(self, height: int, width: int) -> MetaRollout:
         """See `StreamInferencePipeline.blank_rollout`; raises ValueError for sizes the model cannot dream."""
         rollout, size = self.config.rollout, self.latent_size(height, width)
         network, batch, text = rollout.network, rollout.batch_shape, self.config.text_encoder
@@ -92,7 +92,7 @@ class CosmosInferencePipeline(WanInferencePipeline):
         if self.config.begins_with_image:
             context["image_embeddings"] = torch.zeros(*batch, 1, network.in_dim, *size.values(), **kind)
         chunks = (rollout.sink_size_t + rollout.window_frames) // rollout.len_t
-        return BlankRollout(transformer_context=context, chunks=chunks)
+        return MetaRollout(transformer_context=context, chunks=chunks)
 
     def _image_context(self, image: Tensor | None) -> dict[str, Tensor]:
         return {} if image is None else {"image_embeddings": self._embedded_image(image)}

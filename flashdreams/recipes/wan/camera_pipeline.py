@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from flashdreams.camera.intrinsics import Intrinsics
-from flashdreams.infra.memory.tracker import BlankRollout
+from flashdreams.infra.memory.tracker import MetaRollout
 from flashdreams.infra.temporal import causal_pixel_frames
 from flashdreams.recipes.wan.pipeline import (
     WanInferencePipeline,
@@ -52,7 +52,7 @@ class CameraPipelineConfig(WanInferencePipelineConfig):
 class CameraPipeline(WanInferencePipeline):
     """See `CameraPipelineConfig`."""
 
-    def blank_rollout(self, height: int, width: int) -> BlankRollout:
+    def blank_rollout(self, height: int, width: int) -> MetaRollout:
         """Return a blank rollout whose camera stands still."""
         blank = super().blank_rollout(height, width)
         leading = (*self.config.rollout.batch_shape, TIME_RATIO * self.config.rollout.len_t)

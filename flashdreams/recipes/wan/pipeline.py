@@ -14,7 +14,7 @@ from torch import Tensor
 from flashdreams.infra.encoder import Encoder, EncoderConfig
 from flashdreams.infra.encoder.text.umt5 import UMT5TextEncoderConfig
 from flashdreams.infra.memory.plan import MemoryPlan, PartMemory
-from flashdreams.infra.memory.tracker import BlankRollout
+from flashdreams.infra.memory.tracker import MetaRollout
 from flashdreams.infra.pipeline.base import (
     StreamInferencePipeline,
     StreamInferencePipelineCache,
@@ -223,7 +223,7 @@ class WanInferencePipeline(StreamInferencePipeline[Any, Any, Any]):
         if held and self.device.type == "cuda":
             torch.cuda.empty_cache()
 
-    def blank_rollout(self, height: int, width: int) -> BlankRollout:
+    def blank_rollout(self, height: int, width: int) -> MetaRollout:
         """See `StreamInferencePipeline.blank_rollout`; raises ValueError for sizes the model cannot dream."""
         rollout, size = self.config.rollout, self.latent_size(height, width)
         network, batch = rollout.network, rollout.batch_shape
@@ -234,7 +234,7 @@ class WanInferencePipeline(StreamInferencePipeline[Any, Any, Any]):
         if network.cross_attn_enable_img:
             context["image_embeddings"] = prompt.new_zeros(*batch, CLIP_TOKENS, CLIP_DIM)
         image = torch.zeros(*batch, 1, 3, height, width, device=self.device)
-        return BlankRollout(
+        return MetaRollout(
             transformer_context=context,
             chunks=(rollout.sink_size_t + rollout.window_size_t) // rollout.len_t,
             input=None if self.encoder is None else partial(self._preprocess_i2v_input, image=image),

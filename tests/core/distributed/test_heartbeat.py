@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import pytest
 import torch.distributed as dist
 
-from flashdreams.core.distributed.heartbeat import GONE_STATUS, Peers
+from flashdreams.core.distributed.heartbeat import GONE_STATUS, Heartbeat
 
 LONG = 60.0
 """Seconds until a test gives up; far more than any takes."""
@@ -27,7 +27,7 @@ class Ended:
         self.happened.set()
 
 
-Watch = Callable[[int, float], tuple[Peers, Ended]]
+Watch = Callable[[int, float], tuple[Heartbeat, Ended]]
 
 
 @pytest.fixture
@@ -36,11 +36,11 @@ def watch(monkeypatch: pytest.MonkeyPatch) -> Iterator[Watch]:
     store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
     monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
     monkeypatch.setenv("MASTER_PORT", str(store.port))
-    made: list[Peers] = []
+    made: list[Heartbeat] = []
 
-    def make(rank: int, timeout: float) -> tuple[Peers, Ended]:
+    def make(rank: int, timeout: float) -> tuple[Heartbeat, Ended]:
         ended = Ended()
-        made.append(Peers(rank, 2, timeout, end=ended))
+        made.append(Heartbeat(rank, 2, timeout, end=ended))
         return made[-1], ended
 
     yield make

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from flashdreams.infra.config.base import derive_config
-from flashdreams.infra.memory.offload import Turns
+from flashdreams.infra.memory.offload import OffloadHooks
 from flashdreams.infra.runtime.loading import announce, load_pipeline
 from tests.infra.toy import toy_pipeline
 
@@ -24,7 +24,7 @@ def test_only_the_network_at_work_is_there() -> None:
     def away(part: nn.Module, home: list[int]) -> list[bool]:
         return [tensor.data_ptr() != at for tensor, at in zip(part.state_dict().values(), home, strict=True)]
 
-    turns = Turns(CPU)
+    turns = OffloadHooks(CPU)
     turns.take(first)
     turns.take(second)
     assert not any(away(first, homes[0])) and all(away(second, homes[1]))

@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from flashdreams.infra.memory.plan import GIB, MemoryPlan, PartMemory, available_bytes, trim_memory
-from flashdreams.infra.memory.tracker import Rehearsal, weight_bytes
+from flashdreams.infra.memory.tracker import MemoryTracker, weight_bytes
 
 GPU = torch.device("cuda", 0)
 PARTS = (
@@ -123,7 +123,7 @@ def test_tied_weights_count_once() -> None:
 
 
 def test_a_rehearsal_counts_what_is_alive_and_the_most_there_was() -> None:
-    with Rehearsal() as rehearsal:
+    with MemoryTracker() as rehearsal:
         kept = torch.zeros(100, device="meta", dtype=torch.bfloat16)
         view = kept[:50].add_(1)
         torch.zeros(1000, device="meta", dtype=torch.uint8)
@@ -133,6 +133,6 @@ def test_a_rehearsal_counts_what_is_alive_and_the_most_there_was() -> None:
         del view
     assert rehearsal.live == 0
     heads = torch.zeros(1, 2, 1000, 8, device="meta")
-    with Rehearsal() as rehearsal:
+    with MemoryTracker() as rehearsal:
         attended = F.scaled_dot_product_attention(heads, heads, heads)
     assert attended.shape == heads.shape and rehearsal.peak == heads.nbytes

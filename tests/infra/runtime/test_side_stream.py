@@ -10,7 +10,7 @@ import torch
 
 from flashdreams.infra.pipeline.base import StreamInferencePipeline
 from flashdreams.infra.runtime import side_stream
-from flashdreams.infra.runtime.side_stream import Aside
+from flashdreams.infra.runtime.side_stream import SideStream
 from tests.infra.toy import toy_pipeline
 
 
@@ -51,7 +51,7 @@ def log(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def test_the_work_waits_for_the_mark_and_the_next_chunk_for_the_work(log: list[str]) -> None:
-    order = Aside(torch.device("cuda"))
+    order = SideStream(torch.device("cuda"))
     order.mark()
     log.append("main: decode")
     with order.work():
@@ -65,13 +65,13 @@ def test_the_work_waits_for_the_mark_and_the_next_chunk_for_the_work(log: list[s
 
 
 def test_without_a_mark_the_work_waits_for_all_that_is_queued(log: list[str]) -> None:
-    with Aside(torch.device("cuda")).work():
+    with SideStream(torch.device("cuda")).work():
         pass
     assert log[:2] == ["main: record main1", "side: wait for main1"]
 
 
 def test_memory_of_a_rollout_that_is_dropped_is_not_reused_before_the_work(log: list[str]) -> None:
-    order = Aside(torch.device("cuda"))
+    order = SideStream(torch.device("cuda"))
     with pytest.raises(RuntimeError, match="lost"), order.work():
         raise RuntimeError("lost")
     del order
@@ -79,7 +79,7 @@ def test_memory_of_a_rollout_that_is_dropped_is_not_reused_before_the_work(log: 
 
 
 def test_a_copy_has_no_work_under_way(log: list[str]) -> None:
-    order = Aside(torch.device("cuda"))
+    order = SideStream(torch.device("cuda"))
     with order.work():
         pass
     order.join()

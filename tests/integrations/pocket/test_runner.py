@@ -15,7 +15,7 @@ from flashdreams.camera.trajectory import Trajectory, save_trajectory
 from flashdreams.integrations.pocket.config import RUNNERS
 from flashdreams.integrations.pocket.runner import PocketRunner
 from flashdreams.integrations.pocket.world import PocketWorld
-from flashdreams.scripts.cli import main as flashdreams_run
+from flashdreams.scripts.cli import entrypoint as flashdreams_run
 
 
 @pytest.fixture

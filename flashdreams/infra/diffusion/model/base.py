@@ -56,6 +56,11 @@ class DiffusionModel(nn.Module, Generic[TransformerCacheT]):
       pipeline does so for each of its rollouts: interleaved in any order, each is the same as alone.
     """
 
+    transformer: Transformer[TransformerCacheT]
+    """The network that predicts the flow."""
+    scheduler: Scheduler
+    """The sampler."""
+
     @dataclass(kw_only=True)
     class FinalState(Generic[_CacheT]):
         """A generated chunk, as `finalize` needs it."""
@@ -76,8 +81,8 @@ class DiffusionModel(nn.Module, Generic[TransformerCacheT]):
         if config.seed is not None:
             _check_seed(config.seed)
         self.config = config
-        self.transformer: Transformer[TransformerCacheT] = config.transformer.setup()
-        self.scheduler: Scheduler = config.scheduler.setup()
+        self.transformer = config.transformer.setup()
+        self.scheduler = config.scheduler.setup()
         self._context_timestep: Tensor | None = None
         self._rng: torch.Generator | None = None
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from flashdreams.core.distributed.context_parallel import group_size
 from flashdreams.infra.config.base import InstantiateConfig
 from flashdreams.infra.diffusion.scheduler.base import NoiseSource
-from flashdreams.infra.memory.offload import Turns
+from flashdreams.infra.memory.offload import OffloadHooks
 
 _log = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ class Transformer(nn.Module, ABC, Generic[TransformerCacheT]):
 
     cp_group: Any = None
     """The processes that share every chunk's tokens; None is this one alone."""
-    turns: Turns | None = None
+    turns: OffloadHooks | None = None
     """Set where networks take turns on the device."""
 
     def __init__(self, config: TransformerConfig) -> None:

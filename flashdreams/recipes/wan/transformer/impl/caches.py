@@ -32,6 +32,8 @@ class KeysValues:
         """Return the values."""
         return self.v
 
+    ring_k, ring_v = cached_k, cached_v
+
 
 @dataclass
 class CrossAttnCache:
