@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from flashdreams.infra.encoder.text.cosmos_reason1 import CosmosReason1TextEncoderConfig
+from flashdreams.infra.encoder.text.cosmos_reason1 import CosmosReason1TextEncoder, CosmosReason1TextEncoderConfig
 from flashdreams.infra.memory.tracker import MetaRollout
 from flashdreams.recipes.cosmos.transformer import CosmosTransformerConfig
 from flashdreams.recipes.wan.autoencoder.vae import WanVAEEncoderConfig
@@ -66,12 +66,19 @@ class CosmosInferencePipeline(WanInferencePipeline):
     """See `CosmosInferencePipelineConfig`. Prompts, sizes and the picture are as in `WanInferencePipeline`."""
 
     config: CosmosInferencePipelineConfig
+    text_encoder: CosmosReason1TextEncoder | None
 
     def initialize_cache(  # type: ignore[override]
-        self, text: list[str] | Tensor, image: Tensor | None = None, **options: Any
+        self,
+        text: list[str] | Tensor,
+        image: Tensor | None = None,
+        *,
+        height: int | None = None,
+        width: int | None = None,
+        **options: Any,
     ) -> CosmosInferencePipelineCache:
-        """Return the cache of a rollout; `height`, `width` and all other options are as in `WanInferencePipeline`."""
-        base = super().initialize_cache(text, image, **options)
+        """Return the cache of a rollout; sizes are those of the latent, and all is as in `WanInferencePipeline`."""
+        base = super().initialize_cache(text, image, height=height, width=width, **options)
         return CosmosInferencePipelineCache(**vars(base))
 
     @torch.no_grad()

@@ -2,6 +2,8 @@
 
 from flashdreams.recipes.wan.autoencoder.checkpoints import (
     AVAILABLE_WAN_VAE_CHECKPOINT_PATHS,
+    WAN22_TI2V_5B_VAE_DIFFUSERS_PATH,
+    WAN22_TI2V_5B_VAE_PATH,
     WanVAEShape,
     read_wan_vae_shape,
     wan22_ti2v_5b_vae_state_dict_transform,
@@ -47,6 +49,8 @@ from flashdreams.recipes.wan.transformer.wan22 import Wan22Transformer, Wan22Tra
 __all__ = [
     "AVAILABLE_WAN_VAE_CHECKPOINT_PATHS",
     "NEGATIVE_PROMPT",
+    "WAN22_TI2V_5B_VAE_DIFFUSERS_PATH",
+    "WAN22_TI2V_5B_VAE_PATH",
     "I2VCtrl",
     "I2VCtrlEncoder",
     "I2VCtrlEncoderCache",

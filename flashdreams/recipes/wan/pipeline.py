@@ -104,11 +104,14 @@ class WanInferencePipeline(StreamInferencePipeline[Any, Any, Any]):
     """See `WanInferencePipelineConfig`. A batch has the transformer's `batch_shape`."""
 
     config: WanInferencePipelineConfig
+    text_encoder: Encoder | None
+    """Loaded when the first prompt comes."""
+    image_encoder: Encoder | None
+    """Loaded when the first picture comes."""
 
     def __init__(self, config: WanInferencePipelineConfig) -> None:
         super().__init__(config)
-        self.text_encoder: Encoder | None = None
-        self.image_encoder: Encoder | None = None
+        self.text_encoder, self.image_encoder = None, None
 
     @torch.no_grad()
     def initialize_cache(  # type: ignore[override]

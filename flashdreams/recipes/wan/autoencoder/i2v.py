@@ -65,10 +65,12 @@ class I2VCtrlEncoder(StreamingVideoEncoder[I2VCtrlEncoderCache]):
     `blank_frames` they do not change any more, and cost nothing.
     """
 
+    encoder: WanVAEEncoder
+
     def __init__(self, config: WanI2VCtrlEncoderConfig) -> None:
         """Raises what the video encoder's config raises when it is set up."""
         super().__init__(config)
-        self.encoder: WanVAEEncoder = config.encoder.setup()
+        self.encoder = config.encoder.setup()
 
     @property
     def spatial_compression_ratio(self) -> int:

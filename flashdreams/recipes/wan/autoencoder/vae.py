@@ -341,7 +341,7 @@ class WanVAE(nn.Module):
         self.encoder: WanVAEEncoder | None = WanVAEEncoderConfig(**shared).setup() if enable_encoder else None
         decoder = WanVAEDecoderConfig(**shared, decoder_base_dim=decoder_base_dim)
         self.decoder: WanVAEDecoder | None = decoder.setup() if enable_decoder else None
-        self.z_dim, self.patch_size = z_dim, patch_size
+        self._z_dim, self._patch_size = z_dim, patch_size
         self.register_buffer("mean", torch.tensor(latent_mean).view(-1, 1, 1), persistent=False)
         self.register_buffer("inv_std", 1 / torch.tensor(latent_std).view(-1, 1, 1), persistent=False)
 
@@ -354,6 +354,16 @@ class WanVAE(nn.Module):
     def spatial_compression_ratio(self) -> int:
         """Pixels to a latent position, along each side."""
         return SPACE_RATIO * self.patch_size
+
+    @property
+    def z_dim(self) -> int:
+        """Channels of a latent."""
+        return self._z_dim
+
+    @property
+    def patch_size(self) -> int:
+        """Pixels along a side that the networks treat as channels of one position."""
+        return self._patch_size
 
     def prepare_cache(self) -> WanVAECache:
         """Return the cache of a new rollout, of any batch and size."""

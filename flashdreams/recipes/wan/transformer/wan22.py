@@ -117,11 +117,13 @@ class Wan22Transformer(Transformer[Wan22TransformerCache]):
     """See `Wan22TransformerConfig`; latents, sizes and prompts are as in `Wan21Transformer`."""
 
     config: Wan22TransformerConfig
+    transformer_high_noise: Wan21Transformer
+    transformer_low_noise: Wan21Transformer
 
     def __init__(self, config: Wan22TransformerConfig) -> None:
         super().__init__(config)
-        self.transformer_high_noise: Wan21Transformer = config.transformer_high_noise.setup()
-        self.transformer_low_noise: Wan21Transformer = config.transformer_low_noise.setup()
+        self.transformer_high_noise = config.transformer_high_noise.setup()
+        self.transformer_low_noise = config.transformer_low_noise.setup()
         self._boundary = config.boundary_timestep
         self._numbers: Any = WeakTensorKeyDictionary()
 

@@ -216,7 +216,7 @@ class SelfAttention(MultiHeadAttention):
         return BlockKVCache(shape, shape, -3, chunk_size, window_size, sink_size, device, dtype)
 
     def forward(  # type: ignore[override]
-        self, x: Tensor, kv_cache: BlockKVCache | AttentionOverMemory, rope_freqs: RopeFreqs | None = None
+        self, x: Tensor, kv_cache: BlockKVCache | AttentionOverMemory, rope_freqs: RopeFreqs | None
     ) -> Tensor:
         """Return the attention of `x [..., L, dim]` to the cache, in which its keys and values then are."""
         if isinstance(kv_cache, BlockKVCache):
@@ -293,7 +293,7 @@ class Block(nn.Module):
         x: Tensor,
         emb: Tensor,
         cache: BlockCache,
-        rope_freqs: RopeFreqs | None = None,
+        rope_freqs: RopeFreqs | None,
         adaln_lora: Tensor | None = None,
     ) -> Tensor:
         """`x [..., L, dim]`; `emb` and `adaln_lora [..., G, ...]` for G equal runs of the tokens."""

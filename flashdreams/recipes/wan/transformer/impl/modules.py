@@ -170,7 +170,7 @@ class SelfAttention(MultiHeadAttention):
         return BlockKVCache(shape, shape, -3, chunk_size, window_size, sink_size, device, dtype)
 
     def forward(  # type: ignore[override]
-        self, x: Tensor, kv_cache: BlockKVCache | AttentionOverMemory, rope_freqs: Rope | None = None
+        self, x: Tensor, kv_cache: BlockKVCache | AttentionOverMemory, rope_freqs: Rope | None
     ) -> Tensor:
         """Return the attention of `x [..., L, dim]` to the cache, in which its keys and values then are."""
         if isinstance(kv_cache, BlockKVCache):
@@ -281,9 +281,7 @@ class Block(nn.Module):
         shift_a, scale_a, gate_a, shift_f, scale_f, gate_f = (self.modulation.to(timestep.dtype) + timestep).unbind(-2)
         return shift_a, 1 + scale_a, gate_a, shift_f, 1 + scale_f, gate_f
 
-    def forward(
-        self, x: Tensor, e: Tensor | Parts, cache: BlockCache, rope_freqs: Rope | None = None, **extra: Any
-    ) -> Tensor:
+    def forward(self, x: Tensor, e: Tensor | Parts, cache: BlockCache, rope_freqs: Rope | None, **extra: Any) -> Tensor:
         """Return the block's output for `x [..., L, dim]`.
 
         `e` is a projected timestep, `[..., 6, dim]` for all tokens or `[..., G, 6, dim]` for G equal runs of them, or
