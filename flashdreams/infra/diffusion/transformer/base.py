@@ -25,6 +25,11 @@ class TransformerAutoregressiveCache:
     rng: NoiseSource | None = field(default=None, init=False, repr=False)
     """Source of this rollout's noise, set by `DiffusionModel.seed_rollout`; None draws from `DiffusionModel.rng`."""
 
+    @property
+    def fill(self) -> float:
+        """Share of the KV window that holds tokens, 0 to 1, for the app to show; 0 where nobody says."""
+        return 0.0
+
     def start(self, autoregressive_index: int) -> None:
         """Called before the first denoising step of chunk `autoregressive_index`."""
 
