@@ -51,7 +51,7 @@ class LingBotTransformer(Wan21Transformer):
             return tokens
         return replace(tokens, camera=self.network.patchify_and_maybe_split_cp(x.camera))
 
-    def initialize_autoregressive_cache(self, **context: Any) -> LingBotTransformerCache:  # type: ignore[override]
+    def initialize_autoregressive_cache(self, **context: Any) -> LingBotTransformerCache:
         """Return the cache of a rollout, as in `Wan21Transformer`."""
         base = super().initialize_autoregressive_cache(**context)
         return LingBotTransformerCache(**{each.name: getattr(base, each.name) for each in fields(base) if each.init})

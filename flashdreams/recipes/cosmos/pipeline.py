@@ -33,7 +33,7 @@ class CosmosInferencePipelineConfig(WanInferencePipelineConfig):
 
     _target: type[CosmosInferencePipeline] = field(default_factory=lambda: CosmosInferencePipeline)
 
-    text_encoder: CosmosReason1TextEncoderConfig | None = field(default_factory=CosmosReason1TextEncoderConfig)  # type: ignore[assignment]
+    text_encoder: CosmosReason1TextEncoderConfig | None = field(default_factory=CosmosReason1TextEncoderConfig)
     """Makes embeddings of prompts; loaded when the first prompt comes. None takes embeddings only."""
     image_encoder: WanVAEEncoderConfig | None = None
     """Makes the latent of the picture that a rollout begins with; None begins with text alone."""
@@ -97,7 +97,7 @@ class CosmosInferencePipeline(WanInferencePipeline):
         if rollout.requires_negative_text_embeddings:
             context["negative_text_embeddings"] = prompt
         if self.config.begins_with_image:
-            context["image_embeddings"] = torch.zeros(*batch, 1, network.in_dim, *size.values(), **kind)
+            context["image_embeddings"] = torch.zeros(*batch, 1, network.in_dim, size["height"], size["width"], **kind)
         chunks = (rollout.sink_size_t + rollout.window_frames) // rollout.len_t
         return MetaRollout(transformer_context=context, chunks=chunks)
 

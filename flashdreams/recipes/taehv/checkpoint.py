@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import nn
@@ -56,8 +57,8 @@ def truncate_oversize_tgrow_weights(
 
 def truncate_oversize_tgrow_weights_from_blocks(decoder_blocks: nn.Sequential) -> StateDictTransform:
     """Return the same transform, with the sizes of a decoder's layers."""
-    rows = {
-        index: layer.conv.out_channels  # type: ignore[union-attr]
+    rows: dict[int, Any] = {
+        index: layer.conv.out_channels
         for index, layer in enumerate(decoder_blocks)
         if hasattr(layer, "stride") and isinstance(getattr(layer, "conv", None), nn.Conv2d)
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated, Any, TypedDict
 
 import torch
 import tyro
@@ -92,6 +92,13 @@ class WanInferencePipelineConfig(StreamInferencePipelineConfig):
         return transformer
 
 
+class LatentSize(TypedDict):
+    """Size of a latent before patchify."""
+
+    height: int
+    width: int
+
+
 @dataclass(kw_only=True)
 class WanInferencePipelineCache(StreamInferencePipelineCache[Any, Any, Any]):
     """All state of one rollout."""
@@ -150,12 +157,13 @@ class WanInferencePipeline(StreamInferencePipeline[Any, Any, Any]):
         state = {each.name: getattr(base, each.name) for each in fields(base)}
         return WanInferencePipelineCache(**state, image=image)
 
-    def latent_size(self, height: int, width: int) -> dict[str, int]:
+    def latent_size(self, height: int, width: int) -> LatentSize:
         """Return the `height` and `width` of `initialize_cache` for a video of so many pixels.
 
         Raises ValueError for sides that the compression and the patches do not divide.
         """
-        return dict(zip(("height", "width"), self._divided(height, width, "got"), strict=True))
+        rows, columns = self._divided(height, width, "got")
+        return LatentSize(height=rows, width=columns)
 
     def get_num_input_frames(self, autoregressive_index: int) -> int:
         """Return the number of frames that the encoder takes for chunk `autoregressive_index`."""
@@ -341,7 +349,8 @@ class WanInferencePipeline(StreamInferencePipeline[Any, Any, Any]):
     def _checked_size(self, height: int | None, width: int | None, image: Tensor | None) -> tuple[int, int]:
         """Return the size of the latents."""
         if image is not None:
-            size = self._divided(*image.shape[-2:], "the image is")
+            rows, columns = image.shape[-2:]
+            size = self._divided(rows, columns, "the image is")
             for name, given, actual in (("height", height, size[0]), ("width", width, size[1])):
                 if given not in (None, actual):
                     raise ValueError(f"{name} must be that of the image's latent, {actual}, or left out, got {given}")

@@ -59,7 +59,7 @@ class WanWorldConfig(WorldConfig):
     """Bytes that a long rollout keeps beyond its memory plan."""
 
     @cached_property
-    def rollout_bytes(self) -> int:  # type: ignore[override]
+    def rollout_bytes(self) -> int:
         """Memory that one session's caches take: as given, else by the memory plan."""
         if self.session_bytes is not None:
             return self.session_bytes

@@ -125,7 +125,7 @@ class TemplateTransformer(Transformer[TemplateTransformerCache]):
         """Return the shape `[B, L, C]` of a chunk's tokens in the rollout `cache`."""
         return self._shape(len(cache.network_cache.context), cache.size)
 
-    def patchify_and_maybe_split_cp(self, x: Tensor) -> Tensor:
+    def patchify_and_maybe_split_cp(self, x: Tensor) -> Tensor:  # type: ignore[override]
         """`[B, T, C, H, W]` -> tokens `[B, L, C kt kh kw]`, this process's share."""
         kt, kh, kw = self.config.patch_size
         tokens = rearrange(x, "b (t kt) c (h kh) (w kw) -> b (t h w) (c kt kh kw)", kt=kt, kh=kh, kw=kw)

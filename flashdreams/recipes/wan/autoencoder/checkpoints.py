@@ -78,7 +78,10 @@ class WanVAEShape:
     """Pixels along a side that the networks treat as channels of one position."""
 
 
-WAN21_SHAPE = WanVAEShape(is_residual=False, base_dim=96, decoder_base_dim=96, z_dim=16, patch_size=1)
+WAN21_BASE_DIM = 96
+WAN21_SHAPE = WanVAEShape(
+    is_residual=False, base_dim=WAN21_BASE_DIM, decoder_base_dim=WAN21_BASE_DIM, z_dim=16, patch_size=1
+)
 """Wan 2.1's."""
 
 

@@ -71,7 +71,8 @@ class CausalConv3d(Causal, nn.Conv3d):
     def __init__(self, *args: Any, pad_mode: PadMode = "constant", **kwargs: Any) -> None:
         """Arguments are those of `nn.Conv3d`; its padding in time is twice before the clip, and none after it."""
         super().__init__(*args, **kwargs)
-        time, rows, columns = self.padding  # type: ignore[misc]
+        padding: Any = self.padding
+        time, rows, columns = padding
         self._spatial_pad = (int(columns), int(columns), int(rows), int(rows))
         self._has_spatial_pad = any(self._spatial_pad)
         self._time_pad, self._pad_mode = 2 * int(time), pad_mode

@@ -17,6 +17,7 @@ from flashdreams.infra.temporal import causal_latent_frames, causal_pixel_frames
 from flashdreams.recipes.wan.autoencoder.checkpoints import (
     AVAILABLE_WAN_VAE_CHECKPOINT_PATHS,
     LIGHTVAE_BASE_DIM,
+    WAN21_BASE_DIM,
     WAN21_SHAPE,
     WAN22_TI2V_5B_VAE_DIFFUSERS_PATH,
     WAN22_TI2V_5B_VAE_PATH,
@@ -94,7 +95,7 @@ class WanVAEEncoderConfig(WanVAESizes, EncoderConfig):
     """On a GPU, replay a captured graph for each size of video, from the second latent of a rollout on."""
     use_compile: bool = False
     """On a GPU, compile the network at the first call."""
-    base_dim: int = WAN21_SHAPE.base_dim
+    base_dim: int = WAN21_BASE_DIM
     """Channels of the encoder's first stage. The narrow LightVAE has 24, which its file's name says."""
     z_dim: int = WAN21_SHAPE.z_dim
     """Channels of a latent."""
@@ -127,7 +128,7 @@ class WanVAEDecoderConfig(WanVAESizes, DecoderConfig):
     """On a GPU, replay a captured graph for each size of video, from the second latent of a rollout on."""
     use_compile: bool = False
     """On a GPU, compile the network at the first call."""
-    base_dim: int = WAN21_SHAPE.base_dim
+    base_dim: int = WAN21_BASE_DIM
     """Channels of the encoder's first stage. The narrow LightVAE has 24, which its file's name says."""
     decoder_base_dim: int | None = None
     """Channels of the decoder's last stage; None: as many as `base_dim`."""
@@ -283,7 +284,7 @@ class WanVAEDecoder(WanVAEHalf, CausalVideoDecoder[WanVAECache]):
 class WanVAE(nn.Module):
     """Both halves of an autoencoder, or one of them, on batches of video `[B, T, 3, H, W]`."""
 
-    BASE_DIM = WAN21_SHAPE.base_dim
+    BASE_DIM = WAN21_BASE_DIM
     Z_DIM = WAN21_SHAPE.z_dim
     PATCH_SIZE = WAN21_SHAPE.patch_size
     IS_RESIDUAL = WAN21_SHAPE.is_residual
@@ -300,7 +301,7 @@ class WanVAE(nn.Module):
         warmup_iters: int = 2,
         enable_encoder: bool = True,
         enable_decoder: bool = True,
-        base_dim: int = WAN21_SHAPE.base_dim,
+        base_dim: int = WAN21_BASE_DIM,
         decoder_base_dim: int | None = None,
         z_dim: int = WAN21_SHAPE.z_dim,
         patch_size: int = WAN21_SHAPE.patch_size,

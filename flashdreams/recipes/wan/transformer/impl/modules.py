@@ -190,7 +190,7 @@ class CrossAttention(MultiHeadAttention):
         self, i2v: bool = False, cp_method: Literal["ring", "ulysses"] = "ring", *args: Any, **kwargs: Any
     ) -> None:
         """`i2v` adds the branch of the image; all else is as in `MultiHeadAttention`."""
-        super().__init__(*args, cp_method=cp_method, **kwargs)
+        super().__init__(*args, cp_method=cp_method, **kwargs)  # type: ignore[misc]
         self.i2v = i2v
         if i2v:
             inner, features = self.k.out_features, self.k.in_features
