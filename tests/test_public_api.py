@@ -16,9 +16,7 @@ LIBRARY: dict[str, str] = {
 }
 """Facts outside `recipes` that do not hold, by a pattern of their names, and why. `docs/upstream.md` has them too."""
 
-RECIPES: dict[str, str] = {
-    "flashdreams.recipes.*": "under way",
-}
+RECIPES: dict[str, str] = {}
 """The same for `recipes`."""
 
 EXCEPTIONS = LIBRARY | RECIPES

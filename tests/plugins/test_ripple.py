@@ -14,8 +14,8 @@ import pytest
 from flashdreams.infra.world.base import WorldConfig
 from tests.backend.harness import running
 
-PLUGINS = Path(__file__).parent
-ROOT = PLUGINS.parent.parent
+PLUGINS = Path(__file__).parent / "packages"
+ROOT = Path(__file__).parents[2]
 STAGES = {"encode_ms", "diffuse_ms", "decode_ms", "finalize_ms", "total_ms", "total_ms_wo_finalize"}
 
 

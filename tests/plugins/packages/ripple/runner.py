@@ -6,10 +6,10 @@ import json
 from dataclasses import dataclass, field
 
 import torch
-from ripple.model import FRAMES
 
 from flashdreams.infra.pipeline import StreamInferencePipeline
 from flashdreams.infra.runner import Runner, RunnerConfig
+from ripple.model import FRAMES
 
 
 @dataclass(kw_only=True)

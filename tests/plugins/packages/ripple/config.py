@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from flashdreams.infra.config import derive_config
+from flashdreams.infra.diffusion.model import DiffusionModelConfig
+from flashdreams.infra.diffusion.scheduler import FlowMatchSchedulerConfig
+from flashdreams.infra.pipeline import StreamInferencePipelineConfig
+from flashdreams.infra.world.base import Scene
 from ripple.model import (
     COLUMNS,
     FRAMES,
@@ -13,12 +18,6 @@ from ripple.model import (
 )
 from ripple.runner import RippleRunnerConfig
 from ripple.world import RippleWorldConfig
-
-from flashdreams.infra.config import derive_config
-from flashdreams.infra.diffusion.model import DiffusionModelConfig
-from flashdreams.infra.diffusion.scheduler import FlowMatchSchedulerConfig
-from flashdreams.infra.pipeline import StreamInferencePipelineConfig
-from flashdreams.infra.world.base import Scene
 
 PIPELINE = StreamInferencePipelineConfig(
     name="ripple",

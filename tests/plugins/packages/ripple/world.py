@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from ripple.model import FRAMES
 
 from flashdreams.infra.media.images import to_frames
 from flashdreams.infra.pipeline import StreamInferencePipelineConfig
 from flashdreams.infra.world.base import Controls, Progress, Rollout, WorldConfig
 from flashdreams.infra.world.pipeline_world import PipelineRollout, PipelineWorld
+from ripple.model import FRAMES
 
 
 @dataclass(kw_only=True)
