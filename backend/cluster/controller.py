@@ -10,7 +10,7 @@ from typing import Any
 
 import ray
 
-from backend.cluster.placement import Load, ScalingPolicy, scale, spare_server
+from backend.cluster.placement import Load, ScalingPolicy, choose_server, scale, spare_server
 from backend.cluster.ray_fleet import NAMESPACE, PREFIX, RayFleet, server_names, start_server, stop_server
 from backend.cluster.relay import Relay
 
@@ -30,6 +30,8 @@ class ServerSpec:
     cpus: float = 2.0
     gpus: float = 0.0
     host: str = "127.0.0.1"
+    replicate: float = 5.0
+    """Seconds between copies of sessions outside their server; 0: none."""
     module: str | None = None
     """`package.module:function` of a world config, for tests."""
 
@@ -80,6 +82,7 @@ class Controller:
             gpus=spec.gpus,
             host=spec.host,
             module=spec.module,
+            replicate=spec.replicate,
         )
         log.info("world server %s was started", name)
         return name
@@ -90,6 +93,43 @@ class Controller:
         self._draining.add(name)
         log.info("world server %s is draining", name)
 
+    async def move(self, token: str, target: str | None = None) -> str:
+        """Move a session to server `target`, or to the best one, and return the server's name.
+
+        Raises LookupError for a session or server that is not there, or if the target cannot take it; then the session
+        goes on where it is.
+        """
+        source = await self._relay.server_of(token)
+        if source is None:
+            raise LookupError("no server has that session")
+        others = {name: load for name, load in (await self._relay.loads()).items() if name != source and load.free}
+        chosen = choose_server(others if target is None else {n: load for n, load in others.items() if n == target})
+        if chosen is None:
+            raise LookupError(f"no place is free at {target or 'any other server'}")
+        origin: Any = ray.get_actor(source, NAMESPACE)
+        goal: Any = ray.get_actor(chosen, NAMESPACE)
+        state = origin.freeze.remote(token)  # stays in the object store: only the two servers hold the bytes
+        try:
+            await goal.adopt.remote(state)
+        except ray.exceptions.RayError as error:
+            await origin.thaw.remote(token)
+            raise LookupError(f"{chosen} could not take the session: {error}") from error
+        await origin.release.remote(token)
+        log.info("a session was moved from %s to %s", source, chosen)
+        return chosen
+
+    async def _empty(self, name: str) -> None:
+        """Move the sessions of a draining server to others, as far as there are places."""
+        try:
+            tokens = await ray.get_actor(name, NAMESPACE).tokens.remote()
+        except (ValueError, ray.exceptions.RayError):
+            return
+        for token in tokens:
+            try:
+                await self.move(token)
+            except (LookupError, ray.exceptions.RayError) as error:
+                log.info("a session stays at %s until it ends: %s", name, error)
+
     async def _finish_drains(self, loads: Mapping[str, Load]) -> None:
         for name in sorted(self._draining):
             load = loads.get(name)
@@ -97,11 +137,13 @@ class Controller:
                 self._draining.discard(name)
                 await asyncio.to_thread(stop_server, name)
                 log.info("world server %s was stopped after draining", name)
+            else:
+                await self._empty(name)
 
 
 def start_controller(spec: ServerSpec, policy: ScalingPolicy, secret: str) -> Any:
     """Start the controller as a detached actor, or return the one that runs."""
-    actor = ray.remote(Controller)
+    actor: Any = ray.remote(Controller)
     controller = actor.options(
         name=NAME,
         namespace=NAMESPACE,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 import secrets
 import sys
@@ -34,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _serve(options, settings_from(rest))
     if rest:
         return _refuse(f"unknown options: {' '.join(rest)}")
-    return {"status": _status, "drain": _drain, "stop": _stop}[options.command](options)
+    return {"status": _status, "drain": _drain, "move": _move, "stop": _stop}[options.command](options)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -53,10 +54,16 @@ def parser() -> argparse.ArgumentParser:
     serve.add_argument("--cpus", type=float, default=2.0, help="CPU cores of a world server")
     serve.add_argument("--gpus", type=float, default=0.0, help="GPUs of a world server")
     serve.add_argument("--spare-places", type=_count, default=1, help="free places to keep")
+    serve.add_argument(
+        "--replicate", type=float, default=5.0, help="seconds between copies of sessions outside their server; 0: none"
+    )
     serve.add_argument("--world-module", default=None, help=argparse.SUPPRESS)
     commands.add_parser("status", help="print the servers with their load")
     drain = commands.add_parser("drain", help="give a server no new visits, and stop it when its sessions are over")
     drain.add_argument("server", help="name of a world server, as `status` prints it")
+    move = commands.add_parser("move", help="move a session to another server; its page goes on by itself")
+    move.add_argument("token", help="the session's token")
+    move.add_argument("--to", default=None, metavar="SERVER", help="the server; none: the best one")
     commands.add_parser("stop", help="stop the front doors and all world servers")
     return found
 
@@ -83,6 +90,7 @@ def _serve(options: argparse.Namespace, settings: Settings) -> int:
     from backend.cluster.controller import ServerSpec, start_controller
     from backend.cluster.front_door import deploy
     from backend.cluster.placement import ScalingPolicy
+    from backend.cluster.vault import start_vault
 
     most = options.max_servers or options.servers
     if most < options.servers:
@@ -90,11 +98,20 @@ def _serve(options: argparse.Namespace, settings: Settings) -> int:
     secret = cluster_secret()
     host = "127.0.0.1" if settings.is_local and not options.ray else ray.util.get_node_ip_address()
     inner = settings.model_dump(exclude={"host", "port", "browser", "access_token"}) | {"access_token": secret}
-    spec = ServerSpec(settings=inner, cpus=options.cpus, gpus=options.gpus, host=host, module=options.world_module)
+    spec = ServerSpec(
+        settings=inner,
+        cpus=options.cpus,
+        gpus=options.gpus,
+        host=host,
+        module=options.world_module,
+        replicate=options.replicate,
+    )
     policy = ScalingPolicy(min_servers=options.servers, max_servers=most, spare_places=options.spare_places)
     if settings.access_token is None and not settings.is_local:
         settings = settings.model_copy(update={"access_token": secrets.token_urlsafe(12)})
     serve.start(http_options={"host": settings.host, "port": settings.port, "location": "EveryNode"})
+    if options.replicate > 0:
+        start_vault()
     start_controller(spec, policy, secret)
     deploy(settings, secret, options.front_doors)
     token = f"?access={settings.access_token}" if settings.access_token else ""
@@ -151,18 +168,33 @@ def _drain(options: argparse.Namespace) -> int:
     return 0
 
 
+def _move(options: argparse.Namespace) -> int:
+    import ray
+
+    from backend.cluster.controller import NAME
+    from backend.cluster.ray_fleet import NAMESPACE
+
+    try:
+        controller: Any = ray.get_actor(NAME, NAMESPACE)
+        server: str = ray.get(controller.move.remote(options.token, options.to))
+    except ray.exceptions.RayTaskError as error:
+        return _refuse(str(error.cause))
+    print(f"The session goes on at {server}.")
+    return 0
+
+
 def _stop(_options: argparse.Namespace) -> int:
     import ray
     from ray import serve
 
     from backend.cluster.controller import NAME
     from backend.cluster.ray_fleet import NAMESPACE, server_names, stop_server
+    from backend.cluster.vault import NAME as VAULT
 
     serve.shutdown()
-    try:
-        ray.kill(ray.get_actor(NAME, NAMESPACE), no_restart=True)
-    except ValueError:
-        pass
+    for name in (NAME, VAULT):
+        with contextlib.suppress(ValueError):
+            ray.kill(ray.get_actor(name, NAMESPACE), no_restart=True)
     for name in server_names():
         stop_server(name)
     return 0

@@ -11,6 +11,7 @@ from typing import Any
 import ray
 from ray.util import list_named_actors
 
+from backend.cluster.vault import copy_of
 from backend.cluster.world_server import WorldServer
 
 NAMESPACE = "flashdreams"
@@ -20,6 +21,9 @@ LIST_SECONDS = 1.0
 """Age at which the list of servers is asked for again."""
 ADDRESS_SECONDS = 10.0
 """Time in which a server must tell its address."""
+
+RESTORE_SECONDS = 20.0
+"""Time in which a server must have taken up a session again."""
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +54,19 @@ class RayFleet:
         self._addresses.pop(name, None)
         self._listed = float("-inf")
 
+    async def restore(self, token: str, name: str) -> bool:
+        """Continue the session of a dead server from its copy, at server `name`; returns True if there was a copy."""
+        state = await copy_of(token)
+        if state is None:
+            return False
+        try:
+            await asyncio.wait_for(ray.get_actor(name, NAMESPACE).adopt.remote(state), RESTORE_SECONDS)
+        except (ValueError, ray.exceptions.RayError, TimeoutError) as error:
+            log.warning("a session could not be restored at %s: %s", name, error)
+            return False
+        log.info("a session of a dead server goes on at %s", name)
+        return True
+
 
 async def _address(name: str) -> str | None:
     try:
@@ -68,11 +85,18 @@ def server_names() -> list[str]:
 
 
 def start_server(
-    name: str, settings: Mapping[str, Any], *, cpus: float, gpus: float, host: str, module: str | None = None
+    name: str,
+    settings: Mapping[str, Any],
+    *,
+    cpus: float,
+    gpus: float,
+    host: str,
+    module: str | None = None,
+    replicate: float = 0.0,
 ) -> Any:
     """Start a world server as a detached named actor and return its handle. Ray places it and restarts it."""
-    actor = ray.remote(WorldServer)
-    return actor.options(
+    actor: Any = ray.remote(WorldServer)
+    server = actor.options(
         name=name,
         namespace=NAMESPACE,
         lifetime="detached",
@@ -81,6 +105,9 @@ def start_server(
         max_restarts=-1,
         max_concurrency=16,
     ).remote(name, dict(settings), host, module)
+    if replicate > 0:
+        server.replicate.remote(replicate)
+    return server
 
 
 def stop_server(name: str) -> None:

@@ -54,6 +54,9 @@ class Fleet(Protocol):
     async def forget(self, name: str) -> None:
         """Ask again for the address of `name` next time: it could not be reached."""
 
+    async def restore(self, token: str, name: str) -> bool:
+        """Continue the session of `token` at server `name` from a copy; returns False if there is none."""
+
 
 class _Visit:
     """A client's socket, and the server that it is carried to."""
@@ -171,9 +174,11 @@ class Relay:
         server = None if token is None else await self.server_of(token)
         if server is not None:
             return server
-        server = choose_server(await self.loads())  # an unknown token is answered by any server
+        server = choose_server(await self.loads())  # a token that is known nowhere is answered by any server
         if server is None:
             raise LookupError("no world server is running")
+        if token is not None and self._loads[server].free > 0:
+            await self._fleet.restore(token, server)
         # Until the next report: visits that come together must not all go to one server.
         self._loads[server] = replace(self._loads[server], sessions=self._loads[server].sessions + 1)
         return server

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import threading
+import time
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +18,8 @@ from backend.settings import Settings
 
 LISTEN_SECONDS = 120.0
 """Time in which the app must listen; the model is loaded meanwhile and takes its own time."""
+
+log = logging.getLogger(__name__)
 
 
 class WorldServer:
@@ -59,6 +64,44 @@ class WorldServer:
         """Take no new visits; sessions that are there go on."""
         self._app.state.manager.draining = True
 
+    def tokens(self) -> list[str]:
+        """Return the tokens of the sessions that are here."""
+        return [session.token for session in self._app.state.manager.sessions]
+
+    async def freeze(self, token: str) -> bytes:
+        """Return the state of a session, which stands still from now on. Raises LookupError if it cannot be moved."""
+        return bytes(await self._on_loop(self._app.state.manager.freeze(token)))
+
+    async def adopt(self, state: bytes) -> str:
+        """Continue a session of another server; see `SessionManager.adopt`."""
+        return str(await self._on_loop(self._app.state.manager.adopt(state)))
+
+    async def thaw(self, token: str) -> None:
+        """Let a frozen session go on here."""
+        await self._on_loop(_called(self._app.state.manager.thaw, token))
+
+    async def release(self, token: str) -> None:
+        """End a session that goes on elsewhere; its page connects again."""
+        await self._on_loop(_called(self._app.state.manager.release, token))
+
+    async def _on_loop(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        """Run a coroutine on the app's event loop, which is another one than the actor's."""
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(coroutine, self._app.state.loop))
+
+    async def replicate(self, seconds: float) -> None:
+        """Hand copies of the sessions that move to the vault, every so many seconds, until the actor ends."""
+        from backend.cluster.vault import keep_copies
+
+        copied = time.monotonic()
+        while True:
+            await asyncio.sleep(seconds)
+            since, copied = copied, time.monotonic()
+            try:
+                copies = await self._on_loop(self._app.state.manager.copies(since))
+                await keep_copies(self.name, copies, self.tokens())
+            except Exception:  # a copy that fails costs nothing but itself
+                log.exception("sessions of %s were not replicated", self.name)
+
     def stop(self) -> None:
         """Tell every visitor that the server stops, and end the process."""
         self._server.should_exit = True
@@ -70,6 +113,10 @@ class WorldServer:
         """Wait until the model is loaded. Raises the error that loading ended with."""
         await asyncio.wrap_future(self._app.state.engine.world)
         return True
+
+
+async def _called(function: Callable[..., Any], *arguments: Any) -> Any:
+    return function(*arguments)
 
 
 def _world(settings: Settings, module: str | None) -> Any:

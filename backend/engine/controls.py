@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from flashdreams.camera.live import CameraState
 from flashdreams.camera.motion import LiveCamera
 from flashdreams.infra.world.base import Controls, World
 
@@ -46,6 +47,17 @@ class InputState:
     def _camera_at(self, pose: npt.NDArray[np.float64]) -> LiveCamera:
         config = self._world.config
         return LiveCamera(pose, config.motion, config.fps, self._world.constrain(self.scene))
+
+    def camera_state(self) -> CameraState:
+        """Return the camera's state, to continue from on another server."""
+        with self._lock:
+            return self._camera.snapshot()
+
+    def restore_camera(self, scene: str, state: CameraState) -> None:
+        """Continue in `scene` with the camera, and the camera path, of `state`."""
+        with self._lock:
+            self._enter(scene, state.view.pose())
+            self._camera.restore(state)
 
     def place(self, scene: str, pose: npt.NDArray[np.float64]) -> None:
         """Be in a scene at a pose with nothing pending. Held keys stay held."""

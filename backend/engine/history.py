@@ -137,6 +137,20 @@ class History:
         gaps = zip([ROOT, *known], known, [*known[1:], self.newest + 1], strict=False)
         return min(gaps, key=lambda gap: (gap[2] - gap[0]) / math.sqrt(self.newest + 1 - gap[1] + 1))[1]
 
+    def nodes(self) -> list[Node]:
+        """Return all chunks that are kept, oldest first."""
+        with self._lock:
+            return list(self._nodes.values())
+
+    def restore(self, nodes: list[Node], head: int, snapshot: Any) -> None:
+        """Take the chunks of a session that was played elsewhere, and `snapshot`, the state after chunk `head`."""
+        with self._lock:
+            for node in nodes:
+                self.add(node)
+            self.head = head
+            if head != ROOT:
+                self.keep_state(head, snapshot)
+
     def node(self, index: int) -> Node:
         """Raises LookupError for a chunk that is not kept."""
         with self._lock:

@@ -6,12 +6,14 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from backend.engine.controls import ControlSnapshot, InputState
 from backend.engine.history import ROOT, Beginning, History, Node, State
+from flashdreams.camera.live import CameraState
 from flashdreams.infra.memory.plan import trim_memory
 from flashdreams.infra.world.base import Controls, Rollout, World
 
@@ -40,6 +42,22 @@ class GeneratedChunk:
     def without_frames(self) -> GeneratedChunk:
         """The same, without the memory of its pictures."""
         return replace(self, frames=np.empty((0, 0, 0, 3), np.uint8))
+
+
+@dataclass(frozen=True)
+class RolloutCopy:
+    """A session's rollout between two chunks, to continue on another server. Can be pickled."""
+
+    snapshot: Any
+    """State of the world's rollout, as `World.snapshot` made it."""
+    nodes: list[Node]
+    head: int
+    beginning: Beginning | None
+    """Set if no chunk was generated since the rollout began."""
+    scene: str
+    camera: CameraState
+    seconds: float
+    """Age of the session."""
 
 
 class SessionRollout:
@@ -78,6 +96,39 @@ class SessionRollout:
         self._script = script
         self._to_finalize = False
         self._finalize_ms = 0.0
+
+    @classmethod
+    def restored(
+        cls, world: World, copy: RolloutCopy, history: History, *, every: int, image: Callable[[str], Path]
+    ) -> SessionRollout:
+        """Return the rollout of `copy`, continued bit for bit on a machine of the same kind."""
+        rollout = cls.__new__(cls)
+        rollout._world, rollout._image, rollout._every = world, image, every
+        rollout.history = history
+        rollout._created_at = time.monotonic() - copy.seconds
+        rollout._world_rollout = world.restore(copy.snapshot)
+        history.restore(copy.nodes, copy.head, copy.snapshot)
+        rollout._beginning = copy.beginning
+        rollout.input_state = InputState(world, copy.scene, rollout.seed)
+        rollout.input_state.restore_camera(copy.scene, copy.camera)
+        rollout._script = None
+        rollout._to_finalize, rollout._finalize_ms = False, 0.0
+        return rollout
+
+    def copy(self) -> RolloutCopy:
+        """Return a copy of all state, after finalizing the newest chunk. Raises LookupError while a script runs."""
+        if self._script is not None:
+            raise LookupError("a saved session is being replayed: it can be moved when it is over")
+        self.finalize()
+        return RolloutCopy(
+            self._world.snapshot(self._world_rollout),
+            self.history.nodes(),
+            self.history.head,
+            self._beginning,
+            self.input_state.scene,
+            self.input_state.camera_state(),
+            time.monotonic() - self._created_at,
+        )
 
     @property
     def seed(self) -> int:

@@ -48,6 +48,11 @@ class Recording:
         self.frames += sign * len(samples)
         self.bytes += sign * sum(len(sample.data) for sample in samples)
 
+    def groups(self) -> list[list[Sample]]:
+        """Return what is kept, group by group, oldest first."""
+        with self._lock:
+            return [list(group) for group in self._groups]
+
     def mp4(self, seconds: float | None = None) -> bytes:
         """A file of all that is kept, or of the last `seconds` and what is before them up to a key frame.
 

@@ -60,6 +60,7 @@ def create_app(config: WorldConfig, settings: Settings, folder: Path | None = No
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        app.state.loop = asyncio.get_running_loop()
         engine.start()
         house = asyncio.create_task(manager.maintenance_loop())
         yield

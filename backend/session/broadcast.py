@@ -11,12 +11,16 @@ from backend.engine.history import History, Node
 from backend.engine.rollout import GeneratedChunk
 from backend.media.bitrate import BitrateController
 from backend.media.encoder_thread import EncodedFrames, EncoderThread
+from backend.media.fmp4 import Sample
 from backend.media.h264 import QUALITIES
 from backend.session.chunk_messages import EncodedChunk
 from backend.session.context import Context
 from backend.session.exports import Exports
 from backend.session.viewers import Client, Viewer, Viewers
 from backend.wire import client_messages, server_messages
+
+CLOSE_CODES = {"failed": 1011, "moved": 1012}
+"""WebSocket close codes by reason; others close with 1000. After 1012 a client connects again with its token."""
 
 
 class Broadcast:
@@ -59,6 +63,14 @@ class Broadcast:
     def clock(self) -> float:
         """Seconds since the session began."""
         return round(self._context.clock() - self.created_at, 4)
+
+    def restore(self, last: GeneratedChunk | None, recording: list[list[Sample]]) -> None:
+        """Continue the stream of a session that was played elsewhere."""
+        self.last = last
+        for group in recording:
+            self.exports.recording.add(group)
+        if last is not None:
+            self.exports.restore(last)
 
     def soon(self, call: Callable[..., object], *arguments: object) -> None:
         """Have the event loop call something; from any thread."""
@@ -181,5 +193,5 @@ class Broadcast:
         self._encoder.close()
         player, self.viewers.player = self.viewers.player, None
         if player is not None:
-            player.client.close(1011 if reason == "failed" else 1000, reason)
+            player.client.close(CLOSE_CODES.get(reason, 1000), reason)
         self.viewers.close(reason)

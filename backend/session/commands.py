@@ -53,7 +53,7 @@ class Commands:
             owner: the session, as the engine knows it.
         """
         self._context, self._rollout, self._inputs, self._state = context, rollout, inputs, state
-        self._viewers, self._beginning, self.replay = viewers, beginning, replay
+        self._viewers, self.beginning, self.replay = viewers, beginning, replay
         self._path: tuple[npt.NDArray[np.float64], float] | None = None
         self._owner = owner
         self._sent_revision = rollout.history.revision
@@ -72,7 +72,7 @@ class Commands:
         match message:
             case client_messages.ResetMessage():
                 beginning = replace(
-                    self._beginning,
+                    self.beginning,
                     scene=message.scene or self._rollout.input_state.scene,
                     seed=self._rollout.seed if message.seed is None else message.seed,
                 )
@@ -89,7 +89,7 @@ class Commands:
     def with_new_seed(self) -> Restart:
         """Return the command that begins the rollout again with another seed, and along the path that is followed."""
         seed = (self._rollout.seed + 1) % 2**32
-        beginning = replace(self._beginning, scene=self._rollout.input_state.scene, seed=seed)
+        beginning = replace(self.beginning, scene=self._rollout.input_state.scene, seed=seed)
         return Restart(beginning, path=self._path if self._rollout.input_state.following else None)
 
     # -- on the engine -------------------------------------------------------------------------------------------
@@ -102,7 +102,7 @@ class Commands:
         await self._on_engine(lambda: self._rollout.restart(command.beginning, script))
         if command.path is not None:
             self._rollout.input_state.start_path(command.beginning.scene, *command.path)
-        self._beginning, self.replay, self._path = command.beginning, command.replay, command.path
+        self.beginning, self.replay, self._path = command.beginning, command.replay, command.path
 
     async def rewind(self, command: RewindTo) -> None:
         """Go back to the state after a chunk, unless another command comes meanwhile."""

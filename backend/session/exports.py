@@ -55,6 +55,10 @@ class Exports:
 
         self._encoder.submit(work)
 
+    def restore(self, newest: GeneratedChunk) -> None:
+        """Continue with the newest chunk of a session that was played elsewhere."""
+        self._newest = newest
+
     def record(self, encoded: EncodedFrames) -> None:
         """A chunk was encoded."""
         self.recording.add(encoded.samples)

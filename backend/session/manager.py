@@ -21,6 +21,7 @@ from backend.session.inputs import Inputs
 from backend.session.replay import Replay
 from backend.session.session import Session
 from backend.session.timeouts import Timeouts
+from backend.session.transfer import SessionCopy
 from backend.settings import Settings
 from backend.wire import client_messages, server_messages
 from flashdreams.infra.memory.plan import available_bytes
@@ -119,6 +120,76 @@ class SessionManager:
             self._advance_queue()
         self._sessions[session.token] = session
         self._context.metrics.began()
+        return session
+
+    async def freeze(self, token: str) -> bytes:
+        """Return the state of a session, which stands still from now on; `thaw` or `release` must follow.
+
+        Raises LookupError for a session that is not here or cannot be moved now.
+        """
+        return (await self._by_token(token).mover.freeze()).to_bytes()
+
+    async def copies(self, since: float) -> dict[str, bytes]:
+        """Return by token the states of the sessions with chunks newer than `since` (monotonic), without video.
+
+        Sessions that cannot be copied now are left out.
+        """
+        found: dict[str, bytes] = {}
+        for session in self.sessions:
+            if session.last_generated >= since:
+                with contextlib.suppress(LookupError, client_messages.ProtocolError, EngineStopped):
+                    found[session.token] = await asyncio.to_thread((await session.mover.copy(recording=False)).to_bytes)
+        return found
+
+    def thaw(self, token: str) -> None:
+        """Let a frozen session go on here."""
+        self._by_token(token).mover.unfreeze()
+
+    def release(self, token: str) -> None:
+        """End a session that goes on at another server; its page connects again."""
+        self._by_token(token).end("moved")
+
+    async def adopt(self, data: bytes) -> str:
+        """Continue a session of another server, and return its token. Its page is expected within the grace time.
+
+        Raises RuntimeError if no place is free, ValueError for the state of another model.
+        """
+        state = SessionCopy.from_bytes(data)
+        await asyncio.wrap_future(self._engine.world)
+        fingerprint = await asyncio.to_thread(lambda: self._context.fingerprint)
+        if (state.world, state.fingerprint) != (self._context.config.slug, fingerprint):
+            raise ValueError(f"session {state.id} is of world {state.world} with another model or precision")
+        if self.taken >= self.capacity:
+            raise RuntimeError(f"no place is free for session {state.id}")
+        self._starting += 1
+        try:
+            session = await self._restored(state)
+        finally:
+            self._starting -= 1
+        self._sessions[session.token] = session
+        self._context.metrics.began()
+        return session.token
+
+    async def _restored(self, state: SessionCopy) -> Session:
+        context, config = self._context, self._context.config
+        restoring = self._engine.submit(
+            lambda world: SessionRollout.restored(
+                world,
+                state.rollout,
+                _new_history(context),
+                every=context.settings.rewind_every,
+                image=context.image_store.file,
+            ),
+            deadline=self._context.clock(),
+        )
+        rollout = await asyncio.wrap_future(restoring)
+        encoder = await asyncio.to_thread(EncoderThread, config.width, config.height, config.fps)
+        return Session(context, rollout, encoder, state.beginning, None, self._forget, copy=state)
+
+    def _by_token(self, token: str) -> Session:
+        session = self._sessions.get(token)
+        if session is None:
+            raise LookupError("that session is not on this server")
         return session
 
     def find(self, token: str, seq: int) -> Session:
@@ -256,14 +327,16 @@ def free_memory() -> int:
 
 
 def _start_rollout(beginning: Beginning, replay: Replay | None, context: Context, world: World) -> SessionRollout:
+    script = None if replay is None else replay.script()
+    every, image = context.settings.rewind_every, context.image_store.file
+    return SessionRollout(world, beginning, _new_history(context), every=every, image=image, script=script)
+
+
+def _new_history(context: Context) -> History:
     config, settings = context.config, context.settings
     chunks_per_minute = 60 * config.fps / config.frames_per_chunk
-    history = History(
+    return History(
         span=round(settings.rewind_minutes * chunks_per_minute),
         max_bytes=settings.rewind_mib * 2**20,
         max_chunks=round(settings.save_minutes * chunks_per_minute),
-    )
-    script = None if replay is None else replay.script()
-    return SessionRollout(
-        world, beginning, history, every=settings.rewind_every, image=context.image_store.file, script=script
     )

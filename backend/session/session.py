@@ -30,6 +30,7 @@ from backend.session.state import (
     Wait,
 )
 from backend.session.timeouts import EndReason
+from backend.session.transfer import SessionCopy, SessionMover
 from backend.session.viewers import Client, Viewer, Viewers
 from backend.session.world_info import check_scene, ready_message
 from backend.wire import client_messages, server_messages
@@ -51,11 +52,12 @@ class Session:
         on_end: Callable[[Session, EndReason], None],
         *,
         stepwise: bool = False,
+        copy: SessionCopy | None = None,
     ) -> None:
         """Args: the dream as it begins, and what it replays; `on_end` is called once; `stepwise`: it moves by steps."""
-        self.id = secrets.token_hex(4)
-        self.token = secrets.token_urlsafe(24)
-        self.watch_token = secrets.token_urlsafe(12)
+        self.id = secrets.token_hex(4) if copy is None else copy.id
+        self.token = secrets.token_urlsafe(24) if copy is None else copy.token
+        self.watch_token = secrets.token_urlsafe(12) if copy is None else copy.watch_token
         self._context, self._config, self._clock = context, context.config, context.clock
         self.created_at = self.last_input = self._clock()
         self.detached_since: float | None = self.created_at
@@ -92,8 +94,14 @@ class Session:
         )
         self.exports = self._broadcast.exports
         self._generating: Future[tuple[GeneratedChunk, bool, Viewer | None]] | None = None
+        self.last_generated = self.created_at
+        """Time at which the newest chunk was finished."""
+        if copy is not None:
+            self._state.newest = self._state.shown = rollout.history.newest
+            self._broadcast.restore(copy.last, copy.recording)
         self._announced: str | None = None
         self._wake = asyncio.Event()
+        self.mover = SessionMover(self, context, self._state, rollout, self._commands, self._broadcast, self._wake)
         self._ended = False
         self._task = asyncio.create_task(self._run(), name=f"session-{self.id}")
 
@@ -299,7 +307,7 @@ class Session:
             return
         finally:
             self._generating = None
-        snapshot = generated.snapshot
+        snapshot, self.last_generated = generated.snapshot, generated.finished
         self._state.note_generated(
             generated.index,
             snapshot.seq,
@@ -359,12 +367,13 @@ class Session:
         self.end("failed")
 
     def end(self, reason: EndReason) -> None:
-        """End the session: its visitor is told, its place is free."""
+        """End the session: its visitor is told, its place is free. The page of a moved one connects again by itself."""
         if self._ended:
             return
         self._ended = True
         self._task.cancel()
-        self.viewers.send_player(server_messages.EndedMessage(reason=reason))
+        if reason != "moved":
+            self.viewers.send_player(server_messages.EndedMessage(reason=reason))
         self._broadcast.close(reason)
         self._rollout.history.forget_states()
         with contextlib.suppress(EngineStopped):

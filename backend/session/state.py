@@ -102,6 +102,8 @@ class SessionState:
         self.newest = self.shown = -1
         """Index of the newest chunk, and of the newest one on the player's screen."""
         self.has_player = self.paused = False
+        self.frozen = False
+        """True while the session is moved to another server."""
         self._pacer = Pacer(fps)
         self._allowance = Allowance(max_fps)
         self._commands: deque[Command] = deque()
@@ -180,6 +182,8 @@ class SessionState:
 
         Args: the camera or scene moves; the next chunk follows a saved session.
         """
+        if self.frozen:
+            return Wait(None)
         if self._commands:
             return RunCommand(self._commands.popleft())
         if self._steps and self.pending == 0:

@@ -7,7 +7,7 @@ from typing import Literal, Protocol
 
 from backend.settings import Settings
 
-EndReason = Literal["idle", "time", "failed", "taken_over", "shutdown"]
+EndReason = Literal["idle", "time", "failed", "taken_over", "shutdown", "moved"]
 """Why a session ends."""
 WARN_SECONDS = (60.0, 10.0)
 """Before the end of a session, where the limit itself is longer than that."""

@@ -142,7 +142,9 @@ class Viewers:
 
     def close(self, reason: str) -> None:
         """The session is over: the watchers are told and closed."""
-        self.send_watchers(server_messages.EndedMessage(reason="left"))
+        moved = reason == "moved"  # watchers of a moved session connect again as its player does
+        if not moved:
+            self.send_watchers(server_messages.EndedMessage(reason="left"))
         for client in list(self._watchers):
-            client.close(1000, reason)
+            client.close(1012 if moved else 1000, reason)
         self._watchers.clear()

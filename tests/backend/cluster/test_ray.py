@@ -35,6 +35,7 @@ class RayCluster:
         from backend.cluster.main import cluster_secret
         from backend.cluster.placement import ScalingPolicy
         from backend.cluster.ray_fleet import NAMESPACE
+        from backend.cluster.vault import start_vault
         from backend.settings import Settings
 
         os.environ["PYTHONPATH"] = str(ROOT)
@@ -43,9 +44,10 @@ class RayCluster:
         ray.init(address=self._cluster.address, namespace=NAMESPACE, log_to_driver=False)
         secret = cluster_secret()
         inner = {"world": "fake", "capacity": 2, "access_token": secret}
-        spec = ServerSpec(settings=inner, cpus=1.5, module="tests.backend.fakes:fake_config")
+        spec = ServerSpec(settings=inner, cpus=1.5, module="tests.backend.fakes:fake_config", replicate=0.5)
         policy = ScalingPolicy(min_servers=2, max_servers=2)
         serve.start(http_options={"host": "127.0.0.1", "port": PORT})
+        start_vault()
         self.controller = start_controller(spec, policy, secret)
         deploy(Settings(port=PORT), secret, 1)
         self.until(lambda: self.health()["capacity"] == 4)
@@ -92,29 +94,82 @@ def test_visits_play_on_two_nodes_through_one_door(cluster: RayCluster) -> None:
     assert len(nodes) == 2
 
 
+def server_of(cluster: RayCluster) -> str:
+    """Return the name of the server with a session."""
+    cluster.until(lambda: any(s["sessions"] for s in cluster.health()["servers"].values()))
+    return next(name for name, server in cluster.health()["servers"].items() if server["sessions"])
+
+
+def hashes(token: str) -> list[str]:
+    """Return the hashes of a session's chunks, through the front door."""
+    address = f"http://127.0.0.1:{PORT}/api/sessions/{token}/save.json"
+    deadline = time.monotonic() + PATIENCE
+    while (answer := httpx.get(address, timeout=30, trust_env=False)).status_code != 200:
+        assert time.monotonic() < deadline, answer.text
+        time.sleep(0.2)
+    return [chunk["hash"] for chunk in answer.json()["chunks"]]
+
+
+def walk(visitor: Visitor, key: str, chunks: int) -> None:
+    """Hold a key for a number of chunks."""
+    wanted = len(visitor.chunks) + chunks
+    visitor.send("keys", down=[key])
+    while len(visitor.chunks) < wanted:
+        visitor.receive()
+    visitor.send("keys", down=[])
+    visitor.listen(1.0)
+
+
 @pytest.mark.slow
-def test_a_killed_server_comes_back_and_its_visitor_finds_a_place(cluster: RayCluster) -> None:
+def test_a_moved_session_goes_on_with_the_same_frames(cluster: RayCluster) -> None:
+    with cluster.visit() as visitor:
+        token = visitor.start(seed=3)["token"]
+        walk(visitor, "w", 6)
+        before, source = hashes(token), server_of(cluster)
+        target = ray.get(cluster.controller.move.remote(token))
+        assert target != source
+        with pytest.raises(ConnectionClosed) as closed:
+            while True:
+                visitor.receive()
+    assert closed.value.rcvd is not None and closed.value.rcvd.code == 1012
+    with cluster.visit() as again:
+        assert again.start(token=token)["token"] == token
+        walk(again, "a", 4)
+        after = hashes(token)
+    assert after[: len(before)] == before and len(after) > len(before)
+
+
+@pytest.mark.slow
+def test_a_killed_server_comes_back_and_its_session_goes_on_elsewhere(cluster: RayCluster) -> None:
     from backend.cluster.ray_fleet import NAMESPACE
 
     with cluster.visit() as visitor:
-        visitor.start()
-        cluster.until(lambda: any(s["sessions"] for s in cluster.health()["servers"].values()))
-        name = next(n for n, s in cluster.health()["servers"].items() if s["sessions"])
-        os.kill(ray.get(ray.get_actor(name, NAMESPACE).pid.remote()), signal.SIGKILL)
+        token = visitor.start(seed=4)["token"]
+        walk(visitor, "w", 6)
+        before = hashes(token)
+        time.sleep(2)  # two copies are made meanwhile
+        actor = ray.get_actor(server_of(cluster), NAMESPACE)
+        os.kill(ray.get(actor.pid.remote()), signal.SIGKILL)
         with pytest.raises(ConnectionClosed):
             while True:
                 visitor.receive()
     with cluster.visit() as again:
-        again.start()
+        assert again.start(token=token)["token"] == token
+        assert hashes(token) == before
+        walk(again, "d", 3)
+        assert hashes(token)[: len(before)] == before
         cluster.until(lambda: cluster.health()["capacity"] == 4)
 
 
 @pytest.mark.slow
-def test_a_drained_server_keeps_its_visitor(cluster: RayCluster) -> None:
+def test_a_drained_server_hands_its_session_over(cluster: RayCluster) -> None:
     with cluster.visit() as visitor:
-        visitor.start()
-        cluster.until(lambda: any(s["sessions"] for s in cluster.health()["servers"].values()))
-        name = next(n for n, s in cluster.health()["servers"].items() if s["sessions"])
+        token = visitor.start()["token"]
+        name = server_of(cluster)
         ray.get(cluster.controller.drain.remote(name))
-        cluster.until(lambda: cluster.health()["servers"].get(name, {}).get("status") == "draining")
-        assert visitor.answer_to(visitor.send("keys", down=["w"]))
+        with pytest.raises(ConnectionClosed):
+            while True:
+                visitor.receive()
+    with cluster.visit() as again:
+        assert again.start(token=token)["token"] == token
+        assert again.answer_to(again.send("keys", down=["w"]))

@@ -1,0 +1,105 @@
+"""A session moved between two servers: the same token, the same frames as the session that stayed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.backend.harness import PATIENCE, Running, Visitor, running
+
+
+@pytest.fixture
+def servers() -> Iterator[tuple[Running, Running]]:
+    with running(capacity=1) as one, running(capacity=1) as other:
+        yield one, other
+
+
+def on_loop(server: Running, call: Any) -> Any:
+    """Run a coroutine function of the server's session manager on its event loop."""
+    manager = server.app.state.manager
+
+    async def run() -> Any:
+        result = call(manager)
+        return await result if asyncio.iscoroutine(result) else result
+
+    return asyncio.run_coroutine_threadsafe(run(), server.app.state.loop).result(PATIENCE)
+
+
+def move(token: str, one: Running, other: Running) -> None:
+    state = on_loop(one, lambda manager: manager.freeze(token))
+    on_loop(other, lambda manager: manager.adopt(state))
+    on_loop(one, lambda manager: manager.release(token))
+
+
+def walked(server: Running, visitor: Visitor, keys: str) -> None:
+    visitor.server = server
+    for key in keys:
+        visitor.walk(key, 2)
+
+
+def hashes(server: Running, token: str) -> list[str]:
+    saved = server.get(f"/api/sessions/{token}/save.json").json()
+    return [chunk["hash"] for chunk in saved["chunks"]]
+
+
+def test_a_moved_session_goes_on_with_the_frames_of_one_that_stayed(servers: tuple[Running, Running]) -> None:
+    one, other = servers
+    with one.visit() as visitor:
+        token = visitor.start(seed=5)["token"]
+        visitor.settle()
+        walked(one, visitor, "wd")
+        before = hashes(one, token)
+        poses = one.get(f"/api/sessions/{token}/trajectory.json").json()["poses"]
+        move(token, one, other)
+    assert one.get(f"/api/sessions/{token}").status_code == 200, "what it left can be kept for a while"
+    with other.visit() as visitor:
+        ready = visitor.start(token=token)
+        assert ready["token"] == token and ready["resumed"]
+        visitor.server = other
+        visitor.wait("chunk")
+        walked(other, visitor, "a")
+        after = hashes(other, token)
+        assert after[: len(before)] == before and len(after) > len(before)
+        assert other.get(f"/api/sessions/{token}/trajectory.json").json()["poses"][: len(poses)] == poses
+        assert visitor.send("rewind", chunk=visitor.chunks[-1]["index"] - 1)
+
+
+def test_the_page_of_a_moved_session_is_closed_so_that_it_connects_again(servers: tuple[Running, Running]) -> None:
+    from websockets.exceptions import ConnectionClosed
+
+    one, other = servers
+    with one.visit() as visitor:
+        token = visitor.start()["token"]
+        visitor.settle()
+        move(token, one, other)
+        with pytest.raises(ConnectionClosed) as closed:
+            while True:
+                assert visitor.receive()["type"] != "ended"
+    assert closed.value.rcvd is not None and closed.value.rcvd.code == 1012
+
+
+def test_a_session_that_finds_no_place_stays_where_it_is(servers: tuple[Running, Running]) -> None:
+    one, other = servers
+    with one.visit() as visitor, other.visit() as guest:
+        token = visitor.start()["token"]
+        visitor.settle()
+        guest.start()
+        state = on_loop(one, lambda manager: manager.freeze(token))
+        with pytest.raises(RuntimeError, match="no place"):
+            on_loop(other, lambda manager: manager.adopt(state))
+        on_loop(one, lambda manager: manager.thaw(token))
+        assert visitor.answer_to(visitor.send("keys", down=["w"]))
+
+
+def test_a_state_of_another_model_is_refused(servers: tuple[Running, Running], monkeypatch: pytest.MonkeyPatch) -> None:
+    one, other = servers
+    with one.visit() as visitor:
+        token = visitor.start()["token"]
+        visitor.settle()
+        state = on_loop(one, lambda manager: manager.freeze(token))
+    monkeypatch.setattr(other.world, "fingerprint", lambda: "another")
+    with pytest.raises(ValueError, match="another model"):
+        on_loop(other, lambda manager: manager.adopt(state))
