@@ -119,17 +119,21 @@ class Relay:
             return None
 
     async def server_of(self, token: str) -> str | None:
-        """Return the server that has the session of `token` (play or watch token); None where none has."""
-        addresses = await self._fleet.addresses()
-        answers = await asyncio.gather(*(self._has(at, token) for at in addresses.values()))
-        return next((name for name, has in zip(addresses, answers, strict=True) if has), None)
+        """Return the server that has the session of `token` (play or watch token); None where none has.
 
-    async def _has(self, address: str, token: str) -> bool:
+        A living session comes before what an ended one left: a moved session is both.
+        """
+        addresses = await self._fleet.addresses()
+        answers = await asyncio.gather(*(self._alive(at, token) for at in addresses.values()))
+        found = {alive: name for name, alive in zip(addresses, answers, strict=True) if alive is not None}
+        return found.get(True) or found.get(False)
+
+    async def _alive(self, address: str, token: str) -> bool | None:
         try:
             answer = await self._http.get(f"{address}/api/sessions/{token}", headers=self._cookie, timeout=ASK_SECONDS)
         except (httpx.HTTPError, httpx.InvalidURL):
-            return False
-        return answer.status_code == 200
+            return None
+        return bool(answer.json()["alive"]) if answer.status_code == 200 else None
 
     async def play(self, socket: WebSocket) -> None:
         """Carry one client's socket to the server of its session, or to the best one for a new session."""

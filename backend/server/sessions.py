@@ -70,8 +70,9 @@ def add_sessions(app: FastAPI, context: Context, manager: SessionManager) -> Non
         }
 
     @app.get("/api/sessions/{token}")
-    async def exists(token: str) -> dict[str, str]:
-        return {"session": seen(token).id}
+    async def exists(token: str) -> dict[str, Any]:
+        session = seen(token)
+        return {"session": session.id, "alive": session.alive}
 
     @app.get("/api/sessions/{token}/recording.mp4")
     async def recording(token: str, seconds: Seconds = None) -> Response:

@@ -98,6 +98,7 @@ class Session:
         """Time at which the newest chunk was finished."""
         if copy is not None:
             self._state.newest = self._state.shown = rollout.history.newest
+            self._state.pending = 0  # there is an image already
             self._broadcast.restore(copy.last, copy.recording)
         self._announced: str | None = None
         self._wake = asyncio.Event()

@@ -43,14 +43,14 @@ class RayCluster:
         self._cluster.add_node(num_cpus=2)
         ray.init(address=self._cluster.address, namespace=NAMESPACE, log_to_driver=False)
         secret = cluster_secret()
-        inner = {"world": "fake", "capacity": 2, "access_token": secret}
+        inner = {"world": "fake", "capacity": 6, "access_token": secret}
         spec = ServerSpec(settings=inner, cpus=1.5, module="tests.backend.fakes:fake_config", replicate=0.5)
         policy = ScalingPolicy(min_servers=2, max_servers=2)
         serve.start(http_options={"host": "127.0.0.1", "port": PORT})
         start_vault()
         self.controller = start_controller(spec, policy, secret)
         deploy(Settings(port=PORT), secret, 1)
-        self.until(lambda: self.health()["capacity"] == 4)
+        self.until(lambda: self.health()["capacity"] == 12)
 
     def health(self) -> dict[str, Any]:
         answer: dict[str, Any] = httpx.get(f"http://127.0.0.1:{PORT}/healthz", timeout=30, trust_env=False).json()
@@ -158,7 +158,7 @@ def test_a_killed_server_comes_back_and_its_session_goes_on_elsewhere(cluster: R
         assert hashes(token) == before
         walk(again, "d", 3)
         assert hashes(token)[: len(before)] == before
-        cluster.until(lambda: cluster.health()["capacity"] == 4)
+        cluster.until(lambda: cluster.health()["capacity"] == 12)
 
 
 @pytest.mark.slow
