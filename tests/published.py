@@ -244,9 +244,9 @@ def cosmos_reason1(config: CosmosReason1TextEncoderConfig, folder: Path, layout:
     (folder / "tokenizer" / "chat_template.jinja").write_text(template)
     return {
         "checkpoint_path": str(path),
-        "tokenizer_path": str(folder / "tokenizer"),
-        "tokenizer_revision": None,
-        "text_len": 32,
+        "model_name": str(folder / "tokenizer"),
+        "revision": None,
+        "max_length": 32,
         "vocab_size": len(WORDS) + len(CHAT_WORDS),
         "dim": TEXT_DIM,
         "ffn_dim": 24,

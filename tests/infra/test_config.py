@@ -167,3 +167,21 @@ def test_fingerprint_is_the_same_in_another_process(repository: Path) -> None:
     environment = os.environ | {"PYTHONHASHSEED": "7", "PYTHONPATH": str(repository)}
     done = subprocess.run([sys.executable, "-c", code], cwd=repository, env=environment, capture_output=True, text=True)
     assert done.stdout.strip() == ToyTransformerConfig().fingerprint(), done.stderr
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"$ref": 3},
+        {"$config": ["a"]},
+        {"$device": "toaster"},
+        {"$device": 1},
+        {"$dtype": 5},
+        {"$tuple": "ab"},
+        {"$path": 3},
+    ],
+)
+def test_a_damaged_tree_is_a_key_or_type_error(wrong: dict[str, object]) -> None:
+    tree = Outer().to_dict() | {"transform": wrong}
+    with pytest.raises((KeyError, TypeError)):
+        Outer.from_dict(tree)

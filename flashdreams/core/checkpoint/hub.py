@@ -94,7 +94,7 @@ def hub_has_no_address() -> bool:
     return False
 
 
-def download(file: HubFile) -> Path:
+def download(file: HubFile, cache_dir: str | None = None) -> Path:
     """The local copy of `file`, fetched with a progress bar unless it is in the hub's cache already.
 
     A connection that breaks goes on where it was, a few times. With `HF_HUB_OFFLINE=1` only the cache is read.
@@ -105,7 +105,13 @@ def download(file: HubFile) -> Path:
 
     try:
         path = Path(
-            hf_hub_download(file.repo, file.filename, revision=file.revision, local_files_only=hub_has_no_address())
+            hf_hub_download(
+                file.repo,
+                file.filename,
+                revision=file.revision,
+                local_files_only=hub_has_no_address(),
+                cache_dir=cache_dir,
+            )
         )
     except errors.GatedRepoError as error:
         raise FileNotFoundError(

@@ -31,10 +31,22 @@ class MadeTensors(Mapping[str, Tensor]):
     def __len__(self) -> int:
         return len(self._recipes)
 
+    def origin(self, key: str) -> tuple[Mapping[str, Tensor], str]:
+        """Return where a tensor is made of, and its key there."""
+        recipe = self._recipes[key]
+        return self._source, recipe if isinstance(recipe, str) else recipe[0]
+
     def shape(self, key: str) -> torch.Size:
         """The shape of a tensor, without reading it where it is not changed."""
         recipe = self._recipes[key]
         return shape_of(self._source, recipe) if isinstance(recipe, str) else self[key].shape
+
+
+def dtype_of(tensors: Mapping[str, Tensor], key: str) -> torch.dtype:
+    """Return the type of a tensor, from the header of its file where it is in one and is not cast."""
+    while isinstance(tensors, MadeTensors):
+        tensors, key = tensors.origin(key)
+    return tensors.dtype(key) if isinstance(tensors, SafetensorsFiles) else tensors[key].dtype
 
 
 def shape_of(tensors: Mapping[str, Tensor], key: str) -> torch.Size:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import struct
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -14,6 +15,9 @@ from flashdreams.core.checkpoint.file_kinds import archive_kind
 from flashdreams.core.checkpoint.listing import listed
 
 _PLAIN = (bool, int, float, complex, str, bytes, torch.Size, torch.dtype, torch.device)
+
+_DEEPEST = 64
+"""Dicts within dicts that a state dict may have."""
 
 
 def load_pickle(path: Path) -> dict[str, Tensor]:
@@ -35,11 +39,11 @@ def load_pickle(path: Path) -> dict[str, Tensor]:
             f"{path} was refused: it is not a pickle of tensors only, and loading it could run code. "
             "Convert it to safetensors where you trust it"
         ) from error
-    except (RuntimeError, EOFError, ValueError) as error:
+    except (RuntimeError, EOFError, ValueError, struct.error, RecursionError) as error:
         raise ValueError(f"{path} is not a whole torch checkpoint (was its copy cut short?): {error}") from error
     tensors: dict[str, Tensor] = {}
     others: list[str] = []
-    for key, value in _leaves(content):
+    for key, value in _leaves(content, path):
         if key and _is_plain(value):
             continue
         if not isinstance(value, Tensor) or not key:
@@ -71,10 +75,12 @@ def _is_plain(value: object, depth: int = 8) -> bool:
     return value is None or isinstance(value, _PLAIN)
 
 
-def _leaves(content: object, prefix: str = "") -> Iterator[tuple[str, object]]:
-    """Everything in nested dicts that is not a dict, with its dotted key."""
+def _leaves(content: object, path: Path, prefix: str = "", depth: int = 0) -> Iterator[tuple[str, object]]:
+    """Yield everything in nested dicts that is not a dict, with its dotted key."""
+    if depth > _DEEPEST:
+        raise ValueError(f"{path} was refused: its dicts are nested more than {_DEEPEST} deep")
     if not isinstance(content, Mapping):
         yield prefix, content
         return
     for key, value in content.items():
-        yield from _leaves(value, f"{prefix}.{key}" if prefix else str(key))
+        yield from _leaves(value, path, f"{prefix}.{key}" if prefix else str(key), depth + 1)

@@ -12,6 +12,13 @@ from torch import Tensor
 from flashdreams.core.checkpoint.file_kinds import other_kind, packed_kind
 from flashdreams.core.checkpoint.listing import listed
 
+_DTYPES = {
+    **{"BOOL": torch.bool, "U8": torch.uint8, "I8": torch.int8, "I16": torch.int16, "I32": torch.int32},
+    **{"I64": torch.int64, "F16": torch.float16, "BF16": torch.bfloat16, "F32": torch.float32, "F64": torch.float64},
+    **{"U16": torch.uint16, "U32": torch.uint32, "U64": torch.uint64, "C64": torch.complex64},
+}
+"""Types by their names in a header; those of fewer bits, which are not here, are floating-point."""
+
 
 class SafetensorsFiles(Mapping[str, Tensor]):
     """The tensors of one or several files. One file is open at a time, and keys come file by file: whoever takes them
@@ -26,6 +33,7 @@ class SafetensorsFiles(Mapping[str, Tensor]):
         self._open: tuple[Path, safe_open] | None = None
         self._path_of: dict[str, Path] = {}
         self._shapes: dict[str, torch.Size] = {}
+        self._dtypes: dict[str, torch.dtype] = {}
         for path in paths:
             file = self._opened(path)
             packed = packed_kind(path, file.keys(), lambda key, file=file: str(file.get_slice(key).get_dtype()))
@@ -34,7 +42,9 @@ class SafetensorsFiles(Mapping[str, Tensor]):
             for key in file.keys():
                 if keys is None or keys.get(key) == path:
                     self._path_of[key] = path
-                    self._shapes[key] = torch.Size(file.get_slice(key).get_shape())
+                    header = file.get_slice(key)
+                    self._shapes[key] = torch.Size(header.get_shape())
+                    self._dtypes[key] = _DTYPES.get(header.get_dtype(), torch.float32)
         absent = [key for key in keys or () if key not in self._path_of]
         if absent:
             raise ValueError(f"the index names tensors that its files do not hold: {listed(absent)}")
@@ -51,6 +61,10 @@ class SafetensorsFiles(Mapping[str, Tensor]):
     def shape(self, key: str) -> torch.Size:
         """The shape of a tensor, from its file's header alone."""
         return self._shapes[key]
+
+    def dtype(self, key: str) -> torch.dtype:
+        """Return the type of a tensor, from its file's header alone."""
+        return self._dtypes[key]
 
     def _opened(self, path: Path) -> safe_open:
         if self._open is None or self._open[0] != path:

@@ -53,7 +53,10 @@ class PrintableConfig:
 
         Raises KeyError for unknown fields or classes, TypeError when the tree holds no `cls`.
         """
-        config = from_jsonable(tree)
+        try:
+            config = from_jsonable(tree)
+        except RecursionError as error:
+            raise TypeError("the tree is nested too deeply") from error
         if not isinstance(config, cls):
             raise TypeError(f"the tree describes a {type(config).__name__}, but a {cls.__name__} was asked for")
         return config

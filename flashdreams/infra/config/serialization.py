@@ -53,8 +53,10 @@ def from_jsonable(tree: Any, path: str = "") -> Any:
     if mark == "$dtype":
         return _read_dtype(content, path)
     if mark == "$device":
-        return torch.device(content)
+        return _read_device(content, path)
     if mark == "$tuple":
+        if not isinstance(content, list):
+            raise TypeError(f"$tuple at {path!r} must hold a list, got {type(content).__name__}")
         return tuple(from_jsonable(item, _join(path, i)) for i, item in enumerate(content))
     if mark == "$ref":
         found = _find(content, path)
@@ -80,10 +82,24 @@ def _read_config(tree: dict[str, Any], path: str) -> Any:
         required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
         if required and name not in values:
             raise KeyError(f"config field {_join(path, name)!r} is missing and has no default")
-    return cls(**values)
+    try:
+        return cls(**values)
+    except (AttributeError, IndexError, RuntimeError) as error:  # a check of its own met a value of another type
+        raise TypeError(f"{cls.__name__} at {path!r} does not take these values: {error}") from error
 
 
-def _read_dtype(name: str, path: str) -> torch.dtype:
+def _read_device(name: Any, path: str) -> torch.device:
+    if not isinstance(name, str):
+        raise TypeError(f"$device at {path!r} must hold a name, got {type(name).__name__}")
+    try:
+        return torch.device(name)
+    except RuntimeError as error:
+        raise KeyError(f"unknown torch device {name!r} at {path!r}") from error
+
+
+def _read_dtype(name: Any, path: str) -> torch.dtype:
+    if not isinstance(name, str):
+        raise TypeError(f"$dtype at {path!r} must hold a name, got {type(name).__name__}")
     dtype = getattr(torch, name, None)
     if not isinstance(dtype, torch.dtype):
         raise KeyError(f"unknown torch dtype {name!r} at {path!r}")
@@ -94,13 +110,15 @@ def _name_of(value: Any) -> str:
     return f"{value.__module__}:{value.__qualname__}"
 
 
-def _find(name: str, path: str) -> Any:
+def _find(name: Any, path: str) -> Any:
+    if not isinstance(name, str):
+        raise TypeError(f"the class or function at {path!r} must be named by a string, got {type(name).__name__}")
     module, _, qualname = name.partition(":")
     try:
         found: Any = importlib.import_module(module)
         for part in qualname.split("."):
             found = getattr(found, part)
-    except (ImportError, AttributeError, ValueError) as error:
+    except (ImportError, AttributeError, ValueError, TypeError) as error:
         raise KeyError(f"cannot find {name!r}, which the config names at {path!r}: {error}") from error
     return found
 

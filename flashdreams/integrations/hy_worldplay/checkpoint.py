@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from flashdreams.core.checkpoint import remap_checkpoint_keys
+from flashdreams.core.checkpoint import rename_checkpoint_keys
 from flashdreams.recipes.wan import wan_dit_state_dict_transform
 
 CHECKPOINT = "hf://tencent/HY-WorldPlay/wan_distilled_model/model.pt"
@@ -26,4 +26,4 @@ def hy_worldplay_state_dict_transform(state_dict: Mapping[str, Tensor]) -> dict[
     Raises ValueError for a file that holds no Wan transformer.
     """
     generator = {key: tensor for key, tensor in state_dict.items() if re.match(r"generator\.", key)}
-    return remap_checkpoint_keys(wan_dit_state_dict_transform(generator or state_dict), _OURS)
+    return rename_checkpoint_keys(wan_dit_state_dict_transform(generator or state_dict), _OURS)

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from flashdreams.core.checkpoint import load_checkpoint, load_into
+from flashdreams.core.checkpoint.load import load_into, load_single_checkpoint
 from flashdreams.infra.decoder import StreamingDecoderCache
 from flashdreams.infra.runtime.accelerated import AcceleratedStep
 from flashdreams.recipes.taehv.checkpoint import (
@@ -220,7 +220,7 @@ class TAEHV(AcceleratedStep):
         self, checkpoint_path: str, state_dict_transform: StateDictTransform | None = None
     ) -> None:
         """Load a file's decoder; without a transform it is read as the published files are."""
-        tensors: Mapping[str, torch.Tensor] = load_checkpoint(checkpoint_path)
+        tensors: Mapping[str, torch.Tensor] = load_single_checkpoint(checkpoint_path)
         if state_dict_transform is None:
             tensors = truncate_oversize_tgrow_weights_from_blocks(self.decoder)(drop_encoder(tensors))
         else:

@@ -18,7 +18,7 @@ from huggingface_hub import errors
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from flashdreams.core.checkpoint import hub, load, load_checkpoint, load_into, remap_checkpoint_keys
+from flashdreams.core.checkpoint import hub, load, load_checkpoint, load_into, rename_checkpoint_keys
 
 MIB = 1024**2
 
@@ -276,8 +276,8 @@ def test_patterns_rename_drop_and_apply_in_order() -> None:
     published = {f"generator.model.net.{key}": tensor for key, tensor in weights().items()}
     published["generator.model.ema_step"] = torch.zeros(1)
     patterns = [(r"ema_step$", None), (r"^generator\.", ""), (r"^model\.", ""), (r"^net\.(\d)", r"\1")]
-    assert same(remap_checkpoint_keys(published, patterns), weights())
-    assert same(remap_checkpoint_keys(published, dict(patterns)), weights())
+    assert same(rename_checkpoint_keys(published, patterns), weights())
+    assert same(rename_checkpoint_keys(published, dict(patterns)), weights())
     module = network()
     load_into(module, published, patterns=patterns)
     assert torch.equal(module[1].weight, weights()["1.weight"])
@@ -285,9 +285,9 @@ def test_patterns_rename_drop_and_apply_in_order() -> None:
 
 def test_patterns_that_merge_keys_or_do_not_parse_raise() -> None:
     with pytest.raises(ValueError, match=r"two keys the name '0': '0\.weight' and '0\.bias'"):
-        remap_checkpoint_keys(weights(), {r"\..*": ""})
+        rename_checkpoint_keys(weights(), {r"\..*": ""})
     with pytest.raises(ValueError, match=r"'\(' is not a valid regular expression"):
-        remap_checkpoint_keys(weights(), {"(": ""})
+        rename_checkpoint_keys(weights(), {"(": ""})
 
 
 @pytest.mark.parametrize(

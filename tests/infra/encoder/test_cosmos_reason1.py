@@ -65,3 +65,17 @@ def test_weights_of_another_size_are_refused(config: CosmosReason1TextEncoderCon
 def test_a_missing_file_is_named(config: CosmosReason1TextEncoderConfig, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="there is no checkpoint at"):
         derive_config(config, checkpoint_path=str(tmp_path / "model.safetensors")).setup()
+
+
+def test_layers_can_be_pooled(config: CosmosReason1TextEncoderConfig, encoder: CosmosReason1TextEncoder) -> None:
+    whole = encoder(["a dog runs home"]).unflatten(-1, (-1, TEXT_DIM))
+    for strategy, groups in (("mean_pooling", [whole.shape[-2]]), ("pool_every_n_layers_and_concat", None)):
+        pooled = derive_config(config, embedding_concat_strategy=strategy, n_layers_per_group=2)
+        sizes = groups or [2] * (whole.shape[-2] // 2) + [1] * (whole.shape[-2] % 2)
+        expected = torch.cat([each.mean(dim=-2) for each in whole.split(sizes, dim=-2)], dim=-1)
+        made = pooled.setup()
+        result = made(["a dog runs home"])
+        assert result.shape[-1] == made.embedding_dim == pooled.embedding_dim
+        torch.testing.assert_close(result, expected, rtol=0, atol=1e-6)
+    with pytest.raises(ValueError, match="embedding_concat_strategy"):
+        derive_config(config, embedding_concat_strategy="last")

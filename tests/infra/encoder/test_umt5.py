@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from flashdreams.infra.config.base import derive_config
-from flashdreams.infra.encoder.text.umt5 import UMT5TextEncoderConfig, clean_prompt
+from flashdreams.infra.encoder.text.umt5 import UMT5TextEncoderConfig, prompt_clean
 from tests.published import save_tokenizer, umt5_tensors
 
 transformers = pytest.importorskip("transformers")
@@ -105,4 +105,16 @@ def test_only_lists_of_prompts_are_encoded(config: UMT5TextEncoderConfig, bad: A
 
 
 def test_prompts_are_cleaned() -> None:
-    assert clean_prompt("  a &amp;amp; b\n\tc ") == "a & b c"
+    assert prompt_clean("  a &amp;amp; b\n\tc ") == "a & b c"
+
+
+def test_a_folder_of_diffusers_layout_gives_weights_and_tokenizer(
+    config: UMT5TextEncoderConfig, reference: Any, tmp_path: Path
+) -> None:
+    model = tmp_path / "wan"
+    save_tokenizer(model / "tokenizer", WORDS)
+    reference.save_pretrained(model / "text_encoder")
+    local = derive_config(config, model_id_or_local_path=str(model), checkpoint_path="absent", tokenizer_path="absent")
+    assert torch.equal(local.setup()(["a dog"]), config.setup()(["a dog"]))
+    with pytest.raises(ValueError, match="model_id_or_local_path"):
+        UMT5TextEncoderConfig(model_id_or_local_path="somebody/else").files()

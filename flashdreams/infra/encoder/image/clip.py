@@ -15,7 +15,7 @@ from flashdreams.core.checkpoint import load_into, remap_keys
 from flashdreams.core.checkpoint.lazy_state_dict import MadeTensors, Make
 from flashdreams.core.checkpoint.load import open_checkpoint
 from flashdreams.infra.encoder.base import Encoder, EncoderConfig
-from flashdreams.infra.encoder.optional import import_transformers
+from flashdreams.infra.encoder.optional import files_of, import_transformers
 
 _MEAN = (0.48145466, 0.4578275, 0.40821073)
 _STD = (0.26862954, 0.26130258, 0.27577711)
@@ -43,6 +43,11 @@ class CLIPImageEncoderConfig(EncoderConfig):
 
     _target: type = field(default_factory=lambda: CLIPImageEncoder)
 
+    model_id_or_local_path: str = "Wan-AI/Wan2.1-I2V-14B-480P-Diffusers"
+    """A Wan model in the layout of diffusers: a folder with `image_encoder`, or a name on the hub.
+
+    The encoder is the same in all Wan models: for the names of their repositories, `checkpoint_path` is used.
+    """
     checkpoint_path: str | None = (
         "hf://Wan-AI/Wan2.1-I2V-14B-480P/models_clip_open-clip-xlm-roberta-large-vit-huge-14.pth"
     )
@@ -102,11 +107,12 @@ def _load_network(transformers: Any, config: CLIPImageEncoderConfig) -> Any:
     network = transformers.CLIPVisionModel(sizes).to(config.dtype).eval()
     if config.checkpoint_path is None:
         return network
-    tensors = open_checkpoint(config.checkpoint_path)
+    path, _ = files_of(config.model_id_or_local_path, "image_encoder", config.checkpoint_path, "")
+    tensors = open_checkpoint(path)
     recipes = _recipes(tensors, config.num_layers - 1)
     prefix = "vision_model." if any(key.startswith("vision_model.") for key in network.state_dict()) else ""
     source = MadeTensors(tensors, {prefix + key: recipe for key, recipe in recipes.items()})
-    load_into(network, source, name=config.checkpoint_path)
+    load_into(network, source, name=path)
     return network
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from flashdreams.infra.memory.tracker import weight_bytes
 
 _REVISION = "3210bec0495fdc7a8d3dbb8d58da5711eab4b423"
 """The commit of Cosmos-Reason1 that Cosmos-Predict2.5 was trained with."""
+_STRATEGIES = ("full_concat", "mean_pooling", "pool_every_n_layers_and_concat")
 _SYSTEM = "You are a helpful assistant who will provide prompts to an image generator."
 _PUBLISHED_KEYS = (
     (r"^(model\.)?visual\.", None),
@@ -30,16 +32,21 @@ class CosmosReason1TextEncoderConfig(EncoderConfig):
 
     _target: type = field(default_factory=lambda: CosmosReason1TextEncoder)
 
-    checkpoint_path: str = f"hf://nvidia/Cosmos-Reason1-7B@{_REVISION}/model.safetensors.index.json"
-    """Weights, as `load_checkpoint` takes them; what is not of the language model is left out."""
-    tokenizer_path: str = "nvidia/Cosmos-Reason1-7B"
-    """Folder or hub name of the tokenizer with its chat template."""
-    tokenizer_revision: str | None = _REVISION
-    """Commit of the tokenizer on the hub."""
+    model_name: str = "nvidia/Cosmos-Reason1-7B"
+    """Folder or hub name of the tokenizer with its chat template, and of the weights without a `checkpoint_path`."""
+    revision: str | None = _REVISION
+    """Commit on the hub."""
+    checkpoint_path: str | None = None
+    """Weights, as `load_checkpoint` takes them; tensors of other parts than the language model are left out."""
     dtype: torch.dtype = torch.bfloat16
     """Type of the weights and of the result."""
-    text_len: int = 512
+    max_length: int = 512
     """Tokens per prompt, those of the chat around it included; longer ones are cut, shorter ones padded."""
+    embedding_concat_strategy: str = "full_concat"
+    """`full_concat`: the features of all layers beside one another; `mean_pooling`: their mean;
+    `pool_every_n_layers_and_concat`: the means of groups of layers beside one another."""
+    n_layers_per_group: int = 5
+    """Layers of a group of `pool_every_n_layers_and_concat`; the last group has those that are left."""
     vocab_size: int = 152064
     """Entries of the token embedding."""
     dim: int = 3584
@@ -59,21 +66,40 @@ class CosmosReason1TextEncoderConfig(EncoderConfig):
         """Bytes of the weights, without loading them."""
         return weight_bytes(_network_without_memory(self))
 
+    def weights_path(self) -> str:
+        """Return where the weights are."""
+        if self.checkpoint_path is not None or Path(self.model_name).expanduser().is_dir():
+            return self.checkpoint_path or self.model_name
+        pinned = f"@{self.revision}" if self.revision else ""
+        return f"hf://{self.model_name}{pinned}/model.safetensors.index.json"
+
     @property
     def embedding_dim(self) -> int:
-        """Features per token of the result: those of all layers."""
-        return self.num_hidden_layers * self.dim
+        """Features per token of the result."""
+        groups = {
+            "full_concat": self.num_hidden_layers,
+            "mean_pooling": 1,
+            "pool_every_n_layers_and_concat": -(-self.num_hidden_layers // self.n_layers_per_group),
+        }
+        return groups[self.embedding_concat_strategy] * self.dim
+
+    def __post_init__(self) -> None:
+        if self.embedding_concat_strategy not in _STRATEGIES:
+            accepted = ", ".join(_STRATEGIES)
+            raise ValueError(
+                f"embedding_concat_strategy must be one of {accepted}, got {self.embedding_concat_strategy!r}"
+            )
+        if self.n_layers_per_group < 1:
+            raise ValueError(f"n_layers_per_group must be at least 1, got {self.n_layers_per_group}")
 
 
 class CosmosReason1TextEncoder(Encoder):
-    """Prompts to `[B, text_len, embedding_dim]`: every layer's features, each normalised, beside one another."""
+    """Prompts to `[B, max_length, embedding_dim]`: every layer's features, each normalised, beside one another."""
 
     def __init__(self, config: CosmosReason1TextEncoderConfig) -> None:
         super().__init__(config)
         transformers = import_transformers()
-        self.tokenizer = transformers.AutoTokenizer.from_pretrained(
-            config.tokenizer_path, revision=config.tokenizer_revision
-        )
+        self.tokenizer = transformers.AutoTokenizer.from_pretrained(config.model_name, revision=config.revision)
         self.tokenizer.padding_side = "right"
         self.network = _load_network(config)
 
@@ -93,12 +119,22 @@ class CosmosReason1TextEncoder(Encoder):
             add_special_tokens=False,
             padding="max_length",
             truncation=True,
-            max_length=self.config.text_len,
+            max_length=self.config.max_length,
             return_tensors="pt",
         ).input_ids.to(next(self.network.parameters()).device)
         # No mask: the model reads from left to right, and it was used without one where padding was embedded too.
         layers = self.network(tokens, output_hidden_states=True, use_cache=False).hidden_states[1:]
-        return torch.cat([_normalised(features) for features in layers], dim=-1)
+        normalised = [_normalised(features) for features in layers]
+        size = {"full_concat": 1, "mean_pooling": len(normalised)}.get(
+            self.config.embedding_concat_strategy, self.config.n_layers_per_group
+        )
+        groups = [normalised[i : i + size] for i in range(0, len(normalised), size)]
+        return torch.cat([torch.stack(group).mean(dim=0) if size > 1 else group[0] for group in groups], dim=-1)
+
+    @property
+    def embedding_dim(self) -> int:
+        """Features per token of the result."""
+        return int(self.config.embedding_dim)
 
 
 def _message(role: str, text: str) -> dict[str, Any]:
@@ -134,5 +170,5 @@ def _load_network(config: CosmosReason1TextEncoderConfig) -> Any:
     rotation = type(network.rotary_emb)
     network = network.to_empty(device=torch.get_default_device()).eval()
     network.rotary_emb = rotation(config=network.config)  # its table is in no file
-    load_into(network, config.checkpoint_path, patterns=_PUBLISHED_KEYS)
+    load_into(network, config.weights_path(), patterns=_PUBLISHED_KEYS)
     return network

@@ -17,7 +17,7 @@ from flashdreams.core.checkpoint.lazy_state_dict import MadeTensors
 from flashdreams.core.checkpoint.load import open_checkpoint
 from flashdreams.core.checkpoint.remap import remap_keys
 from flashdreams.infra.encoder.base import Encoder, EncoderConfig
-from flashdreams.infra.encoder.optional import import_transformers
+from flashdreams.infra.encoder.optional import files_of, import_transformers
 from flashdreams.infra.memory.tracker import weight_bytes
 
 _ATTENTION = r"encoder.block.\1.layer.0.SelfAttention"
@@ -41,6 +41,12 @@ class UMT5TextEncoderConfig(EncoderConfig):
 
     _target: type = field(default_factory=lambda: UMT5TextEncoder)
 
+    model_id_or_local_path: str = "Wan-AI/Wan2.1-T2V-1.3B-Diffusers"
+    """A Wan model in the layout of diffusers: a folder with `text_encoder` and `tokenizer`, or a name on the hub.
+
+    The encoder is the same in all Wan models: for the names of their repositories, `checkpoint_path` and
+    `tokenizer_path` are used.
+    """
     checkpoint_path: str = "hf://Wan-AI/Wan2.1-T2V-1.3B/models_t5_umt5-xxl-enc-bf16.pth"
     """Weights, with the keys of Wan's file or those of transformers."""
     tokenizer_path: str = "google/umt5-xxl"
@@ -62,9 +68,13 @@ class UMT5TextEncoderConfig(EncoderConfig):
     num_layers: int = 24
     """Blocks."""
 
+    def files(self) -> tuple[str, str]:
+        """Return where the weights and the tokenizer are."""
+        return files_of(self.model_id_or_local_path, "text_encoder", self.checkpoint_path, self.tokenizer_path)
+
     def check_prompts(self, prompts: Sequence[str], name: str = "text") -> None:
         """Raise ValueError for a prompt of more tokens than are read; of the encoder only the tokenizer is loaded."""
-        for i, tokens in enumerate(load_tokenizer(self.tokenizer_path)([*map(clean_prompt, prompts)]).input_ids):
+        for i, tokens in enumerate(load_tokenizer(self.files()[1])([*map(prompt_clean, prompts)]).input_ids):
             if len(tokens) > self.text_len:
                 limit = f"the model reads at most {self.text_len}: say it in fewer words"
                 raise ValueError(f"{name}[{i}] has {len(tokens)} tokens, {limit}")
@@ -79,7 +89,7 @@ class UMT5TextEncoder(Encoder):
 
     def __init__(self, config: UMT5TextEncoderConfig) -> None:
         super().__init__(config)
-        self.tokenizer = load_tokenizer(config.tokenizer_path)
+        self.tokenizer = load_tokenizer(config.files()[1])
         self.network = _load_network(import_transformers(), config)
 
     @torch.no_grad()
@@ -92,7 +102,7 @@ class UMT5TextEncoder(Encoder):
             raise TypeError(f"input must be a list of prompts, got {input!r}")
         self.config.check_prompts(input)
         tokens = self.tokenizer(
-            [*map(clean_prompt, input)], padding="max_length", max_length=self.config.text_len, return_tensors="pt"
+            [*map(prompt_clean, input)], padding="max_length", max_length=self.config.text_len, return_tensors="pt"
         ).to(next(self.network.parameters()).device)
         hidden: Tensor = self.network(tokens.input_ids, attention_mask=tokens.attention_mask).last_hidden_state
         return hidden.masked_fill(tokens.attention_mask.unsqueeze(-1) == 0, 0)
@@ -110,8 +120,8 @@ def load_tokenizer(path: str) -> Any:
         ) from error
 
 
-def clean_prompt(text: str) -> str:
-    """`text` as Wan was trained on it: no HTML entities, single spaces, and broken Unicode mended if ftfy is there."""
+def prompt_clean(text: str) -> str:
+    """Return `text` as Wan was trained on it: single spaces, no HTML entities, Unicode repaired where ftfy is there."""
     try:
         import ftfy
     except ImportError:
@@ -144,8 +154,8 @@ def _load_network(transformers: Any, config: UMT5TextEncoderConfig) -> Any:
     network = network_without_memory(transformers, config)
     network = network.to_empty(device=torch.get_default_device()).eval()
     network.tie_weights()
-    tensors = open_checkpoint(config.checkpoint_path)
-    load_into(network, MadeTensors(tensors, recipes(tensors)), name=config.checkpoint_path)
+    tensors = open_checkpoint(config.files()[0])
+    load_into(network, MadeTensors(tensors, recipes(tensors)), name=config.files()[0])
     return network
 
 

@@ -107,7 +107,7 @@ class TemplateTransformer(Transformer[TemplateTransformerCache]):
         super().__init__(config)
         self.network = config.network.setup().to(config.dtype)
         if config.checkpoint_path is not None:
-            self.network.load_state_dict(load_checkpoint(config.checkpoint_path))
+            self.network.load_state_dict(load_checkpoint(config.checkpoint_path))  # type: ignore[arg-type]
         self.context_encoder = config.context_encoder.setup()
         self._size, self._batch_size, self._compiled = (0, 0), 1, False
 

@@ -11,7 +11,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from flashdreams.core.checkpoint import load_into, remap_checkpoint_keys, remap_keys
+from flashdreams.core.checkpoint import load_into, remap_keys, rename_checkpoint_keys
 from flashdreams.core.checkpoint.lazy_state_dict import shape_of
 from flashdreams.core.checkpoint.load import open_checkpoint
 
@@ -86,7 +86,7 @@ WAN21_SHAPE = WanVAEShape(
 
 
 def wan_vae_key_patterns(keys: Iterable[str]) -> Patterns:
-    """The patterns, as for `remap_checkpoint_keys`, that make the official keys of a file's `keys`.
+    """The patterns, as for `rename_checkpoint_keys`, that make the official keys of a file's `keys`.
 
     The file may have the official keys or those of diffusers' `AutoencoderKLWan`, below a prefix (`vae.`) or not; what
     is beside the prefix belongs to other models and is dropped. Raises ValueError that names some of the keys for any
@@ -111,7 +111,7 @@ def wan22_ti2v_5b_vae_state_dict_transform(state_dict: Mapping[str, Tensor]) -> 
 
     Raises ValueError for a state dict of anything else.
     """
-    return remap_checkpoint_keys(state_dict, wan_vae_key_patterns(state_dict))
+    return rename_checkpoint_keys(state_dict, wan_vae_key_patterns(state_dict))
 
 
 def read_wan_vae_shape(tensors: Mapping[str, Tensor]) -> WanVAEShape:

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from flashdreams.core.checkpoint import load_into, remap_checkpoint_keys, remap_keys
+from flashdreams.core.checkpoint import load_into, remap_keys, rename_checkpoint_keys
 from flashdreams.core.checkpoint.lazy_state_dict import MadeTensors, Make, shape_of
 from flashdreams.core.checkpoint.load import open_checkpoint
 from flashdreams.recipes.wan.transformer.impl.network import WanDiTNetwork, WanDiTNetworkConfig
@@ -96,7 +96,7 @@ def read_wan_checkpoint(tensors: Mapping[str, Tensor], patch_size: tuple[int, in
 
 def wan_dit_state_dict_transform(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """A published transformer's tensors, of whatever layout, under the official keys that `WanDiTNetwork` has."""
-    return remap_checkpoint_keys(state_dict, read_wan_checkpoint(state_dict).patterns)
+    return rename_checkpoint_keys(state_dict, read_wan_checkpoint(state_dict).patterns)
 
 
 def build_network(

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from flashdreams.core.attention import BlockKVCache, rope_table
-from flashdreams.core.checkpoint import remap_checkpoint_keys
+from flashdreams.core.checkpoint import rename_checkpoint_keys
 from flashdreams.infra.config.base import InstantiateConfig
 from flashdreams.recipes.cosmos.transformer.impl.modules import (
     EPS,
@@ -42,7 +42,7 @@ CHECKPOINT_KEY_DROP_PATTERNS: tuple[str, ...] = (
 
 def state_dict_transform(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
     """Return a published file's tensors under our keys, without what training leaves behind."""
-    return remap_checkpoint_keys(
+    return rename_checkpoint_keys(
         state_dict,
         [*((pattern, None) for pattern in CHECKPOINT_KEY_DROP_PATTERNS), *CHECKPOINT_KEY_MAPPING.items()],
     )

@@ -1,0 +1,146 @@
+"""Damaged and hostile checkpoints end in the documented errors, and unfit numbers are refused or reported."""
+
+from __future__ import annotations
+
+import json
+import logging
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.distributed.checkpoint as dcp
+from safetensors.torch import save_file
+from torch import nn
+
+from flashdreams.core.checkpoint import load_checkpoint, load_into, remap_checkpoint_keys
+from flashdreams.core.checkpoint.load import get_storage_reader, load_distributed_checkpoint, load_single_checkpoint
+
+
+def linear() -> nn.Linear:
+    torch.manual_seed(0)
+    return nn.Linear(3, 4)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"\x80\x02junk", b"\x80\x04" + b"(" * 9, json.dumps({"weight_map": {"w": "x" * 5000 + ".safetensors"}}).encode()],
+)
+def test_damaged_files_are_value_errors(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "w.bin"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"w\.bin"):
+        load_checkpoint(path)
+
+
+def test_deep_nests_are_value_errors(tmp_path: Path) -> None:
+    index = tmp_path / "model.safetensors.index.json"
+    index.write_text('{"weight_map": ' + "[" * 100_000)
+    with pytest.raises(ValueError, match="not a checkpoint index"):
+        load_checkpoint(index)
+    deep: dict[str, Any] = {"w": torch.ones(1)}
+    for _ in range(100):
+        deep = {"a": deep}
+    torch.save(deep, tmp_path / "w.pth")
+    with pytest.raises(ValueError, match=r"w\.pth"):
+        load_checkpoint(tmp_path / "w.pth")
+
+
+def test_an_unknown_home_and_a_file_that_cannot_be_read() -> None:
+    with pytest.raises(FileNotFoundError):
+        load_checkpoint("~no_such_person/w.safetensors")
+    with pytest.raises(ValueError, match="cannot be read"):
+        load_checkpoint("/proc/self/mem")
+
+
+@pytest.mark.parametrize("from_file", [True, False])
+@pytest.mark.parametrize("dtype", [torch.complex64, torch.int32, torch.bool])
+def test_weights_of_another_kind_of_number_are_refused(tmp_path: Path, dtype: torch.dtype, from_file: bool) -> None:
+    module, wrong = linear(), linear().state_dict()
+    wrong["bias"] = torch.ones(4).to(dtype)
+    if from_file:
+        save_file(wrong, tmp_path / "w.safetensors")
+    with pytest.raises(ValueError, match="another kind of number: bias"):
+        load_into(module, tmp_path / "w.safetensors" if from_file else wrong)
+    assert torch.equal(module.bias, linear().bias)
+
+
+def test_nan_is_reported(caplog: pytest.LogCaptureFixture) -> None:
+    wrong = linear().state_dict()
+    wrong["bias"] = torch.tensor([0.0, float("nan"), 0.0, 0.0])
+    with caplog.at_level(logging.WARNING):
+        load_into(linear(), wrong)
+    assert "NaN in bias" in caplog.text
+
+
+def test_a_shard_that_is_a_link_out_of_its_folder_is_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "model").mkdir()
+    save_file({"w": torch.ones(1)}, tmp_path / "elsewhere.safetensors")
+    (tmp_path / "model" / "a.safetensors").symlink_to(tmp_path / "elsewhere.safetensors")
+    index = tmp_path / "model" / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": {"w": "a.safetensors"}}))
+    with caplog.at_level(logging.WARNING):
+        assert set(load_checkpoint(index)) == {"w"}
+    assert "link out of its folder" in caplog.text
+
+
+def test_a_model_takes_a_checkpoint_and_is_returned(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    save_file({"bias": torch.full((4,), 7.0)}, tmp_path / "w.safetensors")
+    model = linear()
+    with caplog.at_level(logging.WARNING):
+        assert load_checkpoint(str(tmp_path / "w.safetensors"), model=model) is model
+    assert model.bias.tolist() == [7.0] * 4 and "weight" in caplog.text
+    with pytest.raises(ValueError, match="1 missing: weight"):
+        load_checkpoint(tmp_path / "w.safetensors", model, check_success=True)
+    assert load_single_checkpoint(tmp_path / "w.safetensors", map_location="meta")["bias"].is_meta
+    with pytest.raises(ValueError, match="checkpoint_type"):
+        load_checkpoint(tmp_path / "w.safetensors", checkpoint_type="other")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="credential_path"):
+        load_checkpoint(tmp_path / "w.safetensors", credential_path="key.json")
+
+
+def test_a_distributed_checkpoint_loads_into_a_model(tmp_path: Path) -> None:
+    saved = linear()
+    nn.init.normal_(saved.weight)
+    dcp.save(saved.state_dict(), checkpoint_id=tmp_path, no_dist=True)
+    model = linear()
+    assert load_checkpoint(tmp_path, model) is model
+    assert torch.equal(model.weight, saved.weight)
+    with pytest.raises(ValueError, match="give the model"):
+        load_checkpoint(tmp_path)
+    with pytest.raises(ValueError, match="another shape"):
+        load_distributed_checkpoint(nn.Linear(2, 4), str(tmp_path))
+    with pytest.raises(ValueError, match="1 missing"):
+        load_distributed_checkpoint(_with_one_more(), str(tmp_path), check_success=True)
+    with pytest.raises(ValueError, match="local folder"):
+        get_storage_reader("s3://bucket/model")
+
+
+def _with_one_more() -> nn.Module:
+    model = linear()
+    model.register_buffer("more", torch.zeros(1))
+    return model
+
+
+class Intruder:
+    def __init__(self, trace: Path) -> None:
+        self.trace = trace
+
+    def __reduce__(self) -> tuple[Any, tuple[Path]]:
+        return Path.touch, (self.trace,)
+
+
+def test_metadata_of_a_distributed_checkpoint_runs_nothing(tmp_path: Path) -> None:
+    (tmp_path / ".metadata").write_bytes(pickle.dumps(Intruder(tmp_path / "trace")))
+    with pytest.raises(ValueError, match="was refused"):
+        load_checkpoint(tmp_path, linear())
+    assert not (tmp_path / "trace").exists()
+
+
+def test_the_first_match_at_a_keys_start_renames_it_once() -> None:
+    tensors = {key: torch.ones(1) for key in ("norm2.w", "norm3.w", "net.a", "pre.net.a", "x.x.x")}
+    mapping = {r"norm2\.": "norm3.", r"norm3\.": "norm2.", r"net\.(.*)": r"\1", r"x\.": "y."}
+    assert set(remap_checkpoint_keys(tensors, mapping)) == {"norm3.w", "norm2.w", "a", "pre.net.a", "y.x.x"}
+    with pytest.raises(ValueError, match="two keys"):
+        remap_checkpoint_keys(tensors, {"norm2": "norm3"})
