@@ -58,7 +58,7 @@ def truncate_oversize_tgrow_weights(
 def truncate_oversize_tgrow_weights_from_blocks(decoder_blocks: nn.Sequential) -> StateDictTransform:
     """Return the same transform, with the sizes of a decoder's layers."""
     rows: dict[int, Any] = {
-        index: layer.conv.out_channels
+        index: layer.conv.out_channels  # type: ignore[union-attr]
         for index, layer in enumerate(decoder_blocks)
         if hasattr(layer, "stride") and isinstance(getattr(layer, "conv", None), nn.Conv2d)
     }

@@ -9,6 +9,7 @@ from safetensors.torch import save_file
 
 from flashdreams.infra.pipeline.base import StreamInferencePipeline
 from flashdreams.infra.runner import Runner, RunnerConfig
+from flashdreams.recipes.template.transformer import TemplateTransformerConfig
 
 __all__ = ["TemplateRunner", "TemplateRunnerConfig"]
 
@@ -41,6 +42,7 @@ class TemplateRunner(Runner[TemplateRunnerConfig, StreamInferencePipeline]):
     def run(self) -> None:
         """Make the chunks, and write their frames `[B, T, C, H, W]` to a file in the output folder."""
         c, transformer = self.config, self.config.pipeline.diffusion_model.transformer
+        assert isinstance(transformer, TemplateTransformerConfig)
         rng = torch.Generator().manual_seed(c.seed)
         context = torch.randn(c.batch_size, c.n_context_tokens, transformer.network.context_channels, generator=rng)
         cache = self.pipeline.initialize_cache(

@@ -77,7 +77,7 @@ class CausalConv3d(Causal, nn.Conv3d):
         self._has_spatial_pad = any(self._spatial_pad)
         self._time_pad, self._pad_mode = 2 * int(time), pad_mode
         # Zeros around a frame cost nothing inside of the convolution.
-        self.padding = (0, rows, columns) if pad_mode == "constant" else (0, 0, 0)  # type: ignore[assignment]
+        self.padding = (0, rows, columns) if pad_mode == "constant" else (0, 0, 0)
 
     def forward(self, x: torch.Tensor, prev: Optional[torch.Tensor] = None) -> torch.Tensor:  # noqa: UP045
         """`x [B, C, T, H, W]` after the frames `prev` -> `[B, C', T, H, W]`."""
