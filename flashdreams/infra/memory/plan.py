@@ -24,6 +24,8 @@ class PartMemory:
     """Bytes of its parameters and buffers."""
     working: int = 0
     """Bytes that its step holds at most, beyond weights and caches."""
+    graphs: int = 0
+    """Captured steps of each rollout, where steps are captured; 0 is one for all rollouts."""
     reads: bool = False
     """Whether it reads prompts or pictures, which can be done on the CPU."""
     when: Literal["always", "before", "between"] = "always"
@@ -43,6 +45,9 @@ class MemoryPlan:
     """How many rollouts are there at once."""
     offload: bool = False
     """Whether the networks take turns on the device."""
+    captured: bool = False
+    """Whether steps are captured as CUDA graphs, each of which keeps its working memory: one of every part's, and of a
+    network that has caches one for each rollout."""
     prompts_on_cpu: bool = False
     """Whether prompts and pictures are read on the CPU."""
 
@@ -92,13 +97,22 @@ class MemoryPlan:
         """What is on the device while each part works."""
         parts = [part for part in self.parts if not self._on_cpu(part)]
         held = 0 if self.offload else sum(part.weights for part in parts if part.when == "always")
+        held += sum(self._pools(part) for part in parts)
         for part in parts:
-            own = part.working + (part.weights if self.offload or part.when != "always" else 0)
+            own = (0 if self._pools(part) else part.working) + (
+                part.weights if self.offload or part.when != "always" else 0
+            )
             if part.when == "before":
                 yield part.name, own
             else:  # The rollout that a prompt is read for has no caches yet.
                 rollouts = self.rollouts - (part.when == "between")
                 yield part.name, own + held + self.rollout * rollouts
+
+    def _pools(self, part: PartMemory) -> int:
+        """Return the bytes that the captured steps of a part keep."""
+        if not self.captured or self.offload or part.reads:
+            return 0
+        return part.working * (part.graphs * self.rollouts or 1)
 
     def _on_cpu(self, part: PartMemory) -> bool:
         return part.reads and self.prompts_on_cpu

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from flashdreams.core import distributed
 from flashdreams.core.distributed.context_parallel import group_size
-from flashdreams.infra.config.base import replace_everywhere
+from flashdreams.infra.config.base import replace_everywhere, values_everywhere
 from flashdreams.infra.memory.plan import MemoryPlan, PartMemory
 from flashdreams.infra.memory.tracker import MemoryTracker, MetaRollout, on_meta, weight_bytes
 from flashdreams.infra.runtime.state import copy_state
@@ -57,20 +57,22 @@ def plan_memory(
         control, encoding, encoder_cache = _coding(pipeline.encoder, blank.encoder_context, blank.input)
         latent, dreaming = _dreaming(shallow, blank, control)
         _, decoding, decoder_cache = _coding(pipeline.decoder, None, latent)
-    parts: list[tuple[str, nn.Module | None, int]] = [("encoder", pipeline.encoder, encoding)]
+    branches = 2 if any(scale > 1 for scale in values_everywhere(config, "guidance_scale")) else 1
+    parts: list[tuple[str, nn.Module | None, int, int]] = [("encoder", pipeline.encoder, encoding, 0)]
     networks = pipeline.diffusion_model.transformer.networks()
-    parts += [(name, network, dreaming // processes) for name, network in networks.items()]
-    parts.append(("decoder", pipeline.decoder, decoding))
+    parts += [(name, network, dreaming // processes, branches) for name, network in networks.items()]
+    parts.append(("decoder", pipeline.decoder, decoding, 0))
     return MemoryPlan(
         size=f"{height} x {width}",
         parts=tuple(
-            PartMemory(name=name, weights=weight_bytes(part), working=work)
-            for name, part, work in parts
+            PartMemory(name=name, weights=weight_bytes(part), working=work, graphs=graphs)
+            for name, part, work, graphs in parts
             if part is not None
         ),
         rollout=caches + encoder_cache + decoder_cache,
         rollouts=rollouts,
         offload=config.offload,
+        captured=torch.cuda.is_available() and any(values_everywhere(config, "use_cuda_graph")),
     )
 
 

@@ -11,6 +11,9 @@ from torch import Tensor, nn
 from flashdreams.infra.compile import compile_module
 from flashdreams.infra.cuda_graph import CUDAGraphWrapper
 
+MOST_GRAPHS = 4
+"""Sizes of input whose captured graphs are kept: each holds memory of its own."""
+
 
 class AcceleratedStep(ABC, nn.Module):
     """Base of codecs that go through a video step by step, with the memory that each step leaves for the next one.
@@ -44,9 +47,15 @@ class AcceleratedStep(ABC, nn.Module):
             self._compiled = True
         if before is None or not self._use_cuda_graph:
             return self._step(x, before)
-        if x.shape not in self._graphs:
-            self._graphs[x.shape] = CUDAGraphWrapper(self._step)
-        return self._graphs[x.shape](x, before)
+        return self._graph_of(x.shape)(x, before)
+
+    def _graph_of(self, size: torch.Size) -> CUDAGraphWrapper[..., tuple[Tensor, list[Tensor]]]:
+        """Return the graph of a size, and drop that of the size which was not used for the longest time."""
+        graph = self._graphs.pop(size, None) or CUDAGraphWrapper(self._step)
+        self._graphs[size] = graph
+        if len(self._graphs) > MOST_GRAPHS:
+            del self._graphs[next(iter(self._graphs))]
+        return graph
 
     def _apply(self, fn: Any, recurse: bool = True) -> Any:
         self._graphs.clear()  # A graph knows the addresses that the weights had.

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from flashdreams.infra.config.base import derive_config
-from flashdreams.infra.memory.offload import OffloadHooks
+from flashdreams.infra.memory.offload import OffloadHooks, page_lock
 from flashdreams.infra.runtime.loading import announce, load_pipeline
 from tests.infra.toy import toy_pipeline
 
@@ -35,6 +35,26 @@ def test_only_the_network_at_work_is_there() -> None:
     assert [tensor.data_ptr() for tensor in second.state_dict().values()] == there
     turns.leave()
     assert not any(away(second, homes[1]))
+
+
+def test_memory_is_locked_once_in_place_and_unlocked_when_freed(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+
+    class Runtime:
+        def cudaHostRegister(self, address: int, size: int, flags: int) -> int:
+            calls.append(f"lock {size}")
+            return 0 if size < 100 else 1
+
+        def cudaHostUnregister(self, address: int) -> None:
+            calls.append("unlock")
+
+    monkeypatch.setattr(torch.cuda, "cudart", Runtime)
+    weight = torch.zeros(10)
+    at = weight.data_ptr()
+    assert page_lock(weight) and page_lock(weight.view(2, 5)) and weight.data_ptr() == at
+    assert not page_lock(torch.zeros(100))
+    del weight
+    assert calls == ["lock 40", "lock 400", "unlock"]
 
 
 def test_offload_must_be_in_the_config_and_needs_another_device() -> None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from flashdreams.infra.runtime.accelerated import AcceleratedStep
+from flashdreams.infra.runtime.accelerated import MOST_GRAPHS, AcceleratedStep
 
 
 class Sums(AcceleratedStep):
@@ -41,6 +41,19 @@ def test_on_a_cpu_every_step_is_a_plain_call(monkeypatch: pytest.MonkeyPatch) ->
     nn.init.ones_(module.scale.weight)
     assert sums_of(module, 5) == [0, 1, 3, 6, 10]
     assert module.calls == 5 and not module._graphs
+
+
+def test_graphs_of_the_sizes_used_last_are_kept() -> None:
+    module = Sums()
+    sizes = [torch.Size([side]) for side in range(1, 8)]
+    first = module._graph_of(sizes[0])
+    for size in sizes[1:4]:
+        module._graph_of(size)
+    assert module._graph_of(sizes[0]) is first
+    for size in sizes[4:7]:
+        module._graph_of(size)
+    assert list(module._graphs) == [sizes[0], *sizes[4:7]] and len(module._graphs) == MOST_GRAPHS
+    assert module._graph_of(sizes[0]) is first
 
 
 def test_a_step_and_what_is_compiled_must_be_given() -> None:
