@@ -5,11 +5,11 @@ from __future__ import annotations
 import ipaddress
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from backend.origins import normal_origin
 from flashdreams.core.checkpoint.hub import parse_hub_address
 
 
@@ -45,6 +45,8 @@ class Settings(BaseSettings):
         default="",
         description="more origins whose pages may connect, with commas: https://play.example.org; * for all",
     )
+    max_connections: int = Field(default=256, ge=8, description="connections at a time, in all")
+    connections_per_address: int = Field(default=32, ge=4, description="connections at a time from one address")
     grace: float = Field(default=30.0, ge=0, description="seconds that a session without connection is kept")
     idle_limit: float = Field(default=900.0, ge=0, description="seconds without any input until it ends; 0: never")
     send_timeout: float = Field(default=5.0, gt=0, description="seconds until a reader that takes nothing is dropped")
@@ -58,6 +60,8 @@ class Settings(BaseSettings):
     recording_minutes: float = Field(default=10.0, ge=0, description="minutes of video kept per visitor; 0: none")
     recording_mib: int = Field(default=64, ge=0, description="memory per visitor for that video, MiB")
     replays_dir: Path | None = Field(default=None, description="folder to keep saved sessions in; none: in memory")
+    replays_keep: int = Field(default=500, ge=1, description="saved sessions in that folder; the oldest make room")
+    replays_mib: int = Field(default=1024, ge=1, description="size of that folder, MiB")
     kiosk: Path | None = Field(default=None, description="settings file of a kiosk (TOML); its pictures are guarded")
     guard: bool = Field(default=False, description="begin dreams again whose pictures have gone bad")
     paths_dir: Path | None = Field(default=None, description="folder of more camera path files to offer by name")
@@ -66,9 +70,7 @@ class Settings(BaseSettings):
     @classmethod
     def _origins_are_origins(cls, value: str) -> str:
         for origin in _split(value):
-            parts = urlsplit(origin)
-            bare = parts.scheme in ("http", "https") and parts.netloc and not (parts.path or parts.query)
-            if origin != "*" and not bare:
+            if origin != "*" and normal_origin(origin) is None:
                 raise ValueError(f"{origin!r} is no origin: write it as https://play.example.org")
         return value
 
@@ -88,8 +90,8 @@ class Settings(BaseSettings):
 
     @property
     def origins(self) -> frozenset[str]:
-        """The allowed origins, one by one."""
-        return frozenset(_split(self.allowed_origins))
+        """The allowed origins, one by one, without default ports."""
+        return frozenset(normal_origin(origin) or origin for origin in _split(self.allowed_origins))
 
     @property
     def is_local(self) -> bool:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import html
 import logging
 import os
 import shlex
@@ -12,7 +13,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
@@ -47,10 +47,26 @@ def find_chromium(environment: Mapping[str, str] = os.environ) -> str | None:
 
 
 def chromium_command(executable: str, page: str, environment: Mapping[str, str] = os.environ) -> list[str]:
-    """What shows `page` on the whole screen; more flags come from `CHROMIUM_ARGS` in the environment."""
-    profile = Path(environment.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()) / "flashdreams-kiosk"
+    """Return what shows `page` on the whole screen; more flags come from `CHROMIUM_ARGS` in the environment.
+
+    Its profile is in the user's own folder, which nobody else can make first. A page with an access token is opened
+    by a file there that only this user reads: a command line is everybody's to read.
+    """
+    own = environment.get("XDG_RUNTIME_DIR") or environment.get("XDG_CACHE_HOME")
+    profile = (Path(own) if own else Path.home() / ".cache") / "flashdreams-kiosk"
     more = shlex.split(environment.get("CHROMIUM_ARGS", ""))
-    return [executable, *FLAGS, f"--user-data-dir={profile}", *more, page]
+    opened = _start_file(profile, page) if "access=" in page else page
+    return [executable, *FLAGS, f"--user-data-dir={profile}", *more, opened]
+
+
+def _start_file(profile: Path, page: str) -> str:
+    """Write the file that leads to `page`, readable for this user alone; return its address."""
+    profile.mkdir(mode=0o700, parents=True, exist_ok=True)
+    file = profile / "start.html"
+    file.unlink(missing_ok=True)
+    with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as written:
+        written.write(f'<meta charset="utf-8"><meta http-equiv="refresh" content="0; url={html.escape(page)}">')
+    return file.as_uri()
 
 
 class Screen:

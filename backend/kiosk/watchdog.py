@@ -31,6 +31,7 @@ from backend.kiosk.settings import read_kiosk_settings
 from backend.server.access import QUERY
 from backend.server.main import DRAWN_TOKEN_BYTES, has_browser, sentence_of
 from backend.settings import Settings, settings_from
+from flashdreams.terminal import tolerate_any_letter
 
 Health = Literal["ok", "loading", "failed", "stalled", "silent"]
 
@@ -50,6 +51,7 @@ CLIP_SPARE_SECONDS = 3.0
 STEADY_SECONDS = 60.0
 """A server that ran so long has not merely failed to start."""
 
+TOKEN_VARIABLE = "FLASHDREAMS_ACCESS_TOKEN"
 log = logging.getLogger("watchdog")
 
 
@@ -69,6 +71,8 @@ class Watch:
     """It may load so long."""
     restart_at: datetime.time | None = None
     """When to start it again every day."""
+    secret: str | None = None
+    """The server's access token: given in its environment, where no other user reads it, and kept out of the log."""
 
 
 class Watchdog:
@@ -117,9 +121,10 @@ class Watchdog:
             text=True,
             errors="replace",
             bufsize=1,
+            env={**os.environ, **({TOKEN_VARIABLE: self._watch.secret} if self._watch.secret else {})},
         )
         assert self._child.stdout is not None
-        threading.Thread(target=_relay, args=(self._child.stdout,), daemon=True).start()
+        threading.Thread(target=_relay, args=(self._child.stdout, self._watch.secret), daemon=True).start()
 
     def _restart(self, reason: str) -> None:
         now = time.monotonic()
@@ -174,6 +179,7 @@ def health_of(address: str) -> Health:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit status: 0 after a stop, 2 for a mistake in the settings."""
+    tolerate_any_letter()
     given = list(sys.argv[1:] if arguments is None else arguments)
     # Not argparse's: it would take the value of one of the server's options for the file.
     file = Path(given.pop(0)) if given and not given[0].startswith("-") else None
@@ -192,7 +198,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"flashdreams-kiosk: {sentence}", file=sys.stderr)
         return 2
     watch = Watch(
-        command=[sys.executable, "-u", "-m", "backend", *options, *(["--access-token", token] if token else [])],
+        command=[sys.executable, "-u", "-m", "backend", *options],
+        secret=token,
         health=f"http://127.0.0.1:{args.port}/healthz",
         restart_at=None if kiosk is None else kiosk.restart_at,
     )
@@ -261,10 +268,10 @@ def log_to(folder: Path) -> None:
     logging.raiseExceptions = False  # a full disk must not end the watch
 
 
-def _relay(output: IO[str]) -> None:
+def _relay(output: IO[str], secret: str | None) -> None:
     server = logging.getLogger("server")
     for line in output:
-        if text := line.rstrip():
+        if text := (line.replace(secret, "...") if secret else line).rstrip():
             server.info(text)
 
 

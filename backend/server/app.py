@@ -19,7 +19,7 @@ from backend.server.frontend import frontend_folder
 from backend.server.kiosk import add_kiosk, with_address
 from backend.server.paths import add_shots
 from backend.server.sessions import add_sessions
-from backend.server.uploads import add_uploads, refusal
+from backend.server.uploads import add_busy_answer, add_uploads, refusal
 from backend.server.websocket import Connection
 from backend.session.context import Context
 from backend.session.manager import SessionManager
@@ -31,6 +31,9 @@ from backend.store.camera_paths import CameraPathStore, shipped_folder
 from backend.store.images import ImageStore
 from backend.wire import client_messages
 from flashdreams.infra.world.base import WorldConfig
+
+FAREWELL_SECONDS = 0.3
+"""Time for the clients to be told that the server ends, before their sockets are closed."""
 
 
 class FreshStaticFiles(StaticFiles):
@@ -54,7 +57,7 @@ def create_app(config: WorldConfig, settings: Settings, folder: Path | None = No
     camera_path_store = CameraPathStore(
         *(folder for folder in (settings.paths_dir, shipped_folder()) if folder is not None)
     )
-    replay_store = ReplayStore(config, settings.replays_dir)
+    replay_store = ReplayStore(config, settings.replays_dir, settings.replays_keep, settings.replays_mib * 2**20)
     context = Context(engine, settings, camera_path_store, ImageStore(), replay_store, Metrics())
     manager = SessionManager(context)
 
@@ -68,9 +71,20 @@ def create_app(config: WorldConfig, settings: Settings, folder: Path | None = No
         manager.close()
         await asyncio.to_thread(engine.stop)
         context.image_store.close()
+        context.workers.close()
 
     app = FastAPI(title="flashdreams", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     app.state.engine, app.state.manager = engine, manager
+
+    async def before_shutdown() -> None:
+        manager.draining = True
+        manager.close()
+        for client in list(context.sockets):
+            client.say_shutdown()
+        await asyncio.sleep(FAREWELL_SECONDS)
+
+    app.state.before_shutdown = before_shutdown
+    add_busy_answer(app)
     app.add_middleware(Guard, settings=settings)
     _add_play(app, context)
     _add_worlds(app, config, camera_path_store)
@@ -79,7 +93,7 @@ def create_app(config: WorldConfig, settings: Settings, folder: Path | None = No
     add_shots(app, context)
     _add_operations(app, context)
     page = folder or frontend_folder()
-    add_kiosk(app, kiosk, config, camera_path_store, manager, page)
+    add_kiosk(app, kiosk, config, camera_path_store, manager, page, context.workers)
     _add_page(app, page)
     return app
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-import errno
 import io
-import logging
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +12,18 @@ from fastapi import FastAPI
 from fastapi.responses import FileResponse, JSONResponse, Response
 
 from backend.kiosk.settings import LOGO_TYPES, KioskSettings, attract_loop
-from backend.server.uploads import refusal
+from backend.server.uploads import not_kept, refusal
 from backend.session.manager import SessionManager
+from backend.session.workers import Workers
 from backend.settings import Settings
 from backend.store.camera_paths import CameraPathStore
 from backend.store.clips import ClipStore
 from flashdreams.infra.world.base import WorldConfig
 
-log = logging.getLogger(__name__)
+CLIP_PAUSE_SECONDS = 10.0
+"""Least time between two clips of a visit."""
+MAX_VISITS = 1000
+"""Visits whose last clip's time is remembered."""
 
 
 def page_settings(kiosk: KioskSettings, world: WorldConfig, paths: CameraPathStore) -> dict[str, Any]:
@@ -50,11 +52,18 @@ def with_address(settings: Settings, kiosk: KioskSettings) -> Settings:
 
 
 def add_kiosk(
-    app: FastAPI, kiosk: KioskSettings, world: WorldConfig, paths: CameraPathStore, manager: SessionManager, page: Path
+    app: FastAPI,
+    kiosk: KioskSettings,
+    world: WorldConfig,
+    paths: CameraPathStore,
+    manager: SessionManager,
+    page: Path,
+    workers: Workers,
 ) -> None:
     """The kiosk's addresses. Raises KeyError where the settings name a scene that the world does not have."""
     clips = ClipStore(kiosk.clips.folder, kiosk.clips.keep, kiosk.clips.mib * 2**20)
     document = page_settings(kiosk, world, paths)
+    kept_at: dict[str, float] = {}
 
     @app.get("/api/kiosk")
     async def settings() -> dict[str, Any]:
@@ -73,15 +82,21 @@ def add_kiosk(
         session = next((one for one in manager.sessions if one.token == token), None)
         if session is None:
             return refusal(404, "session_gone", "that session has ended, or never was")
+        now = time.monotonic()
+        if now - kept_at.get(session.id, -CLIP_PAUSE_SECONDS) < CLIP_PAUSE_SECONDS:
+            answer = refusal(429, "too_soon", f"a visit can keep a clip every {CLIP_PAUSE_SECONDS:g} s")
+            answer.headers["retry-after"] = f"{CLIP_PAUSE_SECONDS:g}"
+            return answer
         try:
-            clip = await asyncio.to_thread(session.exports.recording.mp4, kiosk.clips.seconds)
-            name = await asyncio.to_thread(clips.add, clip)
+            clip = await workers.run(session.exports.recording.mp4, kiosk.clips.seconds)
+            name = await workers.run(clips.add, clip)
+            kept_at[session.id] = now
+            while len(kept_at) > MAX_VISITS:
+                kept_at.pop(next(iter(kept_at)))
         except LookupError as error:
             return refusal(409, "not_ready", str(error.args[0]))
         except OSError as error:
-            log.warning("a visitor's clip could not be kept: %s", error)
-            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-            return refusal(507 if full else 500, "no_space" if full else "not_kept", "the clip could not be kept")
+            return not_kept(error, "the clip")
         link = f"{kiosk.address}/clips/{name}.mp4"
         return JSONResponse({"name": name, "link": link, "qr": f"/api/kiosk/qr/{name}.svg"})
 

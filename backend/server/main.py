@@ -16,10 +16,12 @@ from dataclasses import replace
 from pydantic import ValidationError
 
 from backend.server.access import QUERY
+from backend.server.log_limits import limit_log
 from backend.settings import Settings, settings_from
 from flashdreams.core import distributed
 from flashdreams.infra.world.base import WorldConfig
 from flashdreams.infra.world.distributed_world import follow, lead
+from flashdreams.terminal import tolerate_any_letter
 
 USAGE_ERROR = 2
 LOG_FORMAT = "%(levelname)s %(name)s: %(message)s"
@@ -28,7 +30,9 @@ DRAWN_TOKEN_BYTES = 12
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the server; returns the exit status: 0 after a stop, 2 after a mistake in the settings."""
+    tolerate_any_letter()
     logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
+    limit_log()
     try:
         settings = settings_from(sys.argv[1:] if arguments is None else arguments)
         config = _world(settings)
@@ -62,7 +66,7 @@ def serve(config: WorldConfig, settings: Settings) -> int:
 
     gc.freeze()  # what was imported stays: collecting after every session need not look through it
     with listening, contextlib.suppress(KeyboardInterrupt):  # uvicorn raises it again once all is closed
-        make_server(app, on_listening).run(sockets=[listening])
+        make_server(app, on_listening, settings).run(sockets=[listening])
     return 0
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Callable
 from typing import Annotated, Any, TypeVar
@@ -45,7 +44,7 @@ def add_shots(app: FastAPI, context: Context) -> None:
             return refusal(503, "not_ready", "the world is still being loaded; try again")
         world = context.engine.world.result()
         try:
-            return await asyncio.to_thread(work, world)
+            return await context.workers.run(work, world)
         except ProtocolError as error:
             return refusal(404, error.code, error.message)
         except KeyError as error:
@@ -60,14 +59,14 @@ def add_shots(app: FastAPI, context: Context) -> None:
 
     @app.post("/api/shots/sample")
     async def sample(request: Request) -> Any:
-        data = await body_of(request, MAX_KEYFRAME_PATH_BYTES)
+        data = await body_of(request, MAX_KEYFRAME_PATH_BYTES, context.workers)
         if data is None:
             return _too_large()
         return await answer(lambda world: JSONResponse(sample_path(parse_keyframe_path(data), world).document()))
 
     @app.post("/api/shots/file")
     async def file(request: Request, format: Format = "flashdreams") -> Any:
-        data = await body_of(request, MAX_KEYFRAME_PATH_BYTES)
+        data = await body_of(request, MAX_KEYFRAME_PATH_BYTES, context.workers)
         if data is None:
             return _too_large()
         made = await answer(lambda world: encode_trajectory(sample_path(parse_keyframe_path(data), world).path, format))

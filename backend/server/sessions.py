@@ -15,6 +15,7 @@ from backend.session.context import Context
 from backend.session.manager import SessionManager
 from backend.session.replay import MAX_FILE_BYTES, SavedSession
 from backend.session.session import Session
+from backend.session.workers import Workers
 
 T = TypeVar("T")
 Seconds = Annotated[float | None, Query(gt=0, le=86_400)]
@@ -45,7 +46,8 @@ def add_sessions(app: FastAPI, context: Context, manager: SessionManager) -> Non
 
     async def saved_by(token: str) -> SavedSession:
         model = await asyncio.to_thread(lambda: context.fingerprint)
-        saved = await _kept(owned(token).exports.save, model, lambda name: context.image_store.file(name).read_bytes())
+        exports, workers = owned(token).exports, context.workers
+        saved = await _kept(workers, exports.save, model, lambda name: context.image_store.file(name).read_bytes())
         if len(saved.model_dump_json(exclude_none=True)) > MAX_FILE_BYTES:
             raise Refused(refusal(409, "too_long", f"this session makes a file of more than {MAX_FILE_BYTES} bytes"))
         return saved
@@ -76,23 +78,23 @@ def add_sessions(app: FastAPI, context: Context, manager: SessionManager) -> Non
 
     @app.get("/api/sessions/{token}/recording.mp4")
     async def recording(token: str, seconds: Seconds = None) -> Response:
-        video = await _kept(seen(token).exports.recording.mp4, seconds)
+        video = await _kept(context.workers, seen(token).exports.recording.mp4, seconds)
         return Response(video, media_type="video/mp4", headers=attachment("flashdreams.mp4"))
 
     @app.get("/api/sessions/{token}/still.{kind}")
     async def still(token: str, kind: Literal["png", "jpg"]) -> Response:
-        picture = await _kept(seen(token).exports.still, kind)
+        picture = await _kept(context.workers, seen(token).exports.still, kind)
         media_type = "image/png" if kind == "png" else "image/jpeg"
         return Response(picture, media_type=media_type, headers=attachment(f"flashdreams.{kind}"))
 
     @app.get("/api/sessions/{token}/trajectory.json")
     async def trajectory(token: str, since: Annotated[int, Query(ge=-1)] = -1) -> Response:
-        text = await _kept(seen(token).exports.trajectory, since, code="too_long")
+        text = await _kept(context.workers, seen(token).exports.trajectory, since, code="too_long")
         return Response(text, media_type="application/json", headers=attachment("flashdreams-trajectory.json"))
 
     @app.get("/api/sessions/{token}/filmstrip")
     async def filmstrip(token: str, since: Annotated[int, Query(ge=-1)] = -1) -> Response:
-        return JSONResponse(await _kept(owned(token).exports.filmstrip, since))
+        return JSONResponse(await _kept(context.workers, owned(token).exports.filmstrip, since))
 
     @app.get("/api/sessions/{token}/save.json")
     async def save(token: str) -> Response:
@@ -101,13 +103,13 @@ def add_sessions(app: FastAPI, context: Context, manager: SessionManager) -> Non
     @app.post("/api/sessions/{token}/replay")
     async def replay(token: str) -> Response:
         saved = await saved_by(token)
-        name = await asyncio.to_thread(context.replay_store.add, saved)
+        name = await context.workers.run(context.replay_store.add, saved)
         return JSONResponse({**replay_summary(name, saved), "same_model": True})
 
 
-async def _kept(read: Callable[..., T], *arguments: Any, code: str = "not_ready") -> T:
+async def _kept(workers: Workers, read: Callable[..., T], *arguments: Any, code: str = "not_ready") -> T:
     """What a reading method of the keepsakes gives, read in a thread."""
     try:
-        return await asyncio.to_thread(read, *arguments)
+        return await workers.run(read, *arguments)
     except LookupError as error:
         raise Refused(refusal(409, code, str(error.args[0]))) from None

@@ -26,7 +26,17 @@ MAX_ERRORS = 20
 ERROR_SECONDS = 10.0
 MALFORMED = frozenset({"too_large", "bad_json", "bad_message", "unknown_type", "bad_seq"})
 """Mistakes that no working client makes: only these count."""
+MESSAGES_PER_SECOND, BURST = 250, 500
+"""Messages that a connection may send a second, and at once after a pause; beyond them its reader waits.
+
+A page sends one for each frame of the screen while the view is dragged.
+"""
+START_SECONDS = 60.0
+"""Time until a connection has to send `start`."""
+ABORT_SECONDS = 1.0
+"""Time for a client to answer a close for its mistakes, until it is cut."""
 POLICY_VIOLATION = 1008
+SERVICE_RESTART = 1012
 LEAVING = frozenset({1000, 1001})
 """Codes with which a page closes that was left or reloaded, unlike a line that broke."""
 LAST_WORDS_SECONDS = 1.0
@@ -52,11 +62,14 @@ class Connection:
         self._closing = False
         self._left = False
         self._seq = -1
+        self._allowed, self._paced = float(BURST), time.monotonic()
         self._errors: deque[float] = deque(maxlen=MAX_ERRORS)
 
     async def serve(self) -> None:
         """Serve until either side closes."""
         await self._socket.accept()
+        self._context.sockets.add(self)
+        unstarted = asyncio.get_running_loop().call_later(START_SECONDS, self._close_unstarted)
         reader = asyncio.create_task(self._read())
         writer = asyncio.create_task(self._write())
         try:
@@ -64,6 +77,8 @@ class Connection:
             await asyncio.wait([reader, writer], return_when=asyncio.FIRST_COMPLETED)
         finally:
             self._closing = True
+            unstarted.cancel()
+            self._context.sockets.discard(self)
             for task in (reader, writer, self._joining):
                 if task is not None:
                     task.cancel()
@@ -90,6 +105,16 @@ class Connection:
         if not self._closing:
             self._closing = True
             self._outbox.put_nowait((code, reason))
+
+    def say_shutdown(self) -> None:
+        """Tell a client that waits, or has not begun, that the server ends; sessions tell their own."""
+        if self._session is None or not self._session.alive:
+            self.send(server_messages.EndedMessage(reason="shutdown"))
+            self.close(SERVICE_RESTART, "the server ends")
+
+    def _close_unstarted(self) -> None:
+        if self._session is None and self._joining is None:
+            self.close(POLICY_VIOLATION, f"no start within {START_SECONDS:g} s")
 
     def _answer(self, error: ProtocolError) -> None:
         self._metrics.error(error.code)
@@ -136,6 +161,9 @@ class Connection:
             if received["type"] == "websocket.disconnect":
                 self._left = received.get("code") in LEAVING
                 return
+            if self._closing:
+                continue  # what comes after the close is not answered
+            await self._pace()
             try:
                 await self._take(received)
             except ProtocolError as error:
@@ -143,6 +171,14 @@ class Connection:
                 if error.code in MALFORMED and self._too_many_errors():
                     self._answer(ProtocolError("abuse", f"more than {MAX_ERRORS} mistakes in {ERROR_SECONDS:g} s"))
                     self.close(POLICY_VIOLATION, "too many wrong messages")
+
+    async def _pace(self) -> None:
+        """Wait where messages come faster than the rate: the socket is not read meanwhile, and TCP slows the client."""
+        now = time.monotonic()
+        self._allowed = min(float(BURST), self._allowed + (now - self._paced) * MESSAGES_PER_SECOND) - 1
+        self._paced = now
+        if self._allowed < 0:
+            await asyncio.sleep(-self._allowed / MESSAGES_PER_SECOND)
 
     def _too_many_errors(self) -> bool:
         now = time.monotonic()
@@ -209,9 +245,11 @@ class Connection:
             self._answer(error)
             if error.code == "world_failed":
                 self.close(1011, "the world could not be loaded")
-        except Exception as error:
+        except Exception:
             log.exception("a visitor could not join")
-            self._answer(ProtocolError("session_failed", f"the session could not begin: {error}", start.seq))
+            self._answer(
+                ProtocolError("session_failed", "the session could not begin: see the server's log", start.seq)
+            )
 
     def _enter(self, session: Session) -> None:
         """Be in a session, and in no other one."""

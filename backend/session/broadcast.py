@@ -19,7 +19,7 @@ from backend.session.exports import Exports
 from backend.session.viewers import Client, Viewer, Viewers
 from backend.wire import client_messages, server_messages
 
-CLOSE_CODES = {"failed": 1011, "moved": 1012}
+CLOSE_CODES = {"failed": 1011, "moved": 1012, "shutdown": 1012}
 """WebSocket close codes by reason; others close with 1000. After 1012 a client connects again with its token."""
 
 

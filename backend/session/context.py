@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Protocol
 
 from backend.engine.engine import Engine
 from backend.engine.history import Beginning
@@ -12,12 +13,20 @@ from backend.session.clock import Clock, monotonic
 from backend.session.metrics import Metrics
 from backend.session.quality_guard import QualityFailures, QualityGuard
 from backend.session.replay import Replay, ReplayStore
+from backend.session.workers import Workers
 from backend.session.world_info import check_scene
 from backend.settings import Settings
 from backend.store.camera_paths import CameraPathStore
 from backend.store.images import ImageStore
 from backend.wire import client_messages
 from flashdreams.infra.world.base import WorldConfig
+
+
+class ClientSocket(Protocol):
+    """A client's connection, as the server's end sees it."""
+
+    def say_shutdown(self) -> None:
+        """Tell the client that the server ends, where no session has."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +40,10 @@ class Context:
     replay_store: ReplayStore
     metrics: Metrics
     clock: Clock = monotonic
+    workers: Workers = field(default_factory=Workers)
+    """Threads for CPU-heavy requests."""
+    sockets: set[ClientSocket] = field(default_factory=set)
+    """Open sockets of players, viewers and those who wait."""
 
     @property
     def config(self) -> WorldConfig:

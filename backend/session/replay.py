@@ -6,6 +6,7 @@ import base64
 import binascii
 import gzip
 import hashlib
+import logging
 import re
 import threading
 from collections import OrderedDict
@@ -19,6 +20,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from backend.engine.history import Beginning, Node
+from backend.media.images import picture_header
 from backend.wire import server_messages
 from flashdreams.camera.poses import check_poses
 from flashdreams.files import drafted
@@ -27,8 +29,11 @@ from flashdreams.infra.world.base import Controls, WorldConfig
 MAX_FILE_BYTES = 16 * 1024 * 1024
 MAX_KEPT_BYTES = 128 * 1024 * 1024
 """Memory of the saved sessions on the server, compressed; the oldest make room."""
+MAX_FILES, MAX_FOLDER_BYTES = 500, 1024 * 1024 * 1024
+"""Saved sessions in a folder, and their bytes; the oldest make room."""
 DIGEST_BYTES = 16
 NAME = re.compile(r"[0-9a-f]{16}")
+log = logging.getLogger(__name__)
 
 Hash = Annotated[str, Field(pattern=f"^[0-9a-f]{{{2 * DIGEST_BYTES}}}$")]
 
@@ -81,7 +86,7 @@ class SavedSession(BaseModel):
         try:
             return base64.b64decode(self.image, validate=True)
         except binascii.Error:
-            raise ValueError("the saved session: image must be base64") from None
+            raise ValueError("must be base64") from None
 
 
 def save(
@@ -123,12 +128,21 @@ def read_saved(data: bytes, config: WorldConfig) -> SavedSession:
         raise ValueError(f"the saved session: {where}: {first['msg'][0].lower()}{first['msg'][1:]}") from None
     if saved.world != config.slug:
         raise ValueError(f"the saved session: world: this server plays {config.slug}, the file is of {saved.world!r}")
+    if saved.fps != config.fps:
+        raise ValueError(f"the saved session: fps: this world has {config.fps}, got {saved.fps!r:.40}")
+    if saved.image is not None:
+        if "image" not in config.controls:
+            raise ValueError(f"the saved session: image: world {config.slug} takes no start picture")
+        try:
+            picture_header(saved.picture() or b"")
+        except ValueError as error:
+            raise ValueError(f"the saved session: image: {error}") from None
     for number, chunk in enumerate(saved.chunks):
         try:
             controls = chunk.controls()
         except ValueError as error:
             raise ValueError(f"the saved session: chunks.{number}.{error}") from None
-        expected = 1 if number == 0 else config.frames_per_chunk
+        expected = config.frames_per_chunk
         if number > 0 and len(controls.poses) != expected:
             raise ValueError(
                 f"the saved session: chunks.{number}.poses: this world dreams {expected} frames a chunk,"
@@ -144,8 +158,13 @@ def read_saved(data: bytes, config: WorldConfig) -> SavedSession:
 class ReplayStore:
     """Saved sessions by name, compressed; in a folder too, where one is given. Safe to use from several threads."""
 
-    def __init__(self, config: WorldConfig, folder: Path | None) -> None:
+    def __init__(
+        self, config: WorldConfig, folder: Path | None, keep: int = MAX_FILES, max_bytes: int = MAX_FOLDER_BYTES
+    ) -> None:
+        """Args: the world; the folder, None for memory alone; how many files and bytes the folder may hold."""
         self._config, self._folder = config, folder
+        self._keep, self._max_bytes = keep, max_bytes
+        self._writing = threading.Lock()
         self._kept: OrderedDict[str, bytes] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -154,14 +173,29 @@ class ReplayStore:
         data = saved.model_dump_json(exclude_none=True).encode()
         name = hashlib.sha256(data).hexdigest()[:16]
         packed = gzip.compress(data, 6, mtime=0)
+        if self._folder is not None:
+            self._write(self._folder, name, packed)
         with self._lock:
             self._kept[name] = packed
             while len(self._kept) > 1 and sum(map(len, self._kept.values())) > MAX_KEPT_BYTES:
                 self._kept.popitem(last=False)
-        if self._folder is not None:
-            with drafted(self._folder / f"{name}.json.gz") as draft:
-                draft.write_bytes(packed)
         return name
+
+    def _write(self, folder: Path, name: str, packed: bytes) -> None:
+        """Write a file, and remove the oldest ones beyond the folder's number and size. Raises OSError."""
+        with self._writing:
+            with drafted(folder / f"{name}.json.gz") as draft:
+                draft.write_bytes(packed)
+            files = sorted(folder.glob("*.json.gz"), key=lambda file: file.stat().st_mtime_ns)
+            files = [file for file in files if NAME.fullmatch(file.name.removesuffix(".json.gz"))]
+            total, removed = sum(file.stat().st_size for file in files), 0
+            while len(files) > 1 and (len(files) > self._keep or total > self._max_bytes):
+                oldest = files.pop(0)
+                total -= oldest.stat().st_size
+                oldest.unlink(missing_ok=True)
+                removed += 1
+        if removed:
+            log.warning("%d of the oldest saved sessions made room in %s", removed, folder)
 
     def get(self, name: str) -> SavedSession:
         """Raises LookupError for an unknown name, ValueError for a file that is not of this world."""

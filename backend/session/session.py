@@ -363,7 +363,9 @@ class Session:
         if self._ended:
             return
         log.error("session %s failed", self.id, exc_info=error)
-        sentence = f"this dream had to end ({type(error).__name__}: {str(error)[:300]}); start a new one"
+        # An operating system's error names files of this machine: those words stay in the log.
+        words = "" if isinstance(error, OSError) else f": {str(error)[:300]}"
+        sentence = f"this dream had to end ({type(error).__name__}{words}); start a new one"
         self.viewers.send_player(server_messages.ErrorMessage(code="session_failed", message=sentence))
         self.end("failed")
 

@@ -148,8 +148,12 @@ class SessionState:
         self._pacer.encoded(seconds)
 
     def enqueue(self, command: Restart | RewindTo) -> None:
-        """Add a command that runs before the next chunk."""
-        self._commands.append(command)
+        """Add a command that runs before the next chunk, in place of those that it makes pointless.
+
+        Only the newest of each kind counts: a restart is followed by at most one rewind, and clears what waits.
+        """
+        restarts = [one for one in self._commands if isinstance(one, Restart)]
+        self._commands = deque([*restarts, command] if isinstance(command, RewindTo) else [command])
 
     def enqueue_step(self, step: StepMessage) -> bool:
         """Add a step that runs once the chunks before it are generated; return False if too many wait."""

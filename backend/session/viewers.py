@@ -144,7 +144,7 @@ class Viewers:
         """The session is over: the watchers are told and closed."""
         moved = reason == "moved"  # watchers of a moved session connect again as its player does
         if not moved:
-            self.send_watchers(server_messages.EndedMessage(reason="left"))
+            self.send_watchers(server_messages.EndedMessage(reason="shutdown" if reason == "shutdown" else "left"))
         for client in list(self._watchers):
-            client.close(1012 if moved else 1000, reason)
+            client.close(1012 if moved or reason == "shutdown" else 1000, reason)
         self._watchers.clear()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import secrets
 import threading
@@ -16,6 +17,8 @@ from flashdreams.camera.poses import check_poses
 from flashdreams.camera.trajectory import Trajectory, load_trajectory
 from flashdreams.infra.assets import asset_folder
 
+MAX_NAME_BYTES = 200
+"""Of a path's name."""
 SUFFIXES = frozenset({".json", ".txt", ".tum"})
 """Of the files that are listed; the format is told by the content."""
 MAX_UPLOAD_BYTES = 2 * 1024 * 1024
@@ -75,12 +78,15 @@ class CameraPathStore:
         with self._lock:
             if name in self._uploads:
                 return self._uploads[name]
-        # Only plain names: nothing outside the folders can be asked for.
-        file = next((folder / name for folder in self._folders if (folder / name).is_file()), None)
-        if not re.fullmatch(r"\w[\w.-]*", name) or file is None:
+        # Only plain names: nothing outside the folders can be asked for, and nothing that no file can be called.
+        is_plain = re.fullmatch(r"\w[\w.-]{0,99}", name) is not None and len(os.fsencode(name)) <= MAX_NAME_BYTES
+        file = next((folder / name for folder in self._folders if is_plain and (folder / name).is_file()), None)
+        if file is None:
             known = ", ".join(self.shipped()) or "none"
             raise ProtocolError("unknown_path", f"unknown path {name[:60]!r}: upload it first, or use {known}", seq)
         try:
             return load_trajectory(file, name)
         except ValueError as error:
             raise ProtocolError("bad_path", str(error), seq) from None
+        except OSError:
+            raise ProtocolError("unknown_path", f"the path {name[:60]!r} cannot be read", seq) from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 import re
 import secrets
 import threading
@@ -31,6 +32,7 @@ class ClipStore:
         name = secrets.token_hex(8)
         with self._lock:
             self.folder.mkdir(parents=True, exist_ok=True)
+            self._remove_drafts()
             self._make_room(self._keep - 1, self._max_bytes - len(clip))
             try:
                 self._write(name, clip)
@@ -54,9 +56,17 @@ class ClipStore:
         draft = draft_of(self.folder, name)
         try:
             draft.write_bytes(clip)
+            with draft.open("rb") as file:
+                os.fsync(file.fileno())  # else a power cut may leave the name with an empty file
             draft.replace(self.folder / f"{name}{SUFFIX}")
         finally:
             draft.unlink(missing_ok=True)
+
+    def _remove_drafts(self) -> None:
+        """Remove what a killed process left half written; clips are written one at a time."""
+        for file in self.folder.glob(".*.part"):
+            if re.fullmatch(r"\.[0-9a-f]{16}\.part", file.name):
+                file.unlink(missing_ok=True)
 
     def _all(self) -> list[Path]:
         """Oldest first."""

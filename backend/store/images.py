@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 import shutil
 import tempfile
@@ -22,12 +23,19 @@ class ImageStore:
     def __init__(self) -> None:
         self._folder: Path | None = None
         self._files: OrderedDict[str, Path] = OrderedDict()
+        self._known: dict[bytes, tuple[str, int, int]] = {}
+        """What `add` answered, by the upload's digest: the same file is decoded once."""
         self._lock = threading.Lock()
 
     def add(self, data: bytes) -> tuple[str, int, int]:
         """Keep an uploaded picture; returns its name, width and height. Raises ValueError with one sentence."""
         if len(data) > MAX_UPLOAD_BYTES:
             raise ValueError(f"the start picture: it has {len(data)} bytes, {MAX_UPLOAD_BYTES} are accepted")
+        digest = hashlib.sha256(data).digest()
+        with self._lock:
+            if (known := self._known.get(digest)) is not None and known[0] in self._files:
+                self._files.move_to_end(known[0])
+                return known
         try:
             picture = read_picture(data)
         except ValueError as error:
@@ -42,7 +50,10 @@ class ImageStore:
             gone = [self._files.popitem(last=False)[1] for _ in range(max(0, len(self._files) - MAX_KEPT))]
         for old in gone:
             old.unlink(missing_ok=True)
-        return name, picture.shape[1], picture.shape[0]
+        kept = name, picture.shape[1], picture.shape[0]
+        with self._lock:
+            self._known = {key: one for key, one in self._known.items() if one[0] in self._files} | {digest: kept}
+        return kept
 
     def file(self, name: str) -> Path:
         """The PNG file of a picture. Raises LookupError for an unknown name."""

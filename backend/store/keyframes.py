@@ -21,6 +21,10 @@ from flashdreams.infra.world.offline_rollout import as_taken, lies_in_world
 from flashdreams.infra.world.scene_map import Colour, Disc, Plan
 
 MAX_KEYFRAME_PATH_BYTES = 64 * 1024
+MAX_SHOT_SECONDS = 120.0
+"""Length of a path that is made for a visitor: as much as a few tenths of a second of work."""
+MAX_KEYED_POSES = 2000
+"""Poses of a file in which key poses are looked for; a longer one is thinned."""
 PROBE = 1.0
 """Units: a world that keeps a camera lifted by this on its ground decides the height itself."""
 
@@ -100,6 +104,11 @@ def sample_path(shot: KeyframePath, world: World) -> SampledPath:
     ]
     pace = Pace(shot.speed, shot.turn, shot.seconds if shot.pace == "seconds" else None, _times(shot), shot.easing)
     path, at = shot_through(np.stack(keys), pace, config.fps, closed=shot.closed)
+    if path.duration > MAX_SHOT_SECONDS:
+        raise ValueError(
+            f"the path would last {path.duration:.0f} s, at most {MAX_SHOT_SECONDS:g} are made here: raise the"
+            " speed, or take fewer keys"
+        )
     poses, moved = as_taken(path, config, world.constrain(scene))
     poses = np.round(poses, DECIMALS) + 0.0
     return SampledPath(Trajectory(poses, config.fps, *_lens(config, len(poses))), at, moved)
@@ -133,6 +142,9 @@ def keyframes_document(
     inside = lies_in_world(path.poses, world.constrain(world.config.scene(scene).name))
     if not inside:
         path = path.starting_at(world.start_pose(scene, seed))
+    if len(path) > MAX_KEYED_POSES:
+        step = -(-len(path) // MAX_KEYED_POSES)
+        path = path.sampled(np.arange(0, len(path), step), path.fps / step)
     times, off, turned = keys_of(path, distance, degrees, most=MAX_KEYS)
     poses = path.sampled(times * path.fps, path.fps).poses
     return {

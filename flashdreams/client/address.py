@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from urllib.parse import parse_qs, urlencode, urlsplit, urlunsplit
 
 SCHEMES = {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}
@@ -19,3 +20,18 @@ def socket_address(url: str, access: str | None) -> str:
     folder = parts.path.removesuffix("/ws/play").rstrip("/")
     query = urlencode({"access": token}) if token else ""
     return urlunsplit((SCHEMES[parts.scheme], parts.netloc, f"{folder}/ws/play", query, ""))
+
+
+def is_loopback(address: str) -> bool:
+    """Return True for an address of this machine itself."""
+    host = urlsplit(address).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+def without_password(address: str) -> str:
+    """Return an address without user and password, to be shown."""
+    parts = urlsplit(address)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))

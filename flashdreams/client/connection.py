@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import dataclass
 from typing import Any
@@ -9,11 +10,15 @@ from typing import Any
 from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as open_socket
 from websockets.exceptions import InvalidHandshake, InvalidStatus, WebSocketException
+from websockets.proxy import get_proxy
+from websockets.uri import parse_uri
 
+from flashdreams.client.address import is_loopback, without_password
 from flashdreams.client.errors import ConnectionLost
 
 WITH_MEDIA = frozenset({"ready", "chunk"})
 OPEN_SECONDS = 10.0
+LAST_WORDS_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
@@ -43,14 +48,21 @@ class Connection:
         try:
             # Nothing is held back while the caller computes: what waits is only small news.
             self._socket = await open_socket(
-                self._address, max_size=2**26, max_queue=None, compression=None, open_timeout=OPEN_SECONDS
+                self._address,
+                max_size=2**26,
+                max_queue=None,
+                compression=None,
+                open_timeout=OPEN_SECONDS,
+                proxy=None if is_loopback(self._address) else True,  # no proxy reaches this very machine
             )
         except InvalidStatus as error:
             if error.response.status_code in (401, 403):
                 raise PermissionError(_body(error)) from None
             raise ConnectionLost(f"the server answers {error.response.status_code}: {_body(error)}") from error
         except (OSError, InvalidHandshake, WebSocketException) as error:
-            raise ConnectionLost(f"no server at {self._address.split('?')[0]}: {error}") from error
+            proxy = None if is_loopback(self._address) else get_proxy(parse_uri(self._address))
+            through = f" through the proxy {without_password(proxy)} of the environment" if proxy else ""
+            raise ConnectionLost(f"no server at {self._address.split('?')[0]}{through}: {error}") from error
 
     async def close(self) -> None:
         """Close as a visitor who leaves."""
@@ -76,6 +88,16 @@ class Connection:
         except (OSError, WebSocketException) as error:
             raise ConnectionLost(f"the connection was lost: {error}") from error
         return Received(message, media if isinstance(media, bytes) else b"")
+
+    async def last_words(self) -> list[Received]:
+        """Return what had come before the line closed and was not read yet."""
+        words: list[Received] = []
+        try:
+            async with asyncio.timeout(LAST_WORDS_SECONDS):
+                while True:
+                    words.append(await self.receive())
+        except (ConnectionLost, TimeoutError):
+            return words
 
     @property
     def _open_socket(self) -> ClientConnection:

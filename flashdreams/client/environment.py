@@ -89,8 +89,9 @@ class Environment:
     def step(self, action: int | Sequence[str] | npt.NDArray[np.integer[Any]]) -> Step:
         """Dream one chunk under an action: its number, or the keys held.
 
-        Returns observation, reward, terminated, truncated, info; info has `pose`, `frames` (all of the chunk's) and
-        `chunk`. Raises ValueError for an action that there is not.
+        A number may come as any integer array or tensor of one element, as policies give it. Returns observation,
+        reward, terminated, truncated, info; info has `pose`, `frames` (all of the chunk's) and `chunk`.
+        Raises ValueError for an action that there is not.
         """
         frames = self._run(self.world.step(keys=self._keys(action)))
         self._steps += 1
@@ -115,6 +116,17 @@ class Environment:
         self.close()
 
     def _keys(self, action: Any) -> tuple[str, ...]:
+        if isinstance(action, str):
+            return tuple(action)
+        if getattr(action, "shape", None) is not None:  # an array or a tensor, of any library
+            listed = np.asarray(action).reshape(-1).tolist()
+            action = listed[0] if len(listed) == 1 else listed or None
+        if (
+            action is None
+            or isinstance(action, float)
+            or (isinstance(action, Sequence) and not all(isinstance(k, str) for k in action))
+        ):
+            raise ValueError(f"action must be one whole number or the names of keys, got {action!r:.60}")
         if isinstance(action, (int, np.integer)):
             if not 0 <= action < len(self._actions):
                 raise ValueError(f"action must be a number from 0 to {len(self._actions) - 1}, got {action}")

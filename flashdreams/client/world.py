@@ -225,6 +225,9 @@ class ClientWorld:
                 try:
                     return await self._ask(kind, fields)
                 except ConnectionLost as lost:
+                    for received in await self._connection.last_words():
+                        if received.type == "ended":
+                            raise WorldEnded(str(received.message["reason"])) from None
                     log.warning("%s; connecting again", lost)
                     await self._reconnect()
                     if self.index > before:  # it was dreamed, and only its answer was lost

@@ -1,1 +1,5 @@
 """Commands."""
+
+from flashdreams.threads import set_wait_policy
+
+set_wait_policy()

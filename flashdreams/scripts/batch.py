@@ -25,6 +25,7 @@ from flashdreams.infra.media.video import Mp4File
 from flashdreams.infra.world.base import World, WorldConfig
 from flashdreams.infra.world.offline_rollout import as_taken, dream_along, lies_in_world
 from flashdreams.scripts.contact_sheet import Clip, write_sheet
+from flashdreams.terminal import tolerate_any_letter
 
 SUFFIXES = frozenset({".json", ".txt", ".tum", ".npz", ".npy"})
 STRIP = 6
@@ -73,6 +74,7 @@ class Job:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns its exit status: 0 when all clips are there, 1 for a mistake, 130 when it was stopped."""
+    tolerate_any_letter()
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
     config = tyro.cli(BatchConfig, prog="flashdreams-batch", description=__doc__, args=argv)
     try:

@@ -14,6 +14,7 @@ from flashdreams.configs.runner_configs import all_runners
 from flashdreams.core import distributed
 from flashdreams.infra.runner import RunnerConfig, resolve_device
 from flashdreams.scripts import dtypes
+from flashdreams.terminal import tolerate_any_letter
 
 _USAGE = """usage: flashdreams-run <slug> [--dry-run | --check-checkpoint] [--field value ...]
 
@@ -36,6 +37,7 @@ def main(config: RunnerConfig, no_instantiate: bool = False) -> None:
 
 def entrypoint(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status: 0 when it ran, 1 when it failed, 2 for bad arguments."""
+    tolerate_any_letter()
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
     arguments = list(sys.argv[1:] if argv is None else argv)
     runners = all_runners()

@@ -33,7 +33,7 @@ class Running:
         self._socket = bind(settings.host, 0)
         self.port = self._socket.getsockname()[1]
         listening = threading.Event()
-        self._server = make_server(self.app, listening.set)
+        self._server = make_server(self.app, listening.set, settings)
         self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [self._socket]}, daemon=True)
         self._thread.start()
         assert listening.wait(PATIENCE)

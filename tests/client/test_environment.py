@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+import torch
 
 from flashdreams.camera.poses import yaw_pitch_of
 from flashdreams.client import Environment
@@ -38,6 +39,13 @@ def test_actions_are_numbers_or_keys_and_a_reward_is_the_caller_s(url: str) -> N
     with Environment(url, reward=ahead) as environment:
         environment.reset(seed=4)
         assert environment.step(np.int64(1))[1] == pytest.approx(0.4)
+        for one in (np.array(1), np.array([1]), np.array([[1]], np.uint8), torch.tensor(1), torch.tensor([1]), "w"):
+            before = environment.world.pose
+            environment.step(one)
+            assert environment.world.pose[2, 3] - before[2, 3] == pytest.approx(0.4), one
+        for none in (np.array([1, 2]), np.array(1.0), 1.5, np.array([]), [1, 2], torch.tensor([0.5])):
+            with pytest.raises(ValueError, match="action must be"):
+                environment.step(none)
         info = environment.step(("d",))[4]
         assert yaw_pitch_of(info["pose"])[0] == pytest.approx(10)
         assert environment.action_count == 11

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import time
 from collections.abc import Iterator
 
 import numpy as np
 import pytest
 
+from backend.settings import Settings
 from flashdreams.camera.poses import pose_from_yaw_pitch, yaw_pitch_of
 from flashdreams.client import ClientWorld, ConnectionLost, WorldEnded, WorldError, connect
 from flashdreams.client.address import socket_address
@@ -226,3 +229,37 @@ def test_a_page_s_address_leads_to_its_socket(url: str, address: str) -> None:
 def test_what_is_no_address_is_told() -> None:
     with pytest.raises(ValueError, match="url must be an address like"):
         socket_address("ftp://somewhere", None)
+
+
+@pytest.mark.parametrize("variable", ["http_proxy", "https_proxy", "all_proxy", "ws_proxy"])
+async def test_a_proxy_of_the_environment_is_not_asked_for_this_machine(
+    server: Running, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(variable, "http://127.0.0.1:9")
+    for host in ("127.0.0.1", "localhost"):
+        async with connect(f"http://{host}:{server.port}") as world:
+            assert world.index == 0
+
+
+async def test_a_proxy_that_is_in_the_way_is_named_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("http_proxy", "http://somebody:secret@127.0.0.1:9")
+    monkeypatch.setenv("https_proxy", "http://somebody:secret@127.0.0.1:9")
+    with pytest.raises(ConnectionLost, match=r"proxy http://127\.0\.0\.1:9") as lost:
+        async with connect("http://play.example.org:8000", patience=20):
+            pass
+    assert "secret" not in str(lost.value)
+
+
+async def test_a_server_that_stops_ends_the_world_at_once() -> None:
+    server = Running(fake_config(), Settings(world="fake"))
+    async with connect(f"http://127.0.0.1:{server.port}", patience=60) as world:
+        await world.step()
+        await asyncio.to_thread(server.stop)
+        began = time.monotonic()
+        with pytest.raises(WorldEnded, match="shutdown"):
+            await world.step()
+        assert time.monotonic() - began < 10

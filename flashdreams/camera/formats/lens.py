@@ -22,7 +22,7 @@ def in_pixels(intrinsics: FloatArray, size: tuple[int, int] | None) -> tuple[Flo
     as square. Raises ValueError where shares imply no picture.
     """
     centres = intrinsics[:, 2:]
-    small = (np.abs(centres) <= MOST_SHARE).all(axis=1)
+    small = np.asarray((np.abs(centres) <= MOST_SHARE).all(axis=1))
     if not small.any() or (size is not None and max(size) <= 2 * MOST_SHARE):
         if size is None:
             width, height = np.clip(np.round(2 * centres[0]), 1, 65536)

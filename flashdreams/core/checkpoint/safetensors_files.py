@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -36,7 +36,7 @@ class SafetensorsFiles(Mapping[str, Tensor]):
         self._dtypes: dict[str, torch.dtype] = {}
         for path in paths:
             file = self._opened(path)
-            packed = packed_kind(path, file.keys(), lambda key, file=file: str(file.get_slice(key).get_dtype()))
+            packed = packed_kind(path, file.keys(), self._dtype_in(file))
             if packed is not None:
                 raise ValueError(packed)
             for key in file.keys():
@@ -65,6 +65,11 @@ class SafetensorsFiles(Mapping[str, Tensor]):
     def dtype(self, key: str) -> torch.dtype:
         """Return the type of a tensor, from its file's header alone."""
         return self._dtypes[key]
+
+    @staticmethod
+    def _dtype_in(file: safe_open) -> Callable[[str], str]:
+        """Return what gives the safetensors name of a tensor's number type."""
+        return lambda key: str(file.get_slice(key).get_dtype())
 
     def _opened(self, path: Path) -> safe_open:
         if self._open is None or self._open[0] != path:

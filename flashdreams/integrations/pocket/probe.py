@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 
+from flashdreams.threads import available_cores
+
 TIMESTEPS: dict[int, tuple[float, ...]] = {1: (1000.0,), 2: (1000.0, 100.0), 4: (1000.0, 500.0, 250.0, 100.0)}
 """The samplers that there are, by their number of steps."""
 SHARE = 0.6
@@ -46,6 +48,8 @@ def best_threads(try_out: Callable[[], Speed]) -> Speed:
 
     Where `OMP_NUM_THREADS` is set, that many are used.
     """
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(min(torch.get_num_threads(), available_cores()))
     every, speed = torch.get_num_threads(), try_out()
     if every == 1 or "OMP_NUM_THREADS" in os.environ:
         return speed

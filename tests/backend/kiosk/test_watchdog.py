@@ -166,6 +166,25 @@ def test_the_screen_is_chromiums_kiosk_where_there_is_one(monkeypatch: pytest.Mo
     assert browser.find_chromium({}) is None
 
 
+def test_a_token_is_on_no_command_line_and_in_no_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    environment = {"XDG_CACHE_HOME": str(tmp_path)}
+    command = browser.chromium_command("chromium", "http://here/?kiosk=1&access=sesame-sesame", environment)
+    assert "sesame" not in " ".join(command)
+    file = tmp_path / "flashdreams-kiosk" / "start.html"
+    assert command[-1] == file.as_uri() and file.stat().st_mode & 0o077 == 0
+    assert "http://here/?kiosk=1&amp;access=sesame-sesame" in file.read_text()
+    script = "import os; print('Open http://here/?access=' + os.environ['FLASHDREAMS_ACCESS_TOKEN'], flush=True)"
+    watched = Watchdog(Watch([sys.executable, "-c", script], "http://127.0.0.1:9/healthz", secret="sesame-sesame"))
+    with caplog.at_level("INFO"):
+        watched._start()
+        until = time.monotonic() + PATIENCE
+        while "access=..." not in caplog.text:
+            assert time.monotonic() < until
+            time.sleep(0.02)
+    assert "sesame" not in caplog.text
+    watched.kill()
+
+
 def test_without_a_screen_the_address_and_the_command_are_printed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -156,9 +156,9 @@ def test_with_an_access_token_only_its_bearers_come_in() -> None:
         assert refused.value.response.status_code == 401
 
         entered = server.get("/?access=let-me-in")
-        assert entered.status_code == 303 and entered.headers["location"] == "/"
+        assert entered.status_code == 303 and entered.headers["location"] == "./"
         shared = server.get("/?access=let-me-in&watch=abc&x=1%262")
-        assert shared.headers["location"] == "/?watch=abc&x=1%262", "a link keeps what else it says"
+        assert shared.headers["location"] == "./?watch=abc&x=1%262", "a link keeps what else it says"
         cookie = entered.headers["set-cookie"].split(";")[0]
         assert "HttpOnly" in entered.headers["set-cookie"]
         assert server.get("/", headers={"cookie": cookie}).status_code == 200

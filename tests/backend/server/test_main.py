@@ -161,7 +161,7 @@ class StuckSocket:
 
 async def test_a_reader_that_takes_nothing_is_cut_after_the_send_timeout() -> None:
     stuck, metrics = StuckSocket(), Metrics()
-    context = SimpleNamespace(settings=Settings(send_timeout=0.05), metrics=metrics)
+    context = SimpleNamespace(settings=Settings(send_timeout=0.05), metrics=metrics, sockets=set())
     served: Any = Connection(stuck, None, context)  # type: ignore[arg-type]
     task = asyncio.create_task(served.serve())
     served.send(websocket.server_messages.StateMessage(state="idle"))

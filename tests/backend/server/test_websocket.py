@@ -56,7 +56,7 @@ def test_a_page_that_goes_while_it_is_sent_something_is_known_to_have_left(code:
         {"type": "websocket.receive", "text": json.dumps({"type": "start", "seq": 0})},
     ]
     settings = SimpleNamespace(send_timeout=5.0)
-    context = cast(Context, SimpleNamespace(settings=settings, metrics=None, check=lambda start: None))
+    context = cast(Context, SimpleNamespace(settings=settings, metrics=None, check=lambda start: None, sockets=set()))
     socket = WebSocket({"type": "websocket"}, receive, cast(Any, send))
     asyncio.run(asyncio.wait_for(Connection(socket, cast(SessionManager, place), context).serve(), 5))
     assert place.left is left

@@ -143,6 +143,7 @@ def test_stopping_the_server_says_so() -> None:
         visitor = server.visit()
         visitor.start()
         server._server.should_exit = True
+        assert visitor.wait("ended")["reason"] == "shutdown"
         with pytest.raises(Exception) as closed:
             visitor.listen(PATIENCE)
         assert closed.value.rcvd.code == 1012  # type: ignore[attr-defined]

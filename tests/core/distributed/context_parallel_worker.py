@@ -71,7 +71,13 @@ def check_agreement(rank: int) -> None:
     """Processes whose measurements differ take the same number type: that of the first one."""
     for first, second in ((torch.float32, torch.bfloat16), (torch.bfloat16, torch.float32)):
         faster = second if rank else first
-        with mock.patch.object(precision, "_gflops", lambda dtype, faster=faster: 2.0 if dtype is faster else 1.0):
+        with mock.patch.multiple(
+            precision,
+            cpu_flags=lambda: frozenset({"bf16"}),
+            decide=lambda *_, faster=faster, **__: faster,
+            _remembered=lambda: None,
+            _remember=lambda _dtype: None,
+        ):
             assert precision.fastest_dtype(torch.device("cpu")) is first
 
 
