@@ -45,6 +45,14 @@ def test_the_fullest_moment_decides(changes: dict[str, Any], needed: int, fulles
     assert (made.needed, made.fullest, made.host) == (needed * GIB, fullest, host * GIB)
 
 
+def test_captured_steps_keep_their_working_memory() -> None:
+    graphed = (PARTS[0], replace(PARTS[1], graphs=2), PARTS[2])  # two branches of guidance
+    made = plan(captured=True, prompts_on_cpu=True, parts=graphed)
+    assert made.needed == (4 + 2 + 2 + 2 * 1 + 3) * GIB
+    assert replace(made, rollouts=3).needed == (4 + 2 + 3 * (2 + 2 * 1) + 3) * GIB
+    assert replace(made, offload=True).needed == plan(offload=True, prompts_on_cpu=True).needed
+
+
 def test_a_reader_can_come_before_the_others_or_stay() -> None:
     before, always = (plan().reading("text encoder", when) for when in ("before", "always"))  # type: ignore[arg-type]
     assert (before.needed, before.fullest) == (4 * GIB + 2 * GIB + 2 * GIB + 3 * GIB, "decoder")
