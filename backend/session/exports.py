@@ -17,7 +17,7 @@ from backend.media.recording import Recording
 from backend.session.replay import SavedSession, digest_of, save
 from backend.settings import Settings
 from backend.store.camera_paths import MAX_UPLOAD_BYTES
-from flashdreams.camera.camera_path import MAX_POSES, Trajectory
+from flashdreams.camera.camera_path import MAX_POSES, CameraPath
 from flashdreams.camera.formats.native import dump
 from flashdreams.infra.world.base import WorldConfig
 
@@ -80,7 +80,7 @@ class Exports:
         poses = np.concatenate([node.controls.poses for node in lineage])
         step = -(-len(poses) // min(MAX_POSES, MAX_UPLOAD_BYTES // POSE_BYTES))
         size = (self._config.width, self._config.height)
-        return dump(Trajectory(poses[::step], self._config.fps / step, size=size))
+        return dump(CameraPath(poses[::step], self._config.fps / step, size=size))
 
     def save(self, model: str, image: Callable[[str], bytes]) -> SavedSession:
         """The present line as a saved session.

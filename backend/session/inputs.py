@@ -12,7 +12,7 @@ from backend.session.state import SessionState
 from backend.session.world_info import check_scene
 from backend.store.camera_paths import CameraPathStore
 from backend.wire import client_messages
-from flashdreams.camera.camera_path import Trajectory
+from flashdreams.camera.camera_path import CameraPath
 from flashdreams.camera.keys import check_keys
 from flashdreams.camera.poses import check_poses
 from flashdreams.infra.world.base import WorldConfig
@@ -117,7 +117,7 @@ class Inputs:
         """Poses `[N, 4, 4]` after the chunk gone back to, at the world's fps; None: none. Raises ProtocolError."""
         if message.file is None:
             return None
-        path = Trajectory(*await self._named(message, message.file))
+        path = CameraPath(*await self._named(message, message.file))
         try:
             poses = (await asyncio.to_thread(path.resample, self._config.fps)).poses
         except ValueError as error:

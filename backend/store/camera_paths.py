@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from backend.wire.client_messages import PathMessage, ProtocolError
 from flashdreams.camera.poses import check_poses
-from flashdreams.camera.trajectory import Trajectory, load_trajectory
+from flashdreams.camera.trajectory import CameraPath, load_trajectory
 from flashdreams.infra.assets import asset_folder
 
 MAX_NAME_BYTES = 200
@@ -41,10 +41,10 @@ class CameraPathStore:
     def __init__(self, *folders: Path) -> None:
         """Args: folders whose files are offered by their names."""
         self._folders = folders
-        self._uploads: OrderedDict[str, Trajectory] = OrderedDict()
+        self._uploads: OrderedDict[str, CameraPath] = OrderedDict()
         self._lock = threading.Lock()
 
-    def add(self, data: bytes, fps: float | None = None) -> tuple[str, Trajectory]:
+    def add(self, data: bytes, fps: float | None = None) -> tuple[str, CameraPath]:
         """Keep an uploaded file; returns the name to use. Raises ValueError naming line or field.
 
         Args: the file; the rate of one that names none, the format's own where None.
@@ -73,7 +73,7 @@ class CameraPathStore:
         trajectory = self.named(message.file or "", message.seq)
         return trajectory.poses, message.fps or trajectory.fps
 
-    def named(self, name: str, seq: int | None = None) -> Trajectory:
+    def named(self, name: str, seq: int | None = None) -> CameraPath:
         """An uploaded or shipped path. Raises ProtocolError."""
         with self._lock:
             if name in self._uploads:

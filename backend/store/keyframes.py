@@ -15,7 +15,7 @@ from flashdreams.camera.intrinsics import Intrinsics
 from flashdreams.camera.keyframes import MAX_KEYS, Pace, keys_of, shot_through
 from flashdreams.camera.poses import MAX_COORDINATE, pose_from_yaw_pitch, yaw_pitch_roll_of
 from flashdreams.camera.splines import LONGEST_SECONDS, Easing
-from flashdreams.camera.trajectory import Trajectory
+from flashdreams.camera.trajectory import CameraPath
 from flashdreams.infra.world.base import World, WorldConfig
 from flashdreams.infra.world.offline_rollout import as_taken, lies_in_world
 from flashdreams.infra.world.scene_map import Colour, Disc, Plan
@@ -64,7 +64,7 @@ class KeyframePath(BaseModel):
 class SampledPath:
     """A shot as a camera path."""
 
-    path: Trajectory
+    path: CameraPath
     """At the world's rate, where a visitor who follows it is; rounded as files are, so that a file loses nothing."""
     at: npt.NDArray[np.float64]
     """When it is at each key, seconds `[K]`."""
@@ -111,7 +111,7 @@ def sample_path(shot: KeyframePath, world: World) -> SampledPath:
         )
     poses, moved = as_taken(path, config, world.constrain(scene))
     poses = np.round(poses, DECIMALS) + 0.0
-    return SampledPath(Trajectory(poses, config.fps, *_lens(config, len(poses))), at, moved)
+    return SampledPath(CameraPath(poses, config.fps, *_lens(config, len(poses))), at, moved)
 
 
 def _times(shot: KeyframePath) -> list[float] | None:
@@ -133,7 +133,7 @@ def _lens(config: WorldConfig, count: int) -> tuple[npt.NDArray[np.float64], tup
 
 
 def keyframes_document(
-    path: Trajectory, world: World, scene: str, seed: int, *, distance: float, degrees: float
+    path: CameraPath, world: World, scene: str, seed: int, *, distance: float, degrees: float
 ) -> dict[str, Any]:
     """The key poses of a file's path, moved to the scene's entrance where it was made in other coordinates.
 

@@ -20,7 +20,7 @@ FPS_RANGE = (0.01, 1000.0)
 
 
 @dataclass(frozen=True, eq=False)
-class Trajectory:
+class CameraPath:
     """Camera-to-world poses at an even rate. Raises ValueError naming the field or index that is wrong."""
 
     poses: FloatArray
@@ -52,7 +52,7 @@ class Trajectory:
         """Seconds from the first pose to the last."""
         return (len(self.poses) - 1) / self.fps
 
-    def resample(self, fps: float) -> Trajectory:
+    def resample(self, fps: float) -> CameraPath:
         """The same path at another rate: positions and intrinsics interpolated linearly, rotations along the arc.
 
         The first pose stays; the last new one lies at most one new frame before the old end. Raises ValueError for a
@@ -66,7 +66,7 @@ class Trajectory:
             raise ValueError(f"{self.duration:.0f} s at {rate:g} fps make {count} poses, accepted are {MAX_RESAMPLED}")
         return self.sampled(np.arange(count) * (self.fps / rate), rate)
 
-    def sampled(self, places: npt.ArrayLike, fps: float) -> Trajectory:
+    def sampled(self, places: npt.ArrayLike, fps: float) -> CameraPath:
         """The path at `places` `[M]`, given as fractional indices, to be played at `fps`."""
         where: FloatArray = np.clip(np.asarray(places, dtype=np.float64), 0.0, len(self.poses) - 1.0)
         before = np.floor(where).astype(np.int64)
@@ -78,9 +78,9 @@ class Trajectory:
         poses[:, :3, 3] = _between(self.poses[:, :3, 3], before, after, share)
         poses[:, 3, 3] = 1.0
         intrinsics = None if self.intrinsics is None else _between(self.intrinsics, before, after, share)
-        return Trajectory(poses, fps, intrinsics, self.size, self.notes)
+        return CameraPath(poses, fps, intrinsics, self.size, self.notes)
 
-    def starting_at(self, pose: npt.ArrayLike) -> Trajectory:
+    def starting_at(self, pose: npt.ArrayLike) -> CameraPath:
         """The whole path moved and turned about the vertical so that it begins at `pose` `[4, 4]`, heading its way.
 
         Pitch, roll and shape stay as they are. For files that were made in another world's coordinates.

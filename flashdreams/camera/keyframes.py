@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from flashdreams.camera.camera_path import FPS_RANGE, MAX_POSES, Trajectory, check_count, check_fps
+from flashdreams.camera.camera_path import FPS_RANGE, MAX_POSES, CameraPath, check_count, check_fps
 from flashdreams.camera.poses import FloatArray, check_poses, relative_pose
 from flashdreams.camera.splines import EASINGS, LONGEST_SECONDS, Easing, seconds_between, through_keys
 
@@ -35,7 +35,7 @@ class Pace:
     """See `shaping.EASINGS`."""
 
 
-def shot_through(keys: npt.ArrayLike, pace: Pace, fps: float, *, closed: bool = False) -> tuple[Trajectory, FloatArray]:
+def shot_through(keys: npt.ArrayLike, pace: Pace, fps: float, *, closed: bool = False) -> tuple[CameraPath, FloatArray]:
     """The path through key poses `[K, 4, 4]` and when it is at each of them, `[K]` seconds.
 
     The curve is that of `shaping.through_keys`; it begins at the first key and its last frame is the last key, or the
@@ -49,7 +49,7 @@ def shot_through(keys: npt.ArrayLike, pace: Pace, fps: float, *, closed: bool = 
     closed = closed and len(poses) > 1
     ring = np.concatenate([poses, poses[:1]]) if closed else poses
     if len(ring) == 1:
-        return Trajectory(ring, rate), np.zeros(1)
+        return CameraPath(ring, rate), np.zeros(1)
     knots = _knots(ring, pace, closed)
     curve = _closed_curve(ring, knots, rate) if closed else _curve(ring, knots, rate)
     reached = np.linspace(0.0, knots[-1], len(curve))
@@ -60,7 +60,7 @@ def shot_through(keys: npt.ArrayLike, pace: Pace, fps: float, *, closed: bool = 
     return _played(curve, reached, knots[: len(poses)], pace, rate)
 
 
-def keys_of(path: Trajectory, distance: float, degrees: float, most: int = 60) -> tuple[FloatArray, float, float]:
+def keys_of(path: CameraPath, distance: float, degrees: float, most: int = 60) -> tuple[FloatArray, float, float]:
     """Times `[K]` at which poses of `path` are enough to draw it again: the keys of a walk or of a file.
 
     A key is added where the curve through those before is furthest off, until it is nowhere further off than `distance`
@@ -87,7 +87,7 @@ def keys_of(path: Trajectory, distance: float, degrees: float, most: int = 60) -
 
 def _knots(ring: FloatArray, pace: Pace, closed: bool) -> FloatArray:
     """Growing times `[K]` from 0 for the keys, which give the curve its shape."""
-    straight = seconds_between(Trajectory(ring, 1.0), pace.move_speed, pace.turn_rate)
+    straight = seconds_between(CameraPath(ring, 1.0), pace.move_speed, pace.turn_rate)
     steps = np.maximum(straight, SHORTEST_GAP)
     if pace.times is not None:
         times = np.asarray(pace.times, dtype=np.float64)
@@ -104,14 +104,14 @@ def _knots(ring: FloatArray, pace: Pace, closed: bool) -> FloatArray:
     return knots
 
 
-def _curve(ring: FloatArray, knots: FloatArray, rate: float) -> Trajectory:
+def _curve(ring: FloatArray, knots: FloatArray, rate: float) -> CameraPath:
     """The curve at a rate that has a sample at its very end."""
     span = knots[-1]
     count = min(math.ceil(span * rate) * FINE, MAX_POSES - 1)
     return through_keys(ring, knots, min(count / span, FPS_RANGE[1]))
 
 
-def _closed_curve(ring: FloatArray, knots: FloatArray, rate: float) -> Trajectory:
+def _closed_curve(ring: FloatArray, knots: FloatArray, rate: float) -> CameraPath:
     """The curve around, without a kink where it closes: it is drawn one key further at both ends, and cut there."""
     longer = np.concatenate([ring[-2:-1], ring, ring[1:2]])
     before, after = knots[-1] - knots[-2], knots[1]
@@ -122,8 +122,8 @@ def _closed_curve(ring: FloatArray, knots: FloatArray, rate: float) -> Trajector
 
 
 def _played(
-    curve: Trajectory, reached: FloatArray, knots: FloatArray, pace: Pace, rate: float
-) -> tuple[Trajectory, FloatArray]:
+    curve: CameraPath, reached: FloatArray, knots: FloatArray, pace: Pace, rate: float
+) -> tuple[CameraPath, FloatArray]:
     """The curve, each sample reached at its time `reached` `[N]`, as frames; keys lie at `knots` on the even curve."""
     total = reached[-1] if pace.seconds is None else pace.seconds
     if not 0 < total <= LONGEST_SECONDS:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from flashdreams.camera.camera_path import Trajectory
+from flashdreams.camera.camera_path import CameraPath
 from flashdreams.camera.keys import GROUPS, KEYS, Group, HeldKeys, rates_of
 from flashdreams.camera.kinematics import CameraMotion, Rates, View
 from flashdreams.camera.poses import FloatArray, check_poses
@@ -133,7 +133,7 @@ class LiveCamera:
 
         Raises ValueError naming the pose that is not one.
         """
-        followed = Trajectory(check_poses(poses, "poses"), fps).resample(self.fps).poses
+        followed = CameraPath(check_poses(poses, "poses"), fps).resample(self.fps).poses
         with self._lock:
             self._path, self._path_index = followed, 0
             self._taps.clear()

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from flashdreams.camera import quaternions
-from flashdreams.camera.camera_path import Trajectory, check_count, check_fps
+from flashdreams.camera.camera_path import CameraPath, check_count, check_fps
 from flashdreams.camera.poses import FloatArray, check_poses, relative_pose
 
 Easing = Literal["none", "in", "out", "in-out"]
@@ -24,7 +24,7 @@ EASINGS: dict[Easing, Callable[[FloatArray], FloatArray]] = {
 LONGEST_SECONDS = 3600.0
 
 
-def through_keys(keys: npt.ArrayLike, seconds: npt.ArrayLike, fps: float) -> Trajectory:
+def through_keys(keys: npt.ArrayLike, seconds: npt.ArrayLike, fps: float) -> CameraPath:
     """A path that is at each of the key poses `[K, 4, 4]` at its time `seconds` `[K]`, sampled at `fps`.
 
     Positions follow a Catmull-Rom spline with the given times as its knots; between two keys the rotation turns evenly
@@ -36,7 +36,7 @@ def through_keys(keys: npt.ArrayLike, seconds: npt.ArrayLike, fps: float) -> Tra
     frames: FloatArray = np.arange(math.floor((times[-1] - times[0]) * rate + 1e-6) + 1) / rate + times[0]
     check_count(len(frames), f"{times[-1] - times[0]:g} s at {rate:g} fps")
     if len(poses) == 1:
-        return Trajectory(poses, rate)
+        return CameraPath(poses, rate)
     after = np.clip(np.searchsorted(times, frames, side="right"), 1, len(times) - 1)
     share = np.clip((frames - times[after - 1]) / (times[after] - times[after - 1]), 0.0, 1.0)
     turns = quaternions.from_matrices(poses[:, :3, :3])
@@ -44,10 +44,10 @@ def through_keys(keys: npt.ArrayLike, seconds: npt.ArrayLike, fps: float) -> Tra
     path[:, :3, :3] = quaternions.to_matrices(quaternions.slerp(turns[after - 1], turns[after], share))
     path[:, :3, 3] = _catmull_rom(poses[:, :3, 3], times, after, share)
     path[:, 3, 3] = 1.0
-    return Trajectory(path, rate)
+    return CameraPath(path, rate)
 
 
-def smooth(trajectory: Trajectory, every: float) -> Trajectory:
+def smooth(trajectory: CameraPath, every: float) -> CameraPath:
     """The path without what is faster than `every` seconds: a curve through a pose taken that often, and the two ends.
 
     The length stays. Raises ValueError where `every` is not from one frame to 3600 s.
@@ -60,10 +60,10 @@ def smooth(trajectory: Trajectory, every: float) -> Trajectory:
     times = np.linspace(0.0, trajectory.duration, count)
     keys = trajectory.sampled(times * trajectory.fps, trajectory.fps)
     curve = through_keys(keys.poses, times, trajectory.fps)
-    return Trajectory(curve.poses, trajectory.fps, trajectory.intrinsics, trajectory.size)
+    return CameraPath(curve.poses, trajectory.fps, trajectory.intrinsics, trajectory.size)
 
 
-def at_speed(trajectory: Trajectory, move_speed: float, turn_rate: float) -> Trajectory:
+def at_speed(trajectory: CameraPath, move_speed: float, turn_rate: float) -> CameraPath:
     """The same way at an even speed: `move_speed` units a second, and no turn faster than `turn_rate` degrees a second.
 
     Places where the path only waited are passed without waiting. Raises ValueError for speeds not above 0 or a path
@@ -77,7 +77,7 @@ def at_speed(trajectory: Trajectory, move_speed: float, turn_rate: float) -> Tra
     return _retimed(trajectory, np.flatnonzero(keep), times[keep])
 
 
-def seconds_between(trajectory: Trajectory, move_speed: float, turn_rate: float) -> FloatArray:
+def seconds_between(trajectory: CameraPath, move_speed: float, turn_rate: float) -> FloatArray:
     """`[N - 1]`: seconds from each pose to the next at `move_speed` units and `turn_rate` degrees a second, whichever
     takes longer. Raises ValueError for speeds not above 0.
     """
@@ -91,14 +91,14 @@ def seconds_between(trajectory: Trajectory, move_speed: float, turn_rate: float)
     return np.asarray(spent)
 
 
-def faster(trajectory: Trajectory, factor: float) -> Trajectory:
+def faster(trajectory: CameraPath, factor: float) -> CameraPath:
     """The same way in `duration / factor`. Raises ValueError for a factor outside 0.05 to 20."""
     if not 0.05 <= factor <= 20:
         raise ValueError(f"factor must lie within 0.05 and 20, got {factor}")
     return _retimed(trajectory, np.arange(len(trajectory)), np.arange(len(trajectory)) / trajectory.fps / factor)
 
 
-def eased(trajectory: Trajectory, easing: Easing) -> Trajectory:
+def eased(trajectory: CameraPath, easing: Easing) -> CameraPath:
     """The same way in the same time, setting off or coming to rest gently. Raises ValueError for an unknown easing."""
     if easing not in EASINGS:
         raise ValueError(f"easing must be one of {', '.join(EASINGS)}, got {easing!r:.40}")
@@ -107,7 +107,7 @@ def eased(trajectory: Trajectory, easing: Easing) -> Trajectory:
     return trajectory.sampled(EASINGS[easing](share) * last, trajectory.fps)
 
 
-def _retimed(trajectory: Trajectory, indices: npt.NDArray[np.int64], times: FloatArray) -> Trajectory:
+def _retimed(trajectory: CameraPath, indices: npt.NDArray[np.int64], times: FloatArray) -> CameraPath:
     """The path being at its poses `indices` at `times` `[M]`, at its own rate."""
     count = math.floor(times[-1] * trajectory.fps + 1e-6) + 1
     check_count(count, f"{times[-1]:.0f} s at {trajectory.fps:g} fps")

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from flashdreams.camera.camera_path import MAX_POSES, Trajectory
+from flashdreams.camera.camera_path import MAX_POSES, CameraPath
 from flashdreams.camera.formats import datasets, native, nerfstudio, numpy_files, tum
 from flashdreams.camera.formats.text import refuse_other, text_of
 from flashdreams.files import drafted
@@ -17,8 +17,8 @@ __all__ = [
     "FORMATS",
     "MAX_BYTES",
     "MAX_POSES",
+    "CameraPath",
     "Format",
-    "Trajectory",
     "encode_trajectory",
     "load_trajectory",
     "log_notes",
@@ -40,7 +40,7 @@ KNOWN = (
 
 def load_trajectory(
     source: str | os.PathLike[str] | bytes, name: str | None = None, *, fps: float | None = None
-) -> Trajectory:
+) -> CameraPath:
     """Read a trajectory from a path or from a file's bytes, telling the format by the content.
 
     A folder is read as its `poses.npy` and `intrinsics.npy`; so is a `.npy` file with the other beside it. `name` is
@@ -58,7 +58,7 @@ def load_trajectory(
         raise ValueError(f"{label}: {error}") from None
 
 
-def encode_trajectory(trajectory: Trajectory, form: Format = "flashdreams") -> bytes:
+def encode_trajectory(trajectory: CameraPath, form: Format = "flashdreams") -> bytes:
     """The bytes of a file in a format of `FORMATS`. Raises ValueError where `load_trajectory` would refuse its size."""
     if form not in FORMATS:
         raise ValueError(f"format must be one of {', '.join(FORMATS)}, got {form!r:.40}")
@@ -74,7 +74,7 @@ def encode_trajectory(trajectory: Trajectory, form: Format = "flashdreams") -> b
     return data
 
 
-def save_trajectory(trajectory: Trajectory, path: str | os.PathLike[str], form: Format | None = None) -> None:
+def save_trajectory(trajectory: CameraPath, path: str | os.PathLike[str], form: Format | None = None) -> None:
     """Write a file; one already there is replaced only by a complete one.
 
     Without `form` the name's ending decides: `.txt` or `.tum` TUM text, `.npz` one NumPy archive, anything else our
@@ -96,7 +96,7 @@ def save_trajectory(trajectory: Trajectory, path: str | os.PathLike[str], form: 
         draft.write_bytes(data)
 
 
-def log_notes(trajectory: Trajectory, name: str) -> None:
+def log_notes(trajectory: CameraPath, name: str) -> None:
     """Log what the reader of the file `name` had to assume or found missing."""
     for note in trajectory.notes:
         _log.warning("%s: %s", name, note)
@@ -118,7 +118,7 @@ def _check_size(data: bytes) -> None:
         raise ValueError(f"the file is larger than {MAX_BYTES // 2**20} MiB, the most that is read")
 
 
-def _arrays_beside(path: Path, fps: float | None) -> Trajectory:
+def _arrays_beside(path: Path, fps: float | None) -> CameraPath:
     """A folder of NumPy files, or the folder that a `.npy` file lies in."""
     folder = path if path.is_dir() else path.parent
     poses = folder / "poses.npy" if path.is_dir() else path
@@ -130,7 +130,7 @@ def _arrays_beside(path: Path, fps: float | None) -> Trajectory:
     return numpy_files.from_arrays(arrays, fps)
 
 
-def _parse(data: bytes, fps: float | None) -> Trajectory:
+def _parse(data: bytes, fps: float | None) -> CameraPath:
     _check_size(data)
     if data.startswith((numpy_files.MAGIC, numpy_files.ARCHIVE_MAGIC)):
         return numpy_files.parse(data, fps)
@@ -145,7 +145,7 @@ def _parse(data: bytes, fps: float | None) -> Trajectory:
     return tum.parse(text)
 
 
-def _parse_json(text: str, fps: float | None) -> Trajectory:
+def _parse_json(text: str, fps: float | None) -> CameraPath:
     try:
         document: Any = json.loads(text)
     except json.JSONDecodeError as error:

@@ -16,7 +16,7 @@ import tyro
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from flashdreams.camera.trajectory import Trajectory, load_trajectory, log_notes
+from flashdreams.camera.trajectory import CameraPath, load_trajectory, log_notes
 from flashdreams.configs.worlds import get_world
 from flashdreams.core.checkpoint.fingerprint import checkpoint_identity
 from flashdreams.files import drafted
@@ -59,7 +59,7 @@ class Job:
     """One clip to render."""
 
     path: Path
-    trajectory: Trajectory
+    trajectory: CameraPath
     scene: str
     seed: int
     digest: str
@@ -162,7 +162,7 @@ def _model_digest(world: WorldConfig) -> str:
     return hashlib.sha256(json.dumps([told, *map(checkpoint_identity, world.weights())]).encode()).hexdigest()
 
 
-def _digest(model: str, trajectory: Trajectory, scene: str, seed: int) -> str:
+def _digest(model: str, trajectory: CameraPath, scene: str, seed: int) -> str:
     shaping = json.dumps([model, scene, seed, trajectory.fps])
     return hashlib.sha256(shaping.encode() + trajectory.poses.tobytes()).hexdigest()
 

@@ -15,8 +15,8 @@ from flashdreams.camera.trajectory import (
     FORMATS,
     MAX_BYTES,
     MAX_POSES,
+    CameraPath,
     Format,
-    Trajectory,
     encode_trajectory,
     load_trajectory,
     save_trajectory,
@@ -24,7 +24,7 @@ from flashdreams.camera.trajectory import (
 
 POSES = np.stack([pose_from_yaw_pitch([0.1 * n, -1.6, 0.2 * n], 20.0 * n, -2.0 * n, n) for n in range(30)])
 LENS = np.stack([[500.0 + n, 500.0 + n, 160.0, 90.0] for n in range(30)])
-PATH = Trajectory(POSES, 24.0, LENS, (320, 180))
+PATH = CameraPath(POSES, 24.0, LENS, (320, 180))
 
 
 def npy(array: np.ndarray) -> bytes:
@@ -36,7 +36,7 @@ def npy(array: np.ndarray) -> bytes:
 @pytest.mark.parametrize("form", FORMATS)
 @pytest.mark.parametrize("fps", [24.0, 16.0, 29.97, 0.5])
 def test_every_format_reads_back_what_it_wrote(form: Format, fps: float) -> None:
-    written = Trajectory(POSES, fps)
+    written = CameraPath(POSES, fps)
     again = load_trajectory(encode_trajectory(written, form))
     assert again.fps == pytest.approx(fps, rel=1e-9) and len(again) == len(written)
     np.testing.assert_allclose(again.poses, POSES, atol=2e-8)
@@ -144,9 +144,9 @@ def test_an_unknown_format_is_refused_naming_the_known() -> None:
 
 
 def test_what_could_not_be_read_back_is_not_written() -> None:
-    long = Trajectory(np.repeat(POSES, 1400, axis=0), 24.0)
+    long = CameraPath(np.repeat(POSES, 1400, axis=0), 24.0)
     for form in FORMATS:
         with pytest.raises(ValueError, match="files end at 8 MiB"):
             encode_trajectory(long, form)
-        longest = Trajectory(long.poses[:MAX_POSES] + 0.0, 24.0, np.tile(LENS, (700, 1))[:MAX_POSES], (320, 180))
+        longest = CameraPath(long.poses[:MAX_POSES] + 0.0, 24.0, np.tile(LENS, (700, 1))[:MAX_POSES], (320, 180))
         assert len(encode_trajectory(longest, form)) < MAX_BYTES

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from flashdreams.camera.camera_path import Trajectory
+from flashdreams.camera.camera_path import CameraPath
 from flashdreams.camera.keyframes import Pace, keys_of, shot_through
 from flashdreams.camera.poses import pose_from_yaw_pitch, yaw_pitch_of
 from flashdreams.camera.splines import at_speed, through_keys
@@ -14,7 +14,7 @@ VIEWS = [([0, -1.6, 0], 0, 0), ([0, -1.6, 4], 30, 5), ([3, -1.6, 6], 90, 0), ([8
 KEYS = np.stack([pose_from_yaw_pitch(place, yaw, pitch) for place, yaw, pitch in VIEWS])
 
 
-def steps(path: Trajectory) -> np.ndarray:
+def steps(path: CameraPath) -> np.ndarray:
     """Units from each frame to the next."""
     return np.linalg.norm(np.diff(path.poses[:, :3, 3], axis=0), axis=1)
 
@@ -113,11 +113,11 @@ def test_a_walk_that_rests_keeps_its_rests() -> None:
     there = np.repeat(KEYS[:1], 25, 0)
     there[8:16, 2, 3] += np.linspace(0, 1, 8)
     there[16:, 2, 3] += 1
-    times, off, _ = keys_of(Trajectory(there, 8), 0.02, 1.0)
+    times, off, _ = keys_of(CameraPath(there, 8), 0.02, 1.0)
     assert off <= 0.02 and len(times) <= 12
 
 
 @pytest.mark.parametrize(("distance", "degrees", "most"), [(0, 1, 9), (1, 0, 9), (1, 1, 1), (1, 1, 201)])
 def test_tolerances_of_keys_are_checked(distance: float, degrees: float, most: int) -> None:
     with pytest.raises(ValueError, match="must"):
-        keys_of(Trajectory(KEYS, 24), distance, degrees, most)
+        keys_of(CameraPath(KEYS, 24), distance, degrees, most)

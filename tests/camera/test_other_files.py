@@ -15,7 +15,7 @@ from flashdreams.camera import quaternions
 from flashdreams.camera.poses import pose_from_yaw_pitch
 from flashdreams.camera.trajectory import (
     MAX_POSES,
-    Trajectory,
+    CameraPath,
     encode_trajectory,
     load_trajectory,
     save_trajectory,
@@ -125,7 +125,7 @@ def test_a_hole_too_long_to_fill_is_named() -> None:
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-8-sig", "cp1252"])
 @pytest.mark.parametrize("kind", ["TUM", "JSON"])
 def test_every_usual_encoding_is_read(encoding: str, kind: str) -> None:
-    text = TABLES["TUM"] if kind == "TUM" else encode_trajectory(Trajectory(POSES, FPS)).decode()
+    text = TABLES["TUM"] if kind == "TUM" else encode_trajectory(CameraPath(POSES, FPS)).decode()
     if encoding == "cp1252" and kind == "TUM":
         text = "# r\xe9sum\xe9\n" + text
     np.testing.assert_allclose(load_trajectory(text.encode(encoding)).poses, POSES, atol=1e-5)
@@ -137,7 +137,7 @@ def keyframes(**changes: Any) -> dict[str, Any]:
     return {**document, "camera_type": "perspective", "render_width": 1920, "render_height": 1080, **changes}
 
 
-def load(document: Any, **options: Any) -> Trajectory:
+def load(document: Any, **options: Any) -> CameraPath:
     return load_trajectory(json.dumps(document).encode(), "x", **options)
 
 
@@ -256,10 +256,10 @@ def test_neighbouring_formats_are_named(text: str, said: str) -> None:
 def test_the_longest_path_is_read_back_from_a_folder(tmp_path: Path, count: int) -> None:
     poses = np.tile(np.eye(4), (count, 1, 1))
     poses[:, 0, 3] = np.random.default_rng(0).normal(size=count)
-    save_trajectory(Trajectory(poses, 24.0), tmp_path / "walk")
+    save_trajectory(CameraPath(poses, 24.0), tmp_path / "walk")
     np.testing.assert_array_equal(load_trajectory(tmp_path / "walk").poses, poses)
     with pytest.raises(ValueError, match=str(MAX_POSES)):
-        save_trajectory(Trajectory(np.tile(np.eye(4), (MAX_POSES + 1, 1, 1)), 24.0), tmp_path / "long")
+        save_trajectory(CameraPath(np.tile(np.eye(4), (MAX_POSES + 1, 1, 1)), 24.0), tmp_path / "long")
     assert not (tmp_path / "long").exists()
 
 

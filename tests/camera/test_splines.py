@@ -7,15 +7,15 @@ import pytest
 
 from flashdreams.camera.poses import pose_from_yaw_pitch, yaw_pitch_of
 from flashdreams.camera.splines import EASINGS, at_speed, eased, faster, smooth, through_keys
-from flashdreams.camera.trajectory import Trajectory
+from flashdreams.camera.trajectory import CameraPath
 
 VIEWS = [([0, -1.6, 0], 0, 0), ([0, -1.6, 4], 30, 5), ([3, -1.6, 6], 90, 0), ([8, -1.6, 6], 90, -9)]
 KEYS = np.stack([pose_from_yaw_pitch(place, yaw, pitch) for place, yaw, pitch in VIEWS])
 TIMES = np.array([0.0, 1.0, 2.5, 4.0])
 
 
-def straight(count: int = 49, fps: float = 24.0) -> Trajectory:
-    return Trajectory(np.stack([pose_from_yaw_pitch([0, -1.6, 0.1 * n], 0, 0) for n in range(count)]), fps)
+def straight(count: int = 49, fps: float = 24.0) -> CameraPath:
+    return CameraPath(np.stack([pose_from_yaw_pitch([0, -1.6, 0.1 * n], 0, 0) for n in range(count)]), fps)
 
 
 def test_the_curve_passes_through_its_keys_at_their_times() -> None:
@@ -70,7 +70,7 @@ def test_smoothing_takes_the_shake_out_and_keeps_length_ends_and_lens() -> None:
     shaken = calm.poses.copy()
     shaken[:, 0, 3] += 0.05 * (-1.0) ** np.arange(97)
     lens = np.tile([100.0, 100, 50, 40], (97, 1))
-    result = smooth(Trajectory(shaken, 24, lens, (100, 80)), 0.5)
+    result = smooth(CameraPath(shaken, 24, lens, (100, 80)), 0.5)
     assert len(result) == 97 and result.size == (100, 80)
     np.testing.assert_allclose(result.poses[[0, -1]], shaken[[0, -1]], atol=1e-9)
     rough = np.abs(np.diff(shaken[:, 0, 3], 2)).mean()
@@ -94,9 +94,9 @@ def test_an_even_speed_walks_at_that_speed_and_turns_no_faster() -> None:
 
 
 def test_an_even_speed_leaves_out_waiting() -> None:
-    waiting = Trajectory(np.concatenate([np.repeat(straight().poses[:1], 48, 0), straight().poses]), 24)
+    waiting = CameraPath(np.concatenate([np.repeat(straight().poses[:1], 48, 0), straight().poses]), 24)
     assert len(at_speed(waiting, 2.4, 60)) == len(at_speed(straight(), 2.4, 60)) == 49
-    assert len(at_speed(Trajectory(np.repeat(straight().poses[:1], 48, 0), 24), 2.4, 60)) == 1
+    assert len(at_speed(CameraPath(np.repeat(straight().poses[:1], 48, 0), 24), 2.4, 60)) == 1
 
 
 @pytest.mark.parametrize(("factor", "count"), [(1, 49), (2, 25), (0.5, 97)])

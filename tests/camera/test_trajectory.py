@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from flashdreams.camera import quaternions
 from flashdreams.camera.poses import pose_from_yaw_pitch, relative_pose, yaw_pitch_of
-from flashdreams.camera.trajectory import MAX_BYTES, Trajectory, load_trajectory, save_trajectory
+from flashdreams.camera.trajectory import MAX_BYTES, CameraPath, load_trajectory, save_trajectory
 
 ANGLE = st.floats(-179.0, 179.0)
 POSE = st.builds(
@@ -66,14 +66,14 @@ def test_resampled_rotation_turns_evenly_about_one_axis(
     end = start.copy()
     end[:3, :3] = turn_about(axis, angle) @ start[:3, :3]
     end[:3, 3] += (1, 2, 3)
-    middle = Trajectory(np.stack([start, end]), 10.0).sampled([share], 10.0).poses[0]
+    middle = CameraPath(np.stack([start, end]), 10.0).sampled([share], 10.0).poses[0]
     np.testing.assert_allclose(middle[:3, :3], turn_about(axis, angle * share) @ start[:3, :3], atol=1e-7)
     np.testing.assert_allclose(middle[:3, 3], start[:3, 3] + share * np.array([1, 2, 3]), atol=1e-9)
 
 
 @pytest.mark.parametrize(("fps", "count"), [(10, 9), (20, 17), (5, 5), (3, 3), (24, 20), (0.5, 1), (1000 / 3, 267)])
 def test_resampling_keeps_duration_and_start(fps: float, count: int) -> None:
-    result = Trajectory(WALK, 10).resample(fps)
+    result = CameraPath(WALK, 10).resample(fps)
     assert (len(result), result.fps) == (count, fps)
     np.testing.assert_allclose(result.poses[0], WALK[0], atol=1e-9)
     assert 0 <= 0.8 - result.duration < 1 / fps + 1e-9
@@ -81,24 +81,24 @@ def test_resampling_keeps_duration_and_start(fps: float, count: int) -> None:
 
 
 def test_resampling_twice_as_fast_keeps_every_old_pose() -> None:
-    np.testing.assert_allclose(Trajectory(WALK, 10).resample(20).poses[::2], WALK, atol=1e-9)
+    np.testing.assert_allclose(CameraPath(WALK, 10).resample(20).poses[::2], WALK, atol=1e-9)
 
 
 def test_resampling_interpolates_intrinsics() -> None:
     lens = np.array([[100.0, 100, 50, 40], [200, 200, 50, 40]])
-    result = Trajectory(WALK[:2], 10, lens, (100, 80)).resample(20)
+    result = CameraPath(WALK[:2], 10, lens, (100, 80)).resample(20)
     assert result.intrinsics is not None
     np.testing.assert_allclose(result.intrinsics[1], (150, 150, 50, 40))
 
 
 def test_resampling_to_too_many_poses_is_refused() -> None:
     with pytest.raises(ValueError, match="accepted are 200000"):
-        Trajectory(WALK, 0.01).resample(1000)
+        CameraPath(WALK, 0.01).resample(1000)
 
 
 def test_a_path_can_start_elsewhere_with_its_shape_kept() -> None:
     there = pose_from_yaw_pitch([5, -1.6, 7], 120, 25)
-    moved = Trajectory(WALK, 10).starting_at(there)
+    moved = CameraPath(WALK, 10).starting_at(there)
     np.testing.assert_allclose(moved.poses[0, :3, 3], (5, -1.6, 7))
     assert yaw_pitch_of(moved.poses[0])[0] == pytest.approx(120)
     for before, after in zip(WALK, moved.poses, strict=True):
@@ -110,7 +110,7 @@ def test_a_path_can_start_elsewhere_with_its_shape_kept() -> None:
 @settings(max_examples=40, deadline=None)
 def test_own_format_round_trip(tmp_path_factory: pytest.TempPathFactory, poses: list[np.ndarray], fps: float) -> None:
     path = tmp_path_factory.mktemp("round") / "path.json"
-    save_trajectory(Trajectory(np.stack(poses), fps), path)
+    save_trajectory(CameraPath(np.stack(poses), fps), path)
     again = load_trajectory(path)
     assert again.fps == fps and again.intrinsics is None
     np.testing.assert_allclose(again.poses, np.stack(poses), atol=1e-9)
@@ -118,7 +118,7 @@ def test_own_format_round_trip(tmp_path_factory: pytest.TempPathFactory, poses: 
 
 def test_own_format_round_trip_with_intrinsics_leaves_no_draft(tmp_path: Path) -> None:
     lens = np.tile([123.25, 124.5, 64.0, 36.0], (9, 1))
-    save_trajectory(Trajectory(WALK, 24, lens, (128, 72)), tmp_path / "path.json")
+    save_trajectory(CameraPath(WALK, 24, lens, (128, 72)), tmp_path / "path.json")
     again = load_trajectory(tmp_path / "path.json")
     assert again.size == (128, 72) and again.intrinsics is not None
     np.testing.assert_array_equal(again.intrinsics, lens)
@@ -133,7 +133,7 @@ def test_hand_written_minimum_is_read() -> None:
 
 def test_too_long_to_be_read_back_is_not_written(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"20001 poses makes a file of .* save a part or a lower rate"):
-        save_trajectory(Trajectory(np.tile(np.eye(4), (20001, 1, 1)), 24), tmp_path / "long.json")
+        save_trajectory(CameraPath(np.tile(np.eye(4), (20001, 1, 1)), 24), tmp_path / "long.json")
     assert not list(tmp_path.iterdir())
 
 
@@ -147,7 +147,7 @@ def nerfstudio(**changes: Any) -> dict[str, Any]:
     return {**document, "camera_path": cameras, "fps": 30, "seconds": 2, "is_cycle": False, **changes}
 
 
-def load(document: Any) -> Trajectory:
+def load(document: Any) -> CameraPath:
     return load_trajectory(json.dumps(document).encode(), "clip.json")
 
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from flashdreams.camera.camera_path import Trajectory
+from flashdreams.camera.camera_path import CameraPath
 from flashdreams.camera.trajectory import save_trajectory
 from flashdreams.configs.worlds import all_worlds
 from flashdreams.infra.world.base import Controls, Rollout, World
@@ -67,7 +67,7 @@ def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def path_file(folder: Path, frames: int, fps: float, lens: bool = True, size: tuple[int, int] = (192, 96)) -> Path:
     lenses = np.tile([500.0, 500.0, size[0] / 2, size[1] / 2], (frames, 1)) if lens else None
-    trajectory = Trajectory(walk(frames), fps, lenses, size if lens else None)
+    trajectory = CameraPath(walk(frames), fps, lenses, size if lens else None)
     save_trajectory(trajectory, path := folder / "path.json")
     return path
 

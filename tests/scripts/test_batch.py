@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from flashdreams.camera.poses import pose_from_yaw_pitch
-from flashdreams.camera.trajectory import Trajectory, save_trajectory
+from flashdreams.camera.trajectory import CameraPath, save_trajectory
 from flashdreams.integrations.pocket.config import pocket_world
 from flashdreams.scripts import batch
 from tests.backend.fakes import FakeWorld, FakeWorldConfig, fake_config
@@ -32,9 +32,9 @@ def paths(tmp_path: Path) -> Path:
     folder = tmp_path / "paths"
     folder.mkdir()
     poses = np.stack([pose_from_yaw_pitch([0, -1.6, 0.1 * n], 3.0 * n, 0) for n in range(9)])
-    save_trajectory(Trajectory(poses, 24), folder / "walk.json")
-    save_trajectory(Trajectory(poses[::-1], 24), folder / "back.txt")
-    save_trajectory(Trajectory(poses[:5], 24), folder / "stroll-night.npz")
+    save_trajectory(CameraPath(poses, 24), folder / "walk.json")
+    save_trajectory(CameraPath(poses[::-1], 24), folder / "back.txt")
+    save_trajectory(CameraPath(poses[:5], 24), folder / "stroll-night.npz")
     (folder / "notes.md").write_text("not a path")
     return folder
 
@@ -91,7 +91,7 @@ def test_a_changed_path_is_rendered_again_and_nothing_else(
 ) -> None:
     run(paths, tmp_path / "out")
     (tmp_path / "out" / "back_meadow_0.mp4").unlink()
-    save_trajectory(Trajectory(np.repeat(np.eye(4)[None], 5, 0), 24), paths / "walk.json")
+    save_trajectory(CameraPath(np.repeat(np.eye(4)[None], 5, 0), 24), paths / "walk.json")
     run(paths, tmp_path / "out")
     assert "5 clips, 2 of them done" in capsys.readouterr().out
 

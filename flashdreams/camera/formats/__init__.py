@@ -1,1 +1,1 @@
-"""Trajectory file formats, one module each: text or a parsed document in, a `Trajectory` out."""
+"""Trajectory file formats, one module each: text or a parsed document in, a `CameraPath` out."""

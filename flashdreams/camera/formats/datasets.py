@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from flashdreams.camera.camera_path import Trajectory, check_count
+from flashdreams.camera.camera_path import CameraPath, check_count
 from flashdreams.camera.formats.opengl import CAMERA_AXES, WORLD_AXES, matrix_of, number, pixels
 from flashdreams.camera.intrinsics import Intrinsics
 from flashdreams.camera.poses import FloatArray, check_poses
@@ -19,7 +19,7 @@ FPS = 16.0
 """Poses per second where the caller names no rate."""
 
 
-def parse_transforms(document: dict[str, Any], fps: float | None) -> Trajectory:
+def parse_transforms(document: dict[str, Any], fps: float | None) -> CameraPath:
     """Return the path along `frames[].transform_matrix`, in our axes. Raises ValueError naming field and frame."""
     frames = document.get("frames")
     if not isinstance(frames, list) or not all(isinstance(f, dict) and "transform_matrix" in f for f in frames):
@@ -29,10 +29,10 @@ def parse_transforms(document: dict[str, Any], fps: float | None) -> Trajectory:
     matrices = [matrix_of(frames[index]["transform_matrix"], f"frames[{index}].transform_matrix") for index in order]
     poses = check_poses(np.stack(matrices), "frames")
     intrinsics, size = _transforms_lens(document, [frames[index] for index in order])
-    return Trajectory(WORLD_AXES @ poses @ CAMERA_AXES, fps or FPS, intrinsics, size, _notes(fps))
+    return CameraPath(WORLD_AXES @ poses @ CAMERA_AXES, fps or FPS, intrinsics, size, _notes(fps))
 
 
-def parse_cameras(cameras: list[Any], fps: float | None) -> Trajectory:
+def parse_cameras(cameras: list[Any], fps: float | None) -> CameraPath:
     """Return the path along cameras with `position` and `rotation`. Raises ValueError naming field and camera."""
     check_count(len(cameras), "the list")
     order = _order([camera.get("img_name") for camera in cameras])
@@ -46,11 +46,11 @@ def parse_cameras(cameras: list[Any], fps: float | None) -> Trajectory:
     first = cameras[order[0]]
     same_size = all(c.get("width") == first.get("width") and c.get("height") == first.get("height") for c in cameras)
     if not same_size or not all(name in first for name in ("width", "height", "fx", "fy")):
-        return Trajectory(check_poses(poses, "cameras"), fps or FPS, notes=_notes(fps))
+        return CameraPath(check_poses(poses, "cameras"), fps or FPS, notes=_notes(fps))
     size = pixels(first, "width"), pixels(first, "height")
     focal = [[number(cameras[i].get(n), f"[{i}].{n}", 1e-3, 1e6) for n in ("fx", "fy")] for i in order]
     intrinsics = np.concatenate([focal, np.tile([size[0] / 2, size[1] / 2], (len(order), 1))], axis=1)
-    return Trajectory(check_poses(poses, "cameras"), fps or FPS, intrinsics, size, _notes(fps))
+    return CameraPath(check_poses(poses, "cameras"), fps or FPS, intrinsics, size, _notes(fps))
 
 
 def _transforms_lens(

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from flashdreams.camera.camera_path import Trajectory, check_count, check_fps
+from flashdreams.camera.camera_path import CameraPath, check_count, check_fps
 from flashdreams.camera.formats.opengl import CAMERA_AXES, WORLD_AXES, matrix_of, number, pixels
 from flashdreams.camera.intrinsics import Intrinsics
 from flashdreams.camera.poses import FloatArray, check_poses
@@ -24,7 +24,7 @@ FPS = 30.0
 """Poses per second where the file names none, as nerfstudio's viewer has it."""
 
 
-def parse(document: dict[str, Any]) -> Trajectory:
+def parse(document: dict[str, Any]) -> CameraPath:
     """Return a path through the key frames, in our axes. Raises ValueError naming the field and the key."""
     keys = document["keyframes"]
     if not isinstance(keys, list) or not all(isinstance(key, dict) and "matrix" in key for key in keys):
@@ -43,7 +43,7 @@ def parse(document: dict[str, Any]) -> Trajectory:
     path = through_keys(poses, times, fps)
     intrinsics, size = _lens(document, keys, times, len(path), fps)
     note = f"the file has {len(document['keyframes'])} key frames and no path: it goes through them smoothly"
-    return Trajectory(path.poses, fps, intrinsics, size, (note,))
+    return CameraPath(path.poses, fps, intrinsics, size, (note,))
 
 
 def _matrix(value: Any, index: int) -> FloatArray:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from flashdreams.camera.camera_path import Trajectory, check_count
+from flashdreams.camera.camera_path import CameraPath, check_count
 from flashdreams.camera.formats.lens import in_pixels
 from flashdreams.camera.poses import FloatArray, check_poses
 
@@ -25,7 +25,7 @@ DECIMALS = 9
 """Written after the point: far below what a picture shows, and half the size of full precision."""
 
 
-def parse(document: dict[str, Any]) -> Trajectory:
+def parse(document: dict[str, Any]) -> CameraPath:
     """The trajectory of a parsed file. Raises ValueError naming the field."""
     if document.get("format", FORMAT) != FORMAT or document.get("version", VERSION) != VERSION:
         raise ValueError(
@@ -41,14 +41,14 @@ def parse(document: dict[str, Any]) -> Trajectory:
     size = None
     if "width" in document or "height" in document:
         size = (document.get("width"), document.get("height"))
-    checked = Trajectory(check_poses(poses, "poses"), document["fps"], document.get("intrinsics"), size)  # type: ignore[arg-type]
+    checked = CameraPath(check_poses(poses, "poses"), document["fps"], document.get("intrinsics"), size)  # type: ignore[arg-type]
     if checked.intrinsics is None:
         return checked
     intrinsics, _ = in_pixels(checked.intrinsics, checked.size)
-    return Trajectory(checked.poses, checked.fps, intrinsics, checked.size)
+    return CameraPath(checked.poses, checked.fps, intrinsics, checked.size)
 
 
-def dump(trajectory: Trajectory) -> str:
+def dump(trajectory: CameraPath) -> str:
     """The file's text: one pose a line."""
     head: dict[str, Any] = {"format": FORMAT, "version": VERSION, "fps": trajectory.fps}
     if trajectory.size is not None:

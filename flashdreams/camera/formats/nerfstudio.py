@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from flashdreams.camera.camera_path import Trajectory, check_count, check_fps
+from flashdreams.camera.camera_path import CameraPath, check_count, check_fps
 from flashdreams.camera.formats import keyframes
 from flashdreams.camera.formats.opengl import CAMERA_AXES, WORLD_AXES, matrix_of, pixels
 from flashdreams.camera.intrinsics import Intrinsics
@@ -24,7 +24,7 @@ DEFAULT_FOV, DEFAULT_SIZE = 60.0, (1920, 1080)
 """Written where a trajectory knows no lens: vertical degrees, and pixels."""
 
 
-def parse(document: dict[str, Any]) -> Trajectory:
+def parse(document: dict[str, Any]) -> CameraPath:
     """The trajectory of a parsed file, in our axes. Raises ValueError naming the field and the camera."""
     cameras = document.get("camera_path")
     if not cameras and document.get("keyframes"):
@@ -39,10 +39,10 @@ def parse(document: dict[str, Any]) -> Trajectory:
         raise ValueError(str(error).replace("]:", "].camera_to_world:", 1)) from None
     fps = _fps(document, len(cameras))
     intrinsics, size = _intrinsics(document, cameras)
-    return Trajectory(WORLD_AXES @ poses @ CAMERA_AXES, fps, intrinsics, size)
+    return CameraPath(WORLD_AXES @ poses @ CAMERA_AXES, fps, intrinsics, size)
 
 
-def dump(trajectory: Trajectory) -> str:
+def dump(trajectory: CameraPath) -> str:
     """The file's text, in nerfstudio's axes; the lens is written where it is known, and 60 degrees where it is not.
 
     The format has one field of view per camera and no principal point of its own.

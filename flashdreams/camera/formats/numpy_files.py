@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from flashdreams.camera.camera_path import MAX_POSES, Trajectory, check_count
+from flashdreams.camera.camera_path import MAX_POSES, CameraPath, check_count
 from flashdreams.camera.formats.lens import in_pixels
 from flashdreams.camera.poses import check_poses
 
@@ -47,14 +47,14 @@ MAX_MEMBER_BYTES = MAX_POSES * 16 * 8 + 4096
 """Unpacked size of the largest array that can be right."""
 
 
-def parse(data: bytes, fps: float | None) -> Trajectory:
+def parse(data: bytes, fps: float | None) -> CameraPath:
     """The trajectory of a `.npy` file of poses, or of an archive. Raises ValueError naming the array that is wrong."""
     if data.startswith(MAGIC):
         return from_arrays({"poses": _array(data, "poses")}, fps)
     return from_arrays(_members(data), fps)
 
 
-def from_arrays(arrays: Mapping[str, npt.NDArray[Any]], fps: float | None) -> Trajectory:
+def from_arrays(arrays: Mapping[str, npt.NDArray[Any]], fps: float | None) -> CameraPath:
     """The trajectory of arrays called as the archive's members; `fps` weighs more than the archive's own."""
     name = next((name for name in POSE_NAMES if name in arrays), None)
     if name is None or (name == "data" and arrays[name].shape[1:] not in ((4, 4), (3, 4))):
@@ -63,7 +63,7 @@ def from_arrays(arrays: Mapping[str, npt.NDArray[Any]], fps: float | None) -> Tr
     check_count(len(poses), name)
     rate = fps if fps is not None else float(_numbers(arrays.get("fps", np.array(FPS)), "fps").reshape(-1)[0])
     if "intrinsics" not in arrays:
-        return _in_time(Trajectory(poses, rate), arrays)
+        return _in_time(CameraPath(poses, rate), arrays)
     intrinsics = _numbers(arrays["intrinsics"], "intrinsics")
     if intrinsics.shape[-2:] == (3, 3):
         intrinsics = intrinsics[..., (0, 1, 0, 1), (0, 1, 2, 2)]
@@ -72,7 +72,7 @@ def from_arrays(arrays: Mapping[str, npt.NDArray[Any]], fps: float | None) -> Tr
     if intrinsics.ndim != 2 or intrinsics.shape[1] != 4 or not np.isfinite(intrinsics).all():
         raise ValueError("intrinsics: expected rows of four numbers (fx, fy, cx, cy)")
     intrinsics, size = in_pixels(intrinsics, _size(arrays))
-    return _in_time(Trajectory(poses, rate, intrinsics, size), arrays)
+    return _in_time(CameraPath(poses, rate, intrinsics, size), arrays)
 
 
 def _no_poses(arrays: Mapping[str, npt.NDArray[Any]]) -> str:
@@ -91,7 +91,7 @@ def _whole_matrices(poses: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return np.concatenate([poses, np.tile([0.0, 0.0, 0.0, 1.0], (len(poses), 1, 1))], axis=1)
 
 
-def _in_time(path: Trajectory, arrays: Mapping[str, npt.NDArray[Any]]) -> Trajectory:
+def _in_time(path: CameraPath, arrays: Mapping[str, npt.NDArray[Any]]) -> CameraPath:
     """Return the path with the frames filled in that `inds`, the numbers of its frames, leave out."""
     if "inds" not in arrays:
         return path
@@ -105,13 +105,13 @@ def _in_time(path: Trajectory, arrays: Mapping[str, npt.NDArray[Any]]) -> Trajec
     return path.sampled(np.interp(np.arange(wanted) + numbers[0], numbers, np.arange(len(path))), path.fps)
 
 
-def arrays_of(trajectory: Trajectory) -> dict[str, npt.NDArray[np.float64]]:
+def arrays_of(trajectory: CameraPath) -> dict[str, npt.NDArray[np.float64]]:
     """What `poses.npy` and, where the lens is known, `intrinsics.npy` hold."""
     arrays = {"poses": trajectory.poses}
     return arrays if trajectory.intrinsics is None else {**arrays, "intrinsics": trajectory.intrinsics}
 
 
-def dump(trajectory: Trajectory) -> bytes:
+def dump(trajectory: CameraPath) -> bytes:
     """One archive with everything, the rate and the picture size too, so that reading it back loses nothing."""
     buffer = io.BytesIO()
     arrays: dict[str, Any] = {"fps": np.array(trajectory.fps), **arrays_of(trajectory)}

@@ -13,7 +13,7 @@ import math
 import numpy as np
 
 from flashdreams.camera import quaternions
-from flashdreams.camera.camera_path import MAX_POSES, Trajectory, check_count, check_fps
+from flashdreams.camera.camera_path import MAX_POSES, CameraPath, check_count, check_fps
 from flashdreams.camera.formats.columns import FIELDS, Columns, columns_of, seconds_of, words_of
 from flashdreams.camera.poses import MAX_COORDINATE, FloatArray
 
@@ -27,7 +27,7 @@ HOLE_STEPS = 5.0
 """A step longer than this many median steps is reported as a hole."""
 
 
-def parse(text: str) -> Trajectory:
+def parse(text: str) -> CameraPath:
     """Return the trajectory of a file's text. Raises ValueError naming the line and field."""
     lines = text.splitlines()
     columns = columns_of(lines)
@@ -50,7 +50,7 @@ def parse(text: str) -> Trajectory:
     return _even(poses, times, numbers, notes)
 
 
-def dump(trajectory: Trajectory) -> str:
+def dump(trajectory: CameraPath) -> str:
     """Return the file's text, timestamps from 0."""
     turns = quaternions.from_matrices(trajectory.poses[:, :3, :3])
     rows = np.concatenate([trajectory.poses[:, :3, 3], turns], axis=1)
@@ -91,7 +91,7 @@ def _check_times(times: FloatArray, lines: list[int]) -> None:
         raise ValueError(f"line {lines[back[0] + 1]}: timestamp must be later than on the line before")
 
 
-def _even(poses: FloatArray, times: FloatArray, lines: list[int], notes: list[str]) -> Trajectory:
+def _even(poses: FloatArray, times: FloatArray, lines: list[int], notes: list[str]) -> CameraPath:
     """Return the poses at an even rate over the same span of time."""
     count, span = len(times), times[-1] - times[0]
     steps = np.diff(times)
@@ -108,7 +108,7 @@ def _even(poses: FloatArray, times: FloatArray, lines: list[int], notes: list[st
     if abs(fps - round(fps)) < slack * fps:
         fps = float(round(fps))
     if usual.all():
-        trajectory = Trajectory(poses, fps, notes=tuple(notes))
+        trajectory = CameraPath(poses, fps, notes=tuple(notes))
         places = np.interp(np.linspace(times[0], times[-1], count), times, np.arange(count))
         if np.abs(places - np.arange(count)).max() <= EVEN:
             return trajectory
@@ -118,4 +118,4 @@ def _even(poses: FloatArray, times: FloatArray, lines: list[int], notes: list[st
         where = f": {notes[-1]}" if len(holes) else ""
         raise ValueError(f"{span:g} s at {fps:g} poses a second make {wanted} poses, accepted are {MAX_POSES}{where}")
     places = np.interp(times[0] + np.arange(wanted) / fps, times, np.arange(count))
-    return Trajectory(poses, fps, notes=tuple(notes)).sampled(places, fps)
+    return CameraPath(poses, fps, notes=tuple(notes)).sampled(places, fps)

@@ -15,7 +15,7 @@ from torch import Tensor
 from flashdreams.infra.media.images import covering
 
 
-class Footage:
+class VideoReader:
     """Frames of a video, read when they are asked for; a long video takes no more memory than a short one."""
 
     def __init__(self, path: Path, height: int, width: int) -> None:

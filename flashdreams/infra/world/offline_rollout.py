@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from flashdreams.camera.motion import LiveCamera
-from flashdreams.camera.trajectory import Trajectory
+from flashdreams.camera.trajectory import CameraPath
 from flashdreams.infra.world.base import Constrain, Controls, World, WorldConfig
 
 Poses = npt.NDArray[np.float64]
@@ -29,7 +29,7 @@ def lies_in_world(poses: Poses, constrain: Constrain | None) -> bool:
     return bool(off < OFF_GROUND and np.linalg.norm(allowed[0] - places[0]) < OUTSIDE)
 
 
-def as_taken(path: Trajectory, config: WorldConfig, constrain: Constrain | None) -> tuple[Poses, int]:
+def as_taken(path: CameraPath, config: WorldConfig, constrain: Constrain | None) -> tuple[Poses, int]:
     """The poses `[N, 4, 4]` of a visitor who follows the path, and how many of them are not quite the path's."""
     wanted = path.resample(config.fps).poses
     camera = LiveCamera(wanted[0], config.motion, config.fps, constrain)

@@ -20,7 +20,7 @@ from flashdreams.integrations.hy_worldplay.prope import projections
 from flashdreams.recipes.wan import Wan21Transformer, Wan21TransformerCache, Wan21TransformerConfig
 from flashdreams.recipes.wan.transformer.impl.modules import BlockCache
 from flashdreams.recipes.wan.transformer.impl.network import WanDiTNetworkCache
-from flashdreams.recipes.wan.transformer.rollout_cache import Branch, ChunkRotation
+from flashdreams.recipes.wan.transformer.rollout_cache import Branch, RopeTables
 
 
 @dataclass(kw_only=True)
@@ -154,7 +154,7 @@ class HyWorldPlayTransformer(Wan21Transformer):
             width=width,
             network_cache=branch.network,
             rope_adapter=rope,
-            rotation=ChunkRotation(rope),
+            rotation=RopeTables(rope),
             branches=[branch],
             conditions=self._new_conditions(self._shape(height, width)),
             history=History(self.config.history_size_t // self.config.len_t),

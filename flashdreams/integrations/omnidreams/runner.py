@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from flashdreams.infra.media.video_reader import Footage
+from flashdreams.infra.media.video_reader import VideoReader
 from flashdreams.infra.temporal import causal_pixel_frames
 from flashdreams.integrations.omnidreams.pipeline import OmnidreamsPipeline, OmnidreamsPipelineConfig
 from flashdreams.recipes.wan.autoencoder.network import TIME_RATIO
@@ -37,7 +37,7 @@ class OmnidreamsRunner(WanRunner):
         super().check(config)
         if config.control is None:
             raise ValueError(f"control is needed: {config.runner_name} follows an HD-map video")
-        self.control = Footage(config.control, config.height, config.width)
+        self.control = VideoReader(config.control, config.height, config.width)
         len_t = config.pipeline.rollout.len_t
         wanted = sum(causal_pixel_frames(index, len_t, TIME_RATIO) for index in range(config.chunks))
         if self.control.length < wanted:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from flashdreams.camera.motion import CameraMotion, LiveCamera
 from flashdreams.camera.poses import pose_from_yaw_pitch
-from flashdreams.camera.trajectory import Trajectory, save_trajectory
+from flashdreams.camera.trajectory import CameraPath, save_trajectory
 from flashdreams.integrations.pocket.scenes.catalog import scene_layouts
 from flashdreams.integrations.pocket.scenes.curves import glide, orbit
 from flashdreams.integrations.pocket.scenes.movement import (
@@ -157,7 +157,7 @@ def main() -> None:
     folder: Path = parser.parse_args().folder
     folder.mkdir(parents=True, exist_ok=True)
     for name, poses in released_paths().items():
-        save_trajectory(Trajectory(poses, FPS), folder / f"{name}.json")
+        save_trajectory(CameraPath(poses, FPS), folder / f"{name}.json")
         print(f"{folder / name}.json: {len(poses)} poses, {len(poses) / FPS:.1f} s")
 
 

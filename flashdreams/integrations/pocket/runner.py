@@ -14,7 +14,7 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 from tyro.conf import Suppress
 
-from flashdreams.camera.trajectory import Trajectory, load_trajectory, log_notes
+from flashdreams.camera.trajectory import CameraPath, load_trajectory, log_notes
 from flashdreams.core import distributed
 from flashdreams.core.checkpoint import load_into
 from flashdreams.infra import assets
@@ -126,7 +126,7 @@ class PocketRunner(Runner):
         print(f"{self.output}: {size:.1f} MB, dreamed in {time.monotonic() - started:.1f} s")
         return self.output
 
-    def anchored(self) -> Trajectory:
+    def anchored(self) -> CameraPath:
         """The path in the scene's coordinates, see `PocketRunnerConfig.anchor`."""
         inside = lies_in_world(self.trajectory.poses, self.world.constrain(self.scene))
         if inside if self.config.anchor == "auto" else self.config.anchor == "file":

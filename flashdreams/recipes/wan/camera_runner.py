@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from flashdreams.camera.intrinsics import Intrinsics
-from flashdreams.camera.trajectory import Trajectory, load_trajectory, log_notes
+from flashdreams.camera.trajectory import CameraPath, load_trajectory, log_notes
 from flashdreams.infra.temporal import causal_pixel_frames
 from flashdreams.recipes.wan.camera_pipeline import TIME_RATIO, CameraPipeline, CameraPipelineConfig
 from flashdreams.recipes.wan.runner import WanRunner, WanRunnerConfig
@@ -67,7 +67,7 @@ class CameraRunner(WanRunner):
         return causal_pixel_frames(0, chunk * config.pipeline.rollout.len_t, TIME_RATIO) if chunk else 0
 
 
-def lenses(config: CameraRunnerConfig, path: Trajectory, name: str) -> Tensor:
+def lenses(config: CameraRunnerConfig, path: CameraPath, name: str) -> Tensor:
     """fx, fy, cx, cy in pixels of the clip for every pose of `path`, fp64 `[N, 4]`.
 
     Raises ValueError where nobody says them, or for those of a picture of another shape.

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from flashdreams.camera.poses import pose_from_yaw_pitch
-from flashdreams.camera.trajectory import Trajectory, encode_trajectory
+from flashdreams.camera.trajectory import CameraPath, encode_trajectory
 from tests.backend.harness import Running, running
 
 
@@ -40,7 +40,7 @@ def test_steps_need_a_stepwise_session_and_their_number_is_bounded(server: Runni
 
 def test_a_reset_follows_a_path_from_its_very_first_frame(server: Running) -> None:
     poses = [pose_from_yaw_pitch(np.array([0.05 * n, -1.6, 0.1 * n]), 2.0 * n, 0.0) for n in range(13)]
-    name = server.post("/api/paths", encode_trajectory(Trajectory(np.stack(poses), 24.0))).json()["name"]
+    name = server.post("/api/paths", encode_trajectory(CameraPath(np.stack(poses), 24.0))).json()["name"]
     with server.visit() as visitor:
         visitor.start()
         visitor.settle()

@@ -13,7 +13,7 @@ import pytest
 
 from backend.session.replay import digest_of
 from flashdreams.camera.poses import pose_from_yaw_pitch, yaw_pitch_roll_of
-from flashdreams.camera.trajectory import FORMATS, Trajectory, encode_trajectory, load_trajectory
+from flashdreams.camera.trajectory import FORMATS, CameraPath, encode_trajectory, load_trajectory
 from flashdreams.infra.world.offline_rollout import as_taken, dream_along
 from tests.backend.fakes import FakeWorld, fake_config
 from tests.backend.harness import Running, Visitor, running
@@ -126,7 +126,7 @@ def test_a_rewind_goes_on_along_the_path_to_the_same_frames(server: Running) -> 
 
 
 def test_a_path_is_left_where_it_has_led(server: Running) -> None:
-    long = encode_trajectory(Trajectory(np.stack([pose_from_yaw_pitch([0, -1.6, n], 0, 0) for n in range(2000)]), 24))
+    long = encode_trajectory(CameraPath(np.stack([pose_from_yaw_pitch([0, -1.6, n], 0, 0) for n in range(2000)]), 24))
     name = upload(server, long)
     with server.visit() as visitor:
         visitor.start()

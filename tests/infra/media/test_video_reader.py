@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from flashdreams.infra.media.video import Mp4File
-from flashdreams.infra.media.video_reader import Footage
+from flashdreams.infra.media.video_reader import VideoReader
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def ramp(tmp_path: Path) -> Path:
 
 
 def test_frames_come_in_order_scaled_and_cut(ramp: Path) -> None:
-    footage = Footage(ramp, 16, 20)  # half the size, and the bars are outside
+    footage = VideoReader(ramp, 16, 20)  # half the size, and the bars are outside
     assert footage.length == 7
     first, then = footage.next(5), footage.next(2)
     assert first.shape == (5, 3, 16, 20) and then.shape == (2, 3, 16, 20)
@@ -33,7 +33,7 @@ def test_frames_come_in_order_scaled_and_cut(ramp: Path) -> None:
 
 
 def test_running_out_is_told(ramp: Path) -> None:
-    footage = Footage(ramp, 16, 16)
+    footage = VideoReader(ramp, 16, 16)
     footage.next(5)
     with pytest.raises(ValueError, match="has run out of frames: 8 more were wanted, 2 came"):
         footage.next(8)
@@ -41,7 +41,7 @@ def test_running_out_is_told(ramp: Path) -> None:
 
 def test_what_is_no_video_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="there is no video at"):
-        Footage(tmp_path / "none.mp4", 16, 16)
+        VideoReader(tmp_path / "none.mp4", 16, 16)
     (tmp_path / "notes.mp4").write_text("not a video")
     with pytest.raises(ValueError, match="is no video that can be read: give an MP4, WebM or MKV file"):
-        Footage(tmp_path / "notes.mp4", 16, 16)
+        VideoReader(tmp_path / "notes.mp4", 16, 16)

@@ -6,12 +6,12 @@ import numpy as np
 
 from flashdreams.camera.motion import CameraMotion, LiveCamera
 from flashdreams.camera.poses import pose_from_yaw_pitch
-from flashdreams.camera.trajectory import Trajectory
+from flashdreams.camera.trajectory import CameraPath
 from flashdreams.infra.world.offline_rollout import as_taken, dream_along, lies_in_world
 from tests.backend.fakes import FakeWorld, fake_config
 
 CONFIG = fake_config(motion=CameraMotion(move_speed=2.4, turn_rate=60.0, pitch_limit=30.0))
-PATH = Trajectory(np.stack([pose_from_yaw_pitch([0, -1.6, 0.1 * n], 3.0 * n, 2.0 * n) for n in range(23)]), 12)
+PATH = CameraPath(np.stack([pose_from_yaw_pitch([0, -1.6, 0.1 * n], 3.0 * n, 2.0 * n) for n in range(23)]), 12)
 
 
 def on_the_ground(previous: np.ndarray, wanted: np.ndarray) -> np.ndarray:

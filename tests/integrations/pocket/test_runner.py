@@ -11,7 +11,7 @@ import av
 import numpy as np
 import pytest
 
-from flashdreams.camera.trajectory import Trajectory, save_trajectory
+from flashdreams.camera.trajectory import CameraPath, save_trajectory
 from flashdreams.integrations.pocket.config import RUNNERS
 from flashdreams.integrations.pocket.runner import PocketRunner
 from flashdreams.integrations.pocket.world import PocketWorld
@@ -23,7 +23,7 @@ def path(tmp_path: Path, world: PocketWorld) -> Path:
     """Ten frames forward from the meadow's entrance."""
     poses = np.repeat(world.start_pose("meadow", 0)[None], 10, 0)
     poses[:, 2, 3] += 0.1 * np.arange(10)
-    save_trajectory(Trajectory(poses, 24), tmp_path / "path.json")
+    save_trajectory(CameraPath(poses, 24), tmp_path / "path.json")
     return tmp_path / "path.json"
 
 

@@ -13,7 +13,7 @@ from flashdreams.core.distributed.context_parallel import check_shares, group_si
 from flashdreams.infra.diffusion.transformer.base import Transformer, TransformerAutoregressiveCache, TransformerConfig
 from flashdreams.integrations.pocket.model.codec import LATENT_CHANNELS, LATENT_SIZE
 from flashdreams.recipes.wan import WanDiTNetwork, WanDiTNetworkCache, WanDiTNetworkConfig
-from flashdreams.recipes.wan.transformer.rollout_cache import ChunkRotation
+from flashdreams.recipes.wan.transformer.rollout_cache import RopeTables
 
 PLACE_FEATURES = 160 + 49
 """Features of a token from the scene encoder: 160 of the place, 49 of the picture shown last."""
@@ -58,7 +58,7 @@ class PocketTransformerConfig(TransformerConfig):
 class PocketTransformerCache(TransformerAutoregressiveCache):
     """A rollout's state: the network's caches, and the index and rotation of the present chunk."""
 
-    def __init__(self, network: WanDiTNetworkCache, rotation: ChunkRotation) -> None:
+    def __init__(self, network: WanDiTNetworkCache, rotation: RopeTables) -> None:
         self.network, self.rotation = network, rotation
         self.index = 0
 
@@ -100,7 +100,7 @@ class PocketTransformer(Transformer[PocketTransformerCache]):
         """A rollout in place `scene` (an index)."""
         tokens = self._tokens_of(scene)
         network = self.network.initialize_cache(self._share, self._share * self.config.window_chunks, 0, tokens)
-        return PocketTransformerCache(network, ChunkRotation(self.rope, self.cp_group))
+        return PocketTransformerCache(network, RopeTables(self.rope, self.cp_group))
 
     def change_scene(self, cache: PocketTransformerCache, scene: int) -> None:
         """From the next chunk on the rollout is in another place; its past stays in the KV cache."""

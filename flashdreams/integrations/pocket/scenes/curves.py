@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from flashdreams.camera.poses import pose_from_yaw_pitch
 from flashdreams.camera.splines import at_speed, eased, through_keys
-from flashdreams.camera.trajectory import Trajectory
+from flashdreams.camera.trajectory import CameraPath
 from flashdreams.integrations.pocket.scenes.catalog import WALK_RADIUS
 from flashdreams.integrations.pocket.scenes.movement import EYE_HEIGHT, FPS, Footing
 from flashdreams.integrations.pocket.scenes.objects import SceneLayout
@@ -26,7 +26,7 @@ LOOK_AHEAD = 1.5
 """Seconds ahead on its way that a gliding camera looks."""
 
 
-def orbit(layout: SceneLayout) -> Trajectory:
+def orbit(layout: SceneLayout) -> CameraPath:
     """Once around the landmark, looking at it: the widest thing that visitors cannot enter near the middle."""
     x, z, radius = max(layout.obstacles, key=lambda thing: thing[2] / (4.0 + math.hypot(thing[0], thing[1])))
     start = math.atan2(layout.start[1] - z, layout.start[0] - x)
@@ -35,7 +35,7 @@ def orbit(layout: SceneLayout) -> Trajectory:
     return _curve_path(layout, spots, lambda spot, _: (x - spot[0], z - spot[1]))
 
 
-def glide(layout: SceneLayout) -> Trajectory:
+def glide(layout: SceneLayout) -> CameraPath:
     """From the entrance to and fro across the place and around its middle, looking where it goes."""
     first = np.array(layout.start[:2])
     angle = math.atan2(first[1], first[0])
@@ -45,7 +45,7 @@ def glide(layout: SceneLayout) -> Trajectory:
     return _curve_path(layout, np.clip(spots, -WALK_RADIUS, WALK_RADIUS), lambda spot, forward: forward - spot)
 
 
-def _curve_path(layout: SceneLayout, spots: Poses, towards: Callable[[Poses, Poses], npt.ArrayLike]) -> Trajectory:
+def _curve_path(layout: SceneLayout, spots: Poses, towards: Callable[[Poses, Poses], npt.ArrayLike]) -> CameraPath:
     """A path through `spots [K, 2]`, around what stands in the way, that looks `towards(spot, spot ahead)`."""
     footing = Footing(layout)
     keys = np.stack([pose_from_yaw_pitch([x, -EYE_HEIGHT, z], 0, 0) for x, z in footing.slide(spots)])
@@ -64,6 +64,6 @@ def _curve_path(layout: SceneLayout, spots: Poses, towards: Callable[[Poses, Pos
         pose_from_yaw_pitch([x, -EYE_HEIGHT, z], math.degrees(yaw), 0.0)
         for (x, z), yaw in zip(footing.slide(ground), heading, strict=True)
     ]
-    ride = eased(at_speed(Trajectory(np.stack(poses), FPS), SPEED, TURN_RATE), "in-out")
+    ride = eased(at_speed(CameraPath(np.stack(poses), FPS), SPEED, TURN_RATE), "in-out")
     ride.poses[:, [0, 2], 3] = footing.slide(ride.poses[:, [0, 2], 3])  # a chord between poses cuts corners
     return ride

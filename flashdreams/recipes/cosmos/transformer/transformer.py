@@ -19,7 +19,7 @@ from flashdreams.recipes.cosmos.transformer.impl.network import (
     CosmosDiTNetworkConfig,
 )
 from flashdreams.recipes.patchified_transformer import PatchifiedTransformer, PatchifiedTransformerConfig, SizedCache
-from flashdreams.recipes.wan.transformer.rollout_cache import Branch, ChunkRotation, steady_step
+from flashdreams.recipes.wan.transformer.rollout_cache import Branch, RopeTables, steady_step
 
 
 @dataclass(kw_only=True)
@@ -96,7 +96,7 @@ class CosmosTransformerCache(SizedCache):
     """The same of all other chunks: zeros."""
     autoregressive_index: int = -1
     """The present chunk; -1 before the first."""
-    rotation: ChunkRotation
+    rotation: RopeTables
     """The angles as the tables that the network reads."""
     branches: list[Branch] = field(default_factory=list)
     """The prompt's side, then that of the negative prompt."""
@@ -174,7 +174,7 @@ class CosmosTransformer(PatchifiedTransformer[CosmosTransformerCache]):
         prompts = self._checked_prompts(text_embeddings, negative_text_embeddings)
         image, mask = self._given(height, width, image_embeddings)
         rope = self._rope(height, width)
-        rotation = ChunkRotation(rope, self.cp_group)
+        rotation = RopeTables(rope, self.cp_group)
         branches = [self._branch(self._share(height, width), rotation, prompt) for prompt in prompts]
         return CosmosTransformerCache(
             height=height,
@@ -245,7 +245,7 @@ class CosmosTransformer(PatchifiedTransformer[CosmosTransformerCache]):
     def _steady_step(
         self,
         caches: CosmosDiTNetworkCache,
-        rotation: ChunkRotation,
+        rotation: RopeTables,
         tokens: Tensor,
         timestep: Tensor,
         control: Tensor | None,
@@ -278,7 +278,7 @@ class CosmosTransformer(PatchifiedTransformer[CosmosTransformerCache]):
         tokens, mask = (self.patchify_and_maybe_split_cp(x.to(self.dtype)) for x in (first, mask))
         return (None if image is None else tokens), mask
 
-    def _branch(self, tokens: int, rotation: ChunkRotation, text_embeddings: Tensor) -> Branch:
+    def _branch(self, tokens: int, rotation: RopeTables, text_embeddings: Tensor) -> Branch:
         c = self.config
         window, sink = tokens * c.window_frames // c.len_t, tokens * c.sink_size_t // c.len_t
         caches = self.network.initialize_cache(tokens, window, sink, text_embeddings)

@@ -24,7 +24,7 @@ from flashdreams.recipes.wan.transformer.impl.modules import CrossAttnCache, Key
 from flashdreams.recipes.wan.transformer.impl.network import WanDiTNetworkCache
 
 
-class ChunkRotation:
+class RopeTables:
     """The rotation of the present chunk; its tables keep their storage, so that a captured graph finds them."""
 
     def __init__(self, rope: RotaryEmbedding, group: Any = None) -> None:
@@ -108,7 +108,7 @@ class Wan21TransformerCache(SizedCache):
     """Angles `[L, 1, 1, head_dim]` of the present chunk; None before the first."""
     autoregressive_index: int = -1
     """The present chunk; -1 before the first."""
-    rotation: ChunkRotation
+    rotation: RopeTables
     """The same angles as the tables that the network reads."""
     branches: list[Branch] = field(default_factory=list)
     """The prompt's side, then that of the negative prompt."""

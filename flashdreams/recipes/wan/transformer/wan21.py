@@ -29,7 +29,7 @@ from flashdreams.recipes.wan.transformer.impl.network import (
     WanDiTNetworkCache,
     WanDiTNetworkConfig,
 )
-from flashdreams.recipes.wan.transformer.rollout_cache import Branch, ChunkRotation, Wan21TransformerCache, steady_step
+from flashdreams.recipes.wan.transformer.rollout_cache import Branch, RopeTables, Wan21TransformerCache, steady_step
 
 NetworkTimesteps = Tensor | Modulation | MaskedModulation
 """The `timesteps` of `WanDiTNetwork.forward`."""
@@ -164,7 +164,7 @@ class Wan21Transformer(PatchifiedTransformer[Wan21TransformerCache]):
         self._check_size(height, width)
         prompts = self._checked_prompts(text_embeddings, negative_text_embeddings)
         rope = self._rope(height, width)
-        rotation = ChunkRotation(rope, self.cp_group)
+        rotation = RopeTables(rope, self.cp_group)
         shape = self._shape(height, width)
         branches = [self._branch(shape[-2], rotation, prompt, image_embeddings) for prompt in prompts]
         return Wan21TransformerCache(
@@ -289,11 +289,11 @@ class Wan21Transformer(PatchifiedTransformer[Wan21TransformerCache]):
         return flow
 
     def _steady_step(
-        self, caches: WanDiTNetworkCache, rotation: ChunkRotation, x: Tensor, timestep: NetworkTimesteps, **extra: Any
+        self, caches: WanDiTNetworkCache, rotation: RopeTables, x: Tensor, timestep: NetworkTimesteps, **extra: Any
     ) -> Tensor:
         return self.network(x, timestep, caches, rotation.tables, eager_mode=False, **extra)
 
-    def _branch(self, tokens: int, rotation: ChunkRotation, prompt: Tensor, image_embeddings: Tensor | None) -> Branch:
+    def _branch(self, tokens: int, rotation: RopeTables, prompt: Tensor, image_embeddings: Tensor | None) -> Branch:
         c = self.config
         window, sink = tokens * c.window_size_t // c.len_t, tokens * c.sink_size_t // c.len_t
         caches = self.network.initialize_cache(tokens, window, sink, prompt, image_embeddings)

@@ -11,7 +11,7 @@ import torch
 
 from benchmarks.readme import steering_table
 from flashdreams.camera.poses import pose_from_yaw_pitch
-from flashdreams.camera.trajectory import Trajectory, save_trajectory
+from flashdreams.camera.trajectory import CameraPath, save_trajectory
 from flashdreams.integrations.pocket.camera_paths import released_paths
 from flashdreams.integrations.pocket.evaluation import path_error
 from flashdreams.integrations.pocket.evaluation.motion import PARTS
@@ -123,7 +123,7 @@ def test_the_command_prints_every_path_with_mean_and_spread(
     poses = np.repeat(START[None], 25, 0)
     poses[:, 2, 3] += 0.1 * np.arange(25)
     for scene in ("meadow", "snow"):
-        save_trajectory(Trajectory(poses, 24), tmp_path / f"ahead-{scene}.json")
+        save_trajectory(CameraPath(poses, 24), tmp_path / f"ahead-{scene}.json")
     arguments = ["--checkpoint", str(random_weights), "--paths", str(tmp_path), "--scenes", "snow", "meadow"]
     output = tmp_path / "results" / "steering.json"
     assert path_error.main([*arguments, "--seconds", "1", "--processes", "2", "--output", str(output)]) == 0
