@@ -48,7 +48,7 @@ def chromium() -> Iterator[Browser]:
 
 def watched_page(browser: Browser) -> Page:
     """An empty tab whose next page is watched by the probe."""
-    page = browser.new_page(viewport={"width": 1280, "height": 720})
+    page = browser.new_page(viewport={"width": 1280, "height": 720}, bypass_csp=True)
     page.add_init_script(path=PROBE)
     return page
 

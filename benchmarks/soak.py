@@ -111,7 +111,7 @@ class Soak:
         recoveries = []
         try:
             with chromium() as browser:
-                page = browser.new_context(viewport={"width": 960, "height": 540}).new_page()
+                page = browser.new_context(viewport={"width": 960, "height": 540}, bypass_csp=True).new_page()
                 page.add_init_script(KEEP_SOCKETS)
                 screen = Screen(page)
                 self._open(page)

@@ -28,8 +28,8 @@ PATIENCE = 60.0
 class Running:
     """A server that runs in a thread."""
 
-    def __init__(self, config: WorldConfig, settings: Settings) -> None:
-        self.app = create_app(config, settings, PAGE)
+    def __init__(self, config: WorldConfig, settings: Settings, page: Path = PAGE) -> None:
+        self.app = create_app(config, settings, page)
         self._socket = bind(settings.host, 0)
         self.port = self._socket.getsockname()[1]
         listening = threading.Event()
@@ -83,9 +83,9 @@ class Running:
 
 
 @contextmanager
-def running(config: WorldConfig | None = None, **settings: Any) -> Iterator[Running]:
+def running(config: WorldConfig | None = None, *, page: Path = PAGE, **settings: Any) -> Iterator[Running]:
     """The app with the fake world on a free port."""
-    server = Running(config or fake_config(), Settings(**{"world": "fake", "capacity": 4, **settings}))
+    server = Running(config or fake_config(), Settings(**{"world": "fake", "capacity": 4, **settings}), page)
     try:
         yield server
     finally:

@@ -62,7 +62,7 @@ def open_page(browser: Browser, complaints: list[str]) -> Iterator[OpenPage]:
             complaints.append(message.text)
 
     def make(**options: object) -> Page:
-        context = browser.new_context(**{"viewport": {"width": 960, "height": 540}, **options})
+        context = browser.new_context(**{"viewport": {"width": 960, "height": 540}, "bypass_csp": True, **options})
         context.set_default_timeout(PATIENCE * 1000)
         context.add_init_script(KEEP_SOCKETS)
         contexts.append(context)
