@@ -15,7 +15,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 INSTALL := $(PIP) install -c constraints.txt $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
 .DEFAULT_GOAL := help
-.PHONY: help play cluster clip batch kiosk soak picture train eval-world bench test lint wheel clean
+.PHONY: help play cluster clip batch kiosk soak picture train eval-world bench test lock lint wheel clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -54,6 +54,11 @@ bench: $(VENV)/.dev  ## measure speed, latency, steadiness and start; needs an i
 
 test: $(VENV)/.dev  ## the tests: about ten minutes on two cores (ALL=1 for the slow ones too, ARGS="-k name" for some)
 	@$(BIN)/python -m pytest -n auto --dist loadfile $(if $(ALL),,-m "not slow") $(ARGS)
+
+lock: $(VENV)/.dev  ## requirements.lock: constraints.txt with the hashes of every file but torch's (pip install --require-hashes -r)
+	@$(PIP) install --quiet "pip-tools>=7.4"
+	@$(BIN)/python -m piptools compile --quiet --generate-hashes --strip-extras --no-annotate --no-header --no-emit-options \
+	  --unsafe-package torch --unsafe-package setuptools -c constraints.txt -o requirements.lock pyproject.toml
 
 lint: $(VENV)/.dev  ## ruff and mypy
 	@$(BIN)/ruff check .

@@ -57,7 +57,9 @@ class Settings(BaseSettings):
     rewind_mib: int = Field(default=256, ge=0, description="memory per visitor for the states to go back to, MiB")
     rewind_every: int = Field(default=6, ge=1, description="chunks from one kept state to the next, before thinning")
     save_minutes: float = Field(default=30.0, ge=0, le=600, description="minutes of a session that can be saved")
-    recording_minutes: float = Field(default=10.0, ge=0, description="minutes of video kept per visitor; 0: none")
+    recording_minutes: float = Field(
+        default=10.0, ge=0, le=2880, description="minutes of video kept per visitor; 0: none"
+    )
     recording_mib: int = Field(default=64, ge=0, description="memory per visitor for that video, MiB")
     replays_dir: Path | None = Field(default=None, description="folder to keep saved sessions in; none: in memory")
     replays_keep: int = Field(default=500, ge=1, description="saved sessions in that folder; the oldest make room")

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-WORKERS = 2
+WORKERS = 1
 """Heavy requests that are worked on at a time."""
 QUEUE = 8
 """Heavy requests that may wait for a worker."""
