@@ -1,6 +1,7 @@
 """Attention over keys and values of a streaming model: cache, rotary embedding, native and context-parallel."""
 
 from flashdreams.core.attention.cp import ContextParallelAttention, ContextParallelMethod
+from flashdreams.core.attention.dilated_kvcache import DilatedKVCache
 from flashdreams.core.attention.kvcache import BlockKVCache, KVSnapshot
 from flashdreams.core.attention.native import NativeAttention, attend
 from flashdreams.core.attention.rope import (
@@ -16,6 +17,7 @@ __all__ = [
     "BlockKVCache",
     "ContextParallelAttention",
     "ContextParallelMethod",
+    "DilatedKVCache",
     "KVCacheRelativeRotaryPositionEmbedding3D",
     "KVSnapshot",
     "NativeAttention",

@@ -157,11 +157,11 @@ class BlockKVCache:
 
     def ring_k(self) -> Tensor:
         """Return the valid keys in the order of their slots: a view that the next update changes."""
-        return self._k.narrow(self.seq_dim, 0, self._n_cached)
+        return self._k.narrow(self.seq_dim, self._first_slot(self._curr_chunk_idx), self._n_cached)
 
     def ring_v(self) -> Tensor:
         """Return the valid values in the order of their slots: a view that the next update changes."""
-        return self._v.narrow(self.seq_dim, 0, self._n_cached)
+        return self._v.narrow(self.seq_dim, self._first_slot(self._curr_chunk_idx), self._n_cached)
 
     def cached_k(self) -> Tensor:
         """Return the valid keys, `size` long in `seq_dim`, oldest first: a view, or a copy once the ring has turned."""
@@ -199,7 +199,7 @@ class BlockKVCache:
                 raise ValueError(
                     f"snapshot {name} of shape {list(copy.shape)} does not fit a cache of {list(buffer.shape)}"
                 )
-            buffer.narrow(self.seq_dim, 0, size).copy_(copy)
+            buffer.narrow(self.seq_dim, self._first_slot(snapshot.chunk_idx), size).copy_(copy)
         self.reset()
         if snapshot.chunk_idx is not None:
             self._choose_slots(snapshot.chunk_idx)
@@ -207,7 +207,7 @@ class BlockKVCache:
 
     def _choose_slots(self, chunk_idx: int) -> None:
         self._curr_chunk_idx = chunk_idx
-        self._n_cached = min((chunk_idx + 1) * self.chunk_size, self.capacity)
+        self._n_cached = self._size_at(chunk_idx)
         self._spans = self._spans_of(chunk_idx)
         if self._slots.device.type == "cpu":
             return
@@ -217,6 +217,14 @@ class BlockKVCache:
             start += count
         if self._order is not None:
             self._write_order(self._order)
+
+    def _size_at(self, chunk_idx: int) -> int:
+        """Return the number of valid tokens while `chunk_idx` is the newest chunk."""
+        return min((chunk_idx + 1) * self.chunk_size, self.capacity)
+
+    def _first_slot(self, chunk_idx: int | None) -> int:
+        """Return the first of the slots in use while `chunk_idx` is the newest chunk."""
+        return 0
 
     def _spans_of(self, chunk_idx: int) -> list[tuple[int, int, int]]:
         """Return where a chunk goes: (offset in the chunk, slot, count), split where the sink ends and the ring wraps.

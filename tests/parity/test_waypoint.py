@@ -1,0 +1,236 @@
+"""Waypoint against a plain formulation: loops over frames, heads and keys, no cache, a rule for what a frame sees."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from flashdreams.core.attention import BlockKVCache, DilatedKVCache
+from flashdreams.integrations.waypoint import WaypointNetworkConfig, WaypointTransformer, WaypointTransformerConfig
+
+TOLERANCE = 2e-5
+"""Largest absolute difference in fp32; velocities have a standard deviation of about 1."""
+LATENT = (8, 12)
+SIZES: dict[str, Any] = {
+    "in_dim": 4,
+    "out_dim": 4,
+    "dim": 64,
+    "num_heads": 4,
+    "num_kv_heads": 2,
+    "num_layers": 4,
+    "num_buttons": 12,
+    "noise_features": 32,
+}
+
+
+def tiny(seed: int = 0, **changes: Any) -> WaypointTransformer:
+    """A transformer with random weights large enough that every part of it matters."""
+    network = WaypointNetworkConfig(**(SIZES | changes))
+    made: WaypointTransformer = WaypointTransformerConfig(
+        network=network, height=LATENT[0], width=LATENT[1], dtype=torch.float32
+    ).setup()
+    generator = torch.Generator().manual_seed(seed)
+    state = {}
+    for key, tensor in made.network.state_dict().items():
+        scale = tensor[0].numel() ** -0.5 if tensor.dim() > 1 else 0.4
+        state[key] = torch.randn(tensor.shape, generator=generator) * scale
+    made.network.load_state_dict(state)
+    return made
+
+
+class Plain:
+    """Velocities of a clip whose frames are all given, each at its own noise level."""
+
+    def __init__(self, model: WaypointTransformer) -> None:
+        self.w, self.c = model.network.state_dict(), model.config.network
+
+    def frame_vectors(self, sigma: float) -> list[list[Tensor]]:
+        """Scale, shift and gate twice for each layer, then the output's two."""
+        half = self.c.noise_features // 2
+        sigma = torch.tensor(sigma).item()  # the level as fp32 holds it
+        angles = [1000 * sigma * 10000 ** (-j / (half - 1)) for j in range(half)]
+        features = math.sqrt(2) * torch.tensor([math.sin(a) for a in angles] + [math.cos(a) for a in angles])
+        c = self.mlp("denoise_step_emb.mlp", features)
+        vectors = []
+        for layer in range(self.c.num_layers):
+            heads = [f"transformer.blocks.{layer}.{name}_cond_head" for name in ("attn", "mlp")]
+            vectors.append(
+                [self.linear(f"{h}.cond_proj.{i}", F.silu(c + self.w[f"{h}.bias_in"])) for h in heads for i in range(3)]
+            )
+        return [*vectors, list(self.linear("out_norm.fc", F.silu(c)).chunk(2))]
+
+    def linear(self, name: str, x: Tensor) -> Tensor:
+        return x @ self.w[f"{name}.weight"].T
+
+    def mlp(self, name: str, x: Tensor) -> Tensor:
+        return self.linear(f"{name}.fc2", F.silu(self.linear(f"{name}.fc1", x)))
+
+    def rotate(self, x: Tensor, t: int, rows: int, columns: int) -> Tensor:
+        """One head of a frame `[L, D]`: real parts first, then imaginary ones."""
+        d = x.shape[-1]
+        spatial = [
+            math.pi * f for f in torch.linspace(1, 0.8 * min(rows, columns) / 2, d // 16, dtype=torch.float64).tolist()
+        ]
+        temporal = [10000 ** (-k / (d // 4)) for k in range(0, d // 4, 2)]
+        out = torch.empty_like(x)
+        for token in range(rows * columns):
+            row, column = divmod(token, columns)
+            px, py = (2 * column + 1) / columns - 1, (2 * row + 1) / rows - 1
+            angles = [px * f for f in spatial for _ in (0, 1)]
+            angles += [py * f for f in spatial for _ in (0, 1)]
+            angles += [t * f for f in temporal for _ in (0, 1)]
+            for i, angle in enumerate(angles):
+                a, b = x[token, 2 * i], x[token, 2 * i + 1]
+                out[token, i] = a * math.cos(angle) - b * math.sin(angle)
+                out[token, d // 2 + i] = a * math.sin(angle) + b * math.cos(angle)
+        return out
+
+    def sees(self, layer: int, t: int) -> list[int]:
+        if layer % 4 == 3:
+            return [p for p in range(t) if p % 8 == 0 and p >= t - 127] + [t]
+        return [p for p in range(t + 1) if p >= t - 15]
+
+    def control(self, vector: Tensor | None) -> Tensor:
+        u = self.w["ctrl_cfg.null_emb"][0, 0] if vector is None else self.mlp("ctrl_emb.mlp", vector)
+        return norm(u)
+
+    def __call__(self, frames: list[Tensor], sigmas: list[float], controls: list[Tensor | None]) -> list[Tensor]:
+        """`frames`: latents `[C, H, W]`, the velocity of each where those before it are as given."""
+        c, xs = self.c, []
+        rows, columns = frames[0].shape[1] // 2, frames[0].shape[2] // 2
+        for frame in frames:
+            xs.append(F.conv2d(frame[None], self.w["patchify.weight"], stride=2)[0].flatten(1).T)
+        vectors = [self.frame_vectors(sigma) for sigma in sigmas]
+        first: list[Tensor] = []
+        head_dim, shared = c.dim // c.num_heads, c.num_heads // c.num_kv_heads
+        for layer in range(c.num_layers):
+            name = f"transformer.blocks.{layer}"
+            qs, ks, vs = [], [], []
+            for t, x in enumerate(xs):
+                s, b = vectors[t][layer][:2]
+                h = norm(x) * (1 + s) + b
+                v = self.linear(f"{name}.attn.v_proj", h)
+                if layer == 0:
+                    first.append(v)
+                v = v + self.w[f"{name}.attn.v_lamb"] * (first[t] - v)
+                split = lambda y: [self.rotate(norm(part), t, rows, columns) for part in y.split(head_dim, dim=1)]  # noqa: B023, E731
+                qs.append(split(self.linear(f"{name}.attn.q_proj", h)))
+                ks.append(split(self.linear(f"{name}.attn.k_proj", h)))
+                vs.append(v.split(head_dim, dim=1))
+            for t, x in enumerate(xs):
+                s, b, g, s2, b2, g2 = vectors[t][layer]
+                heads = []
+                for i in range(c.num_heads):
+                    k = torch.cat([ks[p][i // shared] for p in self.sees(layer, t)])
+                    v = torch.cat([vs[p][i // shared] for p in self.sees(layer, t)])
+                    heads.append((qs[t][i] @ k.T / math.sqrt(head_dim)).softmax(-1) @ v)
+                x = x + g * self.linear(f"{name}.attn.out_proj", torch.cat(heads, 1))
+                if layer % 3 == 0:
+                    fused = self.linear(f"{name}.ctrl_mlpfusion.fc1_x", norm(x))
+                    fused = fused + self.linear(f"{name}.ctrl_mlpfusion.fc1_c", self.control(controls[t]))
+                    x = x + self.linear(f"{name}.ctrl_mlpfusion.fc2", F.silu(fused))
+                xs[t] = x + g2 * self.mlp(f"{name}.dit_mlp", norm(x) * (1 + s2) + b2)
+        out = []
+        for t, x in enumerate(xs):
+            s, b = vectors[t][-1]
+            x = F.silu(norm(x) * (1 + s) + b).T.unflatten(1, (rows, columns))
+            out.append(F.conv_transpose2d(x[None], self.w["unpatchify.weight"], self.w["unpatchify.bias"], stride=2)[0])
+        return out
+
+
+def norm(x: Tensor) -> Tensor:
+    return x / (x.pow(2).mean(-1, keepdim=True) + 1.1920929e-7).sqrt()
+
+
+def clip(model: WaypointTransformer, length: int, seed: int = 1) -> tuple[list[Tensor], list[Tensor | None]]:
+    """Clean latents and controls, some of them none."""
+    generator = torch.Generator().manual_seed(seed)
+    frames = [torch.randn(4, *LATENT, generator=generator) for _ in range(length)]
+    controls: list[Tensor | None] = []
+    for t in range(length):
+        vector = (torch.rand(model.config.network.control_dim, generator=generator) < 0.2).float()
+        vector[:2] = torch.randn(2, generator=generator) * 5
+        controls.append(None if t % 5 == 2 else vector)
+    return frames, controls
+
+
+def stream(
+    model: WaypointTransformer, cache: Any, t: int, frame: Tensor, sigma: float, control: Tensor | None
+) -> Tensor:
+    tokens = model.patchify_and_maybe_split_cp(frame[None, None])
+    given = None if control is None else control[None]
+    return model.unpatchify_of(model.predict_flow(tokens, torch.tensor(sigma), cache, given), cache)[0, 0]
+
+
+def commit(model: WaypointTransformer, cache: Any, t: int, frame: Tensor, control: Tensor | None) -> None:
+    tokens = model.patchify_and_maybe_split_cp(frame[None, None])
+    given = None if control is None else control[None]
+    model.finalize_kv_cache(tokens, torch.tensor(0.0), cache, given)
+    cache.finalize(t)
+
+
+@pytest.mark.parametrize("length", [3, 20])
+def test_streaming_is_the_plain_formulation_frame_by_frame(length: int) -> None:
+    model = tiny()
+    frames, controls = clip(model, length)
+    noisy = torch.randn(4, *LATENT, generator=torch.Generator().manual_seed(9))
+    cache, plain = model.initialize_autoregressive_cache(), Plain(model)
+    expected_clean = plain(frames, [0.0] * length, controls)
+    for t, (frame, control) in enumerate(zip(frames, controls, strict=True)):
+        cache.start(t)
+        if t in (0, 2, length - 1):  # noisy passes on the same slot, which the clean one replaces
+            for sigma in (1.0, 0.3):
+                got = stream(model, cache, t, noisy, sigma, control)
+                mixed = [*frames[:t], noisy]
+                expected = plain(mixed, [0.0] * t + [sigma], controls[: t + 1])[t]
+                assert torch.allclose(got, expected, rtol=0, atol=TOLERANCE)
+        assert torch.allclose(stream(model, cache, t, frame, 0.0, control), expected_clean[t], rtol=0, atol=TOLERANCE)
+        commit(model, cache, t, frame, control)
+    assert expected_clean[-1].std() > 0.3
+
+
+def seen_latents(cache: BlockKVCache, t: int) -> list[int]:
+    """Indices of the latents that `cache` shows while `t` is the newest; each wrote its own index."""
+    cache.before_update(t)
+    stamp = torch.full((1, cache.chunk_size, 1, 2), float(t))
+    cache.update(stamp - 0.5, stamp)  # a noisy pass, in the same slots
+    cache.update(stamp, stamp)
+    cache.after_update(t)
+    assert torch.equal(cache.ring_k(), cache.ring_v())
+    return sorted(int(value) for value in cache.ring_v()[0, :: cache.chunk_size, 0, 0])
+
+
+def test_caches_show_what_the_rule_says_over_many_latents_and_never_move() -> None:
+    shape = (1, 0, 1, 2)
+    local = BlockKVCache(shape, shape, 1, 3, 16 * 3)
+    dilated = DilatedKVCache(shape, shape, 1, 3, 16, 8)
+    storages = [(cache.ring_k().untyped_storage().data_ptr(), cache.nbytes) for cache in (local, dilated)]
+    for t in range(300):
+        assert seen_latents(local, t) == [p for p in range(t + 1) if p >= t - 15]
+        assert seen_latents(dilated, t) == [p for p in range(t) if p % 8 == 0 and p >= t - 127] + [t]
+        assert dilated.size == dilated.ring_k().shape[1]
+        assert dilated.is_steady_state() == (t >= 120)
+    assert storages == [(cache.ring_k().untyped_storage().data_ptr(), cache.nbytes) for cache in (local, dilated)]
+
+
+@pytest.mark.parametrize("at", [0, 5, 8, 127, 128, 131])
+def test_a_dilated_cache_goes_on_from_its_snapshot(at: int) -> None:
+    shape = (1, 0, 1, 2)
+    one, other = (DilatedKVCache(shape, shape, 1, 3, 16, 8) for _ in range(2))
+    for t in range(at + 1):
+        seen_latents(one, t)
+    kept = one.snapshot()
+    expected = [seen_latents(one, t) for t in range(at + 1, at + 140)]
+    other.restore(kept)
+    assert [seen_latents(other, t) for t in range(at + 1, at + 140)] == expected
+
+
+@pytest.mark.parametrize(("kept", "dilation"), [(0, 8), (16, 0)])
+def test_a_dilated_cache_refuses_sizes_below_one(kept: int, dilation: int) -> None:
+    with pytest.raises(ValueError, match="kept_chunks and dilation"):
+        DilatedKVCache((1, 0, 1, 2), (1, 0, 1, 2), 1, 3, kept, dilation)
