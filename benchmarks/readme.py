@@ -93,7 +93,7 @@ FOUND_BY = {
 }
 
 
-def steering_table(result: dict[str, Any]) -> str:
+def path_error_table(result: dict[str, Any]) -> str:
     """Markdown of how well the dreamed camera follows, and of what others publish of theirs."""
     names = ", ".join(sorted({row["scene"] for row in result["rows"]}))
     walks = f"The first {result['seconds']:g} s of {result['paths']} walks along shipped paths, in {names}"
@@ -131,7 +131,7 @@ def main() -> None:
         raise FileNotFoundError(f"nothing in {RESULTS}: run `make bench` first")
     put(ROOT / "README.md", table(shown))
     if "steering" in results:
-        put(ROOT / "docs" / "steer.md", steering_table(results["steering"]))
+        put(ROOT / "docs" / "steer.md", path_error_table(results["steering"]))
     if "soak" in results:
         put(ROOT / "docs" / "kiosk.md", soak_table(results["soak"]))
 

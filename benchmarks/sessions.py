@@ -28,7 +28,7 @@ STEPS = 6
 """Chunks gone back to at each distance, next to each other."""
 
 
-def walk(visitor: Visitor, seconds: float) -> dict[str, Any]:
+def hold_keys(visitor: Visitor, seconds: float) -> dict[str, Any]:
     """Walks for a while, turning now and then; frames a second, and milliseconds from a key to its chunk's arrival."""
     end = time.perf_counter() + PLAYED
     visitor.send("keys", down=["w"])
@@ -56,7 +56,7 @@ def together(server: Server, world: str, count: int, seconds: float) -> dict[str
     with ExitStack() as stack, ThreadPoolExecutor(count) as threads:
         sockets = [stack.enter_context(open_socket(server)) for _ in range(count)]
         visitors = [Visitor(socket, world) for socket in sockets]
-        walks = list(threads.map(lambda visitor: walk(visitor, seconds), visitors))
+        walks = list(threads.map(lambda visitor: hold_keys(visitor, seconds), visitors))
         memory = server.memory_bytes()
     wait_for_room(server)
     rates = [one["fps"] for one in walks]

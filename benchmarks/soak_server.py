@@ -53,7 +53,7 @@ class Faults:
         """It happens no more."""
         self._due[fault] = 0
 
-    def take(self, fault: str) -> bool:
+    def consume(self, fault: str) -> bool:
         """Return True if the fault is due now."""
         due = self._due[fault] > 0
         self._due[fault] -= due
@@ -96,14 +96,14 @@ def break_world(world: Any, faults: Faults) -> None:
     step = world.step
 
     def faulty(rollout: Any, controls: Any) -> Any:
-        if faults.take("engine_exception"):
+        if faults.consume("engine_exception"):
             raise RuntimeError("soak: the model raised")
-        if faults.take("engine_hang"):
+        if faults.consume("engine_hang"):
             threading.Event().wait()
-        if faults.take("nan_latent"):
+        if faults.consume("nan_latent"):
             print(f"soak: {poison(world, rollout)} tensors are not numbers any more", flush=True)
         frames = step(rollout, controls)
-        return np.full_like(frames, 128) if faults.take("grey_picture") else frames
+        return np.full_like(frames, 128) if faults.consume("grey_picture") else frames
 
     world.step = faulty
 
@@ -113,12 +113,12 @@ def break_parts(faults: Faults) -> None:
     encode, write, note = ChunkEncoder.encode, ClipStore._write, QualityFailures.note
 
     def bad_encode(self: ChunkEncoder, *arguments: Any, **options: Any) -> Any:
-        if faults.take("encoder_error"):
+        if faults.consume("encoder_error"):
             raise RuntimeError("soak: the encoder raised")
         return encode(self, *arguments, **options)
 
     def full(self: ClipStore, name: str, clip: bytes) -> None:
-        if faults.take("disk_full"):
+        if faults.consume("disk_full"):
             draft_of(self.folder, name).symlink_to(FULL)
         write(self, name, clip)
 

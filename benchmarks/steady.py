@@ -83,7 +83,7 @@ class Visitor:
         return told
 
 
-def walk(server: Server, world: str, chunks: int) -> dict[str, Any]:
+def hold_keys(server: Server, world: str, chunks: int) -> dict[str, Any]:
     """Walks `chunks` chunks at the world's own pace."""
     milliseconds: dict[str, list[float]] = {"generate": [], "encode": [], "finalize": []}
     memory: list[float] = []
@@ -129,7 +129,7 @@ def main() -> None:
     before = machine()
     with running_server(arguments.world, *SMALL_RINGS) as server:
         server.wait("ok")
-        result = walk(server, arguments.world, arguments.chunks)
+        result = hold_keys(server, arguments.world, arguments.chunks)
     report("steady", before, {"world": arguments.world, **result})
 
 

@@ -47,6 +47,62 @@ FORMATS = {"camera_path.json"}
 """Files that documents name although they are not ours."""
 WEB = {"fastapi", "starlette", "uvicorn", "websockets", "prometheus_client"}
 
+PRIVATE_WORDS = frozenset(
+    "lobby pilot steering keepsake keepsakes parcel upkeep urgency owed dreamer dream dreamed dreams dreaming showing"
+    " unseat rehearsal footage solidity obedience dissolve seams boils news told replaying turns shaping"
+    " audience".split()
+)
+"""Words that no name may hold: our own, where the field has a word."""
+PRIVATE_NAMES = frozenset(
+    "keep_house let_go hand_back take_turn say aside along eager made identity ChunkRotation patched own place_encoder"
+    " walk rides ride tour ship listens following lasting ahead shares services shot shots catch_news Timeline".split()
+)
+"""Whole names that no module, class, function, field or metric has; as parts of other names they are plain English."""
+PRIVATE_FILES = frozenset(
+    "news flow words presence hands keeping say tree crisp take choose film chips steering shaping".split()
+)
+"""Names that no file of the page has."""
+PRIVATE_NAMES_MEANT: dict[str, set[str]] = {
+    # The wire's names stay: other clients use them.
+    "backend/wire/server_messages.py": {"eager", "AudienceMessage"},
+    # A metric's name that the check below makes up.
+    "tests/test_house.py": {"flashdreams_dreams"},
+}
+"""By file, names that stay, and why."""
+PRIVATE_NAMES_LEFT: dict[str, set[str]] = {
+    "flashdreams/camera/live.py": {"following"},
+    "flashdreams/client/world.py": {"_along"},
+    "flashdreams/core/distributed/heartbeat.py": {"_news_of", "wait_for_news"},
+    "flashdreams/infra/diffusion/transformer/base.py": {"take_turn", "turns"},
+    "flashdreams/infra/media/video_reader.py": {"Footage"},
+    "flashdreams/infra/memory/offload.py": {"Turns"},
+    "flashdreams/infra/memory/plan.py": {"told"},
+    "flashdreams/infra/memory/planner.py": {"_dreaming"},
+    "flashdreams/infra/memory/tracker.py": {"Rehearsal"},
+    "flashdreams/infra/pipeline/base.py": {"aside", "take_turn", "turns"},
+    "flashdreams/infra/world/offline_rollout.py": {"dream_along"},
+    "flashdreams/infra/world/pipeline_world.py": {"own"},
+    "flashdreams/integrations/pocket/evaluation/stage.py": {"dream"},
+    "flashdreams/integrations/pocket/model/scene_encoder.py": {"_along"},
+    "flashdreams/integrations/pocket/training/train_denoiser.py": {"own"},
+    "flashdreams/recipes/patchified_transformer.py": {"_shares"},
+    "flashdreams/recipes/wan/transformer/rollout_cache.py": {"ChunkRotation"},
+    "flashdreams/recipes/wan/transformer/wan22.py": {"take_turn"},
+    "tests/camera/test_trajectory.py": {"own"},
+    "tests/client/test_environment.py": {"ahead"},
+    "tests/e2e/streamed.py": {"_told"},
+    "tests/infra/world/test_distributed_world.py": {"made"},
+    "tests/integrations/test_camera_worlds.py": {"dream"},
+    "tests/integrations/test_omnidreams.py": {"footage"},
+    "tests/integrations/test_worlds.py": {"dream"},
+    "tests/parity/test_lingbot_world.py": {"walk"},
+    "tests/recipes/test_wan_speed.py": {"dream"},
+    "tests/recipes/tiny_wan.py": {"dream"},
+}
+"""By file, names that are still to be changed; this list only shrinks."""
+CIRCLES_LEFT = [["flashdreams.infra.memory.planner", "flashdreams.infra.pipeline.base"]]
+"""Circles of imports that are still to be opened; this list only shrinks."""
+
 
 def tracked_files() -> list[Path]:
     """The files of the source tree that git tracks, or all but caches where there is no git."""
@@ -129,6 +185,126 @@ def test_the_library_knows_nothing_of_http() -> None:
         if name.split(".")[0] in (WEB - {"websockets"} if layer(module) == "flashdreams.client" else WEB)
     ]
     assert not wrong, "\n".join(wrong)
+
+
+def module_graph() -> dict[str, set[str]]:
+    """For every module, the modules of ours that it imports at its top level, those under TYPE_CHECKING too."""
+    known = dict(modules(*CODE))
+    graph: dict[str, set[str]] = {}
+    for module, path in known.items():
+        package = module.split(".") if path.name == "__init__.py" else module.split(".")[:-1]
+        found: set[str] = set()
+        for node in top_level(ast.parse(path.read_text(encoding="utf-8")).body):
+            if isinstance(node, ast.Import):
+                found.update(alias.name for alias in node.names)
+            elif isinstance(node, ast.ImportFrom):
+                above = package[: len(package) - node.level + 1] if node.level else []
+                base = ".".join([*above, *([node.module] if node.module else [])])
+                inside = {f"{base}.{alias.name}" for alias in node.names} & known.keys()
+                found.update(inside or {base})
+        graph[module] = found & known.keys() - {module}
+    return graph
+
+
+def top_level(body: list[ast.stmt]) -> Iterator[ast.stmt]:
+    """Yield the statements of a module outside of its functions and classes, those in `if` and `try` too."""
+    for node in body:
+        if isinstance(node, ast.If | ast.Try):
+            handlers = [node for handler in getattr(node, "handlers", []) for node in handler.body]
+            yield from top_level([*node.body, *handlers, *node.orelse])
+        elif not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            yield node
+
+
+def circles(graph: dict[str, set[str]]) -> list[list[str]]:
+    """Return the strongly connected groups of more than one module, by Tarjan's algorithm."""
+    order: dict[str, int] = {}
+    low: dict[str, int] = {}
+    stack: list[str] = []
+    found: list[list[str]] = []
+
+    def visit(module: str) -> None:
+        order[module] = low[module] = len(order)
+        stack.append(module)
+        for other in graph[module]:
+            if other not in order:
+                visit(other)
+                low[module] = min(low[module], low[other])
+            elif other in stack:
+                low[module] = min(low[module], order[other])
+        if low[module] == order[module]:
+            group = stack[stack.index(module) :]
+            del stack[stack.index(module) :]
+            if len(group) > 1:
+                found.append(sorted(group))
+
+    for module in sorted(graph):
+        if module not in order:
+            visit(module)
+    return found
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    wrong = [" <-> ".join(group) for group in circles(module_graph()) if group not in CIRCLES_LEFT]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_the_check_for_circles_finds_one() -> None:
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}) == [["a", "b", "c"]]
+    hidden = ast.parse(
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import a\ndef f():\n    import b\n"
+    ).body
+    imported = [node.names[0].name for node in top_level(hidden) if isinstance(node, ast.Import)]
+    assert imported == ["a"]
+
+
+def declared_names(tree: ast.Module) -> Iterator[str]:
+    """Yield the names of a module's classes, functions and fields."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            yield node.name
+        if isinstance(node, ast.ClassDef):
+            for field in node.body:
+                if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
+                    yield field.target.id
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+            yield node.attr
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield from re.findall(r"^flashdreams_[a-z_]+$", node.value)  # metrics
+
+
+def words_of(name: str) -> set[str]:
+    """Split `keep_house` and `KeepHouse` into their words, lower case."""
+    return {word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z0-9]+", name.replace("flashdreams", ""))}
+
+
+def private_names(path: Path) -> set[str]:
+    """Return the names in a Python file, its own name included, that are no words of the field."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    names = {name for name in declared_names(tree) if not name.startswith("test_")} | {path.stem.removeprefix("test_")}
+    return {name for name in names if name.strip("_") in PRIVATE_NAMES or words_of(name) & PRIVATE_WORDS}
+
+
+def test_names_are_the_field_s() -> None:
+    wrong = []
+    for _, path in modules(*CODE, "tests"):
+        inside = path.relative_to(ROOT).as_posix()
+        found = private_names(path)
+        if found - PRIVATE_NAMES_LEFT.get(inside, set()) - PRIVATE_NAMES_MEANT.get(inside, set()):
+            wrong.append(f"{inside}: {', '.join(sorted(found))}")
+    for path in sorted((ROOT / "frontend").rglob("*.js")):
+        if path.stem in PRIVATE_FILES:
+            wrong.append(path.relative_to(ROOT).as_posix())
+    assert not wrong, "\n".join(wrong)
+
+
+def test_the_check_of_names_finds_classes_fields_and_metrics(tmp_path: Path) -> None:
+    path = tmp_path / "lobby.py"
+    path.write_text(
+        "class Dreamed:\n    owed: int = 0\n    def say(self): self._pilot = 'flashdreams_dreams'\n"
+        "def fine(): return 'a dream in prose, told'\n"
+    )
+    assert private_names(path) == {"lobby", "Dreamed", "owed", "say", "_pilot", "flashdreams_dreams"}
 
 
 def test_every_module_says_what_it_is_for() -> None:

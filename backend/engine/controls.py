@@ -78,7 +78,7 @@ class InputState:
             return self._camera.moving or self._new_scene is not None or self._new_text is not None
 
     @property
-    def following(self) -> bool:
+    def follows_path(self) -> bool:
         """Whether a path leads the camera."""
         return self._camera.following
 

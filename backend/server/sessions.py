@@ -82,8 +82,8 @@ def add_sessions(app: FastAPI, context: Context, manager: SessionManager) -> Non
         return Response(video, media_type="video/mp4", headers=attachment("flashdreams.mp4"))
 
     @app.get("/api/sessions/{token}/still.{kind}")
-    async def still(token: str, kind: Literal["png", "jpg"]) -> Response:
-        picture = await _kept(context.workers, seen(token).exports.still, kind)
+    async def newest_frame(token: str, kind: Literal["png", "jpg"]) -> Response:
+        picture = await _kept(context.workers, seen(token).exports.frame_image, kind)
         media_type = "image/png" if kind == "png" else "image/jpeg"
         return Response(picture, media_type=media_type, headers=attachment(f"flashdreams.{kind}"))
 

@@ -158,7 +158,7 @@ def not_kept(error: OSError, what: str) -> Response:
 def _checked_session(data: bytes, context: Context) -> SavedSession:
     """Return a saved session whose picture and first chunk are right for this world. Raises ValueError."""
     saved = read_saved(data, context.config)
-    picture = saved.picture()
+    picture = saved.start_image()
     if picture is not None:
         try:
             read_picture(picture)

@@ -165,7 +165,7 @@ class Connection:
                 continue  # what comes after the close is not answered
             await self._pace()
             try:
-                await self._take(received)
+                await self._handle_frame(received)
             except ProtocolError as error:
                 self._answer(error)
                 if error.code in MALFORMED and self._too_many_errors():
@@ -185,7 +185,7 @@ class Connection:
         self._errors.append(now)
         return len(self._errors) == MAX_ERRORS and now - self._errors[0] < ERROR_SECONDS
 
-    async def _take(self, received: MutableMapping[str, Any]) -> None:
+    async def _handle_frame(self, received: MutableMapping[str, Any]) -> None:
         text = received.get("text")
         if text is None:
             raise ProtocolError("bad_message", "messages to the server are JSON text, this one was binary")

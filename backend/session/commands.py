@@ -90,7 +90,7 @@ class Commands:
         """Return the command that begins the rollout again with another seed, and along the path that is followed."""
         seed = (self._rollout.seed + 1) % 2**32
         beginning = replace(self.beginning, scene=self._rollout.input_state.scene, seed=seed)
-        return Restart(beginning, path=self._path if self._rollout.input_state.following else None)
+        return Restart(beginning, path=self._path if self._rollout.input_state.follows_path else None)
 
     # -- on the engine -------------------------------------------------------------------------------------------
 
@@ -129,7 +129,7 @@ class Commands:
             self._inputs.follow_on(command.poses)
         # A stepping client and one on a path go on from exactly there; others get an image of where they are.
         goes_on = self._state.stepwise or command.poses is not None
-        self._inputs.note_shaping(command.seq, pending=0 if goes_on else 1)
+        self._inputs.note_input(command.seq, pending=0 if goes_on else 1)
         self.send_history()
 
     async def _on_engine(self, work: Callable[[], T]) -> T:

@@ -105,7 +105,7 @@ class Context:
     def _replayed(self, name: str, seq: int) -> tuple[Beginning, Replay]:
         try:
             saved = self.replay_store.get(name)
-            image = saved.picture()
+            image = saved.start_image()
             named = None if image is None else self.image_store.add(image)[0]
         except LookupError as error:
             raise client_messages.ProtocolError("unknown_replay", str(error.args[0]), seq) from None

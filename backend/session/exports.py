@@ -63,7 +63,7 @@ class Exports:
         """A chunk was encoded."""
         self.recording.add(encoded.samples)
 
-    def still(self, kind: str) -> bytes:
+    def frame_image(self, kind: str) -> bytes:
         """The newest frame as a file: `png` or `jpg`."""
         if self._newest is None:
             raise LookupError("there is no picture yet")

@@ -36,7 +36,12 @@ class Inputs:
     def __init__(
         self, config: WorldConfig, camera_path_store: CameraPathStore, input_state: InputState, state: SessionState
     ) -> None:
-        self._config, self._paths, self._input_state, self._state = config, camera_path_store, input_state, state
+        self._config, self._camera_path_store, self._input_state, self._state = (
+            config,
+            camera_path_store,
+            input_state,
+            state,
+        )
 
     async def follow(self, message: ControlMessage) -> bool:
         """Do what a message asks for; whether the picture changes so much that it needs a key frame.
@@ -50,13 +55,13 @@ class Inputs:
             case client_messages.LookMessage():
                 self._input_state.look(message.yaw, message.pitch)
                 # Only the beginning of a look jumps ahead; while it flows, jumping at every message would be jerky.
-                self.note_shaping(message.seq, urgent=not self._input_state.look_continues)
+                self.note_input(message.seq, urgent=not self._input_state.look_continues)
             case client_messages.PathMessage():
                 await self._path(message)
             case client_messages.SceneMessage():
                 check_scene(self._config, message.scene, message.seq)
                 self._input_state.change_scene(message.scene)
-                self.note_shaping(message.seq, pending=SETTLING_CHUNKS)
+                self.note_input(message.seq, pending=SETTLING_CHUNKS)
                 return True
             case client_messages.TextMessage():
                 if not message.text.strip():
@@ -64,10 +69,10 @@ class Inputs:
                         "bad_message", "text: say what is to happen, got nothing", message.seq
                     )
                 self._input_state.set_prompt(message.text)
-                self.note_shaping(message.seq, pending=SETTLING_CHUNKS)
+                self.note_input(message.seq, pending=SETTLING_CHUNKS)
         return False
 
-    def note_shaping(self, seq: int, *, urgent: bool = True, pending: int = 0) -> None:
+    def note_input(self, seq: int, *, urgent: bool = True, pending: int = 0) -> None:
         """Note that the next chunk answers message `seq`: at once if `urgent`."""
         self._input_state.note_seq(seq)
         self._state.note_input(seq, urgent=urgent, pending=pending)
@@ -100,7 +105,7 @@ class Inputs:
             self._input_state.path(np.asarray(step.poses), self._config.fps)
         elif step.look is not None:
             self._input_state.look(step.look.yaw, step.look.pitch)
-        self.note_shaping(step.seq, pending=1)
+        self.note_input(step.seq, pending=1)
 
     async def begin_at(
         self, message: client_messages.StartMessage | client_messages.ResetMessage
@@ -133,7 +138,7 @@ class Inputs:
         """Poses `[N, 4, 4]` and fps of the path called `file`. Raises ProtocolError."""
         self._require("path", message)
         path = client_messages.PathMessage(type="path", seq=message.seq, file=file)
-        return await asyncio.to_thread(self._paths.resolve, path, self._config.fps)
+        return await asyncio.to_thread(self._camera_path_store.resolve, path, self._config.fps)
 
     def follow_on(self, poses: npt.NDArray[np.float64]) -> None:
         """The next frames are `poses [N, 4, 4]`."""
@@ -162,17 +167,17 @@ class Inputs:
         except ValueError as error:
             raise client_messages.ProtocolError("unknown_key", str(error), message.seq) from None
         # Releasing the last key needs no answer: nothing would move in it.
-        self.note_shaping(message.seq, urgent=self._input_state.held != before and self._input_state.moving)
+        self.note_input(message.seq, urgent=self._input_state.held != before and self._input_state.moving)
 
     async def _path(self, message: client_messages.PathMessage) -> None:
         if message.stop and message.poses is None and message.file is None:
             self._input_state.stop_path()
-            self.note_shaping(message.seq, urgent=False)
+            self.note_input(message.seq, urgent=False)
             return
         try:
-            poses, fps = self._paths.resolve(message, self._config.fps)
+            poses, fps = self._camera_path_store.resolve(message, self._config.fps)
             # Resampling a long path takes a while.
             await asyncio.to_thread(self._input_state.path, poses, fps)
         except ValueError as error:
             raise client_messages.ProtocolError("bad_path", str(error), message.seq) from None
-        self.note_shaping(message.seq)
+        self.note_input(message.seq)

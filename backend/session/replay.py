@@ -79,7 +79,7 @@ class SavedSession(BaseModel):
     image: str | None = Field(default=None, description="The start picture, base64 of a PNG")
     chunks: list[SavedChunk] = Field(min_length=1)
 
-    def picture(self) -> bytes | None:
+    def start_image(self) -> bytes | None:
         """The start picture's file. Raises ValueError where it is no base64."""
         if self.image is None:
             return None

@@ -273,7 +273,7 @@ class Session:
             self._broadcast.last = None
             if self.viewers.player is not None:
                 self.attach(self.viewers.player.client)
-        self._inputs.note_shaping(command.seq, pending=self._state.opening_chunks)
+        self._inputs.note_input(command.seq, pending=self._state.opening_chunks)
         self._commands.send_history()
 
     def _restart_with_new_seed(self, reason: str) -> None:

@@ -170,7 +170,7 @@ class Visitor:
         """The newest message of a type that was received."""
         return next(message for message in reversed(self.others) if message["type"] == kind)
 
-    def walk(self, key: str, chunks: int) -> None:
+    def hold(self, key: str, chunks: int) -> None:
         """Hold a key until so many chunks have come, then come to rest."""
         wanted = len(self.chunks) + chunks
         self.send("keys", down=[key])

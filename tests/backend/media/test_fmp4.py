@@ -19,7 +19,7 @@ WIDTH, HEIGHT, FPS = 256, 144, 24
 CONTAINERS = {b"moov", b"trak", b"mdia", b"minf", b"stbl", b"mvex", b"moof", b"traf", b"dinf"}
 
 
-def walk(data: bytes, begin: int = 0, end: int | None = None) -> Iterator[tuple[bytes, int, bytes]]:
+def box_tree(data: bytes, begin: int = 0, end: int | None = None) -> Iterator[tuple[bytes, int, bytes]]:
     """Every box as (kind, offset, content), containers before what they hold."""
     end = len(data) if end is None else end
     while begin < end:
@@ -27,14 +27,14 @@ def walk(data: bytes, begin: int = 0, end: int | None = None) -> Iterator[tuple[
         assert 8 <= size <= end - begin, f"{kind!r} at {begin} has size {size}"
         yield kind, begin, data[begin + 8 : begin + size]
         if kind in CONTAINERS:
-            yield from walk(data, begin + 8, begin + size)
+            yield from box_tree(data, begin + 8, begin + size)
         begin += size
 
 
 def read_fragment(data: bytes) -> dict[str, Any]:
     """Sequence number, decode time, and the samples as (duration, flags, NAL unit types)."""
-    boxes = {kind: (offset, content) for kind, offset, content in walk(data)}
-    assert [kind for kind, _, _ in walk(data)] == [b"moof", b"mfhd", b"traf", b"tfhd", b"tfdt", b"trun", b"mdat"]
+    boxes = {kind: (offset, content) for kind, offset, content in box_tree(data)}
+    assert [kind for kind, _, _ in box_tree(data)] == [b"moof", b"mfhd", b"traf", b"tfhd", b"tfdt", b"trun", b"mdat"]
     assert boxes[b"tfdt"][1][0] == 1
     flags, count, offset = struct.unpack_from(">IIi", boxes[b"trun"][1])
     assert flags == 0x000701 and offset == boxes[b"mdat"][0] + 8
@@ -133,7 +133,7 @@ def test_key_frames_come_often_enough_to_trim() -> None:
 
 def test_init_segment_declares_a_live_stream_of_the_encoder_s_own_codec() -> None:
     encoder = ChunkEncoder(WIDTH, HEIGHT, FPS)
-    boxes = {kind: content for kind, _, content in walk(format_of(encoder).init_segment)}
+    boxes = {kind: content for kind, _, content in box_tree(format_of(encoder).init_segment)}
     assert struct.unpack_from(">I", boxes[b"mvhd"], 16)[0] == 0 and b"mehd" not in boxes
     assert struct.unpack_from(">2I", boxes[b"tkhd"], 76) == (WIDTH << 16, HEIGHT << 16)
     configuration = boxes[b"stsd"][boxes[b"stsd"].index(b"avcC") + 4 :]

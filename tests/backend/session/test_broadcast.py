@@ -31,7 +31,7 @@ def watch(server: Running, visitor: Visitor, **options: object) -> Visitor:
 
 
 def test_a_watcher_sees_at_once_what_the_player_sees(server: Running, visitor: Visitor) -> None:
-    visitor.walk("d", 3)
+    visitor.hold("d", 3)
     steps = server.steps
     with watch(server, visitor) as watcher:
         ready = watcher.ready
@@ -43,7 +43,7 @@ def test_a_watcher_sees_at_once_what_the_player_sees(server: Running, visitor: V
         assert np.array_equal(mine[-1], shown[-1])
         assert server.steps == steps, "it costs the model nothing"
         assert visitor.wait("audience")["spectators"] == 1
-        visitor.walk("a", 3)
+        visitor.hold("a", 3)
         watcher.catch_up()
         assert np.array_equal(
             np.stack(decode(b"".join(watcher.media))[-8:]), np.stack(decode(b"".join(visitor.media))[-8:])
@@ -78,7 +78,7 @@ def test_a_watcher_that_rests_comes_back_to_the_newest_picture(server: Running, 
         watcher.send("ping")
         watcher.wait("pong")
         seen = len(watcher.chunks)
-        visitor.walk("w", 4)
+        visitor.hold("w", 4)
         watcher.listen(0.1)
         assert len(watcher.chunks) == seen
         watcher.send("resume")
@@ -109,7 +109,7 @@ def test_a_picture_player_gets_every_frame_as_jpeg(server: Running) -> None:
         assert (ready["mime"], ready["player"], ready["codec"]) == ("image/jpeg", "jpeg", None)
         assert visitor.media[0] == b"", "in place of an init segment"
         visitor.settle()
-        visitor.walk("d", 3)
+        visitor.hold("d", 3)
         for chunk, media in zip(visitor.chunks, visitor.media[1:], strict=True):
             assert sum(chunk["sizes"]) == len(media) and len(chunk["sizes"]) == chunk["frames"] == len(chunk["keys"])
             with av.open(io.BytesIO(media[-chunk["sizes"][-1] :])) as file:
@@ -126,7 +126,7 @@ def test_a_picture_player_gets_every_frame_as_jpeg(server: Running) -> None:
 
 
 def test_a_watcher_with_pictures_sees_a_resting_session(server: Running, visitor: Visitor) -> None:
-    visitor.walk("w", 2)
+    visitor.hold("w", 2)
     with watch(server, visitor, player="jpeg") as watcher:
         chunk = watcher.wait("chunk")
         assert chunk["index"] == visitor.chunks[-1]["index"] and watcher.media[-1].startswith(b"\xff\xd8")
@@ -134,7 +134,7 @@ def test_a_watcher_with_pictures_sees_a_resting_session(server: Running, visitor
 
 def test_frames_can_be_decoded_without_reading_the_file_around_them(server: Running, visitor: Visitor) -> None:
     """What WebCodecs is given: the codec's description, then sample by sample from the end of each message."""
-    visitor.walk("d", 4)
+    visitor.hold("d", 4)
     decoder = av.CodecContext.create("h264", "r")
     decoder.extradata = base64.b64decode(visitor.ready["description"])
     assert visitor.ready["codec"] in visitor.ready["mime"] and visitor.chunks[0]["keys"][0]

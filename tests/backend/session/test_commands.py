@@ -32,7 +32,7 @@ def rewind(visitor: Visitor, chunk: int) -> dict:
 
 
 def test_the_chunks_of_a_line_name_their_parents(visitor: Visitor) -> None:
-    visitor.walk("w", 4)
+    visitor.hold("w", 4)
     assert [chunk["parent"] for chunk in visitor.chunks] == [-1, *range(len(visitor.chunks) - 1)]
     visitor.answer_to(visitor.send("reset"))
     begun = next(chunk for chunk in visitor.chunks[2:] if chunk["parent"] == -1)
@@ -41,8 +41,8 @@ def test_the_chunks_of_a_line_name_their_parents(visitor: Visitor) -> None:
 
 @pytest.mark.parametrize("back", [4, 6, 7, 8])
 def test_a_rewind_comes_to_the_very_state_after_a_chunk(server: Running, visitor: Visitor, back: int) -> None:
-    visitor.walk("w", 6)
-    visitor.walk("d", 4)
+    visitor.hold("w", 6)
+    visitor.hold("d", 4)
     before = hashes(server, visitor)
     moved = visitor.chunks[back]["pose"] != visitor.chunks[back + 1]["pose"]
     after = rewind(visitor, back)
@@ -53,7 +53,7 @@ def test_a_rewind_comes_to_the_very_state_after_a_chunk(server: Running, visitor
 
 
 def test_the_same_controls_after_a_rewind_dream_the_same(server: Running, visitor: Visitor) -> None:
-    visitor.walk("w", 5)
+    visitor.hold("w", 5)
     visitor.send("look", yaw=5.0, pitch=0.0)
     visitor.rest()
     first = hashes(server, visitor)
@@ -65,10 +65,10 @@ def test_the_same_controls_after_a_rewind_dream_the_same(server: Running, visito
 
 
 def test_an_old_branch_can_be_returned_to(server: Running, visitor: Visitor) -> None:
-    visitor.walk("w", 5)
+    visitor.hold("w", 5)
     old, tip = hashes(server, visitor), visitor.chunks[-1]["index"]
     rewind(visitor, 2)
-    visitor.walk("s", 3)
+    visitor.hold("s", 3)
     while len(branches := visitor.newest("history")["branches"]) < 2:
         visitor.receive()  # told of where a state is kept, which is after one chunk in three
     assert [(branch["tip"] == tip, branch["current"]) for branch in branches] == [(True, False), (False, True)]
@@ -82,7 +82,7 @@ def test_an_old_branch_can_be_returned_to(server: Running, visitor: Visitor) -> 
 
 
 def test_the_way_back_is_told_and_a_newer_wish_ends_it(server: Running, visitor: Visitor) -> None:
-    visitor.walk("w", 8)
+    visitor.hold("w", 8)
     rewind(visitor, 5)
     told = [message for message in visitor.others if message["type"] == "rewinding"]
     assert [message["done"] for message in told] == list(range(told[-1]["of"] + 1)) and told[-1]["of"] == 2
@@ -109,7 +109,7 @@ def test_memory_is_told_and_bounded() -> None:
     with running(fake_config(fps=120), rewind_mib=0, rewind_every=1) as bounded, bounded.visit() as visitor:
         visitor.start()
         visitor.settle()
-        visitor.walk("w", 4)
+        visitor.hold("w", 4)
         rewind(visitor, 2)
         history = visitor.newest("history")
         assert (history["snapshots"], history["bytes"], history["limit_bytes"]) == (0, 0, 0)
@@ -122,7 +122,7 @@ def test_states_too_large_to_be_kept_are_not_copied(monkeypatch: pytest.MonkeyPa
         monkeypatch.setattr(server.world, "snapshot", lambda _rollout: pytest.fail("copied"))
         visitor.start()
         visitor.settle()
-        visitor.walk("w", 3)
+        visitor.hold("w", 3)
         assert rewind(visitor, 2)["parent"] == 2
 
 
@@ -136,7 +136,7 @@ def test_where_rewinding_is_off_it_says_so() -> None:
 
 
 def test_the_filmstrip_has_a_thumbnail_of_every_chunk(server: Running, visitor: Visitor) -> None:
-    visitor.walk("w", 4)
+    visitor.hold("w", 4)
     rewind(visitor, 2)
     address = f"/api/sessions/{visitor.ready['token']}/filmstrip"
     until = time.monotonic() + PATIENCE

@@ -57,7 +57,7 @@ def replayed(server: Running, name: str) -> tuple[Visitor, dict[str, Any]]:
 
 
 def test_the_recording_is_the_stream_frame_by_frame(server: Running, visitor: Visitor) -> None:
-    visitor.walk("d", 8)
+    visitor.hold("d", 8)
     answer = server.get(address(visitor, "recording.mp4"))
     assert answer.headers["content-type"] == "video/mp4" and "attachment" in answer.headers["content-disposition"]
     streamed = decode(b"".join(visitor.media))
@@ -73,7 +73,7 @@ def test_the_recording_is_the_stream_frame_by_frame(server: Running, visitor: Vi
 
 
 def test_the_last_seconds_begin_at_a_key_frame(server: Running, visitor: Visitor) -> None:
-    visitor.walk("w", 3)
+    visitor.hold("w", 3)
     visitor.send("scene", scene="night")  # begins with a key frame
     visitor.wait_state("live")
     visitor.rest()
@@ -94,12 +94,12 @@ def test_a_recording_goes_on_after_a_lost_connection(server: Running) -> None:
     with server.visit() as first:
         first.start()
         first.settle()
-        first.walk("w", 3)
+        first.hold("w", 3)
         token = first.ready["token"]
     with server.visit() as second:
         second.start(token=token)
         second.wait("chunk")
-        second.walk("d", 3)
+        second.hold("d", 3)
         recorded = decode(server.get(f"/api/sessions/{token}/recording.mp4").content)
         streamed = [*decode(b"".join(first.media)), *decode(b"".join(second.media))]
         assert np.array_equal(np.stack(recorded), np.stack(streamed))
@@ -123,7 +123,7 @@ def test_a_recording_is_bounded() -> None:
 
 
 def test_a_still_is_the_newest_frame(server: Running, visitor: Visitor) -> None:
-    visitor.walk("w", 2)
+    visitor.hold("w", 2)
     exact = server.get(address(visitor, "still.png"))
     with av.open(io.BytesIO(exact.content)) as file:
         png = next(file.decode(video=0)).to_ndarray(format="rgb24")
@@ -136,7 +136,7 @@ def test_a_still_is_the_newest_frame(server: Running, visitor: Visitor) -> None:
 
 
 def test_the_trajectory_can_be_walked_again(server: Running, visitor: Visitor) -> None:
-    visitor.walk("w", 3)
+    visitor.hold("w", 3)
     text = server.get(address(visitor, "trajectory.json")).content
     trajectory = load_trajectory(text)
     assert trajectory.fps == FPS and trajectory.size == (256, 144)
@@ -146,7 +146,7 @@ def test_the_trajectory_can_be_walked_again(server: Running, visitor: Visitor) -
 
 
 def test_a_saved_session_is_dreamed_again_bit_for_bit(server: Running, visitor: Visitor) -> None:
-    visitor.walk("w", 3)
+    visitor.hold("w", 3)
     visitor.send("scene", scene="night")
     visitor.wait_state("live")
     visitor.rest()
@@ -164,12 +164,12 @@ def test_a_saved_session_is_dreamed_again_bit_for_bit(server: Running, visitor: 
         assert end["matches"] and end["differs_at"] is None and end["same_model"]
         assert saved_by(server, again)["chunks"] == saved["chunks"]
         assert [c["pose"] for c in again.chunks] == [c["pose"] for c in visitor.chunks]
-        again.walk("w", 2)
+        again.hold("w", 2)
         assert again.chunks[-1]["parent"] == again.chunks[-2]["index"], "and then the visitor walks on"
 
 
 def test_a_link_replays_the_line_that_was_chosen(server: Running, visitor: Visitor, folder: Path) -> None:
-    visitor.walk("w", 4)
+    visitor.hold("w", 4)
     visitor.answer_to(visitor.send("rewind", chunk=2))
     visitor.rest()
     told = server.post(address(visitor, "replay"), b"").json()
@@ -184,7 +184,7 @@ def test_a_link_replays_the_line_that_was_chosen(server: Running, visitor: Visit
 
 
 def test_a_difference_is_found_and_named(server: Running, visitor: Visitor) -> None:
-    visitor.walk("w", 4)
+    visitor.hold("w", 4)
     saved = saved_by(server, visitor)
     saved["chunks"][3]["hash"] = "0" * 32
     saved["model"] = "another"
@@ -195,7 +195,7 @@ def test_a_difference_is_found_and_named(server: Running, visitor: Visitor) -> N
 
 
 def test_any_input_takes_over_from_a_replay(server: Running, visitor: Visitor) -> None:
-    visitor.walk("d", 30)
+    visitor.hold("d", 30)
     told = server.post(address(visitor, "replay"), b"").json()
     with server.visit() as again:
         again.send("start", replay=told["name"])
@@ -215,7 +215,7 @@ def test_any_input_takes_over_from_a_replay(server: Running, visitor: Visitor) -
 
 
 def test_a_replay_can_begin_in_a_running_session(server: Running, visitor: Visitor) -> None:
-    visitor.walk("w", 2)
+    visitor.hold("w", 2)
     told = server.post(address(visitor, "replay"), b"").json()
     visitor.send("start", replay=told["name"])
     assert visitor.wait("ready")["replay"] == told["name"]
@@ -274,7 +274,7 @@ def test_unknown_sessions_and_replays_are_said_to_be_unknown(server: Running, vi
 
 
 def test_what_a_watcher_may_read(server: Running, visitor: Visitor) -> None:
-    visitor.walk("w", 2)
+    visitor.hold("w", 2)
     watch = visitor.ready["watch"]
     for rest in ("recording.mp4", "still.jpg", "trajectory.json"):
         assert server.get(f"/api/sessions/{watch}/{rest}").status_code == 200

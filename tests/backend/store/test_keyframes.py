@@ -28,19 +28,19 @@ def server() -> Iterator[Running]:
         yield server
 
 
-def shot(**changes: Any) -> bytes:
+def keyframe_path(**changes: Any) -> bytes:
     """A second and a half through `KEYS`: 37 frames, a first chunk of one and 9 of four."""
     return json.dumps({"scene": "meadow", "keys": KEYS, "pace": "seconds", "seconds": 1.5, **changes}).encode()
 
 
 def sampled(server: Running, **changes: Any) -> dict[str, Any]:
-    answer = server.post("/api/shots/sample", shot(**changes))
+    answer = server.post("/api/shots/sample", keyframe_path(**changes))
     assert answer.status_code == 200, answer.text
     return answer.json()
 
 
 def filed(server: Running, form: str, **changes: Any) -> bytes:
-    answer = server.post(f"/api/shots/file?format={form}", shot(**changes))
+    answer = server.post(f"/api/shots/file?format={form}", keyframe_path(**changes))
     assert answer.status_code == 200 and "attachment" in answer.headers["content-disposition"], answer.text
     return answer.content
 
@@ -55,7 +55,7 @@ def hashes(server: Running, visitor: Visitor) -> list[str]:
     return [chunk["hash"] for chunk in saved["chunks"]]
 
 
-def dreamed_along(server: Running, visitor: Visitor, file: str, chunks: int = 10) -> list[str]:
+def hashes_along(server: Running, visitor: Visitor, file: str, chunks: int = 10) -> list[str]:
     seq = visitor.send("reset", seed=5, scene="meadow", file=file)
     visitor.answer_to(seq)
     visitor.rest()
@@ -74,7 +74,7 @@ def test_an_exported_file_renders_offline_to_the_frames_of_the_live_dream(server
     with server.visit() as visitor:
         visitor.start(seed=5)
         visitor.settle()
-        live = dreamed_along(server, visitor, upload(server, filed(server, "flashdreams")))
+        live = hashes_along(server, visitor, upload(server, filed(server, "flashdreams")))
     assert len(live) == 10 and len(set(live)) == 10
     assert offline(filed(server, form)) == live
 
@@ -115,7 +115,7 @@ def test_a_rewind_goes_on_along_the_path_to_the_same_frames(server: Running) -> 
     with server.visit() as visitor:
         visitor.start(seed=5)
         visitor.settle()
-        whole = dreamed_along(server, visitor, name)
+        whole = hashes_along(server, visitor, name)
         first = next(chunk["index"] for chunk in reversed(visitor.chunks) if chunk["parent"] == -1)
         seq = visitor.send("rewind", chunk=first + 4, file=name, frame=1 + 4 * 4)
         visitor.answer_to(seq)
@@ -166,7 +166,7 @@ def test_the_plan_tells_what_the_editor_draws(server: Running) -> None:
     ],
 )
 def test_what_makes_no_shot_is_told_by_its_field(server: Running, changes: dict[str, Any], sentence: str) -> None:
-    answer = server.post("/api/shots/sample", shot(**changes))
+    answer = server.post("/api/shots/sample", keyframe_path(**changes))
     assert answer.status_code == 400 and answer.json()["code"] == "bad_path"
     assert sentence in answer.json()["message"]
 
@@ -174,6 +174,6 @@ def test_what_makes_no_shot_is_told_by_its_field(server: Running, changes: dict[
 def test_other_mistakes_have_their_own_answers(server: Running) -> None:
     assert server.post("/api/shots/sample", b"{").json()["message"].startswith("the shot: invalid JSON")
     assert server.post("/api/shots/sample", b" " * 70_000).status_code == 413
-    assert server.post("/api/shots/sample", shot(scene="moon")).json()["code"] == "unknown_scene"
-    assert server.post("/api/shots/file?format=fbx", shot()).status_code == 400
+    assert server.post("/api/shots/sample", keyframe_path(scene="moon")).json()["code"] == "unknown_scene"
+    assert server.post("/api/shots/file?format=fbx", keyframe_path()).status_code == 400
     assert server.get("/api/shots/keys?file=nowhere.json&scene=meadow").json()["code"] == "unknown_path"

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.readme import steering_table
+from benchmarks.readme import path_error_table
 from flashdreams.camera.poses import pose_from_yaw_pitch
 from flashdreams.camera.trajectory import CameraPath, save_trajectory
 from flashdreams.integrations.pocket.camera_paths import released_paths
@@ -137,7 +137,7 @@ def test_the_command_prints_every_path_with_mean_and_spread(
     assert summary["chained_truth"]["translation_m"]["mean"] < 0.1 < summary["chained"]["translation_m"]["mean"]
     assert summary["placed_truth"]["translation_m"]["mean"] < 0.1
     assert report["behind_s"]["yaw"] is None and report["behind_s"]["forward"] is not None
-    page = steering_table(report)
+    page = path_error_table(report)
     assert "The first 1 s of 2 walks along shipped paths, in meadow, snow;" in page and page.count("±") == 8
 
 
