@@ -6,11 +6,16 @@ import ipaddress
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from backend.origins import normal_origin
 from flashdreams.core.checkpoint.hub import parse_hub_address
+
+DRAWN_TOKEN_BYTES = 12
+"""Random bytes of an access token that the server draws."""
+ACCESS_QUERY = "access"
+"""Query parameter of a page's address that carries the access token."""
 
 
 class Settings(BaseSettings):
@@ -116,6 +121,16 @@ def settings_from(arguments: list[str] | None = None) -> Settings:
     """
     options: dict[str, Any] = {"_cli_parse_args": arguments} if arguments else {}
     return Settings(**options)
+
+
+def describe_error(error: ValidationError, arguments: list[str]) -> str:
+    """Return what is wrong, under the name by which it was set: a flag's, or else the environment's."""
+    first = error.errors(include_url=False)[0]
+    name = "_".join(str(part) for part in first["loc"])
+    flag = f"--{name.replace('_', '-')}"
+    given = any(argument.split("=")[0] == flag for argument in arguments)
+    said = f"{flag if given else f'FLASHDREAMS_{name.upper()}'}: {first['msg'].removeprefix('Value error, ')}"
+    return said if first["type"] == "value_error" else f"{said}, got {first['input']!r}"
 
 
 def _split(names: str) -> list[str]:

@@ -11,8 +11,8 @@ import pytest
 if "PYTEST_XDIST_WORKER" in os.environ:  # other tests run beside these, so each process takes a core of its own
     os.environ["OMP_NUM_THREADS"] = "1"
 
-TALKING = [Path(__file__).parent / folder for folder in ("backend", "client", "e2e")]
-"""Folders whose tests talk to a server, which answers in its own time."""
+BROWSER = Path(__file__).parent / "e2e"
+"""Folder of the tests that drive a browser: only they get a second try, which is counted and printed."""
 
 
 @pytest.fixture(scope="session")
@@ -33,8 +33,11 @@ def one_thread() -> Iterator[None]:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """What failed once is told in full though the second try passed: it may be a fault that comes seldom."""
-    for report in terminalreporter.stats.get("rerun", []):
+    """Print how many tests needed a second try, and each failure in full: it may be a fault that comes rarely."""
+    retried = terminalreporter.stats.get("rerun", [])
+    if retried:
+        terminalreporter.section(f"{len(retried)} browser test(s) needed a second try")
+    for report in retried:
         terminalreporter.section(f"failed once: {report.nodeid}")
         terminalreporter.write_line(report.longreprtext)
 
@@ -42,8 +45,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if config.pluginmanager.hasplugin("rerunfailures"):
         for item in items:
-            if any(folder in item.path.parents for folder in TALKING) or item.get_closest_marker("slow"):
-                item.add_marker(pytest.mark.flaky(reruns=1))  # the machine may have stopped for a moment
+            if BROWSER in item.path.parents:
+                item.add_marker(pytest.mark.flaky(reruns=1))
     wants_gpu = [item for item in items if item.get_closest_marker("gpu")]
     if not wants_gpu:
         return

@@ -42,6 +42,17 @@ MAY_IMPORT = {
     "backend": INFRA | {"flashdreams.configs", "backend"},
     "benchmarks": RECIPES | {"flashdreams.configs", "backend", "benchmarks"},
 }
+BACKEND = {
+    "backend.wire": set(),
+    "backend.media": {"backend.wire"},
+    "backend.store": {"backend.media", "backend.wire"},
+    "backend.engine": {"backend.wire"},
+    "backend.session": {"backend.engine", "backend.media", "backend.store", "backend.wire"},
+    "backend.kiosk": set(),
+    "backend.server": {f"backend.{folder}" for folder in "engine kiosk media session store wire".split()},
+    "backend.cluster": {"backend.server", "backend.session", "backend.wire"},
+}
+"""Every folder of the app and the folders that its modules may import; `backend/settings.py` is open to all."""
 OURS = ("flashdreams", "backend", "benchmarks", "tests")
 FORMATS = {"camera_path.json"}
 """Files that documents name although they are not ours."""
@@ -54,7 +65,7 @@ PRIVATE_WORDS = frozenset(
 )
 """Words that no name may hold: our own, where the field has a word."""
 PRIVATE_NAMES = frozenset(
-    "keep_house let_go hand_back take_turn say aside along eager made identity ChunkRotation patched own place_encoder"
+    "keep_house let_go hand_back take_turn say aside along eager made ChunkRotation patched own place_encoder"
     " walk rides ride tour ship listens following lasting ahead shares services shot shots catch_news Timeline".split()
 )
 """Whole names that no module, class, function, field or metric has; as parts of other names they are plain English."""
@@ -72,6 +83,7 @@ PRIVATE_NAMES_MEANT: dict[str, set[str]] = {
 PRIVATE_NAMES_LEFT: dict[str, set[str]] = {
     "flashdreams/camera/live.py": {"following"},
     "flashdreams/client/world.py": {"_along"},
+    "flashdreams/core/checkpoint/file_kinds.py": {"_told_size"},
     "flashdreams/core/distributed/heartbeat.py": {"_news_of", "wait_for_news"},
     "flashdreams/infra/diffusion/transformer/base.py": {"take_turn", "turns"},
     "flashdreams/infra/media/video_reader.py": {"Footage"},
@@ -153,6 +165,18 @@ def test_imports_go_one_way() -> None:
             if name.split(".")[0] not in OURS:
                 continue
             if layer(name) not in allowed:
+                wrong.append(f"{module} imports {name}")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_the_backend_s_folders_import_one_way() -> None:
+    wrong = []
+    for module, path in modules("backend"):
+        folder = ".".join(module.split(".")[:2])
+        allowed = BACKEND.get(folder)
+        for name in sorted(imports_of(module, path)) if allowed is not None else ():
+            other = ".".join(name.split(".")[:2])
+            if other in BACKEND and other != folder and other not in allowed:
                 wrong.append(f"{module} imports {name}")
     assert not wrong, "\n".join(wrong)
 

@@ -19,8 +19,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import urljoin
 
-from backend.kiosk.processes import end
-
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 FLAGS = (
     "--kiosk",
@@ -39,6 +37,13 @@ FLAGS = (
 """Full screen without an exit; no bubbles, no questions, no swipe back, no pinch."""
 LOOK_SECONDS, PAUSE_SECONDS = 1.0, 2.0
 log = logging.getLogger("screen")
+
+
+def has_browser(platform: str, environment: Mapping[str, str]) -> bool:
+    """Return True if opening a page would show it to the person at this machine."""
+    if environment.get("CI") or environment.get("SSH_CONNECTION"):
+        return False
+    return platform in ("darwin", "win32") or bool(environment.get("DISPLAY") or environment.get("WAYLAND_DISPLAY"))
 
 
 def find_chromium(environment: Mapping[str, str] = os.environ) -> str | None:
@@ -67,6 +72,18 @@ def _start_file(profile: Path, page: str) -> str:
     with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as written:
         written.write(f'<meta charset="utf-8"><meta http-equiv="refresh" content="0; url={html.escape(page)}">')
     return file.as_uri()
+
+
+def end(child: subprocess.Popen[bytes] | subprocess.Popen[str] | None, patience: float) -> None:
+    """Ask `child` to end, and end it after `patience` seconds; nothing is done where none runs."""
+    if child is None or child.poll() is not None:
+        return
+    child.terminate()
+    try:
+        child.wait(patience)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()
 
 
 class Screen:

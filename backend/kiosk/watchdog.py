@@ -25,12 +25,9 @@ from typing import IO, Literal
 
 from pydantic import ValidationError
 
-from backend.kiosk.browser import Screen, answers, chromium_command, find_chromium
-from backend.kiosk.processes import end
+from backend.kiosk.browser import Screen, answers, chromium_command, end, find_chromium, has_browser
 from backend.kiosk.settings import read_kiosk_settings
-from backend.server.access import QUERY
-from backend.server.main import DRAWN_TOKEN_BYTES, has_browser, sentence_of
-from backend.settings import Settings, settings_from
+from backend.settings import ACCESS_QUERY, DRAWN_TOKEN_BYTES, Settings, describe_error, settings_from
 from flashdreams.terminal import tolerate_any_letter
 
 Health = Literal["ok", "loading", "failed", "stalled", "silent"]
@@ -194,7 +191,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         token = access_token(settings_from(options))
         log_to(args.logs)
     except (ValueError, OSError) as error:
-        sentence = sentence_of(error, given) if isinstance(error, ValidationError) else error
+        sentence = describe_error(error, given) if isinstance(error, ValidationError) else error
         print(f"flashdreams-kiosk: {sentence}", file=sys.stderr)
         return 2
     watch = Watch(
@@ -203,7 +200,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         health=f"http://127.0.0.1:{args.port}/healthz",
         restart_at=None if kiosk is None else kiosk.restart_at,
     )
-    page = f"http://127.0.0.1:{args.port}/?kiosk=1" + (f"&{QUERY}={token}" if token else "")
+    page = f"http://127.0.0.1:{args.port}/?kiosk=1" + (f"&{ACCESS_QUERY}={token}" if token else "")
     print(f"The kiosk's page: {page}   logs: {args.logs}", flush=True)
     _watch_all(Watchdog(watch), None if args.no_browser else screen_of(page), page)
     return 0

@@ -15,10 +15,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 from backend.origins import normal_origin, parse_host, same_site
-from backend.settings import Settings, is_loopback
+from backend.settings import ACCESS_QUERY, Settings, is_loopback
 
 COOKIE = "flashdreams_access"
-QUERY = "access"
+QUERY = ACCESS_QUERY
 OPEN_TO_ALL = frozenset({"/healthz"})
 CLIPS = "/clips/"
 """Clips of kiosk visits: their names cannot be guessed, and phones bring no token."""

@@ -5,21 +5,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from fastapi import FastAPI, Request, WebSocket
+from fastapi import APIRouter, FastAPI, Request, WebSocket
 from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 from fastapi.staticfiles import StaticFiles
 
 from backend.engine.engine import Engine
 from backend.kiosk.settings import KioskSettings, read_kiosk_settings
+from backend.server import kiosk as kiosk_routes
+from backend.server import paths, sessions, uploads
 from backend.server.access import Guard
-from backend.server.frontend import frontend_folder
-from backend.server.kiosk import add_kiosk, with_address
-from backend.server.paths import add_shots
-from backend.server.sessions import add_sessions
-from backend.server.uploads import add_busy_answer, add_uploads, refusal
+from backend.server.dependencies import ApiError, ContextDep, ManagerDep, add_error_handlers
+from backend.server.kiosk import Kiosk, with_address
 from backend.server.websocket import Connection
 from backend.session.context import Context
 from backend.session.manager import SessionManager
@@ -34,6 +34,8 @@ from flashdreams.infra.world.base import WorldConfig
 
 FAREWELL_SECONDS = 0.3
 """Time for the clients to be told that the server ends, before their sockets are closed."""
+
+router = APIRouter()
 
 
 class FreshStaticFiles(StaticFiles):
@@ -65,94 +67,110 @@ def create_app(config: WorldConfig, settings: Settings, folder: Path | None = No
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         app.state.loop = asyncio.get_running_loop()
         engine.start()
-        house = asyncio.create_task(manager.maintenance_loop())
+        maintenance = asyncio.create_task(manager.maintenance_loop())
         yield
-        house.cancel()
+        maintenance.cancel()
         manager.close()
         await asyncio.to_thread(engine.stop)
         context.image_store.close()
         context.workers.close()
 
     app = FastAPI(title="flashdreams", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
-    app.state.engine, app.state.manager = engine, manager
-
-    async def before_shutdown() -> None:
-        manager.draining = True
-        manager.close()
-        for client in list(context.sockets):
-            client.say_shutdown()
-        await asyncio.sleep(FAREWELL_SECONDS)
-
-    app.state.before_shutdown = before_shutdown
-    add_busy_answer(app)
+    app.state.context, app.state.engine, app.state.manager = context, engine, manager
+    app.state.before_shutdown = partial(_before_shutdown, context, manager)
+    app.state.page = folder or frontend_folder()
+    app.state.kiosk = Kiosk(kiosk, config, camera_path_store)
     app.add_middleware(Guard, settings=settings)
-    _add_play(app, context)
-    _add_worlds(app, config, camera_path_store)
-    add_uploads(app, context)
-    add_sessions(app, context, manager)
-    add_shots(app, context)
-    _add_operations(app, context)
-    page = folder or frontend_folder()
-    add_kiosk(app, kiosk, config, camera_path_store, manager, page, context.workers)
-    _add_page(app, page)
+    add_error_handlers(app)
+    for part in (router, uploads.router, sessions.router, paths.router, kiosk_routes.router):
+        app.include_router(part)
+    app.mount("/static", FreshStaticFiles(directory=app.state.page), name="static")
     return app
 
 
-def _add_play(app: FastAPI, context: Context) -> None:
-    @app.websocket("/ws/play")
-    async def play(socket: WebSocket) -> None:
-        await Connection(socket, app.state.manager, context).serve()
+async def _before_shutdown(context: Context, manager: SessionManager) -> None:
+    manager.draining = True
+    manager.close()
+    for client in list(context.sockets):
+        client.say_shutdown()
+    await asyncio.sleep(FAREWELL_SECONDS)
 
 
-def _add_worlds(app: FastAPI, config: WorldConfig, camera_path_store: CameraPathStore) -> None:
-    @app.get("/api/worlds")
-    async def worlds() -> dict[str, Any]:
-        return {**worlds_info(config), "paths": camera_path_store.shipped()}
-
-    @app.get("/api/worlds/{slug}/scenes/{scene}.jpg")
-    async def thumbnail(slug: str, scene: str) -> Response:
-        known = slug == config.slug and next((s.thumbnail for s in config.scenes if s.name == scene), None)
-        if not known or not known.is_file():
-            return refusal(404, "not_found", f"no picture of scene {scene[:60]!r} of world {slug[:60]!r}")
-        return FileResponse(known, media_type="image/jpeg", headers={"cache-control": "no-cache"})
-
-    @app.get("/api/schema")
-    async def schema() -> dict[str, Any]:
-        return client_messages.schema()
+@router.websocket("/ws/play")
+async def play(socket: WebSocket, manager: ManagerDep, context: ContextDep) -> None:
+    """Serve one connection."""
+    await Connection(socket, manager, context).serve()
 
 
-def _add_operations(app: FastAPI, context: Context) -> None:
-    @app.get("/healthz")
-    async def healthz() -> Response:
-        engine, manager = app.state.engine, app.state.manager
-        failed = engine.failure is not None or context.quality_failures.unrecoverable
-        status = "failed" if failed else "ok" if engine.loaded else "loading"
-        if status == "ok" and manager.draining:
-            status = "draining"
-        health = {
-            "status": status,
-            "sessions": manager.taken,
-            "capacity": manager.capacity,
-            "waiting": manager.waiting,
-            "stage": engine.stage.name,
-            "busy_seconds": round(engine.busy_seconds, 1),
-        }
-        return JSONResponse(health, 503 if status == "failed" else 200)
-
-    @app.get("/metrics")
-    async def numbers() -> Response:
-        return PlainTextResponse(context.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+@router.get("/api/worlds")
+async def worlds(context: ContextDep) -> dict[str, Any]:
+    """Return the world that is played, and the shipped camera paths."""
+    return {**worlds_info(context.config), "paths": context.camera_path_store.shipped()}
 
 
-def _add_page(app: FastAPI, folder: Path) -> None:
-    @app.get("/")
-    async def page(request: Request) -> Response:
-        name = "kiosk.html" if "kiosk" in request.query_params else "index.html"
-        return FileResponse(folder / name, headers={"cache-control": "no-cache"})
+@router.get("/api/worlds/{slug}/scenes/{scene}.jpg")
+async def thumbnail(slug: str, scene: str, context: ContextDep) -> Response:
+    """Return a scene's thumbnail."""
+    config = context.config
+    file = slug == config.slug and next((s.thumbnail for s in config.scenes if s.name == scene), None)
+    if not file or not file.is_file():
+        raise ApiError(404, "not_found", f"no picture of scene {scene[:60]!r} of world {slug[:60]!r}")
+    return FileResponse(file, media_type="image/jpeg", headers={"cache-control": "no-cache"})
 
-    @app.get("/favicon.ico")
-    async def favicon() -> Response:
-        icon = folder / "favicon.ico"
-        return FileResponse(icon) if icon.is_file() else Response(status_code=204)
 
-    app.mount("/static", FreshStaticFiles(directory=folder), name="static")
+@router.get("/api/schema")
+async def schema() -> dict[str, Any]:
+    """Return the protocol as JSON Schema."""
+    return client_messages.schema()
+
+
+@router.get("/healthz")
+async def healthz(manager: ManagerDep, context: ContextDep) -> Response:
+    """Return whether the server plays, and how busy it is."""
+    engine = context.engine
+    failed = engine.failure is not None or context.quality_failures.unrecoverable
+    status = "failed" if failed else "ok" if engine.loaded else "loading"
+    if status == "ok" and manager.draining:
+        status = "draining"
+    health = {
+        "status": status,
+        "sessions": manager.taken,
+        "capacity": manager.capacity,
+        "waiting": manager.waiting,
+        "stage": engine.stage.name,
+        "busy_seconds": round(engine.busy_seconds, 1),
+    }
+    return JSONResponse(health, 503 if status == "failed" else 200)
+
+
+@router.get("/metrics")
+async def metrics(context: ContextDep) -> Response:
+    """Return the counters in Prometheus' text format."""
+    return PlainTextResponse(context.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+@router.get("/")
+async def page(request: Request) -> Response:
+    """Return the page, or the kiosk's with `?kiosk`."""
+    name = "kiosk.html" if "kiosk" in request.query_params else "index.html"
+    return FileResponse(request.app.state.page / name, headers={"cache-control": "no-cache"})
+
+
+@router.get("/favicon.ico")
+async def favicon(request: Request) -> Response:
+    """Return the page's icon."""
+    icon = request.app.state.page / "favicon.ico"
+    return FileResponse(icon) if icon.is_file() else Response(status_code=204)
+
+
+def frontend_folder() -> Path:
+    """Return the folder with `index.html`: beside the package in a source tree, inside it in an installed wheel.
+
+    Raises RuntimeError if it is missing.
+    """
+    package = Path(__file__).resolve().parents[1]
+    candidates = (package.parent / "frontend", package / "_frontend")
+    for folder in candidates:
+        if (folder / "index.html").is_file():
+            return folder
+    raise RuntimeError(f"the page is missing: no index.html in {' or '.join(map(str, candidates))}; install again")

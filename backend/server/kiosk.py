@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import io
-import time
-from pathlib import Path
-from typing import Any
+import math
+from typing import Annotated, Any
 
 import segno
-from fastapi import FastAPI
+from fastapi import APIRouter, Depends, Request
 from fastapi.responses import FileResponse, JSONResponse, Response
 
 from backend.kiosk.settings import LOGO_TYPES, KioskSettings, attract_loop
-from backend.server.uploads import not_kept, refusal
-from backend.session.manager import SessionManager
-from backend.session.workers import Workers
+from backend.server.dependencies import ApiError, ContextDep, ManagerDep, in_thread, not_kept
 from backend.settings import Settings
 from backend.store.camera_paths import CameraPathStore
 from backend.store.clips import ClipStore
@@ -24,6 +21,7 @@ CLIP_PAUSE_SECONDS = 10.0
 """Least time between two clips of a visit."""
 MAX_VISITS = 1000
 """Visits whose last clip's time is remembered."""
+router = APIRouter()
 
 
 def page_settings(kiosk: KioskSettings, world: WorldConfig, paths: CameraPathStore) -> dict[str, Any]:
@@ -51,74 +49,87 @@ def with_address(settings: Settings, kiosk: KioskSettings) -> Settings:
     )
 
 
-def add_kiosk(
-    app: FastAPI,
-    kiosk: KioskSettings,
-    world: WorldConfig,
-    paths: CameraPathStore,
-    manager: SessionManager,
-    page: Path,
-    workers: Workers,
-) -> None:
-    """The kiosk's addresses. Raises KeyError where the settings name a scene that the world does not have."""
-    clips = ClipStore(kiosk.clips.folder, kiosk.clips.keep, kiosk.clips.mib * 2**20)
-    document = page_settings(kiosk, world, paths)
-    kept_at: dict[str, float] = {}
+class Kiosk:
+    """The kiosk that this server serves: its settings, what its page gets, and its clips."""
 
-    @app.get("/api/kiosk")
-    async def settings() -> dict[str, Any]:
-        return document
+    def __init__(self, settings: KioskSettings, world: WorldConfig, camera_path_store: CameraPathStore) -> None:
+        """Raises KeyError if the settings name a scene that the world does not have."""
+        self.settings = settings
+        self.clips = ClipStore(settings.clips.folder, settings.clips.keep, settings.clips.mib * 2**20)
+        self.kept_at: dict[str, float] = {}
+        """When each of the newest visits kept its last clip, by session."""
+        self.document = page_settings(settings, world, camera_path_store)
 
-    @app.get("/api/kiosk/logo")
-    async def logo() -> Response:
-        if kiosk.logo is None:
-            return refusal(404, "not_found", "this kiosk has no logo")
-        return FileResponse(kiosk.logo, media_type=LOGO_TYPES[kiosk.logo.suffix.lower()])
 
-    @app.post("/api/kiosk/clips/{token}")
-    async def keep_clip(token: str) -> Response:
-        if kiosk.address is None:
-            return refusal(404, "not_found", "this kiosk has no address for clips")
-        session = next((one for one in manager.sessions if one.token == token), None)
-        if session is None:
-            return refusal(404, "session_gone", "that session has ended, or never was")
-        now = time.monotonic()
-        if now - kept_at.get(session.id, -CLIP_PAUSE_SECONDS) < CLIP_PAUSE_SECONDS:
-            answer = refusal(429, "too_soon", f"a visit can keep a clip every {CLIP_PAUSE_SECONDS:g} s")
-            answer.headers["retry-after"] = f"{CLIP_PAUSE_SECONDS:g}"
-            return answer
-        try:
-            clip = await workers.run(session.exports.recording.mp4, kiosk.clips.seconds)
-            name = await workers.run(clips.add, clip)
-            kept_at[session.id] = now
-            while len(kept_at) > MAX_VISITS:
-                kept_at.pop(next(iter(kept_at)))
-        except LookupError as error:
-            return refusal(409, "not_ready", str(error.args[0]))
-        except OSError as error:
-            return not_kept(error, "the clip")
-        link = f"{kiosk.address}/clips/{name}.mp4"
-        return JSONResponse({"name": name, "link": link, "qr": f"/api/kiosk/qr/{name}.svg"})
+async def get_kiosk(request: Request) -> Kiosk:
+    """Return the running app's kiosk."""
+    kiosk: Kiosk = request.app.state.kiosk
+    return kiosk
 
-    @app.get("/api/kiosk/qr/{name}.svg")
-    async def qr(name: str) -> Response:
-        try:
-            clips.file(name)
-        except LookupError as error:
-            return refusal(404, "not_found", str(error.args[0]))
-        drawn = io.BytesIO()
-        segno.make(f"{kiosk.address}/clips/{name}.mp4", error="m").save(
-            drawn, kind="svg", scale=8, border=3, light="#fff"
-        )
-        return Response(drawn.getvalue(), media_type="image/svg+xml")
 
-    @app.get("/clips/{name}.mp4")
-    async def clip(name: str) -> Response:
-        try:
-            return FileResponse(clips.file(name), media_type="video/mp4", filename="dream.mp4")
-        except LookupError as error:
-            return refusal(404, "not_found", str(error.args[0]))
+KioskDep = Annotated[Kiosk, Depends(get_kiosk)]
 
-    @app.get("/kiosk")
-    async def kiosk_page() -> Response:
-        return FileResponse(page / "kiosk.html", headers={"cache-control": "no-cache"})
+
+@router.get("/api/kiosk")
+async def kiosk_settings(kiosk: KioskDep) -> dict[str, Any]:
+    """Return what the kiosk's page shows."""
+    return kiosk.document
+
+
+@router.get("/api/kiosk/logo")
+async def logo(kiosk: KioskDep) -> Response:
+    """Return the logo."""
+    file = kiosk.settings.logo
+    if file is None:
+        raise ApiError(404, "not_found", "this kiosk has no logo")
+    return FileResponse(file, media_type=LOGO_TYPES[file.suffix.lower()])
+
+
+@router.post("/api/kiosk/clips/{token}")
+async def keep_clip(token: str, kiosk: KioskDep, manager: ManagerDep, context: ContextDep) -> Response:
+    """Keep the end of a visit as a clip."""
+    address = kiosk.settings.address
+    if address is None:
+        raise ApiError(404, "not_found", "this kiosk has no address for clips")
+    session = next((one for one in manager.sessions if one.token == token), None)
+    if session is None:
+        raise ApiError(404, "session_gone", "that session has ended, or never was")
+    now = context.clock()
+    if now - kiosk.kept_at.get(session.id, -math.inf) < CLIP_PAUSE_SECONDS:
+        message = f"a visit can keep a clip every {CLIP_PAUSE_SECONDS:g} s"
+        raise ApiError(429, "too_soon", message, retry_after=CLIP_PAUSE_SECONDS)
+    try:
+        video = await context.workers.run(session.exports.recording.mp4, kiosk.settings.clips.seconds)
+        name = await context.workers.run(kiosk.clips.add, video)
+        kiosk.kept_at[session.id] = now
+        while len(kiosk.kept_at) > MAX_VISITS:
+            kiosk.kept_at.pop(next(iter(kiosk.kept_at)))
+    except LookupError as error:
+        raise ApiError(409, "not_ready", str(error.args[0])) from None
+    except OSError as error:
+        raise not_kept(error, "the clip") from None
+    link = f"{address}/clips/{name}.mp4"
+    return JSONResponse({"name": name, "link": link, "qr": f"/api/kiosk/qr/{name}.svg"})
+
+
+@router.get("/api/kiosk/qr/{name}.svg")
+async def qr_code(name: str, kiosk: KioskDep, context: ContextDep) -> Response:
+    """Return the QR code to a clip."""
+    await in_thread(context, kiosk.clips.file, name, status=404, code="not_found")
+    drawn = io.BytesIO()
+    code = segno.make(f"{kiosk.settings.address}/clips/{name}.mp4", error="m")
+    code.save(drawn, kind="svg", scale=8, border=3, light="#fff")
+    return Response(drawn.getvalue(), media_type="image/svg+xml")
+
+
+@router.get("/clips/{name}.mp4")
+async def clip_file(name: str, kiosk: KioskDep, context: ContextDep) -> Response:
+    """Return a clip."""
+    file = await in_thread(context, kiosk.clips.file, name, status=404, code="not_found")
+    return FileResponse(file, media_type="video/mp4", filename="dream.mp4")
+
+
+@router.get("/kiosk")
+async def kiosk_page(request: Request) -> Response:
+    """Return the kiosk's page."""
+    return FileResponse(request.app.state.page / "kiosk.html", headers={"cache-control": "no-cache"})

@@ -10,14 +10,13 @@ import secrets
 import sys
 import threading
 import webbrowser
-from collections.abc import Mapping
 from dataclasses import replace
 
 from pydantic import ValidationError
 
-from backend.server.access import QUERY
+from backend.kiosk.browser import has_browser
 from backend.server.log_limits import limit_log
-from backend.settings import Settings, settings_from
+from backend.settings import ACCESS_QUERY, DRAWN_TOKEN_BYTES, Settings, describe_error, settings_from
 from flashdreams.core import distributed
 from flashdreams.infra.world.base import WorldConfig
 from flashdreams.infra.world.distributed_world import follow, lead
@@ -25,7 +24,6 @@ from flashdreams.terminal import tolerate_any_letter
 
 USAGE_ERROR = 2
 LOG_FORMAT = "%(levelname)s %(name)s: %(message)s"
-DRAWN_TOKEN_BYTES = 12
 SWITCH_SECONDS = 0.001
 """After so long a busy thread makes room for another: a fifth of Python's own, so that messages wait less for work."""
 
@@ -39,7 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
         settings = settings_from(sys.argv[1:] if arguments is None else arguments)
         config = _world(settings)
     except ValidationError as error:
-        return _refuse(sentence_of(error, sys.argv[1:] if arguments is None else arguments))
+        return _refuse(describe_error(error, sys.argv[1:] if arguments is None else arguments))
     except (KeyError, ValueError) as error:
         return _refuse(str(error.args[0]))
     return _play(config, settings)
@@ -101,13 +99,6 @@ def _play(config: WorldConfig, settings: Settings) -> int:
         distributed.shutdown()
 
 
-def has_browser(platform: str, environment: Mapping[str, str]) -> bool:
-    """Whether opening a page would show it to the person at this machine."""
-    if environment.get("CI") or environment.get("SSH_CONNECTION"):
-        return False
-    return platform in ("darwin", "win32") or bool(environment.get("DISPLAY") or environment.get("WAYLAND_DISPLAY"))
-
-
 def _world(settings: Settings) -> WorldConfig:
     from flashdreams.configs.worlds import get_world
 
@@ -117,7 +108,7 @@ def _world(settings: Settings) -> WorldConfig:
 def _address(settings: Settings, port: int) -> str:
     host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host.strip("[]")
     name = f"[{host}]" if ":" in host else host
-    return f"http://{name}:{port}/" + (f"?{QUERY}={settings.access_token}" if settings.access_token else "")
+    return f"http://{name}:{port}/" + (f"?{ACCESS_QUERY}={settings.access_token}" if settings.access_token else "")
 
 
 def _print_settings(config: WorldConfig, settings: Settings, capacity: int) -> None:
@@ -130,16 +121,6 @@ def _print_settings(config: WorldConfig, settings: Settings, capacity: int) -> N
     if settings.access_token:
         print("  Visitors need the access token in the address below; from elsewhere use this machine's own address.")
     sys.stdout.flush()
-
-
-def sentence_of(error: ValidationError, arguments: list[str]) -> str:
-    """What is wrong, under the name by which it was set: a flag's, or else the environment's."""
-    first = error.errors(include_url=False)[0]
-    name = "_".join(str(part) for part in first["loc"])
-    flag = f"--{name.replace('_', '-')}"
-    given = any(argument.split("=")[0] == flag for argument in arguments)
-    said = f"{flag if given else f'FLASHDREAMS_{name.upper()}'}: {first['msg'].removeprefix('Value error, ')}"
-    return said if first["type"] == "value_error" else f"{said}, got {first['input']!r}"
 
 
 def _refuse(sentence: str) -> int:

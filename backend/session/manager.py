@@ -276,7 +276,7 @@ class SessionManager:
             await asyncio.wait([world], timeout=ROUND_SECONDS)
         if (failure := self._engine.failure) is not None:
             raise client_messages.ProtocolError(
-                "world_failed", f"the world could not be loaded: {_told(failure)}"
+                "world_failed", f"the world could not be loaded: {_describe(failure)}"
             ) from failure
 
     async def _new_session(self, start: client_messages.StartMessage) -> Session:
@@ -299,7 +299,7 @@ class SessionManager:
         except Exception as error:
             log.error("a session could not begin", exc_info=error)
             raise client_messages.ProtocolError(
-                "session_failed", f"the dream could not begin: {_told(error)}", start.seq
+                "session_failed", f"the dream could not begin: {_describe(error)}", start.seq
             ) from error
         return Session(self._context, rollout, encoder, beginning, replay, self._forget, stepwise=start.stepwise)
 
@@ -342,6 +342,6 @@ def _new_history(context: Context) -> History:
     )
 
 
-def _told(error: BaseException) -> str:
+def _describe(error: BaseException) -> str:
     """Return an error's words for visitors: not those of the operating system, which name files of this machine."""
     return f"{type(error).__name__}, see the server's log" if isinstance(error, OSError) else str(error)[:300]

@@ -134,7 +134,7 @@ def read_saved(data: bytes, config: WorldConfig) -> SavedSession:
         if "image" not in config.controls:
             raise ValueError(f"the saved session: image: world {config.slug} takes no start picture")
         try:
-            picture_header(saved.picture() or b"")
+            picture_header(saved.start_image() or b"")
         except ValueError as error:
             raise ValueError(f"the saved session: image: {error}") from None
     for number, chunk in enumerate(saved.chunks):

@@ -110,7 +110,7 @@ def hashes(token: str) -> list[str]:
     return [chunk["hash"] for chunk in answer.json()["chunks"]]
 
 
-def walk(visitor: Visitor, key: str, chunks: int) -> None:
+def hold(visitor: Visitor, key: str, chunks: int) -> None:
     """Hold a key for a number of chunks."""
     wanted = len(visitor.chunks) + chunks
     visitor.send("keys", down=[key])
@@ -124,7 +124,7 @@ def walk(visitor: Visitor, key: str, chunks: int) -> None:
 def test_a_moved_session_goes_on_with_the_same_frames(cluster: RayCluster) -> None:
     with cluster.visit() as visitor:
         token = visitor.start(seed=3)["token"]
-        walk(visitor, "w", 6)
+        hold(visitor, "w", 6)
         before, source = hashes(token), server_of(cluster)
         target = ray.get(cluster.controller.move.remote(token))
         assert target != source
@@ -134,7 +134,7 @@ def test_a_moved_session_goes_on_with_the_same_frames(cluster: RayCluster) -> No
     assert closed.value.rcvd is not None and closed.value.rcvd.code == 1012
     with cluster.visit() as again:
         assert again.start(token=token)["token"] == token
-        walk(again, "a", 4)
+        hold(again, "a", 4)
         after = hashes(token)
     assert after[: len(before)] == before and len(after) > len(before)
 
@@ -145,7 +145,7 @@ def test_a_killed_server_comes_back_and_its_session_goes_on_elsewhere(cluster: R
 
     with cluster.visit() as visitor:
         token = visitor.start(seed=4)["token"]
-        walk(visitor, "w", 6)
+        hold(visitor, "w", 6)
         before = hashes(token)
         time.sleep(2)  # two copies are made meanwhile
         actor = ray.get_actor(server_of(cluster), NAMESPACE)
@@ -156,7 +156,7 @@ def test_a_killed_server_comes_back_and_its_session_goes_on_elsewhere(cluster: R
     with cluster.visit() as again:
         assert again.start(token=token)["token"] == token
         assert hashes(token) == before
-        walk(again, "d", 3)
+        hold(again, "d", 3)
         assert hashes(token)[: len(before)] == before
         cluster.until(lambda: cluster.health()["capacity"] == 12)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from websockets.exceptions import InvalidStatus
 
+from backend.server.app import frontend_folder
 from flashdreams.infra.world.base import Scene
 from tests.backend.fakes import fake_config
 from tests.backend.harness import Running, running
@@ -168,6 +169,4 @@ def test_with_an_access_token_only_its_bearers_come_in() -> None:
 
 
 def test_the_page_is_found_beside_the_package() -> None:
-    from backend.server.frontend import frontend_folder
-
     assert frontend_folder() == Path(__file__).resolve().parents[3] / "frontend"

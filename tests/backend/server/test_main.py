@@ -20,9 +20,10 @@ from starlette.websockets import WebSocket
 from websockets.exceptions import ConnectionClosedError
 from websockets.sync.client import connect
 
+from backend.kiosk.browser import has_browser
 from backend.server import websocket
 from backend.server.http_server import SEND_BUFFER_BYTES, bind, make_server
-from backend.server.main import has_browser, main, serve
+from backend.server.main import main, serve
 from backend.server.websocket import ABORT, Connection
 from backend.session.metrics import Metrics
 from backend.settings import Settings, settings_from

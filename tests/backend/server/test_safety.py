@@ -205,7 +205,7 @@ def test_idle_connections_leave_the_player_alone() -> None:
             visitor.start()
             visitor.settle()
             idle = [socket.create_connection(("127.0.0.1", server.port), 20) for _ in range(120)]
-            visitor.walk("w", 5)
+            visitor.hold("w", 5)
             assert server.get("/healthz").json()["sessions"] == 1
             for line in idle:
                 line.close()
@@ -295,7 +295,7 @@ def test_shutdown_is_told_to_players_viewers_and_those_who_wait() -> None:
 def test_a_flood_of_commands_keeps_one_of_each(server: Running, kind: str) -> None:
     with server.visit() as visitor:
         visitor.start()
-        visitor.walk("w", 4)
+        visitor.hold("w", 4)
         for _ in range(300):
             visitor.send(kind, **({"chunk": 0} if kind == "rewind" else {}))
         (session,) = (one for one in server.app.state.manager.sessions if one.id == visitor.ready["session"])
@@ -475,7 +475,7 @@ def test_a_path_s_name_is_checked_before_it_is_looked_up(server: Running, name: 
         visitor.start()
         visitor.settle()
         assert visitor.refused("path", file=name)["code"] in ("unknown_path", "bad_message")
-        visitor.walk("w", 1)
+        visitor.hold("w", 1)
     address = server.get("/api/shots/keys", params={"file": name, "scene": "meadow"})
     assert address.status_code == 404
 

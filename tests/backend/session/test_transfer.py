@@ -37,7 +37,7 @@ def move(token: str, one: Running, other: Running) -> None:
 def walked(server: Running, visitor: Visitor, keys: str) -> None:
     visitor.server = server
     for key in keys:
-        visitor.walk(key, 2)
+        visitor.hold(key, 2)
 
 
 def hashes(server: Running, token: str) -> list[str]:
