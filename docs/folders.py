@@ -1,4 +1,4 @@
-"""Draw the folders of the project and who imports whom: `python docs/folders.py` rewrites the figure of ARCHITECTURE.md.
+"""Draw the folders and who imports whom: `python docs/folders.py` rewrites the figure of ARCHITECTURE.md.
 
 The arrows come from the import statements; one that follows from two others is left out.
 """
@@ -16,7 +16,7 @@ FIGURE = re.compile(r"```mermaid\n.*?```\n", re.S)
 
 
 def folder_of(module: str) -> str:
-    """Return the folder of a module: `backend.session.state` is in `backend/session`; "" for a module beside folders."""
+    """Return the folder of a module: `backend.session.state` is in `backend/session`; "" if in none."""
     parts = module.split(".")[:2]
     return "/".join(parts) if (ROOT / "/".join(parts) / "__init__.py").is_file() and len(parts) == 2 else ""
 
