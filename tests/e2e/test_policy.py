@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from playwright.sync_api import expect
 
-from backend.server.frontend import frontend_folder
+from backend.server.app import frontend_folder
 from tests.backend.harness import running
 from tests.e2e.chromium import PATIENCE
 from tests.e2e.conftest import OpenPage
