@@ -84,7 +84,7 @@ class Player:
         """Play until cancelled."""
         async with connect(self._address, max_size=2**26, proxy=None) as self._socket:
             await self._send("start", seed=1)
-            walking = asyncio.create_task(self._walk())
+            walking = asyncio.create_task(self._hold_keys())
             try:
                 while True:
                     raw = await self._socket.recv()
@@ -106,7 +106,7 @@ class Player:
             self.latencies.append((now, now - self._asked.pop(seq)))
         await self._send("shown", chunk=chunk["index"])
 
-    async def _walk(self) -> None:
+    async def _hold_keys(self) -> None:
         turn = 0
         while True:
             seq = await self._send("keys", down=KEYS[turn % len(KEYS)])
