@@ -20,8 +20,6 @@ FRAMES, CHANNELS, ROWS, COLUMNS, PIXELS = 4, 3, 18, 32, 8
 class SwirlCache(TransformerAutoregressiveCache):
     """All state of one dream that the network needs. Yours will hold keys and values of the past; this one none."""
 
-    fill = 1.0
-
 
 @dataclass(kw_only=True)
 class SwirlTransformerConfig(TransformerConfig):
