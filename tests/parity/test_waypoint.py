@@ -52,9 +52,9 @@ class Plain:
     def frame_vectors(self, sigma: float) -> list[list[Tensor]]:
         """Scale, shift and gate twice for each layer, then the output's two."""
         half = self.c.noise_features // 2
-        sigma = torch.tensor(sigma).item()  # the level as fp32 holds it
-        angles = [1000 * sigma * 10000 ** (-j / (half - 1)) for j in range(half)]
-        features = math.sqrt(2) * torch.tensor([math.sin(a) for a in angles] + [math.cos(a) for a in angles])
+        # In fp32, as the model was trained: angles of up to 1000 radians keep only three decimals there.
+        angles = 1000 * torch.tensor(sigma) * torch.logspace(0, -4, half)
+        features = math.sqrt(2) * torch.cat([angles.sin(), angles.cos()])
         c = self.mlp("denoise_step_emb.mlp", features)
         vectors = []
         for layer in range(self.c.num_layers):

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from flashdreams.infra.diffusion.model.base import DiffusionModelConfig
-from flashdreams.infra.diffusion.scheduler.fm_euler import FlowMatchEulerDiscreteSchedulerConfig
+from flashdreams.infra.world.inputs import Action
+from flashdreams.integrations.waypoint.pipeline import WaypointEncoderConfig, WaypointPipelineConfig
+from flashdreams.integrations.waypoint.runner import WaypointRunnerConfig
+from flashdreams.integrations.waypoint.scheduler import WaypointSchedulerConfig
 from flashdreams.integrations.waypoint.transformer import WaypointTransformerConfig
+from flashdreams.integrations.waypoint.world import WaypointWorldConfig
+from flashdreams.recipes.taehv import TAEHVEncoderConfig, TeahvVAEDecoderConfig
+from flashdreams.recipes.wan.images import PICTURE_SCENES
 
 SIGMAS = (1.0, 0.9, 0.75, 0.3, 0.0)
 """Noise levels of the four Euler steps; a pass at 0 then writes the clean latent into the caches."""
@@ -17,6 +25,12 @@ CHECKPOINTS = {
     LATENT_SIZE_360P: "hf://Overworld/Waypoint-1.5-1B-360P/model.safetensors",
 }
 """Published weights by latent size."""
+CODEC_CHECKPOINT = "hf://Overworld-Models/taehv1_5/taehv1_5.pth"
+"""Encoder and decoder of the tiny autoencoder, MIT."""
+LATENT_CHANNELS, PIXEL_SHUFFLE = 32, 2
+FPS = 60
+PARAMETERS = 1_282_009_144
+"""Of the transformer, matrices that all layers share counted once; a test counts them."""
 
 
 def waypoint_model(latent_size: tuple[int, int]) -> DiffusionModelConfig:
@@ -27,11 +41,95 @@ def waypoint_model(latent_size: tuple[int, int]) -> DiffusionModelConfig:
             height=height, width=width, checkpoint_path=CHECKPOINTS[latent_size], shared_conditioning=True
         ),
         # One training step: timesteps are the noise levels themselves.
-        scheduler=FlowMatchEulerDiscreteSchedulerConfig(
+        scheduler=WaypointSchedulerConfig(
             num_inference_steps=len(SIGMAS) - 1, num_train_timesteps=1, fixed_timesteps=SIGMAS
         ),
+        seed=42,
     )
 
 
 WAYPOINT_720P = waypoint_model(LATENT_SIZE_720P)
 WAYPOINT_360P = waypoint_model(LATENT_SIZE_360P)
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One of the two published models."""
+
+    slug: str
+    model: DiffusionModelConfig
+    height: int
+    """Rows of the shown picture."""
+    width: int
+    """Columns of the shown picture."""
+
+    @property
+    def description(self) -> str:
+        """One line about it."""
+        return f"Waypoint 1.5 1B: play on from a picture with keys and mouse, {self.width} x {self.height} at {FPS} fps"
+
+    def pipeline(self) -> WaypointPipelineConfig:
+        """Start picture -> one frame; then each action -> four Euler steps -> one latent -> four frames."""
+        return WaypointPipelineConfig(
+            name=self.slug,
+            encoder=WaypointEncoderConfig(
+                encoder=TAEHVEncoderConfig(
+                    checkpoint_path=CODEC_CHECKPOINT, latent_channels=LATENT_CHANNELS, patch_size=PIXEL_SHUFFLE
+                )
+            ),
+            diffusion_model=self.model,
+            decoder=TeahvVAEDecoderConfig(
+                checkpoint_path=CODEC_CHECKPOINT,
+                latent_channels=LATENT_CHANNELS,
+                patch_size=PIXEL_SHUFFLE,
+                latents="normalised",
+            ),
+            height=self.height,
+            width=self.width,
+        )
+
+
+VARIANTS = (
+    Variant("waypoint-1.5-1b-720p", WAYPOINT_720P, 720, 1280),
+    Variant("waypoint-1.5-1b-360p", WAYPOINT_360P, 360, 640),
+)
+PIPELINES = {variant.slug: variant.pipeline() for variant in VARIANTS}
+ACTIONS = (
+    Action(name="jump", title="Jump", key="Space", group="Move"),
+    Action(name="sprint", title="Sprint", key="ShiftLeft", group="Move"),
+    Action(name="crouch", title="Crouch", key="ControlLeft", group="Move"),
+    Action(name="primary", title="Left mouse button", key="Mouse0", group="Act"),
+    Action(name="secondary", title="Right mouse button", key="Mouse2", group="Act"),
+    Action(name="use", title="Use", key="KeyE", group="Act"),
+    Action(name="reload", title="Reload", key="KeyR", group="Act"),
+)
+"""Buttons beside the movement keys, by what games commonly do with them; the model knows keys alone."""
+
+RUNNERS = {
+    variant.slug: WaypointRunnerConfig(
+        runner_name=variant.slug,
+        description=variant.description,
+        pipeline=PIPELINES[variant.slug],
+        height=variant.height,
+        width=variant.width,
+        fps=FPS,
+    )
+    for variant in VARIANTS
+}
+WORLDS = {
+    variant.slug: WaypointWorldConfig(
+        slug=variant.slug,
+        title=f"Waypoint 1.5 {variant.height}P",
+        description=variant.description,
+        pipeline=PIPELINES[variant.slug],
+        height=variant.height,
+        width=variant.width,
+        fps=FPS,
+        controls=("keys", "look", "actions", "image"),
+        scenes=PICTURE_SCENES,
+        actions=ACTIONS,
+        flows=True,
+        parameters=PARAMETERS,
+    )
+    for variant in VARIANTS
+}

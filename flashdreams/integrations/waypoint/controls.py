@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from flashdreams.infra.world.inputs import Action, FrameInput
+
 NUM_BUTTONS = 256
+DEGREES_PER_PIXEL = 0.1
+"""Degrees for a pixel of mouse motion, where input is given in degrees: the page's `MOUSE_DEG_PER_PX`."""
+MAX_REPEAT = 100_000
+"""Actions that one entry of an action track may last."""
 MOUSE_LEFT, MOUSE_RIGHT, MOUSE_MIDDLE = 1, 2, 4
 
 _NAMED = {
@@ -68,3 +78,67 @@ def control_vector(
     vector[[2 + button for button in buttons]] = 1.0
     vector[-1] = (scroll > 0) - (scroll < 0)
     return vector
+
+
+def control_of_frames(inputs: Sequence[FrameInput], actions: Iterable[Action] = ()) -> Tensor:
+    """Return the control of one action from the input of its frames.
+
+    A key or an action held in any of the frames is held; mouse and wheel are summed. An action counts as its key.
+    """
+    keys_of = {action.name: action.key for action in actions}
+    held = {key for frame in inputs for key in frame.keys}
+    held |= {keys_of[name] for frame in inputs for name in frame.actions if name in keys_of}
+    yaw, pitch = (sum(frame.mouse[axis] for frame in inputs) for axis in (0, 1))
+    pixels = (yaw / DEGREES_PER_PIXEL, -pitch / DEGREES_PER_PIXEL)
+    return control_vector(buttons_of(held), pixels, sum(frame.scroll for frame in inputs))
+
+
+@dataclass(frozen=True)
+class ActionTrack:
+    """The controls of a clip, one for each action."""
+
+    controls: tuple[Tensor, ...]
+
+
+def read_action_track(path: Path) -> ActionTrack:
+    """Return the action track of a JSON file.
+
+    It is a list of objects with `keys` (names as in `BUTTONS`), `mouse` (pixels to the right and downwards in each
+    action), `scroll` and `repeat` (how many actions it lasts, 1 if it is left out). Raises FileNotFoundError where
+    there is no file, ValueError that names the entry and field which is wrong.
+    """
+    try:
+        entries = json.loads(path.expanduser().read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path} is no JSON: {error}") from error
+    if not isinstance(entries, list) or not entries:
+        raise ValueError(f"{path} must be a list of at least one action")
+    controls: list[Tensor] = []
+    for number, entry in enumerate(entries):
+        try:
+            controls += _read_entry(entry)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{path}: action {number}: {error}") from error
+    return ActionTrack(tuple(controls))
+
+
+def _read_entry(entry: Any) -> list[Tensor]:
+    if not isinstance(entry, dict):
+        raise ValueError(f"must be an object, got {entry!r}")
+    if unknown := sorted(set(entry) - {"keys", "mouse", "scroll", "repeat"}):
+        raise ValueError(f"unknown field {unknown[0]!r}: accepted are keys, mouse, scroll, repeat")
+    keys, mouse = entry.get("keys", []), entry.get("mouse", [0, 0])
+    scroll, repeat = entry.get("scroll", 0), entry.get("repeat", 1)
+    if not isinstance(keys, list) or not all(isinstance(key, str) and key.lower() in BUTTONS for key in keys):
+        raise ValueError(f"keys must be a list of names such as w, space, mouse0, got {keys!r}")
+    if not isinstance(mouse, list) or len(mouse) != 2 or not all(map(_is_number, mouse)):
+        raise ValueError(f"mouse must be two numbers, got {mouse!r}")
+    if not _is_number(scroll):
+        raise ValueError(f"scroll must be a number, got {scroll!r}")
+    if isinstance(repeat, bool) or not isinstance(repeat, int) or not 1 <= repeat <= MAX_REPEAT:
+        raise ValueError(f"repeat must be a whole number from 1 to {MAX_REPEAT}, got {repeat!r}")
+    return [control_vector(buttons_of(keys), (float(mouse[0]), float(mouse[1])), float(scroll))] * repeat
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -318,9 +318,10 @@ class WaypointNetwork(PatchifiedNetwork):
         """fp32 `[*sigma.shape, dim]`, whatever the type of the weights."""
         mlp, half = self.denoise_step_emb.mlp, self.config.noise_features // 2
         steps = torch.arange(half, device=mlp.fc1.weight.device, dtype=torch.float64) / (half - 1)
-        # In fp64: angles of up to 1000 have only three decimals left in fp32.
-        angles = (1000 * sigma.to(steps)).unsqueeze(-1) * torch.pow(10000.0, -steps)
-        features = (math.sqrt(2) * torch.cat((angles.sin(), angles.cos()), dim=-1)).float()
+        frequencies = torch.pow(10000.0, -steps).float()
+        # In fp32 as the model was trained: of angles of up to 1000 it rounds the fourth decimal.
+        angles = (1000 * sigma.to(frequencies)).unsqueeze(-1) * frequencies
+        features = math.sqrt(2) * torch.cat((angles.sin(), angles.cos()), dim=-1)
         return F.linear(F.silu(F.linear(features, mlp.fc1.weight.float())), mlp.fc2.weight.float())
 
 

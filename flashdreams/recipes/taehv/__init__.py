@@ -10,6 +10,7 @@ from flashdreams.recipes.taehv.checkpoint import (
     truncate_oversize_tgrow_weights,
 )
 from flashdreams.recipes.taehv.decoder import TAEHVDecoderConfig, TeahvVAEDecoder, TeahvVAEDecoderConfig
+from flashdreams.recipes.taehv.encoder import TAEHVEncoder, TAEHVEncoderConfig
 from flashdreams.recipes.taehv.impl import TAEHV, TAEHVCache
 
 __all__ = [
@@ -20,6 +21,8 @@ __all__ = [
     "StreamingVideoDecoder",
     "TAEHVCache",
     "TAEHVDecoderConfig",
+    "TAEHVEncoder",
+    "TAEHVEncoderConfig",
     "TeahvVAEDecoder",
     "TeahvVAEDecoderConfig",
     "compose",
