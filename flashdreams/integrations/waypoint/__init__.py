@@ -12,10 +12,22 @@ At a size of one's own, in fp32, without weights:
     flow = transformer.predict_flow(tokens, torch.tensor(0.9), cache, control)   # control [1, 2 + 12 + 1] or None
     transformer.finalize_kv_cache(tokens, torch.tensor(0.0), cache, control)
     cache.finalize(0)
+
+Timesteps are noise levels: `WaypointScheduler` hands over 1, 0.9, 0.75 and 0.3, and 0 writes the clean latent. Index 0
+is the start picture's latent, committed with a control of zeros; actions begin at 1. `control_vector` makes a control
+of held buttons, mouse and wheel. `PIPELINES[slug].setup()` is the whole model with its published weights:
+
+    cache = pipeline.initialize_cache(image, seed=1)                  # [1, 1, 3, 720, 1280] in [-1, 1]
+    video = pipeline.generate(0, cache)                               # the start picture, one frame
+    pipeline.finalize(0, cache)
+    video = pipeline.generate(1, cache, control_vector({87})[None])   # four frames
 """
 
-from flashdreams.integrations.waypoint.config import WAYPOINT_360P, WAYPOINT_720P
+from flashdreams.integrations.waypoint.config import PIPELINES, WAYPOINT_360P, WAYPOINT_720P
+from flashdreams.integrations.waypoint.controls import control_vector
 from flashdreams.integrations.waypoint.network import WaypointNetwork, WaypointNetworkConfig
+from flashdreams.integrations.waypoint.pipeline import WaypointPipeline, WaypointPipelineConfig
+from flashdreams.integrations.waypoint.scheduler import WaypointScheduler, WaypointSchedulerConfig
 from flashdreams.integrations.waypoint.transformer import (
     WaypointControl,
     WaypointTransformer,
@@ -23,11 +35,17 @@ from flashdreams.integrations.waypoint.transformer import (
 )
 
 __all__ = [
+    "PIPELINES",
     "WAYPOINT_360P",
     "WAYPOINT_720P",
     "WaypointControl",
     "WaypointNetwork",
     "WaypointNetworkConfig",
+    "WaypointPipeline",
+    "WaypointPipelineConfig",
+    "WaypointScheduler",
+    "WaypointSchedulerConfig",
     "WaypointTransformer",
     "WaypointTransformerConfig",
+    "control_vector",
 ]
