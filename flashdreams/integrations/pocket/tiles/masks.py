@@ -1,0 +1,41 @@
+"""What is known when a tile is dreamed: tiles come in four classes, and each is given only the classes before it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from flashdreams.integrations.pocket.tiles.config import MARGIN, TILE, WINDOW
+
+CLASSES = 4
+_ORDER = {(0, 0): 0, (1, 1): 1, (1, 0): 2, (0, 1): 3}
+
+
+def class_of(i: int, j: int) -> int:
+    """The class of tile (i, j): 0 is dreamed from nothing, 3 when all its neighbours are there."""
+    return _ORDER[i % 2, j % 2]
+
+
+def known_neighbours(i: int, j: int) -> list[tuple[int, int]]:
+    """The neighbours of tile (i, j) that it is dreamed from, in a fixed order."""
+    own = class_of(i, j)
+    around = [(di, dj) for dj in (-1, 0, 1) for di in (-1, 0, 1) if (di, dj) != (0, 0)]
+    return [(i + di, j + dj) for di, dj in around if class_of(i + di, j + dj) < own]
+
+
+def edge(step: int) -> tuple[slice, slice]:
+    """Where a neighbour `step` (-1, 0, 1) tiles away lies: cells of the window, and cells of the neighbour's tile."""
+    if step < 0:
+        return slice(0, MARGIN), slice(TILE - MARGIN, TILE)
+    if step > 0:
+        return slice(MARGIN + TILE, WINDOW), slice(0, MARGIN)
+    return slice(MARGIN, MARGIN + TILE), slice(0, TILE)
+
+
+def class_mask(tile_class: int) -> Tensor:
+    """`[1, 48, 48]`: 1 where a tile of this class knows its window (rows along z, columns along x)."""
+    i, j = next(spot for spot, order in _ORDER.items() if order == tile_class)
+    mask = torch.zeros(1, WINDOW, WINDOW)
+    for ni, nj in known_neighbours(i, j):
+        mask[:, edge(nj - j)[0], edge(ni - i)[0]] = 1
+    return mask
