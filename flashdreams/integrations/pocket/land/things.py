@@ -141,7 +141,7 @@ class Builder:
         wall, roof = self.color(kind, "wall", 0.3), self.color(kind, "roof", 0.25)
         p.box(x, h, z, (w, h, d), yaw, wall)
         edge = w / math.sqrt(2) * 1.14
-        p.box(x, 2 * h - 0.1, z, (edge, edge, d * 1.06), yaw, roof, roll=math.pi / 4)
+        p.box(x, 2 * h - 0.1, z, (edge, edge, d * 0.97), yaw, roof, roll=math.pi / 4)
         if rng.random() < 0.5:
             dx, dz = self._turned(0.55 * w, 0.4 * d, yaw)
             p.box(x + dx, 2 * h + 0.9 * size, z + dz, (0.3, 0.7, 0.3), yaw, (0.50, 0.36, 0.32))

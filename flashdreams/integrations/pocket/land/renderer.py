@@ -1,0 +1,196 @@
+"""True views of a region: analytic ray casting of its parts, batched over vertical strips of the picture.
+
+For training and evaluation only. Every strip meets the parts nearest to the camera in its own wedge of the land.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from flashdreams.integrations.pocket.land.camera import HEIGHT, WIDTH, camera_origin, camera_rays, mist
+from flashdreams.integrations.pocket.land.light import Light
+from flashdreams.integrations.pocket.land.maps import lamp_light, sun_shadow
+from flashdreams.integrations.pocket.land.region import REACH, Region
+from flashdreams.integrations.pocket.land.sky import sky_color, sky_fields
+
+FAR = 1.0e4
+"""Metres: the distance of the sky."""
+_STRIPS, _TOP_ROUNDS, _TOP_BOXES = 8, 28, 20
+
+
+class TrueViews:
+    """Draws views of one region in one light. `draw` may be a compiled `cast`."""
+
+    def __init__(self, region: Region, light: Light, cast: Callable[..., tuple[Tensor, ...]] | None = None) -> None:
+        self.region, self.light, self.cast = region, light, cast or cast_rays
+        shadow, lamps = sun_shadow(region.state, light.sun_dir), lamp_light(region.state)
+        fine = F.interpolate(torch.stack([shadow, lamps])[None], scale_factor=2, mode="bilinear")[0]
+        self.floor = torch.cat([region.ground, fine])[None]
+
+    @torch.no_grad()
+    def view(self, pose: Tensor) -> Tensor:
+        """`[3, 144, 256]` in 0..1 from camera-to-world `pose [4, 4]`."""
+        light, vector = self.light, self.light.vector()
+        origin, direction = camera_origin(pose), camera_rays(pose, WIDTH, HEIGHT)
+        strips = direction.unflatten(2, (_STRIPS, -1)).permute(2, 0, 1, 3).flatten(2)
+        rounds, boxes = (_nearest(rows, origin, strips, keep, at) for rows, keep, at in self._tables())
+        found = self.cast(origin.expand(_STRIPS, 3), strips, rounds, boxes)
+        t, normal, paint, glow = (self._joined(x) for x in found)
+        fields = sky_fields(direction, light)
+        sky = sky_color(fields, vector)
+        level = fields.clone()
+        level[0], level[1], level[5] = 0.02, 0.0, 0.0
+        level[2:4] = 1.0
+        fog_color = sky_color(level, vector)
+        t_ground = torch.where(direction[1] < -1e-4, origin[1] / (-direction[1]).clamp_min(1e-4), FAR)
+        on_ground = t_ground <= t[0]
+        distance = torch.minimum(t_ground, t[0])
+        point = origin[:, None, None] + direction * distance
+        spot = (point[::2] / REACH).clamp(-2, 2).permute(1, 2, 0)[None]
+        floor = F.grid_sample(self.floor, spot, padding_mode="border", align_corners=False)[0]
+        color = torch.where(on_ground, self._ground(floor, direction, fields), self._thing(normal, paint, glow, floor))
+        color = color + (fog_color - color) * mist(distance, light.haze)
+        return torch.where(distance < FAR * 0.5, color, sky).clamp(0, 1)
+
+    def _tables(self) -> tuple[tuple[Tensor, int, int], ...]:
+        return (self.region.rounds, _TOP_ROUNDS, 1), (self.region.boxes, _TOP_BOXES, 2)
+
+    @staticmethod
+    def _joined(x: Tensor) -> Tensor:
+        """Strips `[S, C, P]` as a picture `[C, H, W]`."""
+        return x.unflatten(2, (HEIGHT, -1)).permute(1, 2, 0, 3).flatten(2)
+
+    def _warm(self) -> Tensor:
+        return torch.lerp(torch.ones(3), torch.tensor(self.light.sun), 0.5).view(3, 1, 1)
+
+    def _lamp(self, floor: Tensor) -> Tensor:
+        return floor[5] * self.light.lamps * torch.tensor([1.0, 0.72, 0.36]).view(3, 1, 1) * 0.75
+
+    def _ground(self, floor: Tensor, direction: Tensor, fields: Tensor) -> Tensor:
+        """Lit ground; water mirrors a little of the sky above it."""
+        light = self.light
+        lit = light.ambient + light.sunlight * (0.35 + 0.65 * light.sun_dir[1]) * (1 - 0.85 * floor[4])
+        color = floor[:3] * (lit * self._warm() + self._lamp(floor))
+        mirrored = torch.tensor(light.horizon).view(3, 1, 1) * 0.6 + torch.tensor(light.zenith).view(3, 1, 1) * 0.4
+        graze = (1 + direction[1]).clamp(0, 1) ** 4
+        return color + (mirrored - color) * (floor[3] * (0.15 + 0.7 * graze))
+
+    def _thing(self, normal: Tensor, paint: Tensor, glow: Tensor, floor: Tensor) -> Tensor:
+        light, sun = self.light, torch.tensor(self.light.sun_dir).view(3, 1, 1)
+        facing = (normal * sun).sum(0)
+        lit = light.ambient * (0.84 + 0.16 * normal[1]) + light.sunlight * (0.5 + 0.5 * facing).clamp_min(0) ** 1.5
+        color = paint * (lit * self._warm() + self._lamp(floor))
+        warm = torch.tensor([1.0, 0.82, 0.46]).view(3, 1, 1)
+        return color + (warm - color) * (glow * light.lamps).clamp(0, 1)
+
+
+def _nearest(rows: Tensor, origin: Tensor, strips: Tensor, keep: int, z_at: int) -> Tensor:
+    """The `keep` nearest rows in the wedge of every strip `[S, 3, P]`: `[S, keep, C]`; a row's last entry is its reach."""
+    if len(rows) < keep:
+        nowhere = torch.zeros(keep - len(rows), rows.shape[1])
+        nowhere[:, 0] = nowhere[:, z_at] = 1e5
+        nowhere[:, 6 if z_at == 1 else 3 :][:, :6] = 0.01
+        rows = torch.cat([rows, nowhere])
+    dx, dz = rows[:, 0] - origin[0], rows[:, z_at] - origin[2]
+    distance, bearing = torch.sqrt(dx * dx + dz * dz), torch.atan2(dx, dz)
+    around = torch.atan2(strips[:, 0], strips[:, 2])
+    centre = torch.atan2(strips[:, 0].mean(1), strips[:, 2].mean(1))
+    half = _wrapped(around - centre[:, None]).abs().amax(1)
+    reach = rows[:, -1] * 1.5
+    wide = torch.asin((reach / distance.clamp_min(1e-3)).clamp(0, 1)) + (distance < reach) * math.pi
+    outside = _wrapped(bearing - centre[:, None]).abs() > half[:, None] + wide
+    chosen = (distance - reach + outside * FAR).topk(keep, dim=1, largest=False).indices
+    return rows[chosen]
+
+
+def _wrapped(angle: Tensor) -> Tensor:
+    return torch.remainder(angle + math.pi, 2 * math.pi) - math.pi
+
+
+def cast_rays(o: Tensor, d: Tensor, rounds: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Distance `[S, 1, P]`, unit normal `[S, 3, P]`, colour `[S, 3, P]` and glow `[S, 1, P]` of the first part hit.
+
+    `o [S, 3]` and `d [S, 3, P]` are east, up, north; `rounds [S, K, 17]`, `boxes [S, K, 24]`.
+    """
+    t_round, i_round = _hit_rounds(o, d, rounds)
+    t_box, i_box = _hit_boxes(o, d, boxes)
+    t = torch.minimum(t_round, t_box)
+    px, py, pz = (o[:, i, None] + d[:, i] * t for i in range(3))
+    is_round = t_round <= t_box
+
+    def of_round(i: int) -> Tensor:
+        return rounds[..., i].gather(1, i_round)
+
+    def of_box(i: int) -> Tensor:
+        return boxes[..., i].gather(1, i_box)
+
+    ax, ay, az = of_round(2) * (px - of_round(0)), of_round(3) * py + 0.5 * of_round(4), of_round(2) * (pz - of_round(1))
+    bx, by, bz = torch.zeros_like(px), torch.zeros_like(px), torch.zeros_like(px)
+    deepest = torch.full_like(px, -1.0)
+    rel = (px - of_box(0), py - of_box(1), pz - of_box(2))
+    for axis in range(3):
+        e = [of_box(6 + 3 * axis + i) for i in range(3)]
+        own = (rel[0] * e[0] + rel[1] * e[1] + rel[2] * e[2]) / of_box(3 + axis)
+        more = own.abs() > deepest
+        deepest = torch.where(more, own.abs(), deepest)
+        bx, by, bz = (torch.where(more, e[i], n) for i, n in enumerate((bx, by, bz)))
+    nx, ny, nz = torch.where(is_round, ax, bx), torch.where(is_round, ay, by), torch.where(is_round, az, bz)
+    scale = -torch.sign(nx * d[:, 0] + ny * d[:, 1] + nz * d[:, 2]) * torch.rsqrt(nx * nx + ny * ny + nz * nz + 1e-12)
+    paint = [torch.where(is_round, of_round(8 + i), of_box(15 + i)) for i in range(8)]
+    period = paint[6].clamp_min(0.1)
+    striped = (paint[6] > 0) & ((py / period).frac() >= 0.5)
+    color = torch.stack([torch.where(striped, paint[3 + c], paint[c]) for c in range(3)], 1)
+    return t[:, None], torch.stack([nx, ny, nz], 1) * scale[:, None], color, paint[7][:, None]
+
+
+def _hit_rounds(o: Tensor, d: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+    dx, dy, dz = d.unbind(1)
+    flat = dx * dx + dz * dz
+    best, index = torch.full_like(dx, FAR), torch.zeros_like(dx)
+    for k in range(rows.shape[1]):
+        x, z, scale, quad, lin, const, bottom, top = (rows[:, k, i, None] for i in range(8))
+        ox, oy, oz = o[:, 0, None] - x, o[:, 1, None], o[:, 2, None] - z
+        a = scale * flat + quad * dy * dy
+        b = scale * ox * dx + scale * oz * dz + (quad * oy + 0.5 * lin) * dy
+        disc = b * b - a * (scale * (ox * ox + oz * oz) + quad * oy * oy + lin * oy + const)
+        root = torch.sqrt(disc.clamp_min(0))
+        inverse = 1.0 / torch.where(a.abs() < 1e-6, 1e-6, a)
+        t1, t2 = (-b - root) * inverse, (-b + root) * inverse
+        first, second = torch.minimum(t1, t2), torch.maximum(t1, t2)
+        y1, y2 = oy + first * dy, oy + second * dy
+        t = torch.where((second > 0.02) & (y2 >= bottom) & (y2 <= top), second, FAR)
+        t = torch.where((first > 0.02) & (y1 >= bottom) & (y1 <= top), first, t)
+        t = torch.where(disc > 0, t, FAR)
+        index = torch.where(t < best, float(k), index)
+        best = torch.minimum(best, t)
+    return best, index.long()
+
+
+def _hit_boxes(o: Tensor, d: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+    dx, dy, dz = d.unbind(1)
+    best, index = torch.full_like(dx, FAR), torch.zeros_like(dx)
+    for k in range(rows.shape[1]):
+        near, far = torch.full_like(dx, -FAR), torch.full_like(dx, FAR)
+        rel = o - rows[:, k, :3]
+        for axis in range(3):
+            e = rows[:, k, 6 + 3 * axis : 9 + 3 * axis]
+            start = (rel * e).sum(-1)[:, None]
+            slope = dx * e[:, 0, None] + dy * e[:, 1, None] + dz * e[:, 2, None]
+            inverse = 1.0 / torch.where(slope.abs() < 1e-6, 1e-6, slope)
+            centre, reach = -start * inverse, rows[:, k, 3 + axis, None] * inverse.abs()
+            near, far = torch.maximum(near, centre - reach), torch.minimum(far, centre + reach)
+        t = torch.where((near < far) & (near > 0.02), near, FAR)
+        index = torch.where(t < best, float(k), index)
+        best = torch.minimum(best, t)
+    return best, index.long()
+
+
+def compiled_cast() -> Callable[..., tuple[Tensor, ...]]:
+    """`cast_rays` fused into a few kernels: several times faster, after a minute of compiling."""
+    compiled: Callable[..., tuple[Tensor, ...]] = torch.compile(cast_rays, dynamic=False)
+    return compiled

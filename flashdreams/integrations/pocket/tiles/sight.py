@@ -1,0 +1,205 @@
+"""From a camera to what it sees of a given state: rays walk through the occupancy, and the state is read where they end.
+
+Geometry only, in fp32, without any learnt weight. Rays of a view share a fan of vertical planes through the camera: the
+occupancy is read once along the fan, all levels together, and every ray then looks its heights up in its own plane.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from flashdreams.integrations.pocket.land.camera import camera_origin, camera_rays, mist
+from flashdreams.integrations.pocket.land.light import Light
+from flashdreams.integrations.pocket.land.maps import lamp_light, sun_shadow
+from flashdreams.integrations.pocket.land.sky import SKY_FIELDS, sky_fields
+from flashdreams.integrations.pocket.land.state import (
+    CELL,
+    COLOR,
+    GLOW,
+    GROUND,
+    HIGH,
+    LEVELS,
+    OCCUPANCY,
+    PAIRS,
+    WATER,
+)
+
+RAY_ROWS, RAY_COLUMNS = 72, 128
+"""Rays of a view: one for 2x2 pixels."""
+FEATURES = 28 + SKY_FIELDS
+"""What is known of a ray; the first three after `ALBEDO` are the colour that it ends on."""
+ALBEDO = 6
+_PLANES = 256
+"""Planes of the fan."""
+_SAMPLES = 72
+"""Distances along a plane."""
+_SOLID = -0.2
+"""Occupancy from which a ray stops: thin things never reach 0 between cells."""
+_FAR = 1.0e4
+
+
+@dataclass(frozen=True)
+class LocalState:
+    """The state around a visitor, and what follows from it in one light."""
+
+    state: Tensor
+    """`[45, H, H]`, rows along z, columns along x."""
+    centre: tuple[float, float]
+    """x and z of the middle, in metres."""
+    shadow: Tensor
+    """`[H, H]`, see `maps.sun_shadow`."""
+    lamps: Tensor
+    """`[H, H]`, see `maps.lamp_light`."""
+    light: Light
+
+    @classmethod
+    def of(cls, state: Tensor, centre: tuple[float, float], light: Light) -> LocalState:
+        """With shadows and lamps computed."""
+        return cls(state, centre, sun_shadow(state, light.sun_dir), lamp_light(state), light)
+
+    @property
+    def reach(self) -> float:
+        """Metres from the middle to the edge."""
+        return self.state.shape[-1] * CELL / 2
+
+    def flat(self, x: Tensor, z: Tensor) -> Tensor:
+        """Points as `[..., 2]` for `grid_sample` of the state's planes."""
+        return torch.stack([(x - self.centre[0]) / self.reach, (z - self.centre[1]) / self.reach], -1)
+
+
+class Seen(NamedTuple):
+    """What the rays of one view see."""
+
+    features: Tensor
+    """`[34, 72, 128]`"""
+    inverse_depth: Tensor
+    """`[72, 128]` in 1/m, along the camera's axis; 0 for the sky."""
+
+
+class _Ends(NamedTuple):
+    """Where rays `[R]` end."""
+
+    level: Tensor
+    """Level distance in metres to the first solid spot; far where there is none."""
+    missed: Tensor
+    """Highest occupancy before it."""
+    missed_level: Tensor
+    """Level distance in metres where that is."""
+
+
+def _distances() -> Tensor:
+    """`[72]` level distances: dense near the camera."""
+    return 0.25 + 15.5 * (torch.exp(0.0195 * torch.arange(_SAMPLES)) - 1)
+
+
+@torch.no_grad()
+def look(place: LocalState, pose: Tensor) -> Seen:
+    """What a camera-to-world `pose [4, 4]` sees of a `place`."""
+    direction = camera_rays(pose, RAY_COLUMNS, RAY_ROWS)
+    origin, rays = camera_origin(pose), direction.flatten(1)
+    horizontal = (rays[0] ** 2 + rays[2] ** 2).sqrt().clamp_min(1e-4)
+    ends = _walk(place, origin, rays, horizontal)
+    ground = torch.where(rays[1] < -1e-4, origin[1] / (-rays[1]).clamp_min(1e-4), _FAR)
+    thing_at = ends.level / horizontal
+    is_thing = (thing_at < ground) & (thing_at < _FAR * 0.5)
+    is_ground = ~is_thing & (ground < _FAR * 0.5)
+    distance = torch.where(is_thing, thing_at, torch.where(is_ground, ground, _FAR))
+    features = _features(place, origin, rays, horizontal, ends, is_thing, is_ground, distance)
+    forward = pose[:3, 2].float() * torch.tensor([1.0, -1.0, 1.0])
+    depth = distance * (rays * forward[:, None]).sum(0)
+    inverse = torch.where(distance < _FAR * 0.5, 1 / depth.clamp_min(0.05), 0.0)
+    sky = sky_fields(direction, place.light)
+    sky[2:4] = (sky[2:4] * 30).clamp(-1, 1)
+    return Seen(torch.cat([features.unflatten(1, direction.shape[1:]), sky]), inverse.unflatten(0, direction.shape[1:]))
+
+
+def _walk(place: LocalState, origin: Tensor, rays: Tensor, horizontal: Tensor) -> _Ends:
+    """Walk along `rays [3, R]` to where they meet something solid."""
+    azimuth = torch.atan2(rays[0], rays[2])
+    middle = torch.atan2(rays[0].mean(), rays[2].mean())
+    relative = torch.remainder(azimuth - middle + math.pi, 2 * math.pi) - math.pi
+    low, high = relative.min(), relative.max()
+    planes = middle + torch.lerp(low, high, torch.linspace(0, 1, _PLANES))
+    steps = _distances()
+    x = origin[0] + planes.sin()[:, None] * steps
+    z = origin[2] + planes.cos()[:, None] * steps
+    fan = F.grid_sample(
+        place.state[None, OCCUPANCY], place.flat(x, z)[None], padding_mode="border", align_corners=False
+    )[0]
+    fan = fan.permute(1, 2, 0).contiguous()
+    plane = ((relative - low) / (high - low).clamp_min(1e-6) * (_PLANES - 1)).round().long()
+    height = origin[1] + (rays[1] / horizontal)[:, None] * steps
+    level = (height / CELL - 0.5).clamp(0, LEVELS - 1.001)
+    below = level.floor()
+    base = (plane[:, None] * _SAMPLES + torch.arange(_SAMPLES)) * LEVELS + below.long()
+    flat = fan.flatten()
+    value = torch.lerp(flat[base], flat[base + 1], level - below)
+    value = torch.where((height > HIGH) | (height < -0.05), -1.0, value)
+    return _first(value, steps)
+
+
+def _first(value: Tensor, steps: Tensor) -> _Ends:
+    """Ends of rays with occupancies `value [R, S]` at level distances `steps [S]`."""
+    solid = value > _SOLID
+    index = solid.int().argmax(1, keepdim=True)
+    hit = solid.gather(1, index)[:, 0]
+    here, before = value.gather(1, index)[:, 0], value.gather(1, (index - 1).clamp_min(0))[:, 0]
+    at, from_ = steps[index[:, 0]], steps[(index[:, 0] - 1).clamp_min(0)]
+    part = ((_SOLID - before) / (here - before).clamp_min(1e-4)).clamp(0, 1)
+    level = torch.where(hit, torch.lerp(from_, at, part), _FAR)
+    earlier = torch.where(torch.arange(value.shape[1]) < torch.where(hit, index[:, 0], value.shape[1])[:, None], value, -1.0)
+    missed, missed_index = earlier.max(1)
+    return _Ends(level, missed, steps[missed_index])
+
+
+def _features(
+    place: LocalState, origin: Tensor, rays: Tensor, horizontal: Tensor, ends: _Ends, is_thing: Tensor,
+    is_ground: Tensor, distance: Tensor,
+) -> Tensor:  # fmt: skip
+    """`[28, R]`, see `FEATURES`."""
+    reach = distance.clamp_max(80.0)
+    x, y, z = origin[:, None] + rays * reach
+    planes = torch.cat([place.state[GROUND], place.state[[WATER, GLOW]], place.shadow[None], place.lamps[None]])
+    there = F.grid_sample(planes[None], place.flat(x, z)[None, None], padding_mode="border", align_corners=False)[0, :, 0]
+    deeper = origin[:, None] + rays * (reach + 0.12)
+    missed_reach = ends.missed_level / horizontal
+    near = origin[:, None] + rays * missed_reach
+    colors = _volume(place, place.state[COLOR].unflatten(0, (PAIRS, 3)).transpose(0, 1), torch.cat([deeper, near], 1))
+    color, missed_color = colors.chunk(2, 1)
+    inside = _volume(place, place.state[None, OCCUPANCY], origin[:, None] + rays * (reach + 0.3))[0]
+    normal = _normal(place, torch.stack([x, y, z]))
+    up = torch.tensor([0.0, 1.0, 0.0])[:, None]
+    normal = torch.where(is_thing, normal, up * is_ground)
+    facing = (normal * torch.tensor(place.light.sun_dir)[:, None]).sum(0)
+    albedo = torch.where(is_thing, color, there[:3] * is_ground)
+    missed = ((ends.missed + 1) * (missed_reach < distance)).clamp(0, 1)
+    rows = [
+        is_thing.float(), is_ground.float(), (~is_thing & ~is_ground).float(), reach / 40,
+        mist(distance, place.light.haze), 1 / (1 + reach), *albedo, *normal, facing, there[5] * is_ground, there[6],
+        there[4] * is_thing, there[3] * is_ground, y.clamp(-1, 8) / 4, inside * is_thing, missed,
+        (missed_reach / 40).clamp_max(2) * missed, *(missed_color * missed), *there[:3],
+        torch.exp((rays * torch.tensor(place.light.sun_dir)[:, None]).sum(0) * 14 - 14),
+    ]  # fmt: skip
+    return torch.stack(rows)
+
+
+def _volume(place: LocalState, volume: Tensor, points: Tensor) -> Tensor:
+    """`[C, R]` of a `volume [C, L, H, H]` over the state's height at `points [3, R]`."""
+    flat = place.flat(points[0], points[2])
+    grid = torch.cat([flat, (points[1] / HIGH * 2 - 1)[:, None]], -1)[None, None, None]
+    return F.grid_sample(volume[None], grid, padding_mode="border", align_corners=False)[0, :, 0, 0]
+
+
+def _normal(place: LocalState, points: Tensor, step: float = 0.3) -> Tensor:
+    """Unit normals `[3, R]`, outwards, from the slope of the occupancy at `points [3, R]`."""
+    shifts = torch.cat([torch.eye(3), -torch.eye(3)]) * step
+    around = (points[:, None] + shifts.T[:, :, None]).flatten(1)
+    value = _volume(place, place.state[None, OCCUPANCY], around)[0].unflatten(0, (2, 3, -1))
+    slope = value[1] - value[0]
+    return slope / slope.norm(dim=0).clamp_min(1e-3)

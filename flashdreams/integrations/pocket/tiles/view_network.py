@@ -1,0 +1,86 @@
+"""The network of views: from what rays see of a state, and the light, to a picture, in one pass."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from flashdreams.infra.config import InstantiateConfig
+from flashdreams.integrations.pocket.land.light import LIGHT
+from flashdreams.integrations.pocket.tiles.sight import ALBEDO, FEATURES
+
+
+@dataclass(kw_only=True)
+class ViewNetworkConfig(InstantiateConfig):
+    """Config of `ViewNetwork`."""
+
+    _target: type = field(default_factory=lambda: ViewNetwork)
+
+    widths: tuple[int, int, int] = (32, 64, 96)
+    """Channels at 128x72, 64x36 and 32x18."""
+    blocks: int = 2
+    """Residual blocks at the two coarser sizes."""
+    entrance: int = 64
+    """Width of the ray-wise network that meets the light."""
+
+
+class ViewNetwork(nn.Module):
+    """Pictures `[N, 3, 144, 256]` from features of rays `[N, 34, 72, 128]` and lights `[N, 24]`.
+
+    The picture is the colour that rays end on times a gain, plus a rest: the gain and the rest are learnt.
+    """
+
+    def __init__(self, config: ViewNetworkConfig) -> None:
+        super().__init__()
+        self.config = config
+        w0, w1, w2 = config.widths
+        self.light = nn.Sequential(nn.Linear(LIGHT, 96), nn.SiLU(), nn.Linear(96, 2 * config.entrance + 2 * w2))
+        self.enter = nn.Conv2d(FEATURES, config.entrance, 1)
+        self.narrow = nn.Conv2d(config.entrance, w0, 1)
+        self.down1 = nn.Conv2d(w0, w1, 4, 2, 1)
+        self.middle = nn.ModuleList([Block(w1) for _ in range(config.blocks)])
+        self.down2 = nn.Conv2d(w1, w2, 4, 2, 1)
+        self.deep = nn.ModuleList([Block(w2) for _ in range(config.blocks)])
+        self.up2 = nn.Conv2d(w2, w1, 1)
+        self.after = Block(w1)
+        self.up1 = nn.Conv2d(w1, w0, 1)
+        self.last = nn.ModuleList([Block(w0)])
+        self.head = nn.Conv2d(w0, 24, 3, padding=1)
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
+
+    def forward(self, features: Tensor, light: Tensor) -> Tensor:
+        """See the class."""
+        told = self.light(light)[:, :, None, None]
+        scale, shift, deep_scale, deep_shift = told.split([self.config.entrance] * 2 + [self.config.widths[2]] * 2, 1)
+        rows = features.contiguous(memory_format=torch.channels_last)
+        h0 = self.narrow(F.silu(self.enter(rows) * (1 + scale) + shift))
+        h1 = self.down1(F.silu(h0))
+        for block in self.middle:
+            h1 = block(h1)
+        h2 = self.down2(h1) * (1 + deep_scale) + deep_shift
+        for block in self.deep:
+            h2 = block(h2)
+        h1 = self.after(h1 + F.interpolate(self.up2(h2), scale_factor=2, mode="nearest"))
+        h0 = h0 + F.interpolate(self.up1(h1), scale_factor=2, mode="bilinear")
+        for block in self.last:
+            h0 = block(h0)
+        gain, rest = F.pixel_shuffle(self.head(F.silu(h0)).float(), 2).chunk(2, 1)
+        albedo = F.interpolate(features[:, ALBEDO : ALBEDO + 3].float(), scale_factor=2, mode="bilinear")
+        return (albedo * 0.5 + 0.5) * (0.6 + gain) + rest
+
+
+class Block(nn.Module):
+    """Two 3x3 convolutions beside a skip."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.conv1, self.conv2 = nn.Conv2d(width, width, 3, padding=1), nn.Conv2d(width, width, 3, padding=1)
+        nn.init.zeros_(self.conv2.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`x [N, C, h, w]`."""
+        return x + self.conv2(F.silu(self.conv1(F.silu(x))))

@@ -1,0 +1,191 @@
+"""Trains the network of views on single views of endless regions, against the true renderer.
+
+    python -m flashdreams.integrations.pocket.training.train_views --run FOLDER
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from flashdreams.integrations.pocket.land.camera import camera_pose
+from flashdreams.integrations.pocket.land.kinds import HELD_OUT_KIND, KINDS
+from flashdreams.integrations.pocket.land.light import Light, random_light
+from flashdreams.integrations.pocket.land.region import CELLS, REACH, Region, make_region
+from flashdreams.integrations.pocket.land.renderer import TrueViews, compiled_cast
+from flashdreams.integrations.pocket.land.state import CELL, OCCUPANCY
+from flashdreams.integrations.pocket.tiles.sight import LocalState, Seen, look
+from flashdreams.integrations.pocket.tiles.view_network import ViewNetworkConfig
+from flashdreams.integrations.pocket.training.regions import HELD_OUT_SEEDS
+from flashdreams.integrations.pocket.training.run import Average, TrainingRun
+
+BATCH = 8
+RATE = 1.5e-3
+WARMUP = 100
+POOL = 320
+"""Views kept to learn from."""
+NEW = 2
+"""Views that are new at every step."""
+PER_LIGHT, PER_REGION = 2, 8
+"""Views drawn in one light, and of one region."""
+CAMERA_REACH = 14.0
+"""Metres from the middle of a region to a camera at most, so that much is seen on all sides."""
+TRAINED_KINDS = tuple(kind for kind in KINDS if kind != HELD_OUT_KIND)
+
+
+@dataclass(frozen=True)
+class Example:
+    """One view: what rays see, the light, and the true picture `[3, 144, 256]` in 8 bits."""
+
+    seen: Tensor
+    light: Tensor
+    picture: Tensor
+
+
+def random_pose(rng: np.random.Generator, state: Tensor, reach: float = CAMERA_REACH) -> Tensor:
+    """A camera somewhere that is free in `state`; raises nothing: after 40 tries it takes any spot."""
+    for _ in range(40):
+        x, z = (float(v) for v in rng.uniform(-reach, reach, 2))
+        row, column = (int((v + REACH) / CELL) for v in (z, x))
+        if float(state[OCCUPANCY, row - 1 : row + 2, column - 1 : column + 2][:5].max()) < -0.6:
+            break
+    return camera_pose(x, z, float(rng.uniform(-math.pi, math.pi)), float(np.clip(rng.normal(0, 0.15), -0.5, 0.5)))
+
+
+class Examples:
+    """Views by number, the same for the same number; the newest ones are kept."""
+
+    def __init__(self, size: int = POOL, cast: Callable[..., tuple[Tensor, ...]] | None = None) -> None:
+        self.size, self.cast = size, cast
+        self.kept: OrderedDict[int, Example] = OrderedDict()
+        self._region: tuple[int, Region] | None = None
+        self._lit: tuple[int, TrueViews, LocalState] | None = None
+
+    def at(self, step: int) -> list[Example]:
+        """The views of `step`, oldest first."""
+        first = step * NEW
+        for number in range(first, first + self.size):
+            if number not in self.kept:
+                self.kept[number] = self._make(number)
+        while next(iter(self.kept)) < first:
+            self.kept.popitem(last=False)
+        return list(self.kept.values())
+
+    def _make(self, number: int) -> Example:
+        views, place = self._light(number // PER_LIGHT)
+        pose = random_pose(np.random.default_rng([21, number]), place.state)
+        picture = (views.view(pose) * 255).round().byte()
+        return Example(look(place, pose).features.half(), place.light.vector(), picture)
+
+    def _light(self, number: int) -> tuple[TrueViews, LocalState]:
+        if self._lit is None or self._lit[0] != number:
+            seed = HELD_OUT_SEEDS.stop + number * PER_LIGHT // PER_REGION
+            if self._region is None or self._region[0] != seed:
+                self._region = seed, make_region(seed, TRAINED_KINDS)
+            region = self._region[1]
+            light = random_light(np.random.default_rng([22, number]))
+            self._lit = number, *lit(region, light, self.cast)
+        return self._lit[1:]
+
+
+def lit(
+    region: Region, light: Light, cast: Callable[..., tuple[Tensor, ...]] | None = None
+) -> tuple[TrueViews, LocalState]:
+    """The true views of `region` in a light, and its state for `look`."""
+    assert region.state.shape[-1] == CELLS
+    return TrueViews(region, light, cast), LocalState.of(region.state, (0.0, 0.0), light)
+
+
+def view_loss(picture: Tensor, truth: Tensor) -> Tensor:
+    """Squared error, with the error of differences between neighbouring pixels, and a little absolute error."""
+    error = picture - truth
+    across = error[..., :, 1:] - error[..., :, :-1]
+    down = error[..., 1:, :] - error[..., :-1, :]
+    return error.square().mean() + 0.05 * error.abs().mean() + 0.5 * (across.square().mean() + down.square().mean())
+
+
+def psnr(picture: Tensor, truth: Tensor) -> Tensor:
+    """Decibels `[N]` of pictures `[N, 3, H, W]` in 0..1."""
+    return -10 * torch.log10((picture.clamp(0, 1) - truth).square().mean((1, 2, 3)).clamp_min(1e-10))
+
+
+def train_views(
+    folder: Path, steps: int, *, seconds: float | None = None, batch: int = BATCH, examples: Examples | None = None,
+    config: ViewNetworkConfig | None = None, rate: float = RATE, device: str = "cpu",
+) -> TrainingRun:  # fmt: skip
+    """Train up to step `steps`, or for `seconds`; resumes from `folder`."""
+    torch.manual_seed(0)
+    network = (config or ViewNetworkConfig()).setup().to(device).to(memory_format=torch.channels_last)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=rate, betas=(0.9, 0.98), weight_decay=0.01)
+    average = Average(network)
+    run = TrainingRun(folder, model=network, optimizer=optimizer, average=average)
+    examples = examples or Examples()
+    sums, began = np.zeros(2), time.monotonic()
+    for step in run.steps(steps, seconds):
+        for group in optimizer.param_groups:
+            group["lr"] = rate * min(1.0, (step + 1) / WARMUP)
+        pool, rng = examples.at(step), np.random.default_rng([23, step])
+        chosen = [pool[i] for i in rng.integers(0, len(pool), batch)]
+        seen, light, truth = (torch.stack([getattr(e, n) for e in chosen]) for n in ("seen", "light", "picture"))
+        seen, light, truth = seen.float().to(device), light.to(device), truth.to(device).float() / 255
+        if rng.random() < 0.5:
+            # A mirrored world is a world too, if the horizontal directions are mirrored: see `mirrored`.
+            seen, light, truth = mirrored(seen, light, truth)
+        with torch.autocast(device, torch.bfloat16):
+            picture = network(seen, light)
+        loss = view_loss(picture, truth)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimizer.step()
+        average.update(network, step)
+        sums += (loss.item(), float(psnr(picture.detach(), truth).mean()))
+        if (step + 1) % 25 == 0:
+            run.log(loss=sums[0] / 25, psnr=sums[1] / 25, seconds=(time.monotonic() - began) / 25)
+            sums, began = np.zeros(2), time.monotonic()
+    return run
+
+
+def mirrored(seen: Tensor, light: Tensor, truth: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The same views in a land mirrored from east to west: the eastward parts of normals and sun change sign."""
+    seen, light = seen.flip(-1).clone(), light.clone()
+    seen[:, ALBEDO_NORMAL_EAST] *= -1
+    light[:, 0] *= -1
+    return seen, light, truth.flip(-1)
+
+
+ALBEDO_NORMAL_EAST = 9
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--run", type=Path, required=True, help="folder of the checkpoint and the log")
+    parser.add_argument("--steps", type=int, default=1_000_000)
+    parser.add_argument("--seconds", type=float, default=None)
+    parser.add_argument("--batch", type=int, default=BATCH)
+    parser.add_argument("--rate", type=float, default=RATE)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--no-compile", action="store_true", help="draw without compiling the renderer first")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    examples = Examples(cast=None if args.no_compile else compiled_cast())
+    train_views(
+        args.run, args.steps, seconds=args.seconds, batch=args.batch, examples=examples, rate=args.rate,
+        device=args.device,
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
