@@ -1,0 +1,161 @@
+"""The plan of a world: which kind of land lies where, how much there is of what, and its style, by seed and words.
+
+A function of the seed, the words and the coordinates alone. It tells no more than a tile's condition: what stands where
+is dreamed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from flashdreams.integrations.pocket.land.kinds import ATTRIBUTES, KINDS, STYLE
+from flashdreams.integrations.pocket.land.state import CELL
+from flashdreams.integrations.pocket.tiles.config import MARGIN, TILE, WINDOW
+
+KIND_METRES = 150.0
+"""Metres from one kind of land to the next, about."""
+ATTRIBUTE_METRES = 90.0
+_COARSE = 7
+"""Points along each side of a window where the plan is computed; between them it is interpolated."""
+
+_KIND_WORDS = {
+    "meadow": "meadow field grass spring countryside hills farm village cottage",
+    "forest": "forest wood woods woodland jungle pines autumn mushroom wild",
+    "desert": "desert sand dunes canyon mesa cactus oasis dry tent",
+    "town": "town city street streets houses square urban market lamps",
+    "snow": "snow snowy winter ice frozen arctic cold snowman",
+    "coast": "coast sea beach ocean island harbour harbor shore palm boats lake",
+    "garden": "garden blossom cherry temple pagoda lantern park shrine",
+}
+_ATTRIBUTE_WORDS = {
+    "trees": "tree trees bushes plants green leaves",
+    "houses": "house houses village cottage cottages huts buildings",
+    "water": "water pond ponds lake lakes river",
+    "rocks": "rock rocks stones boulders cliffs",
+    "ways": "path paths road roads way ways trail",
+    "towers": "tower towers lighthouse pagoda landmark castle",
+}
+_MORE, _LESS = {"more", "many", "lots", "dense", "big", "much"}, {"no", "few", "less", "without", "empty", "sparse"}
+_IGNORED = set("a an the of with and in at on to by some ahead here there world place land very all is are".split())
+LIGHT_WORDS = {
+    "night": 23.0, "midnight": 0.5, "morning": 8.0, "dawn": 6.0, "sunrise": 6.2, "noon": 12.0, "day": 11.0,
+    "afternoon": 15.5, "evening": 18.7, "sunset": 18.5, "dusk": 19.5,
+}  # fmt: skip
+WEATHER_WORDS = {"clear": 0.1, "sunny": 0.15, "cloudy": 0.75, "overcast": 0.95, "fog": 0.6, "foggy": 0.6, "misty": 0.6}
+
+
+@dataclass(frozen=True)
+class Words:
+    """What a line of text asks for."""
+
+    kinds: tuple[str, ...] = ()
+    attributes: dict[str, float] = field(default_factory=dict)
+    """0 to 1, of those that were named."""
+    hour: float | None = None
+    clouds: float | None = None
+    fog: bool = False
+    unknown: tuple[str, ...] = ()
+    """Words that say nothing to this world."""
+
+
+def understand(text: str) -> Words:
+    """What `text` asks for, by the words known; others are named in `unknown`."""
+    kinds: list[str] = []
+    attributes: dict[str, float] = {}
+    hour, clouds, fog, unknown = None, None, False, []
+    amount: float | None = None
+    for word in re.findall(r"[a-z]+", text.lower()):
+        known = False
+        for kind, words in _KIND_WORDS.items():
+            if word in words.split() and kind not in kinds and amount is None:
+                kinds.append(kind)
+            known |= word in words.split()
+        for name, words in _ATTRIBUTE_WORDS.items():
+            if word in words.split():
+                attributes[name], known = 0.85 if amount is None else amount, True
+        if word in LIGHT_WORDS:
+            hour, known = LIGHT_WORDS[word], True
+        if word in WEATHER_WORDS:
+            clouds, known = WEATHER_WORDS[word], True
+            fog = fog or word in ("fog", "foggy", "misty")
+        if word in _MORE | _LESS:
+            amount, known = (0.95 if word in _MORE else 0.05), True
+        elif word not in _IGNORED:
+            amount = None
+        if not known and word not in _IGNORED:
+            unknown.append(word)
+    return Words(tuple(kinds), attributes, hour, clouds, fog, tuple(unknown))
+
+
+class WorldPlan:
+    """The condition of every tile of the world of a seed and words."""
+
+    def __init__(self, seed: int, words: Words | None = None) -> None:
+        if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63:
+            raise ValueError(f"seed must be a whole number in [0, 2**63), got {seed!r}")
+        self.seed, self.words = seed, words or Words()
+        rng = np.random.default_rng([31, seed])
+        self.style = torch.from_numpy(rng.uniform(0, 1, len(STYLE))).float()
+        self.kinds = self.words.kinds or KINDS
+        self._lattices: dict[tuple[str, int, int], float] = {}
+
+    def noise_seed(self, i: int, j: int) -> int:
+        """The seed of the noise that tile (i, j) is dreamed from."""
+        digest = hashlib.sha256(f"{self.seed} {i} {j}".encode()).digest()
+        return int.from_bytes(digest[:8], "big") >> 1
+
+    def condition(self, i: int, j: int) -> Tensor:
+        """`[1, 19, 48, 48]` in -1..1 for the window of tile (i, j)."""
+        low = np.array([j, i]) * TILE - MARGIN
+        at = (np.arange(_COARSE) / (_COARSE - 1) * WINDOW)[:, None]
+        z, x = ((low[axis] + at) * CELL for axis in (0, 1))
+        points = np.stack(np.broadcast_arrays(x.T, z), -1)
+        coarse = torch.from_numpy(np.concatenate([self._mixture(points), self._attributes(points)])).float()
+        fine = F.interpolate(coarse[None], size=WINDOW, mode="bilinear", align_corners=True)
+        style = self.style.view(1, -1, 1, 1).expand(1, -1, WINDOW, WINDOW)
+        return torch.cat([fine, style], 1) * 2 - 1
+
+    def _mixture(self, points: np.ndarray) -> np.ndarray:
+        """`[7, ...]` weights of the kinds at `points [..., 2]`."""
+        logits = np.stack([self._noise(f"kind {name}", points, KIND_METRES) * 7 for name in self.kinds])
+        weights = np.exp(logits - logits.max(0))
+        result = np.zeros((len(KINDS), *points.shape[:-1]))
+        for name, weight in zip(self.kinds, weights / weights.sum(0), strict=True):
+            result[KINDS.index(name)] = weight
+        return result
+
+    def _attributes(self, points: np.ndarray) -> np.ndarray:
+        rows = []
+        for name in ATTRIBUTES:
+            middle = self.words.attributes.get(name)
+            usual = 0.5 + 0.2 * self._noise(name, points, ATTRIBUTE_METRES)
+            rows.append(usual if middle is None else np.full_like(usual, middle))
+        return np.clip(np.stack(rows), 0, 1)
+
+    def _noise(self, name: str, points: np.ndarray, metres: float) -> np.ndarray:
+        """Smooth noise of mean 0 and deviation about 1 at `points [..., 2]`, by name."""
+        at = points / metres
+        low = np.floor(at).astype(int)
+        part = at - low
+        part = part * part * (3 - 2 * part)
+        total = np.zeros(points.shape[:-1])
+        for dx in (0, 1):
+            for dz in (0, 1):
+                corner = np.vectorize(lambda a, b: self._corner(name, a, b))(low[..., 0] + dx, low[..., 1] + dz)
+                weight = np.abs(1 - dx - part[..., 0]) * np.abs(1 - dz - part[..., 1])
+                total += weight * corner
+        return total * 1.5
+
+    def _corner(self, name: str, x: int, z: int) -> float:
+        key = (name, int(x), int(z))
+        if key not in self._lattices:
+            digest = hashlib.sha256(f"{self.seed} {name} {key[1]} {key[2]}".encode()).digest()
+            self._lattices[key] = float(np.random.default_rng(int.from_bytes(digest[:8], "big")).normal())
+        return self._lattices[key]

@@ -1,0 +1,168 @@
+"""Tiles of one world, dreamed when they are wanted, a few network passes at a time, and kept within bounds.
+
+A tile is a function of the world's plan and its coordinates: a tile that was dropped is dreamed again bit for bit (on the
+same machine, with as many threads), whatever the order of visits. Tiles are kept in 8 bits, and neighbours are given
+what is kept.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from flashdreams.infra.diffusion.model import DiffusionModel
+from flashdreams.infra.diffusion.scheduler.base import draw_noise
+from flashdreams.integrations.pocket.land.state import CHANNELS, GROUND, OCCUPANCY, WATER
+from flashdreams.integrations.pocket.tiles.config import MARGIN, TILE, WINDOW
+from flashdreams.integrations.pocket.tiles.masks import edge, known_neighbours
+from flashdreams.integrations.pocket.tiles.plan import WorldPlan
+from flashdreams.integrations.pocket.tiles.transformer import TileCache
+
+Spot = tuple[int, int]
+"""Coordinates of a tile: eastward and northward."""
+CAPACITY = 256
+"""Tiles kept at most: 46 kB each."""
+
+
+@dataclass
+class _Dreaming:
+    """A tile in the making."""
+
+    spot: Spot
+    noisy: Tensor
+    cache: TileCache
+    step: int = 0
+
+
+class TileStore:
+    """The tiles of the world of `plan`, dreamed by `model`."""
+
+    def __init__(self, model: DiffusionModel, plan: WorldPlan, *, capacity: int = CAPACITY, bfloat16: bool = False) -> None:
+        if capacity < 16:
+            raise ValueError(f"capacity must be at least 16 tiles, got {capacity}")
+        self.model, self.plan, self.capacity, self.bfloat16 = model, plan, capacity, bfloat16
+        self._tiles: OrderedDict[Spot, Tensor] = OrderedDict()
+        self._dreaming: _Dreaming | None = None
+        self._strides = [after - here for here, after in pairwise(model.scheduler.sigmas.tolist())]
+
+    def copy(self) -> TileStore:
+        """A store that goes on from the same state; later work in one does not touch the other."""
+        twin = TileStore(self.model, self.plan, capacity=self.capacity, bfloat16=self.bfloat16)
+        twin._tiles = OrderedDict(self._tiles)
+        if self._dreaming is not None:
+            d = self._dreaming
+            twin._dreaming = _Dreaming(d.spot, d.noisy.clone(), d.cache, d.step)
+        return twin
+
+    def __contains__(self, spot: Spot) -> bool:
+        return spot in self._tiles
+
+    def __len__(self) -> int:
+        return len(self._tiles)
+
+    def get(self, spot: Spot) -> Tensor:
+        """The state `[45, 32, 32]` of a tile, dreamed now if need be."""
+        while spot not in self._tiles:
+            self.work([spot], len(self._strides))
+        self._tiles.move_to_end(spot)
+        return unpacked(self._tiles[spot])
+
+    def peek(self, spot: Spot) -> Tensor | None:
+        """The state of a tile, if it is there."""
+        kept = self._tiles.get(spot)
+        return None if kept is None else unpacked(kept)
+
+    @torch.no_grad()
+    def work(self, wanted: Iterable[Spot], passes: int) -> int:
+        """Do at most `passes` passes of the network for the first tiles of `wanted` that are not there.
+
+        Answers how many were done: fewer only when all of `wanted` are there.
+        """
+        spots = list(wanted)
+        for spot in spots:
+            if spot in self._tiles:
+                self._tiles.move_to_end(spot)
+        for done in range(passes):
+            if self._dreaming is None:
+                following = next((s for s in (self._next(spot) for spot in spots) if s is not None), None)
+                if following is None:
+                    return done
+                self._dreaming = self._begin(following)
+            self._pass(self._dreaming)
+        return passes
+
+    def _next(self, spot: Spot) -> Spot | None:
+        """What must be dreamed first of `spot` and the neighbours that it is dreamed from; None if it is there."""
+        if spot in self._tiles:
+            return None
+        for neighbour in known_neighbours(*spot):
+            if neighbour not in self._tiles:
+                return self._next(neighbour)
+            self._tiles.move_to_end(neighbour)
+        return spot
+
+    def _begin(self, spot: Spot) -> _Dreaming:
+        i, j = spot
+        known, mask = torch.zeros(1, CHANNELS, WINDOW, WINDOW), torch.zeros(1, 1, WINDOW, WINDOW)
+        for ni, nj in known_neighbours(i, j):
+            (rows, from_rows), (columns, from_columns) = edge(nj - j), edge(ni - i)
+            known[0, :, rows, columns] = unpacked(self._tiles[ni, nj])[:, from_rows, from_columns]
+            mask[0, 0, rows, columns] = 1
+        transformer = self.model.transformer
+        cache = transformer.initialize_autoregressive_cache(
+            known=known, mask=mask, condition=self.plan.condition(i, j)
+        )
+        self.model.seed_rollout(cache, self.plan.noise_seed(i, j))
+        like = torch.empty(0, dtype=self.model.dtype, device=self.model.device)
+        return _Dreaming(spot, draw_noise(transformer.latent_shape, like, cache.rng), cache)
+
+    def _pass(self, dreaming: _Dreaming) -> None:
+        """One Euler step, as `FlowMatchEulerDiscreteScheduler.sample` takes them."""
+        timestep = self.model.scheduler.timesteps[dreaming.step]
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.bfloat16):
+            flow = self.model.transformer.predict_flow(dreaming.noisy, timestep, dreaming.cache)
+        dreaming.noisy = dreaming.noisy.add(flow.float(), alpha=self._strides[dreaming.step])
+        dreaming.step += 1
+        if dreaming.step == len(self._strides):
+            self._tiles[dreaming.spot] = packed(dreaming.noisy[0, :, MARGIN:-MARGIN, MARGIN:-MARGIN])
+            self._dreaming = None
+            while len(self._tiles) > self.capacity:
+                self._tiles.popitem(last=False)
+
+    def around(self, middle: Spot, reach: int) -> Tensor:
+        """`[45, H, H]` of the tiles within `reach` of `middle`, H = 32 (2 reach + 1); what is not there is bare."""
+        side = 2 * reach + 1
+        result = torch.empty(CHANNELS, side * TILE, side * TILE)
+        there = [s for dj in range(-reach, reach + 1) for di in range(-reach, reach + 1)
+                 if (s := (middle[0] + di, middle[1] + dj)) in self._tiles]  # fmt: skip
+        bare = torch.zeros(CHANNELS)
+        bare[OCCUPANCY], bare[WATER] = -1, -1
+        if there:
+            nearest = min(there, key=lambda s: (s[0] - middle[0]) ** 2 + (s[1] - middle[1]) ** 2)
+            bare[GROUND] = unpacked(self._tiles[nearest])[GROUND].mean((1, 2))
+        result[:] = bare[:, None, None]
+        for i, j in there:
+            row, column = (j - middle[1] + reach) * TILE, (i - middle[0] + reach) * TILE
+            result[:, row : row + TILE, column : column + TILE] = unpacked(self._tiles[i, j])
+        return result
+
+
+def packed(state: Tensor) -> Tensor:
+    """A state of -1..1 in 8 bits."""
+    return (state.clamp(-1, 1) * 127).round().to(torch.int8).contiguous()
+
+
+def unpacked(state: Tensor) -> Tensor:
+    """The inverse of `packed`."""
+    return state.float() / 127
+
+
+def spots_around(middle: Spot, reach: int) -> list[Spot]:
+    """Tiles within `reach` of `middle`, the nearest first, in a fixed order."""
+    spots = [(middle[0] + di, middle[1] + dj) for dj in range(-reach, reach + 1) for di in range(-reach, reach + 1)]
+    return sorted(spots, key=lambda s: ((s[0] - middle[0]) ** 2 + (s[1] - middle[1]) ** 2, s))
