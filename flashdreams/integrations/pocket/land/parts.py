@@ -127,5 +127,3 @@ def jittered(rng: np.random.Generator, color: Color, amount: float = 0.05) -> Co
     light = rng.normal(0, amount)
     r, g, b = (min(max(c * (1 + light + rng.normal(0, amount * 0.5)), 0.02), 1.0) for c in color)
     return (r, g, b)
-
-

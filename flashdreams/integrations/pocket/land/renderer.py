@@ -129,7 +129,11 @@ def cast_rays(o: Tensor, d: Tensor, rounds: Tensor, boxes: Tensor) -> tuple[Tens
     def of_box(i: int) -> Tensor:
         return boxes[..., i].gather(1, i_box)
 
-    ax, ay, az = of_round(2) * (px - of_round(0)), of_round(3) * py + 0.5 * of_round(4), of_round(2) * (pz - of_round(1))
+    ax, ay, az = (
+        of_round(2) * (px - of_round(0)),
+        of_round(3) * py + 0.5 * of_round(4),
+        of_round(2) * (pz - of_round(1)),
+    )
     bx, by, bz = torch.zeros_like(px), torch.zeros_like(px), torch.zeros_like(px)
     deepest = torch.full_like(px, -1.0)
     rel = (px - of_box(0), py - of_box(1), pz - of_box(2))

@@ -153,7 +153,9 @@ def _first(value: Tensor, steps: Tensor) -> _Ends:
     at, from_ = steps[index[:, 0]], steps[(index[:, 0] - 1).clamp_min(0)]
     part = ((_SOLID - before) / (here - before).clamp_min(1e-4)).clamp(0, 1)
     level = torch.where(hit, torch.lerp(from_, at, part), _FAR)
-    earlier = torch.where(torch.arange(value.shape[1]) < torch.where(hit, index[:, 0], value.shape[1])[:, None], value, -1.0)
+    earlier = torch.where(
+        torch.arange(value.shape[1]) < torch.where(hit, index[:, 0], value.shape[1])[:, None], value, -1.0
+    )
     missed, missed_index = earlier.max(1)
     return _Ends(level, missed, steps[missed_index])
 
@@ -166,7 +168,9 @@ def _features(
     reach = distance.clamp_max(80.0)
     x, y, z = origin[:, None] + rays * reach
     planes = torch.cat([place.state[GROUND], place.state[[WATER, GLOW]], place.shadow[None], place.lamps[None]])
-    there = F.grid_sample(planes[None], place.flat(x, z)[None, None], padding_mode="border", align_corners=False)[0, :, 0]
+    there = F.grid_sample(planes[None], place.flat(x, z)[None, None], padding_mode="border", align_corners=False)[
+        0, :, 0
+    ]
     deeper = origin[:, None] + rays * (reach + 0.12)
     missed_reach = ends.missed_level / horizontal
     near = origin[:, None] + rays * missed_reach

@@ -42,7 +42,9 @@ class _Dreaming:
 class TileStore:
     """The tiles of the world of `plan`, dreamed by `model`."""
 
-    def __init__(self, model: DiffusionModel, plan: WorldPlan, *, capacity: int = CAPACITY, bfloat16: bool = False) -> None:
+    def __init__(
+        self, model: DiffusionModel, plan: WorldPlan, *, capacity: int = CAPACITY, bfloat16: bool = False
+    ) -> None:
         if capacity < 16:
             raise ValueError(f"capacity must be at least 16 tiles, got {capacity}")
         self.model, self.plan, self.capacity, self.bfloat16 = model, plan, capacity, bfloat16
@@ -114,9 +116,7 @@ class TileStore:
             known[0, :, rows, columns] = unpacked(self._tiles[ni, nj])[:, from_rows, from_columns]
             mask[0, 0, rows, columns] = 1
         transformer = self.model.transformer
-        cache = transformer.initialize_autoregressive_cache(
-            known=known, mask=mask, condition=self.plan.condition(i, j)
-        )
+        cache = transformer.initialize_autoregressive_cache(known=known, mask=mask, condition=self.plan.condition(i, j))
         self.model.seed_rollout(cache, self.plan.noise_seed(i, j))
         like = torch.empty(0, dtype=self.model.dtype, device=self.model.device)
         return _Dreaming(spot, draw_noise(transformer.latent_shape, like, cache.rng), cache)

@@ -35,7 +35,11 @@ class TileTransformer(Transformer[TileCache]):
 
     def initialize_autoregressive_cache(self, **context: Any) -> TileCache:
         """The cache of one tile: `known [1, 45, 48, 48]`, `mask [1, 1, 48, 48]`, `condition [1, 19, 48, 48]`."""
-        shapes = {"known": self.latent_shape, "mask": (1, 1, WINDOW, WINDOW), "condition": (1, CONDITION, WINDOW, WINDOW)}
+        shapes = {
+            "known": self.latent_shape,
+            "mask": (1, 1, WINDOW, WINDOW),
+            "condition": (1, CONDITION, WINDOW, WINDOW),
+        }
         if set(context) != set(shapes):
             raise TypeError(f"a tile is dreamed from {', '.join(shapes)}, got {', '.join(context) or 'nothing'}")
         for name, shape in shapes.items():

@@ -1,6 +1,6 @@
 """Writes the weights file of the dreamed worlds from two training runs.
 
-    python -m flashdreams.integrations.pocket.training.export_tiles --tiles FOLDER --views FOLDER --output FILE
+python -m flashdreams.integrations.pocket.training.export_tiles --tiles FOLDER --views FOLDER --output FILE
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Trains the tile model: flow matching with prediction of the clean state (x-prediction), on endless regions.
 
-    python -m flashdreams.integrations.pocket.training.train_tiles --run FOLDER
+python -m flashdreams.integrations.pocket.training.train_tiles --run FOLDER
 """
 
 from __future__ import annotations
@@ -41,7 +41,9 @@ def draw_masks(rng: np.random.Generator, count: int, size: int) -> Tensor:
     return torch.stack(masks)
 
 
-def tile_loss(model: TileTransformer, states: Tensor, conditions: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+def tile_loss(
+    model: TileTransformer, states: Tensor, conditions: Tensor, rng: np.random.Generator
+) -> tuple[Tensor, Tensor]:
     """Weighted squared error of the predicted clean states, and the plain one of every window `[N]`.
 
     The weight is `1 / (s^2 + 0.02)`, at most 8: between that of the clean state and that of the flow.
@@ -102,9 +104,7 @@ def main() -> None:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    train_tiles(
-        args.run, args.steps, seconds=args.seconds, batch=args.batch, device=args.device, rate=args.rate
-    )
+    train_tiles(args.run, args.steps, seconds=args.seconds, batch=args.batch, device=args.device, rate=args.rate)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Trains the network of views on single views of endless regions, against the true renderer.
 
-    python -m flashdreams.integrations.pocket.training.train_views --run FOLDER
+python -m flashdreams.integrations.pocket.training.train_views --run FOLDER
 """
 
 from __future__ import annotations

@@ -1,0 +1,200 @@
+"""Measures of dreamed tiles and of views from given tiles, beside procedural land that was never trained on.
+
+    python -m flashdreams.integrations.pocket.evaluation.dreamed --weights FILE [--sheet SHEET.png]
+
+Prints JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from flashdreams.integrations.pocket.land.camera import camera_pose
+from flashdreams.integrations.pocket.land.kinds import HELD_OUT_KIND, KINDS
+from flashdreams.integrations.pocket.land.light import light_at, random_light
+from flashdreams.integrations.pocket.land.region import CELLS, make_region
+from flashdreams.integrations.pocket.land.renderer import TrueViews
+from flashdreams.integrations.pocket.land.state import COLOR, GROUND, LEVELS, OCCUPANCY, PAIRS
+from flashdreams.integrations.pocket.tiles.config import TILE, TILE_METRES
+from flashdreams.integrations.pocket.tiles.footing import Footing
+from flashdreams.integrations.pocket.tiles.plan import Words, WorldPlan
+from flashdreams.integrations.pocket.tiles.sight import LocalState, look
+from flashdreams.integrations.pocket.tiles.store import TileStore, spots_around
+from flashdreams.integrations.pocket.tiles.view_network import ViewNetwork
+from flashdreams.integrations.pocket.tiles.weights import load_tile_model, load_view_network, trained_steps
+from flashdreams.integrations.pocket.training.regions import HELD_OUT_SEEDS
+from flashdreams.integrations.pocket.training.train_views import TRAINED_KINDS, lit, psnr, random_pose
+
+
+def from_above(state: Tensor) -> Tensor:
+    """Colours `[3, H, W]` in 0..1 of a state seen from above, without light."""
+    colors = state[COLOR].unflatten(0, (PAIRS, 3))
+    picture = (state[GROUND] + 1) / 2
+    for level in range(LEVELS):
+        lit_color = (colors[level // 2] + 1) / 2 * (0.75 + 0.25 * level / LEVELS)
+        picture = torch.where(state[OCCUPANCY][level] > 0, lit_color, picture)
+    return picture.clamp(0, 1)
+
+
+def seam_ratio(state: Tensor) -> float:
+    """Mean step from cell to cell across tile borders over that elsewhere, of a state of whole tiles."""
+    rows, columns = (state.diff(dim=d).abs().mean(0) for d in (1, 2))
+    at = torch.arange(1, state.shape[-1]) % TILE == 0
+    across = torch.cat([rows[at].flatten(), columns[:, at].flatten()]).mean()
+    within = torch.cat([rows[~at].flatten(), columns[:, ~at].flatten()]).mean()
+    return float(across / within)
+
+
+def copying_ratio(dreamed: Tensor, held_out: Tensor, trained: Tensor) -> float:
+    """Mean distance of dreamed tiles `[N, 45, 32, 32]` to the nearest trained one, over that of held-out ones."""
+    reduced = [F.avg_pool2d(x, 4).flatten(1) for x in (dreamed, held_out, trained)]
+    nearest = [torch.cdist(x, reduced[2]).amin(1).mean() for x in reduced[:2]]
+    return float(nearest[0] / nearest[1])
+
+
+def some_tiles(seeds: range, rng: np.random.Generator, of_each: int, kinds: tuple[str, ...] = KINDS) -> Tensor:
+    """Random tiles `[N, 45, 32, 32]` of the regions of `seeds`."""
+    tiles = []
+    for seed in seeds:
+        state = make_region(seed, kinds).state
+        for row, column in rng.integers(0, CELLS - TILE, (of_each, 2)):
+            tiles.append(state[:, row : row + TILE, column : column + TILE])
+    return torch.stack(tiles)
+
+
+@torch.no_grad()
+def draw(network: ViewNetwork, place: LocalState, pose: Tensor) -> Tensor:
+    """The picture `[3, 144, 256]` that the network draws of a place."""
+    seen = look(place, pose)
+    return network(seen.features[None], place.light.vector()[None])[0].clamp(0, 1)
+
+
+def view_psnr(network: ViewNetwork, kinds: tuple[str, ...], count: int) -> tuple[float, float]:
+    """Mean decibels of views of held-out regions of `kinds`, and the share of strong true edges that are kept."""
+    decibels, kept = [], []
+    for index in range(count):
+        seed = HELD_OUT_SEEDS[index // 2]
+        rng = np.random.default_rng([41, index])
+        views, place = lit(make_region(seed, kinds), random_light(rng))
+        pose = random_pose(rng, place.state)
+        truth, picture = views.view(pose), draw(network, place, pose)
+        decibels.append(float(psnr(picture[None], truth[None])))
+        kept.append(edges_kept(picture, truth))
+    return float(np.mean(decibels)), float(np.nanmean(kept))
+
+
+def edges_kept(picture: Tensor, truth: Tensor) -> float:
+    """Mean size of the picture's steps between pixels where the true ones are strong, over the true ones, at most 1."""
+    total, strong = 0.0, 0.0
+    for axis in (1, 2):
+        true_step, step = truth.mean(0, keepdim=True).diff(dim=axis), picture.mean(0, keepdim=True).diff(dim=axis)
+        where = true_step.abs() > 0.08
+        total += float((step * true_step.sign()).clamp_min(0)[where].clamp_max(1).sum())
+        strong += float(true_step.abs()[where].sum())
+    return min(total / strong, 1.0) if strong > 0 else math.nan
+
+
+def tile_seconds(store: TileStore, threads: int, count: int = 3) -> float:
+    """Seconds that a tile takes on so many threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    times = []
+    for index in range(count):
+        began = time.perf_counter()
+        store.work([(1000 + 2 * index, 1000 * threads)], store.model.scheduler.config.num_inference_steps)
+        times.append(time.perf_counter() - began)
+    torch.set_num_threads(before)
+    return float(np.median(times))
+
+
+def block(store: TileStore, middle: tuple[int, int], reach: int) -> Tensor:
+    """The state of the tiles within `reach` of `middle`, dreamed."""
+    for spot in spots_around(middle, reach):
+        store.get(spot)
+    return store.around(middle, reach)
+
+
+def measure(weights: Path, *, views: int = 48, bfloat16: bool = False) -> dict[str, Any]:
+    """All figures of a weights file."""
+    model, network = load_tile_model(weights), load_view_network(weights)
+    rng = np.random.default_rng(43)
+    dreamed, ratios = [], []
+    for index in range(4):
+        store = TileStore(model, WorldPlan(9000 + index), bfloat16=bfloat16)
+        state = block(store, (0, 0), 1)
+        ratios.append(seam_ratio(state))
+        dreamed += [state[:, r : r + TILE, c : c + TILE] for r in (0, 32, 64) for c in (0, 32, 64)]
+    held_out = some_tiles(HELD_OUT_SEEDS[:18], rng, 2)
+    trained = some_tiles(range(1000, 1060), rng, 16)
+    known, edges = view_psnr(network, TRAINED_KINDS, views)
+    unknown, unknown_edges = view_psnr(network, (HELD_OUT_KIND,), max(views // 3, 2))
+    return {
+        "trained_steps": trained_steps(weights),
+        "weights_mib": weights.stat().st_size / 2**20,
+        "seam_ratio": float(np.mean(ratios)),
+        "copying_ratio": copying_ratio(torch.stack(dreamed), held_out, trained),
+        "tile_seconds_1_thread": tile_seconds(store, 1),
+        "tile_seconds_2_threads": tile_seconds(store, 2),
+        "view_psnr": known, "view_edges_kept": edges,
+        "view_psnr_held_out_kind": unknown, "view_edges_kept_held_out_kind": unknown_edges,
+    }  # fmt: skip
+
+
+def sheet(weights: Path, path: Path, bfloat16: bool = False) -> None:
+    """A picture: for every kind of land procedural land from above, dreamed land, and two views in each."""
+    from PIL import Image
+
+    model, network = load_tile_model(weights), load_view_network(weights)
+    rows = []
+    for index, kind in enumerate(KINDS):
+        light = light_at((10, 13, 17, 18.4, 9, 15, 22)[index], heading=float(index), ridges=(float(index), 0.1))
+        region = make_region(HELD_OUT_SEEDS[500 + index], (kind,))
+        store = TileStore(model, WorldPlan(500 + index, Words(kinds=(kind,))), bfloat16=bfloat16)
+        state = block(store, (0, 0), 2)
+        crop = slice(16, 176)
+        pictures = [_square(from_above(region.state[:, crop, crop])), _square(from_above(state))]
+        half = TILE_METRES / 2
+        true, place = TrueViews(region, light), LocalState.of(state, (half, half), light)
+        for yaw in (0.6, 3.4):
+            x, z = Footing(region.state, (0.0, 0.0)).free_near(0.0, 0.0)
+            pictures.append(true.view(camera_pose(x, z, yaw, -0.03)))
+        for yaw in (0.6, 3.4):
+            x, z = Footing(state, (half, half)).free_near(half, half)
+            pictures.append(draw(network, place, camera_pose(x, z, yaw, -0.03)))
+        rows.append(torch.cat(pictures, 2))
+    whole = torch.cat(rows, 1).clamp(0, 1).permute(1, 2, 0).mul(255).byte().numpy()
+    Image.fromarray(whole).save(path)
+
+
+def _square(picture: Tensor) -> Tensor:
+    return F.interpolate(picture[None], size=(144, 144), mode="area")[0]
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--weights", type=Path, required=True)
+    parser.add_argument("--sheet", type=Path, default=None)
+    parser.add_argument("--views", type=int, default=48)
+    parser.add_argument("--bfloat16", action="store_true", help="dream tiles under bfloat16 autocast")
+    parser.add_argument("--threads", type=int, default=1)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    if args.sheet is not None:
+        sheet(args.weights, args.sheet, args.bfloat16)
+        return
+    print(json.dumps(measure(args.weights, views=args.views, bfloat16=args.bfloat16), indent=1))
+
+
+if __name__ == "__main__":
+    main()
