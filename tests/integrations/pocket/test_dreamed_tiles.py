@@ -1,4 +1,4 @@
-"""Tiles are a function of seed, words and coordinates: in any order, dropped or kept, and they go on from each other."""
+"""Tiles are a function of seed, words and coordinates, in any order, dropped or kept, and go on from each other."""
 
 import pytest
 import torch

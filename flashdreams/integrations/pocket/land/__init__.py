@@ -1,1 +1,1 @@
-"""Procedural lands: a grammar of worlds by seed, their state in cells, and true views of them, for training and evaluation."""
+"""Procedural lands: worlds by seed, their state in cells, and true views of them."""

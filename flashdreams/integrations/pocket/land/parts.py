@@ -15,8 +15,8 @@ from torch import Tensor
 from flashdreams.integrations.pocket.land.kinds import Color
 
 ROUND_COLUMNS, BOX_COLUMNS = 17, 24
-"""Round: x, z, scale, quad, lin, const, bottom, top, color 3, stripe color 3, stripe period, glow, reach. Box: centre 3,
-half size 3, axes 9, color 3, stripe color 3, stripe period, glow, reach."""
+"""Round: x, z, scale, quad, lin, const, bottom, top, color 3, stripe color 3, stripe period, glow, reach.
+Box: centre 3, half size 3, axes 9, color 3, stripe color 3, stripe period, glow, reach."""
 
 
 class Parts:
@@ -96,7 +96,7 @@ class Parts:
 
 
 def round_distance(rows: Tensor, x: Tensor, y: Tensor, z: Tensor) -> Tensor:
-    """Signed distance in metres, to first order, of points from rounds `rows [N, 17]`; points broadcast to `[N, ...]`."""
+    """Signed distance in metres, to first order, from rounds `rows [N, 17]`; points broadcast to `[N, ...]`."""
     scale, quad, lin, const, bottom, top = (_column(rows, i, x) for i in range(2, 8))
     dx, dz = x - _column(rows, 0, x), z - _column(rows, 1, x)
     flat = dx * dx + dz * dz

@@ -102,7 +102,8 @@ class _Layout:
             whole[KINDS.index(name)] = weight
         assert state.shape[0] == CHANNELS
         return Region(
-            self.seed, state, whole, torch.tensor(self.attributes).float(), torch.tensor(self.style).float(), rounds, boxes,
+            self.seed, state, whole,
+            torch.tensor(self.attributes).float(), torch.tensor(self.style).float(), rounds, boxes,
             ground, torch.tensor(self.build.lamps, dtype=torch.float32).reshape(-1, 2),
         )  # fmt: skip
 

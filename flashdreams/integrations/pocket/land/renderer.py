@@ -90,7 +90,7 @@ class TrueViews:
 
 
 def _nearest(rows: Tensor, origin: Tensor, strips: Tensor, keep: int, z_at: int) -> Tensor:
-    """The `keep` nearest rows in the wedge of every strip `[S, 3, P]`: `[S, keep, C]`; a row's last entry is its reach."""
+    """The `keep` nearest rows in the wedge of every strip `[S, 3, P]`, as `[S, keep, C]`; a row ends with its reach."""
     if len(rows) < keep:
         nowhere = torch.zeros(keep - len(rows), rows.shape[1])
         nowhere[:, 0] = nowhere[:, z_at] = 1e5

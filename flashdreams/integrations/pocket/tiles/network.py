@@ -1,4 +1,4 @@
-"""The network of tiles: a convolutional U-Net with attention at its two coarsest grids, which predicts the clean state."""
+"""The network of tiles: a convolutional U-Net with attention at its coarsest grids; it predicts the clean state."""
 
 from __future__ import annotations
 

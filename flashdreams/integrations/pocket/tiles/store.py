@@ -1,8 +1,8 @@
 """Tiles of one world, dreamed when they are wanted, a few network passes at a time, and kept within bounds.
 
-A tile is a function of the world's plan and its coordinates: a tile that was dropped is dreamed again bit for bit (on the
-same machine, with as many threads), whatever the order of visits. Tiles are kept in 8 bits, and neighbours are given
-what is kept.
+A tile is a function of the world's plan and its coordinates: a tile that was dropped is dreamed again bit for bit (on
+the same machine, with as many threads), whatever the order of visits. Tiles are kept in 8 bits, and neighbours are
+given what is kept.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The tile network behind the library's transformer contract: the flow of a noisy tile, given neighbours and condition."""
+"""The tile network behind the library's transformer contract: the flow of a noisy tile, given its neighbours."""
 
 from __future__ import annotations
 

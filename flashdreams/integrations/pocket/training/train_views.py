@@ -16,7 +16,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from flashdreams.integrations.pocket.land.camera import camera_pose
 from flashdreams.integrations.pocket.land.kinds import HELD_OUT_KIND, KINDS
@@ -24,7 +23,7 @@ from flashdreams.integrations.pocket.land.light import Light, random_light
 from flashdreams.integrations.pocket.land.region import CELLS, REACH, Region, make_region
 from flashdreams.integrations.pocket.land.renderer import TrueViews, compiled_cast
 from flashdreams.integrations.pocket.land.state import CELL, OCCUPANCY
-from flashdreams.integrations.pocket.tiles.sight import LocalState, Seen, look
+from flashdreams.integrations.pocket.tiles.sight import LocalState, look
 from flashdreams.integrations.pocket.tiles.view_network import ViewNetworkConfig
 from flashdreams.integrations.pocket.training.regions import HELD_OUT_SEEDS
 from flashdreams.integrations.pocket.training.run import Average, TrainingRun
