@@ -1,4 +1,4 @@
-"""From a camera to what it sees of a given state: rays walk through the occupancy and read the state where they end."""
+"""From a camera to what it sees of a given state: rays walk through the occupancy and read the state where they end.
 
 Geometry only, in fp32, without any learnt weight. Rays of a view share a fan of vertical planes through the camera: the
 occupancy is read once along the fan, all levels together, and every ray then looks its heights up in its own plane.
