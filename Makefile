@@ -60,10 +60,12 @@ lock: $(VENV)/.dev  ## requirements.lock: constraints.txt with the hashes of eve
 	@$(BIN)/python -m piptools compile --quiet --generate-hashes --strip-extras --no-annotate --no-header --no-emit-options \
 	  --unsafe-package torch --unsafe-package setuptools -c constraints.txt -o requirements.lock pyproject.toml
 
-lint: $(VENV)/.dev  ## ruff and mypy
+lint: $(VENV)/.dev  ## ruff, mypy, and the page's types (these need Node.js)
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@$(BIN)/python -m backend.wire.page_types --check
+	@.ci/check_page
 
 wheel: $(VENV)/.dev  ## dist/*.whl, which plays from any folder once installed
 	@$(PIP) wheel --quiet --no-deps --no-build-isolation -w dist .
