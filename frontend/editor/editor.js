@@ -1,63 +1,95 @@
-/** The trajectory editor: a path of key poses over the live dream, planned on a map, in the picture and in numbers. */
+// @ts-check
+/** The camera path editor: keyframes on a map, over the video and in numbers, and the rollout along them. */
 
-import { between, poseOf, poseOfFrame } from './geometry.js';
+import { poseOfFrame } from './geometry.js';
 import { readFiles, readNamed, readWalk, saveFile } from './files.js';
-import { MapHands } from './map_controls.js';
+import { LiveCamera } from './live_camera.js';
+import { MapControls } from './map_controls.js';
 import { Inspector } from './inspector.js';
 import { MapView } from './map.js';
-import { PathDocument } from './camera_path.js';
-import { PictureView } from './path_overlay.js';
+import { CameraPath } from './camera_path.js';
+import { PathOverlay } from './path_overlay.js';
 import { Sampler, filed, planOf, upload } from './requests.js';
 import { Timeline } from './timeline.js';
+import { Toolbar } from './toolbar.js';
 import { Transport } from './transport.js';
+
+/** @typedef {import('./geometry.js').Pose} Pose */
+/** @typedef {import('../net/session.js').Session} Session */
+/** @typedef {import('../players/factory.js').PlayedChunk} PlayedChunk */
+/**
+ * `attempt(work)`: runs work that may fail, and shows its error. `preview`: image over the stage.
+ * @typedef {object} EditorOptions
+ * @property {(text: string) => void} toast
+ * @property {(work: () => unknown) => unknown} attempt
+ * @property {() => void} closed
+ * @property {HTMLImageElement} preview
+ * @property {(seconds: number) => void} saveVideo
+ */
 
 const NOTHING = 'There is no path yet: place key poses first.';
 
 export class Editor {
+  /** @type {HTMLElement} */
   #root;
+  /** @type {HTMLCanvasElement} */
   #over;
+  /** @type {Session} */
   #session;
+  /** @type {EditorOptions} */
   #on;
-  #path = new PathDocument(() => this.#changed());
+  #path = new CameraPath(() => this.#changed());
+  /** @type {Transport} */
   #transport;
+  /** @type {MapView} */
   #view;
-  #picture;
+  /** @type {PathOverlay} */
+  #overlay;
+  /** @type {Inspector} */
   #inspector;
+  /** @type {Timeline} */
   #timeline;
+  /** @type {Toolbar} */
+  #toolbar;
   #sampler = new Sampler({ sampled: (answer) => this.#sampled(answer), refused: (sentence) => this.#refused(sentence) });
+  /** @type {import('./requests.js').Plan | null} */
   #plan = null;
   #planOf = '';
+  /** @type {import('./requests.js').Sample | null} */
   #sample = null;
-  #poses = [];
-  #selected = null;
+  #poses = /** @type {Pose[]} */ ([]);
+  #selected = /** @type {number | null} */ (null);
   #refusal = '';
-  #live = null;
+  #live = new LiveCamera();
   #drawing = false;
-  #dreamOf = null;
+  #sessionId = /** @type {string | null} */ (null);
 
   /**
-   * `root`: the section; `stage`: what shows the picture; `on.toast(text)`, `on.attempt(work)` runs what may fail with a
-   * sentence, `on.closed()`, `on.preview(source)` shows a picture over the stage or none, `on.previewed()` whether it does, `on.saveVideo(seconds)`.
+   * @param {HTMLElement} root
+   * @param {HTMLElement} stage
+   * @param {Session} session
+   * @param {EditorOptions} on
    */
   constructor(root, stage, session, on) {
     this.#root = root;
-    this.#over = stage.querySelector('#steer-over');
+    this.#over = /** @type {HTMLCanvasElement} */ (stage.querySelector('#editor-over'));
     this.#session = session;
     this.#on = on;
     this.#transport = new Transport(session, {
-      sample: () => this.#sample, fps: () => this.#fps, unready: () => this.#unready, settled: () => this.#sampler.settled(), file: () => this.#handOver(), walked: (since) => this.#readWalk(since),
-      closed: () => this.#path.now.closed, say: on.toast, attempt: on.attempt, preview: on.preview, redraw: () => this.#redraw(),
+      sample: () => this.#sample, fps: () => this.#fps, unready: () => this.#unready, settled: () => this.#sampler.settled(), file: () => this.#upload(), walked: (/** @type {number} */ since) => this.#readWalk(since),
+      closed: () => this.#path.now.closed, toast: on.toast, attempt: on.attempt, preview: (/** @type {string | null} */ source) => this.#showPreview(source), redraw: () => this.#redraw(),
     });
-    const hands = {
+    /** @type {import('./map_controls.js').EditorHandlers} */
+    const handlers = {
       selected: () => this.#selected, select: (id) => this.#select(id), selectNext: (step) => this.#selectNext(step),
-      frames: () => this.#poses, secondsOf: (frame) => frame / this.#fps, redraw: () => this.#redraw(), open: () => this.open, eye: () => this.#live?.now ?? null,
+      frames: () => this.#poses, secondsOf: (frame) => frame / this.#fps, redraw: () => this.#redraw(), open: () => this.open, eye: () => this.#live.now,
     };
     this.#view = new MapView(this.#part('map'));
-    new MapHands(this.#view, this.#path, hands);
-    this.#picture = new PictureView(this.#over, stage, this.#path, hands);
-    this.#inspector = new Inspector(root, this.#path, hands);
+    new MapControls(this.#view, this.#path, handlers);
+    this.#overlay = new PathOverlay(this.#over, stage, this.#path, handlers);
+    this.#inspector = new Inspector(root, this.#path, handlers);
     this.#timeline = new Timeline(root, { scrub: (frame) => this.#transport.scrub(frame), key: (id) => this.#goToKey(id) });
-    this.#wire();
+    this.#toolbar = this.#wire();
   }
 
   get open() {
@@ -69,7 +101,7 @@ export class Editor {
     return this.#transport.doing;
   }
 
-  /** For tests and the curious. */
+  /** Values for `window.flashdreams`. */
   get state() {
     const { doing, frame, covered } = this.#transport;
     return {
@@ -80,7 +112,7 @@ export class Editor {
 
   show() {
     this.#root.hidden = this.#over.hidden = false;
-    document.body.classList.add('steering');
+    document.body.classList.add('editing');
     this.#readPlan();
     this.#changed();
   }
@@ -89,44 +121,42 @@ export class Editor {
     if (!this.open) return;
     this.#transport.close();
     this.#root.hidden = this.#over.hidden = true;
-    document.body.classList.remove('steering');
+    document.body.classList.remove('editing');
     this.#on.closed();
   }
 
-  /** Esc: what runs is stopped first. */
+  /** Handles Esc: stops what runs, or closes. */
   back() {
     if (this.doing === 'rest') this.close();
     else this.#transport.stop();
   }
 
-  /** The scene or the seed may be other ones. */
+  /** The session's scene or seed may have changed. */
   info() {
-    const { session } = this.#session.info;
-    if (session !== this.#dreamOf) this.#transport.forget();
-    this.#dreamOf = session;
+    const session = this.#session.info?.session ?? null;
+    if (session !== this.#sessionId) this.#transport.forget();
+    this.#sessionId = session;
     if (this.open) this.#readPlan();
   }
 
-  /** The server has refused message `seq`. */
+  /** @param {number | null | undefined} seq of a message that the server refused */
   refused(seq) {
     this.#transport.refused(seq);
   }
 
-  /** A chunk has come. */
+  /** @param {PlayedChunk} chunk received */
   arrived(chunk) {
     this.#transport.arrived(chunk);
-    const to = poseOf(chunk.pose);
-    const from = this.#live?.now ?? to;
-    this.#live = { from, to, now: from, at: performance.now(), ms: (1000 * chunk.frames) / this.#fps };
+    this.#live.arrived(chunk, this.#fps);
     this.#redraw();
   }
 
-  /** A chunk is on screen. */
+  /** @param {PlayedChunk} chunk on screen */
   shown(chunk) {
     this.#transport.shown(chunk);
   }
 
-  /** The visitor's keys or looks were sent as message `seq`. */
+  /** @param {number} seq of a message with the visitor's keys or turns */
   touched(seq) {
     if (this.open) this.#transport.touched(seq);
   }
@@ -144,10 +174,11 @@ export class Editor {
     this.#transport.stop();
   }
 
-  /** A key pose where the camera stands. */
+  /** Adds a keyframe at the camera's pose. */
   here() {
-    if (!this.#live) return;
-    const { x, y, z, yaw, pitch, roll } = this.#live.to;
+    if (!this.#live.newest) return;
+    const { x, y, z, yaw, pitch, roll } = this.#live.newest;
+    /** @param {number} value @param {number} per */
     const rounded = (value, per) => Math.round(per * value) / per;
     const height = this.#plan?.free_height ? rounded(y, 1000) : null;
     this.#select(this.#path.add({ x: rounded(x, 1000), y: height, z: rounded(z, 1000), yaw: rounded(yaw, 100), pitch: rounded(pitch, 100), roll: rounded(roll, 100) }));
@@ -157,76 +188,79 @@ export class Editor {
     return this.#plan?.fps ?? this.#session.info?.fps ?? 24;
   }
 
+  /** @returns {import('./camera_path.js').Where} */
   get #where() {
-    const { scene, seed } = this.#session.info;
+    const { scene = '', seed = 0 } = this.#session.info ?? {};
     return { scene, seed, freeHeight: this.#plan?.free_height ?? true };
   }
 
-  /** Why there is nothing to follow; empty where there is. */
+  /** Reason why there is nothing to follow, or nothing. */
   get #unready() {
     return this.#path.keys.length === 0 ? NOTHING : this.#refusal;
   }
 
+  /** Shows a thumbnail over the stage, or none. @param {string | null} source */
+  #showPreview(source) {
+    const { preview } = this.#on;
+    preview.hidden = !source;
+    if (source) preview.src = source;
+    else preview.removeAttribute('src');
+  }
+
+  /**
+   * @param {string} name
+   * @returns {any}
+   */
   #part(name) {
-    return this.#root.querySelector(`#steer-${name}`);
+    return this.#root.querySelector(`#editor-${name}`);
   }
 
   #wire() {
     const { transport: run, path } = { transport: this.#transport, path: this.#path };
+    /** @type {Record<string, () => unknown>} */
     const commands = {
       close: () => this.close(), here: () => this.here(), record: () => run.record(), undo: () => path.undo(), redo: () => path.redo(), clear: () => path.clear(),
       delete: () => path.remove(this.#selected), earlier: () => this.#inspector.shift(-1), later: () => this.#inspector.shift(1),
       closer: () => this.#view.zoom(1.3), farther: () => this.#view.zoom(1 / 1.3), fit: () => this.#fit(), preview: () => run.preview(), dream: () => run.dream(),
-      begin: () => run.scrub(0), on: () => run.dreamOn(), walk: () => run.walkOn(), import: () => this.#part('file').click(), video: () => this.#on.saveVideo(run.take.frames.length / this.#fps),
+      begin: () => run.scrub(0), on: () => run.dreamOn(), walk: () => run.walkOn(), import: () => this.#part('file').click(), video: () => this.#on.saveVideo((run.recording?.frames.length ?? 0) / this.#fps),
     };
-    this.#root.addEventListener('click', (event) => {
-      const button = event.target.closest('[data-steer]');
-      if (!button) return;
-      commands[button.dataset.steer]();
-      this.#redraw();
-    });
-    this.#root.addEventListener('keydown', (event) => keepOwnKeys(event));
-    document.addEventListener('keydown', (event) => this.open && this.#undoing(event), { capture: true });
+    const toolbar = new Toolbar(this.#root, commands, () => this.#redraw());
     this.#part('file').addEventListener('change', () => this.#readFiles());
     this.#part('shipped').addEventListener('change', () => this.#readShipped());
     this.#part('export').addEventListener('change', () => this.#save());
     const resized = new ResizeObserver(() => this.#redraw());
     resized.observe(this.#part('map'));
     resized.observe(this.#over);
+    return toolbar;
   }
 
-  #undoing(event) {
-    const key = event.key.toLowerCase();
-    if (!(event.ctrlKey || event.metaKey) || !['z', 'y'].includes(key) || event.target.matches?.('input[data-typing]')) return;
-    event.preventDefault();
-    if (key === 'y' || event.shiftKey) this.#path.redo();
-    else this.#path.undo();
-  }
-
+  /** @param {number | null} id */
   #select(id) {
     this.#selected = id;
     this.#redraw();
   }
 
+  /** @param {number} step */
   #selectNext(step) {
     const { keys } = this.#path;
     const index = keys.findIndex(({ id }) => id === this.#selected) + step;
     this.#select(keys[Math.max(0, Math.min(keys.length - 1, index))]?.id ?? null);
   }
 
+  /** @param {number} id */
   #goToKey(id) {
     this.#select(id);
     const at = this.#sample?.at[this.#path.keys.findIndex((key) => key.id === id)];
     if (at !== undefined) this.#transport.scrub(Math.round(at * this.#fps));
   }
 
-  /** Shows the path where there is one, or else all of the place, or what is around the camera. */
+  /** Fits the map to the path; without one, to the whole scene or the camera's surroundings. */
   #fit() {
     if (this.#path.keys.length > 1) {
       this.#view.fit([...this.#path.keys, ...this.#poses]);
       return;
     }
-    const { x, z } = this.#plan?.map ? { x: 0, z: 0 } : this.#live?.to ?? this.#plan.start;
+    const { x, z } = this.#plan?.map ? { x: 0, z: 0 } : this.#live.newest ?? this.#plan?.start ?? { x: 0, z: 0 };
     const reach = this.#plan?.map?.radius ?? 4;
     this.#view.fit([-reach, reach].map((off) => ({ x: x + off, z: z + off })));
   }
@@ -241,19 +275,19 @@ export class Editor {
       const plan = await planOf(where);
       if (key !== this.#planOf) return;
       this.#plan = plan;
-      this.#live ??= { from: plan.start, to: plan.start, now: plan.start, at: 0, ms: 1 };
+      this.#live.place(plan.start);
       const shipped = this.#part('shipped');
       shipped.replaceChildren(shipped.options[0], ...plan.paths.map((name) => new Option(name.replace(/\.\w+$/, ''), name)));
       this.#changed();
     });
-    if (!this.#plan) this.#planOf = ''; // it is asked for again when the editor opens again
+    if (!this.#plan) this.#planOf = ''; // requested again when the editor opens again
   }
 
-  /** The path is another one, or its scene. */
+  /** The path or its scene changed. */
   #changed() {
     if (this.#selected !== null && !this.#path.key(this.#selected)) this.#selected = null;
     this.#transport?.changed();
-    if (this.open && this.#plan && this.#path.keys.length > 0) this.#sampler.want(this.#path.asked(this.#where));
+    if (this.open && this.#plan && this.#path.keys.length > 0) this.#sampler.request(this.#path.asked(this.#where));
     else this.#forgetSample();
     this.#redraw();
   }
@@ -265,6 +299,7 @@ export class Editor {
     this.#refusal = '';
   }
 
+  /** @param {import('./requests.js').Sample} answer */
   #sampled(answer) {
     this.#sample = answer;
     this.#poses = answer.frames.map(poseOfFrame);
@@ -273,18 +308,20 @@ export class Editor {
     this.#redraw();
   }
 
+  /** @param {string} sentence */
   #refused(sentence) {
     this.#refusal = sentence.replace(/^Keys\.(\d+)\.(\w+)/, (_, index, field) => `Key pose ${Number(index) + 1}, ${field}`);
     this.#redraw();
   }
 
-  /** Hands the path over as the very file that is exported; resolves with its name on the server. */
-  async #handOver() {
+  /** Uploads the path as the file that is exported. Returns its name on the server. */
+  async #upload() {
     return upload(await filed(this.#path.asked(this.#where), 'flashdreams'), this.#fps);
   }
 
+  /** @param {number} since */
   async #readWalk(since) {
-    this.#read(await readWalk(this.#path, this.#session.info.token, since, this.#where, this.#fps));
+    this.#read(await readWalk(this.#path, this.#session.info?.token ?? '', since, this.#where, this.#fps));
   }
 
   #readFiles() {
@@ -299,12 +336,12 @@ export class Editor {
     if (name) this.#on.attempt(async () => this.#read(await readNamed(this.#path, name, this.#where)));
   }
 
-  /** The path was read from elsewhere; `said` tells how it went. */
-  #read(said) {
+  /** The path was read from a file or a walk. @param {string} remark */
+  #read(remark) {
     this.#selected = null;
     this.#transport.scrub(0);
     this.#view.fit(this.#path.keys);
-    this.#on.toast(said);
+    this.#on.toast(remark);
   }
 
   #save() {
@@ -315,7 +352,7 @@ export class Editor {
       this.#on.toast(NOTHING);
       return;
     }
-    const { scene, seed } = this.#session.info;
+    const { scene, seed } = this.#where;
     this.#on.attempt(async () => {
       await saveFile(this.#path, format, this.#where);
       this.#on.toast(`Saved. make clip TRAJECTORY=… ARGS="--scene ${scene} --seed ${seed}" renders it to the same frames.`);
@@ -331,63 +368,32 @@ export class Editor {
     });
   }
 
+  /** @param {number} now */
   #draw(now) {
     const running = this.#transport.advance(now);
-    const share = this.#live ? Math.min(1, Math.max(0, (now - this.#live.at) / this.#live.ms)) : 1;
-    if (this.#live) this.#live.now = between(this.#live.from, this.#live.to, share);
+    const moving = this.#live.advance(now);
     if (!this.#view.placed && this.#plan) this.#fit();
-    const { doing, frame, covered, take, trail } = this.#transport;
-    const scene = {
-      plan: this.#plan, eye: this.#eye, frames: this.#poses, keys: this.#path.keys, selected: this.#selected, live: this.#live?.now ?? null, trail, covered,
+    const { doing, frame, covered, recording, trail } = this.#transport;
+    /** @type {import('./map.js').MapState} */
+    const state = {
+      plan: this.#plan, eye: this.#eye, frames: this.#poses, keys: this.#path.keys, selected: this.#selected, live: this.#live.now, trail, covered,
       ghost: doing === 'preview' || (doing !== 'dream' && frame > 0) ? this.#poses[frame] ?? null : null, refused: this.#refusal !== '',
     };
-    this.#view.draw(scene);
-    this.#picture.draw(scene);
+    this.#view.draw(state);
+    this.#overlay.draw(state);
     this.#inspector.draw(this.#plan);
     this.#timeline.draw({
-      frames: this.#poses.length, fps: this.#fps, at: this.#sample?.at ?? [], keys: this.#path.keys, selected: this.#selected, covered, take, frame,
+      frames: this.#poses.length, fps: this.#fps, at: this.#sample?.at ?? [], keys: this.#path.keys, selected: this.#selected, covered, recording, frame,
     });
-    this.#drawButtons(doing);
+    this.#toolbar.draw({ transport: this.#transport, path: this.#path, frames: this.#poses.length, refusal: this.#refusal, moved: this.#sample?.moved ?? 0 });
     if (doing === 'dream') this.#transport.fetchThumbs();
-    if (running || share < 1) this.#redraw();
+    if (running || moving) this.#redraw();
   }
 
-  /** Where the picture on screen was seen from: also one of a chunk that the playhead points at. */
+  /** Pose from which the frame on screen was seen; the playhead may point at an earlier chunk. */
   get #eye() {
-    const { chunkHere, take, doing } = this.#transport;
-    const dreamed = doing === 'rest' && chunkHere && this.#on.previewed() ? this.#poses[take.frameOf(chunkHere.index)] : null;
-    return dreamed ?? this.#live?.now ?? null;
+    const { chunkHere, recording, doing } = this.#transport;
+    const frame = doing === 'rest' && chunkHere && !this.#on.preview.hidden ? recording?.frameOf(chunkHere.index) : null;
+    return (frame == null ? null : this.#poses[frame]) ?? this.#live.now;
   }
-
-  #drawButtons(doing) {
-    this.#root.dataset.doing = doing;
-    const set = (name, fields) => Object.assign(this.#root.querySelector(`[data-steer="${name}"]`), fields);
-    set('undo', { disabled: !this.#path.canUndo });
-    set('redo', { disabled: !this.#path.canRedo });
-    set('clear', { disabled: this.#path.keys.length === 0 });
-    set('preview', { disabled: this.#poses.length < 2 });
-    const dreaming = doing === 'dream' || doing === 'asking';
-    set('dream', { disabled: !dreaming && (this.#poses.length === 0 || this.#refusal !== '') });
-    set('on', { hidden: !this.#transport.mayDreamOn });
-    set('walk', { hidden: dreaming || !this.#transport.chunkHere });
-    set('video', { hidden: !this.#transport.maySave });
-    const label = (name, text) => write(this.#root.querySelector(`[data-steer="${name}"] span`), text);
-    label('preview', doing === 'preview' ? 'Stop' : 'Preview');
-    label('dream', dreaming ? 'Stop' : 'Dream it');
-    label('record', doing === 'record' ? 'Make it the path' : 'Record a walk');
-    this.#part('empty').hidden = this.#path.keys.length > 0;
-    const moved = this.#sample?.moved ? `${this.#sample.moved} of ${this.#poses.length} frames go around what stands there.` : '';
-    write(this.#part('note'), this.#refusal);
-    write(this.#part('told'), this.#refusal ? '' : moved);
-  }
-}
-
-/** Keys that move within a control are its own; the letters still walk. */
-function keepOwnKeys(event) {
-  const choosing = event.target.matches('select');
-  if (/^(?:Arrow|Home|End|Page)/.test(event.key) ? choosing || event.target.matches('input[type="range"]') : choosing && event.key.length === 1) event.stopPropagation();
-}
-
-function write(element, text) {
-  if (element.textContent !== text) element.textContent = text; // screen readers repeat what is written again
 }

@@ -1,12 +1,23 @@
+// @ts-check
 /**
- * Poses as the editor handles them, `{x, y, z, yaw, pitch, roll}` in world units and degrees: x right, y down, z ahead;
- * yaw to the right from +z, pitch upwards. And where things are in the picture.
+ * Poses of the editor, in world units and degrees: x right, y down, z ahead; yaw to the right from +z, pitch upwards. And
+ * the pinhole projection.
  */
+
+/** @typedef {{x: number, z: number}} GroundPoint */
+/** @typedef {{x: number, y: number, z: number}} Point */
+/** @typedef {Point & {yaw: number, pitch: number, roll: number}} Pose */
+/** @typedef {{u: number, v: number}} ImagePoint 0 to 1 from the top left. */
+/** @typedef {{right: number, down: number, ahead: number}} CameraPoint A point in camera axes. */
 
 const DEGREE = Math.PI / 180;
 const NEAR = 0.08;
 
-/** Of a camera-to-world matrix `[4][4]`. */
+/**
+ * Returns the pose of a camera-to-world matrix.
+ * @param {number[][]} matrix `[4][4]`
+ * @returns {Pose}
+ */
 export function poseOf(matrix) {
   const [fx, fy, fz] = [matrix[0][2], matrix[1][2], matrix[2][2]];
   return {
@@ -15,40 +26,72 @@ export function poseOf(matrix) {
   };
 }
 
-/** A frame of the server's, `[x, y, z, yaw, pitch, roll]`. */
+/**
+ * Returns the pose of a sampled frame, `[x, y, z, yaw, pitch, roll]`.
+ * @param {number[]} frame
+ * @returns {Pose}
+ */
 export function poseOfFrame([x, y, z, yaw, pitch, roll]) {
   return { x, y, z, yaw, pitch, roll };
 }
 
-/** Degrees as -180 to 180. */
+/**
+ * Returns degrees as -180 to 180.
+ * @param {number} degrees
+ */
 export function wrapped(degrees) {
   return degrees - 360 * Math.round(degrees / 360);
 }
 
-/** The yaw that looks from one point to another. */
+/**
+ * Returns the yaw from one point towards another.
+ * @param {GroundPoint} from
+ * @param {GroundPoint} to
+ */
 export function yawTowards(from, to) {
   return Math.atan2(to.x - from.x, to.z - from.z) / DEGREE;
 }
 
-/** The point `distance` ahead on the ground. */
+/**
+ * Returns the point ahead on the ground.
+ * @param {GroundPoint & {yaw: number}} pose
+ * @param {number} distance
+ */
 export function ahead({ x, z, yaw }, distance) {
   return { x: x + distance * Math.sin(yaw * DEGREE), z: z + distance * Math.cos(yaw * DEGREE) };
 }
 
-/** For drawing only: the pose a share of the way between two that are near each other. */
+/**
+ * Interpolates linearly between two poses that are near each other; for drawing only.
+ * @param {Pose} a
+ * @param {Pose} b
+ * @param {number} share 0 to 1
+ * @returns {Pose}
+ */
 export function between(a, b, share) {
+  /** @param {keyof Pose} name */
   const mix = (name) => a[name] + (b[name] - a[name]) * share;
+  /** @param {keyof Pose} name */
   const turn = (name) => a[name] + wrapped(b[name] - a[name]) * share;
   return { x: mix('x'), y: mix('y'), z: mix('z'), yaw: turn('yaw'), pitch: turn('pitch'), roll: turn('roll') };
 }
 
-/** A camera that pictures points: `pose`, the lens's horizontal degrees, and the picture's shape `width / height`. */
-export class Lens {
+/** A pinhole camera. */
+export class PinholeCamera {
+  /** @type {Pose} */
   #pose;
+  /** @type {Record<'right' | 'down' | 'ahead', number[]>} */
   #axes;
+  /** Tangent of half the field of view. @type {number} */
   #reach;
+  /** @type {number} */
   #aspect;
 
+  /**
+   * @param {Pose} pose
+   * @param {number} degrees horizontal field of view
+   * @param {number} aspect width / height of the frame
+   */
   constructor(pose, degrees, aspect) {
     const [cy, sy] = [Math.cos(pose.yaw * DEGREE), Math.sin(pose.yaw * DEGREE)];
     const [cp, sp] = [Math.cos(pose.pitch * DEGREE), Math.sin(pose.pitch * DEGREE)];
@@ -65,20 +108,32 @@ export class Lens {
     this.#aspect = aspect;
   }
 
-  /** A point as seen: `{right, down, ahead}`. */
+  /**
+   * Returns a point in camera axes.
+   * @param {Point} point
+   * @returns {CameraPoint}
+   */
   seen({ x, y, z }) {
     const off = [x - this.#pose.x, y - this.#pose.y, z - this.#pose.z];
+    /** @param {number[]} axis */
     const along = (axis) => axis[0] * off[0] + axis[1] * off[1] + axis[2] * off[2];
     return { right: along(this.#axes.right), down: along(this.#axes.down), ahead: along(this.#axes.ahead) };
   }
 
-  /** Where a point is in the picture, 0 to 1 from its top left; null behind the camera. */
+  /**
+   * Projects a point; null behind the camera.
+   * @param {Point} point
+   */
   project(point) {
     const seen = this.seen(point);
     return seen.ahead < NEAR ? null : this.#placed(seen);
   }
 
-  /** Where a line is in the picture, its part behind the camera left away: two places, or null. */
+  /**
+   * Projects a line, clipped at the near plane; null behind the camera.
+   * @param {Point} from
+   * @param {Point} to
+   */
   line(from, to) {
     let [a, b] = [this.seen(from), this.seen(to)];
     if (a.ahead < NEAR && b.ahead < NEAR) return null;
@@ -87,7 +142,11 @@ export class Lens {
     return [this.#placed(a), this.#placed(b)];
   }
 
-  /** The point at height `y` seen at a place in the picture, or null where that is not below the horizon. */
+  /**
+   * Returns the point at height `y` seen at a place of the frame, or null above the horizon.
+   * @param {ImagePoint} place
+   * @param {number} y
+   */
   onFloor({ u, v }, y) {
     const right = (2 * u - 1) * this.#reach;
     const down = ((2 * v - 1) * this.#reach) / this.#aspect;
@@ -97,13 +156,24 @@ export class Lens {
     return { x: this.#pose.x + distance * way[0], z: this.#pose.z + distance * way[2] };
   }
 
+  /**
+   * @param {CameraPoint} point
+   * @returns {ImagePoint}
+   */
   #placed({ right, down, ahead: depth }) {
     return { u: 0.5 + right / depth / this.#reach / 2, v: 0.5 + ((down / depth / this.#reach) * this.#aspect) / 2 };
   }
 }
 
+/**
+ * Clips a line at the near plane.
+ * @param {CameraPoint} hidden
+ * @param {CameraPoint} shown
+ * @returns {CameraPoint}
+ */
 function cut(hidden, shown) {
   const share = (NEAR - hidden.ahead) / (shown.ahead - hidden.ahead);
+  /** @param {keyof CameraPoint} name */
   const mix = (name) => hidden[name] + (shown[name] - hidden[name]) * share;
   return { right: mix('right'), down: mix('down'), ahead: NEAR };
 }

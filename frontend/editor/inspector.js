@@ -1,9 +1,13 @@
-/** The numbers of the path: the list of key poses, the one in hand, and the pace. Whatever is typed wrong is said beside it. */
+// @ts-check
+/** The inspector: the list of keyframes, the fields of the selected one, and the pace; errors stand beside their field. */
 
-import { time } from './timeline.js';
+import { clockTime } from '../lib/format.js';
 import { wrapped } from './geometry.js';
 
-/** Of a key pose: what each field takes. */
+/** @typedef {import('./camera_path.js').Keyframe} Keyframe */
+/** @typedef {{label: string, unit: string, least: number, most: number}} Field */
+
+/** Fields of a keyframe. @type {Readonly<Record<string, Field>>} */
 const FIELDS = Object.freeze({
   x: { label: 'x', unit: 'm', least: -1e6, most: 1e6 },
   z: { label: 'z', unit: 'm', least: -1e6, most: 1e6 },
@@ -12,7 +16,7 @@ const FIELDS = Object.freeze({
   pitch: { label: 'Pitch', unit: '°', least: -89, most: 89 },
   at: { label: 'Time', unit: 's', least: 0, most: 3600 },
 });
-/** Of the pace. */
+/** Fields of the pace. @type {Readonly<Record<string, Field>>} */
 const PACES = Object.freeze({
   speed: { label: 'Speed', unit: 'm/s', least: 0.05, most: 50 },
   seconds: { label: 'Length', unit: 's', least: 0.1, most: 800 },
@@ -20,14 +24,24 @@ const PACES = Object.freeze({
 });
 
 export class Inspector {
+  /** @type {HTMLElement} */
   #root;
+  /** @type {import('./camera_path.js').CameraPath} */
   #path;
+  /** @type {import('./map_controls.js').EditorHandlers} */
   #on;
+  /** @type {import('./requests.js').Plan | null} */
   #plan = null;
+  /** @type {number | null} */
   #dragged = null;
+  /** @type {number | null} */
   #shown = null;
 
-  /** `on.selected()`, `on.select(id)` as in `MapHands`. */
+  /**
+   * @param {HTMLElement} root
+   * @param {import('./camera_path.js').CameraPath} path
+   * @param {import('./map_controls.js').EditorHandlers} on
+   */
   constructor(root, path, on) {
     this.#root = root;
     this.#path = path;
@@ -43,7 +57,10 @@ export class Inspector {
     this.#wireList();
   }
 
-  /** Shows the path as it is; `plan` is the scene's. */
+  /**
+   * Shows the path.
+   * @param {import('./requests.js').Plan | null} plan
+   */
   draw(plan) {
     this.#plan = plan;
     const { now } = this.#path;
@@ -55,21 +72,27 @@ export class Inspector {
     if (key) this.#drawKey(key);
     for (const name of Object.keys(PACES)) {
       this.#line(name).hidden = name === 'turn' ? now.pace !== 'speed' : now.pace !== name;
-      this.#write(name, now[name]);
+      this.#write(name, now[/** @type {'speed' | 'seconds' | 'turn'} */ (name)]);
     }
     this.#part('pace').value = now.pace;
     this.#part('easing').value = now.easing;
     this.#part('closed').checked = now.closed;
   }
 
+  /**
+   * @param {string} name
+   * @returns {any}
+   */
   #part(name) {
-    return this.#root.querySelector(`#steer-${name}`);
+    return this.#root.querySelector(`#editor-${name}`);
   }
 
+  /** @param {string} name */
   #line(name) {
     return this.#part(name).closest('label');
   }
 
+  /** @param {Keyframe} key */
   #drawKey(key) {
     const index = this.#path.keys.indexOf(key);
     this.#part('which').textContent = `Key pose ${index + 1}`;
@@ -77,27 +100,39 @@ export class Inspector {
     this.#part('later').disabled = index === this.#path.keys.length - 1;
     this.#line('height').hidden = !this.#plan?.free_height;
     this.#line('at').hidden = this.#path.now.pace !== 'times';
-    for (const name of ['x', 'z', 'yaw', 'pitch']) this.#write(name, key[name]);
+    for (const name of /** @type {const} */ (['x', 'z', 'yaw', 'pitch'])) this.#write(name, key[name]);
     this.#write('height', -(key.y ?? this.#plan?.start.y ?? 0)); // the world's y points down
     this.#write('at', key.at ?? 0);
   }
 
-  /** Shows a value, unless another one is being typed, or stands there and is wrong. */
+  /**
+   * Shows a value, unless another one is being typed or stands there with an error.
+   * @param {string} name
+   * @param {number} value
+   */
   #write(name, value) {
     const field = this.#part(name);
     if (!field.hasAttribute('data-typing')) field.value = String(Math.round(1000 * value) / 1000);
   }
 
-  /** What was typed is not wanted any more. */
+  /**
+   * Drops the text that was typed.
+   * @param {string} name
+   */
   #forget(name) {
     this.#part(name).removeAttribute('data-typing');
     this.#wrong(name, '');
   }
 
+  /**
+   * @param {string} name
+   * @param {Field} field
+   * @param {(value: number) => string} set returns an error, or nothing
+   */
   #wire(name, { label, unit, least, most }, set) {
     const field = this.#part(name);
-    const take = () => {
-      if (!field.hasAttribute('data-typing')) return; // it was taken already, by Enter
+    const accept = () => {
+      if (!field.hasAttribute('data-typing')) return; // Enter has accepted it already
       const text = field.value.trim().replace(',', '.').replace('−', '-');
       const value = Number(text);
       const pitch = name === 'pitch' ? this.#plan?.pitch_limit ?? most : null;
@@ -108,11 +143,11 @@ export class Inspector {
       else this.#forget(name);
     };
     field.addEventListener('input', () => field.setAttribute('data-typing', ''));
-    field.addEventListener('change', take);
-    field.addEventListener('keydown', (event) => {
+    field.addEventListener('change', accept);
+    field.addEventListener('keydown', (/** @type {KeyboardEvent} */ event) => {
       if (event.key === 'Enter') {
         event.preventDefault();
-        take();
+        accept();
       } else if (event.key === 'Escape') {
         event.stopPropagation();
         this.#forget(name);
@@ -123,6 +158,11 @@ export class Inspector {
     field.addEventListener('blur', () => field.hasAttribute('aria-invalid') || field.removeAttribute('data-typing'));
   }
 
+  /**
+   * Shows an error beside a field, or none.
+   * @param {string} name
+   * @param {string} sentence
+   */
   #wrong(name, sentence) {
     const field = this.#part(name);
     if (sentence) field.setAttribute('aria-invalid', 'true');
@@ -131,9 +171,14 @@ export class Inspector {
     this.#part(field.closest('form') === this.#part('fields') ? 'key-wrong' : 'pace-wrong').textContent = sentence;
   }
 
-  /** Changes a field of the key in hand; a sentence where that cannot be. */
+  /**
+   * Changes a field of the selected keyframe. Returns an error, or nothing.
+   * @param {string} name
+   * @param {number} value
+   */
   #setKey(name, value) {
     const id = this.#on.selected();
+    if (id === null) return '';
     if (name === 'at') return this.#setTime(id, value);
     if (name === 'height') this.#path.move(id, { y: -value });
     else if (name === 'yaw') this.#path.move(id, { yaw: wrapped(value), along: false });
@@ -141,15 +186,19 @@ export class Inspector {
     return '';
   }
 
+  /**
+   * @param {number} id
+   * @param {number} at
+   */
   #setTime(id, at) {
     const index = this.#path.keys.findIndex((key) => key.id === id);
-    const [before, after] = [this.#path.keys[index - 1]?.at, this.#path.keys[index + 1]?.at];
-    const late = before !== undefined && at <= before;
-    if (!late && !(after !== undefined && at >= after)) {
+    const [before, after] = [this.#path.keys[index - 1]?.at ?? null, this.#path.keys[index + 1]?.at ?? null];
+    const late = before !== null && at <= before;
+    if (!late && !(after !== null && at >= after)) {
       this.#path.move(id, { at });
       return '';
     }
-    const range = after === undefined ? `later than ${before}` : before === undefined ? `earlier than ${after}` : `between ${before} and ${after}`;
+    const range = after === null ? `later than ${before}` : before === null ? `earlier than ${after}` : `between ${before} and ${after}`;
     return `Time takes seconds ${range}, where its neighbours are, not “${at}”.`;
   }
 
@@ -175,7 +224,7 @@ export class Inspector {
       number.textContent = String(i + 1);
       place.textContent = `${metres(key.x)}, ${metres(key.z)}`;
       look.textContent = `${Math.round(key.yaw)}°${Math.round(key.pitch) ? ` / ${Math.round(key.pitch)}°` : ''}`;
-      at.textContent = key.at === null ? '' : time(key.at);
+      at.textContent = key.at === null ? '' : clockTime(key.at);
     });
   }
 
@@ -191,10 +240,10 @@ export class Inspector {
 
   #wireList() {
     const list = this.#part('keys');
-    const idOf = (target) => Number(target.closest('li')?.dataset.key ?? NaN);
-    list.addEventListener('click', (event) => Number.isNaN(idOf(event.target)) || this.#on.select(idOf(event.target)));
-    list.addEventListener('keydown', (event) => {
-      const step = { ArrowUp: -1, ArrowDown: 1 }[event.key];
+    const idOf = (/** @type {EventTarget | null} */ target) => Number(/** @type {Element} */ (target).closest('li')?.dataset.key ?? NaN);
+    list.addEventListener('click', (/** @type {MouseEvent} */ event) => Number.isNaN(idOf(event.target)) || this.#on.select(idOf(event.target)));
+    list.addEventListener('keydown', (/** @type {KeyboardEvent} */ event) => {
+      const step = /** @type {Record<string, number>} */ ({ ArrowUp: -1, ArrowDown: 1 })[event.key];
       if (!step) return;
       event.preventDefault();
       event.stopPropagation();
@@ -202,12 +251,12 @@ export class Inspector {
       else this.#on.selectNext(step);
       list.querySelector('[aria-pressed="true"]')?.focus();
     });
-    list.addEventListener('dragstart', (event) => {
+    list.addEventListener('dragstart', (/** @type {DragEvent} */ event) => {
       this.#dragged = idOf(event.target);
-      event.dataTransfer.effectAllowed = 'move';
+      if (event.dataTransfer) event.dataTransfer.effectAllowed = 'move';
     });
-    list.addEventListener('dragover', (event) => this.#dragged !== null && event.preventDefault());
-    list.addEventListener('drop', (event) => {
+    list.addEventListener('dragover', (/** @type {DragEvent} */ event) => this.#dragged !== null && event.preventDefault());
+    list.addEventListener('drop', (/** @type {DragEvent} */ event) => {
       event.preventDefault();
       const index = this.#path.keys.findIndex(({ id }) => id === idOf(event.target));
       if (this.#dragged !== null && index >= 0) this.#path.reorder(this.#dragged, index);
@@ -216,15 +265,21 @@ export class Inspector {
     list.addEventListener('dragend', () => { this.#dragged = null; });
   }
 
-  /** Moves the key in hand earlier (-1) or later (1) in the order. */
+  /**
+   * Moves the selected keyframe earlier (-1) or later (1) in the order.
+   * @param {number} step
+   */
   shift(step) {
     const id = this.#on.selected();
     const index = this.#path.keys.findIndex((key) => key.id === id) + step;
-    if (index >= 0 && index < this.#path.keys.length && this.#path.key(id)) this.#path.reorder(id, index);
+    if (id !== null && index >= 0 && index < this.#path.keys.length && this.#path.key(id)) this.#path.reorder(id, index);
   }
 }
 
-/** Decimetres are enough to tell keys apart. */
+/**
+ * Returns a length to the decimetre.
+ * @param {number} value
+ */
 function metres(value) {
   return (Math.round(10 * value) / 10 || 0).toFixed(1);
 }

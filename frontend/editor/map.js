@@ -1,7 +1,30 @@
-/** The place from above, drawn: ground and things, a grid in metres, the path, its key poses, and the cameras. */
+// @ts-check
+/** The map: the scene from above with a grid in metres, the camera path, its keyframes, and the cameras. */
 
 import { begin } from '../views/plots.js';
 import { MANY_KEYS } from './timeline.js';
+
+/** @typedef {import('./geometry.js').Pose} Pose */
+/** @typedef {import('./geometry.js').GroundPoint} GroundPoint */
+/** @typedef {import('./camera_path.js').Keyframe} Keyframe */
+/** @typedef {{px: number, py: number}} CanvasPoint In CSS pixels of the canvas. */
+/** @typedef {CanvasRenderingContext2D} Context */
+/** @typedef {(name: string) => string} Colour Returns a custom property of the style sheet. */
+/**
+ * State to draw: the path's poses (`frames`), the session's camera (`live`) and the one that the frame on screen was seen
+ * from (`eye`), the pose under the playhead (`ghost`), the recorded walk (`trail`), and how many frames are generated.
+ * @typedef {object} MapState
+ * @property {import('./requests.js').Plan | null} plan
+ * @property {Pose | null} eye
+ * @property {Pose[]} frames
+ * @property {Keyframe[]} keys
+ * @property {number | null} selected
+ * @property {Pose | null} live
+ * @property {Pose | null} ghost
+ * @property {Pose[]} trail
+ * @property {number} covered
+ * @property {boolean} refused
+ */
 
 const GRIDS = [0.5, 1, 2, 5, 10, 20, 50, 100];
 const GRID_PX = 44;
@@ -12,11 +35,14 @@ const DEGREE = Math.PI / 180;
 const SCALE = Object.freeze({ least: 4, most: 260 });
 
 export class MapView {
+  /** @type {HTMLCanvasElement} */
   #canvas;
+  /** @type {GroundPoint} */
   #centre = { x: 0, z: 0 };
   #scale = 14;
   #placed = false;
 
+  /** @param {HTMLCanvasElement} canvas */
   constructor(canvas) {
     this.#canvas = canvas;
   }
@@ -29,32 +55,52 @@ export class MapView {
     return this.#centre;
   }
 
-  /** Pixels a unit. */
+  /** Pixels per unit. */
   get scale() {
     return this.#scale;
   }
 
-  /** Where a point of the world is on the canvas, in px of the page. */
+  /**
+   * Converts a point of the world to the canvas.
+   * @param {GroundPoint} point
+   * @returns {CanvasPoint}
+   */
   place({ x, z }) {
     return { px: this.#canvas.clientWidth / 2 + (x - this.#centre.x) * this.#scale, py: this.#canvas.clientHeight / 2 - (z - this.#centre.z) * this.#scale };
   }
 
-  /** The point of the world under a place of the canvas. */
+  /**
+   * Converts a place of the canvas to the world.
+   * @param {CanvasPoint} place
+   * @returns {GroundPoint}
+   */
   point({ px, py }) {
     return { x: this.#centre.x + (px - this.#canvas.clientWidth / 2) / this.#scale, z: this.#centre.z - (py - this.#canvas.clientHeight / 2) / this.#scale };
   }
 
-  /** Where the tip of a pose's wedge is, which turns it. */
+  /**
+   * Returns the tip of a pose's wedge, the handle that turns it.
+   * @param {GroundPoint & {yaw: number}} pose
+   * @returns {CanvasPoint}
+   */
   tip(pose) {
     const { px, py } = this.place(pose);
     return { px: px + WEDGE_PX * Math.sin(pose.yaw * DEGREE), py: py - WEDGE_PX * Math.cos(pose.yaw * DEGREE) };
   }
 
+  /**
+   * @param {number} dx
+   * @param {number} dy
+   */
   pan(dx, dy) {
     this.#centre = { x: this.#centre.x - dx / this.#scale, z: this.#centre.z + dy / this.#scale };
   }
 
-  /** Zooms by `factor` around a place that stays where it is. */
+  /**
+   * Zooms around a fixed place.
+   * @param {number} factor
+   * @param {CanvasPoint} about
+   */
   zoom(factor, about = { px: this.#canvas.clientWidth / 2, py: this.#canvas.clientHeight / 2 }) {
     const held = this.point(about);
     this.#scale = Math.max(SCALE.least, Math.min(SCALE.most, this.#scale * factor));
@@ -62,7 +108,10 @@ export class MapView {
     this.#centre = { x: this.#centre.x + held.x - moved.x, z: this.#centre.z + held.z - moved.z };
   }
 
-  /** Shows all of `points`, with room around them. */
+  /**
+   * Fits the view to some points.
+   * @param {GroundPoint[]} points
+   */
   fit(points) {
     if (points.length === 0 || this.#canvas.clientWidth === 0) return;
     const [xs, zs] = [points.map(({ x }) => x), points.map(({ z }) => z)];
@@ -73,32 +122,34 @@ export class MapView {
     this.#placed = true;
   }
 
-  /** Whether it was ever fitted to something. */
+  /** True once it was fitted to something. */
   get placed() {
     return this.#placed;
   }
 
-  /**
-   * Draws `scene`: `{plan, frames, keys, selected, live, ghost, trail, covered, refused}`. `frames` are the path's poses,
-   * `live` the camera, `ghost` the pose under the playhead, `trail` what was walked, `covered` how many frames are dreamed.
-   */
-  draw(scene) {
+  /** @param {MapState} state */
+  draw(state) {
     const { context, width, height, colour } = begin(this.#canvas);
     context.fillStyle = colour('--map-beyond');
     context.fillRect(0, 0, width, height);
-    if (scene.plan?.map) this.#drawPlace(context, scene.plan.map, colour);
+    if (state.plan?.map) this.#drawScene(context, state.plan.map, colour);
     this.#drawGrid(context, width, height, colour);
-    this.#drawLine(context, scene.trail, colour('--warn'), 2.5);
-    this.#drawLine(context, scene.frames, 'rgb(8 9 11 / 72%)', 6);
-    this.#drawLine(context, scene.frames, colour(scene.refused ? '--warn' : '--ink'), 2.25);
-    this.#drawLine(context, scene.frames.slice(0, scene.covered), colour('--dawn'), 3.25);
-    const few = scene.keys.length <= MANY_KEYS;
-    scene.keys.forEach((key, i) => this.#drawKey(context, key, few || key.id === scene.selected ? i + 1 : null, key.id === scene.selected, colour));
-    if (scene.live) this.#drawCamera(context, scene.live, colour('--live'), scene.plan?.lens_degrees ?? 60, 46);
-    if (scene.ghost) this.#drawCamera(context, scene.ghost, colour('--dawn-bright'), scene.plan?.lens_degrees ?? 60, 34);
+    this.#drawLine(context, state.trail, colour('--warn'), 2.5);
+    this.#drawLine(context, state.frames, 'rgb(8 9 11 / 72%)', 6);
+    this.#drawLine(context, state.frames, colour(state.refused ? '--warn' : '--ink'), 2.25);
+    this.#drawLine(context, state.frames.slice(0, state.covered), colour('--dawn'), 3.25);
+    const few = state.keys.length <= MANY_KEYS;
+    state.keys.forEach((key, i) => this.#drawKey(context, key, few || key.id === state.selected ? i + 1 : null, key.id === state.selected, colour));
+    if (state.live) this.#drawCamera(context, state.live, colour('--live'), state.plan?.lens_degrees ?? 60, 46);
+    if (state.ghost) this.#drawCamera(context, state.ghost, colour('--dawn-bright'), state.plan?.lens_degrees ?? 60, 34);
   }
 
-  #drawPlace(context, map, colour) {
+  /**
+   * @param {Context} context
+   * @param {import('./requests.js').SceneMap} map
+   * @param {Colour} colour
+   */
+  #drawScene(context, map, colour) {
     const middle = this.place({ x: 0, z: 0 });
     context.fillStyle = map.ground;
     context.globalAlpha = 0.42;
@@ -123,6 +174,10 @@ export class MapView {
     context.setLineDash([]);
   }
 
+  /**
+   * @param {Context} context
+   * @param {[number, number][]} corners
+   */
   #polygon(context, corners) {
     context.beginPath();
     for (const [x, z] of corners) {
@@ -133,8 +188,14 @@ export class MapView {
     context.fill();
   }
 
+  /**
+   * @param {Context} context
+   * @param {number} width
+   * @param {number} height
+   * @param {Colour} colour
+   */
   #drawGrid(context, width, height, colour) {
-    const step = GRIDS.find((size) => size * this.#scale >= GRID_PX) ?? GRIDS.at(-1);
+    const step = GRIDS.find((size) => size * this.#scale >= GRID_PX) ?? GRIDS[GRIDS.length - 1];
     const [low, high] = [this.point({ px: 0, py: height }), this.point({ px: width, py: 0 })];
     context.fillStyle = colour('--map-grid');
     for (let i = Math.ceil(low.x / step); i * step <= high.x; i += 1) context.fillRect(Math.round(this.place({ x: i * step, z: 0 }).px), 0, i === 0 ? 2 : 1, height);
@@ -150,8 +211,14 @@ export class MapView {
     context.fillText(`${step} m`, 14, height - 21);
   }
 
+  /**
+   * @param {Context} context
+   * @param {GroundPoint[]} points
+   * @param {string} style
+   * @param {number} width
+   */
   #drawLine(context, points, style, width) {
-    if (!points || points.length < 2) return;
+    if (points.length < 2) return;
     context.strokeStyle = style;
     context.lineWidth = width;
     context.lineJoin = context.lineCap = 'round';
@@ -163,6 +230,13 @@ export class MapView {
     context.stroke();
   }
 
+  /**
+   * @param {Context} context
+   * @param {Keyframe} key
+   * @param {number | null} number
+   * @param {boolean} selected
+   * @param {Colour} colour
+   */
   #drawKey(context, key, number, selected, colour) {
     const at = this.place(key);
     const size = number === null ? SMALL_KEY_PX : KEY_PX;
@@ -185,6 +259,13 @@ export class MapView {
     context.fillText(String(number), at.px, at.py + 0.5);
   }
 
+  /**
+   * @param {Context} context
+   * @param {Pose} pose
+   * @param {string} style
+   * @param {number} degrees field of view
+   * @param {number} length
+   */
   #drawCamera(context, pose, style, degrees, length) {
     const at = this.place(pose);
     wedge(context, at, pose.yaw, length, degrees / 2, style, 0.5);
@@ -196,19 +277,38 @@ export class MapView {
   }
 }
 
+/**
+ * @param {Context} context
+ * @param {CanvasPoint} place
+ * @param {number} radius
+ */
 function disc(context, { px, py }, radius) {
   context.beginPath();
   context.arc(px, py, radius, 0, 2 * Math.PI);
   context.fill();
 }
 
+/**
+ * @param {Context} context
+ * @param {CanvasPoint} place
+ * @param {number} radius
+ */
 function ring(context, { px, py }, radius) {
   context.beginPath();
   context.arc(px, py, radius, 0, 2 * Math.PI);
   context.stroke();
 }
 
-/** Where a camera looks: `half` degrees to either side of `yaw`, brightest at its eye. */
+/**
+ * Draws a camera's field of view, brightest at its centre.
+ * @param {Context} context
+ * @param {CanvasPoint} place
+ * @param {number} yaw
+ * @param {number} length
+ * @param {number} half degrees to either side of the yaw
+ * @param {string} style
+ * @param {number} alpha
+ */
 function wedge(context, { px, py }, yaw, length, half, style, alpha) {
   const towards = (yaw - 90) * DEGREE;
   const fade = context.createRadialGradient(px, py, 0, px, py, length);

@@ -1,10 +1,29 @@
+// @ts-check
 /**
- * Hands on the map. A click places a key pose, on the curve between its neighbours; dragging a key moves it, dragging the
- * tip of its wedge turns it; dragging the ground pans, the wheel or two fingers zoom. Arrow keys do the same.
+ * Input on the map. A click adds a keyframe, on the curve between its neighbours; dragging a keyframe moves it, dragging
+ * the tip of its wedge turns it; dragging the ground pans, the wheel or two fingers zoom. Arrow keys do the same.
  */
 
 import { wrapped, yawTowards } from './geometry.js';
 
+/** @typedef {import('./geometry.js').Pose} Pose */
+/** @typedef {import('./map.js').CanvasPoint} CanvasPoint */
+/** @typedef {import('./camera_path.js').Keyframe} Keyframe */
+/** @typedef {{kind: 'tip' | 'key', id: number} | {kind: 'curve', frame: number} | {kind: 'ground'}} Hit What lies under the pointer. */
+/**
+ * Selection and drawing of the editor: `secondsOf(frame)`, `eye()` returns the camera's pose.
+ * @typedef {object} EditorHandlers
+ * @property {() => number | null} selected
+ * @property {(id: number | null) => void} select
+ * @property {(step: number) => void} selectNext
+ * @property {() => Pose[]} frames
+ * @property {(frame: number) => number} secondsOf
+ * @property {() => void} redraw
+ * @property {() => boolean} open
+ * @property {() => Pose | null} eye
+ */
+
+/** @type {Readonly<Record<string, number>>} */
 const GRAB_PX = Object.freeze({ mouse: 15, touch: 24 });
 const CURVE_PX = 9;
 const CLICK_PX = 5;
@@ -12,16 +31,22 @@ const STEP = 0.25;
 const TURN_DEG = 5;
 const TILT_DEG = 2;
 
-export class MapHands {
+export class MapControls {
+  /** @type {import('./map.js').MapView} */
   #view;
+  /** @type {import('./camera_path.js').CameraPath} */
   #path;
+  /** @type {EditorHandlers} */
   #on;
+  /** @type {Map<number, CanvasPoint>} */
   #pointers = new Map();
+  /** @type {(Hit & {from: CanvasPoint, far: boolean}) | null} */
   #drag = null;
 
   /**
-   * `view`: the `MapView`; `path`: the document. `on.selected()` is the id of the key in hand, `on.select(id)`,
-   * `on.selectNext(step)`, `on.frames()` the path's poses, `on.secondsOf(frame)`, `on.eye()` the camera, `on.redraw()`.
+   * @param {import('./map.js').MapView} view
+   * @param {import('./camera_path.js').CameraPath} path
+   * @param {EditorHandlers} on
    */
   constructor(view, path, on) {
     this.#view = view;
@@ -30,11 +55,12 @@ export class MapHands {
     const { canvas } = view;
     canvas.addEventListener('pointerdown', (event) => this.#down(event));
     canvas.addEventListener('pointermove', (event) => this.#moved(event));
-    for (const end of ['pointerup', 'pointercancel']) canvas.addEventListener(end, (event) => this.#up(event));
+    for (const end of /** @type {const} */ (['pointerup', 'pointercancel'])) canvas.addEventListener(end, (event) => this.#up(event));
     canvas.addEventListener('wheel', (event) => this.#wheel(event), { passive: false });
     canvas.addEventListener('keydown', (event) => this.#keydown(event));
   }
 
+  /** @param {PointerEvent} event */
   #down(event) {
     if (event.button !== 0) return;
     const at = this.#placeOf(event);
@@ -46,9 +72,10 @@ export class MapHands {
     }
     const hit = this.#hit(at, GRAB_PX[event.pointerType] ?? GRAB_PX.mouse);
     this.#drag = { ...hit, from: at, far: false };
-    if (hit.id !== undefined) this.#on.select(hit.id);
+    if ('id' in hit) this.#on.select(hit.id);
   }
 
+  /** @param {PointerEvent} event */
   #moved(event) {
     const at = this.#placeOf(event);
     const before = this.#pointers.get(event.pointerId);
@@ -63,11 +90,12 @@ export class MapHands {
     drag.far ||= Math.hypot(at.px - drag.from.px, at.py - drag.from.py) > CLICK_PX;
     if (!drag.far) return;
     if (drag.kind === 'key') this.#path.move(drag.id, rounded(this.#view.point(at)), `drag ${drag.id}`);
-    else if (drag.kind === 'tip') this.#path.move(drag.id, { yaw: tidy(yawTowards(this.#path.key(drag.id), this.#view.point(at))), along: false }, `turn ${drag.id}`);
+    else if (drag.kind === 'tip') this.#turn(drag.id, at);
     else this.#view.pan(at.px - before.px, at.py - before.py);
     this.#on.redraw();
   }
 
+  /** @param {PointerEvent} event */
   #up(event) {
     if (!this.#pointers.delete(event.pointerId)) return;
     const drag = this.#drag;
@@ -78,21 +106,41 @@ export class MapHands {
     else if (drag.kind === 'ground') this.#append(rounded(this.#view.point(drag.from)));
   }
 
+  /**
+   * @param {number} id keyframe
+   * @param {CanvasPoint} towards
+   */
+  #turn(id, towards) {
+    const key = this.#path.key(id);
+    if (key) this.#path.move(id, { yaw: tidy(yawTowards(key, this.#view.point(towards))), along: false }, `turn ${id}`);
+  }
+
+  /**
+   * @param {number} id pointer that moved
+   * @param {CanvasPoint} before
+   * @param {CanvasPoint} at
+   */
   #pinch(id, before, at) {
-    const other = [...this.#pointers].find(([one]) => one !== id)[1];
+    const other = [...this.#pointers].find(([one]) => one !== id)?.[1];
+    if (!other) return;
+    /** @param {CanvasPoint} a @param {CanvasPoint} b */
     const apart = (a, b) => Math.max(1, Math.hypot(a.px - b.px, a.py - b.py));
     this.#view.zoom(apart(at, other) / apart(before, other), other);
     this.#view.pan((at.px - before.px) / 2, (at.py - before.py) / 2);
     this.#on.redraw();
   }
 
+  /** @param {WheelEvent} event */
   #wheel(event) {
     event.preventDefault();
     this.#view.zoom(Math.exp(-event.deltaY * (event.deltaMode === 1 ? 0.05 : 0.0018)), this.#placeOf(event));
     this.#on.redraw();
   }
 
-  /** A key that looks along the path; so does the one before, unless the visitor has turned it. */
+  /**
+   * Adds a keyframe that looks along the path; so does the one before, unless the visitor has turned it.
+   * @param {import('./geometry.js').GroundPoint} point
+   */
   #append(point) {
     const [before, last] = [this.#path.keys.at(-2), this.#path.keys.at(-1)];
     const yaw = last ? tidy(yawTowards(last, point)) : tidy(this.#on.eye()?.yaw ?? 0);
@@ -102,7 +150,10 @@ export class MapHands {
     this.#on.select(id);
   }
 
-  /** A key on the curve, as the camera is there. */
+  /**
+   * Adds a keyframe on the curve, with the camera's pose there.
+   * @param {number} frame
+   */
   #insert(frame) {
     const { x, y, z, yaw, pitch, roll } = this.#on.frames()[frame];
     const share = this.#on.secondsOf(frame);
@@ -111,21 +162,26 @@ export class MapHands {
     this.#on.select(this.#path.add({ ...pose, at: share }, index < 0 ? this.#path.keys.length : index));
   }
 
-  /** What is at a place: a key or the tip of the one in hand, the curve, or the ground. */
+  /**
+   * Returns what lies at a place: a keyframe, the tip of the selected one, the curve, or the ground.
+   * @param {CanvasPoint} at
+   * @param {number} reach
+   * @returns {Hit}
+   */
   #hit(at, reach) {
+    /** @param {CanvasPoint} place */
     const apart = (place) => Math.hypot(place.px - at.px, place.py - at.py);
     const chosen = this.#path.key(this.#on.selected());
     const keys = this.#path.keys.map((key) => ({ key, off: apart(this.#view.place(key)) })).sort((a, b) => a.off - b.off);
     if (chosen && apart(this.#view.tip(chosen)) < Math.min(reach, keys[0].off)) return { kind: 'tip', id: chosen.id };
     if (keys[0]?.off < reach) return { kind: 'key', id: keys[0].key.id };
     const frames = this.#on.frames();
-    const [frame, off] = frames.reduce((best, pose, i) => {
-      const far = apart(this.#view.place(pose));
-      return far < best[1] ? [i, far] : best;
-    }, [-1, Infinity]);
-    return off < CURVE_PX && frames.length > 1 ? { kind: 'curve', frame } : { kind: 'ground' };
+    const distances = frames.map((pose) => apart(this.#view.place(pose)));
+    const nearest = distances.reduce((best, far) => Math.min(best, far), Infinity);
+    return nearest < CURVE_PX && frames.length > 1 ? { kind: 'curve', frame: distances.indexOf(nearest) } : { kind: 'ground' };
   }
 
+  /** @param {KeyboardEvent} event */
   #keydown(event) {
     const id = this.#on.selected();
     const key = this.#path.key(id);
@@ -136,8 +192,12 @@ export class MapHands {
     this.#on.redraw();
   }
 
+  /**
+   * @param {KeyboardEvent} event
+   * @param {Keyframe} key
+   */
   #nudge(event, key) {
-    const way = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] }[event.key];
+    const way = /** @type {Record<string, [number, number]>} */ ({ ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] })[event.key];
     if (event.key === 'Delete' || event.key === 'Backspace') {
       const index = this.#path.keys.indexOf(key);
       this.#path.remove(key.id);
@@ -148,26 +208,35 @@ export class MapHands {
     return true;
   }
 
+  /** @param {KeyboardEvent} event */
   #viewed(event) {
     if (event.key === '+' || event.key === '=') this.#view.zoom(1.25);
     else if (event.key === '-') this.#view.zoom(0.8);
     else if (event.key === 'PageUp' || event.key === 'PageDown') this.#on.selectNext(event.key === 'PageDown' ? 1 : -1);
     else if (event.key === 'Enter') this.#append(rounded(this.#view.centre));
-    else return event.key.startsWith('Arrow'); // they are the map's, also where no key is in hand
+    else return event.key.startsWith('Arrow'); // they are the map's, also while no keyframe is selected
     return true;
   }
 
+  /** @param {MouseEvent} event @returns {CanvasPoint} */
   #placeOf(event) {
     const box = this.#view.canvas.getBoundingClientRect();
     return { px: event.clientX - box.left, py: event.clientY - box.top };
   }
 }
 
-/** Centimetres, and tenths of a degree: what can be read. */
+/**
+ * Rounds to centimetres.
+ * @param {import('./geometry.js').GroundPoint} point
+ */
 function rounded({ x, z }) {
   return { x: Math.round(100 * x) / 100, z: Math.round(100 * z) / 100 };
 }
 
+/**
+ * Rounds to tenths of a degree, from -180 to 180.
+ * @param {number} degrees
+ */
 function tidy(degrees) {
   return Math.round(10 * wrapped(degrees)) / 10;
 }

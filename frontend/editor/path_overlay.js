@@ -1,25 +1,47 @@
-/** The path in the picture: drawn on the ground as the camera sees it, its key poses as small cameras to be dragged. */
+// @ts-check
+/** The camera path over the video: drawn on the ground as the camera sees it, its keyframes as small cameras to drag. */
 
 import { begin } from '../views/plots.js';
-import { Lens, ahead } from './geometry.js';
+import { PinholeCamera, ahead } from './geometry.js';
 
+/** @typedef {import('./geometry.js').Point} Point */
+/** @typedef {import('./geometry.js').Pose} Pose */
+/** @typedef {import('./camera_path.js').Keyframe} Keyframe */
+/** @typedef {import('./map.js').Context} Context */
+/** @typedef {{left: number, top: number, width: number, height: number}} Box */
+
+/** @type {Readonly<Record<string, number>>} */
 const GRAB_PX = Object.freeze({ mouse: 18, touch: 28 });
+/** Keyframes nearer than this are not drawn. */
+const NEAREST = 0.6;
 const HEAD_M = 0.34;
-/** A picture of unknown lens is taken to be this wide, in degrees. */
+/** Field of view in degrees where the world names none. */
 const USUAL_LENS = 70;
-/** Where no map tells the ground, the path is drawn this far below the camera, in units. */
+/** Without a map, the path is drawn this far below the camera, in units. */
 const BELOW = 0.6;
 
-export class PictureView {
+export class PathOverlay {
+  /** @type {HTMLCanvasElement} */
   #canvas;
+  /** @type {HTMLElement} */
   #stage;
+  /** @type {import('./camera_path.js').CameraPath} */
   #path;
+  /** @type {import('./map_controls.js').EditorHandlers} */
   #on;
-  #lens = null;
+  /** @type {PinholeCamera | null} */
+  #camera = null;
+  /** @type {import('./requests.js').Plan | null} */
   #plan = null;
+  /** @type {{pointer: number, id: number} | null} */
   #drag = null;
 
-  /** `canvas` lies over `stage`, which keeps the pointer; `on` as in `MapHands`, and `on.open()`, `on.eye()`, the camera's pose. */
+  /**
+   * @param {HTMLCanvasElement} canvas over the stage
+   * @param {HTMLElement} stage gets the pointer's events
+   * @param {import('./camera_path.js').CameraPath} path
+   * @param {import('./map_controls.js').EditorHandlers} on
+   */
   constructor(canvas, stage, path, on) {
     this.#canvas = canvas;
     this.#stage = stage;
@@ -27,39 +49,53 @@ export class PictureView {
     this.#on = on;
     stage.addEventListener('pointerdown', (event) => this.#down(event), { capture: true });
     stage.addEventListener('pointermove', (event) => this.#moved(event), { capture: true });
-    for (const end of ['pointerup', 'pointercancel']) stage.addEventListener(end, (event) => this.#up(event), { capture: true });
+    for (const end of /** @type {const} */ (['pointerup', 'pointercancel'])) stage.addEventListener(end, (event) => this.#up(event), { capture: true });
     stage.addEventListener('dblclick', (event) => this.#placed(event));
   }
 
-  /** Draws the `scene` of `MapView.draw` as `scene.eye` sees it. */
-  draw(scene) {
+  /**
+   * Draws the path as `state.eye` sees it.
+   * @param {import('./map.js').MapState} state
+   */
+  draw(state) {
     const { context, width, height, colour } = begin(this.#canvas);
-    this.#plan = scene.plan;
-    this.#lens = scene.eye && scene.plan ? new Lens(scene.eye, scene.plan.lens_degrees ?? USUAL_LENS, scene.plan.size[0] / scene.plan.size[1]) : null;
-    if (!this.#lens) return;
+    this.#plan = state.plan;
+    this.#camera = state.eye && state.plan ? new PinholeCamera(state.eye, state.plan.lens_degrees ?? USUAL_LENS, state.plan.size[0] / state.plan.size[1]) : null;
+    if (!this.#camera) return;
     const box = this.#box(width, height);
     context.save();
     context.beginPath();
     context.rect(box.left, box.top, box.width, box.height);
     context.clip();
-    const floor = scene.frames.map(({ x, z }) => ({ x, y: this.#floor, z }));
+    const floor = state.frames.map(({ x, z }) => ({ x, y: this.#floor, z }));
     this.#drawLine(context, box, floor, 'rgb(8 9 11 / 70%)', 7);
     this.#drawLine(context, box, floor, colour('--ink'), 3);
-    this.#drawLine(context, box, floor.slice(0, scene.covered), colour('--dawn'), 4);
-    scene.keys.forEach((key, i) => this.#drawKey(context, box, key, i + 1, key.id === scene.selected, colour));
-    if (scene.ghost) this.#drawHead(context, box, this.#raised(scene.ghost), colour('--dawn-bright'), 2.5);
+    this.#drawLine(context, box, floor.slice(0, state.covered), colour('--dawn'), 4);
+    state.keys.forEach((key, i) => this.#drawKey(context, box, key, i + 1, key.id === state.selected, colour));
+    if (state.ghost) this.#drawHead(context, box, this.#raised(state.ghost), colour('--dawn-bright'), 2.5);
     context.restore();
   }
 
   get #floor() {
-    return this.#plan.map ? 0 : this.#plan.start.y + BELOW;
+    return !this.#plan || this.#plan.map ? 0 : this.#plan.start.y + BELOW;
   }
 
-  /** A key whose height is the entrance's has that. */
+  /**
+   * Returns a pose with the entrance's height where it has none of its own.
+   * @template {Pose | Keyframe} T
+   * @param {T} pose
+   */
   #raised(pose) {
-    return { ...pose, y: pose.y ?? this.#plan.start.y };
+    return { ...pose, y: pose.y ?? this.#plan?.start.y ?? 0 };
   }
 
+  /**
+   * @param {Context} context
+   * @param {Box} box
+   * @param {Point[]} points
+   * @param {string} style
+   * @param {number} width
+   */
   #drawLine(context, box, points, style, width) {
     context.strokeStyle = style;
     context.lineWidth = width;
@@ -69,18 +105,32 @@ export class PictureView {
     context.stroke();
   }
 
+  /**
+   * @param {Context} context
+   * @param {Box} box
+   * @param {Point} from
+   * @param {Point} to
+   */
   #trace(context, box, from, to) {
-    const line = this.#lens.line(from, to);
+    const line = this.#camera?.line(from, to);
     if (!line) return;
     context.moveTo(...placeIn(box, line[0]));
     context.lineTo(...placeIn(box, line[1]));
   }
 
+  /**
+   * @param {Context} context
+   * @param {Box} box
+   * @param {Keyframe} key
+   * @param {number} number
+   * @param {boolean} selected
+   * @param {import('./map.js').Colour} colour
+   */
   #drawKey(context, box, key, number, selected, colour) {
     const pose = this.#raised(key);
     const style = selected ? colour('--dawn') : colour('--ink');
-    const foot = this.#lens.project({ ...pose, y: this.#floor });
-    if (!foot || this.#lens.seen(pose).ahead < 0.6) return;
+    const foot = this.#camera?.project({ ...pose, y: this.#floor });
+    if (!foot || this.#hidden(pose)) return;
     context.strokeStyle = style;
     context.lineWidth = 1.25;
     context.globalAlpha = 0.7;
@@ -101,9 +151,24 @@ export class PictureView {
     context.fillText(String(number), x, y + 0.5);
   }
 
-  /** A small camera: its eye and what it looks through. */
+  /**
+   * Returns true for a point behind or close to the camera.
+   * @param {Point} point
+   */
+  #hidden(point) {
+    return !this.#camera || this.#camera.seen(point).ahead < NEAREST;
+  }
+
+  /**
+   * Draws a small camera: its centre and its image plane.
+   * @param {Context} context
+   * @param {Box} box
+   * @param {Pose} pose
+   * @param {string} style
+   * @param {number} width
+   */
   #drawHead(context, box, pose, style, width) {
-    if (this.#lens.seen(pose).ahead < 0.6) return;
+    if (this.#hidden(pose)) return;
     const front = ahead(pose, HEAD_M);
     const corners = [[-1, -1], [1, -1], [1, 1], [-1, 1]].map(([side, down]) => {
       const beside = ahead({ ...front, yaw: pose.yaw + 90 }, side * HEAD_M * 0.62);
@@ -119,28 +184,31 @@ export class PictureView {
     context.stroke();
   }
 
+  /** @param {PointerEvent} event */
   #down(event) {
     if (!this.#on.open() || event.button !== 0) return;
     const id = this.#hit(event);
     if (id === null) return;
-    event.stopPropagation(); // it is the key that is dragged, not the view
+    event.stopPropagation(); // the keyframe is dragged, not the view
     event.preventDefault();
     this.#stage.setPointerCapture(event.pointerId);
     this.#drag = { pointer: event.pointerId, id };
     this.#on.select(id);
   }
 
+  /** @param {PointerEvent} event */
   #moved(event) {
     if (!this.#on.open()) return;
-    if (event.pointerId !== this.#drag?.pointer) {
+    if (!this.#drag || event.pointerId !== this.#drag.pointer) {
       if (event.buttons === 0) this.#stage.style.cursor = this.#hit(event) === null ? '' : 'grab';
       return;
     }
     event.stopPropagation();
     const point = this.#pointUnder(event);
-    if (point) this.#path.move(this.#drag.id, point, `picture ${this.#drag.id}`);
+    if (point) this.#path.move(this.#drag.id, point, `overlay ${this.#drag.id}`);
   }
 
+  /** @param {PointerEvent} event */
   #up(event) {
     if (event.pointerId !== this.#drag?.pointer) return;
     event.stopPropagation();
@@ -148,44 +216,63 @@ export class PictureView {
     this.#path.settle();
   }
 
+  /** @param {MouseEvent} event */
   #placed(event) {
     const point = this.#on.open() && this.#hit(event) === null ? this.#pointUnder(event) : null;
     if (point) this.#on.select(this.#path.add({ ...point, yaw: Math.round(10 * (this.#on.eye()?.yaw ?? 0)) / 10 }));
   }
 
-  /** The point of the ground under the pointer, or null. */
+  /**
+   * Returns the point of the ground under the pointer, or null.
+   * @param {MouseEvent} event
+   */
   #pointUnder(event) {
-    if (!this.#lens) return null;
+    if (!this.#camera) return null;
     const { box, x, y } = this.#pointed(event);
-    const point = this.#lens.onFloor({ u: (x - box.left) / box.width, v: (y - box.top) / box.height }, this.#floor);
+    const point = this.#camera.onFloor({ u: (x - box.left) / box.width, v: (y - box.top) / box.height }, this.#floor);
     return point && { x: Math.round(100 * point.x) / 100, z: Math.round(100 * point.z) / 100 };
   }
 
-  /** The key whose foot is under the pointer, or null. */
+  /**
+   * Returns the id of the keyframe whose foot is under the pointer, or null.
+   * @param {MouseEvent} event
+   */
   #hit(event) {
-    if (!this.#lens) return null;
+    const camera = this.#camera;
+    if (!camera) return null;
     const { box, x, y } = this.#pointed(event);
     const near = this.#path.keys.map((key) => {
-      const foot = this.#lens.seen(this.#raised(key)).ahead < 0.6 ? null : this.#lens.project({ ...key, y: this.#floor });
+      const foot = this.#hidden(this.#raised(key)) ? null : camera.project({ ...key, y: this.#floor });
       const [px, py] = foot ? placeIn(box, foot) : [Infinity, Infinity];
       return { id: key.id, off: Math.hypot(px - x, py - y) };
     }).sort((a, b) => a.off - b.off)[0];
-    return near && near.off < (GRAB_PX[event.pointerType] ?? GRAB_PX.mouse) ? near.id : null;
+    return near && near.off < (GRAB_PX[event instanceof PointerEvent ? event.pointerType : 'mouse'] ?? GRAB_PX.mouse) ? near.id : null;
   }
 
+  /** @param {MouseEvent} event */
   #pointed(event) {
     const place = this.#canvas.getBoundingClientRect();
     return { box: this.#box(place.width, place.height), x: event.clientX - place.left, y: event.clientY - place.top };
   }
 
-  /** The whole picture in the stage. */
+  /**
+   * Returns the part of the stage that the whole frame covers.
+   * @param {number} width
+   * @param {number} height
+   * @returns {Box}
+   */
   #box(width, height) {
-    const aspect = this.#plan.size[0] / this.#plan.size[1];
+    const aspect = this.#plan ? this.#plan.size[0] / this.#plan.size[1] : width / height;
     const shown = width / height > aspect ? { width: height * aspect, height } : { width, height: width / aspect };
     return { ...shown, left: (width - shown.width) / 2, top: (height - shown.height) / 2 };
   }
 }
 
+/**
+ * @param {Box} box
+ * @param {import('./geometry.js').ImagePoint} place
+ * @returns {[number, number]}
+ */
 function placeIn(box, { u, v }) {
   return [box.left + u * box.width, box.top + v * box.height];
 }

@@ -1,22 +1,36 @@
-/** A take: the path as it was when it was dreamed, and which chunk shows which part of it. */
+// @ts-check
+/** Maps the frames of a camera path, as it was when it was followed, to the chunks that show them. */
 
 import { thumbsSince } from './requests.js';
 
-export class Take {
-  /** The path's frames, as sampled. */
+/** @typedef {{index: number, from: number, frames: number}} MappedChunk A chunk, and the frames of the path that it shows. */
+/** @typedef {{frames: number[][], where: string, after: number}} FollowedPath Sampled frames, scene and seed, newest chunk when it was asked for. */
+
+export class RecordingMap {
+  /** The path's frames, as sampled. @type {number[][]} */
   frames;
-  /** Scene and seed. */
+  /** Scene and seed. @type {string} */
   where;
-  /** The message that asked for it. */
+  /** The message that asked for it. @type {number} */
   seq;
+  /** @type {number} */
   #after;
+  /** @type {number | null} */
   #leftAt = null;
+  /** @type {MappedChunk[]} */
   #chunks = [];
+  /** Thumbnails by chunk. @type {Map<number, string>} */
   #thumbs = new Map();
   #over = false;
+  /** @type {number} */
   #offset;
 
-  /** `shot`: the path's `frames`, and `where` they are dreamed; `seq`: the message that asked for it, when chunk `after` was the newest; `before`: the take that it goes on from, up to its chunk `last`. */
+  /**
+   * @param {FollowedPath} path
+   * @param {number} seq message that asked for it
+   * @param {RecordingMap | null} before the one that it continues
+   * @param {number | null} last newest chunk of `before` to keep
+   */
   constructor({ frames, where, after }, seq, before = null, last = null) {
     this.frames = frames;
     this.where = where;
@@ -29,17 +43,17 @@ export class Take {
     this.#offset = this.#chunks.length;
   }
 
-  /** Whether nothing more comes of it. */
+  /** True if no further chunk belongs to it. */
   get over() {
     return this.#over;
   }
 
-  /** Whether all of it is dreamed. */
+  /** True if all frames are generated. */
   get whole() {
     return this.covered >= this.frames.length;
   }
 
-  /** How many frames of it are dreamed. */
+  /** Number of frames generated. */
   get covered() {
     const last = this.#chunks.at(-1);
     return last ? Math.min(this.frames.length, last.from + last.frames) : 0;
@@ -50,20 +64,26 @@ export class Take {
     return this.#chunks.at(-1)?.index ?? null;
   }
 
-  /** The visitor took over with message `seq`: what that shapes is not of the take. */
+  /**
+   * The visitor took over: chunks shaped by that message do not belong to it.
+   * @param {number} seq
+   */
   leave(seq) {
     this.#leftAt ??= seq;
   }
 
-  /** A chunk has come; whether it is of this take. */
+  /**
+   * Adds a received chunk. Returns true if it belongs to the path.
+   * @param {import('../players/factory.js').PlayedChunk} chunk
+   */
   took(chunk) {
     if (this.#over) return false;
-    if (chunk.index === this.newest) return true; // once more, for a new connection
+    if (chunk.index === this.newest) return true; // repeated for a new connection
     const parent = this.#chunks.at(-1)?.index ?? -1;
     if (this.#chunks.length === this.#offset) {
-      // A new connection counts its messages anew; what comes over it may be of the take although its seq is 0.
+      // A new connection counts its messages from 0: a chunk of the path may have seq 0.
       const asked = chunk.seq >= this.seq || chunk.seq === 0;
-      if (!asked || chunk.index <= this.#after || chunk.parent !== parent) return false; // still of what was before
+      if (!asked || chunk.index <= this.#after || chunk.parent !== parent) return false; // of the rollout before
     }
     if (chunk.parent !== parent || (this.#leftAt !== null && chunk.seq >= this.#leftAt)) {
       this.#over = true;
@@ -74,23 +94,32 @@ export class Take {
     return true;
   }
 
-  /** It was stopped. */
+  /** Ends it early. */
   end() {
     this.#over = true;
   }
 
-  /** The chunk that shows a frame: `{index, from, frames}`, or null. */
+  /**
+   * Returns the chunk that shows a frame, or null.
+   * @param {number} frame
+   */
   chunkAt(frame) {
     return this.#chunks.find(({ from, frames }) => frame >= from && frame < from + frames) ?? null;
   }
 
-  /** The frame on screen while chunk `index` is: its last. Null for a chunk of another dream. */
+  /**
+   * Returns the last frame of a chunk, or null for a chunk of another rollout.
+   * @param {number} index
+   */
   frameOf(index) {
     const chunk = this.#chunks.find((one) => one.index === index);
     return chunk ? Math.min(this.frames.length, chunk.from + chunk.frames) - 1 : null;
   }
 
-  /** How many of `frames` are those that were dreamed, from the first on. */
+  /**
+   * Returns how many frames, from the first on, equal those that were generated.
+   * @param {number[][]} frames
+   */
   sharedWith(frames) {
     const most = Math.min(this.covered, frames.length);
     for (let i = 0; i < most; i += 1) {
@@ -99,14 +128,20 @@ export class Take {
     return most;
   }
 
-  /** A picture of the chunk that shows a frame, or of the one before; null before the first is known. */
+  /**
+   * Returns a thumbnail of the chunk that shows a frame, or of an earlier one; null before the first.
+   * @param {number} frame
+   */
   thumbAt(frame) {
     const at = this.#chunks.findLastIndex(({ from }) => from <= frame);
-    for (let i = at; i >= 0; i -= 1) if (this.#thumbs.has(this.#chunks[i].index)) return this.#thumbs.get(this.#chunks[i].index);
+    for (let i = at; i >= 0; i -= 1) if (this.#thumbs.has(this.#chunks[i].index)) return this.#thumbs.get(this.#chunks[i].index) ?? null;
     return null;
   }
 
-  /** Asks the server for the pictures that are not known yet. */
+  /**
+   * Requests the missing thumbnails.
+   * @param {string} token
+   */
   async fetchThumbs(token) {
     const missing = this.#chunks.find(({ index }) => !this.#thumbs.has(index));
     if (!missing) return;

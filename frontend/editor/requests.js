@@ -1,100 +1,150 @@
-/** What the editor asks of the server: a scene's plan, a path's frames and files, and the key poses of files. */
+// @ts-check
+/** The editor's requests to the server: a scene's map, a path's sampled frames and files, the keyframes of files. */
+
+/** @typedef {import('./geometry.js').Pose} Pose */
+/** @typedef {import('./camera_path.js').CameraPath} CameraPath */
+/** @typedef {import('./camera_path.js').Keyframe} Keyframe */
+/** @typedef {ReturnType<CameraPath['asked']>} AskedPath A path as the server takes it. */
+/** @typedef {{circle: [number, number, number] | null, corners: [number, number][], colour: string}} MapThing */
+/** @typedef {{radius: number, ground: string, things: MapThing[], blocked: [number, number, number][]}} SceneMap */
+/** @typedef {{map: SceneMap | null, start: Pose, fps: number, size: [number, number], lens_degrees: number | null, pitch_limit: number | null, free_height: boolean, paths: string[]}} Plan Map, lens, limits and shipped paths of a scene. */
+/** @typedef {{fps: number, seconds: number, moved: number, at: number[], frames: number[][]}} Sample `moved`: frames that were moved around things; `at`: seconds of each keyframe. */
+/** @typedef {{keys: Omit<Keyframe, 'id'>[], poses: number, seconds: number, off: number, turned: number, anchored: boolean}} ReadKeys Keyframes of a file; `off`, `turned`: their largest errors. */
+/** @typedef {'flashdreams' | 'nerfstudio' | 'tum' | 'numpy'} FileFormat */
 
 import { answered } from '../lib/downloads.js';
 
 const JSON_TYPE = Object.freeze({ 'content-type': 'application/json' });
 
-/** Map, lens, rules and shipped paths of a scene. */
+/**
+ * @param {{scene: string, seed: number}} where
+ * @returns {Promise<Plan>}
+ */
 export function planOf({ scene, seed }) {
-  return asJson(fetch(`api/shots/plan?${new URLSearchParams({ scene, seed })}`, { cache: 'no-store' }));
+  return asJson(fetch(`api/shots/plan?${new URLSearchParams({ scene, seed: String(seed) })}`, { cache: 'no-store' }));
 }
 
-/** `{fps, seconds, moved, at, frames}` of a path as the server takes it (`PathDocument.asked`). */
-export function sampled(shot) {
-  return asJson(fetch('api/shots/sample', { method: 'POST', body: JSON.stringify(shot), headers: JSON_TYPE }));
+/**
+ * @param {AskedPath} path
+ * @returns {Promise<Sample>}
+ */
+export function sampled(path) {
+  return asJson(fetch('api/shots/sample', { method: 'POST', body: JSON.stringify(path), headers: JSON_TYPE }));
 }
 
-/** The path as a file: `flashdreams`, `nerfstudio`, `tum` or `numpy`. */
-export async function filed(shot, format) {
+/**
+ * Returns the path as a file.
+ * @param {AskedPath} path
+ * @param {FileFormat} format
+ */
+export async function filed(path, format) {
   const address = `api/shots/file?${new URLSearchParams({ format })}`;
-  return (await answered(fetch(address, { method: 'POST', body: JSON.stringify(shot), headers: JSON_TYPE }))).blob();
+  return (await answered(fetch(address, { method: 'POST', body: JSON.stringify(path), headers: JSON_TYPE }))).blob();
 }
 
-/** Hands a file over; the name that it has from now on. `fps`: the rate of files that name none. */
+/**
+ * Uploads a file. Returns its name on the server.
+ * @param {Blob} file
+ * @param {number} fps rate of files that name none
+ * @returns {Promise<string>}
+ */
 export async function upload(file, fps) {
-  return (await asJson(fetch(`api/paths?${new URLSearchParams({ fps })}`, { method: 'POST', body: file }))).name;
+  return (await asJson(fetch(`api/paths?${new URLSearchParams({ fps: String(fps) })}`, { method: 'POST', body: file }))).name;
 }
 
-/** The key poses of a file that the server knows by `file`; `distance`, `degrees`: how far off the path may be drawn. */
+/**
+ * Returns the keyframes of a file.
+ * @param {string} file its name on the server
+ * @param {{scene: string, seed: number}} where
+ * @param {{distance: number, degrees: number}} tolerance largest error of the path through the keyframes
+ * @returns {Promise<ReadKeys>}
+ */
 export function keysOf(file, { scene, seed }, { distance, degrees }) {
-  return asJson(fetch(`api/shots/keys?${new URLSearchParams({ file, scene, seed, distance, degrees })}`, { cache: 'no-store' }));
+  return asJson(fetch(`api/shots/keys?${new URLSearchParams({ file, scene, seed: String(seed), distance: String(distance), degrees: String(degrees) })}`, { cache: 'no-store' }));
 }
 
-/** The way walked after chunk `since`, as a file. */
+/**
+ * Returns the camera path since a chunk, as a file.
+ * @param {string} token
+ * @param {number} since
+ */
 export async function walkedSince(token, since) {
-  return (await answered(fetch(`api/sessions/${encodeURIComponent(token)}/trajectory.json?${new URLSearchParams({ since })}`, { cache: 'no-store' }))).blob();
+  return (await answered(fetch(`api/sessions/${encodeURIComponent(token)}/trajectory.json?${new URLSearchParams({ since: String(since) })}`, { cache: 'no-store' }))).blob();
 }
 
-/** The pictures of the chunks after `since`: `[{index, thumb}]`. */
+/**
+ * Returns the thumbnails of the chunks after one.
+ * @param {string} token
+ * @param {number} since
+ * @returns {Promise<{index: number, thumb: string | null}[]>}
+ */
 export async function thumbsSince(token, since) {
-  return (await asJson(fetch(`api/sessions/${encodeURIComponent(token)}/filmstrip?${new URLSearchParams({ since })}`, { cache: 'no-store' }))).chunks;
+  return (await asJson(fetch(`api/sessions/${encodeURIComponent(token)}/filmstrip?${new URLSearchParams({ since: String(since) })}`, { cache: 'no-store' }))).chunks;
 }
 
+/** @param {Promise<Response>} request */
 async function asJson(request) {
   return (await answered(request)).json();
 }
 
-/**
- * Samples the newest state of a path: while one answer is awaited only the newest of the later wishes is kept, so that a
- * drag never piles up. `on.sampled(answer)`, or `on.refused(sentence)`; both only for the newest wish.
- */
+/** Samples the newest state of a path: while a response is due, only the newest later request is kept. */
 export class Sampler {
+  /** @type {{sampled: (sample: Sample) => void, refused: (message: string) => void}} */
   #on;
+  /** @type {AskedPath | null} */
   #waiting = null;
   #busy = false;
-  #wish = 0;
+  #request = 0;
+  /** @type {(() => void)[]} */
   #waiters = [];
 
+  /** @param {{sampled: (sample: Sample) => void, refused: (message: string) => void}} on called for the newest request only */
   constructor(on) {
     this.#on = on;
   }
 
-  /** Whether an answer is still to come. */
+  /** True while a response is due. */
   get busy() {
     return this.#busy;
   }
 
-  /** Resolves once no answer is awaited any more. */
+  /**
+   * Resolves once no response is due.
+   * @returns {Promise<void>}
+   */
   settled() {
     return this.#busy ? new Promise((done) => { this.#waiters.push(done); }) : Promise.resolve();
   }
 
-  want(shot) {
-    this.#wish += 1;
-    this.#waiting = shot;
+  /** @param {AskedPath} path */
+  request(path) {
+    this.#request += 1;
+    this.#waiting = path;
     if (!this.#busy) this.#ask();
   }
 
-  /** The answers to come are not wanted any more. */
+  /** Ignores the responses to come. */
   forget() {
-    this.#wish += 1;
+    this.#request += 1;
     this.#waiting = null;
   }
 
   async #ask() {
     this.#busy = true;
     while (this.#waiting) {
-      const [shot, wish] = [this.#waiting, this.#wish];
+      const [path, request] = [this.#waiting, this.#request];
       this.#waiting = null;
-      let tell;
+      /** @type {() => void} */
+      let report;
       try {
-        const answer = await sampled(shot);
-        tell = () => this.#on.sampled(answer);
+        const answer = await sampled(path);
+        report = () => this.#on.sampled(answer);
       } catch (error) {
-        tell = () => this.#on.refused(error.message);
+        const message = error instanceof Error ? error.message : String(error);
+        report = () => this.#on.refused(message);
       }
       this.#busy = this.#waiting !== null;
-      if (wish === this.#wish) tell();
+      if (request === this.#request) report();
     }
     this.#busy = false;
     for (const done of this.#waiters.splice(0)) done();

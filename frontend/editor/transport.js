@@ -1,124 +1,160 @@
-/** What runs along the path: the preview, the dream, the playhead that is dragged, and the walk that is recorded. */
+// @ts-check
+/** The editor's transport: preview, rollout along the path, playhead, and the recording of a walk. */
 
 import { poseOf } from './geometry.js';
-import { Take } from './recording_map.js';
-import { time } from './timeline.js';
+import { RecordingMap } from './recording_map.js';
+import { clockTime } from '../lib/format.js';
+
+/** @typedef {import('./geometry.js').Pose} Pose */
+/** @typedef {import('./requests.js').Sample} Sample */
+/** @typedef {'rest' | 'preview' | 'asking' | 'dream' | 'record'} Activity `asking`: the path is being uploaded; `dream`: the session follows it; `record`: a walk is recorded. */
+/**
+ * `sample()`: the path as sampled, or null; `unready()`: the reason why there is nothing to follow, or nothing;
+ * `settled()`: resolves once the sample is of the newest path; `file()`: uploads the path and resolves with its name;
+ * `walked(since)`: makes the recorded walk the path; `closed()`: true if the path is a loop.
+ * @typedef {object} TransportHandlers
+ * @property {() => Sample | null} sample
+ * @property {() => number} fps
+ * @property {() => string} unready
+ * @property {() => Promise<void>} settled
+ * @property {() => Promise<string>} file
+ * @property {(since: number) => Promise<void>} walked
+ * @property {() => boolean} closed
+ * @property {(text: string) => void} toast
+ * @property {(work: () => unknown) => unknown} attempt
+ * @property {(thumbnail: string | null) => void} preview
+ * @property {() => void} redraw
+ */
 
 const THUMBS_EVERY_MS = 1500;
 const THUMBS_LATER_MS = 400;
 
 export class Transport {
+  /** @type {import('../net/session.js').Session} */
   #session;
+  /** @type {TransportHandlers} */
   #on;
+  /** @type {Activity} */
   #doing = 'rest';
   #frame = 0;
+  /** @type {{frame: number, at: number} | null} */
   #playedFrom = null;
-  #take = null;
+  /** @type {RecordingMap | null} */
+  #recording = null;
   #thumbsAt = 0;
   #since = -1;
+  /** @type {Pose[]} */
   #trail = [];
   #pointing = false;
+  /** @type {object | null} */
   #asked = null;
+  /** @type {RecordingMap | null} */
   #before = null;
   #newest = -1;
 
   /**
-   * `on.sample()`: the path as sampled, or null; `on.fps()`; `on.unready()`: a sentence where there is nothing to follow; `on.settled()`: resolves once the sample is of the newest path;
-   * `on.file()`: hands the path over, and resolves with its name; `on.walked(since)`: makes the recorded walk the path;
-   * `on.closed()`: whether the path goes around; `on.say(text)`, `on.attempt(work)`, `on.preview(picture)`, `on.redraw()`.
+   * @param {import('../net/session.js').Session} session
+   * @param {TransportHandlers} on
    */
   constructor(session, on) {
     this.#session = session;
     this.#on = on;
   }
 
-  /** What is going on: `rest`, `preview`, `asking` for a dream, `dream` or `record`. */
+  /** The present activity. */
   get doing() {
     return this.#doing;
   }
 
-  /** Where the playhead is. */
+  /** Frame under the playhead. */
   get frame() {
     return Math.min(this.#frame, this.#last);
   }
 
-  get take() {
-    return this.#take;
+  /** Chunks of the newest rollout along the path, or null. */
+  get recording() {
+    return this.#recording;
   }
 
-  /** What was walked since the recording began. */
+  /** Poses since the recording of a walk began. */
   get trail() {
     return this.#trail;
   }
 
-  /** How many of the path's frames are dreamed as they are now. */
+  /** Number of the path's present frames that are generated. */
   get covered() {
     const sample = this.#on.sample();
-    return this.#take && sample && this.#take.where === this.#where ? this.#take.sharedWith(sample.frames) : 0;
+    return this.#recording && sample && this.#recording.where === this.#where ? this.#recording.sharedWith(sample.frames) : 0;
   }
 
-  /** The dreamed chunk under the playhead, or null. */
+  /** Generated chunk under the playhead, or null. */
   get chunkHere() {
-    return this.frame < this.covered ? this.#take.chunkAt(this.frame) : null;
+    return this.frame < this.covered ? this.#recording?.chunkAt(this.frame) ?? null : null;
   }
 
-  /** Whether there is path left to dream after the chunk under the playhead. */
+  /** True if there is path left to follow after the chunk under the playhead. */
   get mayDreamOn() {
     const chunk = ['dream', 'asking'].includes(this.#doing) ? null : this.chunkHere;
     return chunk !== null && chunk.from + chunk.frames <= this.#last;
   }
 
-  /** Whether the newest of the video is all of the take and nothing else. */
+  /** True if the newest video shows the whole path and nothing after it. */
   get maySave() {
-    return this.#doing === 'rest' && Boolean(this.#take?.whole) && this.#take.newest === this.#session.chunk?.index;
+    return this.#doing === 'rest' && this.#recording?.whole === true && this.#recording.newest === this.#session.chunk?.index;
   }
 
-  /** A chunk has come. */
+  /** @param {import('../players/factory.js').PlayedChunk} chunk received */
   arrived(chunk) {
     this.#newest = chunk.index;
-    this.#take?.took(chunk);
+    this.#recording?.took(chunk);
     if (this.#doing === 'record') this.#trail.push(poseOf(chunk.pose));
-    if (this.#doing !== 'dream' || !this.#take.over) return;
-    if (this.#take.whole) this.#dreamed();
+    if (this.#doing !== 'dream' || !this.#recording?.over) return;
+    if (this.#recording.whole) this.#dreamed();
     else this.#end();
   }
 
-  /** A chunk is on screen. */
+  /** @param {import('../players/factory.js').PlayedChunk} chunk on screen */
   shown(chunk) {
-    const frame = this.#doing === 'dream' ? this.#take.frameOf(chunk.index) : null;
+    const frame = this.#doing === 'dream' ? this.#recording?.frameOf(chunk.index) ?? null : null;
     if (frame === null) return;
     this.#frame = frame;
     this.#on.redraw();
   }
 
-  /** The visitor's keys or looks were sent as message `seq`. */
+  /**
+   * The visitor moved the camera.
+   * @param {number} seq of the message
+   */
   touched(seq) {
     if (this.#doing === 'dream') {
-      this.#take.leave(seq);
-      this.#on.say('The camera is yours again.');
+      this.#recording?.leave(seq);
+      this.#on.toast('The camera is yours again.');
       this.#end();
     } else if (this.#doing === 'preview' || this.#doing === 'asking') this.#end();
     this.#point(false);
   }
 
-  /** The server has refused message `seq`. */
+  /**
+   * The server refused a message.
+   * @param {number | null | undefined} seq
+   */
   refused(seq) {
-    if (this.#doing !== 'dream' || this.#take.seq !== seq) return;
-    this.#take = this.#before;
+    if (this.#doing !== 'dream' || this.#recording?.seq !== seq) return;
+    this.#recording = this.#before;
     this.#end();
   }
 
-  /** The dream is another one: nothing of the path is dreamed in it. */
+  /** Another session: nothing of the path is generated in it. */
   forget() {
     this.stop();
-    this.#take = null;
+    this.#recording = null;
     this.#point(false);
   }
 
-  /** Runs the camera along the path without dreaming, or stops that. */
+  /** Moves the playhead along the path without generating, or stops that. */
   preview() {
     if (this.#doing === 'preview') return this.#end();
-    if (this.#last < 1) return this.#on.say('A path needs two key poses to be walked along.');
+    if (this.#last < 1) return this.#on.toast('A path needs two key poses to be walked along.');
     this.stop();
     this.#point(false);
     if (this.#frame >= this.#last) this.#frame = 0;
@@ -127,20 +163,21 @@ export class Transport {
     return this.#on.redraw();
   }
 
-  /** Dreams the path from its first frame on, in a fresh dream of this scene and seed; or stops that. */
+  /** Follows the path from its first frame on in a new rollout of this scene and seed, or stops that. */
   dream() {
     if (this.#doing === 'dream' || this.#doing === 'asking') return this.stop();
-    return this.#follow((file, shot) => new Take(shot, this.#session.reset({ file })));
+    return this.#follow((file, path) => new RecordingMap(path, this.#session.reset({ file })));
   }
 
-  /** Goes back to the chunk under the playhead and dreams the rest of the path from there. */
+  /** Rewinds to the chunk under the playhead and follows the rest of the path from there. */
   dreamOn() {
-    if (!this.mayDreamOn) return undefined;
-    const { index, from, frames: length } = this.chunkHere;
-    return this.#follow((file, shot) => new Take(shot, this.#session.rewind(index, { file, frame: from + length }), this.#take, index));
+    const chunk = this.mayDreamOn ? this.chunkHere : null;
+    if (!chunk) return undefined;
+    const { index, from, frames: length } = chunk;
+    return this.#follow((file, path) => new RecordingMap(path, this.#session.rewind(index, { file, frame: from + length }), this.#recording, index));
   }
 
-  /** Goes back to the chunk under the playhead, to walk from there. */
+  /** Rewinds to the chunk under the playhead, to walk from there. */
   walkOn() {
     const chunk = this.chunkHere;
     if (!chunk) return;
@@ -149,7 +186,7 @@ export class Transport {
     this.#session.rewind(chunk.index);
   }
 
-  /** Records what is walked from now on; once more, and it is the path. */
+  /** Starts to record a walk; the second call makes it the path. */
   record() {
     if (this.#doing === 'record') return this.#walked();
     if (!this.#session.chunk) return undefined;
@@ -157,29 +194,32 @@ export class Transport {
     this.#doing = 'record';
     this.#since = this.#session.chunk.index;
     this.#trail = [poseOf(this.#session.chunk.pose)];
-    this.#on.say('Walk: the way is recorded until you press the button again.');
+    this.#on.toast('Walk: your way is recorded until you press the button again.');
     return this.#on.redraw();
   }
 
   /** Stops whatever runs. */
   stop() {
-    if (this.#doing === 'dream') this.#take.leave(this.#session.leavePath());
+    if (this.#doing === 'dream') this.#recording?.leave(this.#session.leavePath());
     this.#trail = [];
     this.#end();
   }
 
-  /** Nobody plans any more. */
+  /** The editor was closed. */
   close() {
     this.stop();
     this.#point(false);
   }
 
-  /** The path is another one: what runs along the old one ends, but for a dream, which has its own copy. */
+  /** The path changed: a preview ends; a rollout goes on along its own copy. */
   changed() {
     if (this.#doing === 'preview') this.#end();
   }
 
-  /** Puts the playhead at a frame, and shows what was dreamed there. */
+  /**
+   * Moves the playhead, and shows the thumbnail there.
+   * @param {number} frame
+   */
   scrub(frame) {
     if (!['rest', 'record'].includes(this.#doing)) this.stop();
     this.#frame = Math.max(0, Math.min(this.#last, frame));
@@ -188,9 +228,12 @@ export class Transport {
     this.#on.redraw();
   }
 
-  /** Moves the playhead of a preview; whether it still moves. */
+  /**
+   * Moves the playhead of a preview. Returns true while it runs.
+   * @param {number} now
+   */
   advance(now) {
-    if (this.#doing !== 'preview') return false;
+    if (this.#doing !== 'preview' || !this.#playedFrom) return false;
     const { frame, at } = this.#playedFrom;
     const reached = frame + Math.floor(((now - at) / 1000) * this.#on.fps());
     this.#frame = this.#on.closed() ? reached % Math.max(1, this.#last) : Math.min(this.#last, reached);
@@ -198,37 +241,46 @@ export class Transport {
     return true;
   }
 
-  /** Asks for the small pictures of what was dreamed, not too often unless it must be `now`. */
+  /**
+   * Requests missing thumbnails, at most every THUMBS_EVERY_MS unless forced.
+   * @param {boolean} now
+   */
   async fetchThumbs(now = false) {
-    const { token } = this.#session.info ?? {};
-    if (!this.#take || !token || (!now && performance.now() - this.#thumbsAt < THUMBS_EVERY_MS)) return;
+    const token = this.#session.info?.token;
+    if (!this.#recording || !token || (!now && performance.now() - this.#thumbsAt < THUMBS_EVERY_MS)) return;
     this.#thumbsAt = performance.now();
     try {
-      await this.#take.fetchThumbs(token);
+      await this.#recording.fetchThumbs(token);
     } catch {
-      return; // the pictures are missing then, nothing else
+      return; // thumbnails are not needed
     }
     if (this.#pointing) this.#point(true);
     this.#on.redraw();
   }
 
-  /** A take is of one scene and seed. */
+  /** Scene and seed, in which a recording map is valid. */
   get #where() {
-    const { scene, seed } = this.#session.info;
-    return `${scene} ${seed}`;
+    const { info } = this.#session;
+    return `${info?.scene} ${info?.seed}`;
   }
 
-  /** Shows what was dreamed under the playhead, or no more. */
+  /**
+   * Shows the thumbnail under the playhead, or none.
+   * @param {boolean} pointing
+   */
   #point(pointing) {
     this.#pointing = pointing;
-    this.#on.preview(pointing && this.chunkHere ? this.#take.thumbAt(this.frame) : null);
+    this.#on.preview(pointing && this.chunkHere ? this.#recording?.thumbAt(this.frame) ?? null : null);
   }
 
   get #last() {
     return Math.max(0, (this.#on.sample()?.frames.length ?? 0) - 1);
   }
 
-  /** Hands the path over as a file, and begins to follow it; `begin(file, shot)` asks, and gives the take. */
+  /**
+   * Uploads the path and starts to follow it.
+   * @param {(file: string, path: import('./recording_map.js').FollowedPath) => RecordingMap} begin sends the message
+   */
   #follow(begin) {
     this.stop();
     const asked = this.#asked = {};
@@ -239,12 +291,12 @@ export class Transport {
         await this.#on.settled();
         const reason = this.#on.unready();
         if (reason) throw new Error(reason);
-        const { frames } = this.#on.sample();
+        const { frames } = this.#on.sample() ?? { frames: [] };
         const file = await this.#on.file();
         if (asked !== this.#asked) return; // stopped before it began
         this.#point(false);
-        this.#before = this.#take;
-        this.#take = begin(file, { frames, where: this.#where, after: this.#newest });
+        this.#before = this.#recording;
+        this.#recording = begin(file, { frames, where: this.#where, after: this.#newest });
         this.#doing = 'dream';
         this.#on.redraw();
       } catch (error) {
@@ -255,17 +307,18 @@ export class Transport {
   }
 
   #dreamed() {
-    const { scene, seed } = this.#session.info;
-    this.#on.say(`Dreamed ${time(this.#take.frames.length / this.#on.fps())} in ${scene}, seed ${seed}. Drag along the line below to see it again.`);
+    const { info } = this.#session;
+    const frames = this.#recording?.frames.length ?? 0;
+    this.#on.toast(`Dreamed ${clockTime(frames / this.#on.fps())} in ${info?.scene}, seed ${info?.seed}. Drag along the line below to see it again.`);
     this.#frame = this.#last;
     this.#end();
-    setTimeout(() => this.fetchThumbs(true), THUMBS_LATER_MS); // the newest pictures are made a moment later
+    setTimeout(() => this.fetchThumbs(true), THUMBS_LATER_MS); // the server makes the newest ones a moment later
   }
 
   #walked() {
     const moved = this.#trail.length > 1;
     this.#end();
-    if (!moved) return this.#on.say('Nothing moved while it was recording.');
+    if (!moved) return this.#on.toast('Nothing moved while it was recording.');
     return this.#on.attempt(async () => {
       await this.#on.walked(this.#since);
       this.#trail = [];

@@ -1,6 +1,7 @@
+// @ts-check
 /**
- * The visitor's hands: keyboard, thumb sticks and gamepads, all at once, as one full list of held keys; looking around
- * beside it. Everything is let go when the window loses the eye or the focus.
+ * Input: keyboard, thumb sticks and gamepads as one list of held keys, and turns of the view. All keys are released when
+ * the window is hidden or loses the focus.
  */
 
 import { Gamepads } from './gamepad.js';
@@ -8,20 +9,37 @@ import { meaningOf } from './keymap.js';
 import { Look } from './look.js';
 import { attachStick, lookRate, walkingKeys } from './stick.js';
 
+/**
+ * `keys(down, {pressedAt})`: the full list of held keys changed, `pressedAt` is the time of a key event, null for a
+ * release. `look(yaw, pitch)` in degrees. `wake(event)`: a motion key while disabled; true enables and uses it.
+ * `press(command)` and `found(name, standard)`: see `Gamepads`.
+ * @typedef {object} ControlHandlers
+ * @property {(down: string[], key: {pressedAt: number | null}) => void} keys
+ * @property {(yaw: number, pitch: number) => void} look
+ * @property {(name: string) => void} command
+ * @property {(locked: boolean) => void} lock
+ * @property {(event: KeyboardEvent) => boolean} wake
+ * @property {(command: string) => void} press
+ * @property {(name: string, standard: boolean) => void} found
+ */
+
 export class Controls {
+  /** @type {ControlHandlers} */
   #on;
+  /** Name of each held key, by its code. @type {Map<string, string>} */
   #keys = new Map();
+  /** Names held by sticks and gamepads. @type {Map<string, string[]>} */
   #others = new Map();
+  /** @type {string[]} */
   #down = [];
   #enabled = false;
   #look;
-  #letGoSticks;
+  #releaseSticks;
 
   /**
-   * `surface`: the element that takes clicks and drags; `sticks`: the drawn `{walk, look}`. `on.keys(down, {pressedAt})`
-   * with the full list whenever it changes (`pressedAt`: time of the key event if a key went down, else null),
-   * `on.look(yaw, pitch)` in degrees, `on.command(name)`, `on.lock(locked)`, `on.wake(event)` for a motion key while
-   * not enabled, true takes it; `on.press(what)` and `on.found(name)` for gamepads.
+   * @param {HTMLElement} surface element that takes clicks and drags
+   * @param {{walk: HTMLElement, look: HTMLElement}} sticks
+   * @param {ControlHandlers} on
    */
   constructor(surface, sticks, on) {
     this.#on = on;
@@ -30,19 +48,19 @@ export class Controls {
     window.addEventListener('keyup', (event) => this.#keyup(event));
     window.addEventListener('blur', () => this.releaseAll());
     document.addEventListener('visibilitychange', () => document.visibilityState === 'hidden' && this.releaseAll());
-    this.#letGoSticks = [
+    this.#releaseSticks = [
       attachStick(sticks.walk, (x, y) => this.#hold('stick', walkingKeys(x, y))),
       attachStick(sticks.look, (x, y) => this.#look.setRate('stick', lookRate(x, y))),
     ];
     new Gamepads({
       held: (names) => this.#hold('gamepad', names),
       look: (rate) => this.#look.setRate('gamepad', rate),
-      press: (what) => on.press(what),
-      found: (name) => on.found(name),
+      press: (command) => on.press(command),
+      found: (name, standard) => on.found(name, standard),
     });
   }
 
-  /** Names of the keys held now, in the order they were pressed. */
+  /** Names of the held keys, in the order they were pressed. */
   get held() {
     return [...this.#down];
   }
@@ -51,32 +69,33 @@ export class Controls {
     return this.#look.locked;
   }
 
-  /** Whether keys and looks go to the world. */
+  /** True if keys and turns reach the world. */
   get enabled() {
     return this.#enabled;
   }
 
-  /** Whether the last press on the surface was a drag; its click is then no click. */
+  /** True if the last press on the surface was a drag; its click event is then ignored. */
   get dragged() {
     return this.#look.dragged;
   }
 
+  /** @param {boolean} enabled */
   enable(enabled) {
     if (!enabled) this.releaseAll();
     this.#enabled = enabled;
     this.#look.enable(enabled);
   }
 
-  /** Lets go of everything, and says so once. */
+  /** Releases everything, and reports it once. */
   releaseAll() {
-    for (const letGo of this.#letGoSticks) letGo();
+    for (const release of this.#releaseSticks) release();
     this.#keys.clear();
     this.#others.clear();
-    this.#look.letGo();
+    this.#look.release();
     this.#changed(null);
   }
 
-  /** Asks for the mouse. Must be called from a gesture. */
+  /** Requests pointer lock. Call it from a user gesture. */
   lock() {
     return this.#look.lock();
   }
@@ -85,7 +104,11 @@ export class Controls {
     this.#look.unlock();
   }
 
-  /** What `source` (a stick, a gamepad) holds now, beside the keyboard. */
+  /**
+   * Sets the keys that a stick or gamepad holds, beside the keyboard.
+   * @param {string} source
+   * @param {string[]} names
+   */
   #hold(source, names) {
     if (!this.#enabled || names.join() === (this.#others.get(source) ?? []).join()) return;
     const pressed = names.some((name) => !this.#down.includes(name));
@@ -93,6 +116,7 @@ export class Controls {
     this.#changed(pressed ? performance.now() : null);
   }
 
+  /** @param {KeyboardEvent} event */
   #keydown(event) {
     if (event.key === 'Meta') this.releaseAll(); // while it is held, macOS keeps key releases to itself
     if (event.defaultPrevented || event.ctrlKey || event.altKey || event.metaKey || isTyping(event.target)) return;
@@ -109,10 +133,12 @@ export class Controls {
     }
   }
 
+  /** @param {KeyboardEvent} event */
   #keyup(event) {
     if (this.#keys.delete(event.code)) this.#changed(null);
   }
 
+  /** @param {number | null} pressedAt */
   #changed(pressedAt) {
     const down = [...new Set([...this.#keys.values(), ...[...this.#others.values()].flat()])];
     if (down.join() === this.#down.join()) return;
@@ -121,6 +147,7 @@ export class Controls {
   }
 }
 
+/** @param {EventTarget | null} target */
 function isTyping(target) {
   return target instanceof HTMLTextAreaElement || (target instanceof HTMLInputElement && !['range', 'checkbox'].includes(target.type));
 }

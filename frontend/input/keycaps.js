@@ -1,11 +1,18 @@
-/** The drawn keys: they light up the instant a key goes down, without asking the server. */
+// @ts-check
+/** The drawn keys: lit as soon as a key goes down, before the server answers. */
 
 import { SAME_AS, codeOf, labelOf } from './keymap.js';
 
 const ROWS = [['q', 'w', 'e'], ['a', 's', 'd']];
+/** @type {Record<string, string>} */
 const HINTS = { q: 'step', w: 'walk', e: 'step', a: 'turn', s: 'back', d: 'turn' };
 
-/** Draws the walking keys into `place`; with `hints` each says what it does. Returns a function that lights names. */
+/**
+ * Draws the walking keys. Returns a function that lights the keys of some names.
+ * @param {HTMLElement} place
+ * @param {{hints?: boolean}} options `hints`: each key says its meaning
+ * @returns {(held: string[]) => void}
+ */
 export function drawKeys(place, { hints = false } = {}) {
   const caps = new Map();
   for (const row of ROWS) {
@@ -26,9 +33,9 @@ export function drawKeys(place, { hints = false } = {}) {
   };
 }
 
-/** Writes the present key of its action, as this visitor's keyboard prints it, on every drawn key. */
+/** Writes the letter of its present key, as printed on this keyboard, on every drawn key. */
 export function relabel() {
-  for (const cap of document.querySelectorAll('kbd[data-action]')) {
-    (cap.querySelector('b') ?? cap).textContent = labelOf(codeOf(cap.dataset.action));
+  for (const cap of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll('kbd[data-action]'))) {
+    (cap.querySelector('b') ?? cap).textContent = labelOf(codeOf(cap.dataset.action ?? ''));
   }
 }

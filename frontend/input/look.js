@@ -1,27 +1,35 @@
-/**
- * Looking around: the taken mouse, dragging with mouse or finger, and sticks. Turns gather, so that a fast hand does not
- * flood the socket.
- */
+// @ts-check
+/** Turns of the view: by pointer lock, by drags of mouse or finger, and by sticks; summed, so that few messages are sent. */
 
 const SEND_EVERY_MS = 33;
 const MOUSE_DEG_PER_PX = 0.1;
 const TOUCH_DEG_PER_PX = 0.22;
 const CLICK_PX = 6;
-const LARGEST_LOOK_DEG = 60; // one jump of a misbehaving mouse must not spin the world
+const LARGEST_LOOK_DEG = 60; // some mice report single large jumps
+
+/** @typedef {{look: (yaw: number, pitch: number) => void, lock: (locked: boolean) => void}} LookHandlers `look` in degrees. */
 
 export class Look {
+  /** @type {HTMLElement} */
   #surface;
+  /** @type {LookHandlers} */
   #on;
   #enabled = false;
   #sum = { yaw: 0, pitch: 0 };
-  #timer = 0;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #timer;
   #lastSent = 0;
+  /** @type {Map<string, {yaw: number, pitch: number}>} */
   #rates = new Map();
   #turnedAt = 0;
+  /** @type {{id: number, x: number, y: number} | null} */
   #drag = null;
   #dragged = 0;
 
-  /** `surface`: the element that takes the mouse and drags. `on.look(yaw, pitch)` in degrees, `on.lock(locked)`. */
+  /**
+   * @param {HTMLElement} surface element that is dragged and captures the mouse
+   * @param {LookHandlers} on
+   */
   constructor(surface, on) {
     this.#surface = surface;
     this.#on = on;
@@ -29,36 +37,37 @@ export class Look {
     document.addEventListener('mousemove', (event) => this.locked && this.#moved(event.movementX, event.movementY, MOUSE_DEG_PER_PX));
     surface.addEventListener('pointerdown', (event) => this.#dragStart(event));
     surface.addEventListener('pointermove', (event) => this.#dragMove(event));
-    for (const end of ['pointerup', 'pointercancel']) surface.addEventListener(end, (event) => this.#dragEnd(event));
+    for (const end of /** @type {const} */ (['pointerup', 'pointercancel'])) surface.addEventListener(end, (event) => this.#dragEnd(event));
   }
 
   get locked() {
     return document.pointerLockElement === this.#surface;
   }
 
-  /** Whether the last press on the surface was a drag; its click is then no click. */
+  /** True if the last press on the surface was a drag; its click event is then ignored. */
   get dragged() {
     return this.#dragged > CLICK_PX;
   }
 
+  /** @param {boolean} enabled */
   enable(enabled) {
     this.#enabled = enabled;
   }
 
-  /** Lets go of the drag, of the sticks, and of what has not been sent. */
-  letGo() {
+  /** Ends drags and stick turns, and drops what has not been sent. */
+  release() {
     this.#drag = null;
     this.#rates.clear();
     this.#sum = { yaw: 0, pitch: 0 };
   }
 
-  /** Asks for the mouse; where it is refused, dragging looks around. Must be called from a gesture. */
+  /** Requests pointer lock; where it is refused, dragging turns. Call it from a user gesture. */
   async lock() {
     if (!this.#surface.requestPointerLock || matchMedia('(pointer: coarse)').matches) return;
     try {
       await this.#surface.requestPointerLock({ unadjustedMovement: true });
     } catch (error) {
-      if (error.name !== 'NotSupportedError') return; // refused: too soon after Esc, or forbidden here
+      if (!(error instanceof DOMException) || error.name !== 'NotSupportedError') return; // refused: too soon after Esc, or forbidden here
       try {
         await this.#surface.requestPointerLock();
       } catch {
@@ -71,7 +80,11 @@ export class Look {
     if (this.locked) document.exitPointerLock();
   }
 
-  /** A stick of `source` turns by `yaw` and `pitch` degrees a second from now on. */
+  /**
+   * Sets the turn of a stick in degrees a second.
+   * @param {string} source
+   * @param {{yaw: number, pitch: number}} rate
+   */
   setRate(source, { yaw, pitch }) {
     const resting = this.#rates.size === 0;
     if (yaw || pitch) this.#rates.set(source, { yaw, pitch });
@@ -84,7 +97,7 @@ export class Look {
   #turnOn() {
     if (this.#rates.size === 0) return;
     const now = performance.now();
-    const seconds = Math.min(0.1, (now - this.#turnedAt) / 1000); // a page that stood still must not jump
+    const seconds = Math.min(0.1, (now - this.#turnedAt) / 1000); // no jump after a pause of the page
     this.#turnedAt = now;
     for (const { yaw, pitch } of this.#rates.values()) this.#turn(yaw * seconds, pitch * seconds);
     requestAnimationFrame(() => this.#turnOn());
@@ -95,6 +108,7 @@ export class Look {
     this.#on.lock(this.locked);
   }
 
+  /** @param {PointerEvent} event */
   #dragStart(event) {
     if (this.#drag) return;
     this.#dragged = 0;
@@ -103,8 +117,9 @@ export class Look {
     this.#surface.setPointerCapture(event.pointerId);
   }
 
+  /** @param {PointerEvent} event */
   #dragMove(event) {
-    if (event.pointerId !== this.#drag?.id || this.locked) return;
+    if (!this.#drag || event.pointerId !== this.#drag.id || this.locked) return;
     const scale = event.pointerType === 'touch' ? TOUCH_DEG_PER_PX : 2 * MOUSE_DEG_PER_PX;
     const [dx, dy] = [event.clientX - this.#drag.x, event.clientY - this.#drag.y];
     this.#dragged += Math.abs(dx) + Math.abs(dy);
@@ -113,15 +128,25 @@ export class Look {
     this.#drag.y = event.clientY;
   }
 
+  /** @param {PointerEvent} event */
   #dragEnd(event) {
     if (event.pointerId === this.#drag?.id) this.#drag = null;
   }
 
-  /** Right turns right, up looks up. */
+  /**
+   * Right turns right, up looks up.
+   * @param {number} dx
+   * @param {number} dy
+   * @param {number} degreesPerPixel
+   */
   #moved(dx, dy, degreesPerPixel) {
     this.#turn(dx * degreesPerPixel, -dy * degreesPerPixel);
   }
 
+  /**
+   * @param {number} yaw
+   * @param {number} pitch
+   */
   #turn(yaw, pitch) {
     if (!this.#enabled) return;
     this.#sum.yaw += yaw;
@@ -132,7 +157,7 @@ export class Look {
   }
 
   #send() {
-    this.#timer = 0;
+    this.#timer = undefined;
     this.#lastSent = performance.now();
     const { yaw, pitch } = this.#sum;
     this.#sum = { yaw: 0, pitch: 0 };
@@ -140,6 +165,7 @@ export class Look {
   }
 }
 
+/** @param {number} degrees */
 function bounded(degrees) {
   return Math.round(100 * Math.max(-LARGEST_LOOK_DEG, Math.min(LARGEST_LOOK_DEG, degrees))) / 100;
 }

@@ -1,38 +1,56 @@
-/** Thumb sticks for touch screens, and what a deflected stick means, be it drawn on a screen or part of a gamepad. */
+// @ts-check
+/** Thumb sticks for touch screens, and the keys and turns that a deflected stick stands for. */
 
-const STICK_KEYS_FROM = 0.28;
+const KEYS_FROM = 0.28;
 const LOOK_DEAD_ZONE = 0.14;
 const LOOK_DEG_PER_S = Object.freeze({ yaw: 110, pitch: 60 });
+/** Finer control near the middle of the stick. */
+const LOOK_EXPONENT = 1.7;
 
-/** The keys that a deflection stands for: `x` to the right, `y` downwards, -1 to 1. Sideways steps aside. */
-export function walkingKeys(x, y) {
+/**
+ * Returns the keys that a deflection stands for. Sideways steps aside.
+ * @param {number} x -1 to 1, to the right
+ * @param {number} y -1 to 1, downwards
+ * @param {number} from smallest deflection that counts
+ */
+export function walkingKeys(x, y, from = KEYS_FROM) {
   const names = [];
-  if (y < -STICK_KEYS_FROM) names.push('w');
-  if (y > STICK_KEYS_FROM) names.push('s');
-  if (x < -STICK_KEYS_FROM) names.push('q');
-  if (x > STICK_KEYS_FROM) names.push('e');
+  if (y < -from) names.push('w');
+  if (y > from) names.push('s');
+  if (x < -from) names.push('q');
+  if (x > from) names.push('e');
   return names;
 }
 
-/** How fast a deflection turns the view, in degrees a second; finest near the middle. */
-export function lookRate(x, y) {
-  const bent = (value) => Math.sign(value) * (Math.max(0, Math.abs(value) - LOOK_DEAD_ZONE) / (1 - LOOK_DEAD_ZONE)) ** 1.7;
+/**
+ * Returns the turn of the view in degrees a second.
+ * @param {number} x -1 to 1, to the right
+ * @param {number} y -1 to 1, downwards
+ * @param {number} deadZone
+ */
+export function lookRate(x, y, deadZone = LOOK_DEAD_ZONE) {
+  /** @param {number} value */
+  const bent = (value) => Math.sign(value) * (Math.max(0, Math.abs(value) - deadZone) / (1 - deadZone)) ** LOOK_EXPONENT;
   return { yaw: bent(x) * LOOK_DEG_PER_S.yaw, pitch: -bent(y) * LOOK_DEG_PER_S.pitch };
 }
 
 /**
- * Watches `base` (a round element with a child knob) and calls `onMove(x, y)` with its deflection. Returns a function
- * that lets it go.
+ * Watches a round element with a child knob. Returns a function that releases the stick.
+ * @param {HTMLElement} base
+ * @param {(x: number, y: number) => void} onMove
  */
 export function attachStick(base, onMove) {
-  const knob = base.firstElementChild;
+  const knob = /** @type {HTMLElement} */ (base.firstElementChild);
+  /** @type {number | null} */
   let pointer = null;
 
+  /** @param {number} x @param {number} y */
   const set = (x, y) => {
     knob.style.transform = `translate(${x * 34}%, ${y * 34}%)`;
     onMove(x, y);
   };
 
+  /** @param {PointerEvent} event */
   const follow = (event) => {
     if (event.pointerId !== pointer) return;
     const box = base.getBoundingClientRect();
@@ -42,7 +60,7 @@ export function attachStick(base, onMove) {
     set(x / length, y / length);
   };
 
-  const letGo = () => {
+  const release = () => {
     if (pointer === null) return;
     pointer = null;
     set(0, 0);
@@ -56,6 +74,6 @@ export function attachStick(base, onMove) {
     follow(event);
   });
   base.addEventListener('pointermove', follow);
-  for (const end of ['pointerup', 'pointercancel']) base.addEventListener(end, (event) => event.pointerId === pointer && letGo());
-  return letGo;
+  for (const end of /** @type {const} */ (['pointerup', 'pointercancel'])) base.addEventListener(end, (event) => event.pointerId === pointer && release());
+  return release;
 }

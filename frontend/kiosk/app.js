@@ -1,40 +1,39 @@
-/** The kiosk's page: settings, session, hands, and the loop of its day. */
+// @ts-check
+/** The kiosk's page: connects settings, session, controls and the kiosk's states. */
 
 import { exposeDebug } from '../lib/debug.js';
+import { byId } from '../lib/dom.js';
 import { Controls } from '../input/controls.js';
 import { drawKeys } from '../input/keycaps.js';
 import { usablePlayers } from '../players/factory.js';
-import { crispOver } from '../players/upscaler.js';
-import { stayAwake } from '../lib/wake_lock.js';
+import { createUpscaler } from '../players/upscaler.js';
+import { setWakeLock } from '../lib/wake_lock.js';
+import { socketAddress } from '../net/connection.js';
 import { Session } from '../net/session.js';
 import { Kiosk } from './kiosk.js';
 import { fillScreen, lockPage } from './lock.js';
 import { Screens } from './screens.js';
 
 const ASK_EVERY_MS = 1500;
-const byId = (id) => document.getElementById(id);
 const stage = byId('stage');
 const screens = new Screens();
-const crisp = crispOver(stage);
-const pause = (ms) => new Promise((done) => { setTimeout(done, ms); });
+const upscaler = createUpscaler(stage);
+const pause = (/** @type {number} */ ms) => new Promise((done) => { setTimeout(done, ms); });
 
-const address = new URL('ws/play', location.href);
-address.protocol = address.protocol === 'https:' ? 'wss:' : 'ws:';
-address.search = location.search;
-address.hash = '';
-
+/** @type {Kiosk | null} */
 let kiosk = null;
 let reloading = false;
 
-const session = new Session(stage, address, {
+const session = new Session(stage, socketAddress(location.search), {
   status: (kind, data) => kiosk?.status(kind, data),
   info: () => {},
   frame: (_, now) => {
-    crisp?.show(session.picture);
+    const source = session.frameSource;
+    if (source) upscaler?.show(source);
     kiosk?.frame(now);
   },
-  news: () => {},
-  notice: () => {},
+  serverNotice: () => {},
+  toast: () => {},
 });
 const light = drawKeys(byId('keys'), { hints: true });
 const controls = new Controls(stage, { walk: byId('stick-walk'), look: byId('stick-look') }, {
@@ -54,18 +53,18 @@ const controls = new Controls(stage, { walk: byId('stick-walk'), look: byId('sti
   found: () => {},
 });
 
-/** The page begins again once the server answers; until then it says that it waits. */
+/** Loads the page again once the server answers. */
 async function reload() {
   if (reloading) return;
   reloading = true;
   for (;;) {
     await pause(ASK_EVERY_MS);
-    if (await well()) break;
+    if (await serverIsWell()) break;
   }
   location.reload();
 }
 
-async function well() {
+async function serverIsWell() {
   try {
     const answer = await fetch('healthz', { cache: 'no-store', signal: AbortSignal.timeout(ASK_EVERY_MS) });
     return answer.ok && (await answer.json()).status === 'ok';
@@ -74,6 +73,7 @@ async function well() {
   }
 }
 
+/** @returns {Promise<import('./kiosk.js').KioskSettings>} */
 async function readSettings() {
   for (;;) {
     try {
@@ -90,7 +90,7 @@ async function begin() {
   screens.trouble('One moment');
   const settings = await readSettings();
   screens.dress(settings);
-  kiosk = new Kiosk(session, screens, settings, { free: (free) => controls.enable(free), holding: () => controls.held.length > 0, reload });
+  kiosk = new Kiosk(session, screens, settings, { enable: (enabled) => controls.enable(enabled), holding: () => controls.held.length > 0, reload });
   session.usePlayers(await usablePlayers(new URLSearchParams(location.search).get('player')));
   session.begin({ scene: settings.attract[0]?.scene });
 }
@@ -98,17 +98,17 @@ async function begin() {
 lockPage();
 for (const type of ['keydown', 'pointerdown', 'touchstart']) {
   window.addEventListener(type, (event) => {
-    if (!event.repeat) kiosk?.touched(); // a key still held from the last visit begins no new one
+    if (!(event instanceof KeyboardEvent && event.repeat)) kiosk?.touched(); // a key still held from the last visit starts no new one
     fillScreen();
   }, { capture: true, passive: true });
 }
 window.addEventListener('error', reload);
 window.addEventListener('unhandledrejection', reload);
 document.addEventListener('visibilitychange', () => {
-  stayAwake(!document.hidden);
+  setWakeLock(!document.hidden);
   if (document.hidden) session.pause('hidden');
   else session.resume('hidden');
 });
-exposeDebug(() => ({ mode: screens.now, state: session.state, info: session.info, chunk: session.chunk, stats: session.stats, latencies: session.latencies, held: controls.held, ...(kiosk?.view ?? { visits: 0, step: -1 }) }), () => session.picture);
-stayAwake(true);
+exposeDebug(() => ({ mode: screens.now, state: session.state, info: session.info, chunk: session.chunk, stats: session.stats, latencies: session.latencies, held: controls.held, ...(kiosk?.view ?? { visits: 0, step: -1 }) }), () => session.frameSource);
+setWakeLock(true);
 begin();

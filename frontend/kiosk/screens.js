@@ -1,9 +1,13 @@
-/** What is on the kiosk's screen beside the dream: one of attract, visit, farewell, trouble. */
+// @ts-check
+/** The kiosk's screens over the video: attract, visit, farewell, trouble. */
 
-const byId = (id) => document.getElementById(id);
+import { byId } from '../lib/dom.js';
 
 export class Screens {
-  /** Takes the kiosk's settings: title, colours, logo. */
+  /**
+   * Applies title, colours and logo.
+   * @param {import('./kiosk.js').KioskSettings} settings
+   */
   dress({ title, subtitle, colours, logo, clip_seconds: seconds }) {
     byId('title').textContent = title;
     byId('subtitle').textContent = subtitle;
@@ -16,35 +20,49 @@ export class Screens {
     if (logo) byId('logo').src = logo;
   }
 
-  /** The one that is shown. */
+  /** Name of the screen that is shown. */
   get now() {
-    return document.body.dataset.kiosk;
+    return document.body.dataset.kiosk ?? '';
   }
 
+  /** @param {string} name */
   show(name) {
     document.body.dataset.kiosk = name;
   }
 
+  /** @param {string} title */
   scene(title) {
     byId('scene').textContent = title;
   }
 
-  /** Seconds left of a visit; `soon` makes it stand out. */
+  /**
+   * Shows the seconds left of a visit.
+   * @param {number} seconds
+   * @param {boolean} soon makes it stand out
+   */
   left(seconds, soon) {
     byId('left').firstElementChild.textContent = Math.max(0, Math.ceil(seconds));
     byId('left').classList.toggle('soon', soon);
   }
 
+  /** @param {boolean} asking */
   stillThere(asking) {
     byId('still-there').hidden = !asking;
   }
 
-  /** The QR code of the visit's clip; null for none. */
+  /**
+   * Shows the QR code of the visit's clip, or none.
+   * @param {string | null} address
+   */
   clip(address) {
     byId('clip').hidden = !address;
     if (address) byId('qr').src = address;
   }
 
+  /**
+   * @param {string} title
+   * @param {string} text
+   */
   trouble(title, text = '') {
     byId('trouble-title').textContent = title;
     byId('trouble-text').textContent = text;

@@ -1,16 +1,21 @@
-/** `window.flashdreams`: a read-only view of the page for tests, benchmarks and the curious. */
+// @ts-check
+/** `window.flashdreams`: a read-only view of the page for tests, benchmarks and debugging. */
 
-/** `view()` gives the page's live values; `picture()` what is on screen, to be drawn. */
-export function exposeDebug(view, picture) {
+/**
+ * @param {() => Record<string, unknown>} view returns the page's live values
+ * @param {() => HTMLVideoElement | HTMLCanvasElement | null} frameSource returns the element that shows the frame
+ */
+export function exposeDebug(view, frameSource) {
   const canvas = document.createElement('canvas');
-  const context = canvas.getContext('2d', { willReadFrequently: true });
+  const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext('2d', { willReadFrequently: true }));
 
   const api = {
-    /** What is on screen now as `{width, height, rgba}`, with the pixels in base64 so that they cross to a test quickly. */
+    /** Returns the frame on screen as `{width, height, rgba}`, the pixels in base64: a test reads a string fastest. */
     readback(width = 96, height = 54) {
       canvas.width = width;
       canvas.height = height;
-      context.drawImage(picture(), 0, 0, width, height);
+      const source = frameSource();
+      if (source) context.drawImage(source, 0, 0, width, height);
       const { data } = context.getImageData(0, 0, width, height);
       let text = '';
       for (let i = 0; i < data.length; i += 8192) text += String.fromCharCode(...data.subarray(i, i + 8192));

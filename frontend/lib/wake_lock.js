@@ -1,17 +1,22 @@
-/** Keeps the screen awake while somebody plays, where the browser allows it. */
+// @ts-check
+/** The screen wake lock, where the browser allows it. */
 
+/** @type {WakeLockSentinel | null} */
 let lock = null;
 
-/** Holds the screen awake, or lets it sleep. */
-export async function stayAwake(wish) {
+/**
+ * Acquires or releases the wake lock.
+ * @param {boolean} wanted
+ */
+export async function setWakeLock(wanted) {
   try {
-    if (wish && !lock) {
-      lock = await navigator.wakeLock?.request('screen');
+    if (wanted && !lock) {
+      lock = (await navigator.wakeLock?.request('screen')) ?? null;
       lock?.addEventListener('release', () => { lock = null; });
-    } else if (!wish && lock) {
+    } else if (!wanted && lock) {
       await lock.release();
     }
   } catch {
-    lock = null; // not allowed on battery saver or plain http; the screen may then sleep
+    lock = null; // forbidden on battery saver and plain http
   }
 }

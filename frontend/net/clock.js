@@ -1,44 +1,57 @@
-/** The server's clock on the page's: what lets one clock tell how long a chunk took on its way. */
+// @ts-check
+/** Offset between the server's clock and the page's, estimated from ping and pong as NTP does. */
 
 const KEPT = 8;
 
 export class ServerClock {
-  #asked = new Map();
+  /** @type {Map<number, number>} */
+  #sent = new Map();
+  /** @type {{trip: number, offset: number}[]} */
   #readings = [];
 
-  /** A new session counts its seconds anew. */
+  /** Forgets everything: the clock of another session starts at zero. */
   forget() {
-    this.#asked.clear();
+    this.#sent.clear();
     this.#readings = [];
   }
 
-  /** Message `seq` asked for the time just now. */
+  /**
+   * Notes that a ping was sent now.
+   * @param {number} seq
+   */
   asked(seq) {
-    this.#asked.set(seq, performance.now());
-    if (this.#asked.size > KEPT) this.#asked.delete(this.#asked.keys().next().value);
+    this.#sent.set(seq, performance.now());
+    const [oldest] = this.#sent.keys();
+    if (this.#sent.size > KEPT) this.#sent.delete(oldest);
   }
 
-  /** The server's answer: its `time` in seconds at reading message `seq`. */
+  /**
+   * Takes the pong: the server's `time` in seconds when it read message `seq`.
+   * @param {import('./messages.d.ts').ServerMessages['pong']} pong
+   */
   answered({ seq, time }) {
-    const sent = this.#asked.get(seq);
+    const sent = this.#sent.get(seq);
     if (sent === undefined) return;
-    this.#asked.delete(seq);
+    this.#sent.delete(seq);
     const now = performance.now();
     this.#readings = [...this.#readings, { trip: now - sent, offset: (sent + now) / 2 - 1000 * time }].slice(-KEPT);
   }
 
-  /** The shortest round trip lately in ms, or null. */
+  /** Shortest recent round trip in ms, or null. */
   get trip() {
     return this.#best?.trip ?? null;
   }
 
-  /** When it was `seconds` on the server, in ms of performance.now(); null before the first answer. */
+  /**
+   * Converts a time of the server to ms of `performance.now()`; null before the first pong.
+   * @param {number} seconds
+   */
   toPage(seconds) {
     return this.#best ? 1000 * seconds + this.#best.offset : null;
   }
 
-  /** The reading with the shortest round trip is wrong by the least: at most half of it. */
+  /** The reading with the shortest round trip, whose error is at most half of it. */
   get #best() {
-    return this.#readings.reduce((best, one) => (best === null || one.trip < best.trip ? one : best), null);
+    return this.#readings.length > 0 ? this.#readings.reduce((best, one) => (one.trip < best.trip ? one : best)) : null;
   }
 }

@@ -1,35 +1,76 @@
+// @ts-check
 /**
- * The socket to the server: JSON both ways, binary media to the page. It numbers every message, pairs each chunk with
- * its fragment, and after a lost socket comes back by itself with the session's resume token.
+ * The WebSocket to the server: JSON both ways, binary media to the page. It numbers every message, pairs each chunk with
+ * its fragment, notices when the network is dead, and reconnects by itself with the session's resume token.
+ */
+
+/** @typedef {import('./messages.d.ts').ServerMessages} ServerMessages */
+/** @typedef {import('./messages.d.ts').ClientMessages} ClientMessages */
+/** @typedef {{seq: number, type: string}} Envelope Fields that `send` adds by itself. */
+/** @typedef {Omit<ClientMessages['start'], keyof Envelope>} StartFields */
+/** @typedef {{retryInMs: number | null, attempt: number, code: number, reason: string, final: boolean, silent: boolean}} Loss */
+/**
+ * Handlers by event: server messages by their `type`, and the events of the connection itself.
+ * @typedef {{[T in keyof ServerMessages]?: (message: ServerMessages[T]) => void} & {
+ *   init?: (bytes: ArrayBuffer) => void, fragment?: (chunk: ServerMessages['chunk'], bytes: ArrayBuffer) => void,
+ *   lost?: (loss: Loss) => void, connecting?: (attempt: number) => void,
+ * }} Handlers
  */
 
 const BACKOFF_MS = [250, 500, 1000, 2000, 4000, 8000];
-/** Close codes after which trying again by itself would be wrong: the server said no, and will say it again. */
+/** Close codes after which a retry would be refused again. */
 const FINAL_CLOSE = new Set([1008, 4401, 4403]);
-/** Server messages that are handed on as they are. */
-const HANDED_ON = new Set([
-  'loading', 'queue', 'ready', 'state', 'ended', 'error', 'pong', 'history', 'rewinding', 'audience', 'quality', 'limit', 'replay',
-]);
+const CHECK_EVERY_MS = 250;
+/** Silence after a ping that counts as a lost connection. */
+const SILENCE_MS = 5000;
+/** Longest wait for the answer to the handshake. */
+const OPEN_MS = 8000;
+/** Longest silence after `start`: a model may take its time, but says so. */
+const START_MS = 30_000;
+
+/**
+ * Returns the address of the server's socket, below the page's own path.
+ * @param {string} search
+ */
+export function socketAddress(search = '') {
+  const address = new URL('ws/play', document.baseURI);
+  address.protocol = address.protocol === 'https:' ? 'wss:' : 'ws:';
+  address.search = search;
+  address.hash = '';
+  return address;
+}
 
 export class Connection {
+  /** @type {URL} */
   #url;
+  /** @type {Handlers} */
   #on;
+  /** @type {WebSocket | null} */
   #socket = null;
   #joined = false;
   #seq = 0;
-  #wanted = null;
+  /** @type {StartFields} */
+  #wanted = {};
+  /** @type {string | null} */
   #token = null;
+  /** @type {ServerMessages['chunk'] | null} */
   #pendingChunk = null;
   #attempt = 0;
-  #timer = 0;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #retryTimer;
+  #replyDue = false;
+  #silentMs = 0;
+  #checkedAt = 0;
 
   /**
-   * `on`: handlers by event. Server messages by their `type`, and
-   * `init(bytes)`, `chunk(meta, bytes)`, `lost({retryInMs, attempt, code, reason, final})`, `connecting(attempt)`.
+   * @param {URL} url
+   * @param {Handlers} on
    */
   constructor(url, on) {
     this.#url = url;
     this.#on = on;
+    setInterval(() => this.#checkSilence(), CHECK_EVERY_MS);
+    window.addEventListener('online', () => this.#networkIsBack());
   }
 
   /** Number of the newest message sent. */
@@ -37,7 +78,7 @@ export class Connection {
     return this.#seq;
   }
 
-  /** What is asked for: the fields of `start`. */
+  /** Fields of `start` that a reconnect sends. */
   get wanted() {
     return this.#wanted;
   }
@@ -46,12 +87,16 @@ export class Connection {
     return this.#socket?.readyState === WebSocket.OPEN;
   }
 
-  /** Whether the server has let this page into a session. */
+  /** True once the server has answered `start` with `ready`. */
   get joined() {
     return this.#joined && this.open;
   }
 
-  /** Asks for a dream: the fields of `start`; with `token`, for the one it belongs to. On the open socket, or a new one. */
+  /**
+   * Sends `start`; with `token`, resumes that session. Uses the open socket, or opens one.
+   * @param {StartFields} wanted
+   * @param {string | null} token
+   */
   begin(wanted, token = null) {
     this.#wanted = wanted;
     this.#token = token;
@@ -59,55 +104,94 @@ export class Connection {
     else this.retryNow();
   }
 
-  /** What a reconnect asks for where the old session is gone; follows what the visitor chose since. */
+  /**
+   * Changes the fields of `start` that a reconnect sends when the old session is gone.
+   * @param {Partial<StartFields>} wanted
+   */
   remember(wanted) {
     this.#wanted = { ...this.#wanted, ...wanted };
   }
 
-  /** Asks for the same session in another way, such as for another player. */
+  /**
+   * Starts the same session again with other fields, such as another player.
+   * @param {Partial<StartFields>} changes
+   */
   again(changes) {
     this.begin({ ...this.#wanted, ...changes }, this.#token);
   }
 
-  /** Forgets the resume token: the session behind it has ended. */
+  /** Forgets the resume token of a session that has ended. */
   forgetSession() {
     this.#token = null;
   }
 
-  /** Sends a message and returns its seq. Outside of a session it is dropped: only the newest state matters. */
+  /**
+   * Sends a message and returns its `seq`. Before `ready` the message is dropped: only the newest state matters.
+   * @template {keyof ClientMessages} T
+   * @param {T} type
+   * @param {Partial<Omit<ClientMessages[T], keyof Envelope>>} fields
+   */
   send(type, fields = {}) {
     return this.#joined ? this.#transmit(type, fields) : ++this.#seq;
   }
 
+  /** Sends a ping; a connection that stays silent after it counts as lost. Returns its `seq`. */
+  ping() {
+    if (!this.#replyDue) this.#silentMs = 0;
+    this.#replyDue = this.joined;
+    return this.send('ping');
+  }
+
+  /**
+   * @param {string} type
+   * @param {object} fields
+   */
   #transmit(type, fields) {
     const seq = ++this.#seq;
-    if (this.open) this.#socket.send(JSON.stringify({ type, seq, ...fields }));
+    if (this.open) this.#socket?.send(JSON.stringify({ type, seq, ...fields }));
     return seq;
   }
 
   /** Connects at once instead of waiting for the backoff. */
   retryNow() {
-    clearTimeout(this.#timer);
+    this.#stopRetrying();
     this.#drop();
     this.#connect();
   }
 
-  /** Closes for good; no reconnect until `begin` or `retryNow`. */
+  /** Closes the connection; it stays closed until `begin` or `retryNow`. */
   close() {
-    clearTimeout(this.#timer);
+    this.#stopRetrying();
     this.#drop();
+  }
+
+  #stopRetrying() {
+    clearTimeout(this.#retryTimer);
+    this.#retryTimer = undefined;
   }
 
   #drop() {
     const socket = this.#socket;
+    this.#forgetSocket();
+    socket?.close(1000);
+  }
+
+  #forgetSocket() {
     this.#socket = null;
     this.#joined = false;
     this.#pendingChunk = null;
-    if (socket) socket.close(1000);
+    this.#heard();
+  }
+
+  /** Something came from the server, or nothing is due any more. */
+  #heard() {
+    this.#replyDue = false;
+    this.#silentMs = 0;
   }
 
   #connect() {
     this.#on.connecting?.(this.#attempt);
+    this.#heard();
     const socket = new WebSocket(this.#url);
     socket.binaryType = 'arraybuffer';
     this.#socket = socket;
@@ -117,37 +201,65 @@ export class Connection {
   }
 
   #start() {
+    this.#heard();
+    this.#replyDue = true;
     this.#pendingChunk = null;
     this.#joined = false;
     this.#transmit('start', this.#token ? { ...this.#wanted, token: this.#token } : this.#wanted);
   }
 
-  #lost(event) {
-    this.#socket = null;
-    this.#joined = false;
-    this.#pendingChunk = null;
-    const final = FINAL_CLOSE.has(event.code);
+  /**
+   * @param {{code: number, reason: string}} event
+   * @param {boolean} silent true where no close frame came: the network is dead
+   */
+  #lost({ code, reason }, silent = false) {
+    this.#forgetSocket();
+    const final = FINAL_CLOSE.has(code);
     const base = BACKOFF_MS[Math.min(this.#attempt, BACKOFF_MS.length - 1)];
     const retryInMs = final ? null : Math.round(base * (0.8 + 0.4 * Math.random())); // many pages must not return at once
     this.#attempt += 1;
-    if (!final) this.#timer = setTimeout(() => this.#connect(), retryInMs);
-    this.#on.lost?.({ retryInMs, attempt: this.#attempt, code: event.code, reason: event.reason, final });
+    this.#stopRetrying();
+    if (retryInMs !== null) this.#retryTimer = setTimeout(() => this.#connect(), retryInMs);
+    this.#on.lost?.({ retryInMs, attempt: this.#attempt, code, reason, final, silent });
   }
 
+  /** Gives up a socket that opens never or answers nothing: after sleep or a lost NAT entry no close event ever comes. */
+  #checkSilence() {
+    const now = performance.now();
+    // A page that stood still has read nothing: messages may wait for it, so a gap counts as one step only.
+    const step = Math.min(now - this.#checkedAt, 2 * CHECK_EVERY_MS);
+    this.#checkedAt = now;
+    const socket = this.#socket;
+    const opening = socket?.readyState === WebSocket.CONNECTING;
+    if (!socket || document.hidden || !(opening || this.#replyDue)) return;
+    this.#silentMs += step;
+    if (this.#silentMs < (opening ? OPEN_MS : this.#joined ? SILENCE_MS : START_MS)) return;
+    this.#lost({ code: 1006, reason: '' }, true);
+    socket.close();
+  }
+
+  #networkIsBack() {
+    if (this.joined) this.ping();
+    else if (this.#retryTimer !== undefined && !this.open) this.retryNow();
+  }
+
+  /** @param {string | ArrayBuffer} data */
   #receive(data) {
+    this.#heard();
     if (typeof data !== 'string') {
       if (!this.#joined) return; // of the stream before the one that was asked for
       const chunk = this.#pendingChunk;
       this.#pendingChunk = null;
-      if (chunk) this.#on.chunk?.(chunk, data);
+      if (chunk) this.#on.fragment?.(chunk, data);
       else this.#on.init?.(data);
       return;
     }
+    /** @type {ServerMessages[keyof ServerMessages]} */
     let message;
     try {
       message = JSON.parse(data);
     } catch {
-      this.#on.error?.({ code: 'bad_reply', message: 'The server sent something that is not JSON; is this really the flashdreams server?' });
+      this.#on.error?.({ type: 'error', code: 'bad_message', message: 'The server sent something that is not JSON; is this really the flashdreams server?', seq: null });
       return;
     }
     if (message.type === 'chunk') {
@@ -159,6 +271,7 @@ export class Connection {
       this.#token = message.token || null;
       this.#attempt = 0;
     }
-    if (HANDED_ON.has(message.type)) this.#on[message.type]?.(message); // unknown types are a newer server's business
+    const handler = /** @type {((message: object) => void) | undefined} */ (this.#on[message.type]);
+    handler?.(message); // a type without a handler is of a newer server
   }
 }

@@ -1,92 +1,117 @@
+// @ts-check
 /**
- * One visit: ties the socket, the player and the clocks together. It decides when the player skips, tells the server what
- * is on screen, pauses while nobody looks, comes back after a lost socket, and tries another player where one fails.
+ * One visit: connects the socket, the player and the clocks. It decides when the player skips, reports which chunk is on
+ * screen, pauses while the tab is hidden, resumes after a lost connection, and tries the next player where one fails.
  */
 
+import { PlayerFallback } from '../players/fallback.js';
+import { recall, store } from '../lib/store.js';
 import { ServerClock } from './clock.js';
 import { Connection } from './connection.js';
-import { Flow } from './stream_stats.js';
-import { KeyToPicture } from './latency.js';
-import { PLAYERS } from '../players/factory.js';
-import { keep, recall } from '../lib/store.js';
+import { FINAL_ERRORS, diagnose, sentence } from './diagnosis.js';
+import { KeyLatency } from './latency.js';
+import { StreamStats } from './stream_stats.js';
 
-const PLAYER_FAILURES = 3; // within this many ms a stream that keeps failing is given up
-const FAILURE_WINDOW_MS = 20_000;
+/** @typedef {import('./messages.d.ts').ServerMessages} ServerMessages */
+/** @typedef {import('./connection.js').StartFields} StartFields */
+/** @typedef {import('../players/factory.js').PlayedChunk} PlayedChunk */
+/** @typedef {import('../players/factory.js').PlayerName} PlayerName */
+/** @typedef {ServerMessages['ready']} SessionInfo Message `ready`, with scene and seed kept up to date. */
+/** @typedef {ServerMessages['ready' | 'history' | 'rewinding' | 'audience' | 'quality' | 'limit' | 'replay']} ServerNotice */
+/**
+ * `status(kind, data)`: text for the overlay, null for none. `info(info)`: scene, seed or the session changed.
+ * `frame(chunk, now)`: a frame is on screen. `arrived(chunk)`: a chunk was received. `refused(seq)`: an error names that
+ * message. `serverNotice(message)`: facts beside the video, `ready` first. `toast(text)`: a short remark.
+ * @typedef {object} SessionHandlers
+ * @property {(kind: string | null, data?: object) => void} status
+ * @property {(info: SessionInfo) => void} info
+ * @property {(chunk: PlayedChunk, now: number) => void} frame
+ * @property {(chunk: PlayedChunk) => void} [arrived]
+ * @property {(seq: number | null | undefined) => void} [refused]
+ * @property {(message: ServerNotice) => void} serverNotice
+ * @property {(text: string) => void} toast
+ */
+
 const UNREACHABLE_AFTER = 2;
-const PING_EVERY_MS = 4000;
+const PING_EVERY_MS = 2000;
 const TOKEN = 'token';
-/** Error codes of a wish that the server cannot fulfil; asking again as it is would fail again. */
-const HOPELESS = new Set([
-  'unknown_world', 'unknown_scene', 'unsupported', 'world_failed', 'session_failed', 'unknown_watch', 'unknown_replay', 'unknown_image', 'bad_replay', 'full',
-]);
-/** What the server tells beside the dream; the page shows it. */
-const NEWS = ['history', 'rewinding', 'audience', 'quality', 'limit', 'replay'];
 
 export class Session {
+  /** @type {HTMLElement} */
   #stage;
+  /** @type {SessionHandlers} */
   #on;
+  /** @type {Connection} */
   #connection;
-  #players = new Map();
-  #usable = [];
-  #player = null;
+  /** @type {PlayerFallback} */
+  #players;
   #clock = new ServerClock();
-  #flow = new Flow();
-  #latency = new KeyToPicture();
-  #info = null;
-  #state = null;
-  #chunk = null;
+  #stream = new StreamStats();
+  #latency = new KeyLatency();
+  #info = /** @type {SessionInfo | null} */ (null);
+  #state = /** @type {ServerMessages['state']['state'] | null} */ (null);
+  #chunk = /** @type {PlayedChunk | null} */ (null);
   #shown = -1;
-  #pauses = new Set();
-  #held = [];
-  #failures = [];
+  #pauses = /** @type {Set<string>} */ (new Set());
+  #held = /** @type {string[]} */ ([]);
   #everReady = false;
-  #pictureDue = false;
-  #differs = () => false;
+  #frameDue = false;
+  #differs = /** @type {(info: SessionInfo) => boolean} */ (() => false);
   #askedAt = 0;
 
   /**
-   * `on.status(kind, data)`: what the overlay must say, null for nothing. `on.info(info)`: the server's `ready`, with
-   * scene and seed kept up to date. `on.frame(chunk, now)`: a frame is on screen. `on.arrived(chunk)`: one has come. `on.refused(seq)`: that message was.
-   * `on.news(message)`: what the server tells beside, `ready` first. `on.notice(text)`: a passing remark.
+   * @param {HTMLElement} stage
+   * @param {URL} url
+   * @param {SessionHandlers} on
    */
   constructor(stage, url, on) {
     this.#stage = stage;
+    this.#players = new PlayerFallback(stage, { frame: (chunk, now) => this.#frame(chunk, now), failed: (message) => this.#playerFailed(message) });
     this.#on = on;
     this.#connection = new Connection(url, {
       connecting: (attempt) => this.#everReady || attempt > 0 || this.#on.status('connecting'),
+      lost: (loss) => this.#lost(loss),
+      init: (bytes) => this.#info && this.#players.current?.init(bytes),
+      fragment: (chunk, bytes) => this.#arrived(chunk, bytes),
       loading: (message) => this.#on.status('loading', message),
       queue: (message) => this.#on.status('queue', message),
       ready: (message) => this.#ready(message),
-      init: (bytes) => this.#info && this.#player.init(bytes),
-      chunk: (meta, bytes) => this.#arrived(meta, bytes),
       state: ({ state }) => { this.#state = state; },
       ended: (message) => this.#ended(message),
       error: (message) => this.#error(message),
-      lost: (how) => this.#lost(how),
       pong: (message) => this.#clock.answered(message),
-      ...Object.fromEntries(NEWS.map((type) => [type, (message) => this.#told(message)])),
+      history: (message) => this.#on.serverNotice(message),
+      rewinding: (message) => this.#on.serverNotice(message),
+      audience: (message) => this.#on.serverNotice(message),
+      quality: (message) => this.#on.serverNotice(message),
+      limit: (message) => this.#on.serverNotice(message),
+      replay: (message) => this.#replay(message),
     });
     setInterval(() => document.hidden || this.#ping(), PING_EVERY_MS);
+    document.addEventListener('visibilitychange', () => document.hidden || this.#ping()); // the network may have gone meanwhile
+    window.addEventListener('pageshow', () => this.#ping());
   }
 
-  /** Names of the players to use, the best first. Before `begin`. */
+  /** Sets the players to use, the best first. Call before `begin`. @param {PlayerName[]} names */
   usePlayers(names) {
-    this.#usable = names;
-    this.#takePlayer();
+    this.#players.use(names);
   }
 
-  /** Begins a dream: `{world?, scene?, seed?, image?, replay?, watch?}`. */
+  /** Starts a session. @param {StartFields} wanted */
   begin(wanted) {
     this.#pauses.clear();
     this.#everReady = false;
-    this.#connection.begin(this.#asking(wanted));
+    this.#connection.begin(this.#withPlayer(wanted));
   }
 
-  /** Takes up this tab's dream from before a reload, where there is one; what `wanted` names differently starts over. */
+  /**
+   * Resumes this tab's session from before a reload, where there is one; another scene or seed in `wanted` resets it.
+   * @param {StartFields} wanted
+   */
   beginAgain(wanted) {
     const token = wanted.watch || wanted.replay ? null : recall(TOKEN, 'sessionStorage');
-    this.#differs = (info) => ['scene', 'seed'].some((name) => wanted[name] !== undefined && wanted[name] !== info[name]);
-    this.#connection.begin(this.#asking(wanted), token);
+    this.#differs = (info) => /** @type {const} */ (['scene', 'seed']).some((name) => wanted[name] != null && wanted[name] !== info[name]);
+    this.#connection.begin(this.#withPlayer(wanted), token);
   }
 
   /** Connects again now: after `refused`, `reconnecting`, `codec`. */
@@ -94,7 +119,11 @@ export class Session {
     this.#connection.retryNow();
   }
 
-  /** The full list of held keys; `pressedAt` is the time a key went down, for key-to-picture. */
+  /**
+   * Sends the full list of held keys.
+   * @param {string[]} down
+   * @param {number | null} pressedAt time a key went down, null where none did
+   */
   keys(down, pressedAt) {
     this.#held = down;
     if (!this.#takes('keys')) return;
@@ -102,70 +131,85 @@ export class Session {
     if (pressedAt !== null) this.#latency.pressed(seq, pressedAt);
   }
 
+  /**
+   * Sends a turn of the view.
+   * @param {number} yaw degrees, to the right
+   * @param {number} pitch degrees, upwards
+   */
   look(yaw, pitch) {
     if (this.#takes('look')) this.#connection.send('look', { yaw, pitch });
   }
 
-  /** Whether the world understands a control. */
+  /** Returns true if the world takes a control. @param {string} control */
   #takes(control) {
     return this.#info?.controls.includes(control) ?? false;
   }
 
-  /** Goes on dreaming in another scene. */
-  scene(name) {
+  /** Changes the scene, from the next chunk on. @param {string} name */
+  setScene(name) {
     this.#askedAt = this.#connection.send('scene', { scene: name });
-    this.#learn({ scene: name });
+    this.#update({ scene: name });
   }
 
-  /** Tells the dream something, from the next chunk on. */
-  say(text) {
+  /** Sets the text prompt, from the next chunk on. @param {string} text */
+  setPrompt(text) {
     this.#connection.send('text', { text });
   }
 
-  /** Begins the dream again, with another `scene` or `seed` where given, along the path `file` where one is named. Returns its seq. */
+  /**
+   * Starts the rollout over, with another `scene` or `seed` where given, along the camera path `file` where one is named.
+   * Returns the message's `seq`.
+   * @param {{scene?: string, seed?: number, file?: string}} options
+   */
   reset({ scene = this.#info?.scene, seed = this.#info?.seed, file } = {}) {
     this.#latency.forget();
-    this.#pictureDue = true;
+    this.#frameDue = true;
     this.#askedAt = this.#connection.send('reset', { scene, seed, file });
-    this.#learn({ scene, seed });
+    this.#update({ scene, seed });
     return this.#askedAt;
   }
 
-  /** Goes on after that chunk, on whatever branch it lies; along the path `file` from its `frame` on where one is named. */
+  /**
+   * Continues after a chunk of any branch; along the camera path `file` from its `frame` on where one is named.
+   * Returns the message's `seq`.
+   * @param {number} chunk
+   * @param {{file?: string, frame?: number}} options
+   */
   rewind(chunk, { file, frame } = {}) {
     this.#latency.forget();
     this.#askedAt = this.#connection.send('rewind', { chunk, file, frame });
     return this.#askedAt;
   }
 
-  /** The camera stays where the path has led. Returns the message's seq. */
+  /** Leaves the camera path; the camera stays where it is. Returns the message's `seq`. */
   leavePath() {
     return this.#connection.send('path', { stop: true });
   }
 
-  /** Dreams nothing while there is a reason to pause (`menu`, `hidden`). */
+  /** Pauses the server while there is a reason to (`menu`, `hidden`, `filmstrip`). @param {string} reason */
   pause(reason) {
     if (this.#pauses.size === 0) this.#connection.send('pause');
     this.#pauses.add(reason);
     this.#latency.forget();
   }
 
+  /** Ends one reason to pause. @param {string} reason */
   resume(reason) {
     if (!this.#pauses.delete(reason) || this.#pauses.size > 0) return;
     this.#connection.send('resume');
-    this.#player?.goLive();
+    this.#players.current?.goLive();
   }
 
-  /** Name of the player in use. */
+  /** Name of the player in use, or null. */
   get playerName() {
-    return this.#usable[0] ?? null;
+    return this.#players.name;
   }
 
   get info() {
     return this.#info;
   }
 
-  /** `live`, `idle`, `paused`, or null before the first picture. */
+  /** `live`, `idle`, `paused`, or null before the first frame. */
   get state() {
     return this.#state;
   }
@@ -175,194 +219,182 @@ export class Session {
     return this.#chunk;
   }
 
-  /** What is on screen, to be drawn into a canvas. */
-  get picture() {
-    return this.#player?.picture ?? this.#stage.querySelector('canvas');
+  /** Element that shows the newest frame, to be drawn into a canvas. */
+  get frameSource() {
+    return this.#players.current?.frameSource ?? this.#stage.querySelector('canvas');
   }
 
   get stats() {
     return {
-      latency: this.#latency.stats, player: this.#player?.stats ?? null, seq: this.#connection.seq, connected: this.#connection.open,
-      trip: this.#clock.trip, kbps: this.#flow.kbps, waiting: this.#flow.waiting,
+      latency: this.#latency.stats, player: this.#players.current?.stats ?? null, seq: this.#connection.seq, connected: this.#connection.open,
+      trip: this.#clock.trip, kbps: this.#stream.kbps, waiting: this.#stream.waiting,
     };
   }
 
-  /** Seconds of video that have come since the page was opened. */
-  get dreamedSeconds() {
-    return this.#info ? this.#flow.frames / this.#info.fps : 0;
+  /** Seconds of video received since the page was opened. */
+  get receivedSeconds() {
+    return this.#info ? this.#stream.frames / this.#info.fps : 0;
   }
 
-  /** Key-to-picture times in ms, oldest first. */
+  /** Key-to-frame latencies in ms, oldest first. */
   get latencies() {
     return this.#latency.samples;
   }
 
-  /** Stages of the newest chunks, see `Flow`. */
+  /** Stage times of the newest chunks, see `StreamStats`. */
   get timeline() {
-    return this.#flow.chunks;
+    return this.#stream.chunks;
   }
 
-  #asking(wanted) {
-    return { ...wanted, player: PLAYERS[this.playerName].stream };
+  /**
+   * Adds the player's stream to the fields of `start`.
+   * @param {StartFields} wanted
+   * @returns {StartFields}
+   */
+  #withPlayer(wanted) {
+    return this.#players.kind ? { ...wanted, player: this.#players.kind.stream } : wanted;
   }
 
-  #takePlayer() {
-    const name = this.playerName;
-    if (name && !this.#players.has(name)) {
-      this.#players.set(name, PLAYERS[name].make(this.#stage, {
-        frame: (chunk, now) => name === this.playerName && this.#frame(chunk, now),
-        failed: (message) => name === this.playerName && this.#playerFailed(message),
-      }));
-    }
-    this.#player?.close();
-    this.#player = this.#players.get(name) ?? null;
-  }
-
-  /** The next best player takes over; false where there is none. */
-  #changePlayer() {
-    if (this.#usable.length < 2) return false;
-    this.#usable = this.#usable.slice(1);
-    this.#failures = [];
-    this.#takePlayer();
-    this.#on.notice(`The picture now comes by ${PLAYERS[this.playerName].label}.`);
-    this.#connection.again(this.#asking({}));
+  /** Switches to the next best player; false where there is none. */
+  #nextPlayer() {
+    if (!this.#players.next()) return false;
+    this.#on.toast(`The video now comes by ${this.#players.kind?.label}.`);
+    this.#connection.again(this.#withPlayer({}));
     return true;
   }
 
+  /** @param {ServerMessages['ready']} message */
   #ready(message) {
-    if (!PLAYERS[this.playerName].takes(message)) {
-      if (this.#changePlayer()) return;
+    const { current: player, kind } = this.#players;
+    if (!player || !kind) return;
+    if (!kind.takes(message)) {
+      if (this.#nextPlayer()) return;
       this.#connection.close();
       this.#on.status('codec', message);
       return;
     }
     this.#everReady = true;
-    this.#pictureDue = true;
+    this.#frameDue = true;
     this.#askedAt = 0;
     this.#state = null;
     this.#shown = -1;
     this.#latency.forget();
     this.#clock.forget();
-    this.#flow.forget();
-    this.#player.open(message);
+    this.#stream.forget();
+    player.open(message);
     this.#info = message;
-    if (!message.spectator) keep(TOKEN, message.token, 'sessionStorage');
+    if (!message.spectator) store(TOKEN, message.token, 'sessionStorage');
     const wanted = this.#differs(message) && message.resumed ? this.#connection.wanted : null;
     this.#differs = () => false;
-    this.#learn({ scene: message.scene, seed: message.seed });
+    this.#update({ scene: message.scene, seed: message.seed });
     this.#ping();
-    this.#on.news(message);
-    if (message.history) this.#on.news({ type: 'history', ...message.history });
+    this.#on.serverNotice(message);
+    if (message.history) this.#on.serverNotice({ ...message.history, type: 'history' });
     // A resumed session may have been paused by a page that was reloaded; a new one needs its first picture before a pause.
     if (message.resumed && !message.spectator) this.#connection.send(this.#pauses.size > 0 ? 'pause' : 'resume');
-    if (wanted) this.reset(wanted);
+    if (wanted) this.reset({ scene: wanted.scene ?? undefined, seed: wanted.seed ?? undefined });
     if (this.#held.length > 0 && this.#takes('keys')) this.#connection.send('keys', { down: this.#held });
     this.#on.status('starting');
   }
 
-  #told(message) {
-    if (message.type === 'replay' && message.state === 'left') this.#learn({ replay: null }); // its link no longer names this dream
-    this.#on.news(message);
+  /** @param {ServerMessages['replay']} message */
+  #replay(message) {
+    if (message.state === 'left') this.#update({ replay: null }); // its link no longer names this session
+    this.#on.serverNotice(message);
   }
 
   #ping() {
-    if (this.#connection.joined) this.#clock.asked(this.#connection.send('ping'));
+    if (this.#connection.joined) this.#clock.asked(this.#connection.ping());
   }
 
-  /** Scene or seed are new: the page shows it, and a reconnect that finds the session gone asks for the same. */
-  #learn(change) {
+  /**
+   * Updates scene or seed: the page shows it, and a reconnect that finds the session gone asks for the same.
+   * @param {Partial<SessionInfo>} change
+   */
+  #update(change) {
+    if (!this.#info) return;
     this.#info = { ...this.#info, ...change };
     const { world, scene, seed, replay } = this.#info;
     this.#connection.remember({ world, scene, seed, replay: replay ?? undefined });
     this.#on.info(this.#info);
   }
 
-  #arrived(meta, bytes) {
+  /** @param {ServerMessages['chunk']} message @param {ArrayBuffer} bytes */
+  #arrived(message, bytes) {
     if (!this.#info) return;
-    const chunk = { ...meta, arrived: performance.now(), bytes: bytes.byteLength };
-    this.#flow.arrived(chunk);
+    const chunk = { ...message, arrived: performance.now(), bytes: bytes.byteLength };
+    this.#stream.arrived(chunk);
     this.#on.arrived?.(chunk);
-    this.#player.chunk(bytes, chunk, meta.eager); // begun at once for an input: what is still to play is old news
+    this.#players.current?.chunk(bytes, chunk, message.eager); // it answers an input: frames still waiting are outdated
   }
 
+  /** @param {PlayedChunk} chunk @param {number} now */
   #frame(chunk, now) {
     this.#chunk = chunk;
     const pressed = this.#latency.presented(chunk.seq, now);
     if (chunk.index > this.#shown) {
       this.#shown = chunk.index;
       this.#connection.send('shown', { chunk: chunk.index });
-      this.#flow.shown(chunk, now, this.#clock, pressed.at(-1) ?? null);
+      this.#stream.shown(chunk, now, this.#clock, pressed.at(-1) ?? null);
     }
-    const asked = chunk.seq >= this.#askedAt; // else it is a picture from before the newest scene or reset
-    if (this.#pictureDue && asked) {
-      this.#pictureDue = false;
+    const asked = chunk.seq >= this.#askedAt; // else it is a frame from before the newest scene or reset
+    if (this.#frameDue && asked) {
+      this.#frameDue = false;
       this.#on.status(null);
       if (this.#pauses.size > 0) this.#connection.send('pause');
     }
-    if (asked && chunk.scene && chunk.scene !== this.#info.scene) this.#learn({ scene: chunk.scene });
+    if (asked && chunk.scene && chunk.scene !== this.#info?.scene) this.#update({ scene: chunk.scene });
     this.#on.frame(chunk, now);
   }
 
+  /** @param {ServerMessages['ended']} message */
   #ended(message) {
     this.#connection.close();
     this.#connection.forgetSession();
-    keep(TOKEN, null, 'sessionStorage');
-    this.#player?.keepStill();
+    store(TOKEN, null, 'sessionStorage');
+    this.#players.current?.holdFrame();
     this.#state = null;
     this.#on.status('ended', message);
   }
 
+  /** @param {ServerMessages['error']} message */
   #error({ code, message, seq }) {
     this.#on.refused?.(seq);
     if (code === 'session_gone') {
       this.#connection.forgetSession();
-      if (this.#everReady) this.#on.notice('The earlier dream is gone; this is a new one with the same seed.');
+      if (this.#everReady) this.#on.toast('The earlier dream is gone; this is a new one with the same seed.');
       this.#connection.retryNow();
-    } else if (HOPELESS.has(code) && !this.#everReady) {
+    } else if (FINAL_ERRORS.has(code) && !this.#everReady) {
       this.#connection.close();
       this.#on.status('failed', { message: sentence(message) });
     } else {
-      this.#on.notice(sentence(message));
+      this.#on.toast(sentence(message));
     }
   }
 
-  #lost({ attempt, reason, final }) {
-    this.#player?.keepStill();
+  /** @param {import('./connection.js').Loss} loss */
+  #lost({ attempt, reason, final, silent }) {
+    this.#players.current?.holdFrame();
     this.#state = null;
     if (final) this.#on.status('refused', { reason: reason && sentence(reason) });
     else if (this.#everReady) this.#on.status('reconnecting', { attempt });
-    else if (attempt > UNREACHABLE_AFTER) this.#diagnose();
+    else if (silent || attempt > UNREACHABLE_AFTER) this.#explain();
   }
 
-  /** A browser does not tell why a socket was refused; a plain request to the same server does. */
-  async #diagnose() {
-    let kind = 'unreachable';
-    let reason = '';
-    try {
-      const answer = await fetch('api/worlds', { cache: 'no-store' });
-      kind = answer.ok ? 'blocked' : 'refused';
-      if (!answer.ok) reason = sentence((await answer.text()).slice(0, 300));
-    } catch {
-      // no server at all
-    }
+  /** Shows why no session begins. */
+  async #explain() {
+    const { kind, reason } = await diagnose();
     if (!this.#everReady && !this.#connection.open) this.#on.status(kind, { reason });
   }
 
+  /** @param {string} message */
   #playerFailed(message) {
-    const now = performance.now();
-    this.#failures = [...this.#failures.filter((at) => now - at < FAILURE_WINDOW_MS), now];
-    if (this.#failures.length > PLAYER_FAILURES) {
-      if (this.#changePlayer()) return;
+    if (this.#players.unreliable) {
+      if (this.#nextPlayer()) return;
       this.#connection.close();
       this.#on.status('broken', { message });
     } else {
-      this.#connection.retryNow(); // the server begins a new stream, with a key frame, in the same dream
+      this.#connection.retryNow(); // the server begins a new stream, with a key frame, in the same session
     }
   }
-}
-
-/** Server messages begin in lower case where they name a field; on the page they are sentences. */
-function sentence(text) {
-  const tidy = text.trim();
-  return tidy.charAt(0).toUpperCase() + tidy.slice(1) + (/[.!?]$/.test(tidy) ? '' : '.');
 }

@@ -1,24 +1,30 @@
-/** What has come and what it took, lately: stages of the newest chunks, bytes a second, chunks waiting to be shown. */
+// @ts-check
+/** Statistics of recent chunks: stage times, bitrate, chunks waiting to be shown. */
 
 import { stagesOf } from './latency.js';
+
+/** @typedef {import('../players/factory.js').PlayedChunk} PlayedChunk */
+/** @typedef {import('./latency.js').StageTimes & {index: number, answers: boolean}} ChunkTimes Times of a chunk; `answers`: it answers a key. */
 
 const KEPT = 60;
 const RATE_OVER_MS = 3000;
 
-export class Flow {
+export class StreamStats {
+  /** @type {ChunkTimes[]} */
   #chunks = [];
+  /** @type {{at: number, size: number}[]} */
   #bytes = [];
   #newest = -1;
   #shown = -1;
   #frames = 0;
 
-  /** A new stream. */
+  /** Resets what counts for one stream. */
   forget() {
     this.#bytes = [];
     this.#newest = this.#shown = -1;
   }
 
-  /** A chunk has arrived. */
+  /** @param {PlayedChunk} chunk */
   arrived(chunk) {
     this.#newest = chunk.index;
     this.#frames += chunk.frames;
@@ -26,32 +32,38 @@ export class Flow {
     this.#bytes = [...this.#bytes.filter(({ at }) => at > since), { at: chunk.arrived, size: chunk.bytes }];
   }
 
-  /** The first frame of a chunk is on screen since `now`; `pressed`: when the key that it answers went down, or null. */
+  /**
+   * Notes that the first frame of a chunk is on screen.
+   * @param {PlayedChunk} chunk
+   * @param {number} now
+   * @param {import('./clock.js').ServerClock} clock
+   * @param {number | null} pressed time of the key event that it answers
+   */
   shown(chunk, now, clock, pressed) {
     this.#shown = chunk.index;
     const stages = stagesOf(chunk, now, clock, pressed);
     if (stages) this.#chunks = [...this.#chunks, { index: chunk.index, answers: pressed !== null, ...stages }].slice(-KEPT);
   }
 
-  /** The newest chunks shown, oldest first: `{index, answers, control, generate, encode, network, shown}` in ms. */
+  /** Times of the newest chunks shown, oldest first. */
   get chunks() {
     return [...this.#chunks];
   }
 
-  /** Chunks that have arrived and are not on screen yet. */
+  /** Number of chunks received and not on screen yet. */
   get waiting() {
     return Math.max(0, this.#newest - this.#shown);
   }
 
-  /** Frames that have come, of all streams. */
+  /** Number of frames received, of all streams. */
   get frames() {
     return this.#frames;
   }
 
-  /** Thousands of bits a second that came lately. */
+  /** Bitrate of the last seconds in kbit/s. */
   get kbps() {
     const now = performance.now();
-    const lately = this.#bytes.filter(({ at }) => at > now - RATE_OVER_MS);
-    return (8 * lately.reduce((sum, { size }) => sum + size, 0)) / RATE_OVER_MS;
+    const recent = this.#bytes.filter(({ at }) => at > now - RATE_OVER_MS);
+    return (8 * recent.reduce((sum, { size }) => sum + size, 0)) / RATE_OVER_MS;
   }
 }

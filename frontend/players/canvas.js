@@ -1,18 +1,25 @@
-/** What the players that draw into the stage's canvas have in common. */
+// @ts-check
+/** Base of the players that draw decoded frames into the stage's canvas. */
 
 import { Screen } from './screen.js';
 
+/** @typedef {import('./factory.js').PlayerHandlers} PlayerHandlers */
+
 export class CanvasPlayer {
+  /** @type {HTMLCanvasElement} */
   #canvas;
 
-  /** As `MsePlayer`. */
+  /**
+   * @param {HTMLElement} stage
+   * @param {PlayerHandlers} on
+   */
   constructor(stage, on) {
-    this.#canvas = stage.querySelector('canvas');
+    this.#canvas = /** @type {HTMLCanvasElement} */ (stage.querySelector('canvas'));
     this.on = on;
     this.screen = new Screen(this.#canvas, on);
   }
 
-  /** The init segment says nothing that `open` has not said. */
+  /** Ignores the init segment: `open` got the format. */
   init() {}
 
   /** Jumps to the newest frame: after a hidden tab or a pause. */
@@ -20,21 +27,44 @@ export class CanvasPlayer {
     this.screen.goLive();
   }
 
-  /** The canvas keeps its picture by itself. */
-  keepStill() {}
+  /** Does nothing: a canvas keeps its frame. */
+  holdFrame() {}
 
-  /** What is on screen now, to be drawn into a canvas. */
-  get picture() {
+  get frameSource() {
     return this.#canvas;
   }
 
+  /** @returns {Record<string, number>} */
   get stats() {
     return this.screen.stats;
   }
 
-  /** Gives up until the stream starts afresh. */
-  fail(message) {
-    this.close();
-    this.on.failed(message);
+  close() {
+    this.screen.clear();
   }
+
+  /**
+   * Stops until a new stream is opened.
+   * @param {unknown} error
+   */
+  fail(error) {
+    this.close();
+    this.on.failed(error instanceof Error ? error.message : String(error));
+  }
+}
+
+/**
+ * Returns a view of each frame in a chunk's binary message: they are its last bytes, one after the other. Raises
+ * RangeError if they do not fit.
+ * @param {ArrayBuffer} bytes
+ * @param {number[]} sizes bytes of each frame
+ */
+export function framesOf(bytes, sizes) {
+  let from = bytes.byteLength - sizes.reduce((sum, size) => sum + size, 0);
+  if (from < 0) throw new RangeError(`the frames are said to have ${bytes.byteLength - from} bytes, the message has ${bytes.byteLength}`);
+  return sizes.map((size) => {
+    const frame = new Uint8Array(bytes, from, size);
+    from += size;
+    return frame;
+  });
 }

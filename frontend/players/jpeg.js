@@ -1,7 +1,7 @@
-/** The last resort, which needs no video codec at all: every frame comes as a JPEG picture. */
+// @ts-check
+/** Plays JPEG frames: needs no video codec, and takes the most bandwidth. */
 
-import { CanvasPlayer } from './canvas.js';
-import { framesOf } from './frames.js';
+import { CanvasPlayer, framesOf } from './canvas.js';
 
 export class JpegPlayer extends CanvasPlayer {
   static async canPlay() {
@@ -11,30 +11,36 @@ export class JpegPlayer extends CanvasPlayer {
   #stream = 0;
   #decoding = Promise.resolve();
 
+  /** @param {import('./factory.js').StreamFormat} format */
   open(format) {
     this.close();
     this.screen.open(format);
   }
 
-  chunk(bytes, meta, skip) {
-    const chunk = this.screen.arrived(meta, skip);
-    const pictures = Promise.all(framesOf(bytes, meta.sizes).map((data) => createImageBitmap(new Blob([data], { type: 'image/jpeg' }))));
-    pictures.catch(() => {}); // told below, when its turn comes
+  /**
+   * @param {ArrayBuffer} bytes
+   * @param {import('./factory.js').PlayedChunk} message
+   * @param {boolean} skip
+   */
+  chunk(bytes, message, skip) {
+    const chunk = this.screen.arrived(message, skip);
+    const frames = Promise.all(framesOf(bytes, message.sizes).map((data) => createImageBitmap(new Blob([data], { type: 'image/jpeg' }))));
+    frames.catch(() => {}); // handled below, in the order of the chunks
     const stream = this.#stream;
     this.#decoding = this.#decoding.then(async () => {
       try {
-        for (const picture of await pictures) {
-          if (stream === this.#stream) this.screen.show(picture, chunk);
-          else picture.close();
+        for (const frame of await frames) {
+          if (stream === this.#stream) this.screen.show(frame, chunk);
+          else frame.close();
         }
       } catch (error) {
-        if (stream === this.#stream) this.fail(error.message);
+        if (stream === this.#stream) this.fail(error);
       }
     });
   }
 
   close() {
     this.#stream += 1;
-    this.screen.clear();
+    super.close();
   }
 }

@@ -1,8 +1,9 @@
-/** The live edge: how fast to play so that what is left to play when a chunk arrives is next to nothing. */
+// @ts-check
+/** Live-edge control: the playback rate that keeps the buffer next to empty when a chunk arrives. */
 
-/** What should be left: the frame and a half that browsers stop with, and the server's reserve. */
+/** Target of the buffer: the frame and a half that browsers stop with, and the server's reserve. */
 const EDGE = Object.freeze({ slackFrames: 1.5, slackS: 0.01, deadZoneS: 0.02, gain: 2, slowest: 0.4, fastest: 1.5, giveUpChunks: 3 });
-/** A machine that dreams slower than real time plays slower, instead of stopping at the end of every chunk. */
+/** A model slower than real time is played slower, instead of stopping after every chunk. */
 const PACE = Object.freeze({ memory: 0.7, nearlyReal: 0.93, pauseChunks: 5 });
 
 export class LiveEdge {
@@ -10,8 +11,10 @@ export class LiveEdge {
   #meanPace = 1;
 
   /**
-   * A chunk of `length` seconds at `fps` has arrived while `slack` seconds are left to play. Returns the `rate` to play
-   * at, and whether so much is left that it is `late`: to be skipped.
+   * Returns the playback `rate` from an arriving chunk on, and `late` where the buffer is so long that it is to be skipped.
+   * @param {number} length seconds of the chunk
+   * @param {number} slack seconds left to play
+   * @param {number} fps
    */
   arrived(length, slack, fps) {
     const pace = this.#pace(length);
@@ -22,7 +25,10 @@ export class LiveEdge {
     return { rate, late: slack > EDGE.giveUpChunks * length };
   }
 
-  /** How fast chunks come, as a share of real time, at most 1; 0 where they do not flow: after a rest. */
+  /**
+   * Returns the rate at which chunks arrive, as a share of real time, at most 1; 0 after a pause.
+   * @param {number} length
+   */
   #pace(length) {
     const now = performance.now();
     const interval = (now - this.#lastArrival) / 1000;

@@ -1,49 +1,70 @@
+// @ts-check
 /**
- * Plays the dream with Media Source Extensions, managed or not. It keeps to the live edge, skips to the chunk that answers
- * a key, trims what was seen, jumps gaps, and always ends on a chunk's last frame. The other players offer the same
- * methods: open, init, chunk, goLive, keepStill, close, and `picture` to read back what is shown.
+ * Plays the stream with Media Source Extensions, managed or not. It keeps to the live edge, skips to the chunk that
+ * answers a key, trims what was played, jumps gaps, and always ends on a chunk's last frame.
  */
 
 import { LiveEdge } from './live_edge.js';
 
 /** Safari stutters when the playback rate changes; there the player only seeks. */
+/** @typedef {import('./factory.js').PlayedChunk} PlayedChunk */
+/** @typedef {import('./factory.js').StreamFormat} StreamFormat */
+/** @typedef {PlayedChunk & {end: number}} TimedChunk `end`: seconds of the stream at which it ends. */
+/** @typedef {{bytes: ArrayBuffer, chunk: TimedChunk | null, skip: boolean, sent: boolean, rated: boolean}} Append An append to come; the init segment has no chunk. */
+
 const RATE_CONTROL = !('ManagedMediaSource' in window);
 const SKIP_OVER_S = 0.02; // a smaller lead than this is not worth the hitch of a seek
-const TRIM = Object.freeze({ everyS: 12, keepS: 6 }); // more than two groups of pictures must stay behind the playhead
+const TRIM = Object.freeze({ everyS: 12, keepS: 6 }); // more than two GOPs must stay behind the playhead
 const STUCK_MS = 1500;
 
 export class MsePlayer {
-  /** Whether `Source`, a MediaSource class or undefined, can play the exact codec string that the server names. */
+  /**
+   * Returns true if a MediaSource class can play the MIME type that the server names.
+   * @param {typeof MediaSource | undefined} Source
+   * @param {string} mime
+   */
   static canPlay(Source, mime) {
     return Boolean(Source?.isTypeSupported(mime));
   }
 
+  /** @type {HTMLVideoElement} */
   #video;
+  /** @type {HTMLCanvasElement} */
   #still;
+  /** @type {import('./factory.js').PlayerHandlers} */
   #on;
+  /** @type {typeof MediaSource} */
   #Source;
+  /** @type {StreamFormat | null} */
   #format = null;
+  /** @type {MediaSource | null} */
   #source = null;
+  /** @type {SourceBuffer | null} */
   #buffer = null;
+  /** @type {Append[]} */
   #queue = [];
+  /** @type {TimedChunk[]} */
   #chunks = [];
   #shownPts = -1;
   #edge = new LiveEdge();
-  #settleTimer = 0;
-  #stuckTimer = 0;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #settleTimer;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #stuckTimer;
   #nudges = 0;
   #url = '';
   #counts = { seeks: 0, skips: 0, stalls: 0, trims: 0, frames: 0 };
 
   /**
-   * `stage`: the element that gets the picture. `on.frame(chunk, now)` for every frame on screen, `on.failed(message)`
-   * when playing cannot go on without a fresh start of the stream. `Source`: MediaSource or ManagedMediaSource.
+   * @param {HTMLElement} stage
+   * @param {import('./factory.js').PlayerHandlers} on
+   * @param {typeof MediaSource} Source MediaSource or ManagedMediaSource
    */
   constructor(stage, on, Source) {
     this.#on = on;
     this.#Source = Source;
-    this.#still = stage.querySelector('canvas');
-    this.#video = stage.querySelector('video');
+    this.#still = /** @type {HTMLCanvasElement} */ (stage.querySelector('canvas'));
+    this.#video = /** @type {HTMLVideoElement} */ (stage.querySelector('video'));
     const video = this.#video;
     video.muted = true;
     video.playsInline = true;
@@ -53,9 +74,12 @@ export class MsePlayer {
     this.#watchFrames();
   }
 
-  /** Starts a new stream: `{mime, width, height, fps}`. The last picture stays in place until the new one is there. */
+  /**
+   * Starts a new stream; the last frame stays until the new one is there.
+   * @param {StreamFormat} format
+   */
   open(format) {
-    this.keepStill();
+    this.holdFrame();
     this.#release();
     this.#format = format;
     this.#source = new this.#Source();
@@ -66,43 +90,47 @@ export class MsePlayer {
     this.#play();
   }
 
-  /** The stream's init segment. */
+  /** @param {ArrayBuffer} bytes init segment */
   init(bytes) {
-    this.#queue.push({ bytes, chunk: null });
+    this.#queue.push({ bytes, chunk: null, skip: false, sent: false, rated: false });
     this.#feed();
   }
 
-  /** One fragment; `chunk` is its message. With `skip` the player jumps to it: it answers something the visitor did. */
+  /**
+   * @param {ArrayBuffer} bytes fragment
+   * @param {PlayedChunk} chunk
+   * @param {boolean} skip jump to it: it answers an input
+   */
   chunk(bytes, chunk, skip) {
-    this.#queue.push({ bytes, chunk: { ...chunk, end: chunk.pts + chunk.frames / this.#format.fps }, skip });
+    this.#queue.push({ bytes, chunk: { ...chunk, end: chunk.pts + chunk.frames / this.#fps }, skip, sent: false, rated: false });
     this.#feed();
   }
 
   /** Jumps to the newest frame: after a hidden tab or a pause. */
   goLive() {
     const end = this.#end();
-    if (end > 0) this.#seek(end - 0.5 / this.#format.fps);
+    if (end > 0) this.#seek(end - 0.5 / this.#fps);
     this.#play();
   }
 
-  /** Copies the present picture under the video, so that it stays while the stream changes. */
-  keepStill() {
+  /** Copies the present frame into the canvas under the video, so that it stays while the stream changes. */
+  holdFrame() {
     const video = this.#video;
     const still = this.#still;
-    if (this.picture !== video) return;
+    if (this.frameSource !== video) return;
     const [width, height] = [video.videoWidth, video.videoHeight];
     if (still.width !== width || still.height !== height) Object.assign(still, { width, height });
-    still.getContext('2d').drawImage(video, 0, 0);
+    still.getContext('2d')?.drawImage(video, 0, 0);
   }
 
-  /** Stops, and leaves the last picture in place. */
+  /** Stops, and leaves the last frame in place. */
   close() {
-    this.keepStill();
+    this.holdFrame();
     this.#release();
   }
 
-  /** What is on screen now, to be drawn into a canvas: the video from a stream's first frame on, in a seek too. */
-  get picture() {
+  /** Element that shows the frame: the video from a stream's first frame on, also during a seek. */
+  get frameSource() {
     const shows = this.#shownPts >= 0 && this.#video.readyState >= HTMLMediaElement.HAVE_METADATA;
     return shows ? this.#video : this.#still;
   }
@@ -116,6 +144,10 @@ export class MsePlayer {
       time: video.currentTime,
       dropped: video.getVideoPlaybackQuality?.().droppedVideoFrames ?? 0,
     };
+  }
+
+  get #fps() {
+    return this.#format?.fps ?? 24;
   }
 
   #release() {
@@ -139,15 +171,19 @@ export class MsePlayer {
   }
 
   #opened() {
+    if (!this.#source || !this.#format) return;
+    /** @type {SourceBuffer} */
+    let buffer;
     try {
-      this.#buffer = this.#source.addSourceBuffer(this.#format.mime);
+      buffer = this.#source.addSourceBuffer(this.#format.mime);
     } catch (error) {
-      this.#fail(error.message);
+      this.#fail(messageOf(error));
       return;
     }
-    this.#buffer.mode = 'segments';
-    this.#buffer.addEventListener('updateend', () => this.#feed());
-    this.#buffer.addEventListener('error', () => this.#fail('a fragment could not be read'));
+    this.#buffer = buffer;
+    buffer.mode = 'segments';
+    buffer.addEventListener('updateend', () => buffer === this.#buffer && this.#feed());
+    buffer.addEventListener('error', () => buffer === this.#buffer && this.#fail('a fragment could not be read'));
     this.#feed();
   }
 
@@ -157,18 +193,18 @@ export class MsePlayer {
     this.#appended();
     const next = this.#queue[0];
     if (!next || buffer.updating) return;
-    if (next.chunk && !next.steered) this.#steer(next);
+    if (next.chunk && !next.rated) this.#controlRate(next, next.chunk);
     try {
       buffer.appendBuffer(next.bytes);
       next.sent = true;
       if (next.chunk) this.#chunks = [...this.#chunks.slice(-63), next.chunk]; // its first frame may come before updateend
     } catch (error) {
-      if (error.name === 'QuotaExceededError' && this.#trim(2)) return; // its updateend comes back here
-      this.#fail(error.message);
+      if (error instanceof DOMException && error.name === 'QuotaExceededError' && this.#trim(2)) return; // its updateend comes back here
+      this.#fail(messageOf(error));
     }
   }
 
-  /** Takes note of the append that has just ended. */
+  /** Handles the end of an append: skips, settles, trims. */
   #appended() {
     const done = this.#queue[0];
     if (!done?.sent) return;
@@ -187,13 +223,17 @@ export class MsePlayer {
     if (video.buffered.length && video.currentTime - video.buffered.start(0) > TRIM.everyS) this.#trim(TRIM.keepS);
   }
 
-  /** Live-edge control, before a chunk is appended: what is left to play should be next to nothing. */
-  #steer(next) {
-    next.steered = true;
+  /**
+   * Sets the playback rate before a chunk is appended, so that the buffer is next to empty when it arrives.
+   * @param {Append} next
+   * @param {TimedChunk} chunk
+   */
+  #controlRate(next, chunk) {
+    next.rated = true;
     const video = this.#video;
-    const length = next.chunk.end - next.chunk.pts;
+    const length = chunk.end - chunk.pts;
     const slack = this.#end() - video.currentTime;
-    const { rate, late } = this.#edge.arrived(length, slack, this.#format.fps);
+    const { rate, late } = this.#edge.arrived(length, slack, this.#fps);
     if (this.#end() > 0 && late) next.skip = true;
     if (RATE_CONTROL && rate !== video.playbackRate) video.playbackRate = rate;
   }
@@ -203,15 +243,20 @@ export class MsePlayer {
     return buffered.length ? buffered.end(buffered.length - 1) : 0;
   }
 
+  /** @param {number} time */
   #seek(time) {
     this.#counts.seeks += 1;
     this.#video.currentTime = time;
   }
 
+  /**
+   * Removes what was played more than some seconds ago. Returns true if there is something to remove.
+   * @param {number} keepS
+   */
   #trim(keepS) {
     const start = this.#video.buffered.length ? this.#video.buffered.start(0) : 0;
     const until = this.#video.currentTime - keepS;
-    if (until <= start || this.#buffer.updating) return false;
+    if (until <= start || !this.#buffer || this.#buffer.updating) return false;
     this.#counts.trims += 1;
     this.#buffer.remove(0, until);
     return true;
@@ -222,7 +267,7 @@ export class MsePlayer {
     this.#jumpGap();
   }
 
-  /** Where the playhead stands before or between buffered ranges, it goes to the next range. */
+  /** Moves a playhead before or between buffered ranges to the next range. */
   #jumpGap() {
     const { buffered, currentTime } = this.#video;
     for (let i = 0; i < buffered.length; i += 1) {
@@ -235,13 +280,14 @@ export class MsePlayer {
   }
 
   /**
-   * Browsers stop a frame or two before the end of what they have. When no further chunk follows, the playhead is put
-   * on the last frame, so that the still picture is the newest moment; and a picture that never came is asked for again.
+   * Browsers stop a frame or two before the end of the buffer. When no further chunk follows, the playhead is put on the
+   * last frame; and a frame that was never presented is sought again.
+   * @param {TimedChunk} chunk
    */
   #settleLater(chunk) {
     clearTimeout(this.#settleTimer);
     clearTimeout(this.#stuckTimer);
-    const frame = 1 / this.#format.fps;
+    const frame = 1 / this.#fps;
     const leftMs = 1000 * Math.max(0, chunk.end - this.#video.currentTime) / this.#video.playbackRate;
     this.#settleTimer = setTimeout(() => {
       if (this.#shownPts < chunk.end - 1.5 * frame) this.#seek(chunk.end - 0.5 * frame);
@@ -249,6 +295,7 @@ export class MsePlayer {
     this.#stuckTimer = setTimeout(() => this.#checkStuck(chunk), leftMs + STUCK_MS);
   }
 
+  /** @param {TimedChunk} chunk */
   #checkStuck(chunk) {
     if (document.hidden || this.#shownPts >= chunk.pts - 0.001) {
       this.#nudges = 0;
@@ -256,13 +303,14 @@ export class MsePlayer {
     }
     this.#nudges += 1;
     if (this.#nudges > 2) {
-      this.#fail('the picture does not move although fragments arrive');
+      this.#fail('the video does not move although fragments arrive');
       return;
     }
     this.goLive();
     this.#stuckTimer = setTimeout(() => this.#checkStuck(chunk), STUCK_MS);
   }
 
+  /** @param {string} message */
   #fail(message) {
     this.close();
     this.#on.failed(message);
@@ -271,16 +319,17 @@ export class MsePlayer {
   #watchFrames() {
     const video = this.#video;
     if (video.requestVideoFrameCallback) {
-      const seen = (now, meta) => {
+      /** @type {VideoFrameRequestCallback} */
+      const presented = (_, meta) => {
         this.#frame(meta.mediaTime);
-        video.requestVideoFrameCallback(seen);
+        video.requestVideoFrameCallback(presented);
       };
-      video.requestVideoFrameCallback(seen);
+      video.requestVideoFrameCallback(presented);
       return;
     }
-    const poll = () => { // old Firefox: the playhead tells nearly as much
+    const poll = () => { // old Firefox: the playhead is nearly as exact
       if (!video.seeking && this.#format) {
-        const frame = Math.floor(video.currentTime * this.#format.fps + 0.01) / this.#format.fps;
+        const frame = Math.floor(video.currentTime * this.#fps + 0.01) / this.#fps;
         if (frame !== this.#shownPts) this.#frame(frame);
       }
       requestAnimationFrame(poll);
@@ -288,12 +337,18 @@ export class MsePlayer {
     requestAnimationFrame(poll);
   }
 
+  /** @param {number} mediaTime */
   #frame(mediaTime) {
     if (!this.#format || !this.#source) return;
     this.#counts.frames += 1;
     this.#shownPts = mediaTime;
-    const middle = mediaTime + 0.5 / this.#format.fps;
+    const middle = mediaTime + 0.5 / this.#fps;
     const chunk = this.#chunks.findLast((one) => one.pts <= middle && middle < one.end);
     if (chunk) this.#on.frame(chunk, performance.now());
   }
+}
+
+/** @param {unknown} error */
+function messageOf(error) {
+  return error instanceof Error ? error.message : String(error);
 }

@@ -1,29 +1,46 @@
-/** Shows decoded pictures in a canvas, each at its time, newest answers at once. The players without a video element draw here. */
+// @ts-check
+/** Shows decoded frames in a canvas, each at its time; frames that answer an input at once. */
 
 import { LiveEdge } from './live_edge.js';
 
+/** @typedef {import('./factory.js').PlayedChunk} PlayedChunk */
+/** @typedef {PlayedChunk & {skip: boolean, begun: boolean}} ScheduledChunk `skip`: show at once; `begun`: its first frame has come. */
+/** @typedef {VideoFrame | ImageBitmap} DecodedFrame */
+
 export class Screen {
+  /** @type {HTMLCanvasElement} */
   #canvas;
+  /** @type {CanvasRenderingContext2D} */
   #context;
+  /** @type {Pick<import('./factory.js').PlayerHandlers, 'frame'>} */
   #on;
   #fps = 24;
   #edge = new LiveEdge();
   #rate = 1;
+  /** @type {{frame: DecodedFrame, chunk: ScheduledChunk, at: number}[]} */
   #waiting = [];
   #nextAt = 0;
-  #timer = 0;
-  #fresh = null;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #timer;
+  /** Chunk of the frame that was drawn and not painted by the browser yet. @type {ScheduledChunk | null} */
+  #drawn = null;
   #generation = 0;
   #counts = { skips: 0, frames: 0, dropped: 0 };
 
-  /** `canvas` gets the pictures; `on.frame(chunk, now)` when one is on screen. */
+  /**
+   * @param {HTMLCanvasElement} canvas
+   * @param {Pick<import('./factory.js').PlayerHandlers, 'frame'>} on
+   */
   constructor(canvas, on) {
     this.#canvas = canvas;
-    this.#context = canvas.getContext('2d');
+    this.#context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext('2d'));
     this.#on = on;
   }
 
-  /** A new stream of `{width, height, fps}`; the last picture stays until the new one is there. */
+  /**
+   * Starts a new stream; the last frame stays until the new one is there.
+   * @param {{fps: number}} format
+   */
   open({ fps }) {
     this.clear();
     this.#fps = fps;
@@ -32,7 +49,12 @@ export class Screen {
     this.#nextAt = 0;
   }
 
-  /** A chunk has come; its pictures follow. Returns it as `show` wants it. */
+  /**
+   * Takes a chunk whose frames follow by `show`.
+   * @param {PlayedChunk} chunk
+   * @param {boolean} skip
+   * @returns {ScheduledChunk}
+   */
   arrived(chunk, skip) {
     const slack = Math.max(0, this.#nextAt - performance.now()) / 1000;
     const { rate, late } = this.#edge.arrived(chunk.frames / this.#fps, slack, this.#fps);
@@ -40,8 +62,12 @@ export class Screen {
     return { ...chunk, skip: skip || late, begun: false };
   }
 
-  /** The next picture of `chunk` (from `arrived`), in order; it is closed once it was drawn. */
-  show(picture, chunk) {
+  /**
+   * Schedules the next frame of a chunk; closes it once it was drawn.
+   * @param {DecodedFrame} frame
+   * @param {ScheduledChunk} chunk
+   */
+  show(frame, chunk) {
     const now = performance.now();
     if (chunk.skip && !chunk.begun) {
       if (this.#waiting.length > 0) this.#counts.skips += 1;
@@ -51,11 +77,11 @@ export class Screen {
     chunk.begun = true;
     const at = Math.max(now, this.#nextAt);
     this.#nextAt = at + 1000 / this.#fps / this.#rate;
-    this.#waiting.push({ picture, chunk, at });
+    this.#waiting.push({ frame, chunk, at });
     this.#draw();
   }
 
-  /** Jumps to the newest picture. */
+  /** Jumps to the newest frame. */
   goLive() {
     const last = this.#waiting.pop();
     this.#drop();
@@ -65,10 +91,10 @@ export class Screen {
     this.#draw();
   }
 
-  /** Forgets what waits to be shown, and leaves the last picture in place. */
+  /** Drops the frames that wait, and leaves the last one in place. */
   clear() {
     this.#drop();
-    this.#fresh = null;
+    this.#drawn = null;
     this.#generation += 1;
   }
 
@@ -79,30 +105,37 @@ export class Screen {
   #drop() {
     clearTimeout(this.#timer);
     this.#counts.dropped += this.#waiting.length;
-    for (const { picture } of this.#waiting) picture.close();
+    for (const { frame } of this.#waiting) frame.close();
     this.#waiting = [];
   }
 
   #draw() {
     clearTimeout(this.#timer);
     const now = performance.now();
-    while (this.#waiting.length > 0 && this.#waiting[0].at <= now + 1) this.#paint(this.#waiting.shift());
+    for (let next = this.#waiting[0]; next && next.at <= now + 1; next = this.#waiting[0]) {
+      this.#waiting.shift();
+      this.#paint(next.frame, next.chunk);
+    }
     if (this.#waiting.length > 0) this.#timer = setTimeout(() => this.#draw(), this.#waiting[0].at - now);
   }
 
-  #paint({ picture, chunk }) {
-    const width = picture.displayWidth ?? picture.width;
-    const height = picture.displayHeight ?? picture.height;
+  /**
+   * @param {DecodedFrame} frame
+   * @param {ScheduledChunk} chunk
+   */
+  #paint(frame, chunk) {
+    const width = 'displayWidth' in frame ? frame.displayWidth : frame.width;
+    const height = 'displayHeight' in frame ? frame.displayHeight : frame.height;
     if (this.#canvas.width !== width || this.#canvas.height !== height) Object.assign(this.#canvas, { width, height });
-    this.#context.drawImage(picture, 0, 0);
-    picture.close();
-    const announced = this.#fresh !== null;
-    this.#fresh = chunk;
+    this.#context.drawImage(frame, 0, 0);
+    frame.close();
+    const announced = this.#drawn !== null;
+    this.#drawn = chunk;
     if (announced) return;
     const generation = this.#generation;
-    requestAnimationFrame(() => { // it is on screen with the browser's next picture, not before
-      const shown = this.#fresh;
-      this.#fresh = null;
+    requestAnimationFrame(() => { // on screen with the browser's next paint, not before
+      const shown = this.#drawn;
+      this.#drawn = null;
       if (!shown || generation !== this.#generation) return;
       this.#counts.frames += 1;
       this.#on.frame(shown, performance.now());

@@ -1,11 +1,12 @@
+// @ts-check
 /**
- * Enlarges the small picture with crisp edges, on the graphics card. A browser alone blurs every edge over as many pixels
- * of the screen as one of the picture covers. Here each pixel takes its colour from a little further away from the edge it
- * lies at: edges get narrow, and unlike with sharpening no bright or dark lines come up beside them.
+ * Edge-directed upscaling in WebGL. A browser blurs every edge over as many screen pixels as one video pixel covers. Here
+ * each pixel takes its colour from a little further away from the edge that it lies at (image warping): edges get narrow
+ * and, unlike with sharpening, without bright or dark lines beside them.
  */
 
-const MAX_SCALE = 8; // more pixels than this for one of the picture are no longer seen
-/** Names of renderers that are programs on the processor. Browsers hand them out even where asked not to. */
+const MAX_SCALE = 8; // screen pixels a video pixel; more are not visible
+/** Renderers that run on the CPU. Browsers return them even where asked not to. */
 const SOFTWARE = /swiftshader|llvmpipe|softpipe|software|basic render/i;
 const CORNERS = new Float32Array([-1, -1, 3, -1, -1, 3]); // one triangle over everything
 
@@ -14,14 +15,14 @@ attribute vec2 corner;
 varying vec2 at;
 void main() { at = corner * 0.5 + 0.5; gl_Position = vec4(corner, 0.0, 1.0); }`;
 
-/** How much of an edge there is at each pixel of the picture, from 0 to 1: Scharr's gradient. What is faint is no edge. */
+/** Edge strength of each video pixel, from 0 to 1: magnitude of Scharr's gradient, without faint slopes. */
 const EDGES = `
 precision highp float;
 varying vec2 at;
-uniform sampler2D picture;
+uniform sampler2D frame;
 uniform vec2 size;
 vec3 column(vec2 p, vec2 along) {
-  return 3.0 * texture2D(picture, p - along).rgb + 10.0 * texture2D(picture, p).rgb + 3.0 * texture2D(picture, p + along).rgb;
+  return 3.0 * texture2D(frame, p - along).rgb + 10.0 * texture2D(frame, p).rgb + 3.0 * texture2D(frame, p + along).rgb;
 }
 void main() {
   vec2 x = vec2(1.0 / size.x, 0.0), y = vec2(0.0, 1.0 / size.y);
@@ -30,14 +31,14 @@ void main() {
   gl_FragColor = vec4(smoothstep(0.005, 0.04, slope) * slope / (slope + 0.03));
 }`;
 
-/** The picture on the screen, every pixel from down the slope of EDGES. */
+/** The upscaled frame: every pixel is read from further down the slope of EDGES. */
 const ENLARGE = `
 precision highp float;
 varying vec2 at;
-uniform sampler2D picture, edges;
+uniform sampler2D frame, edges;
 uniform vec2 size;
-const float WIDE = 1.5, PUSH = 2.5, REACH = 1.5; // in pixels of the picture
-/** Cubic B-spline of the edges: bilinear alone would show the picture's grid. */
+const float WIDE = 1.5, PUSH = 2.5, REACH = 1.5; // in video pixels
+/** Cubic B-spline of the edges: bilinear alone would show the pixel grid. */
 float edge(vec2 p) {
   vec2 t = p * size - 0.5, f = fract(t), g = 1.0 - f;
   t -= f;
@@ -46,16 +47,16 @@ float edge(vec2 p) {
   return a.y * (a.x * texture2D(edges, low).r + b.x * texture2D(edges, vec2(high.x, low.y)).r)
     + b.y * (a.x * texture2D(edges, vec2(low.x, high.y)).r + b.x * texture2D(edges, high).r);
 }
-/** Catmull-Rom of the picture, of five bilinear looks. */
+/** Catmull-Rom of the frame, of five bilinear samples. */
 vec3 colour(vec2 p) {
   vec2 t = p * size, centre = floor(t - 0.5) + 0.5, f = t - centre;
   vec2 w0 = f * (-0.5 + f * (1.0 - 0.5 * f)), w1 = 1.0 + f * f * (-2.5 + 1.5 * f), w3 = f * f * (-0.5 + 0.5 * f), w12 = 1.0 - w0 - w3;
   vec2 low = (centre - 1.0) / size, middle = (centre + (w12 - w1) / w12) / size, high = (centre + 2.0) / size;
-  vec4 sum = vec4(texture2D(picture, middle).rgb, 1.0) * w12.x * w12.y
-    + vec4(texture2D(picture, vec2(middle.x, low.y)).rgb, 1.0) * w12.x * w0.y
-    + vec4(texture2D(picture, vec2(low.x, middle.y)).rgb, 1.0) * w0.x * w12.y
-    + vec4(texture2D(picture, vec2(high.x, middle.y)).rgb, 1.0) * w3.x * w12.y
-    + vec4(texture2D(picture, vec2(middle.x, high.y)).rgb, 1.0) * w12.x * w3.y;
+  vec4 sum = vec4(texture2D(frame, middle).rgb, 1.0) * w12.x * w12.y
+    + vec4(texture2D(frame, vec2(middle.x, low.y)).rgb, 1.0) * w12.x * w0.y
+    + vec4(texture2D(frame, vec2(low.x, middle.y)).rgb, 1.0) * w0.x * w12.y
+    + vec4(texture2D(frame, vec2(high.x, middle.y)).rgb, 1.0) * w3.x * w12.y
+    + vec4(texture2D(frame, vec2(middle.x, high.y)).rgb, 1.0) * w12.x * w3.y;
   return sum.rgb / sum.a;
 }
 void main() {
@@ -67,65 +68,87 @@ void main() {
 }`;
 
 /**
- * What enlarges the stage's video from its first picture on, or null: without a graphics card, since a processor would take
- * from the dream what this costs. The address may say otherwise: `?crisp=on` even then, `?crisp=off` never.
+ * Returns an upscaler of the stage's video, or null without a GPU: on a CPU it would slow the model down. The address may
+ * ask for it (`?crisp=on`) or forbid it (`?crisp=off`).
+ * @param {HTMLElement} stage
  */
-export function crispOver(stage) {
+export function createUpscaler(stage) {
   const asked = new URLSearchParams(location.search).get('crisp');
   if (asked === 'off') return null;
   const canvas = document.createElement('canvas');
   const gl = canvas.getContext('webgl', { alpha: false, antialias: false, depth: false, failIfMajorPerformanceCaveat: asked !== 'on' });
   if (!gl) return null;
   if (asked !== 'on' && SOFTWARE.test(rendererOf(gl))) {
-    gl.getExtension('WEBGL_lose_context')?.loseContext(); // it need not keep memory until somebody collects it
+    gl.getExtension('WEBGL_lose_context')?.loseContext(); // frees its memory before the garbage collector does
     return null;
   }
-  return new Crisp(stage, canvas, gl);
+  return new Upscaler(stage, canvas, gl);
 }
 
-class Crisp {
+class Upscaler {
+  /** @type {HTMLElement} */
   #stage;
+  /** @type {HTMLCanvasElement} */
   #canvas;
+  /** @type {WebGLRenderingContext} */
   #gl;
-  #edging = null;
-  #enlarging = null;
+  /** @type {WebGLProgram | null} */
+  #edgeProgram = null;
+  /** @type {WebGLProgram | null} */
+  #upscaleProgram = null;
+  /** @type {WebGLFramebuffer | null} */
   #buffer = null;
+  /** @type {[number, number]} */
   #size = [0, 0];
+  /** @type {HTMLVideoElement | HTMLCanvasElement | null} */
   #source = null;
 
+  /**
+   * @param {HTMLElement} stage
+   * @param {HTMLCanvasElement} canvas
+   * @param {WebGLRenderingContext} gl
+   */
   constructor(stage, canvas, gl) {
     this.#stage = stage;
     this.#canvas = canvas;
     this.#gl = gl;
     this.#prepare();
-    Object.assign(canvas, { id: 'crisp', ariaHidden: 'true', hidden: true });
+    Object.assign(canvas, { id: 'upscaled', ariaHidden: 'true', hidden: true });
     canvas.addEventListener('webglcontextlost', (event) => {
-      event.preventDefault(); // or it would never be given back
+      event.preventDefault(); // else the context is never restored
       canvas.hidden = true; // the video below shows the same
     });
     canvas.addEventListener('webglcontextrestored', () => this.#prepare());
-    const video = stage.querySelector('video');
+    const video = /** @type {HTMLVideoElement} */ (stage.querySelector('video'));
     video.after(canvas);
     for (const type of ['loadeddata', 'seeked']) video.addEventListener(type, () => this.#source === video && this.show(video));
     new ResizeObserver(() => this.#source && this.show(this.#source)).observe(stage);
   }
 
-  /** Shows what `source`, a video or canvas, has on screen now. */
+  /**
+   * Shows the frame that a video or canvas has on screen now.
+   * @param {HTMLVideoElement | HTMLCanvasElement} source
+   */
   show(source) {
     const gl = this.#gl;
-    const size = [source.videoWidth ?? source.width, source.videoHeight ?? source.height];
+    const isVideo = source instanceof HTMLVideoElement;
+    /** @type {[number, number]} */
+    const size = isVideo ? [source.videoWidth, source.videoHeight] : [source.width, source.height];
     this.#source = source;
     if (gl.isContextLost() || size.includes(0)) return;
-    if (source.readyState < HTMLMediaElement.HAVE_CURRENT_DATA) return; // in a seek; its end is an event
+    if (isVideo && source.readyState < HTMLMediaElement.HAVE_CURRENT_DATA) return; // during a seek; its end is an event
     this.#fit(size);
     gl.activeTexture(gl.TEXTURE0);
     gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGB, gl.RGB, gl.UNSIGNED_BYTE, source);
-    this.#draw(this.#edging, this.#buffer, size);
-    this.#draw(this.#enlarging, null, [this.#canvas.width, this.#canvas.height]);
+    this.#draw(this.#edgeProgram, this.#buffer, size);
+    this.#draw(this.#upscaleProgram, null, [this.#canvas.width, this.#canvas.height]);
     this.#canvas.hidden = false;
   }
 
-  /** The canvas has the picture's shape and at least the screen's pixels; styles crop it as they crop the video. */
+  /**
+   * Sizes the canvas to the video's aspect ratio and at least the screen's pixels; styles crop it as they crop the video.
+   * @param {[number, number]} size
+   */
   #fit([width, height]) {
     const canvas = this.#canvas;
     const gl = this.#gl;
@@ -139,7 +162,13 @@ class Crisp {
     gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA, width, height, 0, gl.RGBA, gl.UNSIGNED_BYTE, null);
   }
 
+  /**
+   * @param {WebGLProgram | null} program
+   * @param {WebGLFramebuffer | null} target
+   * @param {[number, number]} size
+   */
   #draw(program, target, [width, height]) {
+    if (!program) return;
     const gl = this.#gl;
     gl.bindFramebuffer(gl.FRAMEBUFFER, target);
     gl.viewport(0, 0, width, height);
@@ -148,7 +177,7 @@ class Crisp {
     gl.drawArrays(gl.TRIANGLES, 0, 3);
   }
 
-  /** Programs, textures and buffers, once more after a lost context. */
+  /** Makes programs, textures and buffers; again after a lost context. */
   #prepare() {
     const gl = this.#gl;
     this.#size = [0, 0];
@@ -157,23 +186,28 @@ class Crisp {
     gl.bufferData(gl.ARRAY_BUFFER, CORNERS, gl.STATIC_DRAW);
     gl.enableVertexAttribArray(0);
     gl.vertexAttribPointer(0, 2, gl.FLOAT, false, 0, 0);
-    this.#edging = programOf(gl, EDGES);
-    this.#enlarging = programOf(gl, ENLARGE);
-    textureAt(gl, gl.TEXTURE0); // the picture
+    this.#edgeProgram = programOf(gl, EDGES);
+    this.#upscaleProgram = programOf(gl, ENLARGE);
+    textureAt(gl, gl.TEXTURE0); // the frame
     const edges = textureAt(gl, gl.TEXTURE1);
     this.#buffer = gl.createFramebuffer();
     gl.bindFramebuffer(gl.FRAMEBUFFER, this.#buffer);
     gl.framebufferTexture2D(gl.FRAMEBUFFER, gl.COLOR_ATTACHMENT0, gl.TEXTURE_2D, edges, 0);
-    gl.useProgram(this.#enlarging);
-    gl.uniform1i(gl.getUniformLocation(this.#enlarging, 'edges'), 1);
+    gl.useProgram(this.#upscaleProgram);
+    gl.uniform1i(gl.getUniformLocation(this.#upscaleProgram, 'edges'), 1);
   }
 }
 
+/** @param {WebGLRenderingContext} gl */
 function rendererOf(gl) {
   const told = gl.getExtension('WEBGL_debug_renderer_info');
   return String(gl.getParameter(told ? told.UNMASKED_RENDERER_WEBGL : gl.RENDERER));
 }
 
+/**
+ * @param {WebGLRenderingContext} gl
+ * @param {number} unit
+ */
 function textureAt(gl, unit) {
   const texture = gl.createTexture();
   gl.activeTexture(unit);
@@ -183,10 +217,15 @@ function textureAt(gl, unit) {
   return texture;
 }
 
+/**
+ * @param {WebGLRenderingContext} gl
+ * @param {string} fragment
+ */
 function programOf(gl, fragment) {
   const program = gl.createProgram();
-  for (const [type, text] of [[gl.VERTEX_SHADER, VERTEX], [gl.FRAGMENT_SHADER, fragment]]) {
+  for (const [type, text] of /** @type {[number, string][]} */ ([[gl.VERTEX_SHADER, VERTEX], [gl.FRAGMENT_SHADER, fragment]])) {
     const shader = gl.createShader(type);
+    if (!shader) continue; // the context is lost
     gl.shaderSource(shader, text);
     gl.compileShader(shader);
     gl.attachShader(program, shader);

@@ -1,10 +1,16 @@
-/** Plays the same stream with WebCodecs: each frame is decoded as it comes and drawn into a canvas, without a playback clock. */
+// @ts-check
+/** Plays the stream with WebCodecs: each frame is decoded as it comes and drawn into a canvas, without a playback clock. */
 
-import { CanvasPlayer } from './canvas.js';
-import { framesOf } from './frames.js';
+import { CanvasPlayer, framesOf } from './canvas.js';
+
+/** @typedef {import('./factory.js').StreamFormat} StreamFormat */
+/** @typedef {import('./screen.js').ScheduledChunk} ScheduledChunk */
 
 export class WebCodecsPlayer extends CanvasPlayer {
-  /** Whether this browser decodes the format by WebCodecs; only secure pages have it. */
+  /**
+   * Returns true if this browser decodes the format by WebCodecs; only secure pages have it.
+   * @param {{codec: string}} format
+   */
   static async canPlay({ codec }) {
     try {
       return (await VideoDecoder.isConfigSupported({ codec, optimizeForLatency: true })).supported === true;
@@ -13,65 +19,78 @@ export class WebCodecsPlayer extends CanvasPlayer {
     }
   }
 
+  /** @type {StreamFormat | null} */
   #format = null;
+  /** @type {VideoDecoder | null} */
   #decoder = null;
+  /** Chunk of each frame in the decoder, by timestamp. @type {Map<number, ScheduledChunk>} */
   #chunks = new Map();
   #sent = 0;
 
+  /** @param {StreamFormat} format */
   open(format) {
     this.close();
     this.#format = format;
     this.screen.open(format);
     this.#sent = 0;
     const decoder = new VideoDecoder({
-      output: (picture) => (decoder === this.#decoder ? this.#decoded(picture) : picture.close()),
-      error: (error) => decoder === this.#decoder && this.fail(error.message),
+      output: (frame) => (decoder === this.#decoder ? this.#decoded(frame) : frame.close()),
+      error: (error) => decoder === this.#decoder && this.fail(error),
     });
     this.#decoder = decoder;
     try {
       decoder.configure({
-        codec: format.codec, description: bytesOf(format.description), codedWidth: format.width, codedHeight: format.height, optimizeForLatency: true,
+        codec: format.codec ?? '', description: fromBase64(format.description ?? ''), codedWidth: format.width, codedHeight: format.height, optimizeForLatency: true,
       });
     } catch (error) {
-      this.fail(error.message);
+      this.fail(error);
     }
   }
 
-  chunk(bytes, meta, skip) {
-    if (this.#decoder?.state !== 'configured') return;
-    const chunk = this.screen.arrived(meta, skip);
+  /**
+   * @param {ArrayBuffer} bytes
+   * @param {import('./factory.js').PlayedChunk} message
+   * @param {boolean} skip
+   */
+  chunk(bytes, message, skip) {
+    const [decoder, format] = [this.#decoder, this.#format];
+    if (decoder?.state !== 'configured' || !format) return;
+    const chunk = this.screen.arrived(message, skip);
     try {
-      framesOf(bytes, meta.sizes).forEach((data, i) => {
-        const timestamp = Math.round((this.#sent * 1e6) / this.#format.fps);
+      framesOf(bytes, message.sizes).forEach((data, i) => {
+        const timestamp = Math.round((this.#sent * 1e6) / format.fps);
         this.#sent += 1;
         this.#chunks.set(timestamp, chunk);
-        this.#decoder.decode(new EncodedVideoChunk({ type: meta.keys[i] ? 'key' : 'delta', timestamp, data }));
+        decoder.decode(new EncodedVideoChunk({ type: message.keys[i] ? 'key' : 'delta', timestamp, data }));
       });
     } catch (error) {
-      this.fail(error.message);
+      this.fail(error);
     }
   }
 
   close() {
-    this.screen.clear();
+    super.close();
     this.#chunks.clear();
     const decoder = this.#decoder;
     this.#decoder = null;
     if (decoder && decoder.state !== 'closed') decoder.close();
   }
 
+  /** @returns {Record<string, number>} */
   get stats() {
     return { ...super.stats, decoding: this.#decoder?.decodeQueueSize ?? 0 };
   }
 
-  #decoded(picture) {
-    const chunk = this.#chunks.get(picture.timestamp);
-    this.#chunks.delete(picture.timestamp);
-    if (chunk) this.screen.show(picture, chunk);
-    else picture.close();
+  /** @param {VideoFrame} frame */
+  #decoded(frame) {
+    const chunk = this.#chunks.get(frame.timestamp);
+    this.#chunks.delete(frame.timestamp);
+    if (chunk) this.screen.show(frame, chunk);
+    else frame.close();
   }
 }
 
-function bytesOf(base64) {
+/** @param {string} base64 */
+function fromBase64(base64) {
   return Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
 }

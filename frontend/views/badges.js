@@ -1,25 +1,66 @@
-/** Short standing remarks at the top of the picture: recording, watchers, a slow network, an end that is near. */
+// @ts-check
+/** Badges: short standing remarks at the top of the stage, such as recording, spectators, a slow network, a limit. */
 
-export class Chips {
+import { codeOf, labelOf } from '../input/keymap.js';
+
+const RECORDING_EVERY_MS = 500;
+
+export class Badges {
+  /** @type {HTMLElement} */
   #root;
 
+  /** @param {HTMLElement} root */
   constructor(root) {
     this.#root = root;
   }
 
-  /** Shows `text` under a name, or nothing more where null. `kind`: `live` or `warn` for a coloured dot. */
+  /**
+   * Shows a text under a name; null removes it.
+   * @param {string} name
+   * @param {string | null} text
+   * @param {'' | 'live' | 'warn'} kind colour of the dot
+   */
   set(name, text, kind = '') {
-    let chip = this.#root.querySelector(`[data-chip="${name}"]`);
+    /** @type {HTMLElement | null} */
+    let badge = this.#root.querySelector(`[data-badge="${name}"]`);
     if (text === null) {
-      chip?.remove();
+      badge?.remove();
       return;
     }
-    if (!chip) {
-      chip = document.createElement('li');
-      chip.dataset.chip = name;
-      this.#root.append(chip);
+    if (!badge) {
+      badge = document.createElement('li');
+      badge.dataset.badge = name;
+      this.#root.append(badge);
     }
-    chip.className = kind;
-    if (chip.textContent !== text) chip.textContent = text;
+    badge.className = kind;
+    if (badge.textContent !== text) badge.textContent = text;
+  }
+}
+
+/** Starts and saves a recording, and shows how long it is. */
+export class RecordingBadge {
+  /** @type {import('../app.js').Parts} */
+  #parts;
+
+  /** @param {import('../app.js').Parts} parts */
+  constructor(parts) {
+    this.#parts = parts;
+  }
+
+  toggle() {
+    const { downloads, overlay } = this.#parts;
+    if (downloads.recorded === null) {
+      downloads.record();
+    } else {
+      overlay.attempt(() => downloads.stop(), 'The recording is saved.');
+    }
+    this.#show();
+  }
+
+  #show() {
+    const seconds = this.#parts.downloads.recorded;
+    const text = seconds === null ? null : `Recording ${seconds.toFixed(0)} s: ${labelOf(codeOf('record'))} saves it`;
+    this.#parts.badges.set('recording', text, 'live');
+    if (seconds !== null) setTimeout(() => this.#show(), RECORDING_EVERY_MS);
   }
 }

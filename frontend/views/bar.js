@@ -1,11 +1,16 @@
-/** The bar of commands: it shows itself when the mouse moves, leaves the picture alone after a while, and names its keys. */
+// @ts-check
+/** The command bar: shown while the mouse moves, hidden after a while; its buttons name their keys. */
 
 import { ACTIONS, codeOf, labelOf } from '../input/keymap.js';
 
 const IDLE_MS = 2600;
-let idleTimer = 0;
+/** @type {ReturnType<typeof setTimeout> | undefined} */
+let idleTimer;
 
-/** Shows the bar for a while, or hides it at once. */
+/**
+ * Shows the bar for a while, or hides it at once.
+ * @param {boolean} awake
+ */
 export function wakeBar(awake) {
   clearTimeout(idleTimer);
   document.body.classList.toggle('resting', !awake);
@@ -14,9 +19,9 @@ export function wakeBar(awake) {
 
 /** Writes the present keys into the titles of the buttons. */
 export function nameKeys() {
-  for (const button of document.querySelectorAll('[data-title]')) {
-    const { title } = button.dataset;
-    const command = button.dataset.command ?? button.dataset.action;
+  for (const button of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll('[data-title]'))) {
+    const { title = '' } = button.dataset;
+    const command = button.dataset.command ?? button.dataset.action ?? '';
     const action = ACTIONS.find(({ id }) => id === command);
     button.title = action ? `${title} (${labelOf(codeOf(command))})` : command === 'help' ? `${title} (?)` : title;
   }

@@ -1,22 +1,30 @@
-/** The panel of what can be kept and shared, and the box whose text can be copied. */
+// @ts-check
+/** The panel of downloads and links, and the box of a text to copy. */
 
-export class KeepPanel {
+import { byId, setText } from '../lib/dom.js';
+
+export class DownloadsPanel {
+  /** @type {HTMLDialogElement} */
   #dialog;
-  #do;
+  #run;
 
-  /** `run(name)`: the visitor chose one of the panel's buttons; `open(file)`: a save file; `onClose()` after closing. */
+  /**
+   * @param {HTMLDialogElement} dialog
+   * @param {{run: (name: string) => void, open: (file: File) => void, onClose: () => void}} on `run` gets the chosen button's name, `open` a save file
+   */
   constructor(dialog, { run, open, onClose }) {
     this.#dialog = dialog;
-    this.#do = run;
+    this.#run = run;
     dialog.addEventListener('click', (event) => {
       if (event.target === dialog) dialog.close();
-      const button = event.target.closest('[data-keep]');
-      if (button) this.#chosen(button.dataset.keep);
+      const button = /** @type {HTMLElement | null} */ (/** @type {Element} */ (event.target).closest('[data-download]'));
+      if (button) this.#chosen(button.dataset.download ?? '');
     });
-    dialog.querySelector('#keep-close').addEventListener('click', () => dialog.close());
-    const file = dialog.querySelector('#keep-file');
+    byId('downloads-close').addEventListener('click', () => dialog.close());
+    /** @type {HTMLInputElement} */
+    const file = byId('downloads-file');
     file.addEventListener('change', () => {
-      if (file.files.length > 0) open(file.files[0]);
+      if (file.files?.[0]) open(file.files[0]);
       file.value = '';
     });
     dialog.addEventListener('close', onClose);
@@ -26,14 +34,17 @@ export class KeepPanel {
     return this.#dialog.open;
   }
 
-  /** Opens or closes it; `recording`: whether it records; `own`: whether the dream is the visitor's own. */
+  /**
+   * Opens or closes it.
+   * @param {{recording: boolean, own: boolean}} state `own`: the session is the visitor's own
+   */
   toggle({ recording, own }) {
     if (this.open) {
       this.#dialog.close();
       return;
     }
-    this.#dialog.querySelector('[data-keep="record"] b').textContent = recording ? 'Stop and save the recording' : 'Record';
-    for (const button of this.#dialog.querySelectorAll('[data-own]')) button.hidden = !own;
+    setText(/** @type {Element} */ (this.#dialog.querySelector('[data-download="record"] b')), recording ? 'Stop and save the recording' : 'Record');
+    for (const button of /** @type {NodeListOf<HTMLElement>} */ (this.#dialog.querySelectorAll('[data-own]'))) button.hidden = !own;
     this.#dialog.showModal();
   }
 
@@ -41,26 +52,31 @@ export class KeepPanel {
     this.#dialog.close();
   }
 
+  /** @param {string} name */
   #chosen(name) {
     if (name === 'open') {
-      this.#dialog.querySelector('#keep-file').click();
+      byId('downloads-file').click();
       return;
     }
     this.close();
-    this.#do(name);
+    this.#run(name);
   }
 }
 
 export class CopyBox {
+  /** @type {HTMLDialogElement} */
   #dialog;
-  #said;
+  #toast;
 
-  /** `onClose()` after closing; `said(text)`: a passing remark. */
-  constructor(dialog, { onClose, said }) {
+  /**
+   * @param {HTMLDialogElement} dialog
+   * @param {{onClose: () => void, toast: (text: string) => void}} on
+   */
+  constructor(dialog, { onClose, toast }) {
     this.#dialog = dialog;
-    this.#said = said;
-    dialog.querySelector('#copy-close').addEventListener('click', () => dialog.close());
-    dialog.querySelector('#copy-do').addEventListener('click', () => this.#copy());
+    this.#toast = toast;
+    byId('copy-close').addEventListener('click', () => dialog.close());
+    byId('copy-do').addEventListener('click', () => this.#copy());
     dialog.addEventListener('click', (event) => event.target === dialog && dialog.close());
     dialog.addEventListener('close', onClose);
   }
@@ -69,10 +85,15 @@ export class CopyBox {
     return this.#dialog.open;
   }
 
-  /** Shows `text`, selected, to be copied. */
+  /**
+   * Shows a text, selected.
+   * @param {string} title
+   * @param {string} text
+   */
   show(title, text) {
-    this.#dialog.querySelector('#copy-title').textContent = title;
-    const area = this.#dialog.querySelector('#copy-text');
+    byId('copy-title').textContent = title;
+    /** @type {HTMLTextAreaElement} */
+    const area = byId('copy-text');
     area.value = text;
     area.rows = Math.min(22, text.split('\n').length + (text.includes('\n') ? 0 : 1));
     if (!this.open) this.#dialog.showModal();
@@ -80,14 +101,15 @@ export class CopyBox {
   }
 
   async #copy() {
-    const area = this.#dialog.querySelector('#copy-text');
+    /** @type {HTMLTextAreaElement} */
+    const area = byId('copy-text');
     area.select();
     try {
       await navigator.clipboard.writeText(area.value);
       this.#dialog.close();
-      this.#said('Copied.');
+      this.#toast('Copied.');
     } catch {
-      this.#said('This browser does not let the page copy. The text is selected: press Ctrl or ⌘ and C.');
+      this.#toast('This browser does not let the page copy. The text is selected: press Ctrl or ⌘ and C.');
     }
   }
 }

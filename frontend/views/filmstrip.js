@@ -1,27 +1,37 @@
-/** The filmstrip: the last minutes of the dream, to go back to any chunk of it, on this branch or on one left before. */
+// @ts-check
+/** The filmstrip: thumbnails of the last minutes, to rewind to any chunk of this branch or another one. */
 
 import { lineTo, ownChunks, tipsOf } from '../net/branches.js';
-import { mib } from './hud.js';
+import { mib } from '../lib/format.js';
+
+/** @typedef {{index: number, parent: number, reachable: boolean, thumb: string | null}} StripChunk */
+/** @typedef {{head: number, chunks: StripChunk[]}} Strip The server's filmstrip; `head`: the chunk that the next one continues. */
 
 const FRAMES_SHOWN = 16;
 
-export class Film {
+export class Filmstrip {
+  /** @type {HTMLElement} */
   #root;
+  /** @type {HTMLImageElement} */
   #preview;
-  #on;
+  /** @type {StripChunk[]} */
   #chunks = [];
+  /** @type {StripChunk[]} */
   #line = [];
   #head = -1;
   #secondsPerChunk = 1;
 
-  /** `preview`: the image over the stage. `on.rewind(chunk)`: walk on after it; `on.close()`: closed without a choice. */
+  /**
+   * @param {HTMLElement} root
+   * @param {HTMLImageElement} preview image over the stage
+   * @param {{rewind: (chunk: number) => void, close: () => void}} on `close`: closed without a choice
+   */
   constructor(root, preview, on) {
     this.#root = root;
     this.#preview = preview;
-    this.#on = on;
     this.#part('close').addEventListener('click', () => on.close());
     this.#part('slider').addEventListener('input', () => this.#point());
-    this.#part('form').addEventListener('submit', (event) => {
+    this.#part('form').addEventListener('submit', (/** @type {Event} */ event) => {
       event.preventDefault();
       const chunk = this.#pointed;
       if (chunk) on.rewind(chunk.index);
@@ -43,8 +53,10 @@ export class Film {
   }
 
   /**
-   * Shows it. `strip`: the server's answer `{head, chunks}`; `history`: what it keeps, or null; `secondsPerChunk`: how
-   * long a chunk plays.
+   * Shows it.
+   * @param {Strip} strip
+   * @param {import('../net/messages.d.ts').ServerMessages['history'] | null} history
+   * @param {number} secondsPerChunk
    */
   show(strip, history, secondsPerChunk) {
     this.#chunks = strip.chunks.filter(({ reachable }) => reachable);
@@ -69,11 +81,18 @@ export class Film {
     return this.#line[Number(this.#part('slider').value)] ?? null;
   }
 
+  /**
+   * @param {string} name
+   * @returns {any}
+   */
   #part(name) {
-    return this.#root.querySelector(`#film-${name}`);
+    return this.#root.querySelector(`#filmstrip-${name}`);
   }
 
-  /** Takes the line that leads to `tip` into the hand. */
+  /**
+   * Selects the branch that ends in `tip`.
+   * @param {number} tip
+   */
   #choose(tip) {
     this.#line = lineTo(this.#chunks, tip);
     const slider = this.#part('slider');
@@ -83,12 +102,12 @@ export class Film {
     this.#part('go').disabled = this.#line.length === 0;
     const step = Math.max(1, this.#line.length / FRAMES_SHOWN);
     const shown = Array.from({ length: Math.min(FRAMES_SHOWN, this.#line.length) }, (_, i) => this.#line[Math.floor((i + 0.5) * step)]);
-    this.#part('frames').replaceChildren(...shown.map((chunk) => picture(chunk.thumb ?? this.#nearest(chunk))));
+    this.#part('frames').replaceChildren(...shown.map((chunk) => thumbnail(chunk.thumb ?? this.#nearest(chunk))));
     for (const button of this.#part('branches').children) button.setAttribute('aria-pressed', String(Number(button.dataset.tip) === tip));
     this.#point();
   }
 
-  /** Shows what the slider points at. */
+  /** Shows the chunk that the slider points at. */
   #point() {
     const chunk = this.#pointed;
     const back = chunk ? this.#secondsBack(chunk) : 0;
@@ -103,11 +122,15 @@ export class Film {
     this.#part('go').textContent = chunk?.index === this.#head ? 'Walk on' : 'Walk on from here';
   }
 
+  /** @param {StripChunk} chunk */
   #secondsBack(chunk) {
     return (this.#line.length - 1 - this.#line.indexOf(chunk)) * this.#secondsPerChunk;
   }
 
-  /** The thumbnail of the last chunk before this one that has one. */
+  /**
+   * Returns the thumbnail of the last chunk up to this one that has one.
+   * @param {StripChunk} chunk
+   */
   #nearest(chunk) {
     const at = this.#line.indexOf(chunk);
     return this.#line.slice(0, at + 1).findLast(({ thumb }) => thumb)?.thumb ?? this.#line.find(({ thumb }) => thumb)?.thumb ?? '';
@@ -120,6 +143,7 @@ export class Film {
     place.replaceChildren(...tips.map((tip) => this.#branch(tip)));
   }
 
+  /** @param {number} tip */
   #branch(tip) {
     const own = ownChunks(this.#chunks, tip, this.#head);
     const line = lineTo(this.#chunks, tip);
@@ -127,16 +151,18 @@ export class Film {
     const words = tip === this.#head ? 'This branch' : `Left behind: ${seconds(own.length * this.#secondsPerChunk)}`;
     const button = Object.assign(document.createElement('button'), { type: 'button' });
     button.dataset.tip = String(tip);
-    button.append(picture(thumb), Object.assign(document.createElement('span'), { textContent: words }));
+    button.append(thumbnail(thumb), Object.assign(document.createElement('span'), { textContent: words }));
     button.addEventListener('click', () => this.#choose(tip));
     return button;
   }
 }
 
-function picture(source) {
+/** @param {string} source */
+function thumbnail(source) {
   return Object.assign(new Image(), { alt: '', src: source, draggable: false });
 }
 
+/** @param {number} value */
 function seconds(value) {
   return value < 9.95 ? `${value.toFixed(1)} s` : `${Math.round(value)} s`;
 }

@@ -1,5 +1,7 @@
-/** The list of keys: what each does, and where every visitor can choose others. */
+// @ts-check
+/** The help: the list of keys, where other keys can be bound, and the gamepads' dead zone. */
 
+import { deadZone, setDeadZone } from '../input/gamepad.js';
 import { relabel } from '../input/keycaps.js';
 import {
   ACTIONS, FIXED_HELP, GAMEPAD_HELP, TOUCH_HELP, choose, codeOf, forgetChosen, hasChosen, labelOf, mayChoose,
@@ -8,10 +10,15 @@ import {
 const HINT = 'Press a key in this list to choose another one for it.';
 
 export class Help {
+  /** @type {HTMLDialogElement} */
   #dialog;
+  /** Action that waits for its new key. @type {string | null} */
   #waiting = null;
 
-  /** `dialog`: the element; `onClose()` after it was closed. */
+  /**
+   * @param {HTMLDialogElement} dialog
+   * @param {() => void} onClose
+   */
   constructor(dialog, onClose) {
     this.#dialog = dialog;
     this.#part('close').addEventListener('click', () => dialog.close());
@@ -22,20 +29,25 @@ export class Help {
       this.#part('close').focus(); // the button has just gone
     });
     dialog.addEventListener('click', (event) => event.target === dialog && dialog.close());
-    dialog.addEventListener('cancel', (event) => this.#waiting && event.preventDefault()); // Esc then only ends the choosing
+    dialog.addEventListener('cancel', (event) => this.#waiting && event.preventDefault()); // Esc then only leaves the key as it is
     dialog.addEventListener('close', () => {
       this.#wait(null);
       onClose();
     });
     dialog.addEventListener('keydown', (event) => this.#keydown(event), { capture: true });
     this.#fill();
+    this.#wireDeadZone();
   }
 
   get open() {
     return this.#dialog.open;
   }
 
-  /** Opens or closes; `about` is a line on what is played, `has(control)` says what the world understands. */
+  /**
+   * Opens or closes it.
+   * @param {string} about line on the world
+   * @param {(control: string) => boolean} has returns true if the world takes a control
+   */
   toggle(about, has) {
     if (this.open) {
       this.#dialog.close();
@@ -43,11 +55,26 @@ export class Help {
     }
     this.#part('about').textContent = about;
     this.#note('');
-    for (const line of this.#dialog.querySelectorAll('[data-needs]')) line.hidden = !has(line.dataset.needs);
+    for (const line of /** @type {NodeListOf<HTMLElement>} */ (this.#dialog.querySelectorAll('[data-needs]'))) line.hidden = !has(line.dataset.needs ?? '');
     this.#changed();
     this.#dialog.showModal();
   }
 
+  #wireDeadZone() {
+    const slider = this.#part('dead-zone');
+    const show = () => { this.#part('dead-zone-value').textContent = `${slider.value} %`; };
+    slider.value = String(Math.round(100 * deadZone()));
+    slider.addEventListener('input', () => {
+      setDeadZone(Number(slider.value) / 100);
+      show();
+    });
+    show();
+  }
+
+  /**
+   * @param {string} name
+   * @returns {any}
+   */
   #part(name) {
     return this.#dialog.querySelector(`#help-${name}`);
   }
@@ -58,8 +85,9 @@ export class Help {
     if (coarse) this.#fixed(list, TOUCH_HELP);
     for (const action of ACTIONS) {
       const button = Object.assign(document.createElement('button'), { type: 'button', className: 'choose-key' });
-      button.append(Object.assign(document.createElement('kbd'), { textContent: labelOf(codeOf(action.id)) }));
-      button.firstElementChild.dataset.action = action.id;
+      const cap = Object.assign(document.createElement('kbd'), { textContent: labelOf(codeOf(action.id)) });
+      cap.dataset.action = action.id;
+      button.append(cap);
       button.addEventListener('click', () => this.#wait(this.#waiting === action.id ? null : action.id));
       this.#line(list, [button], action.label, action.needs ?? null);
     }
@@ -67,12 +95,22 @@ export class Help {
     this.#fixed(list, GAMEPAD_HELP);
   }
 
+  /**
+   * @param {HTMLElement} list
+   * @param {readonly [string[], string][]} lines
+   */
   #fixed(list, lines) {
     for (const [keys, meaning] of lines) {
       this.#line(list, keys.map((key) => Object.assign(document.createElement('kbd'), { textContent: key })), meaning, null);
     }
   }
 
+  /**
+   * @param {HTMLElement} list
+   * @param {HTMLElement[]} keys
+   * @param {string} meaning
+   * @param {string | null} needs
+   */
   #line(list, keys, meaning, needs) {
     const line = document.createElement('div');
     if (needs) line.dataset.needs = needs;
@@ -82,12 +120,19 @@ export class Help {
     list.append(line);
   }
 
+  /** @type {HTMLElement[]} */
+  get #caps() {
+    return [...this.#dialog.querySelectorAll('.choose-key kbd')].map((cap) => /** @type {HTMLElement} */ (cap));
+  }
+
+  /** @param {string | null} id */
   #wait(id) {
     this.#waiting = id;
-    for (const cap of this.#dialog.querySelectorAll('.choose-key kbd')) cap.classList.toggle('lit', cap.dataset.action === id);
+    for (const cap of this.#caps) cap.classList.toggle('lit', cap.dataset.action === id);
     if (id) this.#note(`Press the key to ${labelOfAction(id)} with, or Esc to leave it as it is.`);
   }
 
+  /** @param {KeyboardEvent} event */
   #keydown(event) {
     if (!this.#waiting || event.code === 'Tab') return;
     event.preventDefault();
@@ -108,17 +153,19 @@ export class Help {
 
   #changed() {
     relabel();
-    for (const cap of this.#dialog.querySelectorAll('.choose-key kbd')) {
-      cap.parentElement.setAttribute('aria-label', `${cap.textContent}: key to ${labelOfAction(cap.dataset.action)}; press to choose another`);
+    for (const cap of this.#caps) {
+      cap.parentElement?.setAttribute('aria-label', `${cap.textContent}: key to ${labelOfAction(cap.dataset.action ?? '')}; press to choose another`);
     }
     this.#part('defaults').hidden = !hasChosen();
   }
 
+  /** @param {string} text */
   #note(text) {
     this.#part('note').textContent = text || HINT;
   }
 }
 
+/** @param {string} id */
 function labelOfAction(id) {
-  return ACTIONS.find((action) => action.id === id).label;
+  return ACTIONS.find((action) => action.id === id)?.label ?? '';
 }

@@ -1,22 +1,41 @@
-/** The figures in the corner, as few or as all as the visitor likes, and the same as text for a report. */
+// @ts-check
+/** The HUD: few, all or no figures in the corner, and the same as text for a report. */
 
+import { mib } from '../lib/format.js';
 import { STAGES, quantile } from '../net/latency.js';
-import { keep, recall } from '../lib/store.js';
+import { recall, store } from '../lib/store.js';
 import { plotStages, plotTimes } from './plots.js';
 
+/** @typedef {import('../players/factory.js').PlayedChunk} PlayedChunk */
+/**
+ * Values that the HUD shows.
+ * @typedef {object} HudValues
+ * @property {import('../net/session.js').Session['stats']} stats
+ * @property {number[]} latencies
+ * @property {import('../net/stream_stats.js').ChunkTimes[]} timeline
+ * @property {PlayedChunk | null} chunk
+ * @property {import('../net/session.js').SessionInfo | null} info
+ * @property {string | null} state
+ * @property {string | null} player
+ * @property {import('../net/messages.d.ts').ServerMessages['history'] | null} history
+ */
+
 const EVERY_MS = 250;
+/** @type {Record<string, string>} */
 const STATES = { live: 'dreaming', idle: 'waiting for a key', paused: 'paused' };
 const LEVELS = ['few', 'all', 'none'];
 
 export class Hud {
+  /** @type {HTMLElement} */
   #root;
   #read;
+  /** @type {number[]} */
   #frames = [];
   #cells = 0;
 
   /**
-   * `root`: the element; its parts are found by id. `read()` gives `{stats, latencies, timeline, chunk, info, state,
-   * player, history}`.
+   * @param {HTMLElement} root
+   * @param {() => HudValues} read
    */
   constructor(root, read) {
     this.#root = root;
@@ -28,7 +47,7 @@ export class Hud {
 
   /** `few`, `all` or `none`. */
   get level() {
-    return this.#root.dataset.level;
+    return this.#root.dataset.level ?? 'few';
   }
 
   set level(level) {
@@ -39,11 +58,14 @@ export class Hud {
   /** Shows more, then nothing, then few again; remembered for the next visit. */
   next() {
     this.level = LEVELS[(LEVELS.indexOf(this.level) + 1) % LEVELS.length];
-    keep('hud', this.level);
+    store('hud', this.level);
     if (this.level !== 'none') this.#draw(this.#read());
   }
 
-  /** A frame came on screen at `now`. */
+  /**
+   * Counts a frame on screen.
+   * @param {number} now
+   */
   frame(now) {
     this.#frames.push(now);
     if (this.#frames.length > 240) this.#frames.shift();
@@ -55,16 +77,17 @@ export class Hud {
     return this.#frames.filter((at) => at > since).length;
   }
 
-  /** Everything that is known, as lines of text. */
+  /** Returns all figures as lines of text. */
   report() {
     const { stats, timeline, chunk, info, player, history } = this.#read();
     const { latency } = stats;
     const budget = info ? (1000 * info.frames_per_chunk) / info.fps : 0;
+    /** @param {string} name @param {string} text */
     const line = (name, text) => `${name.padEnd(16)} ${text}`;
     return [
       'flashdreams report',
       line('world', `${info?.world ?? '?'}, scene ${info?.scene ?? '?'}, seed ${info?.seed ?? '?'}, chunk ${chunk?.index ?? '?'}`),
-      line('picture', `${info?.width} x ${info?.height}, ${info?.fps} fps asked, ${this.fps} fps shown in the last second`),
+      line('video', `${info?.width} x ${info?.height}, ${info?.fps} fps asked, ${this.fps} fps shown in the last second`),
       line('player', `${player}, ${info?.mime}`),
       line('key to picture', `now ${ms(latency.last)}, median ${ms(latency.median)}, p95 ${ms(latency.p95)}, ${latency.count} presses`),
       ...STAGES.map((stage) => line(`  ${stage}`, `median ${ms(quantile(timeline.map((one) => one[stage]), 0.5))}`)),
@@ -79,15 +102,24 @@ export class Hud {
     ].join('\n');
   }
 
+  /**
+   * @param {string} name
+   * @returns {any}
+   */
   #part(name) {
     return this.#root.querySelector(`#hud-${name}`);
   }
 
+  /**
+   * @param {string} name
+   * @param {string | number} text
+   */
   #write(name, text) {
     const element = this.#part(name);
     if (element.textContent !== String(text)) element.textContent = text;
   }
 
+  /** @param {HudValues} values */
   #draw({ stats, latencies, timeline, chunk, info, state, player, history }) {
     const { latency } = stats;
     this.#write('fps', state === 'live' || this.fps > 0 ? this.fps : '–');
@@ -96,7 +128,7 @@ export class Hud {
     this.#write('chunk', chunk ? Math.round(busy(chunk)) : '–');
     const budget = info ? (1000 * info.frames_per_chunk) / info.fps : 0;
     this.#write('budget', info ? `of ${Math.round(budget)}` : '');
-    this.#write('state', STATES[state] ?? '–');
+    this.#write('state', STATES[state ?? ''] ?? '–');
     this.#root.dataset.state = state ?? '';
     this.#memory(info?.window_chunks ?? 0, chunk?.kv_fill ?? 0);
     if (this.level !== 'all') return;
@@ -111,6 +143,11 @@ export class Hud {
     this.#write('snapshots', history ? `${mib(history.bytes)} of ${mib(history.limit_bytes)}` : '–');
   }
 
+  /**
+   * Draws how full the KV window is.
+   * @param {number} cells
+   * @param {number} fill 0 to 1
+   */
   #memory(cells, fill) {
     const memory = this.#part('memory');
     if (cells !== this.#cells) {
@@ -118,7 +155,7 @@ export class Hud {
       memory.replaceChildren(...Array.from({ length: Math.min(cells, 32) }, () => document.createElement('i')));
     }
     const full = Math.round(fill * memory.children.length);
-    [...memory.children].forEach((cell, i) => cell.classList.toggle('full', i < full));
+    [...memory.children].forEach((/** @type {Element} */ cell, i) => cell.classList.toggle('full', i < full));
     const label = `${Math.round(fill * cells)} of ${cells} chunks`;
     if (memory.getAttribute('aria-label') !== label) memory.setAttribute('aria-label', label);
   }
@@ -133,21 +170,21 @@ export class Hud {
   }
 }
 
-/** What the model and the encoder took for a chunk, in ms. */
+/**
+ * Returns the time of model and encoder for a chunk in ms.
+ * @param {PlayedChunk | null} chunk
+ */
 function busy(chunk) {
   const { generate = 0, encode = 0, finalize = 0 } = chunk?.timings ?? {};
   return generate + encode + finalize;
 }
 
+/** @param {number | null} value */
 function plain(value) {
   return value === null ? '–' : value < 9.95 ? value.toFixed(1) : Math.round(value);
 }
 
+/** @param {number | null} value */
 function ms(value) {
   return value === null ? 'unknown' : `${plain(value)} ms`;
-}
-
-/** Bytes as MiB. */
-export function mib(bytes) {
-  return `${Math.round(bytes / 2 ** 20)} MiB`;
 }

@@ -1,5 +1,9 @@
-/** What the page says while there is no picture to play: what happens, and what the visitor can do. */
+// @ts-check
+/** The overlay: text and a button while there is no video to play. And toasts. */
 
+import { byId, setText } from '../lib/dom.js';
+
+/** Title and text of the reason of `ended`. @type {Record<string, [string, string]>} */
 const REASONS = {
   idle: ['The dream has faded', 'Nobody pressed a key for a while, so its place was given back.'],
   failed: ['This dream broke off', 'The model stumbled on it. Others are not affected, and a new one starts clean.'],
@@ -9,7 +13,9 @@ const REASONS = {
   shutdown: ['The server is stopping', 'It was asked to shut down. Start it again, then dream on.'],
 };
 
-/** Title, text, and optionally a button `[label, action]`, for each status. */
+/** @typedef {[title: string, text: string, button?: [label: string, action: string]]} Saying */
+
+/** Title, text and button of each status. @type {Record<string, (data: any) => Saying>} */
 const SAYINGS = {
   connecting: () => ['Reaching the server', ''],
   loading: () => ['Waking the dreamer', 'The model is being loaded. This happens once, when the server starts.'],
@@ -28,7 +34,7 @@ const SAYINGS = {
   unreachable: () => ['The server does not answer', 'Is it running? In its terminal, “make play” starts it. This page keeps trying.', ['Try now', 'retry']],
   blocked: () => [
     'The live connection is blocked',
-    'The server answers, but no WebSocket to it opens. A proxy on the way must let WebSockets through, or use the server’s own address.',
+    `The server answers, but no WebSocket to it opens. A proxy on the way must let WebSockets through and pass on the Host header with its port; or start the server with --allowed-origins ${location.origin}, or use its own address.`,
     ['Try now', 'retry'],
   ],
   ended: ({ reason }) => [...(REASONS[reason] ?? ['The dream has ended', `The server says: ${reason}.`]), reason === 'left' ? ['Dream your own', 'defaults'] : ['Dream a new one', 'fresh']],
@@ -48,29 +54,38 @@ const SAYINGS = {
   failed: ({ message }) => ['That did not work', message, ['Start with the defaults', 'defaults']],
 };
 
-/** These cover the picture only after a moment, so that a quick answer does not flash. */
+/** Delay of statuses that may be over at once, so that they do not flash. @type {Record<string, number>} */
 const PATIENT_MS = { connecting: 500, starting: 700, reconnecting: 350 };
 
 export class Overlay {
+  /** @type {HTMLElement} */
   #root;
-  #onAction;
-  #timer = 0;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #timer;
+  /** @type {string | null} */
   #kind = null;
-  #toastTimer = 0;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #toastTimer;
 
-  /** `onAction(name)`: the visitor pressed the overlay's button: retry, fresh, defaults or reload. */
-  constructor(root, onAction) {
+  /**
+   * @param {HTMLElement} root
+   * @param {Record<string, () => void>} actions of the overlay's button, by name: retry, fresh, defaults, reload
+   */
+  constructor(root, actions) {
     this.#root = root;
-    this.#onAction = onAction;
-    this.#part('action').addEventListener('click', (event) => onAction(event.currentTarget.dataset.action));
+    this.#part('action').addEventListener('click', () => actions[this.#part('action').dataset.action]?.());
   }
 
-  /** The status that is said now, or null. */
+  /** The status that is shown, or null. */
   get kind() {
     return this.#kind;
   }
 
-  /** Says `kind` (a key of the sayings, or null for nothing), with its data. */
+  /**
+   * Shows a status, or none.
+   * @param {string | null} kind a key of SAYINGS
+   * @param {object} data
+   */
   show(kind, data = {}) {
     const changed = kind !== this.#kind;
     this.#kind = kind;
@@ -93,19 +108,45 @@ export class Overlay {
     }
   }
 
-  /** One line at the bottom for a few seconds. */
+  /**
+   * Runs work that may fail, and shows the error's message as a toast, or `done` after success.
+   * @param {() => unknown} work
+   * @param {string} done
+   */
+  async attempt(work, done = '') {
+    try {
+      await work();
+      if (done) this.toast(done);
+    } catch (error) {
+      this.toast(error instanceof Error ? error.message : String(error));
+    }
+  }
+
+  /**
+   * Shows one line at the bottom for a few seconds.
+   * @param {string} text
+   */
   toast(text) {
-    const line = document.getElementById('toast');
+    const line = byId('toast');
     line.textContent = text;
     line.classList.add('on');
     clearTimeout(this.#toastTimer);
     this.#toastTimer = setTimeout(() => line.classList.remove('on'), 2500 + 45 * text.length);
   }
 
+  /**
+   * @param {string} name
+   * @returns {any}
+   */
   #part(name) {
     return this.#root.querySelector(`#overlay-${name}`);
   }
 
+  /**
+   * @param {string} title
+   * @param {string} text
+   * @param {[string, string]} [action]
+   */
   #write(title, text, action) {
     setText(this.#part('title'), title);
     setText(this.#part('text'), text);
@@ -116,6 +157,7 @@ export class Overlay {
     button.dataset.action = action[1];
   }
 
+  /** @param {{stage?: string, fraction?: number} | null} loading */
   #progress(loading) {
     const bar = this.#part('bar');
     const stage = this.#part('stage');
@@ -128,12 +170,11 @@ export class Overlay {
   }
 }
 
-/** How long it may take, where the server can tell. */
+/**
+ * Returns the estimated wait, where the server has one.
+ * @param {number | null} seconds
+ */
 function wait(seconds) {
-  if (!(seconds > 0)) return '';
+  if (seconds === null || !(seconds > 0)) return '';
   return seconds < 90 ? `, in about ${Math.ceil(seconds / 5) * 5} s` : `, in about ${Math.round(seconds / 60)} minutes`;
-}
-
-function setText(element, text) {
-  if (element.textContent !== text) element.textContent = text; // screen readers repeat what is written again
 }

@@ -1,18 +1,24 @@
-/** The line in which a visitor tells the dream something, in worlds whose model takes text. */
+// @ts-check
+/** The text prompt, in worlds whose model takes text. */
 
-export class Say {
+export class Prompt {
+  /** @type {HTMLFormElement} */
   #form;
+  /** @type {HTMLInputElement} */
   #field;
 
-  /** `say(text)`: it was sent; `onClose()`: the line is gone again. */
-  constructor(form, { say, onClose }) {
+  /**
+   * @param {HTMLFormElement} form
+   * @param {{submit: (text: string) => void, onClose: () => void}} on
+   */
+  constructor(form, { submit, onClose }) {
     this.#form = form;
-    this.#field = form.querySelector('input');
+    this.#field = /** @type {HTMLInputElement} */ (form.querySelector('input'));
     form.addEventListener('submit', (event) => {
       event.preventDefault();
       const text = this.#field.value.trim();
       this.close();
-      if (text) say(text);
+      if (text) submit(text);
       onClose();
     });
     this.#field.addEventListener('keydown', (event) => {

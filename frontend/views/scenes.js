@@ -1,18 +1,32 @@
-/** The scene picker: a thumbnail each, the present one marked. And the address line, which names scene and seed. */
+// @ts-check
+/** The scene picker, and the seed and scene in the page's address. */
+
+/** @typedef {import('../net/session.js').SessionInfo['scenes'][number]} SceneInfo */
+
+/** Largest seed of the protocol. */
+export const LARGEST_SEED = 2 ** 32 - 1;
 
 export class ScenePicker {
+  /** @type {HTMLElement} */
   #root;
   #onPick;
+  /** Button of each scene, by name. @type {Map<string, HTMLButtonElement>} */
   #buttons = new Map();
   #known = '';
 
-  /** `onPick(name)`: the visitor chose a scene. */
+  /**
+   * @param {HTMLElement} root
+   * @param {(name: string) => void} onPick
+   */
   constructor(root, onPick) {
     this.#root = root;
     this.#onPick = onPick;
   }
 
-  /** Draws `scenes` (`{name, title, thumbnail}`), once. */
+  /**
+   * Draws the scenes, once.
+   * @param {SceneInfo[]} scenes
+   */
   fill(scenes) {
     const known = JSON.stringify(scenes);
     if (known === this.#known) return;
@@ -26,50 +40,71 @@ export class ScenePicker {
     return [...this.#buttons.keys()];
   }
 
-  /** Marks the scene that is dreamed now. */
+  /**
+   * Marks the present scene.
+   * @param {string} name
+   */
   mark(name) {
     for (const [scene, button] of this.#buttons) button.setAttribute('aria-pressed', String(scene === name));
   }
 
+  /** @param {string} name */
   title(name) {
     return this.#buttons.get(name)?.dataset.title ?? name ?? '';
   }
 
+  /**
+   * @param {SceneInfo} scene
+   * @param {number} index
+   */
   #button(scene, index) {
     const button = document.createElement('button');
     button.type = 'button';
     button.dataset.scene = scene.name;
     button.dataset.title = scene.title;
     button.title = index < 9 ? `${scene.title} (${index + 1})` : scene.title;
-    const picture = document.createElement('span');
-    picture.className = 'picture';
+    const thumbnail = document.createElement('span');
+    thumbnail.className = 'thumbnail';
     if (scene.thumbnail) {
       const image = Object.assign(new Image(), { alt: '', src: scene.thumbnail.replace(/^\//, ''), decoding: 'async', draggable: false });
-      picture.append(image);
+      thumbnail.append(image);
     }
     const title = Object.assign(document.createElement('span'), { className: 'title', textContent: scene.title });
-    button.append(picture, title);
+    button.append(thumbnail, title);
     button.addEventListener('click', () => this.#onPick(scene.name));
     return button;
   }
 }
 
-/**
- * What the address asks for: `?world=&scene=&seed=`, `?replay=` or `?watch=`; a seed that is no whole number from 0 to
- * 4294967295 is left out.
- */
+/** Returns the fields of `start` that the address names: `?world=&scene=&seed=`, `?replay=` or `?watch=`. */
 export function wantedFromAddress() {
   const asked = new URLSearchParams(location.search);
+  /** @type {import('../net/connection.js').StartFields} */
   const wanted = {};
-  for (const name of ['world', 'scene', 'replay', 'watch']) if (asked.get(name)) wanted[name] = asked.get(name).slice(0, 128);
+  for (const name of /** @type {const} */ (['world', 'scene', 'replay', 'watch'])) {
+    const value = asked.get(name);
+    if (value) wanted[name] = value.slice(0, 128);
+  }
   const seed = parseSeed(asked.get('seed') ?? '');
   if (seed !== null) wanted.seed = seed;
   return wanted;
 }
 
-/** Names world, scene and seed in the address, so that a copied link shows the same dream; or the replay, while it is one. */
+/** Returns what to say of a seed in the address that is none, or null. */
+export function wrongSeedInAddress() {
+  const text = new URLSearchParams(location.search).get('seed');
+  if (!text || parseSeed(text) !== null) return null;
+  const quoted = text.length > 20 ? `${text.slice(0, 20)}…` : text;
+  return `“${quoted}” in the link is no seed (a whole number from 0 to ${LARGEST_SEED}): another one is used`;
+}
+
+/**
+ * Writes world, scene and seed into the address, so that a copied link shows the same world; or the replay, during one.
+ * @param {import('../net/session.js').SessionInfo} info
+ */
 export function writeAddress({ world, scene, seed, replay }) {
   const address = new URL(location.href);
+  /** @type {Record<string, unknown>} */
   const named = replay ? { replay } : { world, scene, seed };
   for (const name of ['world', 'scene', 'seed', 'replay', 'watch']) {
     if (named[name] === undefined || named[name] === null) address.searchParams.delete(name);
@@ -78,14 +113,17 @@ export function writeAddress({ world, scene, seed, replay }) {
   if (address.href !== location.href) history.replaceState(null, '', address);
 }
 
-/** The seed that `text` means, or null. */
+/**
+ * Returns the seed of a text, or null.
+ * @param {string} text
+ */
 export function parseSeed(text) {
   if (!/^\d{1,10}$/.test(text.trim())) return null;
   const seed = Number(text);
-  return seed < 2 ** 32 ? seed : null;
+  return seed <= LARGEST_SEED ? seed : null;
 }
 
-/** A seed short enough to read aloud. */
+/** Returns a random seed of at most six digits. */
 export function drawSeed() {
   return crypto.getRandomValues(new Uint32Array(1))[0] % 1_000_000;
 }

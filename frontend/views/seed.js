@@ -1,19 +1,25 @@
-/** The line of the menu with the seed: type one, draw one, start over. */
+// @ts-check
+/** The menu's seed form: type one, draw one, start over. */
 
-import { drawSeed, parseSeed } from './scenes.js';
+import { byId } from '../lib/dom.js';
+import { LARGEST_SEED, drawSeed, parseSeed } from './scenes.js';
 
 export class SeedForm {
+  /** @type {HTMLInputElement} */
   #field;
 
-  /** `start(seed)`: begin anew with it. */
+  /**
+   * @param {HTMLFormElement} form
+   * @param {(seed: number) => void} start starts over with a seed
+   */
   constructor(form, start) {
-    this.#field = form.querySelector('#seed');
-    const note = form.querySelector('#seed-note');
-    form.querySelector('#dice').addEventListener('click', () => start(drawSeed()));
+    this.#field = byId('seed');
+    const note = byId('seed-note');
+    byId('dice').addEventListener('click', () => start(drawSeed()));
     form.addEventListener('submit', (event) => {
       event.preventDefault();
       const seed = parseSeed(this.#field.value);
-      note.textContent = seed === null ? 'A seed is a whole number from 0 to 4294967295.' : '';
+      note.textContent = seed === null ? `A seed is a whole number from 0 to ${LARGEST_SEED}.` : '';
       this.#field.toggleAttribute('aria-invalid', seed === null);
       if (seed === null) return;
       this.#field.blur();
@@ -22,8 +28,11 @@ export class SeedForm {
     this.#field.addEventListener('keydown', (event) => event.key === 'Escape' && this.#field.blur());
   }
 
-  /** Shows the seed of the dream, unless one is being typed. */
+  /**
+   * Shows the session's seed, unless one is being typed.
+   * @param {number} seed
+   */
   show(seed) {
-    if (document.activeElement !== this.#field) this.#field.value = seed;
+    if (document.activeElement !== this.#field) this.#field.value = String(seed);
   }
 }

@@ -1,20 +1,26 @@
-/** A visitor's own picture to begin with, where the world takes one: chosen, handed to the server, called by its name. */
+// @ts-check
+/** The start image, in worlds that take one: chosen, uploaded, named in `start`. */
 
 import { answered } from '../lib/downloads.js';
 
-export class StartPicture {
-  /** `on.chosen(name)`: the server has the picture and calls it that; `attempt(work)` runs what may fail with a sentence. */
+export class StartImage {
+  /**
+   * @param {HTMLElement} button
+   * @param {HTMLInputElement} file
+   * @param {{chosen: (name: string) => void, attempt: (work: () => unknown) => void}} on `chosen` gets the server's name of the image
+   */
   constructor(button, file, { chosen, attempt }) {
     button.addEventListener('click', () => file.click());
     file.addEventListener('change', () => {
-      const [picture] = file.files;
+      const image = file.files?.[0];
+      if (image) attempt(async () => chosen(await upload(image)));
       file.value = '';
-      if (picture) attempt(async () => chosen(await handOver(picture)));
     });
   }
 }
 
-async function handOver(picture) {
-  const headers = { 'content-type': picture.type || 'application/octet-stream' };
-  return (await (await answered(fetch('api/images', { method: 'POST', body: picture, headers }))).json()).name;
+/** @param {File} image */
+async function upload(image) {
+  const headers = { 'content-type': image.type || 'application/octet-stream' };
+  return (await (await answered(fetch('api/images', { method: 'POST', body: image, headers }))).json()).name;
 }

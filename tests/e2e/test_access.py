@@ -23,7 +23,7 @@ STATES = (
     ("all figures", "KeyH"),
     ("report", "report"),
     ("menu", "Escape Escape"),
-    ("keep", "keep"),
+    ("downloads", "downloads"),
     ("keys", "Escape ?"),
     ("filmstrip", "Escape KeyB"),
     ("text", "Escape KeyT"),
@@ -94,7 +94,7 @@ def test_the_menu_is_walked_through_by_tab_and_every_stop_is_seen(ready: Wire) -
         stops.append(stop)
         seen.append(ring)
     assert None in stops, "there is no way out"
-    assert {"meadow", "night", "seed", "dice", "restart", "film", "keep", "help"} <= set(stops)
+    assert {"meadow", "night", "seed", "dice", "restart", "filmstrip", "downloads", "help"} <= set(stops)
     assert all(seen), [stop for stop, ring in zip(stops, seen, strict=True) if not ring]
 
 
@@ -105,7 +105,7 @@ def test_everything_is_done_by_keyboard_and_escape_always_leads_back(ready: Wire
     until(page, "document.activeElement.id === 'play'")
     keyboard.press("Enter")
     until(page, "f.mode === 'playing'")
-    for steps, panel in (("?", "#help"), ("KeyB", "#film"), ("KeyT", "#say")):
+    for steps, panel in (("?", "#help"), ("KeyB", "#filmstrip"), ("KeyT", "#prompt")):
         go(page, steps)
         assert page.locator(panel).is_visible()
         keyboard.press("Escape")
@@ -120,16 +120,16 @@ def test_everything_is_done_by_keyboard_and_escape_always_leads_back(ready: Wire
 def test_a_moment_is_chosen_with_the_arrows(ready: Wire) -> None:
     page = ready.page
     go(page, "KeyW KeyB")
-    assert page.inner_text("#film-where") == "Now"
+    assert page.inner_text("#filmstrip-where") == "Now"
     page.keyboard.press("ArrowLeft")
     page.keyboard.press("ArrowLeft")
-    assert "before the end" in page.inner_text("#film-where")
+    assert "before the end" in page.inner_text("#filmstrip-where")
     page.keyboard.press("Enter")
     assert ready.next("rewind")["chunk"] == 7
-    page.locator("#film").wait_for(state="hidden")
+    page.locator("#filmstrip").wait_for(state="hidden")
     go(page, "KeyB")
-    page.click("#film-branches [data-tip='6']")
-    page.click("#film-go")
+    page.click("#filmstrip-branches [data-tip='6']")
+    page.click("#filmstrip-go")
     assert [message["chunk"] for message in ready.received if message["type"] == "rewind"] == [7, 6]
 
 
@@ -139,7 +139,7 @@ def test_text_is_told_to_worlds_that_take_it(ready: Wire) -> None:
     page.keyboard.type("it begins to snow")
     page.keyboard.press("Enter")
     assert ready.next("text")["text"] == "it begins to snow"
-    page.locator("#say").wait_for(state="hidden")
+    page.locator("#prompt").wait_for(state="hidden")
     assert [message["down"] for message in ready.received if message["type"] == "keys"] == [["w"], []]
 
 

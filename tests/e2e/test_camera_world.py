@@ -41,7 +41,7 @@ def test_the_page_offers_what_the_model_understands(page: Page, address: str) ->
         (world,) = (world for world in json.load(answer)["worlds"] if world["slug"] == STREAMING)
     assert world["controls"] == ["keys", "look", "path", "text", "scene", "image"]
     assert view(page, "info.controls") == world["controls"]
-    assert page.locator('[data-command="say"]').first.is_visible()
+    assert page.locator('[data-command="prompt"]').first.is_visible()
 
 
 def test_keys_move_the_camera_and_the_dream(page: Page) -> None:
@@ -60,7 +60,7 @@ def test_the_dream_is_still_until_something_is_said(page: Page) -> None:
     page.wait_for_timeout(700)
     assert view(page, "chunk.index") == index
     page.keyboard.press("KeyT")
-    page.fill("#say-text", "a storm")
+    page.fill("#prompt-text", "a storm")
     page.keyboard.press("Enter")
     until(page, f"f.chunk.index > {index}")
 
@@ -69,8 +69,8 @@ def test_a_visitors_picture_begins_the_dream(page: Page, tmp_path: Path) -> None
     save_image(photo := tmp_path / "photo.jpg", np.full((90, 160, 3), (250, 120, 10), np.uint8))
     shipped, index = picture(page), view(page, "chunk.index")
     page.keyboard.press("Escape")
-    page.locator("#picture").wait_for(state="visible")
-    page.set_input_files("#picture-file", photo)
+    page.locator("#start-image").wait_for(state="visible")
+    page.set_input_files("#start-image-file", photo)
     until(page, f"f.chunk !== null && f.chunk.index !== {index}")
     settle(page)
     assert view(page, "mode") == "playing"
@@ -81,7 +81,7 @@ def test_what_is_no_picture_is_said_and_the_dream_stays(page: Page, tmp_path: Pa
     (text := tmp_path / "notes.jpg").write_text("no picture")
     index = view(page, "chunk.index")
     page.keyboard.press("Escape")
-    page.set_input_files("#picture-file", text)
+    page.set_input_files("#start-image-file", text)
     page.locator("#toast").get_by_text("picture").wait_for()
     assert view(page, "chunk.index") == index
     complaints.clear()  # the browser logs the refused upload

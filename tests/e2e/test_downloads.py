@@ -42,8 +42,8 @@ def save(page: Page, key: str) -> bytes:
 def chosen(page: Page, name: str) -> None:
     """Open the panel of what can be kept and choose."""
     page.keyboard.press("Escape")
-    page.click("#menu [data-command='keep']")
-    page.click(f"[data-keep='{name}']")
+    page.click("#menu [data-command='downloads']")
+    page.click(f"[data-download='{name}']")
 
 
 def link(page: Page) -> str:
@@ -54,17 +54,17 @@ def link(page: Page) -> str:
 def go_back(page: Page, index: int) -> None:
     """Open the filmstrip and drag it to a chunk of the present branch."""
     page.keyboard.press("KeyB")
-    page.locator("#film").wait_for()
+    page.locator("#filmstrip").wait_for()
     before = page.evaluate("(index) => window.flashdreams.chunk.index - index", index)
     for _ in range(before):
         page.keyboard.press("ArrowLeft")
-    page.click("#film-go")
-    page.locator("#film").wait_for(state="hidden")
+    page.click("#filmstrip-go")
+    page.locator("#filmstrip").wait_for(state="hidden")
 
 
 def test_a_recording_holds_frame_by_frame_what_was_streamed(page: Page, streamed: Streamed) -> None:
     page.keyboard.press("KeyV")
-    assert "Recording" in page.inner_text("#chips")
+    assert "Recording" in page.inner_text("#badges")
     begun = view(page, "chunk.index")
     hold(page, "KeyA", 4)
     recorded = decoded(save(page, "KeyV"))
@@ -72,7 +72,7 @@ def test_a_recording_holds_frame_by_frame_what_was_streamed(page: Page, streamed
     since = sum(chunk["frames"] for chunk, _ in streamed.chunks if chunk["index"] > begun)
     assert len(recorded) >= since
     assert np.array_equal(recorded, shown[-len(recorded) :])
-    assert page.locator("[data-chip='recording']").count() == 0
+    assert page.locator("[data-badge='recording']").count() == 0
 
 
 def test_clip_still_and_camera_path_are_of_what_was_streamed(page: Page, streamed: Streamed) -> None:
@@ -94,7 +94,7 @@ def test_a_saved_dream_is_dreamed_again_bit_for_bit(
     page: Page, streamed: Streamed, open_page: OpenPage, app: str, tmp_path: Path
 ) -> None:
     with page.expect_download() as download:
-        chosen(page, "dream")
+        chosen(page, "session")
     saved = tmp_path / "dream.json"
     saved.write_bytes(Path(download.value.path()).read_bytes())
     assert json.loads(saved.read_text())["seed"] == 4
@@ -104,9 +104,9 @@ def test_a_saved_dream_is_dreamed_again_bit_for_bit(
     first_picture(other)
     other.keyboard.press("KeyW")
     other.keyboard.press("Escape")
-    other.click("#menu [data-command='keep']")
+    other.click("#menu [data-command='downloads']")
     with other.expect_file_chooser() as chooser:
-        other.click("[data-keep='open']")
+        other.click("[data-download='open']")
     chooser.value.set_files(saved)
     other.wait_for_function("() => document.getElementById('toast').innerText.includes('bit for bit')")
     settle(other)
@@ -135,10 +135,10 @@ def test_a_key_takes_over_a_replay(page: Page, streamed: Streamed, open_page: Op
     address = link(page)
     other = open_page()
     other.goto(address)
-    other.locator("[data-chip='replay']").wait_for()
+    other.locator("[data-badge='replay']").wait_for()
     other.keyboard.press("KeyW")
     other.wait_for_function("() => document.getElementById('toast').innerText.includes('your dream from here')")
-    assert other.locator("[data-chip='replay']").count() == 0
+    assert other.locator("[data-badge='replay']").count() == 0
     assert "replay=" not in other.url and "seed=4" in other.url
 
 
@@ -154,8 +154,8 @@ def test_going_back_goes_on_from_that_very_chunk_and_the_branch_left_stays(page:
     first = next(chunk for chunk, _ in streamed.chunks if chunk["parent"] == tip - 5 and chunk["index"] > tip)
     assert np.abs(np.array(first["pose"]) - poses[tip - 5]).max() < 1.0  # one chunk from where it was, not the tip
     page.keyboard.press("KeyB")
-    page.click(f"#film-branches [data-tip='{tip}']")
-    page.click("#film-go")
+    page.click(f"#filmstrip-branches [data-tip='{tip}']")
+    page.click("#filmstrip-go")
     until(page, f"f.chunk.parent === {tip}")
     settle(page)
     assert np.abs(picture(page) - left).mean() < 6
@@ -165,13 +165,13 @@ def test_going_back_goes_on_from_that_very_chunk_and_the_branch_left_stays(page:
 def test_the_filmstrip_shows_what_was_and_escape_leaves_everything_as_it_is(page: Page, streamed: Streamed) -> None:
     index = view(page, "chunk.index")
     page.keyboard.press("KeyB")
-    page.locator("#film").wait_for()
+    page.locator("#filmstrip").wait_for()
     until(page, "f.state === 'paused'")
-    assert page.locator("#film-frames img").count() >= 6
+    assert page.locator("#filmstrip-frames img").count() >= 6
     assert page.evaluate(
-        "() => [...document.querySelectorAll('#film-frames img')].every((one) => one.naturalWidth > 0)"
+        "() => [...document.querySelectorAll('#filmstrip-frames img')].every((one) => one.naturalWidth > 0)"
     )
-    assert "MiB" in page.inner_text("#film-kept")
+    assert "MiB" in page.inner_text("#filmstrip-kept")
     for _ in range(6):
         page.keyboard.press("ArrowLeft")
     assert page.locator("#preview").is_visible()

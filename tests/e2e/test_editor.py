@@ -23,7 +23,7 @@ READY = "!f.editor.busy && f.editor.frames > 1"
 
 def on_map(page: Page, across: float, down: float) -> tuple[float, float]:
     """A place of the map, as shares of its size."""
-    box = page.locator("#steer-map").bounding_box()
+    box = page.locator("#editor-map").bounding_box()
     assert box is not None
     return box["x"] + across * box["width"], box["y"] + down * box["height"]
 
@@ -59,9 +59,9 @@ def page(open_page: OpenPage, app: str) -> Page:
     page.goto(f"{app}?scene=meadow&seed=4")
     first_picture(page)
     page.keyboard.press("KeyM")
-    page.locator("[data-steer='fit']").wait_for()
+    page.locator("[data-editor='fit']").wait_for()
     until(page, "f.editor.open && f.mode === 'playing'")
-    page.wait_for_function("() => document.querySelectorAll('#steer-shipped option').length > 1")
+    page.wait_for_function("() => document.querySelectorAll('#editor-shipped option').length > 1")
     return page
 
 
@@ -77,14 +77,14 @@ def test_a_path_is_clicked_together_dreamed_gone_back_in_and_exported(
     page.keyboard.press("Control+z")
     assert keys(page)[1]["x"] == placed[1]["x"], "a whole drag is undone at once"
 
-    page.fill("#steer-yaw", "north")
+    page.fill("#editor-yaw", "north")
     page.keyboard.press("Enter")
-    assert "Yaw takes a number from -3600 to 3600" in page.inner_text("#steer-key-wrong")
-    page.fill("#steer-yaw", "-20,5")
+    assert "Yaw takes a number from -3600 to 3600" in page.inner_text("#editor-key-wrong")
+    page.fill("#editor-yaw", "-20,5")
     page.keyboard.press("Enter")
-    assert keys(page)[1]["yaw"] == -20.5 and page.inner_text("#steer-key-wrong") == ""
-    page.select_option("#steer-pace", "seconds")
-    page.fill("#steer-seconds", "2")
+    assert keys(page)[1]["yaw"] == -20.5 and page.inner_text("#editor-key-wrong") == ""
+    page.select_option("#editor-pace", "seconds")
+    page.fill("#editor-seconds", "2")
     page.keyboard.press("Enter")
     until(page, f"f.editor.frames === 49 && {READY}")
 
@@ -92,24 +92,24 @@ def test_a_path_is_clicked_together_dreamed_gone_back_in_and_exported(
     found = page.evaluate("() => axe.run(document, { resultTypes: ['violations'] })")
     assert not [one for one in found["violations"] if one["impact"] in SERIOUS], found["violations"]
 
-    page.click("[data-steer='dream']")
+    page.click("[data-editor='dream']")
     until(page, "f.editor.doing === 'dream'")
     until(page, "f.editor.doing === 'rest' && f.editor.covered === 49")
     with page.expect_download() as download:
-        page.select_option("#steer-export", "flashdreams")
+        page.select_option("#editor-export", "flashdreams")
     download.value.save_as(path := tmp_path / download.value.suggested_filename)
     dreamed = saved(page, app)
     assert (dreamed["scene"], dreamed["seed"]) == ("meadow", 4)
     assert [chunk["hash"] for chunk in dreamed["chunks"]][:13] == offline(path)
 
-    page.locator("#steer-slider").fill("20")
+    page.locator("#editor-slider").fill("20")
     until(page, "!document.getElementById('preview').hidden")
-    page.click("[data-steer='on']")
+    page.click("[data-editor='on']")
     until(page, "f.editor.doing === 'dream'")
     until(page, "f.editor.doing === 'rest' && f.editor.covered === 49")
     assert [chunk["hash"] for chunk in saved(page, app)["chunks"]][:13] == offline(path)
 
-    page.click("[data-steer='dream']")
+    page.click("[data-editor='dream']")
     until(page, "f.editor.doing === 'dream' && f.editor.covered > 4")
     page.keyboard.press("KeyW")
     until(page, "f.editor.doing === 'rest'")

@@ -111,12 +111,16 @@ def test_there_is_no_way_out_of_the_page(kiosk: str, page: Page) -> None:
     assert page.locator("a, button, input").count() == 0
     page.evaluate("""() => {
       window.kept = {};
-      for (const type of ['contextmenu', 'dragstart', 'selectstart'])
+      for (const type of ['contextmenu', 'dragstart', 'dragover', 'drop', 'selectstart'])
         window.kept[type] = !document.dispatchEvent(new Event(type, { bubbles: true, cancelable: true }));
+      window.kept.beforeprint = !window.dispatchEvent(new Event('beforeprint', { cancelable: true }));
       for (const key of ['F5', 'F11', 'Tab', 'Escape'])
         window.kept[key] = !window.dispatchEvent(new KeyboardEvent('keydown', { key, cancelable: true }));
     }""")
     assert set(page.evaluate("() => Object.values(window.kept)")) == {True}
+    page.emulate_media(media="print")
+    assert not page.locator("body").is_visible()
+    page.emulate_media(media="screen")
     page.go_back()
     page.wait_for_timeout(200)
     assert page.url == kiosk

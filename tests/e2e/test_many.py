@@ -18,14 +18,14 @@ def test_two_walk_at_once_and_a_third_watches_one_of_them(open_page: OpenPage, a
         page.keyboard.press("KeyW")
     watched = walkers[0]
     watched.keyboard.press("Escape")
-    watched.click("#menu [data-command='keep']")
-    watched.click("[data-keep='watch']")
+    watched.click("#menu [data-command='downloads']")
+    watched.click("[data-download='watch']")
     address = watched.input_value("#copy-text")
     watcher = open_page()
     heard = Streamed(watcher)
     watcher.goto(address)
     first_picture(watcher)
-    watched.wait_for_function("() => document.getElementById('chips').innerText.includes('1 watching')")
+    watched.wait_for_function("() => document.getElementById('badges').innerText.includes('1 watching')")
     watched.keyboard.press("Escape")
     watched.keyboard.press("Escape")
     until(watched, "f.mode === 'playing'")
@@ -48,7 +48,7 @@ def test_two_walk_at_once_and_a_third_watches_one_of_them(open_page: OpenPage, a
     assert {message["type"] for message in heard.sent} <= {"start", "shown", "ping"}
     assert view(watched, "chunk.index") == index
     watcher.context.close()
-    watched.wait_for_function("() => !document.getElementById('chips').innerText.includes('watching')")
+    watched.wait_for_function("() => !document.getElementById('badges').innerText.includes('watching')")
 
 
 def test_a_watch_link_of_nobody_is_said(open_page: OpenPage, app: str) -> None:
@@ -59,30 +59,30 @@ def test_a_watch_link_of_nobody_is_said(open_page: OpenPage, app: str) -> None:
     first_picture(page)
 
 
-def chips(wire: Wire, words: str) -> None:
-    wire.page.wait_for_function("(words) => document.getElementById('chips').innerText.includes(words)", arg=words)
+def badges(wire: Wire, words: str) -> None:
+    wire.page.wait_for_function("(words) => document.getElementById('badges').innerText.includes(words)", arg=words)
 
 
 def test_limits_network_and_watchers_are_announced(wire: Wire) -> None:
     wire.begin()
     wire.page.keyboard.press("KeyW")
     wire.send(type="limit", what="minutes", seconds=60)
-    chips(wire, "ends in 60 s")
+    badges(wire, "ends in 60 s")
     wire.send(type="limit", what="idle", seconds=10)
-    chips(wire, "Still there?")
+    badges(wire, "Still there?")
     wire.page.keyboard.press("KeyA")
-    assert wire.page.locator("[data-chip='limit-idle']").count() == 0
+    assert wire.page.locator("[data-badge='limit-idle']").count() == 0
     wire.send(type="quality", level=1, reason="slow_network", kbps=310.0)
-    chips(wire, "Slow network")
+    badges(wire, "Slow network")
     wire.send(type="quality", level=0, reason="recovered", kbps=900.0)
     wire.page.wait_for_function("() => document.getElementById('toast').innerText.includes('recovered')")
-    assert wire.page.locator("[data-chip='quality']").count() == 0
+    assert wire.page.locator("[data-badge='quality']").count() == 0
     wire.send(type="audience", spectators=3)
-    chips(wire, "3 watching")
+    badges(wire, "3 watching")
     wire.send(type="audience", spectators=0)
     wire.send(type="rewinding", chunk=4, done=1, of=3)
-    chips(wire, "1 of 3")
-    assert "watching" not in wire.page.inner_text("#chips")
+    badges(wire, "1 of 3")
+    assert "watching" not in wire.page.inner_text("#badges")
 
 
 def test_a_replay_that_differs_says_where(wire: Wire) -> None:
@@ -93,7 +93,7 @@ def test_a_replay_that_differs_says_where(wire: Wire) -> None:
     first_picture(wire.page)
     report = {"type": "replay", "chunk": 9, "of": 9, "same_model": False}
     wire.send(**report, state="playing", matches=None, differs_at=None)
-    chips(wire, "9 of 9")
+    badges(wire, "9 of 9")
     wire.send(**report, state="done", matches=False, differs_at=5)
     wire.page.wait_for_function("() => document.getElementById('toast').innerText.includes('from chunk 5 on')")
     assert "another model" in wire.page.inner_text("#toast")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
 import pytest
 from playwright.sync_api import Route
 
@@ -240,3 +242,79 @@ def test_the_page_brings_its_icon_and_asks_for_nothing_else(open_page: OpenPage,
     first_picture(page)
     assert all(url.startswith((app, "data:", "blob:")) for url in asked)
     assert not any("favicon" in url for url in asked)
+
+
+def test_a_half_open_connection_is_noticed_and_left(wire: Wire) -> None:
+    wire.page.clock.install()
+    wire.begin()
+    wire.page.click("#play")
+    wire.deaf = True
+    wire.page.clock.run_for(8000)
+    assert view(wire.page, "status") == "reconnecting"
+    wire.page.clock.run_for(500)
+    says(wire, "Connection lost")
+    wire.page.clock.run_for(2000)  # nor does the next connection open
+    wire.deaf = False
+    before = len(wire.received)
+    wire.page.clock.run_for(5000)
+    assert wire.next("start", before)["token"] == "token-1"
+    wire.chunk(plain(GREY), eager=True)
+    until(wire.page, "f.status === null && f.stats.connected")
+
+
+def test_a_page_that_stood_still_for_long_is_not_taken_for_a_dead_network(wire: Wire) -> None:
+    wire.page.clock.install()
+    wire.begin()
+    wire.page.evaluate("() => { window.sockets.at(-1).addEventListener('close', () => { window.closed = true; }); }")
+    wire.page.clock.fast_forward(60_000)  # timers fire once at most, as after sleep
+    wire.page.clock.run_for(1000)
+    assert wire.page.evaluate("() => window.closed ?? false") is False
+
+
+def test_a_handshake_that_is_never_answered_is_explained(wire: Wire) -> None:
+    wire.page.clock.install()
+    wire.page.route(f"{ORIGIN}/api/worlds", lambda route: route.fulfill(status=200, body="{}"))
+    wire.page.add_init_script(
+        """() => {}; window.WebSocket = class extends EventTarget {
+          static CONNECTING = 0; static OPEN = 1; readyState = 0; close() {} send() {}
+        };"""
+    )
+    wire.page.goto(f"{ORIGIN}/")
+    wire.page.wait_for_function("() => window.flashdreams?.status === 'connecting'")
+    wire.page.clock.run_for(10_000)
+    until(wire.page, "f.status === 'blocked'")
+    says(wire, "--allowed-origins")
+
+
+@pytest.mark.parametrize("seed", ["-1", "abc", "1e3", "4294967296", "0x10", "４２", "1.5"])
+def test_a_seed_in_the_link_that_is_none_is_said(wire: Wire, seed: str) -> None:
+    wire.begin(f"?seed={quote(seed)}")
+    assert "seed" not in wire.received[0]
+    said = wire.page.inner_text("#badges [data-badge='seed']")
+    assert seed in said and "4294967295" in said
+    wire.page.fill("#seed", "42")
+    wire.page.keyboard.press("Enter")
+    assert wire.next("reset")["seed"] == 42
+    assert wire.page.locator("#badges [data-badge='seed']").count() == 0
+
+
+def test_links_and_requests_stay_below_the_path_that_a_proxy_adds(wire: Wire) -> None:
+    page = wire.page
+    asked: list[str] = []
+
+    def replay(route: Route) -> None:
+        route.fulfill(status=200, content_type="application/json", body='{"link": "/?replay=r1"}')
+
+    page.route(f"{ORIGIN}/play/**", lambda route: route.fallback(url=route.request.url.replace("/play/", "/")))
+    page.route(f"{ORIGIN}/play/api/sessions/*/replay", replay)
+    page.route_web_socket(f"{ORIGIN.replace('http', 'ws')}/play/ws/play", wire._connected)
+    page.on("request", lambda request: asked.append(request.url))
+    wire.begin("play/?seed=7")
+    for name in ("replay", "watch"):
+        page.click("#menu [data-command='downloads']")
+        page.click(f"[data-download='{name}']")
+        page.locator("#copy").wait_for()
+        link = page.input_value("#copy-text")
+        assert link.startswith(f"{ORIGIN}/play/?{name}="), link
+        page.keyboard.press("Escape")
+    assert all(url.startswith((f"{ORIGIN}/play/", "data:", "blob:")) for url in asked), asked

@@ -239,3 +239,24 @@ def test_nothing_on_the_first_screen_is_cut_off(open_page: OpenPage, app: str, w
         assert box is not None, part
         assert box["x"] >= 0 and box["y"] >= 0, part
         assert box["x"] + box["width"] <= width + 0.5 and box["y"] + box["height"] <= height + 0.5, part
+
+
+@pytest.mark.parametrize(("width", "height"), [(568, 320), (640, 256), (320, 180), (640, 360), (250, 300)])
+def test_on_a_small_or_zoomed_screen_the_menu_scrolls(open_page: OpenPage, app: str, width: int, height: int) -> None:
+    page = open_page(viewport={"width": width, "height": height})
+    page.goto(app + MEADOW)
+    first_picture(page)
+    outside = page.evaluate("""() => [...document.querySelectorAll('h1, button, input')]
+      .filter((element) => element.checkVisibility({ visibilityProperty: true }))
+      .filter((element) => {
+        element.scrollIntoView({ block: 'nearest', inline: 'nearest' });
+        const { left, top, right, bottom } = element.getBoundingClientRect();
+        return left < -0.5 || top < -0.5 || right > innerWidth + 0.5 || bottom > innerHeight + 0.5;
+      }).map((element) => element.id || element.textContent.trim())""")
+    assert outside == []
+    page.evaluate("() => { document.getElementById('menu').scrollTop = 0; }")
+    brand, title = page.locator(".brand").bounding_box(), page.locator("h1").bounding_box()
+    assert brand is not None and title is not None
+    assert title["y"] >= brand["y"] + brand["height"] - 0.5, "the title lies under the brand"
+    page.mouse.click(width - 3, height - 3)  # beside all controls, on the menu
+    until(page, "f.mode === 'playing'")

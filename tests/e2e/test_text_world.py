@@ -24,8 +24,8 @@ def address(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 def test_the_page_offers_words_and_scenes_and_nothing_else(playing: Page) -> None:
     assert view(playing, "info.controls") == ["text", "scene"]
-    assert playing.locator('[data-command="say"]').first.is_visible()
-    for absent in ("#keys", "#echo", "#stick-walk", "#stick-look", "#picture"):
+    assert playing.locator('[data-command="prompt"]').first.is_visible()
+    for absent in ("#keys", "#echo", "#stick-walk", "#stick-look", "#start-image"):
         assert not playing.locator(absent).is_visible(), absent
     playing.keyboard.press("Escape")
     playing.locator("#scenes button").first.wait_for(state="visible")
@@ -52,7 +52,7 @@ def test_the_dream_goes_on_by_itself_and_keys_do_not_disturb_it(playing: Page) -
 
 def test_what_is_said_shapes_the_chunks_after_it(playing: Page) -> None:
     playing.keyboard.press("KeyT")
-    playing.fill("#say-text", "a storm at night")
+    playing.fill("#prompt-text", "a storm at night")
     before = view(playing, "stats.seq")
     playing.keyboard.press("Enter")
     until(playing, f"f.chunk.seq > {before}")  # of all that is sent only the text shapes chunks

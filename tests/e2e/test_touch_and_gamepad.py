@@ -121,6 +121,57 @@ def test_a_gamepad_finds_its_way_through_the_menu(padded: Wire) -> None:
     assert not page.locator("#help").is_visible()
 
 
+REST_MS = 300
+
+
+def untouched(padded: Wire, pad: str) -> None:
+    """Change the pad, touch nothing, and see that the page sends nothing."""
+    page = padded.page
+    page.click("#play")
+    until(page, "f.mode === 'playing'")
+    page.evaluate(f"() => {{ Object.assign(window.pad, {pad}); connectPad(); }}")
+    padded.received.clear()
+    page.wait_for_timeout(REST_MS)
+    assert [message for kind in ("keys", "look") for message in padded.heard(kind)] == []
+    assert view(page, "held") == []
+
+
+@pytest.mark.parametrize(
+    "axes",
+    [
+        "[0, 0, -1, 0, 0, -1, 0, 0]",
+        "[0, 0, 0, 0, -1, -1]",
+        "[0.1, -0.1, 1, 0, 0, 1]",
+        "[0, 0, 0, 0, 0, 0, 0, 0, 0, 3.28]",
+    ],
+)
+def test_a_pad_without_the_standard_mapping_is_still_until_it_is_touched(padded: Wire, axes: str) -> None:
+    untouched(padded, f"{{ mapping: '', axes: {axes}, buttons: [] }}")
+
+
+def test_a_pad_without_the_standard_mapping_walks_once_its_stick_moves(padded: Wire) -> None:
+    untouched(padded, "{ mapping: '', axes: [0.1, 0, 0, 0, 0, 0], buttons: [] }")
+    padded.page.evaluate("() => { pad.axes = [0.1, 0, -1, 0, 0, -1]; }")  # the driver learns where its triggers rest
+    padded.page.wait_for_timeout(REST_MS)
+    assert padded.heard("look") == []
+    padded.page.evaluate("() => { pad.axes = [0.1, -1, -1, 0, 0, -1]; }")
+    until(padded.page, "f.held.join() === 'w'")
+
+
+def test_a_worn_stick_turns_nothing_and_the_dead_zone_can_be_set(padded: Wire) -> None:
+    untouched(padded, "{ mapping: 'standard', axes: [0.2, -0.2, 0.2, -0.24] }")
+    page = padded.page
+    page.evaluate("() => { pad.axes = [0, 0, 0.4, 0]; }")
+    padded.next("look")
+    page.keyboard.press("?")
+    page.locator("#help-dead-zone").fill("50")
+    page.keyboard.press("Escape")
+    page.wait_for_timeout(100)
+    padded.received.clear()
+    page.wait_for_timeout(REST_MS)
+    assert padded.heard("look") == []
+
+
 def test_a_key_of_ones_own_choice_is_kept_in_this_browser(open_page: OpenPage, repository: Path) -> None:
     page = open_page()
     begin(page, repository)

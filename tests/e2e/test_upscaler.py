@@ -18,7 +18,7 @@ DARK, BRIGHT = (40, 60, 90), (220, 200, 160)
 ALONE = """() => {
   for (const one of document.body.children) if (one.id !== 'stage') one.style.display = 'none';
 }"""
-CRISP = "() => document.getElementById('crisp')?.hidden === false"
+CRISP = "() => document.getElementById('upscaled')?.hidden === false"
 
 
 @pytest.fixture(autouse=True)
@@ -56,7 +56,7 @@ def test_edges_get_narrow_and_nothing_else_changes(wire: Wire, player: str) -> N
     wire.chunk(step(), eager=True)
     wire.page.wait_for_function(CRISP)
     seen = {"on": on_screen(wire.page)}
-    wire.page.evaluate("() => { document.getElementById('crisp').style.visibility = 'hidden'; }")
+    wire.page.evaluate("() => { document.getElementById('upscaled').style.visibility = 'hidden'; }")
     seen["off"] = on_screen(wire.page)
     assert edge_width(seen["off"]) > 7, "three pixels wide, and nearly four times as large"
     assert edge_width(seen["on"]) < 0.7 * edge_width(seen["off"])
@@ -67,21 +67,21 @@ def test_edges_get_narrow_and_nothing_else_changes(wire: Wire, player: str) -> N
 
 def test_without_a_graphics_card_the_video_is_shown_as_it_is(wire: Wire) -> None:
     wire.begin()
-    assert wire.page.query_selector("#crisp") is None
+    assert wire.page.query_selector("#upscaled") is None
 
 
 def test_a_lost_graphics_card_leaves_the_video(wire: Wire) -> None:
     wire.begin("?crisp=on")
     wire.page.wait_for_function(CRISP)
     wire.page.evaluate("""() => {
-      window.loss = document.getElementById('crisp').getContext('webgl').getExtension('WEBGL_lose_context');
+      window.loss = document.getElementById('upscaled').getContext('webgl').getExtension('WEBGL_lose_context');
       window.loss.loseContext();
     }""")
-    wire.page.wait_for_function("() => document.getElementById('crisp').hidden")
+    wire.page.wait_for_function("() => document.getElementById('upscaled').hidden")
     index = wire.chunk(plain(BRIGHT), eager=True)
     until(wire.page, f"f.chunk.index === {index}")
     wire.page.evaluate("() => window.loss.restoreContext()")
-    wire.page.wait_for_function("() => !document.getElementById('crisp').getContext('webgl').isContextLost()")
+    wire.page.wait_for_function("() => !document.getElementById('upscaled').getContext('webgl').isContextLost()")
     index = wire.chunk(plain(BRIGHT), eager=True)
     until(wire.page, f"f.chunk.index === {index}")
     wire.page.wait_for_function(CRISP)

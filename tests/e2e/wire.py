@@ -47,6 +47,8 @@ class Wire:
         self.sockets: list[WebSocketRoute] = []
         self.on_start: Callable[[Message], None] = lambda message: self.ready()
         self.on_connect: Callable[[WebSocketRoute], None] = lambda socket: None
+        self.deaf = False
+        """True while nothing gets through, as in a half-open connection."""
         self.player = "mse"
         self.began = time.monotonic()
         self._folder = folder
@@ -183,11 +185,16 @@ class Wire:
         raise AssertionError(f"the page sent no {kind!r}; it sent {self.types()[after:]}")
 
     def _connected(self, socket: WebSocketRoute) -> None:
+        if self.deaf:
+            socket.close()
+            return
         self.sockets.append(socket)
         socket.on_message(self._message)
         self.on_connect(socket)
 
     def _message(self, text: str | bytes) -> None:
+        if self.deaf:
+            return
         if text == MARK:
             self._marks += 1
             return
