@@ -49,7 +49,7 @@ def test_a_rewind_and_a_replay_are_exact_with_the_real_model(world: World) -> No
     assert isinstance(history.plan_rewind(7).state, State) and len(history.plan_rewind(7).redo) == 3
     assert history.state_size == state_bytes(history.plan_rewind(8).state.snapshot) > 1 << 20  # type: ignore[union-attr]
     saved = read_saved(
-        save(world.config, world.fingerprint(), BEGINNING, history.line()).model_dump_json().encode(), world.config
+        save(world.config, world.fingerprint(), BEGINNING, history.lineage()).model_dump_json().encode(), world.config
     )
 
     for step in dream.rewind(7):
@@ -59,7 +59,7 @@ def test_a_rewind_and_a_replay_are_exact_with_the_real_model(world: World) -> No
     assert other != first[8:10]
     dream.input_state = held
     list(dream.rewind(9))
-    assert history.head == 9 and [node.digest for node in history.line()] == first
+    assert history.head == 9 and [node.digest for node in history.lineage()] == first
 
     again = begun(world, script=(chunk.controls() for chunk in saved.chunks))
     assert generated(again, 10) == first
@@ -75,7 +75,7 @@ def test_dreaming_again_gives_the_frames_that_were_seen(world: World) -> None:
     way = dream.history.plan_rewind(3)
     rollout = world.start(BEGINNING.scene, BEGINNING.seed)
     hashes = []
-    for node in dream.history.line():
+    for node in dream.history.lineage():
         hashes.append(digest_of(world.step(rollout, node.controls)))
         world.finalize(rollout)
     assert hashes == seen and way.target.index == 3

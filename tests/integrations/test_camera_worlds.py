@@ -144,9 +144,11 @@ def test_what_cannot_be_run_is_said_in_one_sentence(
 def test_a_path_that_is_none_is_named_with_its_fault(
     files: Callable[[str], list[str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    np.save(path := tmp_path / "poses.npy", np.zeros((90, 3, 4)))
-    assert main([*files(LINGBOT), "--trajectory", str(path)]) == 1
-    assert "shape [N, 4, 4]" in capsys.readouterr().err
+    for shape, fault in (((90, 5, 4), "shape"), ((90, 3, 4), "poses[0]")):
+        np.save(path := tmp_path / "poses.npy", np.zeros(shape))
+        assert main([*files(LINGBOT), "--trajectory", str(path)]) == 1
+        said = capsys.readouterr().err
+        assert "poses.npy" in said and fault in said
 
 
 @pytest.fixture(scope="module", params=[LINGBOT_STREAMING, HY_WORLDPLAY])

@@ -59,6 +59,7 @@ def test_all_cores_are_taken_where_they_are_worth_it(
     all_cores: float, half: float, given: str | None, threads: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = torch.get_num_threads()
+    monkeypatch.setattr(probe, "available_cores", lambda: 6)
     if given is None:
         monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     else:

@@ -92,7 +92,7 @@ def count_clips(folder: Path, kind: Kind | Literal["views"]) -> int:
 def load_shard(path: Path) -> Shard:
     """Read a shard written by `save_shard`."""
     with np.load(path) as data:
-        return Shard(data["frames"], data["walks"], data["scenes"])
+        return Shard(data["frames"], data["camera_paths"], data["scenes"])
 
 
 def render_shards(
