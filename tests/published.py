@@ -21,6 +21,7 @@ from flashdreams.infra.config.base import derive_config
 from flashdreams.infra.encoder.image.clip import CLIPImageEncoderConfig
 from flashdreams.infra.encoder.text.cosmos_reason1 import CosmosReason1TextEncoderConfig
 from flashdreams.infra.encoder.text.umt5 import UMT5TextEncoderConfig
+from flashdreams.integrations.matrix_game2 import MatrixGameNetworkConfig
 from flashdreams.recipes.cosmos import CosmosTransformerConfig
 from flashdreams.recipes.taehv import TeahvVAEDecoderConfig
 from flashdreams.recipes.wan import (
@@ -188,7 +189,7 @@ def flags(changes: Mapping[str, Any], prefix: str = "-") -> list[str]:
 
 
 def _transformer(config: Wan21TransformerConfig, folder: Path, layout: Layout) -> Changes:
-    network = {
+    network: Changes = {
         "text_len": TEXT_LEN,
         "text_dim": TEXT_DIM,
         "dim": 24,
@@ -197,6 +198,14 @@ def _transformer(config: Wan21TransformerConfig, folder: Path, layout: Layout) -
         "num_heads": 2,
         "num_layers": 2,
     }
+    if isinstance(config.network, MatrixGameNetworkConfig):  # CLIP features are in the place of its prompt
+        network = {name: size for name, size in network.items() if not name.startswith("text_")} | {
+            "action_blocks": 1,
+            "action_dim": 32,
+            "action_heads": 2,
+            "action_rope_dims": (8, 4, 4),
+            "keyboard_embed_dim": 6,
+        }
     path = layout(derive_config(config, network=network), folder)
     return {"network": network, "checkpoint_path": str(path)}
 

@@ -104,7 +104,8 @@ def _dreaming(pipeline: PlannedPipeline, blank: MetaRollout, control: Any) -> tu
         tokens = torch.zeros(transformer.latent_shape_of(cache), device="meta", dtype=transformer.dtype)
         for chunk in range(blank.chunks):
             cache.start(chunk)
-            transformer.predict_flow(tokens, torch.zeros(()), cache, given)
+            own = given if blank.control_of_chunk is None else blank.control_of_chunk(given, chunk)
+            transformer.predict_flow(tokens, torch.zeros(()), cache, own)
     return transformer.unpatchify_of(tokens, cache), rehearsal.peak - rehearsal.live
 
 

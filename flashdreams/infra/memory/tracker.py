@@ -46,6 +46,8 @@ class MetaRollout:
     """Keywords of the encoder's `initialize_autoregressive_cache`."""
     input: Any = None
     """What the encoder gets at every chunk, or a function of the chunk's index; None without an encoder."""
+    control_of_chunk: Callable[[Any, int], Any] | None = None
+    """Makes the transformer's input of a chunk from that of a later one, where they differ in size."""
 
 
 class MemoryTracker:

@@ -61,8 +61,8 @@ class WanInferencePipelineConfig(StreamInferencePipelineConfig):
 
     def __post_init__(self) -> None:
         transformer, network = self.rollout, self.rollout.network
-        if network.cross_attn_enable_img != (self.image_encoder is not None):
-            needs = "needs an" if network.cross_attn_enable_img else "takes no"
+        if network.reads_clip != (self.image_encoder is not None):
+            needs = "needs an" if network.reads_clip else "takes no"
             raise ValueError(f"this network {needs} image_encoder (cross_attn_enable_img)")
         if transformer.image_modes is not None and self.encoder is None:
             raise ValueError("a transformer with an image mode needs an encoder, such as WanI2VCtrlEncoderConfig")
@@ -247,7 +247,7 @@ class WanInferencePipeline(StreamInferencePipeline[Any, Any, Any]):
         image = torch.zeros(*batch, 1, 3, height, width, device=self.device)
         return MetaRollout(
             transformer_context=context,
-            chunks=(rollout.sink_size_t + rollout.window_size_t) // rollout.len_t,
+            chunks=rollout.window_chunks,
             input=None if self.encoder is None else partial(self._preprocess_i2v_input, image=image),
         )
 

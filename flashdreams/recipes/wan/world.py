@@ -69,7 +69,7 @@ class WanWorldConfig(WorldConfig):
         super().__post_init__()
         rollout = self.pipeline.rollout
         self.frames_per_chunk = TIME_RATIO * rollout.len_t
-        self.window_chunks = (rollout.window_size_t + rollout.sink_size_t) // rollout.len_t
+        self.window_chunks = rollout.window_chunks
         check_rollout(self.pipeline, self.height, self.width)
         takes_image = self.pipeline.begins_with_image
         if takes_image != ("image" in self.controls):

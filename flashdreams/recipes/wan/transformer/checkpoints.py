@@ -114,25 +114,39 @@ def build_network(
         network: WanDiTNetwork = config.setup()
         return network.to(dtype).eval()
     tensors = open_checkpoint(checkpoint_path)
+    with torch.device("meta"):
+        network = config.setup()
+    network = network.to(dtype).to_empty(device=torch.get_default_device())
+    load_published(network, tensors, state_dict_transform, name=str(checkpoint_path))
+    return network.eval()
+
+
+def load_published(
+    network: WanDiTNetwork,
+    tensors: Mapping[str, Tensor],
+    state_dict_transform: StateDictTransform | None = None,
+    *,
+    name: str = "the state dict",
+) -> None:
+    """Fill `network` with the tensors of a published file of any layout; `name` is what an error calls them.
+
+    Raises ValueError for another model's tensors than the network's config wants.
+    """
     patterns: Patterns = ()
     if state_dict_transform is not None:
         tensors = state_dict_transform(tensors)
     else:
         try:
-            checkpoint = read_wan_checkpoint(tensors, config.patch_size)
-            _check_sizes(checkpoint.sizes, config)
+            checkpoint = read_wan_checkpoint(tensors, network.config.patch_size)
+            _check_sizes(checkpoint.sizes, network.config)
         except ValueError as error:
-            raise ValueError(f"{checkpoint_path} does not fit: {error}") from error
+            raise ValueError(f"{name} does not fit: {error}") from error
         patterns = checkpoint.patterns
-    with torch.device("meta"):
-        network = config.setup()
-    network = network.to(dtype).to_empty(device=torch.get_default_device())
     recipes: dict[str, str | tuple[str, Make]] = dict(remap_keys(tensors, patterns))
     if _PATCHES in recipes:  # Published files have a convolution's weight, which is the linear one in another shape.
         recipes[_PATCHES] = (str(recipes[_PATCHES]), partial(_as_patches, network.state_dict()[_PATCHES].shape))
-    load_into(network, MadeTensors(tensors, recipes), name=checkpoint_path)
+    load_into(network, MadeTensors(tensors, recipes), name=name)
     network.update_parameters_after_loading_checkpoint()
-    return network.eval()
 
 
 def _as_patches(shape: torch.Size, weight: Tensor) -> Tensor:
@@ -166,7 +180,7 @@ def _sizes(shapes: Mapping[str, torch.Size], patch: int) -> dict[str, int | bool
     ):
         if key in shapes and len(shapes[key]) > axis:
             sizes[field] = shapes[key][axis] // unit
-    return sizes | {"cross_attn_enable_img": any(key.startswith("img_emb.") for key in shapes)}
+    return sizes | {"cross_attn_enable_img": any(".cross_attn.k_img." in key for key in shapes)}
 
 
 def _check_sizes(sizes: Mapping[str, int | bool], config: WanDiTNetworkConfig) -> None:

@@ -90,8 +90,8 @@ class Branch:
 
     def restart(self) -> None:
         """Empty the KV caches; buffers and captured graph stay."""
-        for layer in self.network.self_attn:
-            layer.reset()
+        for cache in self.network.kv_caches:
+            cache.reset()
 
 
 @dataclass(kw_only=True, eq=False)

@@ -73,7 +73,7 @@ class Wan21TransformerConfig(PatchifiedTransformerConfig):
             )
         if self.len_t % frames or self.window_size_t % frames or self.sink_size_t % frames:
             raise ValueError(f"len_t, window_size_t and sink_size_t must be multiples of a patch's {frames} frames")
-        if (self.sink_size_t + self.window_size_t) % self.len_t:
+        if self.window_in_chunks and (self.sink_size_t + self.window_size_t) % self.len_t:
             raise ValueError(
                 f"sink_size_t + window_size_t must be a multiple of len_t = {self.len_t}, "
                 f"got {self.sink_size_t} + {self.window_size_t}"
@@ -88,6 +88,16 @@ class Wan21TransformerConfig(PatchifiedTransformerConfig):
                 f"the network's in_dim must be {self.input_channels} with "
                 f"concat_image_mask_to_latent={self.concat_image_mask_to_latent}, got {self.network.in_dim}"
             )
+
+    @property
+    def window_in_chunks(self) -> bool:
+        """True where sink and window together must be whole chunks."""
+        return True
+
+    @property
+    def window_chunks(self) -> int:
+        """Chunks that fill the KV cache."""
+        return -(-(self.sink_size_t + self.window_size_t) // self.len_t)
 
     @property
     def input_channels(self) -> int:

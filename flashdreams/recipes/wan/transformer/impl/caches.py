@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,13 +52,72 @@ class BlockCache:
     cross_attn: CrossAttnCache
     """Keys and values of the prompt."""
 
+    @property
+    def kv_caches(self) -> tuple[BlockKVCache, ...]:
+        """All that is written chunk by chunk; a block with more caches adds them."""
+        return (self.self_attn,)
+
     def before_update(self, chunk_idx: int) -> None:
         """Choose the slots of chunk `chunk_idx`."""
-        self.self_attn.before_update(chunk_idx)
+        for cache in self.kv_caches:
+            cache.before_update(chunk_idx)
 
     def after_update(self, chunk_idx: int) -> None:
         """End the step of chunk `chunk_idx`."""
-        self.self_attn.after_update(chunk_idx)
+        for cache in self.kv_caches:
+            cache.after_update(chunk_idx)
+
+
+@dataclass
+class WanDiTNetworkCache:
+    """A rollout's state in the network, block by block.
+
+    In a window of a single chunk nothing outlives a step, and all blocks share one KV cache, one after another.
+    """
+
+    block_caches: list[BlockCache]
+
+    def before_update(self, chunk_idx: int) -> None:
+        """Choose the slots of chunk `chunk_idx` in every block."""
+        for cache in self.block_caches:
+            cache.before_update(chunk_idx)
+
+    def after_update(self, chunk_idx: int) -> None:
+        """End the step of chunk `chunk_idx` in every block."""
+        for cache in self.block_caches:
+            cache.after_update(chunk_idx)
+
+    @property
+    def self_attn(self) -> list[BlockKVCache]:
+        """Every block's keys and values of the newest chunks."""
+        return [cache.self_attn for cache in self.block_caches if cache.self_attn is not None]
+
+    @property
+    def kv_caches(self) -> list[BlockKVCache]:
+        """All caches that are written chunk by chunk, one that blocks share once."""
+        found = [cache for block in self.block_caches for cache in block.kv_caches if cache is not None]
+        return list({id(cache): cache for cache in found}.values())
+
+    @property
+    def cross_attn(self) -> list[CrossAttnCache]:
+        """Every block's keys and values of the prompt; assign a list to replace them all."""
+        return [cache.cross_attn for cache in self.block_caches]
+
+    @cross_attn.setter
+    def cross_attn(self, new: Sequence[CrossAttnCache]) -> None:
+        for cache, prompt in zip(self.block_caches, new, strict=True):
+            cache.cross_attn = prompt
+
+    @property
+    def fill(self) -> float:
+        """Share of the window that holds tokens, 0 to 1."""
+        first = self.block_caches[0].self_attn
+        return first.size / first.capacity
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all KV buffers."""
+        return sum(cache.nbytes for cache in self.kv_caches)
 
 
 def overwrite(present: Any, new: Any) -> None:

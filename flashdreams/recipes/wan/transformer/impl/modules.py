@@ -285,7 +285,7 @@ class Block(nn.Module):
         """Return the block's output for `x [..., L, dim]`.
 
         `e` is a projected timestep, `[..., 6, dim]` for all tokens or `[..., G, 6, dim]` for G equal runs of them, or
-        what `modulation_of` made of it before. `extra` goes to `inject`.
+        what `modulation_of` made of it before. `extra` goes to `inject` and `inject_after_cross`.
         """
         if isinstance(e, Tensor):
             e = self.modulation_of(e if e.dim() > x.dim() else e.unsqueeze(-3))
@@ -294,11 +294,16 @@ class Block(nn.Module):
         x = gated_sum(x, self.self_attn(y, cache.self_attn, rope_freqs), gate_a)
         x = self.inject(x, **extra)
         x = x + self.cross_attn(self.norm3(x), cache.cross_attn)
+        x = self.inject_after_cross(x, cache, **extra)
         y = shifted_product(self.norm2(x), shift_f, factor_f)
         return gated_sum(x, self.ffn(y), gate_f)
 
     def inject(self, x: Tensor) -> Tensor:
         """Add further controls (a camera, say) between self-attention and cross-attention; here there are none."""
+        return x
+
+    def inject_after_cross(self, x: Tensor, cache: BlockCache, **extra: Any) -> Tensor:
+        """Add controls with caches of their own between cross-attention and feed-forward; here there are none."""
         return x
 
 

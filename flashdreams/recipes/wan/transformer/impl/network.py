@@ -13,9 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from flashdreams.core.attention import BlockKVCache, RopeTable, rope_table
+from flashdreams.core.attention import RopeTable, rope_table
 from flashdreams.infra.config.base import InstantiateConfig
 from flashdreams.recipes.patchified_transformer import PatchifiedNetwork, check_network, patch_positions
+from flashdreams.recipes.wan.transformer.impl.caches import WanDiTNetworkCache
 from flashdreams.recipes.wan.transformer.impl.modulation import MaskedModulation, Modulation, ModulationMemo, choose
 from flashdreams.recipes.wan.transformer.impl.modules import (
     Block,
@@ -81,6 +82,11 @@ class WanDiTNetworkConfig(InstantiateConfig):
             raise ValueError(f"patch_embedding_type must be 'conv3d' or 'linear', got {self.patch_embedding_type!r}")
 
     @property
+    def reads_clip(self) -> bool:
+        """True where a rollout needs CLIP features of a picture."""
+        return self.cross_attn_enable_img
+
+    @property
     def patch(self) -> int:
         """Latent positions in one token."""
         return patch_positions(self.patch_size)
@@ -132,52 +138,6 @@ class WanDiTNetworkTI2V5BConfig(WanDiTNetworkConfig):
     """Blocks."""
     cross_attn_enable_img: bool = False
     """Cross-attention has a branch for CLIP image features."""
-
-
-@dataclass
-class WanDiTNetworkCache:
-    """A rollout's state in the network, block by block.
-
-    In a window of a single chunk nothing outlives a step, and all blocks share one KV cache, one after another.
-    """
-
-    block_caches: list[BlockCache]
-
-    def before_update(self, chunk_idx: int) -> None:
-        """Choose the slots of chunk `chunk_idx` in every block."""
-        for cache in self.block_caches:
-            cache.before_update(chunk_idx)
-
-    def after_update(self, chunk_idx: int) -> None:
-        """End the step of chunk `chunk_idx` in every block."""
-        for cache in self.block_caches:
-            cache.after_update(chunk_idx)
-
-    @property
-    def self_attn(self) -> list[BlockKVCache]:
-        """Every block's keys and values of the newest chunks."""
-        return [cache.self_attn for cache in self.block_caches if cache.self_attn is not None]
-
-    @property
-    def cross_attn(self) -> list[CrossAttnCache]:
-        """Every block's keys and values of the prompt; assign a list to replace them all."""
-        return [cache.cross_attn for cache in self.block_caches]
-
-    @cross_attn.setter
-    def cross_attn(self, new: Sequence[CrossAttnCache]) -> None:
-        for cache, prompt in zip(self.block_caches, new, strict=True):
-            cache.cross_attn = prompt
-
-    @property
-    def fill(self) -> float:
-        """Share of the window that holds tokens, 0 to 1."""
-        first = self.block_caches[0].self_attn
-        return first.size / first.capacity
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of all KV buffers."""
-        return sum(cache.nbytes for cache in {id(cache): cache for cache in self.self_attn}.values())
 
 
 class WanDiTNetwork(PatchifiedNetwork):
