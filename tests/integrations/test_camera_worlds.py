@@ -21,6 +21,7 @@ from flashdreams.integrations.hy_worldplay.config import HISTORY_BYTES
 from flashdreams.integrations.hy_worldplay.config import SLUG as HY_WORLDPLAY
 from flashdreams.integrations.lingbot_world.config import SLUG as LINGBOT
 from flashdreams.integrations.lingbot_world.config import STREAMING as LINGBOT_STREAMING
+from flashdreams.integrations.lingbot_world.config import V2_SLUG, V2_SMALL, V2_SMALL_TINY, V2_STREAMING
 from flashdreams.integrations.pocket.image_files import save_image
 from flashdreams.recipes.wan import Wan21TransformerConfig
 from flashdreams.scripts.cli import entrypoint as main
@@ -31,9 +32,10 @@ from tests.published import Layout, diffusers, network_tensors, sharded
 Frames = npt.NDArray[np.uint8]
 
 HEIGHT, WIDTH = 32, 64
-SLUGS = {LINGBOT: 3, LINGBOT_STREAMING: 3, HY_WORLDPLAY: 4}
+V2 = (V2_SLUG, V2_STREAMING, V2_SMALL, V2_SMALL_TINY)
+SLUGS = {LINGBOT: 3, LINGBOT_STREAMING: 3, HY_WORLDPLAY: 4} | dict.fromkeys(V2, 4)
 """Latents in a chunk."""
-RATES = {LINGBOT: 16, LINGBOT_STREAMING: 16, HY_WORLDPLAY: 24}
+RATES = dict.fromkeys(SLUGS, 16) | {HY_WORLDPLAY: 24}
 
 
 def hy_worldplay(config: Wan21TransformerConfig, folder: Path) -> Path:
@@ -55,7 +57,7 @@ def hy_worldplay(config: Wan21TransformerConfig, folder: Path) -> Path:
     return folder / "model.pt"
 
 
-LAYOUTS: dict[str, Layout] = {LINGBOT: sharded, LINGBOT_STREAMING: sharded, HY_WORLDPLAY: hy_worldplay}
+LAYOUTS: dict[str, Layout] = dict.fromkeys(SLUGS, sharded) | {HY_WORLDPLAY: hy_worldplay}
 
 
 @pytest.fixture(scope="module")
@@ -151,7 +153,7 @@ def test_a_path_that_is_none_is_named_with_its_fault(
         assert "poses.npy" in said and fault in said
 
 
-@pytest.fixture(scope="module", params=[LINGBOT_STREAMING, HY_WORLDPLAY])
+@pytest.fixture(scope="module", params=[LINGBOT_STREAMING, HY_WORLDPLAY, V2_SMALL])
 def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> World:
     folder = tmp_path_factory.mktemp(request.param)
     made: World = tiny_world(request.param, folder, LAYOUTS[request.param], height=HEIGHT, width=WIDTH).setup()

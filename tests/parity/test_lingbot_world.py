@@ -122,7 +122,7 @@ class Steered:
         x.copy_(scaled)
 
 
-@pytest.mark.parametrize(("len_t", "sink", "window"), [(1, 0, 3), (2, 2, 4)], ids=str)
+@pytest.mark.parametrize(("len_t", "sink", "window"), [(1, 0, 3), (2, 2, 4), (4, 6, 12)], ids=str)
 @torch.no_grad()
 def test_a_steered_rollout_equals_the_whole_clip(len_t: int, sink: int, window: int, tmp_path: Path) -> None:
     in_dim, layout, frames = 2 * CHANNELS + 4, layout_of(len_t, sink, window), CHUNKS * len_t

@@ -1,6 +1,8 @@
-"""LingBot-World's config literals: Wan 14B, causal, four steps, steered by a camera, told by a picture and text."""
+"""LingBot-World's config literals: Wan, causal, four steps, steered by a camera, told by a picture and text."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import torch
 
@@ -20,32 +22,72 @@ from flashdreams.recipes.wan.model import WanModel, runners_of, worlds_of
 
 CHECKPOINT = "hf://robbyant/lingbot-world-fast/diffusion_pytorch_model.safetensors.index.json"
 """Sharded, with the official Wan keys and the camera's, see README.md."""
+V2_REPOSITORY = "hf://robbyant/lingbot-world-v2-14b-causal-fast"
+V2_CHECKPOINT = f"{V2_REPOSITORY}/transformers/diffusion_pytorch_model.safetensors.index.json"
+V2_SMALL_CHECKPOINT = "hf://robbyant/lingbot-world-v2-1.3b-causal-fast/model.safetensors.index.json"
+"""Sharded, with the keys of the first model."""
 SLUG = "lingbot-world-fast"
 STREAMING = f"{SLUG}-taehv-window15-sink3"
+V2_SLUG = "lingbot-world-v2-14b-causal-fast"
+V2_STREAMING = f"{V2_SLUG}-taehv-window15-sink3"
+V2_SMALL = "lingbot-world-v2-1p3b-causal-fast-perf"
+V2_SMALL_TINY = f"{V2_SMALL}-taehv"
 HEIGHT, WIDTH, FPS = 464, 832, 16
-LEN_T = 3
-PARAMETERS = 18_544_332_864
-"""Of the transformer; a test counts them."""
+PARAMETERS, SMALL_PARAMETERS = 18_544_332_864, 1_709_502_016
+"""Of the transformers of 14B and 1.3B; a test counts them."""
 
 
-def lingbot_pipeline(slug: str, decoder: DecoderConfig, *, window: int, sink: int) -> CameraPipelineConfig:
-    """Picture, prompt and camera -> four denoising steps per chunk of three latents -> 9 frames, then 12 per chunk.
+@dataclass(frozen=True, kw_only=True)
+class LingBotRow:
+    """What the published models differ in."""
 
-    Args: newest latents in the KV cache, and first ones that stay there.
+    checkpoint: str
+    """The transformer's weights."""
+    timesteps: tuple[int, ...] = (1000, 750, 500, 250)
+    """One per step, before the warp."""
+    shift: float = 10.0
+    """Warp of the noise levels towards noise."""
+    len_t: int = 4
+    """Latents per chunk."""
+    small: bool = False
+    """True for the network of 1.3B."""
+
+    def network(self) -> LingBotNetworkConfig:
+        """Return the network's sizes."""
+        if not self.small:
+            return LingBotNetworkConfig()
+        return LingBotNetworkConfig(dim=1536, ffn_dim=8960, num_heads=12, num_layers=30)
+
+
+V1 = LingBotRow(checkpoint=CHECKPOINT, timesteps=(1000, 821, 642, 321), len_t=3)
+V2 = LingBotRow(checkpoint=V2_CHECKPOINT)
+V2_1PT3B = LingBotRow(checkpoint=V2_SMALL_CHECKPOINT, shift=5.0, small=True)
+"""The rows of the second version are its authors'. FlashDreams runs its 14B with that of the first instead."""
+
+
+def lingbot_pipeline(
+    slug: str, decoder: DecoderConfig, *, window: int, sink: int, row: LingBotRow = V1
+) -> CameraPipelineConfig:
+    """Picture, prompt and camera -> four denoising steps per chunk of `len_t` latents -> frames.
+
+    `window`: newest latents in the KV cache; `sink`: first ones that stay there.
     """
     return CameraPipelineConfig(
         name=slug,
         encoder=LingBotCtrlEncoderConfig(encoder=WanVAEEncoderConfig()),
         diffusion_model=DiffusionModelConfig(
             transformer=LingBotTransformerConfig(
-                network=LingBotNetworkConfig(),
-                checkpoint_path=CHECKPOINT,
-                len_t=LEN_T,
+                network=row.network(),
+                checkpoint_path=row.checkpoint,
+                len_t=row.len_t,
                 window_size_t=window,
                 sink_size_t=sink,
             ),
             scheduler=FlowMatchSchedulerConfig(
-                denoising_timesteps=[1000, 821, 642, 321], shift=10.0, sigma_max=0.999, timestep_dtype=torch.int64
+                denoising_timesteps=list(row.timesteps),
+                shift=row.shift,
+                sigma_max=0.999,
+                timestep_dtype=torch.int64,
             ),
             seed=42,
             context_noise=0,
@@ -54,10 +96,10 @@ def lingbot_pipeline(slug: str, decoder: DecoderConfig, *, window: int, sink: in
     )
 
 
-def _model(about: str, pipeline: CameraPipelineConfig) -> WanModel:
+def _model(name: str, about: str, pipeline: CameraPipelineConfig, parameters: int = PARAMETERS) -> WanModel:
     return WanModel(
-        title="LingBot-World",
-        description=f"LingBot-World 14B{about}",
+        title=name,
+        description=f"{name}{about}",
         pipeline=pipeline,
         height=HEIGHT,
         width=WIDTH,
@@ -66,21 +108,50 @@ def _model(about: str, pipeline: CameraPipelineConfig) -> WanModel:
         runner=LingBotRunnerConfig,
         controls=("keys", "look", "path", "text", "scene", "image"),
         scenes=PICTURE_SCENES,
-        parameters=PARAMETERS,
+        parameters=parameters,
         world=CameraWorldConfig,
         world_options={"lens": INTRINSICS, "lens_size": INTRINSICS_SIZE},
     )
 
 
+SHORT = {"window": 15, "sink": 3}
+AUTHORS = {"window": 12, "sink": 6}
+"""Of the second version: 18 latents in all."""
 MODELS = (
     _model(
+        "LingBot-World 14B",
         ": walk through a picture, with all of the last 15 seconds in mind",
         lingbot_pipeline(SLUG, WanVAEDecoderConfig(), window=63, sink=0),
     ),
     _model(
+        "LingBot-World 14B",
         " with the tiny decoder and a short memory, for long walks",
-        lingbot_pipeline(STREAMING, TeahvVAEDecoderConfig(), window=15, sink=3),
+        lingbot_pipeline(STREAMING, TeahvVAEDecoderConfig(), **SHORT),
+    ),
+    _model(
+        "LingBot-World v2 14B",
+        ": long walks through a picture; events are told in words",
+        lingbot_pipeline(V2_SLUG, WanVAEDecoderConfig(), **AUTHORS, row=V2),
+    ),
+    _model(
+        "LingBot-World v2 14B",
+        " with the tiny decoder and more recent memory",
+        lingbot_pipeline(V2_STREAMING, TeahvVAEDecoderConfig(), **SHORT, row=V2),
+    ),
+    _model(
+        "LingBot-World v2 1.3B",
+        ": a smaller walk, for one consumer's card",
+        lingbot_pipeline(V2_SMALL, WanVAEDecoderConfig(), **AUTHORS, row=V2_1PT3B),
+        SMALL_PARAMETERS,
+    ),
+    _model(
+        "LingBot-World v2 1.3B",
+        " with the tiny decoder: the fastest",
+        lingbot_pipeline(V2_SMALL_TINY, TeahvVAEDecoderConfig(), **AUTHORS, row=V2_1PT3B),
+        SMALL_PARAMETERS,
     ),
 )
 PIPELINES = {model.slug: model.pipeline for model in MODELS}
 RUNNERS, WORLDS = runners_of(MODELS), worlds_of(MODELS)
+ALIASES = {V2_SMALL.replace("-perf", "-max-perf"): V2_SMALL_TINY}
+"""Slugs that others know the same models by."""

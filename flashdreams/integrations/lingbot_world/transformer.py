@@ -24,6 +24,11 @@ class LingBotTransformerConfig(Wan21TransformerConfig):
     concat_image_mask_to_latent: bool = True
     """The network reads 4 mask channels and the image latent after the noisy latent."""
 
+    @property
+    def window_in_chunks(self) -> bool:
+        """False: the second version's sink ends inside a chunk."""
+        return False
+
 
 @dataclass(kw_only=True, eq=False)
 class LingBotTransformerCache(Wan21TransformerCache):
