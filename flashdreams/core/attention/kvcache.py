@@ -155,6 +155,25 @@ class BlockKVCache:
             self._write(buffer, new.detach())
         self._written = True
 
+    @torch.no_grad()
+    def rewrite(self, chunk_idx: int, k: Tensor, v: Tensor) -> None:
+        """Write other keys and values of a chunk, the newest or one before it, into the slots that it still has.
+
+        Tokens in the sink stay as they are, and so does the chunk's place in time. Raises ValueError for a later chunk.
+        """
+        newest = -1 if self._curr_chunk_idx is None else self._curr_chunk_idx
+        if not 0 <= chunk_idx <= newest:
+            raise ValueError(f"chunk_idx must be one of the {newest + 1} chunks so far, got {chunk_idx}")
+        begin, end = chunk_idx * self.chunk_size, (chunk_idx + 1) * self.chunk_size
+        token = max(begin, self.sink_size, (newest + 1) * self.chunk_size - self.window_size)
+        while token < end:
+            turned = (token - self.sink_size) % self.window_size
+            count = min(self.window_size - turned, end - token)
+            for buffer, new in ((self._k, k), (self._v, v)):
+                slots = buffer.narrow(self.seq_dim, self.sink_size + turned, count)
+                slots.copy_(new.narrow(self.seq_dim, token - begin, count))
+            token += count
+
     def ring_k(self) -> Tensor:
         """Return the valid keys in the order of their slots: a view that the next update changes."""
         return self._k.narrow(self.seq_dim, self._first_slot(self._curr_chunk_idx), self._n_cached)

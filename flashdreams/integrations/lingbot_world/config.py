@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypedDict
 
 import torch
 
@@ -35,6 +36,15 @@ V2_SMALL_TINY = f"{V2_SMALL}-taehv"
 HEIGHT, WIDTH, FPS = 464, 832, 16
 PARAMETERS, SMALL_PARAMETERS = 18_544_332_864, 1_709_502_016
 """Of the transformers of 14B and 1.3B; a test counts them."""
+
+
+class Memory(TypedDict):
+    """Latents in the KV cache."""
+
+    window: int
+    """Newest ones."""
+    sink: int
+    """First ones of a rollout, which stay."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,8 +124,8 @@ def _model(name: str, about: str, pipeline: CameraPipelineConfig, parameters: in
     )
 
 
-SHORT = {"window": 15, "sink": 3}
-AUTHORS = {"window": 12, "sink": 6}
+SHORT = Memory(window=15, sink=3)
+AUTHORS = Memory(window=12, sink=6)
 """Of the second version: 18 latents in all."""
 MODELS = (
     _model(

@@ -338,3 +338,34 @@ def test_captured_graph_writes_each_chunk_into_its_own_slots() -> None:
         plain.update(new, new)
         cache.after_update(index)
         assert torch.equal(cache.cached_k().cpu(), plain.cached_k())
+
+
+@pytest.mark.parametrize(("chunk", "window", "sink"), [(3, 9, 3), (3, 4, 0), (4, 12, 6), (2, 3, 1), (4, 3, 2)])
+@pytest.mark.parametrize("chunks", [1, 2, 4, 7])
+def test_past_chunks_are_rewritten_where_they_still_are(chunk: int, window: int, sink: int, chunks: int) -> None:
+    """Against a list of tokens: what is in the sink or was evicted stays, and the next chunk goes on as before."""
+    for rewritten in range(chunks):
+        cache = make_cache(chunk, window, sink)
+        for index in range(chunks):
+            write(cache, index)
+        new = token_chunk(rewritten * chunk, chunk) + 0.5
+        cache.rewrite(rewritten, new, -new)
+        for _ in range(2):
+            seen = (cache.chunk_idx or 0) * chunk + chunk
+            expected = expected_tokens(seen // chunk, chunk, window, sink)
+            numbers = expected[0, :, 0, 0].floor()
+            inside = (numbers >= rewritten * chunk) & (numbers < (rewritten + 1) * chunk) & (numbers >= sink)
+            expected = expected + 0.5 * inside[None, :, None, None]
+            assert torch.equal(cache.cached_k(), expected)
+            assert torch.equal(cache.cached_v(), -expected)
+            write(cache, seen // chunk)
+
+
+def test_a_chunk_that_was_never_written_cannot_be_rewritten() -> None:
+    cache, new = make_cache(2, 4, 0), token_chunk(0, 2)
+    for index in (-1, 0):
+        with pytest.raises(ValueError, match="chunk_idx must be one of the 0 chunks"):
+            cache.rewrite(index, new, new)
+    write(cache, 0)
+    with pytest.raises(ValueError, match="chunk_idx must be one of the 1 chunks"):
+        cache.rewrite(1, new, new)
