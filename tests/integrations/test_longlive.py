@@ -279,7 +279,7 @@ def test_a_world_follows_a_new_prompt(tmp_path: Path) -> None:
     tiny.pipeline.diffusion_model.transformer.lora.checkpoint_path = next(tmp_path.rglob("lora.pt"))
     world: World = tiny.setup()
 
-    def dream(rollout: Rollout, chunks: int, **controls: Any) -> list[Any]:
+    def generate(rollout: Rollout, chunks: int, **controls: Any) -> list[Any]:
         shown = []
         for _ in range(chunks):
             poses = np.repeat(np.eye(4)[None], world.frames_in_chunk(rollout.index), 0)
@@ -289,7 +289,7 @@ def test_a_world_follows_a_new_prompt(tmp_path: Path) -> None:
         return shown
 
     calm, told = world.start("lighthouse", 1), world.start("lighthouse", 1)
-    assert all(map(np.array_equal, dream(calm, 2), dream(told, 2)))
-    assert not np.array_equal(dream(calm, 1)[0], dream(told, 1, text="a storm")[0])
+    assert all(map(np.array_equal, generate(calm, 2), generate(told, 2)))
+    assert not np.array_equal(generate(calm, 1)[0], generate(told, 1, text="a storm")[0])
     kept = world.snapshot(told)
-    assert all(map(np.array_equal, dream(told, 2), dream(world.restore(kept), 2)))
+    assert all(map(np.array_equal, generate(told, 2), generate(world.restore(kept), 2)))

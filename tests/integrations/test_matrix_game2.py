@@ -174,7 +174,7 @@ def held(world: World, index: int) -> tuple[FrameInput, ...]:
     return (pressed,) * world.frames_in_chunk(index)
 
 
-def dream(world: World, rollout: Rollout, chunks: int, play: bool = True, **controls: Any) -> list[Frames]:
+def generate(world: World, rollout: Rollout, chunks: int, play: bool = True, **controls: Any) -> list[Frames]:
     """The next chunks; `controls` shape the first of them."""
     shown = []
     for _ in range(chunks):
@@ -192,7 +192,7 @@ def same(one: list[Frames], other: list[Frames]) -> bool:
 
 def test_chunks_have_the_frames_that_were_promised(world: World) -> None:
     rollout = world.start("meadow", 1)
-    chunks = dream(world, rollout, 3)
+    chunks = generate(world, rollout, 3)
     assert [chunk.shape for chunk in chunks] == [(count, HEIGHT, WIDTH, 3) for count in (9, 12, 12)]
     assert [world.frames_in_chunk(index) for index in range(3)] == [9, 12, 12]
     assert all(chunk.dtype == np.uint8 and chunk.std() > 1 for chunk in chunks)
@@ -202,49 +202,49 @@ def test_chunks_have_the_frames_that_were_promised(world: World) -> None:
 
 def test_input_is_obeyed_from_the_chunk_that_it_comes_in(world: World) -> None:
     pressed, calm = world.start("meadow", 1), world.start("meadow", 1)
-    assert same(dream(world, pressed, 1, play=False), dream(world, calm, 1, play=False))
-    assert not same(dream(world, pressed, 1), dream(world, calm, 1, play=False))
+    assert same(generate(world, pressed, 1, play=False), generate(world, calm, 1, play=False))
+    assert not same(generate(world, pressed, 1), generate(world, calm, 1, play=False))
 
 
 def test_no_input_is_nothing_held(world: World) -> None:
     silent, still = world.start("meadow", 1), world.start("meadow", 1)
-    expected = dream(world, still, 1, play=False)
-    assert same(dream(world, silent, 1, inputs=(FrameInput(),) * 9), expected)
+    expected = generate(world, still, 1, play=False)
+    assert same(generate(world, silent, 1, inputs=(FrameInput(),) * 9), expected)
 
 
 def test_the_picture_begins_the_dream(world: World, photo: Path) -> None:
     assert read_picture(photo, HEIGHT, WIDTH).shape == (1, 3, HEIGHT, WIDTH)
-    own = dream(world, world.start("meadow", 1, image=photo), 1)
-    assert not same(dream(world, world.start("meadow", 1), 1), own)
+    own = generate(world, world.start("meadow", 1, image=photo), 1)
+    assert not same(generate(world, world.start("meadow", 1), 1), own)
 
 
 def test_interleaved_rollouts_equal_rollouts_alone(world: World) -> None:
     places = (("meadow", 1), ("snow", 2))
-    alone = [dream(world, world.start(*place), 5) for place in places]
+    alone = [generate(world, world.start(*place), 5) for place in places]
     both = [world.start(*place) for place in places]
     for chunk in range(5):
         for rollout, expected in zip(both, alone, strict=True):
-            assert same(dream(world, rollout, 1), expected[chunk : chunk + 1])
+            assert same(generate(world, rollout, 1), expected[chunk : chunk + 1])
 
 
 def test_a_restored_rollout_goes_on_as_the_one_that_was_kept(world: World) -> None:
     rollout = world.start("dusk", 3)
-    dream(world, rollout, 4)
+    generate(world, rollout, 4)
     kept = world.snapshot(rollout)
-    expected = dream(world, rollout, 2)
-    assert same(dream(world, world.restore(kept), 2), expected)
-    assert same(dream(world, world.restore(kept), 2), expected)
+    expected = generate(world, rollout, 2)
+    assert same(generate(world, world.restore(kept), 2), expected)
+    assert same(generate(world, world.restore(kept), 2), expected)
 
 
 def test_a_restored_rollout_remembers_the_frames_before(world: World) -> None:
     """The first latent of a chunk sees nothing but frames of the chunk before."""
     rollout = world.start("dusk", 3)
-    dream(world, rollout, 1, play=False)
+    generate(world, rollout, 1, play=False)
     kept = world.snapshot(rollout)
     calm = world.restore(kept)
-    dream(world, rollout, 1)
-    dream(world, calm, 1, play=False)
-    assert not same(dream(world, rollout, 1, play=False), dream(world, calm, 1, play=False))
+    generate(world, rollout, 1)
+    generate(world, calm, 1, play=False)
+    assert not same(generate(world, rollout, 1, play=False), generate(world, calm, 1, play=False))
 
 
 @pytest.mark.parametrize(
@@ -255,8 +255,8 @@ def test_a_restored_rollout_remembers_the_frames_before(world: World) -> None:
 def test_refused_controls_leave_the_dream_as_it_was(world: World, controls: dict[str, Any], field: str) -> None:
     rollout, other = world.start("meadow", 1), world.start("meadow", 1)
     with pytest.raises(ValueError, match=field):
-        dream(world, rollout, 1, **controls)
-    assert same(dream(world, rollout, 2), dream(world, other, 2))
+        generate(world, rollout, 1, **controls)
+    assert same(generate(world, rollout, 2), generate(world, other, 2))
 
 
 def test_a_text_is_refused_at_the_start(world: World) -> None:

@@ -93,7 +93,7 @@ def _held(entries: dict[str, int], keys: Collection[str]) -> list[float]:
 
 
 def _turned(entries: dict[str, tuple[float, float]], keys: Collection[str], yaw: float, pitch: float) -> list[float]:
-    """Return pitch and yaw: the sum of the held keys, and of the mouse where no key turns that way."""
+    """Return pitch and yaw: the sum of held keys and mouse, at most `TURN` either way."""
     turns = [turn for key, turn in entries.items() if key in keys]
     by_keys = [sum(turn[axis] for turn in turns) for axis in (0, 1)]
     by_mouse = [_sign(pitch) * TURN, _sign(yaw) * TURN]

@@ -152,20 +152,20 @@ class ActionModule(nn.Module):
         }
 
     def forward(
-        self, x: Tensor, cache: ActionBlockCache, turns: Tensor, keyboard: Tensor, mouse: Tensor | None = None
+        self, x: Tensor, cache: ActionBlockCache, rotation: Tensor, keyboard: Tensor, mouse: Tensor | None = None
     ) -> Tensor:
         """Return `x [..., T S, dim]` with the controls added, for T latents of S positions.
 
-        `turns [T, 1, D / 2, 2]` are the pairs of a `RopeTable` over time; `keyboard [..., T, window, K]` and `mouse
+        `rotation [T, 1, D / 2, 2]` are the pairs of a `RopeTable` over time; `keyboard [..., T, window, K]` and `mouse
         [..., T, window, 2]` are the controls that each latent sees.
         """
         if mouse is not None:
-            x = x + self.proj_mouse(self._by_mouse(x, cache, turns, mouse))
-        return x + self.proj_keyboard(self._by_keyboard(x, cache, turns, keyboard))
+            x = x + self.proj_mouse(self._by_mouse(x, cache, rotation, mouse))
+        return x + self.proj_keyboard(self._by_keyboard(x, cache, rotation, keyboard))
 
-    def _by_mouse(self, x: Tensor, cache: ActionBlockCache, turns: Tensor, mouse: Tensor) -> Tensor:
+    def _by_mouse(self, x: Tensor, cache: ActionBlockCache, rotation: Tensor, mouse: Tensor) -> Tensor:
         assert cache.mouse is not None
-        frames, table = turns.shape[0], RopeTable(turns)
+        frames, table = rotation.shape[0], RopeTable(rotation)
         by_position = x.unflatten(-2, (frames, -1)).transpose(-3, -2)  # [..., S, T, dim]
         seen = mouse.to(x.dtype).flatten(-2).unsqueeze(-3).expand(*by_position.shape[:-1], -1)
         q, k, v = self._heads(self.t_qkv(self.mouse_mlp(torch.cat([by_position, seen], -1))), 3)
@@ -174,14 +174,14 @@ class ActionModule(nn.Module):
         answers = attend(q, cache.mouse.ring_k(), cache.mouse.ring_v())
         return answers.flatten(-2).transpose(-3, -2).flatten(-3, -2)
 
-    def _by_keyboard(self, x: Tensor, cache: ActionBlockCache, turns: Tensor, keyboard: Tensor) -> Tensor:
-        table = RopeTable(turns)
+    def _by_keyboard(self, x: Tensor, cache: ActionBlockCache, rotation: Tensor, keyboard: Tensor) -> Tensor:
+        table = RopeTable(rotation)
         k, v = self._heads(self.keyboard_attn_kv(self.keyboard_embed(keyboard.to(x.dtype)).flatten(-2)), 2)
         cache.keyboard.update(apply_rope_freqs(self.key_attn_k_norm(k), table), v)
         # Keys and values are the same at every position: one attention of all tokens is that over time at each.
-        positions = x.shape[-2] // turns.shape[0]
+        positions = x.shape[-2] // rotation.shape[0]
         (q,) = self._heads(self.mouse_attn_q(x), 1)
-        q = apply_rope_freqs(self.key_attn_q_norm(q), RopeTable(turns.repeat_interleave(positions, 0)))
+        q = apply_rope_freqs(self.key_attn_q_norm(q), RopeTable(rotation.repeat_interleave(positions, 0)))
         return attend(q, cache.keyboard.ring_k(), cache.keyboard.ring_v()).flatten(-2)
 
     def _heads(self, x: Tensor, parts: int) -> tuple[Tensor, ...]:
@@ -239,7 +239,7 @@ class MatrixGameNetwork(WanDiTNetwork):
                 more = actions.new_caches(batch, positions, len_t, window)
                 cache.block_caches[number] = ActionBlockCache(own.self_attn, own.cross_attn, **more)
 
-    def action_turns(self, positions: Tensor) -> Tensor:
+    def action_rotation(self, positions: Tensor) -> Tensor:
         """Return the pairs `[T, 1, D / 2, 2]` of a `RopeTable` for latents at `positions [T]`."""
         c = self.config
         dim, still = c.action_rope_dims[0], sum(c.action_rope_dims[1:]) // 2

@@ -169,7 +169,7 @@ class MatrixGameTransformer(Wan21Transformer):
             for name, frames in cache.present.items()
         }
         places = torch.arange(index * c.len_t, (index + 1) * c.len_t, device=self.device)
-        cache.actions = {"turns": self.network.action_turns(places), **seen}
+        cache.actions = {"rotation": self.network.action_rotation(places), **seen}
 
     def _checked_controls(self, control: MatrixGameCtrl, index: int) -> dict[str, Tensor]:
         """Return the controls in the weights' type; raise ValueError for other shapes than the chunk's."""
