@@ -142,7 +142,7 @@ class BlockKVCache:
 
         They are copied, cast to the cache's dtype and cut from the autograd graph.
         """
-        if self._curr_chunk_idx is None:
+        if self._n_cached == 0:  # the index of a chunk would make a compiler trace every chunk anew
             raise RuntimeError("update was called before before_update(chunk_idx) chose the slots")
         pairs = (("k", k, self._k), ("v", v, self._v))
         for name, new, buffer in pairs:

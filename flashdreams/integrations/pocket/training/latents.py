@@ -93,7 +93,7 @@ class EncodedClips:
 
 def read_encoded(paths: list[Path], *more: str) -> tuple[Tensor, ...]:
     """Latents `[N, ..., L, C]`, poses, scenes and `more` columns of the files at `paths`, one after the other."""
-    columns: dict[str, list[Tensor]] = {name: [] for name in ("latents", "walks", "scenes", *more)}
+    columns: dict[str, list[Tensor]] = {name: [] for name in ("latents", "camera_paths", "scenes", *more)}
     for path in paths:
         with np.load(path) as data:
             for name, parts in columns.items():
