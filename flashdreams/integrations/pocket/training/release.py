@@ -47,8 +47,8 @@ diffusion transformer that dreams six small places chunk by chunk, the encoder t
 parameters), and a decoder; how they work is told in `flashdreams/integrations/pocket/README.md`. Same licence as the
 project (Apache-2.0).
 
-**Data.** {camera_paths:,} walks of {chunks} chunks, {short_walks:,} of {short_chunks} and {views:,} single views, drawn by the
-project's own renderer at 256x144; nothing else, no picture from anywhere.
+**Data.** {camera_paths:,} walks of {chunks} chunks, {short_walks:,} of {short_chunks} and {views:,} single views, drawn
+by the project's own renderer at 256x144; nothing else, no picture from anywhere.
 
 **Training.** On two processor cores, by the stages of `make train`. Scene encoder: {scene_encoder_step:,} steps,
 {scene_encoder_minutes:.0f} minutes. Denoiser: {denoiser_step:,} steps, {denoiser_minutes:.0f} minutes. Decoder:
