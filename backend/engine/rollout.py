@@ -232,14 +232,21 @@ class SessionRollout:
         self.finalize()
         yield 0, len(way.redo)
         state = way.state
-        rollout = self._world.restore(state.snapshot) if isinstance(state, State) else self._start(state)
+        if not isinstance(state, State):
+            rollout = self._start(state)
+        elif way.redo:
+            rollout = self._world.restore(state.snapshot)
+        else:  # nothing can be given up any more: the present memory and its captured graphs serve
+            rollout = self._world.restore_into(self._world_rollout, state.snapshot)
         for done, node in enumerate(way.redo, 1):
             self._generate(rollout, node.controls)
             self._world.finalize(rollout)
             yield done, len(way.redo)
+        if way.redo and self._keeps_states:
+            snapshot = self._world.snapshot(rollout)
+            rollout = self._world.restore_into(self._world_rollout, snapshot)
+            self.history.keep_state(index, snapshot)
         self._world_rollout = rollout
         self._beginning = self._script = None
         self.history.head = index
-        if way.redo and self._keeps_states:
-            self.history.keep_state(index, self._world.snapshot(rollout))
         self.input_state.place(way.target.scene, way.target.pose)

@@ -75,6 +75,11 @@ class CUDAGraphWrapper(Generic[P, R]):
         result: R = pytree.tree_map_only(Tensor, torch.clone, self._output)
         return result
 
+    @property
+    def bound_state(self) -> Callable[P, R]:
+        """The function, and with it all that must keep its memory for a captured graph to stay valid."""
+        return self.fn
+
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         """A wrapper without a graph, around the copy of what `fn` is bound to: a graph knows one set of addresses."""
         return type(self)(copy_state(self.fn, memo), self.warmup_iters, capture_error_mode=self.capture_error_mode)

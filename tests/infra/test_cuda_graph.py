@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, ClassVar
+
 import pytest
 import torch
 from torch import Tensor
@@ -44,6 +46,37 @@ def test_bad_settings_are_named() -> None:
         CUDAGraphWrapper(len, warmup_iters=-1)
     with pytest.raises(ValueError, match="capture_error_mode"):
         CUDAGraphWrapper(len, capture_error_mode="none")
+
+
+class Capture:
+    """Stands for `torch.cuda.graph` on a CPU; the graph gives what its static output holds."""
+
+    modes: ClassVar[list[str]] = []
+
+    def __init__(self, graph: Any, capture_error_mode: str = "global") -> None:
+        self.modes.append(capture_error_mode)
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, *error: Any) -> None: ...
+
+
+class Graph:
+    def replay(self) -> None: ...
+
+
+@pytest.mark.parametrize("given", [{}, {"capture_error_mode": "relaxed"}])
+def test_a_capture_is_ended_by_no_other_thread(given: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.Tensor, "is_cuda", property(lambda self: True))
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
+    monkeypatch.setattr(torch.cuda, "graph", Capture)
+    Capture.modes.clear()
+    graphed = CUDAGraphWrapper(lambda x: x * 2, warmup_iters=0, **given)
+    assert graphed(torch.ones(3)).tolist() == [2.0] * 3
+    assert Capture.modes == [given.get("capture_error_mode", "thread_local")]
+    copied = copy_state(graphed)
+    copied(torch.ones(3))
+    assert Capture.modes[0] == Capture.modes[1]
 
 
 def test_buffers_made_in_inference_mode_can_be_filled_outside_it(monkeypatch: pytest.MonkeyPatch) -> None:

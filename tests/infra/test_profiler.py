@@ -64,12 +64,57 @@ def test_record_event_without_a_profiler_does_nothing() -> None:
     assert list(profiler.elapsed_ms()) == ["encode"]
 
 
+class Device:
+    """A GPU of two streams that never get to an event before the host waits for it."""
+
+    def __init__(self) -> None:
+        self.stream, self.clock = "main", {"main": 0.0, "side": 0.0}
+
+    def event(self, enable_timing: bool) -> Event:
+        assert enable_timing
+        return Event(self)
+
+
+class Event:
+    def __init__(self, device: Device) -> None:
+        self._device, self._at, self._reached = device, 0.0, False
+
+    def record(self, stream: str) -> None:
+        self._at = self._device.clock[stream]
+
+    def synchronize(self) -> None:
+        self._reached = True
+
+    def elapsed_time(self, end: Event) -> float:
+        if not (self._reached and end._reached):
+            raise RuntimeError("device not ready")
+        return end._at - self._at
+
+
+def test_marks_of_two_streams_are_all_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    device = Device()
+    monkeypatch.setattr(torch.cuda, "Event", device.event)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda _: device.stream)
+    profiler = EventProfiler("cuda")
+    device.clock["main"] = 5.0
+    profiler.record("diffuse")
+    device.stream, device.clock["side"] = "side", 6.0
+    profiler.resume()
+    device.clock["side"] = 9.0
+    profiler.record("finalize")
+    device.stream, device.clock["main"] = "main", 7.0
+    profiler.resume()
+    device.clock["main"] = 8.0
+    profiler.record("decode")
+    assert profiler.elapsed_ms() == {"diffuse": 5.0, "finalize": 3.0, "decode": 1.0}
+
+
 @pytest.mark.gpu
 def test_gpu_time_is_that_of_the_kernels() -> None:
     profiler = EventProfiler("cuda")
     torch.cuda._sleep(20_000_000)
     profiler.record("diffuse")
-    summary = profiler.sync_and_summarize()
+    summary = profile_of(profiler)
     assert summary["diffuse_ms"] > 1
     assert summary["mem_peak_gib"] >= 0
     assert {"mem_alloc_gib", "mem_reserved_gib"} <= set(summary)

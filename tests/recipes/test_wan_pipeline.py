@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from torch import Tensor
 from flashdreams.infra.encoder.text.umt5 import UMT5TextEncoderConfig
 from flashdreams.infra.pipeline.base import StreamInferencePipelineConfig
 from flashdreams.recipes.wan import Wan22TransformerConfig, WanInferencePipelineCache, WanInferencePipelineConfig
+from tests.infra.replayed import Replayed
 from tests.recipes.tiny_wan import (
     CHANNELS,
     LOADED,
@@ -224,3 +226,22 @@ def test_finalize_beside_the_decoder_changes_nothing() -> None:
         videos[-1] += dream(made, again, range(8, 10))
     for one, other in zip(*videos, strict=True):
         torch.testing.assert_close(one, other, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("relative", [False, True])
+def test_a_restored_rollout_goes_on_with_the_steps_that_were_captured(
+    relative: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flashdreams.recipes.wan.transformer.wan21.steady_step", lambda step, *_: Replayed(step))
+    network = replace(transformer().network, apply_rope_before_kvcache=not relative)
+    made = pipeline(net=transformer(network=network, sink_size_t=2 * relative), decoder=None)
+    cache = made.initialize_cache(["a lake"], **SIZE)
+    dream(made, cache, range(4))
+    early = cache.snapshot()
+    expected = dream(made, cache, range(4, 7))
+    late, steady = cache.snapshot(), cache.transformer_cache.branches[0].steady
+    for snapshot, chunks in ((early, range(4, 7)), (late, range(7, 8)), (early, range(4, 7))):
+        cache.restore(snapshot)
+        assert cache.transformer_cache.branches[0].steady is steady
+        again = dream(made, cache, chunks)
+        assert snapshot is late or same(again, expected)

@@ -77,8 +77,13 @@ def transformer(image: bool = False, **changes: Any) -> Wan21TransformerConfig:
         num_layers=2,
         cross_attn_enable_img=image,
     )
-    settings = {"dtype": torch.float32, "len_t": 2, "window_size_t": 4, "concat_image_mask_to_latent": image}
-    return Wan21TransformerConfig(network=network, **(settings | changes))
+    settings: dict[str, Any] = {
+        "dtype": torch.float32,
+        "len_t": 2,
+        "window_size_t": 4,
+        "concat_image_mask_to_latent": image,
+    }
+    return Wan21TransformerConfig(**({"network": network} | settings | changes))
 
 
 def config(image: bool = False, net: Any = None, **changes: Any) -> WanInferencePipelineConfig:

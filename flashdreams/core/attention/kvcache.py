@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
 
 import torch
@@ -223,6 +224,25 @@ class BlockKVCache:
         if snapshot.chunk_idx is not None:
             self._choose_slots(snapshot.chunk_idx)
             self._prev_chunk_idx = snapshot.chunk_idx
+
+    @torch.no_grad()
+    def take_state(self, other: BlockKVCache) -> None:
+        """Become a copy of `other` in the present buffers; raises ValueError where sizes, types or devices differ."""
+        mine, theirs = vars(self), vars(other)
+        for name in ("_k", "_v", "_slots"):
+            wanted, given = (
+                (each[name].shape, each[name].stride(), each[name].dtype, each[name].device) for each in (mine, theirs)
+            )
+            if wanted != given:
+                raise ValueError(f"{name} must be of shape, strides, type and device {wanted}, got {given}")
+        for name, value in theirs.items():
+            present = mine.get(name)
+            if isinstance(present, Tensor) and isinstance(value, Tensor):
+                present.copy_(value)
+            elif not isinstance(present, Tensor):  # an order that a captured graph reads stays where it is
+                setattr(self, name, deepcopy(value))
+        if self._order is not None and self._curr_chunk_idx is not None:
+            self._write_order(self._order)
 
     def _choose_slots(self, chunk_idx: int) -> None:
         self._curr_chunk_idx = chunk_idx

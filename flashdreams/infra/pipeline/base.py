@@ -22,6 +22,7 @@ from flashdreams.infra.memory.plan import MemoryPlan
 from flashdreams.infra.memory.planner import plan_memory
 from flashdreams.infra.memory.tracker import MetaRollout
 from flashdreams.infra.profiler import EventProfiler, profile_of, record_event
+from flashdreams.infra.runtime.restore import restore_state
 from flashdreams.infra.runtime.side_stream import SideStream
 from flashdreams.infra.runtime.state import copy_state
 
@@ -86,11 +87,15 @@ class StreamInferencePipelineCache(Generic[StreamingEncoderCacheT, TransformerCa
         return duplicate
 
     def restore(self, snapshot: Self) -> None:
-        """Go back to what `snapshot` holds. The snapshot stays as it is and can be restored again."""
+        """Go back to what `snapshot` holds, which stays as it is and can be restored again.
+
+        Where sizes are the same, KV buffers and captured graphs stay.
+        """
         if type(snapshot) is not type(self):
             raise TypeError(f"snapshot must be a {type(self).__name__}, got {type(snapshot).__name__}")
-        duplicate = snapshot.snapshot()
+        snapshot.join()
         self.join()
+        duplicate = restore_state(self, snapshot)
         for each in fields(self):
             setattr(self, each.name, getattr(duplicate, each.name))
 

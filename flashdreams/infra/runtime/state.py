@@ -13,11 +13,12 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-_SHARED = (
+SHARED = (
     *(type(None), bool, int, float, complex, str, bytes, type, range),
     *(FunctionType, BuiltinFunctionType, ModuleType, nn.Module, torch.dtype, torch.device, torch.Size),
     *((dist.ProcessGroup,) if dist.is_available() else ()),
 )
+"""Types whose values are never copied."""
 
 
 def copy_state(value: Any, memo: dict[int, Any] | None = None) -> Any:
@@ -27,7 +28,7 @@ def copy_state(value: Any, memo: dict[int, Any] | None = None) -> Any:
     is copied with `__deepcopy__`. Modules hold weights, not rollout state, and are shared.
     """
     memo = {} if memo is None else memo
-    if isinstance(value, _SHARED):
+    if isinstance(value, SHARED):
         return value
     if id(value) in memo:
         return memo[id(value)]
@@ -46,7 +47,7 @@ def state_bytes(value: Any) -> int:
 
 
 def _count_storages(value: Any, storages: dict[int, int], seen: dict[int, Any]) -> None:
-    if isinstance(value, _SHARED) or id(value) in seen:
+    if isinstance(value, SHARED) or id(value) in seen:
         return
     seen[id(value)] = value  # kept alive: its id must not be given to another object
     if isinstance(value, torch.Tensor):
@@ -56,14 +57,17 @@ def _count_storages(value: Any, storages: dict[int, int], seen: dict[int, Any]) 
     if isinstance(value, np.ndarray):
         storages[id(value)] = value.nbytes
         return
-    if isinstance(value, dict):
-        parts = list(value.values())
-    elif isinstance(value, list | tuple | set | frozenset | deque):
-        parts = list(value)
-    else:
-        parts = [getattr(value, name) for name in _attributes(value)]
-    for part in parts:
+    for part in parts(value):
         _count_storages(part, storages, seen)
+
+
+def parts(value: Any) -> list[Any]:
+    """Return what a container or an object holds."""
+    if isinstance(value, dict):
+        return list(value.values())
+    if isinstance(value, list | tuple | set | frozenset | deque):
+        return list(value)
+    return [getattr(value, name) for name in attributes(value)]
 
 
 def _duplicate(value: Any, memo: dict[int, Any]) -> Any:
@@ -100,12 +104,13 @@ def _duplicate_object(value: Any, memo: dict[int, Any]) -> Any:
     if duplicate is value:
         return value
     memo[id(value)] = duplicate
-    for name in _attributes(value):
+    for name in attributes(value):
         object.__setattr__(duplicate, name, copy_state(getattr(value, name), memo))
     return duplicate
 
 
-def _attributes(value: Any) -> list[str]:
+def attributes(value: Any) -> list[str]:
+    """Return the names of an object's attributes, those in slots first."""
     slots = [name for cls in type(value).__mro__ for name in _slots_of(cls) if hasattr(value, name)]
     return [*slots, *getattr(value, "__dict__", {})]
 

@@ -167,6 +167,13 @@ class World(ABC):
     def restore(self, snapshot: Any) -> Rollout:
         """A rollout that continues bit for bit as the one that was snapshotted; the snapshot stays usable."""
 
+    def restore_into(self, rollout: Rollout, snapshot: Any) -> Rollout:
+        """Return `restore(snapshot)` in place of `rollout`, which is of no use afterwards.
+
+        A world may use its memory and captured graphs again; here it does not.
+        """
+        return self.restore(snapshot)
+
     @abstractmethod
     def start_pose(self, scene: str, seed: int) -> npt.NDArray[np.float64]:
         """Camera-to-world `[4, 4]` where a rollout of `scene` begins."""

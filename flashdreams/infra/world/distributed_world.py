@@ -100,6 +100,14 @@ class LeadWorld(World):
         work = partial(self._world.restore, snapshot.content)
         return self._keep(handle, self._together(work, do="restore", on=self._handle(snapshot), become=handle))
 
+    def restore_into(self, rollout: Rollout, snapshot: Any) -> Rollout:
+        if not isinstance(snapshot, _Snapshot):
+            raise TypeError(f"snapshot must be one that this world made, got {type(snapshot).__name__}")
+        call = {"do": "restore", "on": self._handle(snapshot), "into": self._handle(rollout)}
+        handle = self._new_handle()
+        work = partial(self._world.restore_into, rollout, snapshot.content)
+        return self._keep(handle, self._together(work, become=handle, **call))
+
     def fingerprint(self) -> str:
         """Other numbers of processes round otherwise, and are told apart."""
         return f"{self._world.fingerprint()}x{distributed.world_size()}"
@@ -191,7 +199,9 @@ def _obey(world: World, held: dict[int, Any], call: dict[str, Any]) -> None:
         case "snapshot":
             held[call["become"]] = world.snapshot(held[call["on"]])
         case "restore":
-            held[call["become"]] = world.restore(held[call["on"]])
+            snapshot, over = held[call["on"]], call.get("into")
+            restored = world.restore(snapshot) if over is None else world.restore_into(held[over], snapshot)
+            held[call["become"]] = restored
 
 
 def _outcome_key(number: int, rank: int) -> str:

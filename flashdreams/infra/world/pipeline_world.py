@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import torch
 
 from flashdreams.infra.pipeline.base import StreamInferencePipeline
+from flashdreams.infra.runtime.restore import restore_state
 from flashdreams.infra.runtime.state import copy_state
 from flashdreams.infra.world.base import Rollout, World
 
@@ -40,6 +41,10 @@ class PipelineWorld(World):
 
     def restore(self, snapshot: Any) -> Any:
         return copy_state(self.own(snapshot))
+
+    def restore_into(self, rollout: Rollout, snapshot: Any) -> Any:
+        """Return `restore(snapshot)`, in the memory and with the captured graphs of `rollout` where sizes agree."""
+        return restore_state(self.own(rollout), self.own(snapshot))
 
     def own(self, rollout: Any) -> Any:
         """`rollout` as one of this world; raises TypeError for any other."""

@@ -98,9 +98,11 @@ def test_the_follower_does_what_the_leader_does(sides: tuple[World, Recorder]) -
     kept = leader.snapshot(first)
     again = leader.restore(kept)
     leader.step(again, Controls(poses=poses(leader, again.index, 9.0)))
-    assert follower.log == Recorder.made[0].log
+    instead = leader.restore_into(again, kept)
+    leader.step(instead, Controls(poses=poses(leader, instead.index, 9.0)))
+    assert follower.log == Recorder.made[0].log and follower.log[-1] == follower.log[-2]
     assert leader.fingerprint() == f"{follower.fingerprint()}x2"
-    assert len(follower.log) == 3 + 4 and follower.log[-1][:3] == ("step", 3, 2)
+    assert len(follower.log) == 3 + 5 and follower.log[-1][:3] == ("step", 3, 2)
 
 
 def test_a_mistake_of_both_is_the_leaders_answer(sides: tuple[World, Recorder]) -> None:

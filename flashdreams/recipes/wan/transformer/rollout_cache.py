@@ -59,6 +59,19 @@ class RopeTables:
             raise RuntimeError("cache.start(autoregressive_index) must come before the first step of a chunk")
         return self._queries if self._keys is None else (self._queries, self._keys)
 
+    def take_state(self, other: RopeTables) -> None:
+        """Become a copy of `other` in the present tables; raises ValueError where their sizes differ."""
+        pairs = (self._query_pairs, other._query_pairs), (self._key_pairs, other._key_pairs)
+        if any(mine.shape != theirs.shape or mine.device != theirs.device for mine, theirs in pairs):
+            raise ValueError(f"tables must be of {list(self._query_pairs.shape)}, got {list(other._query_pairs.shape)}")
+        for mine, theirs in pairs:
+            mine.copy_(theirs)
+        self._queries = self._rows(self._query_pairs, other._queries)
+        self._keys = self._rows(self._key_pairs, other._keys)
+
+    def _rows(self, pairs: Tensor, table: RopeTable | None) -> RopeTable | None:
+        return None if table is None else RopeTable(pairs[: len(table.pairs)], table.interleaved)
+
     def _written(self, pairs: Tensor, angles: Tensor) -> RopeTable:
         """Return the table of `angles` in the first rows of `pairs`."""
         new = rope_table(angles, self._rope.interleaved)
