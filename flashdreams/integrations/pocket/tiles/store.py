@@ -18,9 +18,10 @@ from torch import Tensor
 from flashdreams.infra.diffusion.model import DiffusionModel
 from flashdreams.infra.diffusion.scheduler.base import draw_noise
 from flashdreams.integrations.pocket.land.state import CHANNELS, GROUND, OCCUPANCY, WATER
-from flashdreams.integrations.pocket.tiles.config import MARGIN, TILE, WINDOW
+from flashdreams.integrations.pocket.tiles.config import TILE, WINDOW
 from flashdreams.integrations.pocket.tiles.masks import edge, known_neighbours
 from flashdreams.integrations.pocket.tiles.plan import WorldPlan
+from flashdreams.integrations.pocket.tiles.seams import blend_ground
 from flashdreams.integrations.pocket.tiles.transformer import TileCache
 
 Spot = tuple[int, int]
@@ -129,7 +130,7 @@ class TileStore:
         dreaming.noisy = dreaming.noisy.add(flow.float(), alpha=self._strides[dreaming.step])
         dreaming.step += 1
         if dreaming.step == len(self._strides):
-            self._tiles[dreaming.spot] = packed(dreaming.noisy[0, :, MARGIN:-MARGIN, MARGIN:-MARGIN])
+            self._tiles[dreaming.spot] = packed(blend_ground(dreaming.noisy[0], dreaming.cache.mask[0]))
             self._dreaming = None
             while len(self._tiles) > self.capacity:
                 self._tiles.popitem(last=False)
