@@ -15,16 +15,28 @@ logger = logging.getLogger(__name__)
 
 def integration_tables(attribute: str) -> dict[str, dict[str, Any]]:
     """The dicts called `attribute` by config module. An integration that fails to import is logged and skipped."""
-    tables = {}
-    for package in sorted(pkgutil.iter_modules(integrations.__path__), key=lambda found: found.name):
-        name = f"{integrations.__name__}.{package.name}.config"
-        try:
-            if not package.ispkg or find_spec(name) is None:
-                continue
-            tables[name] = dict(getattr(importlib.import_module(name), attribute, {}))
-        except Exception as error:  # one broken integration must not take the others along
-            logger.warning("skipping the integration %s: %s: %s", package.name, type(error).__name__, error)
-    return tables
+    tables = {_config_of(package): integration_table(package, attribute) for package in _packages()}
+    return {module: table for module, table in tables.items() if table}
+
+
+def integration_table(package: str, attribute: str) -> dict[str, Any]:
+    """Return the dict called `attribute` of one integration; an empty one where there is none or it fails to import."""
+    name = _config_of(package)
+    try:
+        if package not in _packages() or find_spec(name) is None:
+            return {}
+        return dict(getattr(importlib.import_module(name), attribute, {}))
+    except Exception as error:  # one broken integration must not take the others along
+        logger.warning("skipping the integration %s: %s: %s", package, type(error).__name__, error)
+    return {}
+
+
+def _packages() -> list[str]:
+    return sorted(found.name for found in pkgutil.iter_modules(integrations.__path__) if found.ispkg)
+
+
+def _config_of(package: str) -> str:
+    return f"{integrations.__name__}.{package}.config"
 
 
 def without_alias(slug: str) -> str:

@@ -174,3 +174,18 @@ def test_an_unknown_world_names_the_nearest(worlds: list[str]) -> None:
     worlds += ["ONE_WORLD"]
     with pytest.raises(KeyError, match="unknown world 'pluged', did you mean 'plugged'"):
         get_world("pluged")
+
+
+def test_a_world_of_its_integration_s_name_is_found_without_reading_the_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    read = []
+
+    def table(package: str, attribute: str) -> dict[str, Any]:
+        read.append((package, attribute))
+        return {"toy-two": toy_world("toy-two")}
+
+    monkeypatch.setattr("flashdreams.configs.worlds.integration_table", table)
+    monkeypatch.setattr("flashdreams.configs.worlds.all_worlds", lambda: pytest.fail("the others were read"))
+    assert get_world("toy-two").slug == "toy-two"
+    assert read == [("toy_two", "WORLDS")]

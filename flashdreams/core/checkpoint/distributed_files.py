@@ -11,10 +11,9 @@ import torch.distributed.checkpoint as dcp
 from torch import nn
 from torch.distributed.checkpoint.metadata import Metadata, TensorStorageMetadata
 
+from flashdreams.core.checkpoint.file_kinds import DISTRIBUTED_METADATA as METADATA
 from flashdreams.core.checkpoint.listing import listed
 
-METADATA = ".metadata"
-"""The file that makes a folder such a checkpoint."""
 _ALLOWED = {
     "torch.distributed.checkpoint.metadata": {
         "BytesStorageMetadata",

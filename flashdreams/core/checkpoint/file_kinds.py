@@ -6,6 +6,8 @@ import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+DISTRIBUTED_METADATA = ".metadata"
+"""The file that makes a folder a checkpoint of torch.distributed.checkpoint."""
 HEAD_BYTES = 512
 """Bytes at the start of a file that tell its kind."""
 

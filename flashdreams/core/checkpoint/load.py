@@ -8,20 +8,21 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.checkpoint import FileSystemReader
 
-from flashdreams.core.checkpoint.distributed_files import METADATA, SafeFileSystemReader, load_folder
-from flashdreams.core.checkpoint.file_kinds import other_kind
+from flashdreams.core.checkpoint.file_kinds import DISTRIBUTED_METADATA, other_kind
 from flashdreams.core.checkpoint.hub import HubFile, download, parse_hub_address
 from flashdreams.core.checkpoint.lazy_state_dict import dtype_of, shape_of
 from flashdreams.core.checkpoint.listing import listed
 from flashdreams.core.checkpoint.pickles import load_pickle
 from flashdreams.core.checkpoint.remap import KeyPatterns, remap_keys
 from flashdreams.core.checkpoint.safetensors_files import SafetensorsFiles
+
+if TYPE_CHECKING:  # a second of imports, for folders that few have
+    from torch.distributed.checkpoint import FileSystemReader
 
 _ACCEPTED = "a safetensors file, the .index.json of a sharded one, a folder that holds either, or what torch.save wrote"
 _ZIP, _PICKLE = b"PK", b"\x80"
@@ -62,7 +63,7 @@ def load_checkpoint(
     address = str(checkpoint_path)
     folder = None if parse_hub_address(address) else _local(checkpoint_path)
     if checkpoint_type == "distributed" or (
-        checkpoint_type == "auto" and folder is not None and (folder / METADATA).is_file()
+        checkpoint_type == "auto" and folder is not None and (folder / DISTRIBUTED_METADATA).is_file()
     ):
         if model is None:
             raise ValueError(f"{address} is a distributed checkpoint: give the model to load it into")
@@ -105,6 +106,8 @@ def load_distributed_checkpoint(
     With `check_success`, keys that are not in both raise ValueError. Raises ValueError for a folder elsewhere, and for
     metadata that is damaged or could run code.
     """
+    from flashdreams.core.checkpoint.distributed_files import load_folder
+
     return load_folder(model, Path(get_storage_reader(str(checkpoint_path), credential_path).path), check_success)
 
 
@@ -115,6 +118,8 @@ def get_storage_reader(checkpoint_path: str, credential_path: str | None = None)
         raise ValueError(
             f"a distributed checkpoint must be a local folder, got {checkpoint_path!r}: copy it here first"
         )
+    from flashdreams.core.checkpoint.distributed_files import SafeFileSystemReader
+
     return SafeFileSystemReader(_local(checkpoint_path))
 
 

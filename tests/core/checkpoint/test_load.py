@@ -367,3 +367,10 @@ def test_hub_errors_are_one_sentence(
     with pytest.raises(kind, match=message) as caught:
         load_checkpoint("hf://o/n@v9/w.pth")
     assert "hf://o/n@v9/w.pth" in str(caught.value)
+
+
+def test_reading_one_file_imports_no_distributed_checkpoints() -> None:
+    """They bring a second of imports, which every start of the app would pay."""
+    code = "import sys, flashdreams.core.checkpoint.load; print('torch.distributed.checkpoint' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
