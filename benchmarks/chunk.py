@@ -105,7 +105,10 @@ def main() -> None:
     before = machine()
     log_progress(f"loading {arguments.world}")
     config = get_world(arguments.world)
-    walk = Walk(replace(config, adapts=True).setup())  # as the app does
+    world = replace(config, adapts=True).setup()  # as the app does
+    while world.at_rest():
+        pass
+    walk = Walk(world)
     log_progress(f"dreaming {arguments.chunks} chunks without the app")
     series = stages(walk, arguments.chunks)
     frames = config.frames_per_chunk

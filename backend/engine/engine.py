@@ -15,6 +15,9 @@ from typing import Any, TypeVar
 from backend.engine.fair_share import FairShare
 from flashdreams.infra.world.base import World, WorldConfig
 
+REST_SECONDS = 0.5
+"""Seconds without work after which the world may do its upkeep: longer than the gaps between the chunks of a walk."""
+
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
@@ -67,6 +70,8 @@ class Engine:
         self._fair_share = FairShare()
         self._changed = threading.Condition()
         self._stopped = False
+        self._rests = False
+        """Whether the world may have upkeep to do: after work, until it says that there is none."""
         self._busy_since: float | None = None
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
 
@@ -141,7 +146,7 @@ class Engine:
             return
         self.stage = LoadStage("ready", 1.0)
         self.world.set_result(world)
-        while (job := self._next()) is not None:
+        while (job := self._next(world)) is not None:
             began = self._busy_since = time.monotonic()
             _run(job, world)
             self._busy_since = None
@@ -152,14 +157,27 @@ class Engine:
     def _progress(self, stage: str, fraction: float) -> None:
         self.stage = LoadStage(stage, min(max(float(fraction), 0.0), 1.0))
 
-    def _next(self) -> _Job | None:
+    def _next(self, world: World) -> _Job | None:
+        wait = REST_SECONDS if self._rests else None
+        while not self._work_comes(wait):
+            try:
+                self._rests = world.at_rest()
+            except Exception:  # nobody waits for it, and chunks may still be dreamed
+                log.exception("the world's upkeep failed")
+                self._rests = False
+            wait = 0.0 if self._rests else None
         with self._changed:
-            self._changed.wait_for(lambda: self._stopped or self._jobs)
             if self._stopped:
                 return None
             job = self._most_urgent()
             self._jobs.remove(job)
+            self._rests = True
             return job
+
+    def _work_comes(self, seconds: float | None) -> bool:
+        """Wait for work or the end for so many seconds, None without end; returns whether there is any."""
+        with self._changed:
+            return bool(self._changed.wait_for(lambda: self._stopped or self._jobs, seconds))
 
     def _most_urgent(self) -> _Job:
         highest = min(job.priority for job in self._jobs)

@@ -95,8 +95,8 @@ def memory_file() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "flashdreams" / "precision.json"
 
 
-def _machine() -> str:
-    """Return what the answer depends on: the processor, its flags, and torch."""
+def machine_key() -> str:
+    """Return a digest of what measurements depend on: the processor, its flags, and torch."""
     told = f"{platform.machine()} {platform.processor()} {sorted(cpu_flags())} {torch.__version__}"
     return hashlib.sha256(told.encode()).hexdigest()[:16]
 
@@ -104,7 +104,7 @@ def _machine() -> str:
 def _remembered() -> torch.dtype | None:
     try:
         document = json.loads(memory_file().read_text("utf-8"))
-        name = document.get(_machine())
+        name = document.get(machine_key())
     except (OSError, RuntimeError, ValueError, AttributeError):
         return None
     return next((dtype for dtype in _CHOICES if _name(dtype) == name), None)
@@ -113,6 +113,6 @@ def _remembered() -> torch.dtype | None:
 def _remember(dtype: torch.dtype) -> None:
     try:
         with drafted(memory_file()) as draft:
-            draft.write_text(json.dumps({_machine(): _name(dtype)}), "utf-8")
+            draft.write_text(json.dumps({machine_key(): _name(dtype)}), "utf-8")
     except (OSError, RuntimeError):  # a read-only home: it is measured again at the next start
         logger.debug("the fastest number type could not be remembered", exc_info=True)

@@ -178,6 +178,14 @@ class World(ABC):
     def start_pose(self, scene: str, seed: int) -> npt.NDArray[np.float64]:
         """Camera-to-world `[4, 4]` where a rollout of `scene` begins."""
 
+    def at_rest(self) -> bool:
+        """Do a piece of upkeep as long as a chunk at most, while nobody waits; returns whether there is more to do.
+
+        Called again and again after chunks were dreamed, until it returns False. Worlds that adapt to the machine probe
+        it here.
+        """
+        return False
+
     def fingerprint(self) -> str:
         """What tells whether two servers dream alike: the world's name, its precision and a sample of every weight."""
         digest = hashlib.sha256(self.config.slug.encode())

@@ -1,11 +1,11 @@
-"""Probe at start: the number of threads and of denoising steps that suit this machine."""
+"""Rules of the probe: the number of threads and of denoising steps that suit this machine."""
 
 from __future__ import annotations
 
 import json
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Speed:
-    """Return the time of a chunk on this machine, in seconds."""
+    """Time of a chunk on this machine, in seconds."""
 
     chunk: float
     """From poses to frames, with one denoising step."""
@@ -43,23 +43,21 @@ class Speed:
         return self.chunk + (steps - 1) * self.step
 
 
-def best_threads(try_out: Callable[[], Speed]) -> Speed:
-    """Have this thread's products run on all cores or on half of them; answers what `try_out` found with that many.
+def candidate_threads() -> tuple[int, ...]:
+    """Return the numbers of threads worth trying, the most first: all cores and half of them.
 
-    Where `OMP_NUM_THREADS` is set, that many are used.
+    Where `OMP_NUM_THREADS` is set, that many alone.
     """
-    if "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(min(torch.get_num_threads(), available_cores()))
-    every, speed = torch.get_num_threads(), try_out()
-    if every == 1 or "OMP_NUM_THREADS" in os.environ:
-        return speed
-    torch.set_num_threads(every // 2)
-    with_half = try_out()
-    if with_half.chunk < WORTH * speed.chunk:
-        speed = with_half
-    else:
-        torch.set_num_threads(every)
-    return speed
+    if "OMP_NUM_THREADS" in os.environ:
+        return (torch.get_num_threads(),)
+    every = min(torch.get_num_threads(), available_cores())
+    return (every, every // 2) if every > 1 else (every,)
+
+
+def chosen_threads(chunk_seconds: Mapping[int, float]) -> int:
+    """Return the threads to take of those whose fastest chunk is given: the fewest, unless more are worth it."""
+    fewest, most = min(chunk_seconds), max(chunk_seconds)
+    return most if chunk_seconds[fewest] >= WORTH * chunk_seconds[most] else fewest
 
 
 def best_steps(speed: Speed, lasts: float, psnr_db: Mapping[int, float]) -> int:

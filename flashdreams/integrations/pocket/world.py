@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from itertools import count, islice
 from pathlib import Path
 from typing import Any, cast
 
@@ -26,10 +28,11 @@ from flashdreams.integrations.pocket.assets import RENAMED_KEYS, WEIGHTS, asset_
 from flashdreams.integrations.pocket.model.cross_fade import CrossFade
 from flashdreams.integrations.pocket.model.decoder import PocketDecoderCache
 from flashdreams.integrations.pocket.model.scene_encoder import SceneInput
-from flashdreams.integrations.pocket.probe import TIMESTEPS, Speed, best_steps, best_threads, measured, report_choice
+from flashdreams.integrations.pocket.probe import TIMESTEPS, Speed, candidate_threads, measured
 from flashdreams.integrations.pocket.scenes.catalog import scene_layouts
 from flashdreams.integrations.pocket.scenes.movement import EYE_HEIGHT, FRAMES_PER_CHUNK, Footing
 from flashdreams.integrations.pocket.scenes.scene_map import scene_map_of
+from flashdreams.integrations.pocket.tuner import Tuner
 
 
 @dataclass(kw_only=True)
@@ -76,10 +79,10 @@ class PocketWorld(PipelineWorld):
         self.pipeline.to(device).eval().requires_grad_(False)
         progress("Reading the weights", 0.3)
         load_into(self.pipeline, *config.weights(), patterns=RENAMED_KEYS)
-        progress("Dreaming the first pictures", 0.6)
-        if config.adapts:
-            self._adapt()
-        else:
+        self._steps = self._sampler.num_inference_steps
+        self._tuner = self._new_tuner() if config.adapts else None
+        if self._tuner is None:
+            progress("Dreaming the first pictures", 0.6)
             self._warm_up()
         progress("Ready", 1.0)
 
@@ -98,7 +101,7 @@ class PocketWorld(PipelineWorld):
     @torch.inference_mode()
     def step(self, rollout: Rollout, controls: Controls) -> npt.NDArray[np.uint8]:
         own: PocketRollout = self.own(rollout)
-        poses = self._checked_poses(controls.poses, self.frames_in_chunk(own.index))
+        poses, began = self._checked_poses(controls.poses, self.frames_in_chunk(own.index)), time.perf_counter()
         last: PocketDecoderCache = own.cache.decoder_cache
         shown = None if last.end is None else last.end.image
         if controls.scene is not None and controls.scene != own.scene:
@@ -119,8 +122,10 @@ class PocketWorld(PipelineWorld):
             own.leaving = None if own.leaving.over else own.leaving
         check_finite(frames)
         pixels = frames[0].mul(255).add_(0.5).clamp_(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
-        own.timings = self.timings_of(own)
-        return pixels.contiguous().cpu().numpy()
+        own.timings, shown_frames = self.timings_of(own), pixels.contiguous().cpu().numpy()
+        if self._tuner is not None and own.index > 0:
+            self._tuner.note(time.perf_counter() - began)
+        return shown_frames
 
     def start_pose(self, scene: str, seed: int) -> npt.NDArray[np.float64]:
         """At the scene's entrance; the seed shifts it a little, so that no two visits begin alike."""
@@ -149,36 +154,45 @@ class PocketWorld(PipelineWorld):
             raise ValueError("poses must be finite numbers")
         return poses
 
-    def _adapt(self) -> None:
-        on_cpu = self.pipeline.device.type == "cpu"
-        speed = best_threads(self._speed) if on_cpu else self._speed()
-        lasts, psnr_db = self.config.frames_per_chunk / self.config.fps, measured(Path(self.config.weights()[0]))
-        own = self._sampler.num_inference_steps
-        steps = best_steps(speed, lasts, psnr_db) if psnr_db else own
-        report_choice(speed, lasts, steps, psnr_db)
-        if steps != own:
+    def at_rest(self) -> bool:
+        return self._tuner is not None and self._tuner.at_rest()
+
+    def _new_tuner(self) -> Tuner:
+        weights = Path(self.config.weights()[0])
+        return Tuner(
+            self._unseen_chunks,
+            self._take_steps,
+            threads=candidate_threads() if self.pipeline.device.type == "cpu" else (torch.get_num_threads(),),
+            lasts=self.config.frames_per_chunk / self.config.fps,
+            psnr_db=measured(weights),
+            own_steps=self._sampler.num_inference_steps,
+            name=f"{self.config.slug} {self.pipeline.device.type} {weights.name}",
+        )
+
+    def _take_steps(self, steps: int) -> None:
+        if steps != self._steps:
+            self._steps = steps
             timesteps = list(TIMESTEPS[steps])
             sampler = replace(self._sampler, num_inference_steps=steps, denoising_timesteps=timesteps)
             self.pipeline.diffusion_model.scheduler = sampler.setup().to(self.pipeline.device)
-
-    def _speed(self) -> Speed:
-        """Of the fastest of a few chunks."""
-        return min(self._warm_up(4)[1:], key=lambda speed: speed.chunk)
 
     @property
     def _sampler(self) -> FlowMatchSchedulerConfig:
         return cast(FlowMatchSchedulerConfig, self.config.pipeline.diffusion_model.scheduler)
 
-    def _warm_up(self, chunks: int = 2) -> list[Speed]:
-        """A rollout that nobody sees: the first products on a processor choose their kernels. Answers its speeds."""
+    def _warm_up(self) -> None:
+        """Dream what nobody sees: the first products on a processor choose their kernels."""
+        for _ in islice(self._unseen_chunks(), 2):
+            pass
+
+    def _unseen_chunks(self) -> Iterator[Speed]:
+        """A rollout that nobody sees: its chunks' speeds, without end."""
         name = self._scenes[0]
         rollout, pose = self.start(name, 0), self.start_pose(name, 0)
-        found: list[Speed] = []
-        for index in range(chunks):
+        for index in count():
             began = time.perf_counter()
             self.step(rollout, Controls(poses=np.repeat(pose[None], self.frames_in_chunk(index), 0)))
             lasted, passes = time.perf_counter() - began, rollout.timings.get("diffuse", 0.0) / 1e3
             self.finalize(rollout)
-            step = passes / self._sampler.num_inference_steps
-            found.append(Speed(chunk=lasted - passes + step, step=step))
-        return found
+            step = passes / self._steps
+            yield Speed(chunk=lasted - passes + step, step=step)

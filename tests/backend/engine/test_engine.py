@@ -139,3 +139,30 @@ def test_the_cost_rises_at_once_and_falls_slowly() -> None:
     assert pacer.cost == pytest.approx(0.3)
     pacer.generated(began=1.0, finished=1.1, frames=4, urgent=False)
     assert pacer.cost == pytest.approx(0.27)
+
+
+def test_a_world_at_rest_does_its_upkeep_and_work_goes_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("backend.engine.engine.REST_SECONDS", 0.01)
+    engine = Engine(fake_config())
+    done: list[str] = []
+    rested = threading.Event()
+
+    def at_rest() -> bool:
+        done.append("upkeep")
+        if done.count("upkeep") == 1:
+            engine.submit(lambda _world: done.append("work"), deadline=0)
+        if done.count("upkeep") == 3:
+            rested.set()
+            raise RuntimeError("a fault here ends nothing")
+        return True
+
+    engine.start()
+    try:
+        engine.world.result(PATIENCE).at_rest = at_rest  # type: ignore[method-assign]
+        assert done == [], "before the first work nothing is known to rest from"
+        engine.submit(lambda _world: done.append("first"), deadline=0).result(PATIENCE)
+        assert rested.wait(PATIENCE)
+        engine.submit(lambda _world: done.append("last"), deadline=0).result(PATIENCE)
+        assert done[:5] == ["first", "upkeep", "work", "upkeep", "upkeep"] and "last" in done
+    finally:
+        engine.stop()
