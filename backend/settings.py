@@ -10,7 +10,6 @@ from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from backend.origins import normal_origin
-from flashdreams.core.checkpoint.hub import parse_hub_address
 
 DRAWN_TOKEN_BYTES = 12
 """Random bytes of an access token that the server draws."""
@@ -84,7 +83,11 @@ class Settings(BaseSettings):
     @field_validator("checkpoint")
     @classmethod
     def _checkpoint_is_there(cls, value: Path | None) -> Path | None:
-        if value is not None and parse_hub_address(str(value)) is None and not value.exists():
+        if value is None:
+            return None
+        from flashdreams.core.checkpoint.hub import parse_hub_address  # not above: its package imports PyTorch
+
+        if parse_hub_address(str(value)) is None and not value.exists():
             raise ValueError(f"{value} is no file, no folder and no hf:// address")
         return value
 

@@ -20,8 +20,9 @@ PREFIX = "world-"
 LIST_SECONDS = 1.0
 """Age at which the list of servers is asked for again."""
 ADDRESS_SECONDS = 10.0
-"""Time in which a server must tell its address."""
-
+"""Time after which a server that told no address is asked anew."""
+FIRST_SECONDS = 1.0
+"""Time that one list waits for the addresses of new servers."""
 RESTORE_SECONDS = 20.0
 """Time in which a server must have taken up a session again."""
 
@@ -29,25 +30,38 @@ log = logging.getLogger(__name__)
 
 
 class RayFleet:
-    """Addresses of the world servers, asked of Ray and kept for a second."""
+    """Addresses of the world servers, asked of Ray; the list is at most a second old."""
 
     def __init__(self) -> None:
         self._addresses: dict[str, str] = {}
+        self._asking: dict[str, asyncio.Task[str | None]] = {}
         self._listed = float("-inf")
         self._lock = asyncio.Lock()
 
     async def addresses(self) -> Mapping[str, str]:
-        """Return base address by server name."""
+        """Return base address by server name. A server that starts, or waits for a node, is left out."""
         async with self._lock:
             if time.monotonic() - self._listed >= LIST_SECONDS:
-                names = await asyncio.to_thread(server_names)
-                self._addresses = {name: at for name, at in self._addresses.items() if name in names}
-                new = [name for name in names if name not in self._addresses]
-                for name, address in zip(new, await asyncio.gather(*map(_address, new)), strict=True):
-                    if address is not None:
-                        self._addresses[name] = address
+                await self._list()
                 self._listed = time.monotonic()
             return dict(self._addresses)
+
+    async def _list(self) -> None:
+        names = await asyncio.to_thread(server_names)
+        self._addresses = {name: at for name, at in self._addresses.items() if name in names}
+        for name in [name for name in self._asking if name not in names]:
+            self._asking.pop(name).cancel()
+        new = {name: asyncio.create_task(_address(name)) for name in names if not self._known(name)}
+        self._asking |= new
+        if new:
+            # Asked for on: an actor that Ray cannot place yet answers nothing, and must not hold up the others.
+            await asyncio.wait(new.values(), timeout=FIRST_SECONDS)
+        for name in [name for name, asking in self._asking.items() if asking.done()]:
+            if (address := self._asking.pop(name).result()) is not None:
+                self._addresses[name] = address
+
+    def _known(self, name: str) -> bool:
+        return name in self._addresses or name in self._asking
 
     async def forget(self, name: str) -> None:
         """Ask again for the address of `name`: a restarted actor listens on another port."""

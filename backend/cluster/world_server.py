@@ -12,8 +12,6 @@ from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from typing import Any
 
-from backend.server.app import create_app
-from backend.server.http_server import bind, make_server
 from backend.settings import Settings
 
 LISTEN_SECONDS = 120.0
@@ -34,6 +32,10 @@ class WorldServer:
             host: address of this node that front doors reach.
             module: `package.module:function` of a world config to play instead of `settings["world"]`, for tests.
         """
+        # Imported here: the controller and the front doors know this class, and need no PyTorch.
+        from backend.server.app import create_app
+        from backend.server.http_server import bind, make_server
+
         self.name = name
         chosen = Settings(**settings, host=host, port=0, browser=False)
         self._app = create_app(_world(chosen, module), chosen)

@@ -1,0 +1,66 @@
+"""The list of world servers on Ray, with Ray's answers replaced."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+import time
+
+import pytest
+
+pytest.importorskip("ray", reason="the extra `cluster` is not installed")
+
+from backend.cluster import ray_fleet
+from backend.cluster.ray_fleet import RayFleet
+
+
+def test_a_server_that_waits_for_a_node_holds_up_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    placed = {"world-0"}
+
+    async def address(name: str) -> str | None:
+        while name not in placed:
+            await asyncio.sleep(0.01)
+        return f"http://{name}"
+
+    async def look() -> None:
+        fleet = RayFleet()
+        begun = time.monotonic()
+        assert await fleet.addresses() == {"world-0": "http://world-0"}
+        assert time.monotonic() - begun < 1, "it is waited for once, and not for long"
+        await asyncio.sleep(0.02)
+        begun = time.monotonic()
+        assert set(await fleet.addresses()) == {"world-0"}
+        assert time.monotonic() - begun < 0.1
+        placed.add("world-1")
+        await asyncio.sleep(0.1)
+        assert set(await fleet.addresses()) == {"world-0", "world-1"}
+
+    monkeypatch.setattr(ray_fleet, "server_names", lambda: ["world-0", "world-1"])
+    monkeypatch.setattr(ray_fleet, "_address", address)
+    monkeypatch.setattr(ray_fleet, "LIST_SECONDS", 0.01)
+    monkeypatch.setattr(ray_fleet, "FIRST_SECONDS", 0.1)
+    asyncio.run(look())
+
+
+def test_an_address_that_is_forgotten_is_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    ports = iter(range(1, 10))
+
+    async def address(name: str) -> str | None:
+        return f"http://{name}:{next(ports)}"
+
+    async def look() -> None:
+        fleet = RayFleet()
+        assert await fleet.addresses() == await fleet.addresses() == {"world-0": "http://world-0:1"}
+        await fleet.forget("world-0")
+        assert await fleet.addresses() == {"world-0": "http://world-0:2"}
+
+    monkeypatch.setattr(ray_fleet, "server_names", lambda: ["world-0"])
+    monkeypatch.setattr(ray_fleet, "_address", address)
+    asyncio.run(look())
+
+
+def test_the_controller_and_the_front_doors_need_no_pytorch() -> None:
+    asked = "import sys, backend.cluster.controller, backend.cluster.front_door; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
