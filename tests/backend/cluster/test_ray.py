@@ -94,10 +94,13 @@ def test_visits_play_on_two_nodes_through_one_door(cluster: RayCluster) -> None:
     assert len(nodes) == 2
 
 
-def server_of(cluster: RayCluster) -> str:
-    """Return the name of the server with a session."""
-    cluster.until(lambda: any(s["sessions"] for s in cluster.health()["servers"].values()))
-    return next(name for name, server in cluster.health()["servers"].items() if server["sessions"])
+def server_of(token: str) -> str:
+    """Return the name of the server with a session: those of other tests are there for a while."""
+    from backend.cluster.ray_fleet import NAMESPACE, server_names
+
+    tokens = {name: ray.get(ray.get_actor(name, NAMESPACE).tokens.remote()) for name in server_names()}
+    (found,) = (name for name, held in tokens.items() if token in held)
+    return found
 
 
 def hashes(token: str) -> list[str]:
@@ -125,7 +128,7 @@ def test_a_moved_session_goes_on_with_the_same_frames(cluster: RayCluster) -> No
     with cluster.visit() as visitor:
         token = visitor.start(seed=3)["token"]
         hold(visitor, "w", 6)
-        before, source = hashes(token), server_of(cluster)
+        before, source = hashes(token), server_of(token)
         target = ray.get(cluster.controller.move.remote(token))
         assert target != source
         with pytest.raises(ConnectionClosed) as closed:
@@ -148,7 +151,7 @@ def test_a_killed_server_comes_back_and_its_session_goes_on_elsewhere(cluster: R
         hold(visitor, "w", 6)
         before = hashes(token)
         time.sleep(2)  # two copies are made meanwhile
-        actor = ray.get_actor(server_of(cluster), NAMESPACE)
+        actor = ray.get_actor(server_of(token), NAMESPACE)
         os.kill(ray.get(actor.pid.remote()), signal.SIGKILL)
         with pytest.raises(ConnectionClosed):
             while True:
@@ -165,7 +168,7 @@ def test_a_killed_server_comes_back_and_its_session_goes_on_elsewhere(cluster: R
 def test_a_drained_server_hands_its_session_over(cluster: RayCluster) -> None:
     with cluster.visit() as visitor:
         token = visitor.start()["token"]
-        name = server_of(cluster)
+        name = server_of(token)
         ray.get(cluster.controller.drain.remote(name))
         with pytest.raises(ConnectionClosed):
             while True:
