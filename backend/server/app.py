@@ -137,6 +137,7 @@ async def healthz(manager: ManagerDep, context: ContextDep) -> Response:
         "sessions": manager.taken,
         "capacity": manager.capacity,
         "waiting": manager.waiting,
+        "lag": round(context.lag.value, 3),
         "stage": engine.stage.name,
         "busy_seconds": round(engine.busy_seconds, 1),
     }

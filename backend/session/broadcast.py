@@ -172,6 +172,10 @@ class Broadcast:
         if size := self.viewers.deliver(chunk):
             self._bitrate.sent(chunk.generated.index, size, self._context.clock())
             self._context.metrics.chunk(chunk, size)
+            if not chunk.repeated:
+                timings, config = chunk.generated.timings, self._context.config
+                taken = (timings["queue"] + timings["generate"]) / 1e3
+                self._context.lag.note(taken, len(chunk.encoded.samples) / config.fps)
 
     def want_key_frame(self) -> None:
         """The next chunk is one that a player can begin with."""

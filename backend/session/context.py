@@ -10,6 +10,7 @@ from typing import Protocol
 from backend.engine.engine import Engine
 from backend.engine.history import Beginning
 from backend.session.clock import Clock, monotonic
+from backend.session.lag import LagMeter
 from backend.session.metrics import Metrics
 from backend.session.quality_guard import QualityFailures, QualityGuard
 from backend.session.replay import Replay, ReplayStore
@@ -54,6 +55,11 @@ class Context:
     def quality_failures(self) -> QualityFailures:
         """When dreams went bad."""
         return QualityFailures(self.clock)
+
+    @cached_property
+    def lag(self) -> LagMeter:
+        """Time that recent chunks took, of all sessions."""
+        return LagMeter(self.clock)
 
     def quality_guard(self) -> QualityGuard | None:
         """What watches a session's pictures, where that is wanted, as in every kiosk."""

@@ -76,6 +76,7 @@ class SessionManager:
             "Memory of recorded video",
             lambda: sum(s.exports.recording.bytes for s in self.sessions),
         )
+        follow("lag", "Time that recent chunks took over the time that they play", lambda: self._context.lag.value)
         follow("session_bytes", "Memory of one session's caches", lambda: self.session_bytes)
 
     @property
@@ -172,6 +173,8 @@ class SessionManager:
 
     async def _restored(self, state: SessionCopy) -> Session:
         context, config = self._context, self._context.config
+        for name, picture in state.pictures.items():
+            await asyncio.to_thread(context.image_store.keep, name, picture)
         restoring = self._engine.submit(
             lambda world: SessionRollout.restored(
                 world,

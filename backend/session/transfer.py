@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import pickle
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -33,6 +34,8 @@ class SessionCopy:
     last: GeneratedChunk | None
     """The newest chunk with its last frame, which a new connection sees first."""
     recording: list[list[Sample]]
+    pictures: dict[str, bytes]
+    """PNG files of its start pictures by name."""
 
     def to_bytes(self) -> bytes:
         """Return the state as bytes for a server of the same cluster."""
@@ -110,4 +113,14 @@ class SessionMover:
             rollout=rollout,
             last=None if last is None else replace(last, frames=last.frames[-1:]),
             recording=self._broadcast.exports.recording.groups() if recording else [],
+            pictures=await asyncio.to_thread(self._pictures, rollout),
         )
+
+    def _pictures(self, rollout: RolloutCopy) -> dict[str, bytes]:
+        """Return the start pictures that the session can go back to, as far as they are kept."""
+        beginnings = [self._commands.beginning, rollout.beginning, *(node.beginning for node in rollout.nodes)]
+        found: dict[str, bytes] = {}
+        for name in {one.image for one in beginnings if one is not None and one.image is not None}:
+            with contextlib.suppress(LookupError, OSError):
+                found[name] = self._context.image_store.file(name).read_bytes()
+        return found

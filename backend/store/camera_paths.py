@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
-import secrets
 import threading
 from collections import OrderedDict
 from pathlib import Path
@@ -50,9 +50,11 @@ class CameraPathStore:
         Args: the file; the rate of one that names none, the format's own where None.
         """
         trajectory = load_trajectory(data, "the uploaded path", fps=fps)
-        name = f"upload-{secrets.token_hex(6)}"
+        # By its content: every server of a cluster gives it the same name.
+        name = f"upload-{hashlib.sha256(f'{fps} '.encode() + data).hexdigest()[:16]}"
         with self._lock:
             self._uploads[name] = trajectory
+            self._uploads.move_to_end(name)
             while len(self._uploads) > MAX_UPLOADS:
                 self._uploads.popitem(last=False)
         return name, trajectory

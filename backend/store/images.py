@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import secrets
 import shutil
 import tempfile
 import threading
@@ -40,20 +39,31 @@ class ImageStore:
             picture = read_picture(data)
         except ValueError as error:
             raise ValueError(f"the start picture: {error}") from None
-        name = f"image-{secrets.token_hex(6)}"
+        # By its pixels: every server of a cluster gives it the same name, and a saved session's picture its own again.
+        shape = "x".join(map(str, picture.shape))
+        name = f"image-{hashlib.sha256(shape.encode() + picture.tobytes()).hexdigest()[:16]}"
         data = png(picture)
-        with self._lock:
-            if self._folder is None:
-                self._folder = Path(tempfile.mkdtemp(prefix="flashdreams-"))
-            file = self._files[name] = self._folder / f"{name}.png"
-            file.write_bytes(data)
-            gone = [self._files.popitem(last=False)[1] for _ in range(max(0, len(self._files) - MAX_KEPT))]
-        for old in gone:
-            old.unlink(missing_ok=True)
         kept = name, picture.shape[1], picture.shape[0]
+        self.keep(name, data)
         with self._lock:
             self._known = {key: one for key, one in self._known.items() if one[0] in self._files} | {digest: kept}
         return kept
+
+    def keep(self, name: str, data: bytes) -> None:
+        """Keep the PNG file `data` of a picture that `add` named, here or on another server of the cluster."""
+        with self._lock:
+            self._files[name] = self._write(name, data)
+            self._files.move_to_end(name)
+            while len(self._files) > MAX_KEPT:
+                self._files.popitem(last=False)[1].unlink(missing_ok=True)
+
+    def _write(self, name: str, data: bytes) -> Path:
+        if self._folder is None:
+            self._folder = Path(tempfile.mkdtemp(prefix="flashdreams-"))
+        file = self._folder / f"{name}.png"
+        if not file.is_file():  # one with that name has these pixels, and may be read just now
+            file.write_bytes(data)
+        return file
 
     def file(self, name: str) -> Path:
         """The PNG file of a picture. Raises LookupError for an unknown name."""

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 
+from backend.media.images import png, read_picture
+from tests.backend.fakes import fake_config
 from tests.backend.harness import PATIENCE, Running, Visitor, running
 
 
@@ -103,3 +107,23 @@ def test_a_state_of_another_model_is_refused(servers: tuple[Running, Running], m
     monkeypatch.setattr(other.world, "fingerprint", lambda: "another")
     with pytest.raises(ValueError, match="another model"):
         on_loop(other, lambda manager: manager.adopt(state))
+
+
+def test_a_start_picture_goes_along() -> None:
+    config = fake_config(controls=("keys", "look", "path", "scene", "image"))
+    file = png(np.full((96, 128, 3), (200, 90, 40), np.uint8))
+    with running(config, capacity=1) as one, running(config, capacity=1) as other:
+        name = one.post("/api/images", file).json()["name"]
+        with one.visit() as visitor:
+            token = visitor.start(seed=5, image=name)["token"]
+            visitor.settle()
+            move(token, one, other)
+        assert hashes(other, token)
+        saved = other.get(f"/api/sessions/{token}/save.json").json()
+        assert base64.b64decode(saved["image"]) == png(read_picture(file))
+        with other.visit() as visitor:
+            visitor.start(token=token)
+            visitor.server = other
+            seq = visitor.send("reset")  # begins anew with the same picture
+            assert visitor.answer_to(seq)
+        assert other.post("/api/images", file).json()["name"] == name, "every server gives it the same name"

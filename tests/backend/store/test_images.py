@@ -110,3 +110,18 @@ def test_only_the_newest_pictures_are_kept() -> None:
     assert np.array_equal(read_picture(file.read_bytes()), picture(97, 64))
     images.close()
     assert not file.exists()
+
+
+def test_a_picture_has_the_same_name_on_every_server() -> None:
+    one, other = ImageStore(), ImageStore()
+    name = one.add(written("PNG", picture(96, 64)))[0]
+    assert other.add(written("PNG", picture(96, 64)))[0] == name
+    assert other.add(one.file(name).read_bytes())[0] == name, "what is kept of it has its name as well"
+    assert other.add(written("PNG", picture(64, 96)))[0] != name
+    other.close()
+    with pytest.raises(LookupError):
+        (third := ImageStore()).file(name)
+    third.keep(name, one.file(name).read_bytes())
+    assert third.file(name).read_bytes() == one.file(name).read_bytes()
+    one.close()
+    third.close()
