@@ -11,7 +11,7 @@ from typing import Any
 import ray
 from ray.util import list_named_actors
 
-from backend.cluster.vault import copy_of
+from backend.cluster.vault import copy_of, has_copy
 from backend.cluster.world_server import WorldServer
 
 NAMESPACE = "flashdreams"
@@ -67,6 +67,10 @@ class RayFleet:
         """Ask again for the address of `name`: a restarted actor listens on another port."""
         self._addresses.pop(name, None)
         self._listed = float("-inf")
+
+    async def restorable(self, token: str) -> bool:
+        """Return True if the vault has a copy of the session of `token`."""
+        return await has_copy(token)
 
     async def restore(self, token: str, name: str) -> bool:
         """Continue the session of a dead server from its copy, at server `name`; returns True if there was a copy."""

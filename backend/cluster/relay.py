@@ -12,7 +12,7 @@ import logging
 import time
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Protocol
+from typing import Literal, Protocol
 
 import httpx
 from fastapi import Request, WebSocket
@@ -54,8 +54,11 @@ class Fleet(Protocol):
     async def forget(self, name: str) -> None:
         """Ask again for the address of `name` next time: it could not be reached."""
 
+    async def restorable(self, token: str) -> bool:
+        """Return True if there is a copy of the session of `token`."""
+
     async def restore(self, token: str, name: str) -> bool:
-        """Continue the session of `token` at server `name` from a copy; returns False if there is none."""
+        """Continue the session of `token` at server `name` from its copy; returns True if it goes on there."""
 
 
 class _Visit:
@@ -121,19 +124,27 @@ class Relay:
     async def server_of(self, token: str) -> str | None:
         """Return the server that has the session of `token` (play or watch token); None where none has.
 
-        A living session comes before what an ended one left: a moved session is both.
+        A living session comes before what an ended one left: a moved session is both. Raises LookupError if no server
+        has it but one did not answer: it may be there.
         """
         addresses = await self._fleet.addresses()
-        answers = await asyncio.gather(*(self._alive(at, token) for at in addresses.values()))
-        found = {alive: name for name, alive in zip(addresses, answers, strict=True) if alive is not None}
-        return found.get(True) or found.get(False)
+        answers = await asyncio.gather(*(self._alive(name, at, token) for name, at in addresses.items()))
+        found = {answer: name for name, answer in zip(addresses, answers, strict=True)}
+        if (server := found.get("alive") or found.get("ended")) is None and "silent" in found:
+            raise LookupError(f"world server {found['silent']} does not answer")
+        return server
 
-    async def _alive(self, address: str, token: str) -> bool | None:
+    async def _alive(self, name: str, address: str, token: str) -> Literal["alive", "ended", "unknown", "silent"]:
         try:
             answer = await self._http.get(f"{address}/api/sessions/{token}", headers=self._cookie, timeout=ASK_SECONDS)
-        except (httpx.HTTPError, httpx.InvalidURL):
-            return None
-        return bool(answer.json()["alive"]) if answer.status_code == 200 else None
+        except (httpx.ConnectError, httpx.InvalidURL):  # nobody listens: the server is gone, with its sessions
+            return "unknown"
+        except httpx.HTTPError:
+            await self._fleet.forget(name)
+            return "silent"
+        if answer.status_code != 200:
+            return "unknown"
+        return "alive" if answer.json()["alive"] else "ended"
 
     async def play(self, socket: WebSocket) -> None:
         """Carry one client's socket to the server of its session, or to the best one for a new session."""
@@ -181,8 +192,11 @@ class Relay:
         server = choose_server(await self.loads())  # a token that is known nowhere is answered by any server
         if server is None:
             raise LookupError("no world server is running")
-        if token is not None and self._loads[server].free > 0:
-            await self._fleet.restore(token, server)
+        if token is not None and await self._fleet.restorable(token):
+            if self._loads[server].free == 0:
+                raise LookupError("no place is free for the session of a server that is gone")
+            if not await self._fleet.restore(token, server):
+                raise LookupError(f"{server} could not continue the session of a server that is gone")
         # Until the next report: visits that come together must not all go to one server.
         self._loads[server] = replace(self._loads[server], sessions=self._loads[server].sessions + 1)
         return server
@@ -250,7 +264,10 @@ class Relay:
         if not addresses:
             return _unavailable()
         token = _session_in(request.url.path)
-        name = None if token is None else await self.server_of(token)
+        try:
+            name = None if token is None else await self.server_of(token)
+        except LookupError:
+            return _unavailable()
         name = name or choose_server(await self.loads()) or next(iter(addresses))
         body = await request.body()
         if request.method == "POST" and token is None:

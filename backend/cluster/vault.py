@@ -40,6 +40,10 @@ class Vault:
         found = self._copies.get(token)
         return None if found is None else found[1]
 
+    def has(self, token: str) -> bool:
+        """Return True if there is a copy of a session."""
+        return token in self._copies
+
 
 def start_vault() -> Any:
     """Start the vault as a detached actor, or return the one that runs."""
@@ -64,6 +68,15 @@ async def copy_of(token: str) -> bytes | None:
     except (ValueError, ray.exceptions.RayError, TimeoutError) as error:
         log.warning("the vault did not answer: %s", type(error).__name__)
         return None
+
+
+async def has_copy(token: str) -> bool:
+    """Return True if the vault has a copy of a session; False also where there is no vault."""
+    try:
+        return bool(await asyncio.wait_for(_vault().has.remote(token), ASK_SECONDS))
+    except (ValueError, ray.exceptions.RayError, TimeoutError) as error:
+        log.warning("the vault did not answer: %s", type(error).__name__)
+        return False
 
 
 def _vault() -> Any:

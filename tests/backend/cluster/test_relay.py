@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -28,6 +28,8 @@ class FixedFleet:
 
     def __init__(self, servers: Mapping[str, Running]) -> None:
         self.at = {name: f"http://127.0.0.1:{server.port}" for name, server in servers.items()}
+        self.copies: set[str] = set()
+        self.restored: list[tuple[str, str]] = []
 
     async def addresses(self) -> Mapping[str, str]:
         return dict(self.at)
@@ -35,8 +37,12 @@ class FixedFleet:
     async def forget(self, name: str) -> None:
         pass
 
+    async def restorable(self, token: str) -> bool:
+        return token in self.copies
+
     async def restore(self, token: str, name: str) -> bool:
-        return False
+        self.restored.append((token, name))
+        return True
 
 
 class Door:
@@ -82,6 +88,13 @@ def door(servers: dict[str, Running]) -> Iterator[Door]:
 
 def sessions(servers: Mapping[str, Running]) -> list[int]:
     return [len(server.app.state.manager.sessions) for server in servers.values()]
+
+
+def on_loop(server: Running, call: Callable[[], None]) -> None:
+    """Run something on the server's event loop, and wait for it."""
+    done = threading.Event()
+    server.app.state.loop.call_soon_threadsafe(lambda: (call(), done.set()))
+    assert done.wait(PATIENCE)
 
 
 def test_visits_spread_over_the_servers_and_a_third_waits(door: Door, servers: dict[str, Running]) -> None:
@@ -147,6 +160,42 @@ def test_a_server_that_is_gone_closes_its_sockets_so_that_pages_come_again(
                 visitor.receive()
     with door.visit() as again:  # the fleet still names the server that is gone
         again.start()
+
+
+def test_a_session_with_a_copy_waits_for_a_place_and_never_begins_anew(
+    door: Door, servers: dict[str, Running], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relay, "PLACE_SECONDS", 0.1)
+    monkeypatch.setattr(relay, "RETRY_SECONDS", 0.05)
+    door.fleet.copies.add("lost-session")
+    with door.visit() as first, door.visit() as second:
+        first.start()
+        second.start()
+        with door.visit() as back, pytest.raises(ConnectionClosed) as closed:
+            back.start(token="lost-session")
+        assert closed.value.rcvd is not None and closed.value.rcvd.code == 1013
+        assert not door.fleet.restored
+    for server in servers.values():
+        on_loop(server, server.app.state.manager.close)
+    with door.visit() as back:
+        back.send("start", token="lost-session")
+        assert back.wait("error")["code"] == "session_gone", "this fleet restores nothing"
+    assert [token for token, _ in door.fleet.restored] == ["lost-session"]
+
+
+def test_a_server_that_does_not_answer_may_have_the_session(
+    door: Door, servers: dict[str, Running], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relay, "PLACE_SECONDS", 0.1)
+    monkeypatch.setattr(relay, "ASK_SECONDS", 0.3)
+    door.fleet.copies.add("a-session")
+    with bind("127.0.0.1", 0) as silent:  # takes connections, and answers nothing
+        silent.listen()
+        door.fleet.at["world-0"] = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        with door.visit() as visitor, pytest.raises(ConnectionClosed):
+            visitor.start(token="a-session")
+        assert door.get("/api/sessions/a-session").status_code == 503
+    assert not door.fleet.restored
 
 
 def test_clients_never_need_or_see_the_servers_secret(servers: dict[str, Running]) -> None:
