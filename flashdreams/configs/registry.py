@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Mapping
 
+from flashdreams.configs.integrations import integration_tables
 from flashdreams.infra.registration import register
 from flashdreams.infra.runner import RunnerConfig
 
@@ -18,12 +20,16 @@ def register_runner(
 ) -> None:
     """Add `runner` under the slug `name` to `target`, or without one to the table of `supported_runners`.
 
-    Where the slug is taken, a warning is logged and the first runner stays. Raises ValueError for an empty slug,
-    TypeError for an object that is no runner config.
+    Where the slug is taken, a warning is logged and the first runner stays; with the source "builtin" another runner
+    under it raises ValueError. So does an empty slug; an object that is no runner config raises TypeError.
     """
-    register(name, runner, RunnerConfig, source, _registered if target is None else target)
+    table = _registered if target is None else target
+    if source == "builtin" and table.get(name, runner) is not runner:
+        raise ValueError(f"Duplicate built-in runner_name {name!r}: two runners of a package must differ in it")
+    register(name, runner, RunnerConfig, source, table)
 
 
 def supported_runners() -> Mapping[str, RunnerConfig]:
-    """Return the runners that were registered without a `target`, by slug in order."""
-    return dict(sorted(_registered.items()))
+    """Return the package's own runners and those registered without a `target`, by slug in order."""
+    own = list(integration_tables("RUNNERS").values())
+    return dict(sorted(ChainMap(*own, _registered).items()))

@@ -27,7 +27,8 @@ def all_runners() -> OrderedDict[str, RunnerConfig]:
     for slug, runner, source in found_runners():
         register_runner(slug, runner, source=source, target=runners)
     for slug, runner in supported_runners().items():
-        register_runner(slug, runner, source="register_runner", target=runners)
+        if runners.get(slug) is not runner:
+            register_runner(slug, runner, source="register_runner", target=runners)
     return OrderedDict(sorted(runners.items()))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
 import os
 from collections.abc import Iterator, Mapping
@@ -57,19 +56,24 @@ def discover_worlds() -> list[Found]:
 
 def discover(group: str, kind: type, variable: str | None = None) -> Iterator[Found]:
     """Yield configs of type `kind` from an entry point group and an environment variable."""
-    points = list(entry_points(group=group))
     listed = os.environ.get(variable, "") if variable else ""
-    points += [_listed(entry, f"${variable}") for entry in map(str.strip, listed.split(",")) if entry]
-    for point in points:
-        source = f"{point.group} entry {point.name!r} ({point.value})"
+    own = [_listed(entry, f"${variable}") for entry in map(str.strip, listed.split(",")) if entry]
+    points = [(group, point) for point in entry_points(group=group)] + [(point.group, point) for point in own]
+    for where, point in points:
+        source = f"{where} entry {point.name!r} ({point.value})"
         try:
             found = configs_in(_load(point), kind)
-        except Exception as error:  # a plugin may fail in any way, and the others must still run
-            logger.warning("skipping %s: %s: %s", source, type(error).__name__, error)
+        except ModuleNotFoundError as error:
+            # An installed package may leave out what it does not need here; who lists an entry means it.
+            tell = logger.debug if where == group else logger.warning
+            tell(f"skipping {source}: {type(error).__name__}: {error}")
             continue
-        if point.group == f"${variable}" and point.name != point.value:
+        except Exception as error:  # a plugin may fail in any way, and the others must still run
+            logger.warning(f"skipping {source}: {type(error).__name__}: {error}")
+            continue
+        if where != group and point.name != point.value:
             if len(found) != 1:
-                logger.warning("skipping %s: a slug was given for %d configs", source, len(found))
+                logger.warning(f"skipping {source}: a slug was given for {len(found)} configs")
                 continue
             found = dict(zip([point.name], found.values(), strict=True))
         yield from (Found(slug, config, source) for slug, config in found.items())
@@ -95,10 +99,6 @@ def _listed(entry: str, group: str) -> EntryPoint:
 
 
 def _load(point: EntryPoint) -> Any:
-    module, _, attribute = point.value.partition(":")
-    found: Any = importlib.import_module(module.strip())
-    if not attribute:
+    if ":" not in point.value:
         raise ValueError("the entry must have the form module:attribute")
-    for part in attribute.strip().split("."):
-        found = getattr(found, part)
-    return found
+    return point.load()

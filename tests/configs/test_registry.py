@@ -13,6 +13,7 @@ from flashdreams.configs import integrations, registry, runner_configs
 from flashdreams.configs.registry import register_runner, supported_runners
 from flashdreams.configs.runner_configs import all_runners
 from flashdreams.configs.worlds import all_worlds, get_world
+from flashdreams.infra.config import derive_config
 from flashdreams.plugins import registry as plugins
 from flashdreams.plugins.registry import ENTRY_POINT_GROUP, ENV_VAR, WORLD_ENTRY_POINT_GROUP, discover_runners
 from tests.configs.toys import ToyRunnerConfig, toy_runner, toy_world
@@ -189,3 +190,35 @@ def test_a_world_of_its_integration_s_name_is_found_without_reading_the_others(
     monkeypatch.setattr("flashdreams.configs.worlds.all_worlds", lambda: pytest.fail("the others were read"))
     assert get_world("toy-two").slug == "toy-two"
     assert read == [("toy_two", "WORLDS")]
+
+
+def test_a_second_built_in_runner_is_a_mistake_and_a_plugins_second_is_skipped() -> None:
+    table: dict[str, Any] = {}
+    first = toy_runner("one")
+    register_runner("one", first, source="builtin", target=table)
+    register_runner("one", first, source="builtin", target=table)
+    register_runner("one", toy_runner("one"), source="plugin", target=table)
+    with pytest.raises(ValueError, match="Duplicate built-in runner_name 'one'"):
+        register_runner("one", derive_config(first, description="another"), source="builtin", target=table)
+    assert table == {"one": first} and table["one"] is first
+
+
+class Absent:
+    """An entry point as little as it may be, whose package is not there."""
+
+    name, value = "absent", "absent_package.config:RUNNER"
+
+    def load(self) -> Any:
+        raise ModuleNotFoundError("No module named 'absent_package'", name="absent_package")
+
+
+def test_a_package_that_is_not_there_is_skipped_without_a_warning(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(plugins, "entry_points", lambda *, group: [Absent()])
+    caplog.set_level(logging.DEBUG, logger=plugins.logger.name)
+    assert discover_runners() == {}
+    assert [(record.levelname, "absent" in record.message) for record in caplog.records] == [("DEBUG", True)]
+    caplog.clear()
+    monkeypatch.setenv(ENV_VAR, "absent_package.config:RUNNER")
+    assert discover_runners() == {} and "WARNING" in caplog.text

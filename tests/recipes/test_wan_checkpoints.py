@@ -259,3 +259,23 @@ def test_a_pickle_of_anything_else_is_refused(tmp_path: Path) -> None:
     assert "not a pickle of tensors only" in refusal(tmp_path / "model.pt")
     with pytest.raises(FileNotFoundError, match="there is no checkpoint at"):
         loaded(tmp_path / "nowhere.safetensors")
+
+
+def unwrapped(state_dict: dict[str, Any]) -> dict[str, Tensor]:
+    """The transform of a plugin that knows its file: a training checkpoint with two nested networks."""
+    for name in ("generator_ema", "generator"):
+        if name in state_dict:
+            state_dict = state_dict[name]
+            break
+    return {key.removeprefix("model.").removeprefix("_fsdp_wrapped_module."): each for key, each in state_dict.items()}
+
+
+@pytest.mark.parametrize("wrapped", [True, False])
+def test_a_transform_of_a_plugin_sees_the_nested_dicts_of_the_file(wrapped: bool, tmp_path: Path) -> None:
+    ema = {f"model._fsdp_wrapped_module.{key}": each for key, each in official(1).items()}
+    torch.save({"generator": {"model.x": torch.zeros(1)}, "generator_ema": ema} if wrapped else ema, tmp_path / "a.pt")
+    config = Wan21TransformerConfig(
+        network=network(), dtype=torch.float32, checkpoint_path=str(tmp_path / "a.pt"), state_dict_transform=unwrapped
+    )
+    loaded = config.setup().network.state_dict()
+    assert torch.equal(loaded["time_projection.1.weight"], official(1)["time_projection.1.weight"])

@@ -17,7 +17,7 @@ from flashdreams.core.checkpoint.file_kinds import DISTRIBUTED_METADATA, other_k
 from flashdreams.core.checkpoint.hub import HubFile, download, parse_hub_address
 from flashdreams.core.checkpoint.lazy_state_dict import dtype_of, shape_of
 from flashdreams.core.checkpoint.listing import listed
-from flashdreams.core.checkpoint.pickles import load_pickle
+from flashdreams.core.checkpoint.pickles import NestedStateDict, load_pickle
 from flashdreams.core.checkpoint.remap import KeyPatterns, remap_keys
 from flashdreams.core.checkpoint.safetensors_files import SafetensorsFiles
 
@@ -53,7 +53,8 @@ def load_checkpoint(
     torch.distributed.checkpoint wrote, which needs a `model`; "auto" looks for its metadata. With `check_success`, keys
     that are not in both the model and the checkpoint raise ValueError; else they are logged.
 
-    Tensors that a `.pth` nests in dicts are returned under dotted keys: `generator_ema.model.weight`. Raises
+    Tensors that a `.pth` nests in dicts are returned under dotted keys, `generator_ema.model.weight`, and such a dict
+    is found by its name too: `tensors["generator_ema"]`. Raises
     FileNotFoundError or ConnectionError when there is no such file, ValueError when it is damaged, of another kind, or
     a pickle that holds anything but tensors.
     """
@@ -91,7 +92,8 @@ def load_single_checkpoint(
     """
     _check_credentials(credential_path)
     tensors = open_checkpoint(checkpoint_path, local_cache_dir)
-    return {key: tensors[key].to(map_location) for key in tensors}
+    moved = {key: tensors[key].to(map_location) for key in tensors}
+    return NestedStateDict(moved, tensors.groups) if isinstance(tensors, NestedStateDict) else moved
 
 
 def load_distributed_checkpoint(

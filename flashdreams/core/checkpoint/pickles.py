@@ -5,8 +5,9 @@ from __future__ import annotations
 import pickle
 import struct
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,8 +21,34 @@ _DEEPEST = 64
 """Dicts within dicts that a state dict may have."""
 
 
-def load_pickle(path: Path) -> dict[str, Tensor]:
-    """The tensors of a file that `torch.save` wrote, nested dicts flattened to dotted keys.
+class NestedStateDict(dict[str, Tensor]):
+    """Tensors under dotted keys, in which a dict that the file nests them in is found by its name too.
+
+    `state["generator"]` is the state dict of all keys that begin with `generator.`, where the file has such a dict.
+    """
+
+    def __init__(self, tensors: Mapping[str, Tensor], groups: Iterable[str] = ()) -> None:
+        """`groups`: dotted names of the file's nested dicts."""
+        super().__init__(tensors)
+        self.groups = frozenset(groups)
+
+    def __contains__(self, key: object) -> bool:
+        return super().__contains__(key) or key in self.groups
+
+    def __missing__(self, key: str) -> NestedStateDict:
+        if key not in self.groups:
+            raise KeyError(key)
+        prefix = f"{key}."
+        tensors = {name.removeprefix(prefix): each for name, each in self.items() if name.startswith(prefix)}
+        return NestedStateDict(tensors, {name.removeprefix(prefix) for name in self.groups if name.startswith(prefix)})
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Return the tensor or the nested state dict `key`, else `default`."""
+        return self[key] if key in self else default
+
+
+def load_pickle(path: Path) -> NestedStateDict:
+    """Return the tensors of a file that `torch.save` wrote, nested dicts flattened to dotted keys.
 
     Their memory is the file itself, page by page, where it is of the present format. Raises ValueError for a file that
     is damaged, that could run code, and that holds anything but tensors and plain values. Numbers, texts and
@@ -43,7 +70,8 @@ def load_pickle(path: Path) -> dict[str, Tensor]:
         raise ValueError(f"{path} is not a whole torch checkpoint (was its copy cut short?): {error}") from error
     tensors: dict[str, Tensor] = {}
     others: list[str] = []
-    for key, value in _leaves(content, path):
+    groups: set[str] = set()
+    for key, value in _leaves(content, path, groups):
         if key and _is_plain(value):
             continue
         if not isinstance(value, Tensor) or not key:
@@ -56,7 +84,7 @@ def load_pickle(path: Path) -> dict[str, Tensor]:
         raise ValueError(f"{path} was refused: it must be a dict of tensors, but holds {listed(others)}")
     if not tensors:
         raise ValueError(f"{path} was refused: it must be a dict of tensors, but holds none")
-    return tensors
+    return NestedStateDict(tensors, groups)
 
 
 def _loaded(path: Path) -> object:
@@ -75,12 +103,16 @@ def _is_plain(value: object, depth: int = 8) -> bool:
     return value is None or isinstance(value, _PLAIN)
 
 
-def _leaves(content: object, path: Path, prefix: str = "", depth: int = 0) -> Iterator[tuple[str, object]]:
-    """Yield everything in nested dicts that is not a dict, with its dotted key."""
+def _leaves(
+    content: object, path: Path, groups: set[str], prefix: str = "", depth: int = 0
+) -> Iterator[tuple[str, object]]:
+    """Yield everything in nested dicts that is not a dict, with its dotted key; add the dicts' names to `groups`."""
     if depth > _DEEPEST:
         raise ValueError(f"{path} was refused: its dicts are nested more than {_DEEPEST} deep")
     if not isinstance(content, Mapping):
         yield prefix, content
         return
+    if prefix:
+        groups.add(prefix)
     for key, value in content.items():
-        yield from _leaves(value, path, f"{prefix}.{key}" if prefix else str(key), depth + 1)
+        yield from _leaves(value, path, groups, f"{prefix}.{key}" if prefix else str(key), depth + 1)

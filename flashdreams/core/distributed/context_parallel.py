@@ -22,12 +22,12 @@ def split_inputs_cp(x: Tensor, seq_dim: int, cp_group: dist.ProcessGroup | None 
     """
     _check_dim(x, seq_dim)
     size = group_size(cp_group)
-    if size == 1:
+    if cp_group is None or size == 1:
         return x
     length = x.shape[seq_dim]
     if length % size:
         raise ValueError(f"dim {seq_dim} of length {length} cannot be split evenly over {size} processes")
-    return x.chunk(size, dim=seq_dim)[dist.get_rank(cp_group)].contiguous()
+    return x.chunk(size, dim=seq_dim)[cp_group.rank()].contiguous()
 
 
 def cat_outputs_cp(x: Tensor, seq_dim: int, cp_group: dist.ProcessGroup | None = None) -> Tensor:
@@ -74,7 +74,7 @@ def cat_outputs_cp_object_list(object_list: list[T], cp_group: dist.ProcessGroup
 
 def group_size(cp_group: dist.ProcessGroup | None) -> int:
     """How many processes share the sequence; 1 without a group."""
-    return 1 if cp_group is None else dist.get_world_size(cp_group)
+    return 1 if cp_group is None else cp_group.size()
 
 
 def check_shares(cp_group: dist.ProcessGroup | None, tokens: int, heads: int | None = None) -> None:

@@ -71,10 +71,14 @@ class FlowMatchEulerDiscreteScheduler(Scheduler):
         return self._noised(clean_input, timestep, rng, self.timesteps, self.sigmas)
 
 
+class ScheduleLengthError(ValueError, AssertionError):
+    """A list of timesteps with another length than the number of steps asks for; documented as an assertion."""
+
+
 def _checked(fixed_timesteps: tuple[float, ...], steps: int, total: int) -> list[float]:
     if len(fixed_timesteps) != steps + 1:
-        raise ValueError(
-            f"fixed_timesteps must have num_inference_steps + 1 = {steps + 1} entries, "
+        raise ScheduleLengthError(
+            f"fixed_timesteps length must be num_inference_steps + 1 = {steps + 1} entries, "
             f"got {len(fixed_timesteps)}: {fixed_timesteps}"
         )
     for t in fixed_timesteps:

@@ -273,6 +273,8 @@ class Wan21Transformer(PatchifiedTransformer[Wan21TransformerCache]):
         given = None if conditions is None else conditions.given_tokens
         if timestep.numel() > 1:
             return timestep if conditions is None or given is None else conditions.timesteps(timestep)
+        if not self.network.takes_modulations:
+            return timestep if conditions is None or given is None else conditions.timesteps(timestep)
         modulation = self.network.modulation(timestep)
         if conditions is None or given is None:
             return modulation
@@ -289,7 +291,9 @@ class Wan21Transformer(PatchifiedTransformer[Wan21TransformerCache]):
         index, tables = cache.autoregressive_index, cache.rotation.tables
         if not branch.network.block_caches[0].self_attn.is_steady_state():
             # Sizes still grow: `forward` itself, which is never compiled.
-            return self.network.forward(x, timestep, branch.network, tables, index, **extra)
+            return self.network.forward(
+                x=x, timesteps=timestep, cache=branch.network, rope_freqs=tables, current_chunk_idx=index, **extra
+            )
         if x.is_cuda and self.config.compile_network and not self._compiled:
             compile_module(self.network)
             self._compiled = True
@@ -301,7 +305,9 @@ class Wan21Transformer(PatchifiedTransformer[Wan21TransformerCache]):
     def _steady_step(
         self, caches: WanDiTNetworkCache, rotation: RopeTables, x: Tensor, timestep: NetworkTimesteps, **extra: Any
     ) -> Tensor:
-        return self.network(x, timestep, caches, rotation.tables, eager_mode=False, **extra)
+        return self.network(
+            x=x, timesteps=timestep, cache=caches, rope_freqs=rotation.tables, eager_mode=False, **extra
+        )
 
     def _branch(self, tokens: int, rotation: RopeTables, prompt: Tensor, image_embeddings: Tensor | None) -> Branch:
         c = self.config

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -166,7 +166,17 @@ class WanDiTNetwork(PatchifiedNetwork):
         self.blocks = nn.ModuleList(self._build_block(layer_idx) for layer_idx in range(config.num_layers))
         self.head = Head(dim, config.out_dim, patch, config.eps)
         self._modulations = ModulationMemo()
+        self._parameters_updated_after_loading_checkpoint = True  # published networks look at it in `forward`
+        self._own_blocks = all(type(block).forward is Block.forward for block in self.blocks)
         self.set_context_parallel_group(None)
+
+    @property
+    def takes_modulations(self) -> bool:
+        """True where `forward` takes what `modulation` made: a subclass with a `forward` or blocks of its own does not.
+
+        Those get timesteps, and their blocks projected timesteps `[..., 6, dim]`.
+        """
+        return self._own_blocks and type(self).forward is WanDiTNetwork.forward
 
     def _build_block(self, layer_idx: int) -> Block:
         """Return block `layer_idx`; a network with blocks of its own overrides it."""
@@ -262,8 +272,9 @@ class WanDiTNetwork(PatchifiedNetwork):
         """
         self._check_chunk(x, self.config.in_dim, len(self.blocks), len(cache.block_caches))
         rope = self._rope(rope_freqs)
-        if isinstance(timesteps, Tensor) and timesteps.numel() == 1 and not torch.compiler.is_compiling():
-            timesteps = self.modulation(timesteps)
+        single = isinstance(timesteps, Tensor) and timesteps.numel() == 1
+        if single and self._own_blocks and not torch.compiler.is_compiling():
+            timesteps = self.modulation(cast(Tensor, timesteps))
         elif not isinstance(timesteps, Modulation | MaskedModulation):
             timesteps = _timesteps_of_runs(timesteps, x)
         if eager_mode:
@@ -286,11 +297,33 @@ class WanDiTNetwork(PatchifiedNetwork):
 
         `extra` goes to every block; `added [..., G, dim]` is one more embedding beside the timesteps'.
         """
+        extra, x = extra or {}, self._embed_patches(x.to(self.head.head.weight.dtype))
+        if not self._own_blocks:
+            return self._run_other_blocks(x, timesteps, block_caches, rope_freqs, extra)
         of_blocks, of_head = self._parts(timesteps, added)
-        x = self._embed_patches(x.to(self.head.head.weight.dtype))
         for block, parts, cache in zip(self.blocks, of_blocks, block_caches, strict=True):
-            x = block(x, parts, cache, rope_freqs, **(extra or {}))
+            x = block(x, parts, cache, rope_freqs, **extra)
         return self.head(x, of_head)
+
+    def _run_other_blocks(
+        self, x: Tensor, timesteps: Any, block_caches: Sequence[BlockCache], rope: Rope | None, extra: dict[str, Any]
+    ) -> Tensor:
+        """Run blocks with a `forward` of their own, which take a projected timestep and everything by name."""
+        if not isinstance(timesteps, Tensor):
+            raise TypeError(f"blocks with a forward of their own need timesteps, got {type(timesteps).__name__}")
+        embedded, projected = self._embedded_timesteps(timesteps)
+        if projected.shape[-3] == 1:
+            projected = projected.squeeze(-3).expand(*x.shape[:-2], -1, -1)
+        for block, cache in zip(self.blocks, block_caches, strict=True):
+            x = block(x=x, e=projected, cache=cache, rope_freqs=rope, **extra)
+        return self.head(x, self.head.modulation_of(embedded))
+
+    def _embedded_timesteps(self, timesteps: Tensor, added: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return the embedding `[..., G, dim]` of `timesteps [..., G]`, and its projection `[..., G, 6, dim]`."""
+        sinusoid = sinusoidal_embedding_1d(self.config.freq_dim, timesteps)
+        embedded = self.time_embedding(sinusoid.to(self.head.head.weight.dtype))
+        embedded = embedded if added is None else embedded + added
+        return embedded, self.time_projection(embedded).unflatten(-1, (6, -1))
 
     def _parts(
         self, timesteps: Tensor | Modulation | MaskedModulation, added: Tensor | None = None
@@ -302,11 +335,7 @@ class WanDiTNetwork(PatchifiedNetwork):
             given, first, others = timesteps
             pairs = zip(first.blocks.unbind(), others.blocks.unbind(), strict=True)
             return (choose(given, *pair) for pair in pairs), choose(given, first.head, others.head)
-        embedded = self.time_embedding(
-            sinusoidal_embedding_1d(self.config.freq_dim, timesteps).to(self.head.head.weight.dtype)
-        )
-        embedded = embedded if added is None else embedded + added
-        projected = self.time_projection(embedded).unflatten(-1, (6, -1))
+        embedded, projected = self._embedded_timesteps(timesteps, added)
         return (block.modulation_of(projected) for block in self.blocks), self.head.modulation_of(embedded)  # type: ignore[operator]
 
     def _modulation(self, timestep: Tensor) -> Modulation:
