@@ -133,7 +133,10 @@ def test_an_unknown_slug_exits_with_2_and_names_the_nearest(
         (["--events", "2", "rain", "2", "snow"], "events must name different chunks from 1 to 6, got chunk 2"),
         (["--output", "clip.avi"], "output must be a file that ends in .mp4, got clip.avi"),
         (["--device", "cuda:64"], "device 'cuda:64' is not there"),
-        ([f"{TRANSFORMER}.guidance-scale", "3"], "guidance_scale 3.0 needs pipeline.negative_prompt, may be empty"),
+        (
+            [f"{TRANSFORMER}.guidance-scale", "3", "--pipeline.negative-prompt", "None"],
+            "guidance_scale 3.0 needs pipeline.negative_prompt, may be empty",
+        ),
         ([f"{TRANSFORMER}.checkpoint-path", "none.pt"], "there is no checkpoint at none.pt"),
         (["--pipeline.text-encoder.checkpoint-path", "none.pth"], "there is no checkpoint at none.pth"),
     ],

@@ -11,7 +11,12 @@ from torch import Tensor
 
 from flashdreams.infra.encoder.text.umt5 import UMT5TextEncoderConfig
 from flashdreams.infra.pipeline.base import StreamInferencePipelineConfig
-from flashdreams.recipes.wan import Wan22TransformerConfig, WanInferencePipelineCache, WanInferencePipelineConfig
+from flashdreams.recipes.wan import (
+    NEGATIVE_PROMPT,
+    Wan22TransformerConfig,
+    WanInferencePipelineCache,
+    WanInferencePipelineConfig,
+)
 from tests.infra.replayed import Replayed
 from tests.recipes.tiny_wan import (
     CHANNELS,
@@ -117,13 +122,14 @@ def test_embeddings_need_no_encoder() -> None:
 
 
 def test_guidance_takes_a_negative_prompt_from_the_call_or_the_config() -> None:
-    made = pipeline(net=transformer(guidance_scale=3.0))
+    made = pipeline(net=transformer(guidance_scale=3.0), negative_prompt=None)
     with pytest.raises(ValueError, match=r"guidance_scale 3\.0 needs negative_text or the config's negative_prompt"):
         made.initialize_cache(["a lake"], **SIZE)
     assert LOADED == []
     blurred = dream(made, made.initialize_cache(["a lake"], negative_text=["blurred"], **SIZE), range(2))
     usual = pipeline(net=transformer(guidance_scale=3.0), negative_prompt="blurred")
     assert same(dream(usual, usual.initialize_cache(["a lake"], **SIZE), range(2)), blurred)
+    assert WanInferencePipelineConfig.__dataclass_fields__["negative_prompt"].default == NEGATIVE_PROMPT
     assert not same(dream(usual, usual.initialize_cache(["a lake"], negative_text=[""], **SIZE), range(2)), blurred)
     with pytest.raises(ValueError, match=r"negative_text has no use with guidance_scale 1\.0"):
         pipeline().initialize_cache(["a lake"], negative_text=["blurred"], **SIZE)

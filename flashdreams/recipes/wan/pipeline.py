@@ -22,6 +22,7 @@ from flashdreams.infra.pipeline.base import (
 )
 from flashdreams.infra.temporal import causal_pixel_frames
 from flashdreams.recipes.wan.autoencoder.i2v import WanI2VCtrlEncoderConfig, blank_frames
+from flashdreams.recipes.wan.transformer.constants import NEGATIVE_PROMPT
 from flashdreams.recipes.wan.transformer.impl.network import CLIP_DIM
 from flashdreams.recipes.wan.transformer.wan21 import Wan21TransformerConfig
 from flashdreams.recipes.wan.transformer.wan22 import Wan22TransformerConfig
@@ -42,8 +43,8 @@ class WanInferencePipelineConfig(StreamInferencePipelineConfig):
     """Makes embeddings of prompts; loaded when the first prompt comes. None takes embeddings only."""
     image_encoder: EncoderConfig | None = None
     """Makes embeddings of the picture, for networks with a branch for them; loaded like `text_encoder`."""
-    negative_prompt: str | None = None
-    """What guidance leads away from, in rollouts that bring no negative prompt of their own; may be empty."""
+    negative_prompt: str | None = NEGATIVE_PROMPT
+    """What guidance leads away from in rollouts without a negative prompt of their own; may be empty. None has none."""
     prompts_on_cpu: Annotated[bool, tyro.conf.arg(prefix_name=False)] = False
     """Read prompts and pictures on the CPU: slower, and the GPU needs no room for their encoders."""
 
