@@ -5,14 +5,16 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
+from backend.engine.prompts import Prompt, PromptState
 from flashdreams.camera.live import CameraState
 from flashdreams.camera.motion import LiveCamera
 from flashdreams.infra.world.base import Controls, World
+from flashdreams.infra.world.inputs import InputTimeline
 
 
 @dataclass(frozen=True)
@@ -26,12 +28,15 @@ class ControlSnapshot:
     """When it was read, `time.monotonic()`."""
     waited: float
     """Seconds that the newest message had been there by then; 0 where an earlier chunk has read it."""
+    prompt: Prompt = field(default_factory=Prompt)
+    """The prompt that acts in it."""
 
 
 class InputState:
     """One visitor's controls. The event loop writes them, the engine's thread reads them at the last moment."""
 
-    def __init__(self, world: World, scene: str, seed: int) -> None:
+    def __init__(self, world: World, scene: str, seed: int, text: str | None = None) -> None:
+        """Args: as `World.start` was called with."""
         self._world = world
         self._lock = threading.RLock()
         self._seq = 0
@@ -40,7 +45,8 @@ class InputState:
         self.look_continues = False
         """Whether the newest chunk had a look in it, so that the next look is no beginning."""
         self._new_scene: str | None = None
-        self._new_text: str | None = None
+        self._timeline = InputTimeline(world.config.fps, world.config.actions)
+        self._prompts = PromptState(initial_prompt(world, scene, text))
         self.scene = scene
         self._camera = self._camera_at(world.start_pose(scene, seed))
 
@@ -59,10 +65,31 @@ class InputState:
             self._enter(scene, state.view.pose())
             self._camera.restore(state)
 
-    def place(self, scene: str, pose: npt.NDArray[np.float64]) -> None:
-        """Be in a scene at a pose with nothing pending. Held keys stay held."""
+    @property
+    def prompt(self) -> Prompt:
+        """The prompt of the next chunk."""
         with self._lock:
-            self._new_scene = self._new_text = None
+            return self._prompts.prompt
+
+    def restore_prompt(self, prompt: Prompt, *, pending: bool = False) -> None:
+        """Continue with `prompt`, which the world follows already unless `pending`."""
+        with self._lock:
+            self._prompts.restore(prompt, pending=pending)
+
+    def follow_recorded(self, scene: str, controls: Controls, event: str | None) -> None:
+        """Be where a recorded chunk in `scene` leads, with its prompt."""
+        with self._lock:
+            self.place(scene, controls.poses[-1])
+            if controls.scene is not None:
+                self._prompts.enter_scene(self._prompt_of(controls.scene))
+            self._prompts.follow(controls.text, event)
+
+    def place(self, scene: str, pose: npt.NDArray[np.float64], prompt: Prompt | None = None) -> None:
+        """Be in a scene at a pose with nothing pending, and with `prompt` if given. Held keys and actions stay held."""
+        with self._lock:
+            self._new_scene = None
+            self._prompts.restore(prompt or self._prompts.prompt)
+            self._timeline.clear()
             self._enter(scene, pose)
 
     def _enter(self, scene: str, pose: npt.NDArray[np.float64]) -> None:
@@ -75,7 +102,8 @@ class InputState:
     def moving(self) -> bool:
         """Whether the next chunk would differ from a still picture."""
         with self._lock:
-            return self._camera.moving or self._new_scene is not None or self._new_text is not None
+            acting = self._world.config.samples_inputs and self._timeline.active
+            return self._camera.moving or acting or self._new_scene is not None or self._prompts.pending
 
     @property
     def follows_path(self) -> bool:
@@ -100,12 +128,20 @@ class InputState:
 
     def keys(self, down: Sequence[str]) -> None:
         """Raises ValueError for an unknown key."""
-        self._camera.keys(down, time.monotonic())
+        now = time.monotonic()
+        with self._lock:
+            self._camera.keys(down, now)
+            self._timeline.keys(down, now)
 
-    def look(self, yaw: float, pitch: float) -> None:
-        """Degrees."""
+    def action(self, name: str, phase: str) -> None:
+        """Take one phase of an action. Raises ValueError for an unknown name or phase."""
+        self._timeline.action(name, phase, time.monotonic())
+
+    def look(self, yaw: float, pitch: float, scroll: float = 0.0) -> None:
+        """Turn by degrees, and scroll by wheel notches."""
         with self._lock:
             self._camera.look(yaw, pitch)
+            self._timeline.look(yaw, pitch, scroll)
             self._look_waits = True
 
     def path(self, poses: npt.NDArray[np.float64], fps: float) -> None:
@@ -127,25 +163,55 @@ class InputState:
         """From the next chunk on, where the camera stands."""
         with self._lock:
             self._new_scene = scene
+            if scene != self.scene:
+                self._prompts.enter_scene(self._prompt_of(scene))
             self._enter(scene, self._camera.pose)
 
+    def _prompt_of(self, scene: str) -> str:
+        config = self._world.config
+        return config.scene(scene).prompt if "text" in config.controls else ""
+
     def set_prompt(self, text: str) -> None:
-        """A text event for the next chunk."""
+        """Follow `text` from the next chunk on; ends the event that acts."""
         with self._lock:
-            self._new_text = text
+            self._prompts.set_text(text)
+
+    def set_event(self, name: str, text: str) -> None:
+        """Let an event act from the next chunk on."""
+        with self._lock:
+            self._prompts.set_event(name, text)
+
+    def clear_event(self) -> None:
+        """End the event that acts: the text that it replaced comes back."""
+        with self._lock:
+            self._prompts.clear_event()
 
     def release_keys(self) -> None:
-        """The visitor's hands are off the keys."""
-        self._camera.release_all(time.monotonic())
+        """Release all keys and actions."""
+        now = time.monotonic()
+        with self._lock:
+            self._camera.release_all(now)
+            self._timeline.release_all(now)
 
     def sample(self, frames: int) -> ControlSnapshot:
         """What shapes the next chunk of `frames` frames; advances the camera."""
         with self._lock:
             now = time.monotonic()
             poses = self._camera.next_poses(frames, now)
-            controls = Controls(poses=poses, scene=self._new_scene, text=self._new_text)
-            self._new_scene = self._new_text = None
+            text, prompt = self._prompts.sample()
+            inputs = self._timeline.sample(frames)
+            if not self._world.config.samples_inputs:
+                inputs = ()
+            controls = Controls(poses=poses, scene=self._new_scene, text=text, inputs=inputs)
+            self._new_scene = None
             self.look_continues, self._look_waits = self._look_waits, False
             waited = 0.0 if self._came is None else now - self._came
             self._came = None
-            return ControlSnapshot(controls, self._seq, now, waited)
+            return ControlSnapshot(controls, self._seq, now, waited, prompt)
+
+
+def initial_prompt(world: World, scene: str, text: str | None) -> Prompt:
+    """Return the prompt of a rollout that begins in `scene` with `text`, or with the scene's where None."""
+    if "text" not in world.config.controls:
+        return Prompt()
+    return Prompt(world.config.scene(scene).prompt if text is None else text)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from backend.engine.prompts import Prompt
 from backend.wire import server_messages
 from flashdreams.infra.runtime.state import state_bytes
 from flashdreams.infra.world.base import Controls
@@ -45,6 +46,8 @@ class Node:
     """The scene it shows."""
     seconds: float
     """When it was dreamed, since the session began."""
+    prompt: Prompt = field(default_factory=Prompt)
+    """The prompt that acted in it."""
     digest: bytes | None = None
     """Of its frames, once that was computed."""
     thumbnail: bytes | None = None

@@ -11,11 +11,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from backend.engine.controls import ControlSnapshot, InputState
+from backend.engine.controls import ControlSnapshot, InputState, initial_prompt
 from backend.engine.history import ROOT, Beginning, History, Node, State
+from backend.engine.prompts import Prompt
 from flashdreams.camera.live import CameraState
 from flashdreams.infra.memory.plan import trim_memory
 from flashdreams.infra.world.base import Controls, Rollout, World
+
+Script = Iterator[tuple[Controls, str | None]]
+"""Recorded chunks: what the world is given, and the name of the event that acts."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,8 @@ class RolloutCopy:
     """Set if no chunk was generated since the rollout began."""
     scene: str
     camera: CameraState
+    prompt: Prompt
+    """The prompt of the next chunk."""
     seconds: float
     """Age of the session."""
 
@@ -74,7 +80,7 @@ class SessionRollout:
         *,
         every: int,
         image: Callable[[str], Path],
-        script: Iterator[Controls] | None = None,
+        script: Script | None = None,
     ) -> None:
         """Begin.
 
@@ -91,7 +97,7 @@ class SessionRollout:
         self._created_at = time.monotonic()
         self._world_rollout = self._start(beginning)
         self._beginning: Beginning | None = beginning
-        self.input_state = InputState(world, beginning.scene, beginning.seed)
+        self.input_state = InputState(world, beginning.scene, beginning.seed, beginning.text)
         """The visitor's controls; safe to use from any thread."""
         self._script = script
         self._to_finalize = False
@@ -111,6 +117,9 @@ class SessionRollout:
         rollout._beginning = copy.beginning
         rollout.input_state = InputState(world, copy.scene, rollout.seed)
         rollout.input_state.restore_camera(copy.scene, copy.camera)
+        followed = copy.beginning and initial_prompt(world, copy.beginning.scene, copy.beginning.text)
+        followed = followed or history.node(copy.head).prompt
+        rollout.input_state.restore_prompt(copy.prompt, pending=copy.prompt != followed)
         rollout._script = None
         rollout._to_finalize, rollout._finalize_ms = False, 0.0
         return rollout
@@ -127,6 +136,7 @@ class SessionRollout:
             self._beginning,
             self.input_state.scene,
             self.input_state.camera_state(),
+            self.input_state.prompt,
             time.monotonic() - self._created_at,
         )
 
@@ -157,6 +167,7 @@ class SessionRollout:
             snapshot.controls,
             rollout.scene,
             round(snapshot.at - self._created_at, 3),
+            snapshot.prompt,
         )
         self._beginning = None
         self.history.add(node)
@@ -172,12 +183,13 @@ class SessionRollout:
 
     def _scripted(self) -> ControlSnapshot | None:
         """What the script says of the next chunk; None where there is none, or it is through."""
-        controls = None if self._script is None else next(self._script, None)
-        if controls is None:
+        recorded = None if self._script is None else next(self._script, None)
+        if recorded is None:
             self._script = None
             return None
-        self.input_state.place(controls.scene or self._world_rollout.scene, controls.poses[-1])
-        return ControlSnapshot(controls, 0, time.monotonic(), 0.0)
+        controls, event = recorded
+        self.input_state.follow_recorded(controls.scene or self._world_rollout.scene, controls, event)
+        return ControlSnapshot(controls, 0, time.monotonic(), 0.0, self.input_state.prompt)
 
     def _generate(self, rollout: Rollout, controls: Controls) -> npt.NDArray[np.uint8]:
         config = self._world.config
@@ -204,13 +216,14 @@ class SessionRollout:
         size = self.history.state_size or self._world.config.rollout_bytes
         return self.history.max_bytes >= max(1, size) and self.history.span > 0
 
-    def restart(self, beginning: Beginning, script: Iterator[Controls] | None) -> None:
+    def restart(self, beginning: Beginning, script: Script | None) -> None:
         """Begin a new rollout in place of this one, by a script if given; the old one stays to go back to."""
         self.finalize()
         self._world_rollout = self._start(beginning)
         self._beginning, self._script = beginning, script
         self.history.head = ROOT
-        self.input_state.place(beginning.scene, self._world.start_pose(beginning.scene, beginning.seed))
+        pose = self._world.start_pose(beginning.scene, beginning.seed)
+        self.input_state.place(beginning.scene, pose, initial_prompt(self._world, beginning.scene, beginning.text))
 
     def release(self) -> None:
         """Give up the model's state, which is large: nothing is dreamed any more, whoever still holds this."""
@@ -249,4 +262,4 @@ class SessionRollout:
         self._world_rollout = rollout
         self._beginning = self._script = None
         self.history.head = index
-        self.input_state.place(way.target.scene, way.target.pose)
+        self.input_state.place(way.target.scene, way.target.pose, way.target.prompt)

@@ -50,6 +50,7 @@ class EncodedChunk:
             timings={stage: round(milliseconds, 3) for stage, milliseconds in timings.items()},
             kv_fill=generated.kv_fill,
             scene=node.scene,
+            event=node.prompt.event,
             state_time=round(snapshot.at - self.created_at, 4),
             at=round(time.monotonic() - self.created_at, 4),
             eager=self.urgent,

@@ -98,7 +98,7 @@ class Commands:
         """Begin a new rollout."""
         self.leave_replay()
         self._state.clear_steps()
-        script = None if command.replay is None else command.replay.script()
+        script = None if command.replay is None else command.replay.script(self._context.config)
         await self._on_engine(lambda: self._rollout.restart(command.beginning, script))
         if command.path is not None:
             self._rollout.input_state.start_path(command.beginning.scene, *command.path)

@@ -20,9 +20,14 @@ from flashdreams.infra.world.base import WorldConfig
 SETTLING_CHUNKS = 4
 """Dreamed after a new scene or text even where the camera rests, so that the change is seen."""
 
+CONTROL_OF = {"action": "actions", "event": "text"}
+"""The control that a world must have for a message, where its name is not the message's."""
+
 ControlMessage = (
     client_messages.KeysMessage
     | client_messages.LookMessage
+    | client_messages.ActionMessage
+    | client_messages.EventMessage
     | client_messages.PathMessage
     | client_messages.SceneMessage
     | client_messages.TextMessage
@@ -48,14 +53,16 @@ class Inputs:
 
         Raises ProtocolError and changes nothing where it cannot be done.
         """
-        self._require(message.type, message)
+        self._require(CONTROL_OF.get(message.type, message.type), message)
         match message:
             case client_messages.KeysMessage():
                 self._keys(message)
             case client_messages.LookMessage():
-                self._input_state.look(message.yaw, message.pitch)
+                self._input_state.look(message.yaw, message.pitch, message.scroll)
                 # Only the beginning of a look jumps ahead; while it flows, jumping at every message would be jerky.
                 self.note_input(message.seq, urgent=not self._input_state.look_continues)
+            case client_messages.ActionMessage():
+                self._action(message)
             case client_messages.PathMessage():
                 await self._path(message)
             case client_messages.SceneMessage():
@@ -70,6 +77,8 @@ class Inputs:
                     )
                 self._input_state.set_prompt(message.text)
                 self.note_input(message.seq, pending=SETTLING_CHUNKS)
+            case client_messages.EventMessage():
+                self._event(message)
         return False
 
     def note_input(self, seq: int, *, urgent: bool = True, pending: int = 0) -> None:
@@ -81,7 +90,14 @@ class Inputs:
         """Raises ProtocolError for a step that cannot be done."""
         if not self._state.stepwise:
             raise client_messages.ProtocolError("unsupported", "step: begin the session with start.stepwise", step.seq)
-        wanted = {"keys": step.keys, "look": step.look, "path": step.poses, "scene": step.scene, "text": step.text}
+        wanted = {
+            "keys": step.keys,
+            "look": step.look,
+            "actions": step.actions,
+            "path": step.poses,
+            "scene": step.scene,
+            "text": step.text,
+        }
         for control, value in wanted.items():
             if value:
                 self._require(control, step)
@@ -91,6 +107,9 @@ class Inputs:
             check_keys(step.keys)
         except ValueError as error:
             raise client_messages.ProtocolError("unknown_key", str(error), step.seq) from None
+        known = {action.name for action in self._config.actions}
+        if unknown := next((name for name in step.actions if name not in known), None):
+            raise self._unknown_action(unknown, "step.actions", step.seq)
         if step.poses is not None:
             self.checked_poses(step.poses, "step.poses", step.seq)
 
@@ -101,10 +120,12 @@ class Inputs:
         if step.text is not None:
             self._input_state.set_prompt(step.text)
         self._input_state.keys(step.keys)
+        for name in step.actions:
+            self._input_state.action(name, "press")
         if step.poses is not None:
             self._input_state.path(np.asarray(step.poses), self._config.fps)
         elif step.look is not None:
-            self._input_state.look(step.look.yaw, step.look.pitch)
+            self._input_state.look(step.look.yaw, step.look.pitch, step.look.scroll)
         self.note_input(step.seq, pending=1)
 
     async def begin_at(
@@ -168,6 +189,31 @@ class Inputs:
             raise client_messages.ProtocolError("unknown_key", str(error), message.seq) from None
         # Releasing the last key needs no answer: nothing would move in it.
         self.note_input(message.seq, urgent=self._input_state.held != before and self._input_state.moving)
+
+    def _action(self, message: client_messages.ActionMessage) -> None:
+        if message.name not in {action.name for action in self._config.actions}:
+            raise self._unknown_action(message.name, "action.name", message.seq)
+        self._input_state.action(message.name, message.phase)
+        self.note_input(message.seq, urgent=message.phase != "release")
+
+    def _unknown_action(self, name: str, field: str, seq: int) -> client_messages.ProtocolError:
+        known = ", ".join(action.name for action in self._config.actions)
+        return client_messages.ProtocolError("unknown_action", f"{field}: unknown {name!r:.40}, known are {known}", seq)
+
+    def _event(self, message: client_messages.EventMessage) -> None:
+        if message.name is None:
+            self._input_state.clear_event()
+        else:
+            declared = {event.name: event.text for event in self._config.events}
+            text = declared.get(message.name) if message.text is None else message.text
+            if text is None:
+                known = ", ".join(declared) or "none in this world"
+                sentence = f"event.name: unknown {message.name!r:.40}, declared are {known}; others need event.text"
+                raise client_messages.ProtocolError("unknown_event", sentence, message.seq)
+            if not text.strip():
+                raise client_messages.ProtocolError("bad_message", "event.text: must not be empty", message.seq)
+            self._input_state.set_event(message.name, text)
+        self.note_input(message.seq, pending=SETTLING_CHUNKS)
 
     async def _path(self, message: client_messages.PathMessage) -> None:
         if message.stop and message.poses is None and message.file is None:

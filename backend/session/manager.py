@@ -330,7 +330,7 @@ def free_memory() -> int:
 
 
 def _start_rollout(beginning: Beginning, replay: Replay | None, context: Context, world: World) -> SessionRollout:
-    script = None if replay is None else replay.script()
+    script = None if replay is None else replay.script(world.config)
     every, image = context.settings.rewind_every, context.image_store.file
     return SessionRollout(world, beginning, _new_history(context), every=every, image=image, script=script)
 

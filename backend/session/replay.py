@@ -6,11 +6,11 @@ import base64
 import binascii
 import gzip
 import hashlib
+import itertools
 import logging
 import re
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -20,11 +20,14 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from backend.engine.history import Beginning, Node
+from backend.engine.rollout import Script
 from backend.media.images import picture_header
 from backend.wire import server_messages
+from flashdreams.camera.keys import KEYS
 from flashdreams.camera.poses import check_poses
 from flashdreams.files import drafted
 from flashdreams.infra.world.base import Controls, WorldConfig
+from flashdreams.infra.world.inputs import MAX_LOOK, MAX_SCROLL, FrameInput
 
 MAX_FILE_BYTES = 16 * 1024 * 1024
 MAX_KEPT_BYTES = 128 * 1024 * 1024
@@ -35,12 +38,45 @@ DIGEST_BYTES = 16
 NAME = re.compile(r"[0-9a-f]{16}")
 log = logging.getLogger(__name__)
 
+Turned = Annotated[float, Field(allow_inf_nan=False, ge=-MAX_LOOK, le=MAX_LOOK)]
 Hash = Annotated[str, Field(pattern=f"^[0-9a-f]{{{2 * DIGEST_BYTES}}}$")]
 
 
 def digest_of(frames: npt.NDArray[np.uint8]) -> bytes:
     """What tells whether two chunks have the same pixels."""
     return hashlib.sha256(np.ascontiguousarray(frames).data).digest()[:DIGEST_BYTES]
+
+
+class SavedInput(BaseModel):
+    """Input of consecutive frames that is the same in all of them."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+    frames: int = Field(ge=1)
+    keys: list[str] = []
+    actions: list[str] = []
+    mouse: tuple[Turned, Turned] = (0.0, 0.0)
+    scroll: float = Field(default=0.0, allow_inf_nan=False, ge=-MAX_SCROLL, le=MAX_SCROLL)
+
+    def frame(self) -> FrameInput:
+        """Return the input of one of the frames."""
+        keys, actions = frozenset(self.keys), frozenset(self.actions)
+        return FrameInput(keys=keys, mouse=self.mouse, scroll=self.scroll, actions=actions)
+
+
+def saved_inputs(inputs: tuple[FrameInput, ...]) -> list[SavedInput] | None:
+    """Return inputs as a saved session has them; None where nothing was done."""
+    if all(each.neutral for each in inputs):
+        return None
+    return [
+        SavedInput(
+            frames=len(list(same)),
+            keys=sorted(each.keys),
+            actions=sorted(each.actions),
+            mouse=each.mouse,
+            scroll=each.scroll,
+        )
+        for each, same in itertools.groupby(inputs)
+    ]
 
 
 class SavedChunk(BaseModel):
@@ -50,10 +86,15 @@ class SavedChunk(BaseModel):
     poses: str = Field(description="Base64 of the first three rows of its camera-to-world poses, little-endian float64")
     scene: str | None = None
     text: str | None = Field(default=None, max_length=2000)
+    event: str | None = Field(default=None, max_length=64, description="Name of the event that acts")
+    inputs: list[SavedInput] | None = Field(default=None, description="Input of its frames; none: nothing was done")
     hash: Hash = Field(description="SHA-256 of its RGB frames, the first half")
 
-    def controls(self) -> Controls:
-        """What the world is given. Raises ValueError for poses that are none."""
+    def controls(self, *, samples_inputs: bool = False) -> Controls:
+        """Return the controls of the chunk, with inputs for a world that samples them.
+
+        Raises ValueError for wrong poses, and for inputs of another number of frames.
+        """
         try:
             rows = np.frombuffer(base64.b64decode(self.poses, validate=True), "<f8").reshape(-1, 3, 4)
         except (binascii.Error, ValueError):
@@ -61,7 +102,12 @@ class SavedChunk(BaseModel):
         poses = np.zeros((len(rows), 4, 4))
         poses[:, :3], poses[:, 3, 3] = rows, 1.0
         check_poses(poses, "poses")
-        return Controls(poses=poses, scene=self.scene, text=self.text)
+        if self.inputs is not None and (total := sum(entry.frames for entry in self.inputs)) != len(poses):
+            raise ValueError(f"inputs.frames must be {len(poses)} in all, as many as its poses, got {total}")
+        inputs = tuple(frame for entry in self.inputs or () for frame in [entry.frame()] * entry.frames)
+        if self.inputs is None and samples_inputs:
+            inputs = (FrameInput(),) * len(poses)
+        return Controls(poses=poses, scene=self.scene, text=self.text, inputs=inputs)
 
 
 class SavedSession(BaseModel):
@@ -103,6 +149,8 @@ def save(
                 poses=base64.b64encode(rows).decode(),
                 scene=node.controls.scene,
                 text=node.controls.text,
+                event=node.prompt.event,
+                inputs=saved_inputs(node.controls.inputs),
                 hash=node.digest.hex(),
             )
         )
@@ -139,7 +187,8 @@ def read_saved(data: bytes, config: WorldConfig) -> SavedSession:
             raise ValueError(f"the saved session: image: {error}") from None
     for number, chunk in enumerate(saved.chunks):
         try:
-            controls = chunk.controls()
+            _check_inputs(chunk, config)
+            controls = chunk.controls(samples_inputs=config.samples_inputs)
         except ValueError as error:
             raise ValueError(f"the saved session: chunks.{number}.{error}") from None
         expected = config.frames_per_chunk
@@ -153,6 +202,19 @@ def read_saved(data: bytes, config: WorldConfig) -> SavedSession:
             known = ", ".join(one.name for one in config.scenes)
             raise ValueError(f"the saved session: {where}: unknown scene {scene[:60]!r}: this world has {known}")
     return saved
+
+
+def _check_inputs(chunk: SavedChunk, config: WorldConfig) -> None:
+    """Raise ValueError for input that the world does not take."""
+    if chunk.inputs is not None and not config.samples_inputs:
+        raise ValueError(f"inputs: world {config.slug} takes poses alone")
+    known = {"keys": tuple(KEYS), "actions": tuple(action.name for action in config.actions)}
+    for number, entry in enumerate(chunk.inputs or ()):
+        for field, accepted in known.items():
+            if unknown := next((name for name in getattr(entry, field) if name not in accepted), None):
+                raise ValueError(
+                    f"inputs.{number}.{field}: unknown {unknown!r:.40}, accepted are {', '.join(accepted)}"
+                )
 
 
 class ReplayStore:
@@ -222,9 +284,10 @@ class Replay:
     compared: int = 0
     differs_at: int | None = None
 
-    def script(self) -> Iterator[Controls]:
-        """The controls, chunk by chunk."""
-        return (chunk.controls() for chunk in self.saved.chunks)
+    def script(self, config: WorldConfig) -> Script:
+        """Return the controls and the name of the event that acts, chunk by chunk."""
+        samples = config.samples_inputs
+        return ((chunk.controls(samples_inputs=samples), chunk.event) for chunk in self.saved.chunks)
 
     @property
     def finished(self) -> bool:

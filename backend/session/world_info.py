@@ -6,7 +6,7 @@ from typing import Any
 
 from backend.settings import Settings
 from backend.wire.client_messages import ProtocolError
-from backend.wire.server_messages import ReadyMessage, SceneInfo, SessionLimits
+from backend.wire.server_messages import ActionInfo, EventInfo, ReadyMessage, SceneInfo, SessionLimits
 from flashdreams.infra.world.base import WorldConfig
 
 
@@ -22,6 +22,16 @@ def scenes_of(config: WorldConfig) -> list[SceneInfo]:
     ]
 
 
+def actions_of(config: WorldConfig) -> list[ActionInfo]:
+    """Return a world's actions."""
+    return [ActionInfo(name=one.name, title=one.title, key=one.key, group=one.group) for one in config.actions]
+
+
+def events_of(config: WorldConfig) -> list[EventInfo]:
+    """Return the prompts that a world offers on quick keys."""
+    return [EventInfo(name=one.name, title=one.title, text=one.text) for one in config.events]
+
+
 def worlds_info(config: WorldConfig) -> dict[str, Any]:
     """The answer of /api/worlds: one server plays one loaded world."""
     world = {
@@ -34,6 +44,8 @@ def worlds_info(config: WorldConfig) -> dict[str, Any]:
         "frames_per_chunk": config.frames_per_chunk,
         "window_chunks": config.window_chunks,
         "controls": list(config.controls),
+        "actions": [action.model_dump() for action in actions_of(config)],
+        "events": [event.model_dump() for event in events_of(config)],
         "takes_image": "image" in config.controls,
         "scenes": [scene.model_dump() for scene in scenes_of(config)],
         "parameters": config.parameters,
@@ -70,6 +82,8 @@ def ready_message(config: WorldConfig, settings: Settings, **of_session: Any) ->
         world=config.slug,
         title=config.title,
         controls=list(config.controls),
+        actions=actions_of(config),
+        events=events_of(config),
         parameters=config.parameters,
         window_chunks=config.window_chunks,
         limits=limits_of(settings),

@@ -18,7 +18,9 @@ MAX_QUOTED = 60
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Degrees = Annotated[float, Field(allow_inf_nan=False, ge=-3600, le=3600)]
+Notches = Annotated[float, Field(allow_inf_nan=False, ge=-1000, le=1000)]
 Name = Annotated[str, Field(min_length=1, max_length=128)]
+Phase = Literal["press", "release", "tap"]
 Row = Annotated[list[Finite], Field(min_length=4, max_length=4)]
 Pose = Annotated[list[Row], Field(min_length=4, max_length=4)]
 """Camera-to-world matrix, OpenCV axes: x right, y down, z forward."""
@@ -62,6 +64,27 @@ class LookMessage(ClientMessage):
     type: Literal["look"]
     yaw: Degrees = Field(description="Degrees, positive to the right.")
     pitch: Degrees = Field(description="Degrees, positive upwards.")
+    scroll: Notches = Field(default=0.0, description="Wheel notches, positive upwards.")
+
+
+class ActionMessage(ClientMessage):
+    """Press, release or tap a named action of the world, as `ready.actions` lists them."""
+
+    type: Literal["action"]
+    name: Name
+    phase: Phase = Field(description="Held from `press` to `release`; `tap` acts for one frame at least.")
+
+
+class EventMessage(ClientMessage):
+    """Let an event act from the next chunk on, until another one, `text`, or an event without a name."""
+
+    type: Literal["event"]
+    name: Annotated[str, Field(min_length=1, max_length=64)] | None = Field(
+        default=None, description="None: the event ends, and the text that it replaced acts again."
+    )
+    text: str | None = Field(
+        default=None, max_length=2000, description="Its prompt. None: that of `ready.events` with this name."
+    )
 
 
 class LookAngles(BaseModel):
@@ -70,6 +93,7 @@ class LookAngles(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
     yaw: Degrees
     pitch: Degrees
+    scroll: Notches = 0.0
 
 
 class PathMessage(ClientMessage):
@@ -125,6 +149,7 @@ class StepMessage(ClientMessage):
 
     type: Literal["step"]
     keys: list[Annotated[str, Field(max_length=32)]] = Field(default=[], max_length=32, description="Held meanwhile.")
+    actions: list[Name] = Field(default=[], max_length=32, description="Held meanwhile.")
     look: LookAngles | None = Field(default=None, description="Spread over the chunk.")
     poses: list[Pose] | None = Field(
         default=None, min_length=1, max_length=64, description="One per frame; too few: the camera rests at the last."
@@ -159,9 +184,11 @@ AnyClientMessage = (
     StartMessage
     | KeysMessage
     | LookMessage
+    | ActionMessage
     | PathMessage
     | SceneMessage
     | TextMessage
+    | EventMessage
     | PauseMessage
     | ResumeMessage
     | ResetMessage

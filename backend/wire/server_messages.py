@@ -18,6 +18,8 @@ ErrorCode = Literal[
     "unknown_world",
     "unknown_scene",
     "unknown_key",
+    "unknown_action",
+    "unknown_event",
     "unknown_path",
     "bad_path",
     "unsupported",
@@ -47,6 +49,8 @@ ERROR_MEANINGS: dict[ErrorCode, str] = {
     "unknown_world": "the server plays another world",
     "unknown_scene": "the world has no such scene",
     "unknown_key": "no such key moves the camera",
+    "unknown_action": "the world has no such action",
+    "unknown_event": "the world declares no such event, and no text came with it",
     "unknown_path": "no path of that name was uploaded or is shipped",
     "bad_path": "the poses are no camera path",
     "unsupported": "the world does not take this, or not in a session of this kind",
@@ -89,6 +93,23 @@ class SceneInfo(BaseModel):
     name: str
     title: str
     thumbnail: str | None = Field(description="Address of a JPEG picture.")
+
+
+class ActionInfo(BaseModel):
+    """A named action that the world understands."""
+
+    name: str
+    title: str
+    key: str = Field(description="Default key as `KeyboardEvent.code`; `Mouse0` to `Mouse4` are mouse buttons.")
+    group: str = Field(description="Heading to list it under; may be empty.")
+
+
+class EventInfo(BaseModel):
+    """A prompt that the world offers on a quick key."""
+
+    name: str
+    title: str
+    text: str
 
 
 class SessionLimits(BaseModel):
@@ -150,6 +171,8 @@ class ReadyMessage(BaseModel):
     scene: str
     title: str
     controls: list[str]
+    actions: list[ActionInfo]
+    events: list[EventInfo] = Field(description="At most 12; for worlds that take `text`.")
     parameters: int
     window_chunks: int
     resumed: bool = False
@@ -177,6 +200,7 @@ class ChunkMessage(BaseModel):
     )
     kv_fill: float = Field(description="Share of the KV window in use, 0 to 1.")
     scene: str
+    event: str | None = Field(description="Name of the event that acts in it.")
     state_time: float = Field(description="Seconds since the session began at which the controls were read.")
     at: float = Field(description="Seconds since the session began at which this message was handed to the socket.")
     eager: bool = Field(description="It was begun at once for an input, ahead of what is still playing.")

@@ -1,5 +1,26 @@
 /** Messages of /ws/play. Written by `python -m backend.wire.page_types`; do not edit. */
 
+/** Press, release or tap a named action of the world, as `ready.actions` lists them. */
+export interface ActionMessage {
+  /** Grows with every message of a connection. */
+  seq: number;
+  type: 'action';
+  name: string;
+  /** Held from `press` to `release`; `tap` acts for one frame at least. */
+  phase: 'press' | 'release' | 'tap';
+}
+
+/** Let an event act from the next chunk on, until another one, `text`, or an event without a name. */
+export interface EventMessage {
+  /** Grows with every message of a connection. */
+  seq: number;
+  type: 'event';
+  /** None: the event ends, and the text that it replaced acts again. */
+  name?: string | null;
+  /** Its prompt. None: that of `ready.events` with this name. */
+  text?: string | null;
+}
+
 /** The full list of keys that are held now. */
 export interface KeysMessage {
   /** Grows with every message of a connection. */
@@ -13,6 +34,7 @@ export interface KeysMessage {
 export interface LookAngles {
   yaw: number;
   pitch: number;
+  scroll?: number;
 }
 
 /** How far the view was turned since the last look. */
@@ -24,6 +46,8 @@ export interface LookMessage {
   yaw: number;
   /** Degrees, positive upwards. */
   pitch: number;
+  /** Wheel notches, positive upwards. */
+  scroll?: number;
 }
 
 /** Follow a camera path: either poses, or the name of an uploaded or shipped file. Or leave the one followed. */
@@ -139,6 +163,8 @@ export interface StepMessage {
   type: 'step';
   /** Held meanwhile. */
   keys?: string[];
+  /** Held meanwhile. */
+  actions?: string[];
   /** Spread over the chunk. */
   look?: LookAngles | null;
   /** One per frame; too few: the camera rests at the last. */
@@ -153,6 +179,16 @@ export interface TextMessage {
   seq: number;
   type: 'text';
   text: string;
+}
+
+/** A named action that the world understands. */
+export interface ActionInfo {
+  name: string;
+  title: string;
+  /** Default key as `KeyboardEvent.code`; `Mouse0` to `Mouse4` are mouse buttons. */
+  key: string;
+  /** Heading to list it under; may be empty. */
+  group: string;
 }
 
 /** How many watch. */
@@ -196,6 +232,8 @@ export interface ChunkMessage {
   /** Share of the KV window in use, 0 to 1. */
   kv_fill: number;
   scene: string;
+  /** Name of the event that acts in it. */
+  event: string | null;
   /** Seconds since the session began at which the controls were read. */
   state_time: number;
   /** Seconds since the session began at which this message was handed to the socket. */
@@ -213,9 +251,16 @@ export interface EndedMessage {
 /** A message could not be followed; the session goes on unless `ended` comes. */
 export interface ErrorMessage {
   type: 'error';
-  code: 'too_large' | 'bad_json' | 'bad_message' | 'unknown_type' | 'bad_seq' | 'abuse' | 'not_started' | 'already_started' | 'unknown_world' | 'unknown_scene' | 'unknown_key' | 'unknown_path' | 'bad_path' | 'unsupported' | 'bad_chunk' | 'session_gone' | 'session_failed' | 'world_failed' | 'read_only' | 'unknown_watch' | 'full' | 'unknown_image' | 'bad_image' | 'unknown_replay' | 'bad_replay' | 'too_long' | 'not_ready';
+  code: 'too_large' | 'bad_json' | 'bad_message' | 'unknown_type' | 'bad_seq' | 'abuse' | 'not_started' | 'already_started' | 'unknown_world' | 'unknown_scene' | 'unknown_key' | 'unknown_action' | 'unknown_event' | 'unknown_path' | 'bad_path' | 'unsupported' | 'bad_chunk' | 'session_gone' | 'session_failed' | 'world_failed' | 'read_only' | 'unknown_watch' | 'full' | 'unknown_image' | 'bad_image' | 'unknown_replay' | 'bad_replay' | 'too_long' | 'not_ready';
   message: string;
   seq: number | null;
+}
+
+/** A prompt that the world offers on a quick key. */
+export interface EventInfo {
+  name: string;
+  title: string;
+  text: string;
 }
 
 /** What can be gone back to, and what that takes. Sent when it changed. */
@@ -304,6 +349,9 @@ export interface ReadyMessage {
   scene: string;
   title: string;
   controls: string[];
+  actions: ActionInfo[];
+  /** At most 12; for worlds that take `text`. */
+  events: EventInfo[];
   parameters: number;
   window_chunks: number;
   resumed: boolean;
@@ -377,6 +425,8 @@ export interface StateMessage {
 
 /** Messages by their `type`. */
 export interface ClientMessages {
+  action: ActionMessage;
+  event: EventMessage;
   keys: KeysMessage;
   look: LookMessage;
   path: PathMessage;

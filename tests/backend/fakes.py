@@ -16,6 +16,7 @@ from backend.settings import Settings
 from flashdreams.camera.motion import CameraMotion
 from flashdreams.camera.poses import pose_from_yaw_pitch, yaw_pitch_of
 from flashdreams.infra.world.base import Controls, NotFinite, Progress, Rollout, Scene, World, WorldConfig
+from flashdreams.infra.world.inputs import Action, FrameInput, TextEvent
 from flashdreams.infra.world.scene_map import Disc, Outline, Plan
 
 HUT = Outline(((-5.0, 1.0), (-3.0, 1.0), (-3.0, 3.0), (-5.0, 3.0)), (0.6, 0.5, 0.4))
@@ -41,7 +42,8 @@ class FakeWorld(World):
     def start(self, scene: str, seed: int, *, text: str | None = None, image: Path | None = None) -> FakeRollout:
         self.config.scene(scene)
         begun = [b"" if image is None else image.read_bytes(), (text or "").encode()]
-        return FakeRollout(scene=scene, seed=seed, trace=zlib.crc32(b"".join(begun), seed))
+        said = self.config.scene(scene).prompt if text is None else text
+        return FakeRollout(scene=scene, seed=seed, trace=zlib.crc32(b"".join(begun), seed), text=said)
 
     def frames_in_chunk(self, index: int) -> int:
         return 1 if index == 0 else self.config.frames_per_chunk
@@ -61,9 +63,15 @@ class FakeWorld(World):
         black = rollout.seed == self.config.black_seed and rollout.index >= 3
         rollout.kv_fill = min(1.0, (rollout.index + 1) / self.config.window_chunks)
         rollout.timings = {"diffuse": self.config.step_seconds * 1e3}
-        rollout.trace = zlib.crc32(controls.poses.tobytes() + (controls.text or "").encode(), rollout.trace)
+        if controls.text is not None:
+            rollout.text = controls.text
+        made_from = controls.poses.tobytes() + (controls.text or "").encode() + _bytes_of(controls.inputs)
+        rollout.trace = zlib.crc32(made_from, rollout.trace)
         frames = np.stack([self._picture(rollout.scene, pose) for pose in controls.poses])
         frames[:, 0, 0] = list(rollout.trace.to_bytes(4))[:3]
+        frames[:, 0, 1] = list(zlib.crc32(rollout.text.encode()).to_bytes(4))[:3]
+        for frame, held in zip(frames, controls.inputs, strict=bool(controls.inputs)):
+            frame[0, 2] = list(zlib.crc32(_bytes_of((held,))).to_bytes(4))[:3]
         return frames * np.uint8(not black)
 
     def _picture(self, scene: str, pose: np.ndarray) -> np.ndarray:
@@ -99,12 +107,20 @@ class FakeWorld(World):
         return pose_from_yaw_pitch(np.array([0.0, -1.6, 0.0]), float(seed % 4) * 90, 0.0)
 
 
+def _bytes_of(inputs: tuple[FrameInput, ...]) -> bytes:
+    told = [(sorted(one.keys), sorted(one.actions), one.mouse, one.scroll) for one in inputs]
+    return repr(told).encode() if told else b""
+
+
 @dataclass(kw_only=True)
 class FakeRollout(Rollout):
-    """`open` between step and finalize; `trace` depends on all that the rollout was made from, and is in its pixels."""
+    """`open` between step and finalize; `trace` depends on all that the rollout was made from, and is in pixel (0, 0);
+    `text` acts now, and is in pixel (0, 1); a frame's input is in pixel (0, 2).
+    """
 
     open: bool = False
     trace: int = 0
+    text: str = ""
     id: int = field(default_factory=iter(range(10**9)).__next__)
 
 
@@ -147,6 +163,27 @@ def fake_config(**changes: Any) -> FakeWorldConfig:
     return FakeWorldConfig(**{**values, **changes})
 
 
+def acting_config(**changes: Any) -> FakeWorldConfig:
+    """The fake world with actions, prompts and events."""
+    values: dict[str, Any] = {
+        "controls": ("keys", "look", "path", "scene", "text", "actions"),
+        "scenes": (
+            Scene(name="meadow", title="Meadow", prompt="a meadow"),
+            Scene(name="night", title="Night", prompt="a night"),
+        ),
+        "actions": (
+            Action(name="jump", title="Jump", key="Space", group="Move"),
+            Action(name="primary", title="Left mouse button", key="Mouse0", group="Act"),
+            Action(name="use", title="Use", key="KeyE", group="Act"),
+        ),
+        "events": (
+            TextEvent(name="rain", title="Rain", text="heavy rain falls"),
+            TextEvent(name="dragon", title="A dragon", text="a dragon appears"),
+        ),
+    }
+    return fake_config(**{**values, **changes})
+
+
 def main() -> int:
     """Serve the real app with the fake world."""
     options = argparse.ArgumentParser(description=main.__doc__)
@@ -154,9 +191,12 @@ def main() -> int:
     options.add_argument("--step-ms", type=float, default=60.0, help="time of a chunk")
     options.add_argument("--load-seconds", type=float, default=1.0, help="time that loading takes")
     options.add_argument("--capacity", type=int, default=4)
+    options.add_argument("--actions", action="store_true", help="with actions, prompts and events")
     options.add_argument("--kiosk", type=Path, help="settings file of a kiosk")
     asked = options.parse_args()
-    config = fake_config(step_seconds=asked.step_ms / 1e3, load_seconds=asked.load_seconds, load_stages=10)
+    config = (acting_config if asked.actions else fake_config)(
+        step_seconds=asked.step_ms / 1e3, load_seconds=asked.load_seconds, load_stages=10
+    )
     return serve(
         config, Settings(port=asked.port, capacity=asked.capacity, browser=False, world="fake", kiosk=asked.kiosk)
     )

@@ -61,7 +61,7 @@ def test_a_rewind_and_a_replay_are_exact_with_the_real_model(world: World) -> No
     list(dream.rewind(9))
     assert history.head == 9 and [node.digest for node in history.lineage()] == first
 
-    again = begun(world, script=(chunk.controls() for chunk in saved.chunks))
+    again = begun(world, script=((chunk.controls(), None) for chunk in saved.chunks))
     assert generated(again, 10) == first
     assert [chunk.hash for chunk in saved.chunks] == [digest.hex() for digest in first]
     assert saved.model == world.fingerprint()

@@ -33,6 +33,8 @@ class Scene:
     """What a person reads in the scene picker."""
     thumbnail: Path | None = None
     """A JPEG picture of the scene; None where there is none."""
+    prompt: str = ""
+    """The text that a rollout of it begins with, in worlds that take text."""
 
 
 @dataclass(kw_only=True)
@@ -82,6 +84,11 @@ class WorldConfig(InstantiateConfig):
         check_declared(self.actions, self.events)
 
     @property
+    def samples_inputs(self) -> bool:
+        """True if `Controls.inputs` is filled: actions are declared, or keys and looks that move no camera."""
+        return bool(self.actions) or ("path" not in self.controls and bool({"keys", "look"} & set(self.controls)))
+
+    @property
     def rollout_bytes(self) -> int:
         """Memory that one session's caches take; 0 where it is not known."""
         return self.session_bytes or 0
@@ -110,7 +117,7 @@ class Controls:
     text: str | None = None
     """A text event from this chunk on; None keeps the present one."""
     inputs: tuple[FrameInput, ...] = ()
-    """The input that made the poses, one per frame; empty where a path or a script made them."""
+    """The input of the frames, one each, for worlds that sample it (`WorldConfig.samples_inputs`); else empty."""
 
 
 @dataclass(kw_only=True)

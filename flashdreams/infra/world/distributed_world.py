@@ -21,6 +21,7 @@ import numpy.typing as npt
 from flashdreams.core import distributed
 from flashdreams.core.distributed.heartbeat import connect
 from flashdreams.infra.world.base import Constrain, Controls, Progress, Rollout, World, WorldConfig
+from flashdreams.infra.world.inputs import FrameInput
 from flashdreams.infra.world.scene_map import Plan
 
 _CALLS = "calls"
@@ -193,7 +194,8 @@ def _obey(world: World, held: dict[int, Any], call: dict[str, Any]) -> None:
             held[call["become"]] = world.start(call["scene"], call["seed"], text=call["text"], image=image)
         case "step":
             told = call["controls"]
-            world.step(held[call["on"]], Controls(**{**told, "poses": np.array(told["poses"], dtype=np.float64)}))
+            poses, inputs = np.array(told["poses"], dtype=np.float64), tuple(map(_frame_input, told["inputs"]))
+            world.step(held[call["on"]], Controls(**{**told, "poses": poses, "inputs": inputs}))
         case "finalize":
             world.finalize(held[call["on"]])
         case "snapshot":
@@ -210,4 +212,15 @@ def _outcome_key(number: int, rank: int) -> str:
 
 def _plain(value: Any) -> Any:
     """A control's value as JSON has it; floats come back bit for bit."""
+    if isinstance(value, tuple):
+        return [_plain(each) for each in value]
+    if isinstance(value, FrameInput):
+        return {**vars(value), "keys": sorted(value.keys), "actions": sorted(value.actions)}
     return value.tolist() if isinstance(value, np.ndarray) else value
+
+
+def _frame_input(told: dict[str, Any]) -> FrameInput:
+    yaw, pitch = told["mouse"]
+    return FrameInput(
+        keys=frozenset(told["keys"]), mouse=(yaw, pitch), scroll=told["scroll"], actions=frozenset(told["actions"])
+    )

@@ -17,7 +17,9 @@ MAX_EVENTS = 12
 MAX_TAPS = 64
 """Taps kept between two chunks; the oldest are dropped."""
 MAX_SCROLL = 1000.0
-"""Wheel notches that one message may report."""
+"""Wheel notches that one message may report, and a chunk may have."""
+MAX_LOOK = 3600.0
+"""Degrees that the mouse may turn in a chunk; motion beyond it is dropped."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,8 +128,8 @@ class InputTimeline:
         if not (math.isfinite(yaw) and math.isfinite(pitch) and abs(scroll) <= MAX_SCROLL):
             raise ValueError(f"look: yaw and pitch must be finite and scroll within {MAX_SCROLL:g}")
         with self._lock:
-            self._mouse = (self._mouse[0] + yaw, self._mouse[1] + pitch)
-            self._scroll += scroll
+            self._mouse = (_clamp(self._mouse[0] + yaw, MAX_LOOK), _clamp(self._mouse[1] + pitch, MAX_LOOK))
+            self._scroll = _clamp(self._scroll + scroll, MAX_SCROLL)
 
     def release_all(self, at: float) -> None:
         """Release every key and action: the window lost its focus, or the connection."""
@@ -173,6 +175,10 @@ class InputTimeline:
     def _add_tap(self, tapped: tuple[str, str], seconds: float) -> None:
         self._taps.append((tapped, seconds))
         del self._taps[:-MAX_TAPS]
+
+
+def _clamp(value: float, most: float) -> float:
+    return max(-most, min(most, value))
 
 
 def check_declared(actions: Sequence[Action], events: Sequence[TextEvent]) -> None:

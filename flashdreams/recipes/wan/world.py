@@ -32,7 +32,7 @@ from flashdreams.recipes.wan.transformer.wan22 import Wan22TransformerConfig
 class PromptScene(Scene):
     """A scene that a model is told in words, and shown where it takes a picture."""
 
-    prompt: str
+    prompt: str = field()
     """What the model dreams."""
     image: Path | None = None
     """The picture that a dream of this scene begins with, for models that take one."""

@@ -16,6 +16,7 @@ from flashdreams.core import distributed
 from flashdreams.infra.world import distributed_world
 from flashdreams.infra.world.base import Controls, World
 from flashdreams.infra.world.distributed_world import follow, lead
+from flashdreams.infra.world.inputs import FrameInput
 from tests.backend.fakes import FakeWorld, FakeWorldConfig, fake_config
 
 
@@ -38,7 +39,17 @@ class Recorder(FakeWorld):
         if self.fails:
             raise RuntimeError("no memory is left")
         frames = super().step(rollout, controls)
-        self.log.append(("step", rollout.seed, rollout.index, controls.poses.tobytes(), controls.scene, frames.sum()))
+        self.log.append(
+            (
+                "step",
+                rollout.seed,
+                rollout.index,
+                controls.poses.tobytes(),
+                controls.scene,
+                controls.inputs,
+                frames.sum(),
+            )
+        )
         return frames
 
 
@@ -97,9 +108,11 @@ def test_the_follower_does_what_the_leader_does(sides: tuple[World, Recorder]) -
         leader.finalize(rollout)
     kept = leader.snapshot(first)
     again = leader.restore(kept)
-    leader.step(again, Controls(poses=poses(leader, again.index, 9.0)))
+    held = FrameInput(keys=frozenset("wa"), mouse=(1 / 3, -0.1), scroll=0.5, actions=frozenset({"jump", "use"}))
+    inputs = (held, *[FrameInput()] * (leader.frames_in_chunk(again.index) - 1))
+    leader.step(again, Controls(poses=poses(leader, again.index, 9.0), inputs=inputs))
     instead = leader.restore_into(again, kept)
-    leader.step(instead, Controls(poses=poses(leader, instead.index, 9.0)))
+    leader.step(instead, Controls(poses=poses(leader, instead.index, 9.0), inputs=inputs))
     assert follower.log == Recorder.made[0].log and follower.log[-1] == follower.log[-2]
     assert leader.fingerprint() == f"{follower.fingerprint()}x2"
     assert len(follower.log) == 3 + 5 and follower.log[-1][:3] == ("step", 3, 2)

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from flashdreams.infra.world.inputs import MAX_EVENTS, Action, FrameInput, InputTimeline, TextEvent, check_declared
+from flashdreams.infra.world.inputs import (
+    MAX_EVENTS,
+    MAX_LOOK,
+    MAX_SCROLL,
+    Action,
+    FrameInput,
+    InputTimeline,
+    TextEvent,
+    check_declared,
+)
 
 JUMP = Action(name="jump", title="Jump", key="Space")
 FIRE = Action(name="fire", title="Fire", key="Mouse0")
@@ -86,3 +95,10 @@ def test_a_world_declares_names_and_keys_once_and_no_more_events_than_quick_keys
         check_declared((JUMP, JUMP), ())
     with pytest.raises(ValueError, match="Space"):
         check_declared((JUMP, Action(name="hop", title="Hop", key="Space")), ())
+
+
+def test_motion_of_a_long_pause_is_bounded() -> None:
+    inputs = timeline()
+    for _ in range(5):
+        inputs.look(MAX_LOOK, -MAX_LOOK, scroll=MAX_SCROLL)
+    assert inputs.sample(1) == (FrameInput(mouse=(MAX_LOOK, -MAX_LOOK), scroll=MAX_SCROLL),)
