@@ -48,7 +48,7 @@ ADDRESSES = {
     "GET /kiosk": "the kiosk's page",
     "GET /favicon.ico": "the page's icon",
     "GET /healthz": "`status` (`loading`, `ok`, `draining`, or `failed` with 503), `sessions`, `capacity`, `waiting`, "
-    "`stage`, `busy_seconds`",
+    "`lag` (time that recent chunks took over the time that they play), `stage`, `busy_seconds`",
     "GET /metrics": "numbers for Prometheus",
     "GET /api/schema": "this page as JSON Schema",
     "GET /api/worlds": "the world that is played: size, rate, controls, scenes; shipped paths",
