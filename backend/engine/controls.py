@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,7 +13,7 @@ import numpy.typing as npt
 from backend.engine.prompts import Prompt, PromptState
 from flashdreams.camera.live import CameraState
 from flashdreams.camera.motion import LiveCamera
-from flashdreams.infra.world.base import Controls, World
+from flashdreams.infra.world.base import Controls, Rollout, World
 from flashdreams.infra.world.inputs import InputTimeline
 
 
@@ -35,9 +35,16 @@ class ControlSnapshot:
 class InputState:
     """One visitor's controls. The event loop writes them, the engine's thread reads them at the last moment."""
 
-    def __init__(self, world: World, scene: str, seed: int, text: str | None = None) -> None:
-        """Args: as `World.start` was called with."""
-        self._world = world
+    def __init__(
+        self,
+        world: World,
+        rollout: Callable[[], Rollout],
+        scene: str,
+        pose: npt.NDArray[np.float64],
+        text: str | None = None,
+    ) -> None:
+        """Begin in `scene` at `pose`, with `text` as `World.start` got it; `rollout` answers the one that is steered."""
+        self._world, self._rollout = world, rollout
         self._lock = threading.RLock()
         self._seq = 0
         self._came: float | None = None
@@ -48,11 +55,11 @@ class InputState:
         self._timeline = InputTimeline(world.config.fps, world.config.actions)
         self._prompts = PromptState(initial_prompt(world, scene, text))
         self.scene = scene
-        self._camera = self._camera_at(world.start_pose(scene, seed))
+        self._camera = self._camera_at(pose)
 
     def _camera_at(self, pose: npt.NDArray[np.float64]) -> LiveCamera:
         config = self._world.config
-        return LiveCamera(pose, config.motion, config.fps, self._world.constrain(self.scene))
+        return LiveCamera(pose, config.motion, config.fps, self._world.footing(self._rollout(), self.scene))
 
     def camera_state(self) -> CameraState:
         """Return the camera's state, to continue from on another server."""

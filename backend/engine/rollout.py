@@ -97,7 +97,10 @@ class SessionRollout:
         self._created_at = time.monotonic()
         self._world_rollout = self._start(beginning)
         self._beginning: Beginning | None = beginning
-        self.input_state = InputState(world, beginning.scene, beginning.seed, beginning.text)
+        entrance = world.entrance(self._world_rollout)
+        self.input_state = InputState(
+            world, lambda: self._world_rollout, beginning.scene, entrance, beginning.text
+        )
         """The visitor's controls; safe to use from any thread."""
         self._script = script
         self._to_finalize = False
@@ -115,7 +118,8 @@ class SessionRollout:
         rollout._world_rollout = world.restore(copy.snapshot)
         history.restore(copy.nodes, copy.head, copy.snapshot)
         rollout._beginning = copy.beginning
-        rollout.input_state = InputState(world, copy.scene, rollout.seed)
+        here = copy.camera.view.pose()
+        rollout.input_state = InputState(world, lambda: rollout._world_rollout, copy.scene, here)
         rollout.input_state.restore_camera(copy.scene, copy.camera)
         followed = copy.beginning and initial_prompt(world, copy.beginning.scene, copy.beginning.text)
         followed = followed or history.node(copy.head).prompt
@@ -222,7 +226,7 @@ class SessionRollout:
         self._world_rollout = self._start(beginning)
         self._beginning, self._script = beginning, script
         self.history.head = ROOT
-        pose = self._world.start_pose(beginning.scene, beginning.seed)
+        pose = self._world.entrance(self._world_rollout)
         self.input_state.place(beginning.scene, pose, initial_prompt(self._world, beginning.scene, beginning.text))
 
     def release(self) -> None:

@@ -109,7 +109,7 @@ def sample_path(shot: KeyframePath, world: World) -> SampledPath:
             f"the path would last {path.duration:.0f} s, at most {MAX_SHOT_SECONDS:g} are made here: raise the"
             " speed, or take fewer keys"
         )
-    poses, moved = as_taken(path, config, world.constrain(scene))
+    poses, moved = as_taken(path, config, world.constrain(scene, shot.seed))
     poses = np.round(poses, DECIMALS) + 0.0
     return SampledPath(CameraPath(poses, config.fps, *_lens(config, len(poses))), at, moved)
 
@@ -139,7 +139,7 @@ def keyframes_document(
 
     `distance` and `degrees` are how far off a path through the keys may be. Raises KeyError for an unknown scene.
     """
-    inside = lies_in_world(path.poses, world.constrain(world.config.scene(scene).name))
+    inside = lies_in_world(path.poses, world.constrain(world.config.scene(scene).name, seed))
     if not inside:
         path = path.starting_at(world.start_pose(scene, seed))
     if len(path) > MAX_KEYED_POSES:
@@ -165,7 +165,7 @@ def keyframe_of(pose: npt.NDArray[np.float64]) -> dict[str, float]:
 def scene_document(world: World, scene: str, seed: int, paths: list[str]) -> dict[str, Any]:
     """What the editor must know of a scene: its map, lens, rules and shipped paths. KeyError for an unknown scene."""
     config = world.config
-    start, constrain = world.start_pose(config.scene(scene).name, seed), world.constrain(scene)
+    start, constrain = world.start_pose(config.scene(scene).name, seed), world.constrain(scene, seed)
     lifted = start[:3, 3] - [0.0, PROBE, 0.0]
     held = constrain is not None and abs(constrain(lifted, lifted)[1] - start[1, 3]) < PROBE / 2
     plan = world.plan(scene)

@@ -169,7 +169,7 @@ def _digest(model: str, trajectory: CameraPath, scene: str, seed: int) -> str:
 
 def render_clip(world: World, job: Job, folder: Path, bar: Any) -> Clip:
     """Dream one clip into the folder; the file appears when it is whole."""
-    config, constrain = world.config, world.constrain(job.scene)
+    config, constrain = world.config, world.constrain(job.scene, job.seed)
     path = job.trajectory
     if not lies_in_world(path.poses, constrain):
         path = path.starting_at(world.start_pose(job.scene, job.seed))

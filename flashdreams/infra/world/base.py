@@ -141,7 +141,7 @@ class NotFinite(ArithmeticError):
 class World(ABC):
     """A loaded model that is played chunk by chunk. One instance serves many rollouts, interleaved in any order.
 
-    Not thread-safe: one thread (the engine) makes all calls except `start_pose`, `plan` and `constrain`.
+    Not thread-safe: one thread (the engine) makes all calls except `start_pose`, `plan`, `constrain` and `footing`.
     """
 
     config: WorldConfig
@@ -206,6 +206,14 @@ class World(ABC):
         """What a map of the scene shows; None where nothing is known of it."""
         return None
 
-    def constrain(self, scene: str) -> Constrain | None:
+    def constrain(self, scene: str, seed: int = 0) -> Constrain | None:
         """Where the camera may go: a function of previous and wanted position `[3]`; None means anywhere."""
         return None
+
+    def entrance(self, rollout: Rollout) -> npt.NDArray[np.float64]:
+        """Camera-to-world `[4, 4]` where `rollout` begins: that of its scene and seed, unless its text counts too."""
+        return self.start_pose(rollout.scene, rollout.seed)
+
+    def footing(self, rollout: Rollout, scene: str) -> Constrain | None:
+        """Where the camera may go in `rollout` from now on, which is in `scene` or will be with the next chunk."""
+        return self.constrain(scene, rollout.seed)

@@ -119,8 +119,14 @@ class LeadWorld(World):
     def plan(self, scene: str) -> Plan | None:
         return self._world.plan(scene)
 
-    def constrain(self, scene: str) -> Constrain | None:
-        return self._world.constrain(scene)
+    def constrain(self, scene: str, seed: int = 0) -> Constrain | None:
+        return self._world.constrain(scene, seed)
+
+    def entrance(self, rollout: Rollout) -> npt.NDArray[np.float64]:
+        return self._world.entrance(rollout)
+
+    def footing(self, rollout: Rollout, scene: str) -> Constrain | None:
+        return self._world.footing(rollout, scene)
 
     def _together(self, work: Callable[[], Any], **call: Any) -> Any:
         """Do `work` while the others do `call`; raises RuntimeError where it went well in some processes only."""

@@ -138,7 +138,7 @@ class PocketWorld(PipelineWorld):
     def plan(self, scene: str) -> Plan:
         return scene_map_of(self._layouts[self.config.scene(scene).name])
 
-    def constrain(self, scene: str) -> Constrain:
+    def constrain(self, scene: str, seed: int = 0) -> Constrain:
         """Visitors stay on the ground, inside the place, and outside its things."""
         return Footing(self._layouts[self.config.scene(scene).name]).constrain
 

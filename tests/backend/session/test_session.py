@@ -303,7 +303,7 @@ def test_a_failing_dream_ends_alone(server: Running) -> None:
 
 
 def test_a_world_whose_rules_break_ends_only_that_session(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(_scene: str) -> None:
+    def broken(_scene: str, _seed: int) -> None:
         raise ZeroDivisionError("no map of this scene")
 
     with server.visit() as lucky, server.visit() as unlucky:

@@ -10,7 +10,7 @@ from flashdreams.integrations.pocket.tiles.config import MARGIN, TILE, WINDOW, T
 from flashdreams.integrations.pocket.tiles.footing import Footing
 from flashdreams.integrations.pocket.tiles.masks import class_mask, class_of, edge, known_neighbours
 from flashdreams.integrations.pocket.tiles.plan import Words, WorldPlan, understand
-from flashdreams.integrations.pocket.tiles.store import TileStore, packed, spots_around, unpacked
+from flashdreams.integrations.pocket.tiles.store import TileSampler, TileStore, packed, spots_around, unpacked
 
 STEPS = 3
 
@@ -82,19 +82,20 @@ def test_a_copied_store_goes_on_alike_and_apart(model: DiffusionModel) -> None:
     assert torch.equal(twin.get((0, 0)), store.get((0, 0)))
 
 
-def test_each_class_knows_only_classes_before_it_and_the_last_all_its_neighbours() -> None:
+def test_each_class_knows_only_classes_before_it_and_the_last_all_its_sides() -> None:
     for i in range(-3, 3):
         for j in range(-3, 3):
             assert all(class_of(*spot) < class_of(i, j) for spot in known_neighbours(i, j))
-    assert [len(known_neighbours(*spot)) for spot in ((0, 0), (1, 1), (1, 0), (0, 1))] == [0, 4, 4, 8]
-    assert class_mask(3).sum() == WINDOW**2 - TILE**2
+    assert [len(known_neighbours(*spot)) for spot in ((0, 0), (1, 1), (1, 0), (0, 1))] == [0, 4, 4, 4]
+    assert class_mask(1).sum() == 4 * MARGIN**2
+    assert class_mask(2).sum() == 4 * MARGIN * TILE
     assert float(class_mask(0).sum()) == 0
 
 
 def test_a_window_shows_neighbours_where_they_touch_the_tile(model: DiffusionModel) -> None:
     store = TileStore(model, WorldPlan(5))
     store.get((0, 1))
-    begun = store._begin((0, 1)).cache
+    begun = TileSampler(model).begin(store.plan, (0, 1), store._tiles).cache
     west = store.get((-1, 1))
     rows, columns = edge(0)[0], edge(-1)[0]
     assert torch.equal(begun.known[0, :, rows, columns], west[:, :, TILE - MARGIN :])
@@ -105,7 +106,7 @@ def test_a_window_shows_neighbours_where_they_touch_the_tile(model: DiffusionMod
 def test_what_is_known_stays_as_it_is_in_the_window(model: DiffusionModel) -> None:
     torch.manual_seed(2)
     shape = (1, CHANNELS, WINDOW, WINDOW)
-    known, mask = torch.rand(shape) - 0.5, class_mask(3)[None]
+    known, mask = torch.rand(shape) - 0.5, class_mask(2)[None]
     cache = model.transformer.initialize_autoregressive_cache(
         known=known * mask, mask=mask, condition=WorldPlan(1).condition(0, 1)
     )

@@ -1,4 +1,4 @@
-"""What is known when a tile is dreamed: tiles come in four classes, and each is given only the classes before it."""
+"""What is known when a tile is dreamed: tiles come in three classes, and each is given only the classes before it."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from torch import Tensor
 
 from flashdreams.integrations.pocket.tiles.config import MARGIN, TILE, WINDOW
 
-CLASSES = 4
-_ORDER = {(0, 0): 0, (1, 1): 1, (1, 0): 2, (0, 1): 3}
+CLASSES = 3
+_ORDER = {(0, 0): 0, (1, 1): 1, (1, 0): 2, (0, 1): 2}
 
 
 def class_of(i: int, j: int) -> int:
-    """The class of tile (i, j): 0 is dreamed from nothing, 3 when all its neighbours are there."""
+    """The class of tile (i, j): 0 is dreamed from nothing, 1 from four corners, 2 from all four sides."""
     return _ORDER[i % 2, j % 2]
 
 

@@ -22,6 +22,9 @@ from flashdreams.integrations.pocket.tiles.config import MARGIN, TILE, WINDOW
 KIND_METRES = 150.0
 """Metres from one kind of land to the next, about."""
 ATTRIBUTE_METRES = 90.0
+HELD = 4
+"""Words said while walking do not change tiles within so many of the visitor's: those in sight, and all those that
+these were dreamed from."""
 _COARSE = 7
 """Points along each side of a window where the plan is computed; between them it is interpolated."""
 
@@ -64,6 +67,15 @@ class Words:
     unknown: tuple[str, ...] = ()
     """Words that say nothing to this world."""
 
+    def updated(self, newer: Words) -> Words:
+        """These words with those that were said later: kinds replace kinds, attributes are added."""
+        return Words(newer.kinds or self.kinds, {**self.attributes, **newer.attributes})
+
+    @property
+    def changes_land(self) -> bool:
+        """Whether they are about what stands where, rather than light or weather."""
+        return bool(self.kinds or self.attributes)
+
 
 def understand(text: str) -> Words:
     """What `text` asks for, by the words known; others are named in `unknown`."""
@@ -94,16 +106,28 @@ def understand(text: str) -> Words:
     return Words(tuple(kinds), attributes, hour, clouds, fog, tuple(unknown))
 
 
-class WorldPlan:
-    """The condition of every tile of the world of a seed and words."""
+@dataclass(frozen=True)
+class Change:
+    """Words said while walking: they count for all tiles but those near where the visitor was."""
 
-    def __init__(self, seed: int, words: Words | None = None) -> None:
+    words: Words
+    spot: tuple[int, int]
+    """The tile where they were said."""
+
+    def reaches(self, i: int, j: int) -> bool:
+        """Whether tile (i, j) follows the words."""
+        return max(abs(i - self.spot[0]), abs(j - self.spot[1])) > HELD
+
+
+class WorldPlan:
+    """The condition of every tile of the world of a seed and words, and of words said later, in their order."""
+
+    def __init__(self, seed: int, words: Words | None = None, changes: tuple[Change, ...] = ()) -> None:
         if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63:
             raise ValueError(f"seed must be a whole number in [0, 2**63), got {seed!r}")
-        self.seed, self.words = seed, words or Words()
+        self.seed, self.words, self.changes = seed, words or Words(), changes
         rng = np.random.default_rng([31, seed])
         self.style = torch.from_numpy(rng.uniform(0, 1, len(STYLE))).float()
-        self.kinds = self.words.kinds or KINDS
         self._lattices: dict[tuple[str, int, int], float] = {}
 
     def noise_seed(self, i: int, j: int) -> int:
@@ -113,28 +137,37 @@ class WorldPlan:
 
     def condition(self, i: int, j: int) -> Tensor:
         """`[1, 19, 48, 48]` in -1..1 for the window of tile (i, j)."""
+        words = self.words_of(i, j)
         low = np.array([j, i]) * TILE - MARGIN
         at = (np.arange(_COARSE) / (_COARSE - 1) * WINDOW)[:, None]
         z, x = ((low[axis] + at) * CELL for axis in (0, 1))
         points = np.stack(np.broadcast_arrays(x.T, z), -1)
-        coarse = torch.from_numpy(np.concatenate([self._mixture(points), self._attributes(points)])).float()
+        coarse = torch.from_numpy(np.concatenate([self._mixture(words, points), self._attributes(words, points)])).float()
         fine = F.interpolate(coarse[None], size=WINDOW, mode="bilinear", align_corners=True)
         style = self.style.view(1, -1, 1, 1).expand(1, -1, WINDOW, WINDOW)
         return torch.cat([fine, style], 1) * 2 - 1
 
-    def _mixture(self, points: np.ndarray) -> np.ndarray:
+    def words_of(self, i: int, j: int) -> Words:
+        """The words that tile (i, j) follows."""
+        for change in reversed(self.changes):
+            if change.reaches(i, j):
+                return change.words
+        return self.words
+
+    def _mixture(self, words: Words, points: np.ndarray) -> np.ndarray:
         """`[7, ...]` weights of the kinds at `points [..., 2]`."""
-        logits = np.stack([self._noise(f"kind {name}", points, KIND_METRES) * 7 for name in self.kinds])
+        kinds = words.kinds or KINDS
+        logits = np.stack([self._noise(f"kind {name}", points, KIND_METRES) * 7 for name in kinds])
         weights = np.exp(logits - logits.max(0))
         result = np.zeros((len(KINDS), *points.shape[:-1]))
-        for name, weight in zip(self.kinds, weights / weights.sum(0), strict=True):
+        for name, weight in zip(kinds, weights / weights.sum(0), strict=True):
             result[KINDS.index(name)] = weight
         return result
 
-    def _attributes(self, points: np.ndarray) -> np.ndarray:
+    def _attributes(self, words: Words, points: np.ndarray) -> np.ndarray:
         rows = []
         for name in ATTRIBUTES:
-            middle = self.words.attributes.get(name)
+            middle = words.attributes.get(name)
             usual = 0.5 + 0.2 * self._noise(name, points, ATTRIBUTE_METRES)
             rows.append(usual if middle is None else np.full_like(usual, middle))
         return np.clip(np.stack(rows), 0, 1)

@@ -8,8 +8,8 @@ given what is kept.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import torch
@@ -19,25 +19,63 @@ from flashdreams.infra.diffusion.model import DiffusionModel
 from flashdreams.infra.diffusion.scheduler.base import draw_noise
 from flashdreams.integrations.pocket.land.state import CHANNELS, GROUND, OCCUPANCY, WATER
 from flashdreams.integrations.pocket.tiles.config import TILE, WINDOW
+from flashdreams.integrations.pocket.tiles.lands import Spot
 from flashdreams.integrations.pocket.tiles.masks import edge, known_neighbours
 from flashdreams.integrations.pocket.tiles.plan import WorldPlan
 from flashdreams.integrations.pocket.tiles.seams import blend_ground
 from flashdreams.integrations.pocket.tiles.transformer import TileCache
 
-Spot = tuple[int, int]
-"""Coordinates of a tile: eastward and northward."""
 CAPACITY = 256
 """Tiles kept at most: 46 kB each."""
 
 
 @dataclass
-class _Dreaming:
+class Sampling:
     """A tile in the making."""
 
     spot: Spot
     noisy: Tensor
     cache: TileCache
     step: int = 0
+
+
+class TileSampler:
+    """Samples tiles from noise, pass by pass. Has no state of its own: threads may share it."""
+
+    def __init__(self, model: DiffusionModel, *, bfloat16: bool = False) -> None:
+        self.model, self.bfloat16 = model, bfloat16
+        self._strides = [after - here for here, after in pairwise(model.scheduler.sigmas.tolist())]
+
+    @property
+    def passes(self) -> int:
+        """Passes of the network for one tile."""
+        return len(self._strides)
+
+    def begin(self, plan: WorldPlan, spot: Spot, tiles: Mapping[Spot, Tensor]) -> Sampling:
+        """Begin tile `spot`; `tiles` holds the packed neighbours that it is dreamed from."""
+        i, j = spot
+        known, mask = torch.zeros(1, CHANNELS, WINDOW, WINDOW), torch.zeros(1, 1, WINDOW, WINDOW)
+        for ni, nj in known_neighbours(i, j):
+            (rows, from_rows), (columns, from_columns) = edge(nj - j), edge(ni - i)
+            known[0, :, rows, columns] = unpacked(tiles[ni, nj])[:, from_rows, from_columns]
+            mask[0, 0, rows, columns] = 1
+        transformer = self.model.transformer
+        cache = transformer.initialize_autoregressive_cache(known=known, mask=mask, condition=plan.condition(i, j))
+        self.model.seed_rollout(cache, plan.noise_seed(i, j))
+        like = torch.empty(0, dtype=self.model.dtype, device=self.model.device)
+        return Sampling(spot, draw_noise(transformer.latent_shape, like, cache.rng), cache)
+
+    @torch.no_grad()
+    def advance(self, sampling: Sampling) -> Tensor | None:
+        """Take one Euler step, as `FlowMatchEulerDiscreteScheduler.sample` takes them; the packed tile at the last."""
+        timestep = self.model.scheduler.timesteps[sampling.step]
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.bfloat16):
+            flow = self.model.transformer.predict_flow(sampling.noisy, timestep, sampling.cache)
+        sampling.noisy = sampling.noisy.add(flow.float(), alpha=self._strides[sampling.step])
+        sampling.step += 1
+        if sampling.step < self.passes:
+            return None
+        return packed(blend_ground(sampling.noisy[0], sampling.cache.mask[0]))
 
 
 class TileStore:
@@ -50,16 +88,15 @@ class TileStore:
             raise ValueError(f"capacity must be at least 16 tiles, got {capacity}")
         self.model, self.plan, self.capacity, self.bfloat16 = model, plan, capacity, bfloat16
         self._tiles: OrderedDict[Spot, Tensor] = OrderedDict()
-        self._dreaming: _Dreaming | None = None
-        self._strides = [after - here for here, after in pairwise(model.scheduler.sigmas.tolist())]
+        self._sampler = TileSampler(model, bfloat16=bfloat16)
+        self._sampling: Sampling | None = None
 
     def copy(self) -> TileStore:
         """A store that goes on from the same state; later work in one does not touch the other."""
         twin = TileStore(self.model, self.plan, capacity=self.capacity, bfloat16=self.bfloat16)
         twin._tiles = OrderedDict(self._tiles)
-        if self._dreaming is not None:
-            d = self._dreaming
-            twin._dreaming = _Dreaming(d.spot, d.noisy.clone(), d.cache, d.step)
+        if self._sampling is not None:
+            twin._sampling = replace(self._sampling, noisy=self._sampling.noisy.clone())
         return twin
 
     def __contains__(self, spot: Spot) -> bool:
@@ -71,7 +108,7 @@ class TileStore:
     def get(self, spot: Spot) -> Tensor:
         """The state `[45, 32, 32]` of a tile, dreamed now if need be."""
         while spot not in self._tiles:
-            self.work([spot], len(self._strides))
+            self.work([spot], self._sampler.passes)
         self._tiles.move_to_end(spot)
         return unpacked(self._tiles[spot])
 
@@ -91,12 +128,12 @@ class TileStore:
             if spot in self._tiles:
                 self._tiles.move_to_end(spot)
         for done in range(passes):
-            if self._dreaming is None:
+            if self._sampling is None:
                 following = next((s for s in (self._next(spot) for spot in spots) if s is not None), None)
                 if following is None:
                     return done
-                self._dreaming = self._begin(following)
-            self._pass(self._dreaming)
+                self._sampling = self._sampler.begin(self.plan, following, self._tiles)
+            self._pass(self._sampling)
         return passes
 
     def _next(self, spot: Spot) -> Spot | None:
@@ -109,48 +146,35 @@ class TileStore:
             self._tiles.move_to_end(neighbour)
         return spot
 
-    def _begin(self, spot: Spot) -> _Dreaming:
-        i, j = spot
-        known, mask = torch.zeros(1, CHANNELS, WINDOW, WINDOW), torch.zeros(1, 1, WINDOW, WINDOW)
-        for ni, nj in known_neighbours(i, j):
-            (rows, from_rows), (columns, from_columns) = edge(nj - j), edge(ni - i)
-            known[0, :, rows, columns] = unpacked(self._tiles[ni, nj])[:, from_rows, from_columns]
-            mask[0, 0, rows, columns] = 1
-        transformer = self.model.transformer
-        cache = transformer.initialize_autoregressive_cache(known=known, mask=mask, condition=self.plan.condition(i, j))
-        self.model.seed_rollout(cache, self.plan.noise_seed(i, j))
-        like = torch.empty(0, dtype=self.model.dtype, device=self.model.device)
-        return _Dreaming(spot, draw_noise(transformer.latent_shape, like, cache.rng), cache)
-
-    def _pass(self, dreaming: _Dreaming) -> None:
-        """One Euler step, as `FlowMatchEulerDiscreteScheduler.sample` takes them."""
-        timestep = self.model.scheduler.timesteps[dreaming.step]
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.bfloat16):
-            flow = self.model.transformer.predict_flow(dreaming.noisy, timestep, dreaming.cache)
-        dreaming.noisy = dreaming.noisy.add(flow.float(), alpha=self._strides[dreaming.step])
-        dreaming.step += 1
-        if dreaming.step == len(self._strides):
-            self._tiles[dreaming.spot] = packed(blend_ground(dreaming.noisy[0], dreaming.cache.mask[0]))
-            self._dreaming = None
+    def _pass(self, sampling: Sampling) -> None:
+        tile = self._sampler.advance(sampling)
+        if tile is not None:
+            self._tiles[sampling.spot] = tile
+            self._sampling = None
             while len(self._tiles) > self.capacity:
                 self._tiles.popitem(last=False)
 
     def around(self, middle: Spot, reach: int) -> Tensor:
         """`[45, H, H]` of the tiles within `reach` of `middle`, H = 32 (2 reach + 1); what is not there is bare."""
-        side = 2 * reach + 1
-        result = torch.empty(CHANNELS, side * TILE, side * TILE)
-        there = [s for dj in range(-reach, reach + 1) for di in range(-reach, reach + 1)
-                 if (s := (middle[0] + di, middle[1] + dj)) in self._tiles]  # fmt: skip
-        bare = torch.zeros(CHANNELS)
-        bare[OCCUPANCY], bare[WATER] = -1, -1
-        if there:
-            nearest = min(there, key=lambda s: (s[0] - middle[0]) ** 2 + (s[1] - middle[1]) ** 2)
-            bare[GROUND] = unpacked(self._tiles[nearest])[GROUND].mean((1, 2))
-        result[:] = bare[:, None, None]
-        for i, j in there:
-            row, column = (j - middle[1] + reach) * TILE, (i - middle[0] + reach) * TILE
-            result[:, row : row + TILE, column : column + TILE] = unpacked(self._tiles[i, j])
-        return result
+        return assembled(self._tiles, middle, reach)
+
+
+def assembled(tiles: Mapping[Spot, Tensor], middle: Spot, reach: int) -> Tensor:
+    """`[45, H, H]` of the packed `tiles` within `reach` of `middle`, H = 32 (2 reach + 1); others are bare land."""
+    side = 2 * reach + 1
+    result = torch.empty(CHANNELS, side * TILE, side * TILE)
+    there = [s for dj in range(-reach, reach + 1) for di in range(-reach, reach + 1)
+             if (s := (middle[0] + di, middle[1] + dj)) in tiles]  # fmt: skip
+    bare = torch.zeros(CHANNELS)
+    bare[OCCUPANCY], bare[WATER] = -1, -1
+    if there:
+        nearest = min(there, key=lambda s: (s[0] - middle[0]) ** 2 + (s[1] - middle[1]) ** 2)
+        bare[GROUND] = unpacked(tiles[nearest])[GROUND].mean((1, 2))
+    result[:] = bare[:, None, None]
+    for i, j in there:
+        row, column = (j - middle[1] + reach) * TILE, (i - middle[0] + reach) * TILE
+        result[:, row : row + TILE, column : column + TILE] = unpacked(tiles[i, j])
+    return result
 
 
 def packed(state: Tensor) -> Tensor:

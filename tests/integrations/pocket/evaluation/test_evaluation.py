@@ -84,7 +84,7 @@ class RenderedWorld(World):
     def start_pose(self, scene: str, seed: int) -> npt.NDArray[np.float64]:
         raise NotImplementedError("walks begin anywhere")
 
-    def constrain(self, scene: str) -> Constrain:
+    def constrain(self, scene: str, seed: int = 0) -> Constrain:
         return Footing(self.truth.scene_layouts[scene]).constrain
 
 
