@@ -1,0 +1,79 @@
+"""A land: the seed and all the words that a world's tiles follow, as a key that travels in rollouts and files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from flashdreams.integrations.pocket.tiles.config import TILE_METRES
+from flashdreams.integrations.pocket.tiles.masks import known_neighbours
+from flashdreams.integrations.pocket.tiles.plan import Change, Words, WorldPlan, understand
+
+Spot = tuple[int, int]
+"""Coordinates of a tile: eastward and northward."""
+MAX_CHANGES = 32
+"""Texts said while walking that are remembered; the oldest of them then count as said at the beginning."""
+
+
+@dataclass(frozen=True)
+class Land:
+    """What a world's tiles are a function of, beside their coordinates."""
+
+    seed: int
+    text: str = ""
+    changes: tuple[tuple[str, Spot], ...] = ()
+    """Texts said while walking, and on which tile."""
+
+    def plan(self) -> WorldPlan:
+        """The conditions of its tiles."""
+        words = understand(self.text)
+        base, changes = words, []
+        for text, spot in self.changes:
+            words = words.updated(understand(text))
+            changes.append(Change(words, spot))
+        return WorldPlan(self.seed, base, tuple(changes))
+
+    def changed(self, text: str, spot: Spot) -> Land:
+        """The land after `text` was said on tile `spot`; itself where the text is not about what stands where."""
+        if not understand(text).changes_land:
+            return self
+        base, changes = self.text, (*self.changes, (text, spot))
+        if len(changes) > MAX_CHANGES:
+            base, changes = f"{base} {changes[0][0]}", changes[1:]
+        return Land(self.seed, base, changes)
+
+    def same_tile(self, spot: Spot, older: Land) -> bool:
+        """Whether tile `spot` is the same here as in `older`, from which this land came by one more text."""
+        if older.changes != self.changes[:-1] or (older.seed, older.text) != (self.seed, self.text):
+            return False
+        change = Change(Words(), self.changes[-1][1])
+        return not any(change.reaches(*near) for near in closure(spot))
+
+
+def closure(spot: Spot) -> set[Spot]:
+    """Tile `spot` and all tiles that it is dreamed from."""
+    found, fresh = {spot}, [spot]
+    while fresh:
+        new = set(known_neighbours(*fresh.pop())) - found
+        found |= new
+        fresh += new
+    return found
+
+
+def next_missing(spot: Spot, there: set[Spot]) -> Spot | None:
+    """What must be dreamed first so that tile `spot` can be; None if it is `there`."""
+    if spot in there:
+        return None
+    for neighbour in known_neighbours(*spot):
+        if neighbour not in there:
+            return next_missing(neighbour, there)
+    return spot
+
+
+def spot_of(x: float, z: float) -> Spot:
+    """The tile on which a position in metres lies."""
+    return int(x // TILE_METRES), int(z // TILE_METRES)
+
+
+def centre_of(spot: Spot) -> tuple[float, float]:
+    """The middle of a tile in metres."""
+    return (spot[0] + 0.5) * TILE_METRES, (spot[1] + 0.5) * TILE_METRES

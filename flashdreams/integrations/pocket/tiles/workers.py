@@ -1,0 +1,189 @@
+"""Threads that dream tiles beside everything else: those that somebody waits for at once, others ahead of visitors.
+
+Whenever a tile is dreamed, and by which thread, it is the same: all of it happens on one thread with one core.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from flashdreams.integrations.pocket.tiles.lands import Land, Spot, next_missing
+from flashdreams.integrations.pocket.tiles.masks import known_neighbours
+from flashdreams.integrations.pocket.tiles.plan import WorldPlan
+from flashdreams.integrations.pocket.tiles.store import Sampling, TileSampler
+
+MAX_LANDS = 6
+"""Lands whose tiles are kept."""
+CAPACITY = 256
+"""Tiles kept of each land: 46 kB each."""
+IDLE_SECONDS = 5.0
+"""A thread that has had nothing to do for this long ends."""
+NICENESS = 10
+"""Of the threads, where the system knows it for threads."""
+
+_Job = tuple[Land, Spot]
+
+
+class _LandTiles:
+    """Tiles of one land that are there, the least recently used first."""
+
+    def __init__(self, plan: WorldPlan) -> None:
+        self.plan = plan
+        self.tiles: OrderedDict[Spot, Tensor] = OrderedDict()
+
+
+class TileWorkers:
+    """Tiles of many lands, shared by all who walk in them. All methods may be called from any thread."""
+
+    def __init__(self, sampler: TileSampler, workers: int, *, capacity: int = CAPACITY) -> None:
+        if workers < 1:
+            raise ValueError(f"workers must be 1 or more, got {workers}")
+        self.sampler, self._most, self._capacity = sampler, workers, capacity
+        self._lands: OrderedDict[Land, _LandTiles] = OrderedDict()
+        self._changed = threading.Condition()
+        self._awaited: list[_Job] = []
+        self._wanted: OrderedDict[int, tuple[Land, tuple[Spot, ...]]] = OrderedDict()
+        self._running: set[_Job] = set()
+        self._failure: BaseException | None = None
+        self._threads = 0
+        self._drawing = 0
+
+    def get(self, land: Land, spot: Spot) -> Tensor:
+        """A tile, packed; waits until it is dreamed. Raises RuntimeError where tiles cannot be dreamed."""
+        with self._changed:
+            tiles = self._tiles_of(land)
+            if spot not in tiles:
+                self._awaited.append((land, spot))
+                self._start_threads()
+                self._changed.notify_all()
+                try:
+                    self._changed.wait_for(lambda: self._failure is not None or spot in self._tiles_of(land))
+                finally:
+                    self._awaited.remove((land, spot))
+                if self._failure is not None:
+                    raise RuntimeError("tiles can no longer be dreamed") from self._failure
+                tiles = self._tiles_of(land)
+            tiles.move_to_end(spot)
+            return tiles[spot]
+
+    def want(self, owner: int, land: Land, spots: Sequence[Spot]) -> None:
+        """Dream `spots` ahead for `owner`, the first ones first, in place of those that it wanted before."""
+        with self._changed:
+            self._wanted.pop(owner, None)
+            if spots:
+                self._wanted[owner] = (land, tuple(spots))
+                self._start_threads()
+                self._changed.notify_all()
+
+    def forget(self, owner: int) -> None:
+        """`owner` wants nothing any more."""
+        self.want(owner, Land(0), ())
+
+    def derive(self, land: Land, older: Land) -> None:
+        """Take over into `land` the tiles of `older` that are the same there."""
+        with self._changed:
+            source = self._lands.get(older)
+            if source is None or land in self._lands:
+                return
+            target = self._tiles_of(land)
+            for spot, tile in source.tiles.items():
+                if land.same_tile(spot, older):
+                    target[spot] = tile
+
+    @contextlib.contextmanager
+    def drawing(self) -> Iterator[None]:
+        """While this lasts no thread begins another pass, unless somebody waits for a tile."""
+        with self._changed:
+            self._drawing += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._drawing -= 1
+                self._changed.notify_all()
+
+    def _tiles_of(self, land: Land) -> OrderedDict[Spot, Tensor]:
+        if land not in self._lands:
+            self._lands[land] = _LandTiles(land.plan())
+            while len(self._lands) > MAX_LANDS:
+                self._lands.popitem(last=False)
+        self._lands.move_to_end(land)
+        return self._lands[land].tiles
+
+    def _start_threads(self) -> None:
+        while self._threads < self._most and self._failure is None:
+            self._threads += 1
+            threading.Thread(target=self._work, name=f"tiles-{self._threads}", daemon=True).start()
+
+    def _work(self) -> None:
+        _be_modest()
+        while True:
+            with self._changed:
+                found = self._next_job()
+                if found is None and not self._changed.wait(IDLE_SECONDS):
+                    found = self._next_job()
+                    if found is None:
+                        self._threads -= 1
+                        return
+                if found is None:
+                    continue
+                land, sampling = found
+            try:
+                tile = self._sampled(sampling)
+            except BaseException as error:  # whoever waits must hear of it
+                tile, self._failure = None, error
+            with self._changed:
+                self._running.discard((land, sampling.spot))
+                if tile is not None:
+                    self._keep(land, sampling.spot, tile)
+                self._changed.notify_all()
+
+    def _next_job(self) -> tuple[Land, Sampling] | None:
+        """The most urgent tile that can be dreamed now, begun."""
+        wanted = [(land, spot) for land, spots in self._wanted.values() for spot in spots]
+        if self._drawing and not self._awaited:
+            return None
+        for land, spot in [*self._awaited, *wanted]:
+            tiles = self._tiles_of(land)
+            for missing in self._candidates(spot, tiles):
+                if (land, missing) not in self._running:
+                    self._running.add((land, missing))
+                    return land, self.sampler.begin(self._lands[land].plan, missing, tiles)
+        return None
+
+    @staticmethod
+    def _candidates(spot: Spot, tiles: OrderedDict[Spot, Tensor]) -> Iterator[Spot]:
+        """Tiles that `spot` needs and that can be dreamed now."""
+        there = set(tiles)
+        while (missing := next_missing(spot, there)) is not None:
+            if all(near in tiles for near in known_neighbours(*missing)):
+                yield missing
+            there.add(missing)
+
+    def _sampled(self, sampling: Sampling) -> Tensor:
+        tile = None
+        while tile is None:
+            with self._changed:
+                self._changed.wait_for(lambda: not self._drawing or self._awaited)
+            tile = self.sampler.advance(sampling)
+        return tile
+
+    def _keep(self, land: Land, spot: Spot, tile: Tensor) -> None:
+        tiles = self._tiles_of(land)
+        tiles[spot] = tile
+        while len(tiles) > self._capacity:
+            tiles.popitem(last=False)
+
+
+def _be_modest() -> None:
+    """One core for this thread, after all others."""
+    torch.set_num_threads(1)
+    with contextlib.suppress(OSError, AttributeError):
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
