@@ -7,6 +7,8 @@ from pathlib import Path
 from flashdreams.infra import assets
 
 WEIGHTS = "pocket.safetensors"
+TILE_WEIGHTS = "dreamed.safetensors"
+"""The tile model and the network of views of the worlds without end."""
 
 
 def asset_folder() -> Path:

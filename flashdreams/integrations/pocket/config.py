@@ -8,6 +8,7 @@ from flashdreams.infra.diffusion.scheduler.fm import FlowMatchSchedulerConfig
 from flashdreams.infra.pipeline.base import StreamInferencePipelineConfig
 from flashdreams.infra.world.base import Scene
 from flashdreams.integrations.pocket.assets import asset_folder
+from flashdreams.integrations.pocket.endless_world import EndlessWorldConfig
 from flashdreams.integrations.pocket.model.decoder import HEIGHT, WIDTH, PocketDecoderConfig
 from flashdreams.integrations.pocket.model.denoiser import PocketTransformerConfig
 from flashdreams.integrations.pocket.model.optics import FOV_DEGREES
@@ -20,6 +21,19 @@ from flashdreams.integrations.pocket.world import PocketWorldConfig
 
 PARAMETERS = 26_171_879
 """Trained parameters; a test counts them."""
+ENDLESS_PARAMETERS = 8_934_949
+"""Those of the tile model and of the network of views; a test counts them."""
+ENDLESS_SCENES = (
+    ("anywhere", "Anywhere", ""),
+    ("meadow", "Meadow", "meadow"),
+    ("forest", "Forest", "forest"),
+    ("desert", "Desert", "desert"),
+    ("town", "Town", "town"),
+    ("snow", "Snow", "snow"),
+    ("coast", "Coast", "coast"),
+    ("garden", "Garden", "garden"),
+)
+"""Name, title and words of each kind of land to begin in."""
 
 
 def pocket_pipeline(timesteps: tuple[float, ...] = TIMESTEPS[1]) -> StreamInferencePipelineConfig:
@@ -68,7 +82,29 @@ def pocket_world() -> PocketWorldConfig:
     )
 
 
-WORLDS = {"pocket": pocket_world()}
+def endless_world() -> EndlessWorldConfig:
+    """Worlds without end, by seed and words; the scenes are kinds of land to begin in."""
+    return EndlessWorldConfig(
+        slug="endless",
+        title="Endless worlds",
+        description=f"Land without end, dreamed tile by tile by diffusion: {ENDLESS_PARAMETERS / 1e6:.0f} M parameters",
+        width=WIDTH,
+        height=HEIGHT,
+        fps=FPS,
+        frames_per_chunk=FRAMES_PER_CHUNK,
+        window_chunks=1,
+        controls=("keys", "look", "path", "scene", "text"),
+        scenes=tuple(Scene(name=name, title=title) for name, title, _ in ENDLESS_SCENES),
+        words={name: words for name, _, words in ENDLESS_SCENES},
+        flows=True,
+        motion=CameraMotion(move_speed=MOVE_SPEED, turn_rate=TURN_RATE, pitch_limit=PITCH_LIMIT),
+        lens_degrees=FOV_DEGREES,
+        session_bytes=1024 * 1024,
+        parameters=ENDLESS_PARAMETERS,
+    )
+
+
+WORLDS = {"pocket": pocket_world(), "endless": endless_world()}
 RUNNERS = {
     "pocket": PocketRunnerConfig(
         runner_name="pocket",

@@ -7,24 +7,23 @@ so both are redrawn for each camera between, and blended. The decoder streams.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from flashdreams.infra.decoder.base import DecoderConfig, StreamingDecoderCache, StreamingVideoDecoder
-from flashdreams.integrations.pocket.model.codec import LATENT_CHANNELS, PATCH, PatchCodec, product
+from flashdreams.integrations.pocket.model.codec import LATENT_CHANNELS, PATCH, PatchCodec
 from flashdreams.integrations.pocket.model.deblocking import deblock
-from flashdreams.integrations.pocket.model.optics import HEIGHT, WIDTH, pixel_grid, pixel_rays, sample, seen_next
+from flashdreams.integrations.pocket.model.interpolation import End, frames_between
+from flashdreams.integrations.pocket.model.optics import HEIGHT, WIDTH, pixel_rays
 from flashdreams.integrations.pocket.model.scene_encoder import DEPTH_SIZE, SceneEncoderCache
 from flashdreams.integrations.pocket.scenes.movement import FRAMES_PER_CHUNK
 
 DETAIL = 8.0
 """Factor by which details are scaled for the network: bfloat16 rounds a bright pixel to whole steps of
 8 bits, and the seams between tokens are not much more than one."""
-CHOOSY = 6.0
-"""Log-odds by which a pixel between two ends is rather taken from the one that had it in view."""
 
 
 @dataclass(kw_only=True)
@@ -37,14 +36,6 @@ class PocketDecoderConfig(DecoderConfig):
     """Channels of the network of pixels; that of tokens has twice as many."""
     dtype: torch.dtype = torch.bfloat16
     """Type of the networks; pictures are fp32."""
-
-
-class End(NamedTuple):
-    """A picture `[N, 3, H, W]`, its camera `[N, 4, 4]`, and the inverse depth `[N, 36, 64]` in 1/m of what it shows."""
-
-    image: Tensor
-    pose: Tensor
-    inverse_depth: Tensor
 
 
 class PocketDecoderCache(StreamingDecoderCache):
@@ -128,23 +119,7 @@ class PocketDecoder(StreamingVideoDecoder[PocketDecoderCache]):
 
     def frames_between(self, first: End, last: End, poses: Tensor) -> Tensor:
         """Frames `[B, F, 3, H, W]` at `poses [B, F, 4, 4]`, evenly in time between the ends of a chunk."""
-        batch, count = poses.shape[:2]
-        inner = poses.flatten(0, 1)
-        (earlier, earlier_inside), (later, later_inside) = (self._redrawn(end, inner, count) for end in (first, last))
-        time = (torch.arange(1, count + 1, device=poses.device) / (count + 1)).repeat(batch).view(-1, 1, 1, 1)
-        weight = torch.sigmoid(torch.logit(time) + CHOOSY * (later_inside - earlier_inside))
-        return torch.lerp(earlier, later, weight).unflatten(0, (batch, count))
-
-    def _redrawn(self, end: End, poses: Tensor, count: int) -> tuple[Tensor, Tensor]:
-        """`end` as cameras `poses [B * count, 4, 4]` see it, and where it was in view: see `seen_next`."""
-        end = End(*(x.repeat_interleave(count, 0) for x in end))
-        return seen_next(end.image, end.pose, poses, self._turned(end, poses), self.rays)
-
-    def _turned(self, end: End, target: Tensor) -> Tensor:
-        """The inverse depth `[N, 36, 64]` of `end` as cameras `target` would see it if they had only turned."""
-        turn = product(end.pose[:, :3, :3].transpose(1, 2), target[:, :3, :3])
-        grid = pixel_grid(product(turn, self.few_rays), DEPTH_SIZE)
-        return sample(end.inverse_depth.float().unsqueeze(1), grid)[:, 0]
+        return frames_between(first, last, poses, self.rays, self.few_rays)
 
 
 def local_mean(image: Tensor) -> Tensor:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from flashdreams.integrations.pocket.land.state import CELL, WATER
 
+Ground = tuple[float, float]
+"""x and z in metres."""
 _LEVELS = slice(1, 4)
 """Levels that stop a visitor: from half a metre, above flowers, to two metres, below branches."""
 _NEAR = -0.55
@@ -32,17 +36,9 @@ class Footing:
         at = torch.tensor([(x - self.centre[0]) / self.reach, (z - self.centre[1]) / self.reach]).view(1, 1, 1, 2)
         return float(F.grid_sample(self.field[None, None], at, padding_mode="border", align_corners=False))
 
-    def slide(self, before: tuple[float, float], wanted: tuple[float, float]) -> tuple[float, float]:
-        """Where a visitor gets who goes from `before` to `wanted`: along what is in the way, never further in."""
-        there = self.height(*wanted)
-        if there <= 0:
-            return wanted
-        if there < self.height(*before):
-            return wanted
-        for x, z in ((wanted[0], before[1]), (before[0], wanted[1])):
-            if self.height(x, z) <= 0:
-                return x, z
-        return before
+    def slide(self, before: Ground, wanted: Ground) -> Ground:
+        """Where a visitor gets who goes from `before` to `wanted`, see `slide`."""
+        return slide(self.height, before, wanted)
 
     def free_near(self, x: float, z: float) -> tuple[float, float]:
         """The spot nearest to (x, z) where a visitor may stand, with some room around it."""
@@ -53,3 +49,14 @@ class Footing:
         spots = torch.stack([columns, rows], 1).float() * CELL + CELL / 2 - self.reach + torch.tensor(self.centre)
         best = spots[(spots - torch.tensor([x, z])).square().sum(1).argmin()]
         return float(best[0]), float(best[1])
+
+
+def slide(height: Callable[[float, float], float], before: Ground, wanted: Ground) -> Ground:
+    """Where a visitor gets who goes from `before` to `wanted`: along what is in the way, never further in."""
+    there = height(*wanted)
+    if there <= 0 or there < height(*before):
+        return wanted
+    for x, z in ((wanted[0], before[1]), (before[0], wanted[1])):
+        if height(x, z) <= 0:
+            return x, z
+    return before

@@ -10,8 +10,8 @@ from flashdreams.integrations.pocket.tiles.plan import Change, Words, WorldPlan,
 
 Spot = tuple[int, int]
 """Coordinates of a tile: eastward and northward."""
-MAX_CHANGES = 32
-"""Texts said while walking that are remembered; the oldest of them then count as said at the beginning."""
+MAX_CHANGES = 256
+"""Texts said while walking that change the land; later ones only change light and weather."""
 
 
 @dataclass(frozen=True)
@@ -34,12 +34,9 @@ class Land:
 
     def changed(self, text: str, spot: Spot) -> Land:
         """The land after `text` was said on tile `spot`; itself where the text is not about what stands where."""
-        if not understand(text).changes_land:
+        if not understand(text).changes_land or len(self.changes) >= MAX_CHANGES:
             return self
-        base, changes = self.text, (*self.changes, (text, spot))
-        if len(changes) > MAX_CHANGES:
-            base, changes = f"{base} {changes[0][0]}", changes[1:]
-        return Land(self.seed, base, changes)
+        return Land(self.seed, self.text, (*self.changes, (text, spot)))
 
     def same_tile(self, spot: Spot, older: Land) -> bool:
         """Whether tile `spot` is the same here as in `older`, from which this land came by one more text."""

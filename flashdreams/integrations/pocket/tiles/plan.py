@@ -142,7 +142,9 @@ class WorldPlan:
         at = (np.arange(_COARSE) / (_COARSE - 1) * WINDOW)[:, None]
         z, x = ((low[axis] + at) * CELL for axis in (0, 1))
         points = np.stack(np.broadcast_arrays(x.T, z), -1)
-        coarse = torch.from_numpy(np.concatenate([self._mixture(words, points), self._attributes(words, points)])).float()
+        coarse = torch.from_numpy(
+            np.concatenate([self._mixture(words, points), self._attributes(words, points)])
+        ).float()
         fine = F.interpolate(coarse[None], size=WINDOW, mode="bilinear", align_corners=True)
         style = self.style.view(1, -1, 1, 1).expand(1, -1, WINDOW, WINDOW)
         return torch.cat([fine, style], 1) * 2 - 1

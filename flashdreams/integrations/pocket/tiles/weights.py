@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from flashdreams.infra.diffusion.model import DiffusionModel
-from flashdreams.integrations.pocket.tiles.config import STEPS, tile_model_config
+from flashdreams.integrations.pocket.tiles.config import STEPS, TileTransformerConfig, tile_model_config
 from flashdreams.integrations.pocket.tiles.view_network import ViewNetwork, ViewNetworkConfig
 
 EIGHT_BITS_FROM = 20_000
@@ -58,9 +58,9 @@ def export_weights(tiles: Path, views: Path, target: Path) -> dict[str, int]:
     return steps
 
 
-def load_tile_model(path: Path, steps: int = STEPS) -> DiffusionModel:
+def load_tile_model(path: Path, steps: int = STEPS, transformer: TileTransformerConfig | None = None) -> DiffusionModel:
     """The tile model of a file of `export_weights`. Raises RuntimeError for weights of another model."""
-    model: DiffusionModel = tile_model_config(steps).setup()
+    model: DiffusionModel = tile_model_config(steps, transformer).setup()
     model.transformer.load_state_dict(_part(path, "tiles."))
     return model.eval()
 

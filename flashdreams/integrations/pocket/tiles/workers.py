@@ -5,9 +5,12 @@ Whenever a tile is dreamed, and by which thread, it is the same: all of it happe
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import threading
+import time
+import weakref
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 
@@ -19,10 +22,12 @@ from flashdreams.integrations.pocket.tiles.masks import known_neighbours
 from flashdreams.integrations.pocket.tiles.plan import WorldPlan
 from flashdreams.integrations.pocket.tiles.store import Sampling, TileSampler
 
-MAX_LANDS = 6
+MAX_LANDS = 12
 """Lands whose tiles are kept."""
-CAPACITY = 256
+CAPACITY = 160
 """Tiles kept of each land: 46 kB each."""
+MAX_OWNERS = 16
+"""Visitors for whom tiles are dreamed ahead; those who moved last."""
 IDLE_SECONDS = 5.0
 """A thread that has had nothing to do for this long ends."""
 NICENESS = 10
@@ -52,8 +57,20 @@ class TileWorkers:
         self._wanted: OrderedDict[int, tuple[Land, tuple[Spot, ...]]] = OrderedDict()
         self._running: set[_Job] = set()
         self._failure: BaseException | None = None
-        self._threads = 0
+        self._threads: set[threading.Thread] = set()
         self._drawing = 0
+        # A thread that is inside torch while the interpreter ends would abort the process.
+        known = weakref.ref(self)
+        atexit.register(lambda: None if (workers := known()) is None else workers.close())
+
+    def close(self) -> None:
+        """End the threads, each after its present pass; no tile can be dreamed any more."""
+        with self._changed:
+            self._failure = self._failure or RuntimeError("the threads that dream tiles were ended")
+            threads = list(self._threads)
+            self._changed.notify_all()
+        for thread in threads:
+            thread.join()
 
     def get(self, land: Land, spot: Spot) -> Tensor:
         """A tile, packed; waits until it is dreamed. Raises RuntimeError where tiles cannot be dreamed."""
@@ -79,6 +96,8 @@ class TileWorkers:
             self._wanted.pop(owner, None)
             if spots:
                 self._wanted[owner] = (land, tuple(spots))
+                while len(self._wanted) > MAX_OWNERS:
+                    self._wanted.popitem(last=False)
                 self._start_threads()
                 self._changed.notify_all()
 
@@ -118,32 +137,37 @@ class TileWorkers:
         return self._lands[land].tiles
 
     def _start_threads(self) -> None:
-        while self._threads < self._most and self._failure is None:
-            self._threads += 1
-            threading.Thread(target=self._work, name=f"tiles-{self._threads}", daemon=True).start()
+        while len(self._threads) < self._most and self._failure is None:
+            thread = threading.Thread(target=self._work, name=f"tiles-{len(self._threads)}", daemon=True)
+            self._threads.add(thread)
+            thread.start()
 
     def _work(self) -> None:
         _be_modest()
-        while True:
-            with self._changed:
-                found = self._next_job()
-                if found is None and not self._changed.wait(IDLE_SECONDS):
-                    found = self._next_job()
-                    if found is None:
-                        self._threads -= 1
-                        return
-                if found is None:
-                    continue
-                land, sampling = found
+        while (found := self._await_job()) is not None:
+            land, sampling = found
             try:
                 tile = self._sampled(sampling)
             except BaseException as error:  # whoever waits must hear of it
-                tile, self._failure = None, error
+                tile, self._failure = None, self._failure or error
             with self._changed:
                 self._running.discard((land, sampling.spot))
                 if tile is not None:
                     self._keep(land, sampling.spot, tile)
                 self._changed.notify_all()
+
+    def _await_job(self) -> tuple[Land, Sampling] | None:
+        """The most urgent tile, begun; None where there was nothing to do for long, and the thread ends."""
+        with self._changed:
+            until = time.monotonic() + IDLE_SECONDS
+            while self._failure is None:
+                found = self._next_job()
+                if found is not None:
+                    return found
+                if not self._changed.wait(max(until - time.monotonic(), 0)):
+                    break
+            self._threads.discard(threading.current_thread())
+            return None
 
     def _next_job(self) -> tuple[Land, Sampling] | None:
         """The most urgent tile that can be dreamed now, begun."""
@@ -167,11 +191,14 @@ class TileWorkers:
                 yield missing
             there.add(missing)
 
-    def _sampled(self, sampling: Sampling) -> Tensor:
+    def _sampled(self, sampling: Sampling) -> Tensor | None:
+        """The finished tile; None where the threads are ended before."""
         tile = None
         while tile is None:
             with self._changed:
-                self._changed.wait_for(lambda: not self._drawing or self._awaited)
+                self._changed.wait_for(lambda: not self._drawing or self._awaited or self._failure is not None)
+                if self._failure is not None:
+                    return None
             tile = self.sampler.advance(sampling)
         return tile
 

@@ -1,0 +1,256 @@
+"""Worlds without end as something to play: tiles dreamed ahead by diffusion, views drawn of them by a network.
+
+A rollout's pictures are a function of its seed, its words and its poses alone. Nothing that is shown depends on how
+fast tiles are dreamed: where one is late, the step waits for it.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+import weakref
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from flashdreams.camera.poses import check_poses, pose_from_yaw_pitch
+from flashdreams.core.precision import fastest_dtype
+from flashdreams.infra.media.images import check_finite
+from flashdreams.infra.world.base import Constrain, Controls, Progress, Rollout, World, WorldConfig
+from flashdreams.integrations.pocket.assets import TILE_WEIGHTS, asset_folder
+from flashdreams.integrations.pocket.land.camera import EYE_HEIGHT
+from flashdreams.integrations.pocket.model.interpolation import End, frames_between
+from flashdreams.integrations.pocket.model.optics import pixel_rays
+from flashdreams.integrations.pocket.probe import Speed, best_threads
+from flashdreams.integrations.pocket.scenes.movement import FRAMES_PER_CHUNK
+from flashdreams.integrations.pocket.tiles.config import STEPS, TILE_METRES, TileTransformerConfig
+from flashdreams.integrations.pocket.tiles.footing import Footing
+from flashdreams.integrations.pocket.tiles.lands import Land, Spot, centre_of, spot_of
+from flashdreams.integrations.pocket.tiles.plan import understand
+from flashdreams.integrations.pocket.tiles.schedule import LIFT, Schedule
+from flashdreams.integrations.pocket.tiles.sight import RAY_COLUMNS, RAY_ROWS, look
+from flashdreams.integrations.pocket.tiles.store import TileSampler, unpacked
+from flashdreams.integrations.pocket.tiles.surroundings import SHADOW_HOURS, Barriers, Surroundings, clearness, in_sight
+from flashdreams.integrations.pocket.tiles.veil import clear_map, veil, veiled
+from flashdreams.integrations.pocket.tiles.weather import Weather
+from flashdreams.integrations.pocket.tiles.weights import load_tile_model, load_view_network
+from flashdreams.integrations.pocket.tiles.workers import TileWorkers
+from flashdreams.threads import available_cores
+
+UPCOMING = 24
+"""Tiles that are dreamed ahead at most."""
+ENTRANCES = ((0, 0), (2, 0), (0, 2), (2, 2), (-2, 0), (0, -2), (4, 0), (0, 4))
+"""Tiles that are tried, in this order, until one has room to stand in."""
+ROOM = 0.3
+"""Share of the entrance's tile that can be walked on."""
+
+
+@dataclass(kw_only=True)
+class EndlessWorldConfig(WorldConfig):
+    """Config of `EndlessWorld`."""
+
+    _target: type = field(default_factory=lambda: EndlessWorld)
+
+    words: dict[str, str] = field(default_factory=dict)
+    """By scene, the words that it begins with."""
+    transformer: TileTransformerConfig = field(default_factory=TileTransformerConfig)
+    """The network that dreams tiles."""
+    steps: int = STEPS
+    """Denoising steps of a tile."""
+    workers: int | None = None
+    """Threads that dream tiles; None takes as many as there are cores, at most 4."""
+
+    def weights(self) -> tuple[str | Path, ...]:
+        return (self.checkpoint or asset_folder() / TILE_WEIGHTS,)
+
+
+@dataclass(kw_only=True)
+class EndlessRollout(Rollout):
+    """A visitor's way through a land."""
+
+    land: Land
+    weather: Weather
+    schedule: Schedule = field(default_factory=Schedule)
+    shown: End | None = None
+    """The last frame shown."""
+    surroundings: Surroundings | None = None
+    """Computed from all the above; left out of snapshots."""
+
+
+class EndlessWorld(World):
+    """See `flashdreams.infra.world.base.World`."""
+
+    config: EndlessWorldConfig
+
+    def __init__(self, config: EndlessWorldConfig, progress: Progress = lambda stage, share: None) -> None:
+        self.config = config
+        progress("Reading the weights", 0.1)
+        path = Path(config.weights()[0])
+        self._bfloat16 = fastest_dtype(torch.device("cpu")) is torch.bfloat16
+        self.tiles = load_tile_model(path, config.steps, config.transformer).requires_grad_(False)
+        self.views = load_view_network(path).requires_grad_(False)
+        workers = config.workers or max(1, min(4, available_cores()))
+        self._workers = TileWorkers(TileSampler(self.tiles, bfloat16=self._bfloat16), workers)
+        self._rays, self._few_rays = pixel_rays(), pixel_rays(RAY_ROWS, RAY_COLUMNS)
+        progress("Dreaming the first tiles", 0.5)
+        if config.adapts:
+            best_threads(self._speed)
+        progress("Ready", 1.0)
+
+    # -- rollouts ------------------------------------------------------------------------------------------------
+
+    def start(self, scene: str, seed: int, *, text: str | None = None, image: Path | None = None) -> EndlessRollout:
+        """A new rollout; raises ValueError for an image, which this world does not understand."""
+        if image is not None:
+            raise ValueError(f"world {self.config.slug} takes no image: it takes {', '.join(self.config.controls)}")
+        land = self._land(scene, seed, text)
+        return EndlessRollout(scene=scene, seed=seed, land=land, weather=Weather.of(seed, understand(land.text)))
+
+    def frames_in_chunk(self, index: int) -> int:
+        return 1 if index == 0 else FRAMES_PER_CHUNK
+
+    @torch.inference_mode()
+    def step(self, rollout: Rollout, controls: Controls) -> npt.NDArray[np.uint8]:
+        own, began = self._typed(rollout), time.perf_counter()
+        frames = self.frames_in_chunk(own.index)
+        poses = np.asarray(controls.poses, dtype=np.float64)
+        if poses.shape != (frames, 4, 4):
+            raise ValueError(f"poses must have shape ({frames}, 4, 4) for this chunk, got {poses.shape}")
+        check_poses(poses, "poses")
+        if controls.scene is not None and controls.scene != own.scene:
+            self._hear(own, self.config.words[self.config.scene(controls.scene).name], poses[-1])
+            own.scene = controls.scene
+        if controls.text is not None:
+            self._hear(own, controls.text, poses[-1])
+        own.weather = own.weather.later(frames / self.config.fps)
+        for spot in own.schedule.advance(own.index, poses[-1]):
+            self._workers.get(own.land, spot)
+        self._workers.want(id(own), own.land, own.schedule.upcoming(poses[-1], UPCOMING))
+        waited = time.perf_counter()
+        with self._workers.drawing():
+            images = self._draw(own, torch.from_numpy(poses).float())
+        pixels = images.mul(255).add_(0.5).clamp_(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
+        own.timings = {"encode": (waited - began) * 1e3, "decode": (time.perf_counter() - waited) * 1e3}
+        return pixels.contiguous().numpy()
+
+    def finalize(self, rollout: Rollout) -> None:
+        self._typed(rollout).index += 1
+
+    def snapshot(self, rollout: Rollout) -> Any:
+        own = self._typed(rollout)
+        schedule = Schedule(dict(own.schedule.came), own.schedule.credit)
+        return replace(own, schedule=schedule, surroundings=None, timings=dict(own.timings))
+
+    def restore(self, snapshot: Any) -> EndlessRollout:
+        restored: EndlessRollout = self.snapshot(snapshot)
+        return restored
+
+    # -- places --------------------------------------------------------------------------------------------------
+
+    def start_pose(self, scene: str, seed: int) -> npt.NDArray[np.float64]:
+        """In the middle of the first tile that has room, where the way is longest."""
+        return self._entrance(self._land(scene, seed, None))
+
+    def entrance(self, rollout: Rollout) -> npt.NDArray[np.float64]:
+        return self._entrance(self._typed(rollout).land)
+
+    def constrain(self, scene: str, seed: int = 0) -> Constrain:
+        """Visitors stay on the ground and outside things, as they are before anything is said."""
+        land = self._land(scene, seed, None)
+        return Barriers(lambda spot: self._workers.get(land, spot)).constrain
+
+    def footing(self, rollout: Rollout, scene: str) -> Constrain:
+        """Visitors stay on the ground, outside the things on tiles that have come."""
+        known = weakref.ref(self._typed(rollout))
+
+        def tile_at(spot: Spot) -> Tensor | None:
+            own = known()
+            return self._workers.get(own.land, spot) if own is not None and spot in own.schedule.came else None
+
+        return Barriers(tile_at).constrain
+
+    def _entrance(self, land: Land) -> npt.NDArray[np.float64]:
+        best: tuple[float, Footing, Spot] | None = None
+        for spot in ENTRANCES:
+            footing = Footing(unpacked(self._workers.get(land, spot)), centre_of(spot))
+            room = float((footing.field <= 0).float().mean())
+            if best is None or room > best[0]:
+                best = room, footing, spot
+            if room >= ROOM:
+                break
+        assert best is not None
+        x, z = best[1].free_near(*centre_of(best[2]))
+        yaw = max(range(0, 360, 30), key=lambda degrees: _free_metres(best[1], x, z, math.radians(degrees)))
+        return pose_from_yaw_pitch(np.array([x, -EYE_HEIGHT, z]), float(yaw), 0.0)
+
+    def _land(self, scene: str, seed: int, text: str | None) -> Land:
+        words = self.config.words[self.config.scene(scene).name]
+        return Land(seed, " ".join(part for part in (words, text) if part))
+
+    # -- one chunk -----------------------------------------------------------------------------------------------
+
+    def _hear(self, own: EndlessRollout, text: str, pose: npt.NDArray[np.float64]) -> None:
+        """Words about light and weather act at once, words about things on tiles that are not in sight."""
+        own.weather = own.weather.with_words(understand(text))
+        land = own.land.changed(text, spot_of(pose[0, 3], pose[2, 3]))
+        if land != own.land:
+            self._workers.derive(land, own.land)
+            own.land = land
+
+    def _draw(self, own: EndlessRollout, poses: Tensor) -> Tensor:
+        """Frames `[F, 3, 144, 256]`: the last one by the network, those between redrawn from both ends."""
+        middle = spot_of(float(poses[-1, 0, 3]), float(poses[-1, 2, 3]))
+        light = own.weather.light()
+        shadow_light = own.weather.light(round(own.weather.hour / SHADOW_HOURS) * SHADOW_HOURS)
+        tiles = {spot: self._workers.get(own.land, spot) for spot in in_sight(own.schedule.came, middle)}
+        own.surroundings = Surroundings.of(tiles, middle, light, shadow_light, own.surroundings)
+        place, pose = own.surroundings.place, poses[-1]
+        seen = look(place, pose)
+        mixed = torch.autocast("cpu", torch.bfloat16) if self._bfloat16 else nullcontext()
+        with mixed:
+            image = self.views(seen.features[None], light.vector()[None])[0].float()
+        check_finite(image[None, None])
+        hidden = veil(place, clear_map(clearness(own.schedule.came, middle, own.index, LIFT)), pose, seen)
+        image = veiled(image.clamp(0, 1), hidden, pose, light)
+        end = End(image[None], pose[None], seen.inverse_depth[None])
+        before, own.shown = own.shown, end
+        if before is None or len(poses) == 1:
+            return end.image
+        between = frames_between(before, end, poses[None, :-1], self._rays, self._few_rays)
+        return torch.cat([between[0], end.image])
+
+    def _typed(self, rollout: Any) -> EndlessRollout:
+        if not isinstance(rollout, EndlessRollout):
+            raise TypeError(f"rollout must be one that this world started, got {type(rollout).__name__}")
+        return rollout
+
+    def _speed(self) -> Speed:
+        """Of the fastest of a few chunks that nobody sees."""
+        name = self.config.scenes[0].name
+        rollout, pose = self.start(name, 0), self.start_pose(name, 0)
+        rollout.schedule.credit = 0
+        lasted = []
+        for index in range(4):
+            self.step(rollout, Controls(poses=np.repeat(pose[None], self.frames_in_chunk(index), 0)))
+            self.finalize(rollout)
+            lasted.append(rollout.timings["decode"] / 1e3)
+        self._workers.forget(id(rollout))
+        return Speed(chunk=min(lasted[1:]), step=0.0)
+
+
+def _free_metres(footing: Footing, x: float, z: float, yaw: float) -> float:
+    """How far one can go within the entrance's tile."""
+    for step in range(1, 32):
+        reach = step * 0.5
+        there = x + reach * math.sin(yaw), z + reach * math.cos(yaw)
+        if max(abs(there[0] - footing.centre[0]), abs(there[1] - footing.centre[1])) > TILE_METRES / 2:
+            return reach + 0.5  # the way goes on
+        if footing.height(*there) > 0:
+            return reach
+    return reach

@@ -1,0 +1,92 @@
+"""The tiles around a visitor as one state, with what follows from it: shadows, lamps, where one may stand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from flashdreams.integrations.pocket.land.camera import EYE_HEIGHT
+from flashdreams.integrations.pocket.land.light import Light
+from flashdreams.integrations.pocket.land.maps import lamp_light, sun_shadow
+from flashdreams.integrations.pocket.tiles.footing import Footing, slide
+from flashdreams.integrations.pocket.tiles.lands import Spot, centre_of, spot_of
+from flashdreams.integrations.pocket.tiles.sight import LocalState
+from flashdreams.integrations.pocket.tiles.store import assembled, unpacked
+
+Floats = npt.NDArray[np.float64]
+
+REACH = 2
+"""Tiles that are seen on each side of the visitor's."""
+SHADOW_HOURS = 1 / 30
+"""Hours of the world after which shadows are computed again."""
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """A function of the tiles that are there, the visitor's tile and the light: nothing of it need be saved."""
+
+    middle: Spot
+    spots: frozenset[Spot]
+    """The tiles that were there."""
+    shadow_light: Light
+    place: LocalState
+
+    @classmethod
+    def of(
+        cls, tiles: Mapping[Spot, Tensor], middle: Spot, light: Light, shadow_light: Light, before: Surroundings | None
+    ) -> Surroundings:
+        """Made of the packed `tiles` in sight, with as much as can be of those `before`."""
+        spots = frozenset(tiles)
+        if before is None or (before.middle, before.spots) != (middle, spots):
+            state = assembled(tiles, middle, REACH)
+            shadow, lamps = sun_shadow(state, shadow_light.sun_dir), lamp_light(state)
+            return cls(middle, spots, shadow_light, LocalState(state, centre_of(middle), shadow, lamps, light))
+        place = before.place
+        if before.shadow_light.sun_dir != shadow_light.sun_dir:
+            place = replace(place, shadow=sun_shadow(place.state, shadow_light.sun_dir))
+        return cls(middle, spots, shadow_light, replace(place, light=light))
+
+
+def in_sight(spots: Iterable[Spot], middle: Spot) -> list[Spot]:
+    """Those of `spots` that are seen from tile `middle`."""
+    return [s for s in spots if max(abs(s[0] - middle[0]), abs(s[1] - middle[1])) <= REACH]
+
+
+def clearness(came: Mapping[Spot, int], middle: Spot, now: int, chunks: int) -> Tensor:
+    """`[n, n]`: how far the mist over each tile around `middle` has lifted, `chunks` after it came; 0 to 1."""
+    side = 2 * REACH + 1
+    result = torch.zeros(side, side)
+    for i, j in in_sight(came, middle):
+        result[j - middle[1] + REACH, i - middle[0] + REACH] = min((now - came[i, j] + 1) / chunks, 1.0)
+    return result
+
+
+class Barriers:
+    """Collisions, tile by tile: the same wherever a visitor came from."""
+
+    def __init__(self, tile_at: Callable[[Spot], Tensor | None]) -> None:
+        """`tile_at` answers the packed tile of a spot, or None where nothing is known: there one may go."""
+        self._tile_at = tile_at
+        self._footings: dict[Spot, Footing] = {}
+
+    def height(self, x: float, z: float) -> float:
+        """The barrier at a position in metres; above 0 it cannot be entered."""
+        spot = spot_of(x, z)
+        if spot not in self._footings:
+            tile = self._tile_at(spot)
+            if tile is None:
+                return -1.0
+            if len(self._footings) > 64:
+                self._footings.clear()
+            self._footings[spot] = Footing(unpacked(tile), centre_of(spot))
+        return self._footings[spot].height(x, z)
+
+    def constrain(self, previous: Floats, wanted: Floats) -> Floats:
+        """Where a camera gets that goes from `previous` to `wanted`, both `[3]`: on the ground, around things."""
+        x, z = slide(self.height, (float(previous[0]), float(previous[2])), (float(wanted[0]), float(wanted[2])))
+        return np.array([x, -EYE_HEIGHT, z])

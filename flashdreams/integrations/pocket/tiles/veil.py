@@ -1,0 +1,64 @@
+"""The mist in front of tiles that are not dreamed yet: computed, and laid over the network's picture."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from flashdreams.integrations.pocket.land.camera import HEIGHT, WIDTH, camera_origin, camera_rays
+from flashdreams.integrations.pocket.land.light import Light
+from flashdreams.integrations.pocket.land.sky import sky_color, sky_fields
+from flashdreams.integrations.pocket.tiles.sight import LocalState, Seen
+
+_FINE = 4
+"""Spots along each side of a tile where the mist is told."""
+_PLANES, _STEPS, _FARTHEST = 48, 28, 56.0
+
+
+def clear_map(clear: Tensor) -> Tensor:
+    """`[H, H]`, four spots to a tile's side: how clear it is there, of `clear [n, n]` of whole tiles, 0 to 1.
+
+    It falls off towards tiles that are not clear, and towards the edge.
+    """
+    fine = clear.repeat_interleave(_FINE, 0).repeat_interleave(_FINE, 1)
+    # The smallest around every spot, then the mean: at the border of a missing tile nothing is clear.
+    padded = F.pad(fine[None, None], (2, 2, 2, 2))
+    eroded = -F.max_pool2d(-padded, 3, 1)
+    return F.avg_pool2d(eroded, 3, 1)[0, 0]
+
+
+def veil(place: LocalState, clear: Tensor, pose: Tensor, seen: Seen) -> Tensor:
+    """`[72, 128]`: how much of what each ray sees is hidden, 0 to 1, with `clear` of `clear_map` over the place."""
+    height, width = seen.inverse_depth.shape
+    rays = camera_rays(pose, width, height)
+    horizontal = (rays[0] ** 2 + rays[2] ** 2).sqrt().clamp_min(1e-4)
+    azimuth = torch.atan2(rays[0], rays[2])
+    middle = torch.atan2(rays[0].mean(), rays[2].mean())
+    relative = torch.remainder(azimuth - middle + math.pi, 2 * math.pi) - math.pi
+    low, high = relative.min(), relative.max()
+    planes = middle + torch.lerp(low, high, torch.linspace(0, 1, _PLANES))
+    steps = torch.linspace(0, _FARTHEST, _STEPS)
+    origin = camera_origin(pose)
+    x, z = origin[0] + planes.sin()[:, None] * steps, origin[2] + planes.cos()[:, None] * steps
+    here = F.grid_sample(clear[None, None], place.flat(x, z)[None], align_corners=False)[0, 0]
+    hidden = (1 - here).cummax(1).values
+    forward = pose[:3, 2].float() * torch.tensor([1.0, -1.0, 1.0])
+    along = (rays * forward[:, None, None]).sum(0)
+    reach = horizontal / (seen.inverse_depth * along).clamp_min(1e-4)
+    spot = torch.stack([reach / _FARTHEST * 2 - 1, (relative - low) / (high - low).clamp_min(1e-6) * 2 - 1], -1)
+    found = F.grid_sample(hidden[None, None], spot[None], padding_mode="border", align_corners=True)[0, 0]
+    return torch.where(seen.inverse_depth > 0, found, 0.0)
+
+
+def veiled(image: Tensor, hidden: Tensor, pose: Tensor, light: Light) -> Tensor:
+    """`image [3, 144, 256]` with mist of the horizon's colour where it is `hidden [72, 128]`."""
+    direction = camera_rays(pose, hidden.shape[1], hidden.shape[0])
+    fields = sky_fields(direction, light)
+    fields[0], fields[1], fields[5] = 0.02, 0.0, 0.0
+    fields[2:4] = 1.0
+    mist = torch.cat([sky_color(fields, light.vector()), hidden[None]])
+    fine = F.interpolate(mist[None], size=(HEIGHT, WIDTH), mode="bilinear")[0]
+    return torch.lerp(image, fine[:3], fine[3:])

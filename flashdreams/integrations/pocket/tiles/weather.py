@@ -1,0 +1,64 @@
+"""Time of day and weather of a world: they begin by seed and words, words change them, and time goes on by itself."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from flashdreams.integrations.pocket.land.light import Light, light_at
+from flashdreams.integrations.pocket.tiles.plan import Words
+
+DAY_SECONDS = 40 * 60.0
+"""Seconds in which a day passes."""
+WIND = 4.0
+"""Metres a second that the clouds drift."""
+CLEAR, FOG = 0.009, 0.045
+"""Haze, 1 in so many metres."""
+
+
+@dataclass(frozen=True)
+class Weather:
+    """All that light and weather are a function of."""
+
+    hour: float
+    clouds: float
+    haze: float
+    heading: float
+    ridges: tuple[float, float]
+    drift: tuple[float, float] = (0.0, 0.0)
+
+    @classmethod
+    def of(cls, seed: int, words: Words) -> Weather:
+        """At the beginning of the world of `seed`."""
+        rng = np.random.default_rng([37, seed])
+        hour, clouds, heading, phase, height = (
+            float(rng.uniform(*limits))
+            for limits in ((8.5, 16.0), (0.1, 0.5), (-math.pi, math.pi), (0.0, 6.28), (0.04, 0.14))
+        )
+        return cls(hour, clouds, CLEAR, heading, (phase, height)).with_words(words)
+
+    def with_words(self, words: Words) -> Weather:
+        """With what `words` say of light and weather."""
+        hour = self.hour if words.hour is None else words.hour
+        clouds = self.clouds if words.clouds is None else words.clouds
+        haze = FOG if words.fog else CLEAR if words.clouds is not None else self.haze
+        return replace(self, hour=hour, clouds=clouds, haze=haze)
+
+    def later(self, seconds: float) -> Weather:
+        """As it is after `seconds`."""
+        x, z = self.drift
+        hour = (self.hour + seconds * 24 / DAY_SECONDS) % 24
+        return replace(self, hour=hour, drift=((x + WIND * seconds) % 1024.0, (z + 0.4 * WIND * seconds) % 1024.0))
+
+    def light(self, hour: float | None = None) -> Light:
+        """The light now, or at another `hour`."""
+        return light_at(
+            self.hour if hour is None else hour,
+            heading=self.heading,
+            clouds=self.clouds,
+            haze=self.haze,
+            drift=self.drift,
+            ridges=self.ridges,
+        )

@@ -1,0 +1,224 @@
+"""Worlds without end as the app uses them: a function of seed, words and poses, whatever the machine's speed."""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from backend.engine.history import Beginning, History
+from backend.engine.rollout import SessionRollout
+from flashdreams.camera.motion import LiveCamera
+from flashdreams.infra.world.base import Controls
+from flashdreams.integrations.pocket.config import ENDLESS_PARAMETERS, endless_world
+from flashdreams.integrations.pocket.endless_world import EndlessWorld
+from flashdreams.integrations.pocket.tiles.config import TILE_METRES, TileTransformerConfig, tile_model_config
+from flashdreams.integrations.pocket.tiles.lands import Land, closure, spot_of
+from flashdreams.integrations.pocket.tiles.plan import HELD
+from flashdreams.integrations.pocket.tiles.schedule import BEGINNING, KEPT, PACE, Schedule
+from flashdreams.integrations.pocket.tiles.surroundings import REACH
+from flashdreams.integrations.pocket.tiles.view_network import ViewNetworkConfig
+from flashdreams.integrations.pocket.tiles.weights import compressed
+
+SMALL = TileTransformerConfig(widths=(8, 16, 16, 16), blocks=1, heads=2)
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A weights file as it is published, with random numbers in it."""
+    torch.manual_seed(3)
+    tensors = {}
+    for prefix, module in (
+        ("tiles", tile_model_config(1, SMALL).setup().transformer),
+        ("views", ViewNetworkConfig().setup()),
+    ):
+        for name, weight in module.state_dict().items():
+            spread = 0.3 / max(weight.flatten(1).shape[1], 1) ** 0.5 if weight.dim() > 1 else 0.05
+            tensors[f"{prefix}.{name}"] = torch.randn_like(weight) * spread
+    path = tmp_path_factory.mktemp("weights") / "dreamed.safetensors"
+    save_file(compressed(tensors), path, metadata={"steps": "{}"})
+    return path
+
+
+def loaded(weights: Path, workers: int) -> EndlessWorld:
+    world = replace(endless_world(), checkpoint=weights, steps=1, transformer=SMALL, workers=workers).setup()
+    assert isinstance(world, EndlessWorld)
+    return world
+
+
+@pytest.fixture(scope="module")
+def world(weights: Path) -> EndlessWorld:
+    return loaded(weights, 2)
+
+
+def a_walk(world: EndlessWorld, chunks: int, seed: int = 5, step: float = 1.2) -> list[Controls]:
+    """Poses northwards from the entrance, much faster than a visitor, so that few chunks meet many tiles."""
+    pose, controls = world.start_pose("anywhere", seed), []
+    for index in range(chunks):
+        poses = np.repeat(pose[None], world.frames_in_chunk(index), 0)
+        poses[:, 2, 3] += step * np.arange(len(poses))
+        pose = poses[-1]
+        controls.append(Controls(poses=poses))
+    return controls
+
+
+def play(world: EndlessWorld, rollout: Any, controls: list[Controls]) -> list[np.ndarray]:
+    frames = []
+    for chunk in controls:
+        frames.append(world.step(rollout, chunk))
+        world.finalize(rollout)
+    return frames
+
+
+def same(a: list[np.ndarray], b: list[np.ndarray]) -> bool:
+    return len(a) == len(b) and all(np.array_equal(x, y) for x, y in zip(a, b, strict=True))
+
+
+def test_a_walk_is_a_function_of_seed_words_and_poses_however_many_threads_dream(
+    world: EndlessWorld, weights: Path
+) -> None:
+    walk = a_walk(world, 5)
+    first = play(world, world.start("anywhere", 5, text="snow"), walk)
+    assert [f.shape for f in first] == [(1, 144, 256, 3), *[(4, 144, 256, 3)] * 4]
+    assert same(first, play(loaded(weights, 1), world.start("anywhere", 5, text="snow"), walk))
+    assert not same(first, play(world, world.start("anywhere", 6, text="snow"), walk))
+    assert not same(first, play(world, world.start("anywhere", 5, text="desert"), walk))
+
+
+def test_a_snapshot_goes_on_alike_on_another_server_and_small(world: EndlessWorld, weights: Path) -> None:
+    walk = a_walk(world, 6)
+    walk[2] = replace(walk[2], text="more trees, night, xyzzy")
+    rollout = world.start("anywhere", 5)
+    play(world, rollout, walk[:4])
+    kept = pickle.dumps(world.snapshot(rollout))
+    assert len(kept) < world.config.rollout_bytes
+    onward = play(world, rollout, walk[4:])
+    assert same(play(world, world.restore(pickle.loads(kept)), walk[4:]), onward)
+    other = loaded(weights, 1)
+    assert same(play(other, other.restore(pickle.loads(kept)), walk[4:]), onward)
+
+
+def test_a_session_rewinds_bit_for_bit(world: EndlessWorld) -> None:
+    history = History(span=50, max_bytes=0, max_chunks=50)
+    rollout = SessionRollout(world, Beginning("forest", 9, "evening"), history, every=4, image=lambda name: Path(name))
+    assert np.array_equal(rollout.input_state._camera.pose, world.entrance(world.start("forest", 9, text="evening")))
+    rollout.input_state.keys(("w",))
+    chunks = [rollout.step() for _ in range(4)]
+    for _ in rollout.rewind(chunks[1].index):
+        pass
+    rollout.input_state.path(chunks[2].node.controls.poses, world.config.fps)
+    assert np.array_equal(rollout.step().frames, chunks[2].frames)
+
+
+def test_words_change_the_land_out_of_sight_and_the_light_at_once(world: EndlessWorld) -> None:
+    rollout = world.start("anywhere", 5)
+    walk = a_walk(world, 3, step=0.0)
+    play(world, rollout, walk[:2])
+    before, land = rollout.weather, rollout.land
+    world.step(rollout, replace(walk[2], text="a foggy desert at midnight"))
+    assert rollout.weather.hour < 1 and rollout.weather.haze > before.haze
+    assert rollout.land.seed == land.seed and rollout.land != land
+    here = spot_of(walk[0].poses[0, 0, 3], walk[0].poses[0, 2, 3])
+    for spot in [(here[0] + i, here[1] + j) for i in range(-REACH, REACH + 1) for j in range(-REACH, REACH + 1)]:
+        assert rollout.land.same_tile(spot, land)
+        assert torch.equal(world._workers.get(rollout.land, spot), world._workers.get(land, spot))
+    far = (here[0] + HELD + 3, here[1])
+    assert not rollout.land.same_tile(far, land)
+    assert not torch.equal(world._workers.get(rollout.land, far), world._workers.get(land, far))
+
+
+def test_the_time_of_day_goes_on_while_nothing_moves(world: EndlessWorld) -> None:
+    rollout = world.start("anywhere", 5, text="noon")
+    play(world, rollout, a_walk(world, 3, step=0.0))
+    assert 12.0 < rollout.weather.hour < 12.1
+    assert world.config.flows
+
+
+def test_a_change_of_scene_is_a_change_of_the_land_ahead(world: EndlessWorld) -> None:
+    rollout = world.start("meadow", 5)
+    walk = a_walk(world, 2, step=0.0)
+    play(world, rollout, walk[:1])
+    world.step(rollout, replace(walk[1], scene="snow"))
+    assert rollout.scene == "snow"
+    assert rollout.land.plan().words_of(40, 0).kinds == ("snow",)
+    assert rollout.land.plan().words_of(0, 0).kinds == ("meadow",)
+
+
+def test_a_schedule_keeps_what_is_underfoot_and_is_bounded_over_a_kilometre() -> None:
+    schedule, pose, sizes = Schedule(), np.eye(4), []
+    came = schedule.advance(0, pose)
+    assert len(came) >= BEGINNING - 1
+    for chunk in range(1, 2500):
+        pose[2, 3] += 0.4
+        pose[0, 3] += 0.1
+        schedule.advance(chunk, pose)
+        assert spot_of(pose[0, 3], pose[2, 3]) in schedule.came
+        sizes.append(len(schedule.came))
+    assert max(sizes) <= (2 * KEPT + 1) ** 2 + 9
+    assert max(sizes[-500:]) <= max(sizes[500:1000]) + 5
+
+
+def test_tiles_come_at_their_pace_where_one_stands(world: EndlessWorld) -> None:
+    schedule, pose = Schedule(), np.eye(4)
+    schedule.advance(0, pose)
+    began = len(schedule.came)
+    for chunk in range(1, 41):
+        schedule.advance(chunk, pose)
+    assert abs(len(schedule.came) - began - 40 / PACE) <= 1
+
+
+def test_a_tile_needs_nine_others_at_most() -> None:
+    assert max(len(closure((i, j))) for i in (0, 1) for j in (0, 1)) <= 10
+
+
+def test_a_visitor_walks_around_what_stands_on_tiles(world: EndlessWorld) -> None:
+    rollout = world.start("anywhere", 5)
+    pose = world.entrance(rollout)
+    camera = LiveCamera(pose, world.config.motion, world.config.fps, world.footing(rollout, "anywhere"))
+    allowed = world.constrain("anywhere", 5)
+    camera.keys(("w",), 0.0)
+    for index in range(6):
+        poses = camera.next_poses(world.frames_in_chunk(index), index / 6)
+        world.step(rollout, Controls(poses=poses))
+        world.finalize(rollout)
+        place = poses[-1, :3, 3]
+        assert np.allclose(allowed(place, place), place, atol=1e-9)
+        assert place[1] == pytest.approx(pose[1, 3])
+
+
+def test_what_the_world_does_not_understand_is_refused(world: EndlessWorld, tmp_path: Path) -> None:
+    with pytest.raises(KeyError, match="meadow, forest"):
+        world.start("moon", 0)
+    with pytest.raises(ValueError, match="no image"):
+        world.start("meadow", 0, image=tmp_path / "photo.jpg")
+    with pytest.raises(ValueError, match=r"shape \(1, 4, 4\)"):
+        world.step(world.start("meadow", 0), Controls(poses=np.eye(4)))
+    with pytest.raises(TypeError, match="rollout"):
+        world.finalize(object())  # type: ignore[arg-type]
+
+
+def test_the_number_of_parameters_is_right() -> None:
+    modules = (tile_model_config().setup(), ViewNetworkConfig().setup())
+    assert sum(p.numel() for module in modules for p in module.parameters()) == ENDLESS_PARAMETERS
+
+
+def test_workers_end_and_say_so(weights: Path) -> None:
+    world = loaded(weights, 1)
+    world.start_pose("meadow", 1)
+    world._workers.close()
+    assert not world._workers._threads
+    with pytest.raises(RuntimeError, match="tiles"):
+        world.start_pose("meadow", 2)
+
+
+def test_lands_travel_and_tell_tiles_apart() -> None:
+    land = Land(7, "snow").changed("more trees", (2, 3))
+    assert pickle.loads(pickle.dumps(land)) == land
+    assert land.changed("rain", (2, 3)) == land
+    assert spot_of(-0.1, TILE_METRES) == (-1, 1)
