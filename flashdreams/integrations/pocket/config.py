@@ -6,7 +6,7 @@ from flashdreams.camera.motion import CameraMotion
 from flashdreams.infra.diffusion.model.base import DiffusionModelConfig
 from flashdreams.infra.diffusion.scheduler.fm import FlowMatchSchedulerConfig
 from flashdreams.infra.pipeline.base import StreamInferencePipelineConfig
-from flashdreams.infra.world.base import Scene
+from flashdreams.infra.world.base import Scene, WorldConfig
 from flashdreams.integrations.pocket.assets import asset_folder
 from flashdreams.integrations.pocket.endless_world import EndlessWorldConfig
 from flashdreams.integrations.pocket.model.decoder import HEIGHT, WIDTH, PocketDecoderConfig
@@ -104,12 +104,13 @@ def endless_world() -> EndlessWorldConfig:
     )
 
 
-WORLDS = {"pocket": pocket_world(), "endless": endless_world()}
+_POCKET = pocket_world()
+WORLDS: dict[str, WorldConfig] = {"pocket": _POCKET, "endless": endless_world()}
 RUNNERS = {
     "pocket": PocketRunnerConfig(
         runner_name="pocket",
         description="the pocket world along a camera path, as an MP4",
         pipeline=pocket_pipeline(),
-        world=WORLDS["pocket"],
+        world=_POCKET,
     )
 }

@@ -9,8 +9,10 @@ from __future__ import annotations
 import math
 import time
 import weakref
+from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +29,7 @@ from flashdreams.integrations.pocket.assets import TILE_WEIGHTS, asset_folder
 from flashdreams.integrations.pocket.land.camera import EYE_HEIGHT
 from flashdreams.integrations.pocket.model.interpolation import End, frames_between
 from flashdreams.integrations.pocket.model.optics import pixel_rays
-from flashdreams.integrations.pocket.probe import Speed, best_threads
+from flashdreams.integrations.pocket.probe import Speed, candidate_threads
 from flashdreams.integrations.pocket.scenes.movement import FRAMES_PER_CHUNK
 from flashdreams.integrations.pocket.tiles.config import STEPS, TILE_METRES, TileTransformerConfig
 from flashdreams.integrations.pocket.tiles.footing import Footing
@@ -41,6 +43,7 @@ from flashdreams.integrations.pocket.tiles.veil import clear_map, veil, veiled
 from flashdreams.integrations.pocket.tiles.weather import Weather
 from flashdreams.integrations.pocket.tiles.weights import load_tile_model, load_view_network
 from flashdreams.integrations.pocket.tiles.workers import TileWorkers
+from flashdreams.integrations.pocket.tuner import Tuner
 from flashdreams.threads import available_cores
 
 UPCOMING = 24
@@ -99,8 +102,7 @@ class EndlessWorld(World):
         self._workers = TileWorkers(TileSampler(self.tiles, bfloat16=self._bfloat16), workers)
         self._rays, self._few_rays = pixel_rays(), pixel_rays(RAY_ROWS, RAY_COLUMNS)
         progress("Dreaming the first tiles", 0.5)
-        if config.adapts:
-            best_threads(self._speed)
+        self._tuner = self._new_tuner(path) if config.adapts else None
         progress("Ready", 1.0)
 
     # -- rollouts ------------------------------------------------------------------------------------------------
@@ -136,7 +138,10 @@ class EndlessWorld(World):
         with self._workers.drawing():
             images = self._draw(own, torch.from_numpy(poses).float())
         pixels = images.mul(255).add_(0.5).clamp_(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
-        own.timings = {"encode": (waited - began) * 1e3, "decode": (time.perf_counter() - waited) * 1e3}
+        drawn = time.perf_counter() - waited
+        own.timings = {"encode": (waited - began) * 1e3, "decode": drawn * 1e3}
+        if self._tuner is not None and own.index > 0:
+            self._tuner.note(drawn)
         return pixels.contiguous().numpy()
 
     def finalize(self, rollout: Rollout) -> None:
@@ -230,18 +235,32 @@ class EndlessWorld(World):
             raise TypeError(f"rollout must be one that this world started, got {type(rollout).__name__}")
         return rollout
 
-    def _speed(self) -> Speed:
-        """Of the fastest of a few chunks that nobody sees."""
+    # -- this machine --------------------------------------------------------------------------------------------
+
+    def at_rest(self) -> bool:
+        return self._tuner is not None and self._tuner.at_rest()
+
+    def _new_tuner(self, weights: Path) -> Tuner:
+        return Tuner(
+            self._unseen_chunks,
+            lambda steps: None,  # a view is always drawn in one pass
+            threads=candidate_threads(),
+            lasts=self.config.frames_per_chunk / self.config.fps,
+            psnr_db={},
+            own_steps=1,
+            name=f"{self.config.slug} {weights.name}",
+        )
+
+    def _unseen_chunks(self) -> Iterator[Speed]:
+        """A rollout that nobody sees, on one tile: its chunks' speeds, without end."""
         name = self.config.scenes[0].name
         rollout, pose = self.start(name, 0), self.start_pose(name, 0)
-        rollout.schedule.credit = 0
-        lasted = []
-        for index in range(4):
+        for index in count():
+            rollout.schedule.credit = 0
             self.step(rollout, Controls(poses=np.repeat(pose[None], self.frames_in_chunk(index), 0)))
+            self._workers.forget(id(rollout))
             self.finalize(rollout)
-            lasted.append(rollout.timings["decode"] / 1e3)
-        self._workers.forget(id(rollout))
-        return Speed(chunk=min(lasted[1:]), step=0.0)
+            yield Speed(chunk=rollout.timings["decode"] / 1e3, step=0.0)
 
 
 def _free_metres(footing: Footing, x: float, z: float, yaw: float) -> float:
