@@ -43,7 +43,7 @@ class InputState:
         pose: npt.NDArray[np.float64],
         text: str | None = None,
     ) -> None:
-        """Begin in `scene` at `pose`, with `text` as `World.start` got it; `rollout` answers the one that is steered."""
+        """Begin in `scene` at `pose`, with `text` as `World.start` got it; `rollout` answers what is steered."""
         self._world, self._rollout = world, rollout
         self._lock = threading.RLock()
         self._seq = 0

@@ -98,9 +98,7 @@ class SessionRollout:
         self._world_rollout = self._start(beginning)
         self._beginning: Beginning | None = beginning
         entrance = world.entrance(self._world_rollout)
-        self.input_state = InputState(
-            world, lambda: self._world_rollout, beginning.scene, entrance, beginning.text
-        )
+        self.input_state = InputState(world, lambda: self._world_rollout, beginning.scene, entrance, beginning.text)
         """The visitor's controls; safe to use from any thread."""
         self._script = script
         self._to_finalize = False

@@ -7,6 +7,7 @@ from flashdreams.infra.diffusion.model.base import DiffusionModelConfig
 from flashdreams.infra.diffusion.scheduler.fm import FlowMatchSchedulerConfig
 from flashdreams.infra.pipeline.base import StreamInferencePipelineConfig
 from flashdreams.infra.world.base import Scene, WorldConfig
+from flashdreams.infra.world.inputs import TextEvent
 from flashdreams.integrations.pocket.assets import asset_folder
 from flashdreams.integrations.pocket.endless_world import EndlessWorldConfig
 from flashdreams.integrations.pocket.model.decoder import HEIGHT, WIDTH, PocketDecoderConfig
@@ -34,6 +35,8 @@ ENDLESS_SCENES = (
     ("garden", "Garden", "garden"),
 )
 """Name, title and words of each kind of land to begin in."""
+ENDLESS_EVENTS = ("morning", "noon", "sunset", "night", "clear", "cloudy", "fog")
+"""Words of light and weather on quick keys."""
 
 
 def pocket_pipeline(timesteps: tuple[float, ...] = TIMESTEPS[1]) -> StreamInferencePipelineConfig:
@@ -94,8 +97,8 @@ def endless_world() -> EndlessWorldConfig:
         frames_per_chunk=FRAMES_PER_CHUNK,
         window_chunks=1,
         controls=("keys", "look", "path", "scene", "text"),
-        scenes=tuple(Scene(name=name, title=title) for name, title, _ in ENDLESS_SCENES),
-        words={name: words for name, _, words in ENDLESS_SCENES},
+        scenes=tuple(Scene(name=name, title=title, prompt=words) for name, title, words in ENDLESS_SCENES),
+        events=tuple(TextEvent(name=name, title=name.capitalize(), text=name) for name in ENDLESS_EVENTS),
         flows=True,
         motion=CameraMotion(move_speed=MOVE_SPEED, turn_rate=TURN_RATE, pitch_limit=PITCH_LIMIT),
         lens_degrees=FOV_DEGREES,

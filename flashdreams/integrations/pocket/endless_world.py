@@ -60,8 +60,6 @@ class EndlessWorldConfig(WorldConfig):
 
     _target: type = field(default_factory=lambda: EndlessWorld)
 
-    words: dict[str, str] = field(default_factory=dict)
-    """By scene, the words that it begins with."""
     transformer: TileTransformerConfig = field(default_factory=TileTransformerConfig)
     """The network that dreams tiles."""
     steps: int = STEPS
@@ -126,7 +124,7 @@ class EndlessWorld(World):
             raise ValueError(f"poses must have shape ({frames}, 4, 4) for this chunk, got {poses.shape}")
         check_poses(poses, "poses")
         if controls.scene is not None and controls.scene != own.scene:
-            self._hear(own, self.config.words[self.config.scene(controls.scene).name], poses[-1])
+            self._hear(own, self.config.scene(controls.scene).prompt, poses[-1])
             own.scene = controls.scene
         if controls.text is not None:
             self._hear(own, controls.text, poses[-1])
@@ -195,7 +193,7 @@ class EndlessWorld(World):
         return pose_from_yaw_pitch(np.array([x, -EYE_HEIGHT, z]), float(yaw), 0.0)
 
     def _land(self, scene: str, seed: int, text: str | None) -> Land:
-        words = self.config.words[self.config.scene(scene).name]
+        words = self.config.scene(scene).prompt
         return Land(seed, " ".join(part for part in (words, text) if part))
 
     # -- one chunk -----------------------------------------------------------------------------------------------

@@ -32,9 +32,19 @@ class Land:
             changes.append(Change(words, spot))
         return WorldPlan(self.seed, base, tuple(changes))
 
+    @property
+    def words(self) -> Words:
+        """What all its texts together ask for, far from where they were said."""
+        words = understand(self.text).updated(Words())
+        for text, _ in self.changes:
+            words = words.updated(understand(text))
+        return words
+
     def changed(self, text: str, spot: Spot) -> Land:
-        """The land after `text` was said on tile `spot`; itself where the text is not about what stands where."""
-        if not understand(text).changes_land or len(self.changes) >= MAX_CHANGES:
+        """The land after `text` was said on tile `spot`; itself where the text says nothing new of what stands where."""
+        newer = understand(text)
+        said = self.words.updated(newer)
+        if not newer.changes_land or said == self.words or len(self.changes) >= MAX_CHANGES:
             return self
         return Land(self.seed, self.text, (*self.changes, (text, spot)))
 
