@@ -41,7 +41,7 @@ class Land:
         return words
 
     def changed(self, text: str, spot: Spot) -> Land:
-        """The land after `text` was said on tile `spot`; itself where the text says nothing new of what stands where."""
+        """The land after `text` was said on tile `spot`; itself where that asks for nothing new there."""
         newer = understand(text)
         said = self.words.updated(newer)
         if not newer.changes_land or said == self.words or len(self.changes) >= MAX_CHANGES:
