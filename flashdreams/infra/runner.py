@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -64,11 +65,12 @@ class Runner(ABC, Generic[RunnerConfigT, PipelineT]):
     pipeline: PipelineT
 
     def __init__(self, config: RunnerConfigT) -> None:
-        self.config = config
+        """Build the pipeline; `self.config.device` names the device that was chosen."""
         device = resolve_device(config.device)
         if device.type in ("cpu", "cuda") and distributed.init(device.type) and device.type == "cuda":
             device = torch.device("cuda", distributed.local_rank())
-        self.device = device
+        self.device, self.config = device, copy.copy(config)
+        self.config.device = str(device)
         announce(config.memory_plan(), device)
         self.pipeline = cast(PipelineT, self.build_pipeline())
 
