@@ -13,6 +13,7 @@ import { Session } from './net/session.js';
 import { PLAYERS, usablePlayers } from './players/factory.js';
 import { createUpscaler } from './players/upscaler.js';
 import { Editor } from './editor/editor.js';
+import { ActionButtons } from './views/action_buttons.js';
 import { Badges, RecordingBadge } from './views/badges.js';
 import { nameKeys, wakeBar } from './views/bar.js';
 import { CopyBox, DownloadsPanel } from './views/downloads_panel.js';
@@ -23,6 +24,7 @@ import { Modes } from './views/modes.js';
 import { Notices } from './views/notices.js';
 import { Overlay } from './views/overlay.js';
 import { Prompt } from './views/prompt.js';
+import { QuickEvents } from './views/quick_events.js';
 import { ScenePicker, wantedFromAddress, wrongSeedInAddress } from './views/scenes.js';
 import { SeedForm } from './views/seed.js';
 import { showInfo } from './views/session_info.js';
@@ -31,6 +33,7 @@ import { StartImage } from './views/start_image.js';
 /**
  * The page's parts, as they refer to one another.
  * @typedef {object} Parts
+ * @property {ActionButtons} actionButtons
  * @property {Badges} badges
  * @property {Commands} commands
  * @property {Controls} controls
@@ -45,6 +48,7 @@ import { StartImage } from './views/start_image.js';
  * @property {Notices} notices
  * @property {Overlay} overlay
  * @property {Prompt} prompt
+ * @property {QuickEvents} quickEvents
  * @property {RecordingBadge} recordingBadge
  * @property {ScenePicker} scenes
  * @property {SeedForm} seedForm
@@ -83,6 +87,7 @@ parts.session = new Session(stage, socketAddress(), {
     if (source) upscaler?.show(source);
     parts.hud.frame(now);
     parts.editor.shown(chunk);
+    parts.quickEvents.shown(chunk);
   },
   arrived: (chunk) => parts.editor.arrived(chunk),
   refused: (seq) => parts.editor.refused(seq),
@@ -111,7 +116,9 @@ parts.downloadsPanel = new DownloadsPanel(byId('downloads'), {
   onClose: update,
 });
 parts.copyBox = new CopyBox(byId('copy'), { onClose: update, toast });
-parts.prompt = new Prompt(byId('prompt'), { submit: (text) => parts.session.setPrompt(text), onClose: update });
+parts.prompt = new Prompt(byId('prompt'), { submit: (text) => parts.session.inputs.setPrompt(text), onClose: update });
+parts.actionButtons = new ActionButtons(byId('actions'), (name, held) => parts.controls.setActions(`button-${name}`, held ? [name] : [], performance.now(), !held));
+parts.quickEvents = new QuickEvents(byId('quick'), byId('events'), { send: (name, text) => parts.session.inputs.event(name, text), onClose: update });
 parts.filmstrip = new Filmstrip(byId('filmstrip'), byId('preview'), {
   rewind: (chunk) => parts.modes.rewindTo(chunk),
   close: () => parts.modes.closeFilmstrip(),
@@ -135,15 +142,21 @@ parts.controls = new Controls(stage, { walk: byId('stick-walk'), look: byId('sti
   keys: (down, { pressedAt }) => {
     lightMenu(down); // at once: the model answers later
     lightEcho(down);
-    parts.session.keys(down, pressedAt);
+    parts.session.inputs.keys(down, pressedAt);
     if (pressedAt === null) return;
     parts.editor.touched(parts.session.stats.seq);
     parts.notices.touched();
     wakeBar(false);
   },
-  look: (yaw, pitch) => {
+  action: (name, held, at) => {
+    parts.actionButtons.light(parts.controls.heldActions);
+    parts.session.inputs.action(name, held, at);
+    if (held) parts.notices.touched();
+  },
+  quick: (number, held) => parts.quickEvents.press(number, held),
+  look: (yaw, pitch, scroll) => {
     if (parts.editor.doing === 'dream') parts.editor.stop();
-    parts.session.look(yaw, pitch);
+    parts.session.inputs.look(yaw, pitch, scroll);
     parts.notices.touched();
     parts.editor.touched(parts.session.stats.seq);
   },
@@ -198,7 +211,7 @@ async function start() {
 exposeDebug(() => {
   const { session, controls, overlay, modes, hud, notices, editor } = parts;
   return {
-    mode: modes.mode, status: overlay.kind, state: session.state, info: session.info, chunk: session.chunk, held: controls.held, locked: controls.locked,
+    mode: modes.mode, status: overlay.kind, state: session.state, info: session.info, chunk: session.chunk, held: controls.held, actions: controls.heldActions, event: parts.quickEvents.active, locked: controls.locked,
     stats: { ...session.stats, fps: hud.fps }, latencies: session.latencies, timeline: session.timeline, player: session.playerName,
     history: notices.history, editor: editor.state,
   };

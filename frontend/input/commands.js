@@ -37,6 +37,7 @@ export class Commands {
       preview: () => editor.open && editor.preview(),
       follow: () => editor.open && editor.dream(),
       prompt: () => modes.own && session.info?.controls.includes('text') && modes.openPrompt(),
+      events: () => modes.own && session.info?.controls.includes('text') && modes.openDialog(() => this.#parts.quickEvents.toggle()),
       hud: () => hud.next(),
       report: () => modes.openDialog(() => copyBox.show('Report', hud.report())),
       downloads: () => session.info && modes.openDialog(() => downloadsPanel.toggle({ recording: downloads.recorded !== null, own: modes.own })),

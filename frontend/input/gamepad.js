@@ -5,14 +5,18 @@
  */
 
 import { recall, store } from '../lib/store.js';
+import { padActions } from './keymap.js';
 import { lookRate, walkingKeys } from './stick.js';
 
 /** @typedef {{walk: [number, number], look: [number, number], buttons: number[]}} PadState Deflections from -1 to 1, numbers of the buttons held. */
 /**
  * Handlers: `held(names)` and `look(rate)` in degrees a second on every poll, `press(command)` once for every press,
- * `found(name, standard)` when a pad is connected.
+ * `actions(names)` of the world on every poll; `enabled()` returns true if they count; `found(name, standard)` when a pad
+ * is connected.
  * @typedef {object} GamepadHandlers
  * @property {(names: string[]) => void} held
+ * @property {(names: string[]) => void} actions
+ * @property {() => boolean} enabled
  * @property {(rate: {yaw: number, pitch: number}) => void} look
  * @property {(command: string) => void} press
  * @property {(name: string, standard: boolean) => void} found
@@ -116,6 +120,8 @@ export class Gamepads {
   #watching = false;
   /** @type {Set<number>} */
   #pressed = new Set();
+  /** Buttons that were pressed for a command, until they are released. @type {Set<number>} */
+  #spent = new Set();
   /** @type {Map<number, RestPositions>} */
   #rests = new Map();
 
@@ -162,12 +168,15 @@ export class Gamepads {
       rate.pitch += pitch;
       for (const number of buttons) {
         pressed.add(number);
-        if (HELD_KEYS[number]) held.add(HELD_KEYS[number]);
+        if (HELD_KEYS[number] && !padActions().has(number)) held.add(HELD_KEYS[number]);
       }
     }
+    this.#spent = new Set([...this.#spent].filter((number) => pressed.has(number)));
+    if (!this.#on.enabled()) for (const number of pressed) this.#spent.add(number);
     for (const number of pressed) if (!this.#pressed.has(number) && COMMANDS[number]) this.#on.press(COMMANDS[number]);
     this.#pressed = pressed;
     this.#on.held([...held]);
+    this.#on.actions([...pressed].flatMap((number) => (this.#spent.has(number) ? [] : padActions().get(number) ?? [])));
     this.#on.look(rate);
   }
 }

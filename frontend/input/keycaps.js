@@ -1,7 +1,7 @@
 // @ts-check
 /** The drawn keys: lit as soon as a key goes down, before the server answers. */
 
-import { SAME_AS, codeOf, labelOf } from './keymap.js';
+import { SAME_AS, codeOf, labelOf, wordsFor } from './keymap.js';
 
 const ROWS = [['q', 'w', 'e'], ['a', 's', 'd']];
 /** @type {Record<string, string>} */
@@ -36,6 +36,9 @@ export function drawKeys(place, { hints = false } = {}) {
 /** Writes the letter of its present key, as printed on this keyboard, on every drawn key. */
 export function relabel() {
   for (const cap of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll('kbd[data-action]'))) {
-    (cap.querySelector('b') ?? cap).textContent = labelOf(codeOf(cap.dataset.action ?? ''));
+    const id = cap.dataset.action ?? '';
+    (cap.querySelector('b') ?? cap).textContent = labelOf(codeOf(id));
+    const hint = cap.querySelector('small');
+    if (hint) hint.textContent = wordsFor(id).startsWith('step') ? 'step' : HINTS[id];
   }
 }

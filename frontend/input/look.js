@@ -1,13 +1,16 @@
 // @ts-check
-/** Turns of the view: by pointer lock, by drags of mouse or finger, and by sticks; summed, so that few messages are sent. */
+/** Turns of the view: by pointer lock, by drags of mouse or finger, and by sticks, and the wheel; summed, so that few messages are sent. */
 
 const SEND_EVERY_MS = 33;
 const MOUSE_DEG_PER_PX = 0.1;
 const TOUCH_DEG_PER_PX = 0.22;
 const CLICK_PX = 6;
 const LARGEST_LOOK_DEG = 60; // some mice report single large jumps
+/** What a wheel reports for a notch, by `deltaMode`: pixels, lines, pages. */
+const PER_NOTCH = Object.freeze([100, 3, 1]);
+const MOST_NOTCHES = 20;
 
-/** @typedef {{look: (yaw: number, pitch: number) => void, lock: (locked: boolean) => void}} LookHandlers `look` in degrees. */
+/** @typedef {{look: (yaw: number, pitch: number, scroll: number) => void, lock: (locked: boolean) => void}} LookHandlers `look` in degrees and wheel notches. */
 
 export class Look {
   /** @type {HTMLElement} */
@@ -15,7 +18,7 @@ export class Look {
   /** @type {LookHandlers} */
   #on;
   #enabled = false;
-  #sum = { yaw: 0, pitch: 0 };
+  #sum = { yaw: 0, pitch: 0, scroll: 0 };
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #timer;
   #lastSent = 0;
@@ -37,6 +40,7 @@ export class Look {
     document.addEventListener('mousemove', (event) => this.locked && this.#moved(event.movementX, event.movementY, MOUSE_DEG_PER_PX));
     surface.addEventListener('pointerdown', (event) => this.#dragStart(event));
     surface.addEventListener('pointermove', (event) => this.#dragMove(event));
+    surface.addEventListener('wheel', (event) => this.#turn(0, 0, -event.deltaY / PER_NOTCH[event.deltaMode]), { passive: true });
     for (const end of /** @type {const} */ (['pointerup', 'pointercancel'])) surface.addEventListener(end, (event) => this.#dragEnd(event));
   }
 
@@ -58,7 +62,7 @@ export class Look {
   release() {
     this.#drag = null;
     this.#rates.clear();
-    this.#sum = { yaw: 0, pitch: 0 };
+    this.#sum = { yaw: 0, pitch: 0, scroll: 0 };
   }
 
   /** Requests pointer lock; where it is refused, dragging turns. Call it from a user gesture. */
@@ -146,9 +150,11 @@ export class Look {
   /**
    * @param {number} yaw
    * @param {number} pitch
+   * @param {number} scroll wheel notches, upwards
    */
-  #turn(yaw, pitch) {
+  #turn(yaw, pitch, scroll = 0) {
     if (!this.#enabled) return;
+    this.#sum.scroll += scroll;
     this.#sum.yaw += yaw;
     this.#sum.pitch += pitch;
     if (this.#timer) return;
@@ -159,9 +165,10 @@ export class Look {
   #send() {
     this.#timer = undefined;
     this.#lastSent = performance.now();
-    const { yaw, pitch } = this.#sum;
-    this.#sum = { yaw: 0, pitch: 0 };
-    if (this.#enabled && (yaw || pitch)) this.#on.look(bounded(yaw), bounded(pitch));
+    const { yaw, pitch, scroll } = this.#sum;
+    this.#sum = { yaw: 0, pitch: 0, scroll: 0 };
+    const notches = Math.max(-MOST_NOTCHES, Math.min(MOST_NOTCHES, scroll));
+    if (this.#enabled && (yaw || pitch || scroll)) this.#on.look(bounded(yaw), bounded(pitch), notches);
   }
 }
 

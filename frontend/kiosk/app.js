@@ -40,11 +40,15 @@ const controls = new Controls(stage, { walk: byId('stick-walk'), look: byId('sti
   keys: (down, { pressedAt }) => {
     light(down);
     if (down.length > 0) kiosk?.touched();
-    session.keys(down, pressedAt);
+    session.inputs.keys(down, pressedAt);
   },
-  look: (yaw, pitch) => {
+  look: (yaw, pitch, scroll) => {
     kiosk?.touched();
-    session.look(yaw, pitch);
+    session.inputs.look(yaw, pitch, scroll);
+  },
+  action: (name, held, at) => {
+    if (held) kiosk?.touched();
+    session.inputs.action(name, held, at);
   },
   command: () => {},
   lock: () => {},

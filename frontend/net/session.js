@@ -9,9 +9,11 @@ import { recall, store } from '../lib/store.js';
 import { ServerClock } from './clock.js';
 import { Connection } from './connection.js';
 import { FINAL_ERRORS, diagnose, sentence } from './diagnosis.js';
+import { Inputs } from './inputs.js';
 import { KeyLatency } from './latency.js';
 import { StreamStats } from './stream_stats.js';
 
+/** @typedef {import('./messages.d.ts').ClientMessages} ClientMessages */
 /** @typedef {import('./messages.d.ts').ServerMessages} ServerMessages */
 /** @typedef {import('./connection.js').StartFields} StartFields */
 /** @typedef {import('../players/factory.js').PlayedChunk} PlayedChunk */
@@ -53,7 +55,6 @@ export class Session {
   #chunk = /** @type {PlayedChunk | null} */ (null);
   #shown = -1;
   #pauses = /** @type {Set<string>} */ (new Set());
-  #held = /** @type {string[]} */ ([]);
   #everReady = false;
   #frameDue = false;
   #differs = /** @type {(info: SessionInfo) => boolean} */ (() => false);
@@ -87,6 +88,8 @@ export class Session {
       limit: (message) => this.#on.serverNotice(message),
       replay: (message) => this.#replay(message),
     });
+    /** The visitor's input. */
+    this.inputs = new Inputs((/** @type {keyof ClientMessages} */ type, fields) => this.#connection.send(type, fields), () => this.#info, (seq, at) => this.#latency.pressed(seq, at));
     setInterval(() => document.hidden || this.#ping(), PING_EVERY_MS);
     document.addEventListener('visibilitychange', () => document.hidden || this.#ping()); // the network may have gone meanwhile
     window.addEventListener('pageshow', () => this.#ping());
@@ -119,41 +122,10 @@ export class Session {
     this.#connection.retryNow();
   }
 
-  /**
-   * Sends the full list of held keys.
-   * @param {string[]} down
-   * @param {number | null} pressedAt time a key went down, null where none did
-   */
-  keys(down, pressedAt) {
-    this.#held = down;
-    if (!this.#takes('keys')) return;
-    const seq = this.#connection.send('keys', { down });
-    if (pressedAt !== null) this.#latency.pressed(seq, pressedAt);
-  }
-
-  /**
-   * Sends a turn of the view.
-   * @param {number} yaw degrees, to the right
-   * @param {number} pitch degrees, upwards
-   */
-  look(yaw, pitch) {
-    if (this.#takes('look')) this.#connection.send('look', { yaw, pitch });
-  }
-
-  /** Returns true if the world takes a control. @param {string} control */
-  #takes(control) {
-    return this.#info?.controls.includes(control) ?? false;
-  }
-
   /** Changes the scene, from the next chunk on. @param {string} name */
   setScene(name) {
     this.#askedAt = this.#connection.send('scene', { scene: name });
     this.#update({ scene: name });
-  }
-
-  /** Sets the text prompt, from the next chunk on. @param {string} text */
-  setPrompt(text) {
-    this.#connection.send('text', { text });
   }
 
   /**
@@ -293,7 +265,7 @@ export class Session {
     // A resumed session may have been paused by a page that was reloaded; a new one needs its first picture before a pause.
     if (message.resumed && !message.spectator) this.#connection.send(this.#pauses.size > 0 ? 'pause' : 'resume');
     if (wanted) this.reset({ scene: wanted.scene ?? undefined, seed: wanted.seed ?? undefined });
-    if (this.#held.length > 0 && this.#takes('keys')) this.#connection.send('keys', { down: this.#held });
+    this.inputs.resend();
     this.#on.status('starting');
   }
 

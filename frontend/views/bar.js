@@ -1,7 +1,7 @@
 // @ts-check
 /** The command bar: shown while the mouse moves, hidden after a while; its buttons name their keys. */
 
-import { ACTIONS, codeOf, labelOf } from '../input/keymap.js';
+import { bindings, codeOf, labelOf } from '../input/keymap.js';
 
 const IDLE_MS = 2600;
 /** @type {ReturnType<typeof setTimeout> | undefined} */
@@ -22,7 +22,7 @@ export function nameKeys() {
   for (const button of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll('[data-title]'))) {
     const { title = '' } = button.dataset;
     const command = button.dataset.command ?? button.dataset.action ?? '';
-    const action = ACTIONS.find(({ id }) => id === command);
+    const action = bindings().find(({ id }) => id === command);
     button.title = action ? `${title} (${labelOf(codeOf(command))})` : command === 'help' ? `${title} (?)` : title;
   }
 }

@@ -4,9 +4,13 @@
 import { deadZone, setDeadZone } from '../input/gamepad.js';
 import { relabel } from '../input/keycaps.js';
 import {
-  ACTIONS, FIXED_HELP, GAMEPAD_HELP, TOUCH_HELP, choose, codeOf, forgetChosen, hasChosen, labelOf, mayChoose,
+  FIXED_HELP, GAMEPAD_HELP, TOUCH_HELP, bindings, choose, codeOf, forgetChosen, hasChosen, isHidden, labelOf, mayChoose, padActions, wordsFor,
 } from '../input/keymap.js';
 
+/** Labels of gamepad buttons, as most pads print them. @type {Readonly<Record<number, string>>} */
+const PAD_LABELS = Object.freeze({ 0: 'A', 2: 'X', 4: 'LB', 5: 'RB', 6: 'LT', 7: 'RT', 10: 'L3', 11: 'R3' });
+/** @type {readonly [string[], string][]} */
+const EVENT_HELP = Object.freeze([[['1', '2', '3', '…', '='], 'while playing: an event by words; hold it, or tap it on and off']]);
 const HINT = 'Press a key in this list to choose another one for it.';
 
 export class Help {
@@ -35,7 +39,6 @@ export class Help {
       onClose();
     });
     dialog.addEventListener('keydown', (event) => this.#keydown(event), { capture: true });
-    this.#fill();
     this.#wireDeadZone();
   }
 
@@ -55,7 +58,7 @@ export class Help {
     }
     this.#part('about').textContent = about;
     this.#note('');
-    for (const line of /** @type {NodeListOf<HTMLElement>} */ (this.#dialog.querySelectorAll('[data-needs]'))) line.hidden = !has(line.dataset.needs ?? '');
+    this.#fill(has);
     this.#changed();
     this.#dialog.showModal();
   }
@@ -79,20 +82,24 @@ export class Help {
     return this.#dialog.querySelector(`#help-${name}`);
   }
 
-  #fill() {
+  /** @param {(control: string) => boolean} has */
+  #fill(has) {
     const list = this.#part('list');
+    list.replaceChildren();
     const coarse = matchMedia('(pointer: coarse)').matches;
     if (coarse) this.#fixed(list, TOUCH_HELP);
-    for (const action of ACTIONS) {
+    for (const action of bindings().filter((one) => !isHidden(one, has))) {
       const button = Object.assign(document.createElement('button'), { type: 'button', className: 'choose-key' });
       const cap = Object.assign(document.createElement('kbd'), { textContent: labelOf(codeOf(action.id)) });
       cap.dataset.action = action.id;
       button.append(cap);
       button.addEventListener('click', () => this.#wait(this.#waiting === action.id ? null : action.id));
-      this.#line(list, [button], action.label, action.needs ?? null);
+      this.#line(list, [button], action.group ? `${action.group}: ${action.label}` : wordsFor(action.id));
     }
     this.#fixed(list, FIXED_HELP);
+    if (has('text')) this.#fixed(list, EVENT_HELP);
     this.#fixed(list, GAMEPAD_HELP);
+    this.#fixed(list, [...padActions()].map(([number, name]) => [[PAD_LABELS[number]], wordsFor(`action:${name}`)]));
   }
 
   /**
@@ -101,7 +108,7 @@ export class Help {
    */
   #fixed(list, lines) {
     for (const [keys, meaning] of lines) {
-      this.#line(list, keys.map((key) => Object.assign(document.createElement('kbd'), { textContent: key })), meaning, null);
+      this.#line(list, keys.map((key) => Object.assign(document.createElement('kbd'), { textContent: key })), meaning);
     }
   }
 
@@ -109,11 +116,9 @@ export class Help {
    * @param {HTMLElement} list
    * @param {HTMLElement[]} keys
    * @param {string} meaning
-   * @param {string | null} needs
    */
-  #line(list, keys, meaning, needs) {
+  #line(list, keys, meaning) {
     const line = document.createElement('div');
-    if (needs) line.dataset.needs = needs;
     const term = document.createElement('dt');
     term.append(...keys);
     line.append(term, Object.assign(document.createElement('dd'), { textContent: meaning }));
@@ -129,7 +134,7 @@ export class Help {
   #wait(id) {
     this.#waiting = id;
     for (const cap of this.#caps) cap.classList.toggle('lit', cap.dataset.action === id);
-    if (id) this.#note(`Press the key to ${labelOfAction(id)} with, or Esc to leave it as it is.`);
+    if (id) this.#note(`Press the key to ${wordsFor(id)} with, or Esc to leave it as it is.`);
   }
 
   /** @param {KeyboardEvent} event */
@@ -145,7 +150,7 @@ export class Help {
       choose(id, event.code);
       this.#wait(null);
       this.#changed();
-      this.#note(`${labelOf(event.code)} is now the key to ${labelOfAction(id)}.`);
+      this.#note(`${labelOf(event.code)} is now the key to ${wordsFor(id)}.`);
     } else {
       this.#note('That key keeps its meaning. Press another one.');
     }
@@ -154,7 +159,7 @@ export class Help {
   #changed() {
     relabel();
     for (const cap of this.#caps) {
-      cap.parentElement?.setAttribute('aria-label', `${cap.textContent}: key to ${labelOfAction(cap.dataset.action ?? '')}; press to choose another`);
+      cap.parentElement?.setAttribute('aria-label', `${cap.textContent}: key to ${wordsFor(cap.dataset.action ?? '')}; press to choose another`);
     }
     this.#part('defaults').hidden = !hasChosen();
   }
@@ -163,9 +168,4 @@ export class Help {
   #note(text) {
     this.#part('note').textContent = text || HINT;
   }
-}
-
-/** @param {string} id */
-function labelOfAction(id) {
-  return ACTIONS.find((action) => action.id === id)?.label ?? '';
 }

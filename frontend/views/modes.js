@@ -56,8 +56,8 @@ export class Modes {
 
   /** True while a dialog is open. */
   get dialogOpen() {
-    const { help, downloadsPanel, copyBox } = this.#parts;
-    return help.open || downloadsPanel.open || copyBox.open;
+    const { help, downloadsPanel, copyBox, quickEvents } = this.#parts;
+    return help.open || downloadsPanel.open || copyBox.open || quickEvents.open;
   }
 
   /** True if a key or click may start to play: there is a frame and no panel in front of it. */

@@ -3,13 +3,21 @@
 
 import { modelSize } from '../lib/format.js';
 import { byId } from '../lib/dom.js';
+import { relabel } from '../input/keycaps.js';
+import { declare } from '../input/keymap.js';
+import { nameKeys } from './bar.js';
 import { writeAddress } from './scenes.js';
 
 /**
  * @param {import('../net/session.js').SessionInfo} info
  * @param {import('../app.js').Parts} parts
  */
-export function showInfo(info, { badges, modes, scenes, seedForm }) {
+export function showInfo(info, { actionButtons, badges, modes, quickEvents, scenes, seedForm }) {
+  declare(info);
+  actionButtons.show(info.actions ?? []);
+  quickEvents.show(info);
+  relabel();
+  nameKeys();
   if (info.scenes) scenes.fill(info.scenes);
   scenes.mark(info.scene);
   byId('where-scene').textContent = scenes.title(info.scene);
