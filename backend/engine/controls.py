@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from backend.engine.prompts import Prompt, PromptState
+from flashdreams.camera.camera_path import CameraPath
 from flashdreams.camera.live import CameraState
 from flashdreams.camera.motion import LiveCamera
 from flashdreams.infra.world.base import Controls, Rollout, World
@@ -151,20 +152,23 @@ class InputState:
             self._timeline.look(yaw, pitch, scroll)
             self._look_waits = True
 
-    def path(self, poses: npt.NDArray[np.float64], fps: float) -> None:
-        """Raises ValueError naming the pose that is not one."""
-        self._camera.path(poses, fps)
+    def path(self, path: CameraPath) -> None:
+        """Follow a path and its action track. Raises ValueError where it is too long at the world's rate."""
+        inputs = path.resample(self._world.config.fps).inputs if self._world.config.samples_inputs else ()
+        with self._lock:
+            self._camera.path(path.poses, path.fps)
+            self._timeline.follow(inputs)
 
     def stop_path(self) -> None:
         """Stay where the path has led."""
         self._camera.leave_path()
 
-    def start_path(self, scene: str, poses: npt.NDArray[np.float64], fps: float) -> None:
-        """Be at the first of `poses [N, 4, 4]`, and follow them from the next frame on where there are more."""
+    def start_path(self, scene: str, path: CameraPath) -> None:
+        """Be at the first pose of `path`, and follow it from the next frame on where it has more."""
         with self._lock:
-            self.place(scene, poses[0])
-            if len(poses) > 1:
-                self._camera.path(poses, fps)
+            self.place(scene, path.poses[0])
+            if len(path) > 1:
+                self.path(path)
 
     def change_scene(self, scene: str) -> None:
         """From the next chunk on, where the camera stands."""
@@ -204,6 +208,8 @@ class InputState:
         """What shapes the next chunk of `frames` frames; advances the camera."""
         with self._lock:
             now = time.monotonic()
+            if not self._camera.following:  # a key has ended the path, and its track with it
+                self._timeline.leave_track()
             poses = self._camera.next_poses(frames, now)
             text, prompt = self._prompts.sample()
             inputs = self._timeline.sample(frames)

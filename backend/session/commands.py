@@ -8,9 +8,6 @@ from collections.abc import Callable, Hashable
 from dataclasses import replace
 from typing import TypeVar
 
-import numpy as np
-import numpy.typing as npt
-
 from backend.engine.history import Beginning, Node
 from backend.engine.rollout import GeneratedChunk, SessionRollout
 from backend.session.context import Context
@@ -19,6 +16,7 @@ from backend.session.replay import Replay
 from backend.session.state import Restart, RewindTo, SessionState
 from backend.session.viewers import Viewers
 from backend.wire import client_messages, server_messages
+from flashdreams.camera.camera_path import CameraPath
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +52,7 @@ class Commands:
         """
         self._context, self._rollout, self._inputs, self._state = context, rollout, inputs, state
         self._viewers, self.beginning, self.replay = viewers, beginning, replay
-        self._path: tuple[npt.NDArray[np.float64], float] | None = None
+        self._path: CameraPath | None = None
         self._owner = owner
         self._sent_revision = rollout.history.revision
 
@@ -101,7 +99,7 @@ class Commands:
         script = None if command.replay is None else command.replay.script(self._context.config)
         await self._on_engine(lambda: self._rollout.restart(command.beginning, script))
         if command.path is not None:
-            self._rollout.input_state.start_path(command.beginning.scene, *command.path)
+            self._rollout.input_state.start_path(command.beginning.scene, command.path)
         self.beginning, self.replay, self._path = command.beginning, command.replay, command.path
 
     async def rewind(self, command: RewindTo) -> None:
@@ -125,10 +123,10 @@ class Commands:
         finally:
             self._context.metrics.rewound(redone)
         self.leave_replay()
-        if command.poses is not None:
-            self._inputs.follow_on(command.poses)
+        if command.path is not None:
+            self._inputs.follow_on(command.path)
         # A stepping client and one on a path go on from exactly there; others get an image of where they are.
-        goes_on = self._state.stepwise or command.poses is not None
+        goes_on = self._state.stepwise or command.path is not None
         self._inputs.note_input(command.seq, pending=0 if goes_on else 1)
         self.send_history()
 

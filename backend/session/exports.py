@@ -78,9 +78,14 @@ class Exports:
         if not lineage:
             raise LookupError(f"nothing is dreamed after chunk {since} on this branch")
         poses = np.concatenate([node.controls.poses for node in lineage])
+        inputs = tuple(frame for node in lineage for frame in node.controls.inputs)
+        inputs = () if all(frame.neutral for frame in inputs) else inputs
         step = -(-len(poses) // min(MAX_POSES, MAX_UPLOAD_BYTES // POSE_BYTES))
         size = (self._config.width, self._config.height)
-        return dump(CameraPath(poses[::step], self._config.fps / step, size=size))
+        path = CameraPath(poses, self._config.fps, size=size, inputs=inputs if len(inputs) == len(poses) else ())
+        if step > 1:
+            path = path.sampled(np.arange(0, len(poses), step), self._config.fps / step)
+        return dump(path)
 
     def save(self, model: str, image: Callable[[str], bytes]) -> SavedSession:
         """The present line as a saved session.

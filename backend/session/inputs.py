@@ -16,6 +16,7 @@ from flashdreams.camera.camera_path import CameraPath
 from flashdreams.camera.keys import check_keys
 from flashdreams.camera.poses import check_poses
 from flashdreams.infra.world.base import WorldConfig
+from flashdreams.infra.world.inputs import check_inputs
 
 SETTLING_CHUNKS = 4
 """Dreamed after a new scene or text even where the camera rests, so that the change is seen."""
@@ -53,7 +54,9 @@ class Inputs:
 
         Raises ProtocolError and changes nothing where it cannot be done.
         """
-        self._require(CONTROL_OF.get(message.type, message.type), message)
+        if not (isinstance(message, client_messages.PathMessage) and self._config.samples_inputs):
+            # A world without a camera may follow the inputs of a file.
+            self._require(CONTROL_OF.get(message.type, message.type), message)
         match message:
             case client_messages.KeysMessage():
                 self._keys(message)
@@ -96,7 +99,7 @@ class Inputs:
             "actions": step.actions,
             "path": step.poses,
             "scene": step.scene,
-            "text": step.text,
+            "text": step.text or step.event,
         }
         for control, value in wanted.items():
             if value:
@@ -110,6 +113,8 @@ class Inputs:
         known = {action.name for action in self._config.actions}
         if unknown := next((name for name in step.actions if name not in known), None):
             raise self._unknown_action(unknown, "step.actions", step.seq)
+        if step.event is not None:
+            self._event_text(step.event, "step.event", step.seq)
         if step.poses is not None:
             self.checked_poses(step.poses, "step.poses", step.seq)
 
@@ -119,51 +124,64 @@ class Inputs:
             self._input_state.change_scene(step.scene)
         if step.text is not None:
             self._input_state.set_prompt(step.text)
+        if step.event is not None:
+            self._set_event(step.event.name, self._event_text(step.event, "step.event", step.seq))
         self._input_state.keys(step.keys)
         for name in step.actions:
             self._input_state.action(name, "press")
         if step.poses is not None:
-            self._input_state.path(np.asarray(step.poses), self._config.fps)
+            self._input_state.path(CameraPath(np.asarray(step.poses), self._config.fps))
         elif step.look is not None:
             self._input_state.look(step.look.yaw, step.look.pitch, step.look.scroll)
         self.note_input(step.seq, pending=1)
 
-    async def begin_at(
-        self, message: client_messages.StartMessage | client_messages.ResetMessage
-    ) -> tuple[npt.NDArray[np.float64], float] | None:
-        """Poses `[N, 4, 4]` that a rollout begins along, and their fps; None: at the entrance. Raises ProtocolError."""
+    async def begin_at(self, message: client_messages.StartMessage | client_messages.ResetMessage) -> CameraPath | None:
+        """Return the path that a rollout begins along; None: at the entrance. Raises ProtocolError."""
         if isinstance(message, client_messages.ResetMessage) and message.file is not None:
             return await self._named(message, message.file)
         if message.pose is not None:
             name = f"{message.type}.pose"
-            return self.checked_poses([message.pose], name, message.seq), self._config.fps
+            return CameraPath(self.checked_poses([message.pose], name, message.seq), self._config.fps)
         return None
 
-    async def go_on_along(self, message: client_messages.RewindMessage) -> npt.NDArray[np.float64] | None:
-        """Poses `[N, 4, 4]` after the chunk gone back to, at the world's fps; None: none. Raises ProtocolError."""
+    async def go_on_along(self, message: client_messages.RewindMessage) -> CameraPath | None:
+        """Return the path after the chunk gone back to, at the world's fps; None: none. Raises ProtocolError."""
         if message.file is None:
             return None
-        path = CameraPath(*await self._named(message, message.file))
+        path = await self._named(message, message.file)
         try:
-            poses = (await asyncio.to_thread(path.resample, self._config.fps)).poses
+            path = await asyncio.to_thread(path.resample, self._config.fps)
         except ValueError as error:
             raise client_messages.ProtocolError("bad_path", str(error), message.seq) from None
-        if message.frame >= len(poses):
-            sentence = f"rewind.frame: {message.file} has {len(poses)} frames, got {message.frame}"
+        if message.frame >= len(path):
+            sentence = f"rewind.frame: {message.file} has {len(path)} frames, got {message.frame}"
             raise client_messages.ProtocolError("bad_path", sentence, message.seq)
-        return poses[message.frame :]
+        return CameraPath(path.poses[message.frame :], path.fps, inputs=path.inputs[message.frame :])
 
     async def _named(
         self, message: client_messages.ResetMessage | client_messages.RewindMessage, file: str
-    ) -> tuple[npt.NDArray[np.float64], float]:
-        """Poses `[N, 4, 4]` and fps of the path called `file`. Raises ProtocolError."""
-        self._require("path", message)
-        path = client_messages.PathMessage(type="path", seq=message.seq, file=file)
-        return await asyncio.to_thread(self._camera_path_store.resolve, path, self._config.fps)
+    ) -> CameraPath:
+        """Return the path called `file`. Raises ProtocolError."""
+        return await asyncio.to_thread(
+            self._resolved, client_messages.PathMessage(type="path", seq=message.seq, file=file)
+        )
 
-    def follow_on(self, poses: npt.NDArray[np.float64]) -> None:
-        """The next frames are `poses [N, 4, 4]`."""
-        self._input_state.path(poses, self._config.fps)
+    def _resolved(self, message: client_messages.PathMessage) -> CameraPath:
+        """Return the path of a message. Raises ProtocolError where the world takes neither it nor its action track."""
+        if not self._config.samples_inputs:
+            self._require("path", message)
+        path = self._camera_path_store.resolve(message, self._config.fps)
+        if not path.inputs:
+            self._require("path", message)
+        try:
+            check_inputs(path.inputs, self._config.actions)
+        except ValueError as error:
+            raise client_messages.ProtocolError("bad_path", str(error), message.seq) from None
+        return path
+
+    def follow_on(self, path: CameraPath) -> None:
+        """Follow `path` from the next frame on."""
+        self._input_state.path(path)
 
     @staticmethod
     def checked_poses(poses: list[client_messages.Pose], name: str, seq: int) -> npt.NDArray[np.float64]:
@@ -201,19 +219,28 @@ class Inputs:
         return client_messages.ProtocolError("unknown_action", f"{field}: unknown {name!r:.40}, known are {known}", seq)
 
     def _event(self, message: client_messages.EventMessage) -> None:
-        if message.name is None:
+        self._set_event(message.name, self._event_text(message, "event", message.seq))
+        self.note_input(message.seq, pending=SETTLING_CHUNKS)
+
+    def _set_event(self, name: str | None, text: str) -> None:
+        if name is None:
             self._input_state.clear_event()
         else:
-            declared = {event.name: event.text for event in self._config.events}
-            text = declared.get(message.name) if message.text is None else message.text
-            if text is None:
-                known = ", ".join(declared) or "none in this world"
-                sentence = f"event.name: unknown {message.name!r:.40}, declared are {known}; others need event.text"
-                raise client_messages.ProtocolError("unknown_event", sentence, message.seq)
-            if not text.strip():
-                raise client_messages.ProtocolError("bad_message", "event.text: must not be empty", message.seq)
-            self._input_state.set_event(message.name, text)
-        self.note_input(message.seq, pending=SETTLING_CHUNKS)
+            self._input_state.set_event(name, text)
+
+    def _event_text(self, event: client_messages.EventChoice, field: str, seq: int) -> str:
+        """Return the prompt of an event, empty for none. Raises ProtocolError naming the field."""
+        if event.name is None:
+            return ""
+        declared = {known.name: known.text for known in self._config.events}
+        text = declared.get(event.name) if event.text is None else event.text
+        if text is None:
+            known = ", ".join(declared) or "none in this world"
+            sentence = f"{field}.name: unknown {event.name!r:.40}, declared are {known}; others need {field}.text"
+            raise client_messages.ProtocolError("unknown_event", sentence, seq)
+        if not text.strip():
+            raise client_messages.ProtocolError("bad_message", f"{field}.text: must not be empty", seq)
+        return text
 
     async def _path(self, message: client_messages.PathMessage) -> None:
         if message.stop and message.poses is None and message.file is None:
@@ -221,9 +248,9 @@ class Inputs:
             self.note_input(message.seq, urgent=False)
             return
         try:
-            poses, fps = self._camera_path_store.resolve(message, self._config.fps)
-            # Resampling a long path takes a while.
-            await asyncio.to_thread(self._input_state.path, poses, fps)
+            # Reading and resampling a long path take a while.
+            path = await asyncio.to_thread(self._resolved, message)
+            await asyncio.to_thread(self._input_state.path, path)
         except ValueError as error:
             raise client_messages.ProtocolError("bad_path", str(error), message.seq) from None
         self.note_input(message.seq)

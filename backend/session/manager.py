@@ -24,6 +24,7 @@ from backend.session.timeouts import Timeouts
 from backend.session.transfer import SessionCopy
 from backend.settings import Settings
 from backend.wire import client_messages, server_messages
+from flashdreams.camera.camera_path import CameraPath
 from flashdreams.infra.memory.plan import available_bytes
 from flashdreams.infra.world.base import World, WorldConfig
 
@@ -291,9 +292,8 @@ class SessionManager:
             )
             rollout = await asyncio.wrap_future(begun)
             if start.pose is not None:
-                rollout.input_state.start_path(
-                    beginning.scene, Inputs.checked_poses([start.pose], "start.pose", start.seq), 1.0
-                )
+                pose = Inputs.checked_poses([start.pose], "start.pose", start.seq)
+                rollout.input_state.start_path(beginning.scene, CameraPath(pose, config.fps))
             encoder = await asyncio.to_thread(EncoderThread, config.width, config.height, config.fps)
         except client_messages.ProtocolError:
             raise

@@ -9,13 +9,11 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
-import numpy.typing as npt
-
 from backend.engine.history import Beginning
 from backend.session.pacing import Allowance, Pacer
 from backend.session.replay import Replay
 from backend.wire.client_messages import StepMessage
+from flashdreams.camera.camera_path import CameraPath
 
 CREDITS = 2
 """Chunks that may be on their way to the screen: without word from the page nothing more is generated."""
@@ -33,8 +31,8 @@ class Restart:
 
     beginning: Beginning
     replay: Replay | None = None
-    path: tuple[npt.NDArray[np.float64], float] | None = None
-    """Poses `[N, 4, 4]` to begin along, and their frame rate."""
+    path: CameraPath | None = None
+    """The path to begin along."""
     seq: int = 0
     """Client message that it answers; 0: none."""
     by_start: bool = False
@@ -47,8 +45,8 @@ class RewindTo:
 
     chunk: int
     seq: int
-    poses: npt.NDArray[np.float64] | None = None
-    """Poses `[N, 4, 4]` to follow from there on."""
+    path: CameraPath | None = None
+    """The path to follow from there on."""
 
 
 Command = Restart | RewindTo | StepMessage

@@ -7,6 +7,7 @@ import os
 import re
 import threading
 from collections import OrderedDict
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -63,17 +64,18 @@ class CameraPathStore:
         """Names of the files offered."""
         return sorted({file.name for folder in self._folders for file in folder.iterdir() if file.suffix in SUFFIXES})
 
-    def resolve(self, message: PathMessage, world_fps: float) -> tuple[Poses, float]:
-        """Poses `[N, 4, 4]` and their fps for a `path` message. Raises ProtocolError."""
+    def resolve(self, message: PathMessage, world_fps: float) -> CameraPath:
+        """Return the camera path of a `path` message. Raises ProtocolError."""
         if message.stop or (message.poses is None) == (message.file is None):
             raise ProtocolError("bad_path", "path: give either poses or file, or stop alone", message.seq)
         if message.poses is not None:
             try:
-                return check_poses(np.asarray(message.poses, dtype=np.float64), "path.poses"), message.fps or world_fps
+                poses = check_poses(np.asarray(message.poses, dtype=np.float64), "path.poses")
+                return CameraPath(poses, message.fps or world_fps)
             except ValueError as error:
                 raise ProtocolError("bad_path", str(error), message.seq) from None
         trajectory = self.named(message.file or "", message.seq)
-        return trajectory.poses, message.fps or trajectory.fps
+        return trajectory if message.fps is None else replace(trajectory, fps=message.fps)
 
     def named(self, name: str, seq: int | None = None) -> CameraPath:
         """An uploaded or shipped path. Raises ProtocolError."""

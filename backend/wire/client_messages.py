@@ -75,16 +75,23 @@ class ActionMessage(ClientMessage):
     phase: Phase = Field(description="Held from `press` to `release`; `tap` acts for one frame at least.")
 
 
-class EventMessage(ClientMessage):
-    """Let an event act from the next chunk on, until another one, `text`, or an event without a name."""
+class EventChoice(BaseModel):
+    """An event by its name."""
 
-    type: Literal["event"]
+    model_config = ConfigDict(extra="forbid", strict=True)
     name: Annotated[str, Field(min_length=1, max_length=64)] | None = Field(
         default=None, description="None: the event ends, and the text that it replaced acts again."
     )
     text: str | None = Field(
         default=None, max_length=2000, description="Its prompt. None: that of `ready.events` with this name."
     )
+
+
+class EventMessage(ClientMessage, EventChoice):
+    """Let an event act from the next chunk on, until another one, `text`, or an event without a name."""
+
+    model_config = ConfigDict(extra="ignore", strict=True)
+    type: Literal["event"]
 
 
 class LookAngles(BaseModel):
@@ -151,6 +158,7 @@ class StepMessage(ClientMessage):
     keys: list[Annotated[str, Field(max_length=32)]] = Field(default=[], max_length=32, description="Held meanwhile.")
     actions: list[Name] = Field(default=[], max_length=32, description="Held meanwhile.")
     look: LookAngles | None = Field(default=None, description="Spread over the chunk.")
+    event: EventChoice | None = Field(default=None, description="Acts from here on, as by `event`.")
     poses: list[Pose] | None = Field(
         default=None, min_length=1, max_length=64, description="One per frame; too few: the camera rests at the last."
     )

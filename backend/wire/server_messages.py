@@ -171,6 +171,7 @@ class ReadyMessage(BaseModel):
     scene: str
     title: str
     controls: list[str]
+    camera: bool = Field(description="Keys and looks move a camera. Else they are the model's own: A and D step aside.")
     actions: list[ActionInfo]
     events: list[EventInfo] = Field(description="At most 12; for worlds that take `text`.")
     parameters: int

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from flashdreams.camera import quaternions
+from flashdreams.camera.frame_input import FrameInput
 from flashdreams.camera.poses import FloatArray, check_pose, check_poses, yaw_pitch_of
 
 MAX_POSES = 20_000
@@ -33,6 +34,8 @@ class CameraPath:
     """Width and height of the picture that the intrinsics belong to."""
     notes: tuple[str, ...] = ()
     """Remarks of the reader of a file: holes in time, units and orders that it had to assume."""
+    inputs: tuple[FrameInput, ...] = ()
+    """The action track: the input of every pose's frame; empty where the path has none."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "poses", check_poses(self.poses, "poses"))
@@ -41,6 +44,8 @@ class CameraPath:
             object.__setattr__(self, "intrinsics", _check_intrinsics(self.intrinsics, len(self.poses)))
             if self.size is None:
                 raise ValueError("intrinsics need width and height, the size of the picture they belong to")
+        if self.inputs and len(self.inputs) != len(self.poses):
+            raise ValueError(f"inputs: expected {len(self.poses)} frames, one per pose, got {len(self.inputs)}")
         if self.size is not None and not all(isinstance(side, int) and 1 <= side <= 65536 for side in self.size):
             raise ValueError(f"width and height must be whole numbers from 1 to 65536, got {self.size}")
 
@@ -78,7 +83,9 @@ class CameraPath:
         poses[:, :3, 3] = _between(self.poses[:, :3, 3], before, after, share)
         poses[:, 3, 3] = 1.0
         intrinsics = None if self.intrinsics is None else _between(self.intrinsics, before, after, share)
-        return CameraPath(poses, fps, intrinsics, self.size, self.notes)
+        # Motion is per frame, so that a frame of another length has another share of it.
+        inputs = tuple(self.inputs[index].scaled(self.fps / fps) for index in before) if self.inputs else ()
+        return CameraPath(poses, fps, intrinsics, self.size, self.notes, inputs)
 
     def starting_at(self, pose: npt.ArrayLike) -> CameraPath:
         """The whole path moved and turned about the vertical so that it begins at `pose` `[4, 4]`, heading its way.

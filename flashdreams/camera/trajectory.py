@@ -59,9 +59,14 @@ def load_trajectory(
 
 
 def encode_trajectory(trajectory: CameraPath, form: Format = "flashdreams") -> bytes:
-    """The bytes of a file in a format of `FORMATS`. Raises ValueError where `load_trajectory` would refuse its size."""
+    """Return the bytes of a file in a format of `FORMATS`.
+
+    Raises ValueError where `load_trajectory` would refuse its size, and for inputs in a format that has none.
+    """
     if form not in FORMATS:
         raise ValueError(f"format must be one of {', '.join(FORMATS)}, got {form!r:.40}")
+    if trajectory.inputs and form != "flashdreams":
+        raise ValueError(f"inputs: {form} files carry no action track: save it as flashdreams, or without inputs")
     if form == "numpy":
         data = numpy_files.dump(trajectory)
     else:
@@ -83,6 +88,8 @@ def save_trajectory(trajectory: CameraPath, path: str | os.PathLike[str], form: 
     """
     target = Path(path)
     if form is None and not target.suffix:
+        if trajectory.inputs:
+            raise ValueError("inputs: NumPy files carry no action track: save it as .json, or without inputs")
         if len(trajectory) > MAX_POSES:
             raise ValueError(f"a trajectory has {len(trajectory)} poses; files end at {MAX_POSES} poses: save a part")
         target.mkdir(parents=True, exist_ok=True)
@@ -158,9 +165,12 @@ def _parse_json(text: str, fps: float | None) -> CameraPath:
         return datasets.parse_cameras(document, fps)
     if not isinstance(document, dict):
         raise ValueError(f"the JSON is a {type(document).__name__}: expected {KNOWN}")
+    others = {"camera_path": "nerfstudio camera_path.json", "frames": "transforms.json"}
+    if "inputs" in document and (other := next((others[key] for key in others if key in document), None)):
+        raise ValueError(f"inputs: {other} carries no action track: give it in a JSON with fps, poses and inputs")
     if "camera_path" in document or ("keyframes" in document and "poses" not in document):
         return nerfstudio.parse(document)
-    if "poses" in document:
+    if "poses" in document or "inputs" in document:
         return native.parse(document)
     if "frames" in document:
         return datasets.parse_transforms(document, fps)

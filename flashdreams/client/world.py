@@ -80,6 +80,22 @@ class ClientWorld:
         return [scene["name"] for scene in self.info["scenes"]]
 
     @property
+    def actions(self) -> list[str]:
+        """Names of the actions that the world understands."""
+        return [action["name"] for action in self.info.get("actions", [])]
+
+    @property
+    def events(self) -> list[str]:
+        """Names of the events that the world offers."""
+        return [event["name"] for event in self.info.get("events", [])]
+
+    @property
+    def event(self) -> str | None:
+        """Name of the event that acted in the newest chunk."""
+        name = self.chunk.get("event")
+        return None if name is None else str(name)
+
+    @property
     def seed(self) -> int:
         """Of the present rollout."""
         return int(self.info["seed"])
@@ -111,37 +127,53 @@ class ClientWorld:
         *,
         keys: Collection[str] = (),
         look: tuple[float, float] | None = None,
+        scroll: float = 0.0,
+        actions: Collection[str] = (),
         poses: npt.ArrayLike | None = None,
         scene: str | None = None,
         text: str | None = None,
+        event: str | tuple[str, str] | None = None,
     ) -> Frames:
         """Dream one chunk: frames `[T, H, W, 3]` uint8 RGB.
 
         Args:
             keys: keys held meanwhile, such as `{"w"}`; a single string is taken letter by letter.
             look: yaw and pitch in degrees, to the right and upwards, spread over the chunk.
+            scroll: wheel notches, positive upwards, spread over the chunk.
+            actions: named actions held meanwhile, of those in `actions`; a set or list, no single string.
             poses: camera-to-world `[N, 4, 4]`, one per frame. More than a chunk's take as many chunks, and all frames
                 come back; what the last chunk shows beyond them is left out.
             scene: go on dreaming there.
             text: a text event, for worlds that take text.
+            event: an event that acts from here on in place of the text: a name of `events`, or a name and its prompt;
+                empty ends it, and the text comes back.
 
-        Raises ValueError for poses that are none, WorldError for what the server does not follow, WorldEnded,
-        ConnectionLost. After a reconnect a chunk that was dreamed but lost comes as its last frame alone.
+        Raises TypeError for actions that are one string, ValueError for poses that are none, WorldError for what the
+        server does not follow, WorldEnded, ConnectionLost. After a reconnect a chunk that was dreamed but lost comes as
+        its last frame alone.
         """
+        if isinstance(actions, str):
+            raise TypeError(f"actions must be a set or list of names, got the string {actions!r:.40}")
         extra: dict[str, Any] = {name: value for name, value in (("scene", scene), ("text", text)) if value is not None}
+        if event is not None:
+            extra["event"] = _event_fields(event)
+        if actions:
+            extra["actions"] = list(dict.fromkeys(actions))
         if poses is None:
-            if look is not None:
-                extra["look"] = {"yaw": float(look[0]), "pitch": float(look[1])}
+            if look is not None or scroll:
+                yaw, pitch = look or (0.0, 0.0)
+                extra["look"] = {"yaw": float(yaw), "pitch": float(pitch), "scroll": float(scroll)}
             return await self._step({"keys": list(dict.fromkeys(keys)), **extra})
-        if keys or look is not None:
-            raise ValueError("step: give either poses or keys and look")
+        if keys or look is not None or scroll:
+            raise ValueError("step: give either poses or keys, look and scroll")
         return await self._along(check_poses(poses, "poses"), extra)
 
     async def _along(self, poses: FloatArray, extra: dict[str, Any]) -> Frames:
         size, parts = int(self.info["frames_per_chunk"]), []
         for begin in range(0, len(poses), size):
             part = poses[begin : begin + size]
-            frames = await self._step({"poses": part.tolist(), **(extra if begin == 0 else {})})
+            held = {"actions": extra["actions"]} if "actions" in extra else {}
+            frames = await self._step({"poses": part.tolist(), **(extra if begin == 0 else held)})
             parts.append(frames[: len(part)])
         return np.concatenate(parts)
 
@@ -280,6 +312,14 @@ class ClientWorld:
         self.chunk, self.frame = received.message, frames[-1]
         await self._connection.send("shown", chunk=self.index)
         return frames
+
+
+def _event_fields(event: str | tuple[str, str]) -> dict[str, str]:
+    """Return an event's fields on the wire."""
+    if isinstance(event, str):
+        return {"name": event} if event else {}
+    name, text = event
+    return {"name": name, "text": text}
 
 
 @contextlib.asynccontextmanager

@@ -95,9 +95,9 @@ let pad = new Map();
  * Takes the actions and controls of a world: its actions come before the page's own of the same key.
  * @param {import('../net/messages.d.ts').ReadyMessage} info
  */
-export function declare({ actions, controls }) {
+export function declare({ actions, camera, controls }) {
   declared = (actions ?? []).map(({ name, title, key, group }) => ({ id: `action:${name}`, code: SAFE_KEYS[key] ?? key, label: title, action: name, group, needs: 'actions' }));
-  steps = controls.includes('keys') && !controls.includes('path');
+  steps = controls.includes('keys') && camera === false;
   quick = controls.includes('text');
   const byStick = steps ? ['w', 's', 'a', 'd'] : ['w', 's', 'a', 'd', 'q', 'e'];
   const others = declared.filter(({ code }) => !byStick.some((key) => code === `Key${key.toUpperCase()}`));

@@ -43,7 +43,7 @@ export class Inputs {
    */
   look(yaw, pitch, scroll = 0) {
     if (!this.#takes('look')) return;
-    const scrolls = scroll !== 0 && (this.#takes('actions') || !this.#takes('path'));
+    const scrolls = scroll !== 0 && (this.#takes('actions') || this.#info()?.camera === false);
     if (scrolls) this.#send('look', { yaw, pitch, scroll });
     else if (yaw || pitch) this.#send('look', { yaw, pitch });
   }

@@ -10,15 +10,23 @@ export interface ActionMessage {
   phase: 'press' | 'release' | 'tap';
 }
 
-/** Let an event act from the next chunk on, until another one, `text`, or an event without a name. */
-export interface EventMessage {
-  /** Grows with every message of a connection. */
-  seq: number;
-  type: 'event';
+/** An event by its name. */
+export interface EventChoice {
   /** None: the event ends, and the text that it replaced acts again. */
   name?: string | null;
   /** Its prompt. None: that of `ready.events` with this name. */
   text?: string | null;
+}
+
+/** Let an event act from the next chunk on, until another one, `text`, or an event without a name. */
+export interface EventMessage {
+  /** None: the event ends, and the text that it replaced acts again. */
+  name?: string | null;
+  /** Its prompt. None: that of `ready.events` with this name. */
+  text?: string | null;
+  /** Grows with every message of a connection. */
+  seq: number;
+  type: 'event';
 }
 
 /** The full list of keys that are held now. */
@@ -167,6 +175,8 @@ export interface StepMessage {
   actions?: string[];
   /** Spread over the chunk. */
   look?: LookAngles | null;
+  /** Acts from here on, as by `event`. */
+  event?: EventChoice | null;
   /** One per frame; too few: the camera rests at the last. */
   poses?: number[][][] | null;
   scene?: string | null;
@@ -349,6 +359,8 @@ export interface ReadyMessage {
   scene: string;
   title: string;
   controls: string[];
+  /** Keys and looks move a camera. Else they are the model's own: A and D step aside. */
+  camera: boolean;
   actions: ActionInfo[];
   /** At most 12; for worlds that take `text`. */
   events: EventInfo[];

@@ -14,8 +14,9 @@ from backend.settings import Settings
 from flashdreams.camera.poses import pose_from_yaw_pitch, yaw_pitch_of
 from flashdreams.client import ClientWorld, ConnectionLost, WorldEnded, WorldError, connect
 from flashdreams.client.address import socket_address
+from flashdreams.infra.world.inputs import FrameInput
 from flashdreams.infra.world.offline_rollout import dream_along
-from tests.backend.fakes import FakeWorld, fake_config
+from tests.backend.fakes import FakeWorld, acting_config, fake_config
 from tests.backend.harness import Running, running
 
 
@@ -263,3 +264,21 @@ async def test_a_server_that_stops_ends_the_world_at_once() -> None:
         with pytest.raises(WorldEnded, match="shutdown"):
             await world.step()
         assert time.monotonic() - began < 10
+
+
+async def test_actions_scroll_and_events_reach_the_world() -> None:
+    with running(acting_config()) as server:
+        async with connect(f"http://127.0.0.1:{server.port}", seed=3) as world:
+            assert world.actions == ["jump", "primary", "use"] and world.events == ["rain", "dragon"]
+            await world.step(actions={"jump"}, look=(4, 0), scroll=2, keys="w")
+            (session,) = server.app.state.manager.sessions
+            held = FrameInput(keys=frozenset("w"), actions=frozenset({"jump"}), mouse=(1.0, 0.0), scroll=0.5)
+            assert session.history.node(world.index).controls.inputs == (held,) * 4
+            for event, acts in (("rain", "rain"), (None, "rain"), (("snow", "it snows"), "snow"), ("", None)):
+                await world.step(event=event)
+                assert world.event == acts
+            assert session.history.node(world.index).controls.text == "a meadow"
+            with pytest.raises(WorldError, match=r"step\.actions"):
+                await world.step(actions=["fly"])
+            with pytest.raises(TypeError, match="actions"):
+                await world.step(actions="jump")

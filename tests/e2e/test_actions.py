@@ -22,6 +22,7 @@ def declared(config: WorldConfig) -> dict[str, Any]:
     """What `ready` tells of a world's controls."""
     return {
         "controls": list(config.controls),
+        "camera": "path" in config.controls,
         "actions": [action.model_dump() for action in actions_of(config)],
         "events": [event.model_dump() for event in events_of(config)],
     }

@@ -94,6 +94,7 @@ class Wire:
             "scenes": [{"name": n, "title": n.title(), "thumbnail": None} for n in names],
             "title": "A pattern",
             "controls": ["keys", "look", "scene"],
+            "camera": True,
             "actions": [],
             "events": [],
             "parameters": 11_000_000,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from flashdreams.integrations.matrix_game2 import (
     control_vectors,
 )
 from flashdreams.integrations.matrix_game2.controls import RUN_ACTIONS
-from flashdreams.integrations.matrix_game2.runner import held_vectors
+from flashdreams.integrations.matrix_game2.runner import held_vectors, track_vectors
 from flashdreams.integrations.pocket.image_files import save_image
 from flashdreams.recipes.wan import Wan21TransformerConfig
 from flashdreams.scripts.cli import entrypoint as main
@@ -292,3 +293,17 @@ def test_the_memory_of_a_rollout_is_planned() -> None:
         assert cache.nbytes == 2 * 2 * window * per_latent
         planned = config.pipeline.memory_plan(352, 640).rollout
         assert planned > cache.nbytes + 2 * 2 * cross
+
+
+def test_a_trajectory_s_inputs_are_the_clip_s_controls(tmp_path: Path) -> None:
+    held, file = [{"frames": 3, "keys": ["w"], "mouse": [1, 0]}, {"frames": 2, "keys": ["s"]}], tmp_path / "track.json"
+    file.write_text(json.dumps({"fps": 25, "inputs": held}))
+    vectors = track_vectors("universal", file, 6, 25)
+    assert vectors.keyboard.tolist() == [[1, 0, 0, 0]] * 3 + [[0, 1, 0, 0]] * 2 + [[0] * 4]
+    assert vectors.mouse is not None and vectors.mouse[:, 1].tolist() == pytest.approx([0.1] * 3 + [0] * 3)
+    file.write_text(json.dumps({"fps": 25, "inputs": [{"actions": ["fly"]}]}))
+    with pytest.raises(ValueError, match="inputs"):
+        track_vectors("universal", file, 6, 25)
+    file.write_text(json.dumps({"fps": 25, "poses": [[[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]]}))
+    with pytest.raises(ValueError, match="inputs"):
+        track_vectors("universal", file, 6, 25)

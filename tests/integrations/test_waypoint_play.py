@@ -300,3 +300,14 @@ def test_a_plan_at_real_size_counts_the_caches(slug: str) -> None:
     keys_values = 2 * 16 * 64 * 2 * tokens * (18 * 16 + 6 * 17)
     assert keys_values < plan.rollout < 1.05 * keys_values
     assert RUNNERS[slug].picture_size() == (WORLDS[slug].height, WORLDS[slug].width)
+
+
+def test_a_trajectory_s_inputs_are_an_action_track(tmp_path: Path) -> None:
+    entries = [{}, {"frames": 4, "keys": ["w"], "mouse": [0.1, 0]}, {"frames": 4, "actions": ["jump"], "scroll": 0.25}]
+    (tmp_path / "track.json").write_text(json.dumps({"fps": 60, "inputs": entries}))
+    first, second = read_action_track(tmp_path / "track.json").controls
+    torch.testing.assert_close(first, control_vector({87}, (4.0, 0.0)))
+    torch.testing.assert_close(second, control_vector({32}, scroll=1.0))
+    (tmp_path / "track.json").write_text(json.dumps({"fps": 60, "poses": [np.eye(4).tolist()]}))
+    with pytest.raises(ValueError, match="inputs"):
+        read_action_track(tmp_path / "track.json")

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import math
 import threading
+from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
+
+from flashdreams.camera.frame_input import FrameInput
+from flashdreams.camera.keys import KEYS
+
+__all__ = ["Action", "FrameInput", "InputTimeline", "TextEvent", "check_declared", "check_inputs"]
 
 Phase = Literal["press", "release", "tap"]
 """The phases of an action: held from `press` to `release`; `tap` is both at once."""
@@ -48,25 +54,6 @@ class TextEvent:
     """The prompt."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class FrameInput:
-    """The input that acts on one frame."""
-
-    keys: frozenset[str] = frozenset()
-    """Movement keys held, lower case (`w`, `arrowleft`)."""
-    mouse: tuple[float, float] = (0.0, 0.0)
-    """Degrees of yaw (to the right) and pitch (upwards) turned during the frame."""
-    scroll: float = 0.0
-    """Wheel notches during the frame, positive upwards."""
-    actions: frozenset[str] = frozenset()
-    """Names of the actions held."""
-
-    @property
-    def neutral(self) -> bool:
-        """True if nothing is held and nothing moved."""
-        return not (self.keys or self.actions or any(self.mouse) or self.scroll)
-
-
 class InputTimeline:
     """Collects input as it arrives and samples it chunk by chunk.
 
@@ -88,12 +75,23 @@ class InputTimeline:
         ] = []  # what was released since the last sample, and for how long
         self._mouse = (0.0, 0.0)
         self._scroll = 0.0
+        self._track: deque[FrameInput] = deque()
 
     @property
     def active(self) -> bool:
         """True if the next chunk would have any input."""
         with self._lock:
-            return bool(self._held or self._taps or any(self._mouse) or self._scroll)
+            return bool(self._held or self._taps or any(self._mouse) or self._scroll or self._track)
+
+    def follow(self, track: Iterable[FrameInput]) -> None:
+        """Take the input of the next frames from `track`, in place of the live input, until it ends."""
+        with self._lock:
+            self._track = deque(track)
+
+    def leave_track(self) -> None:
+        """Let the live input count again."""
+        with self._lock:
+            self._track.clear()
 
     def keys(self, down: Sequence[str], at: float) -> None:
         """Take the full list of movement keys held at `at`, in seconds of a monotonic clock."""
@@ -138,8 +136,9 @@ class InputTimeline:
                 self._release(held, at)
 
     def clear(self) -> None:
-        """Drop taps, mouse motion and scroll that no chunk has sampled; what is held stays held."""
+        """Drop taps, mouse motion, scroll and the track that no chunk has sampled; what is held stays held."""
         with self._lock:
+            self._track.clear()
             self._taps.clear()
             self._mouse, self._scroll = (0.0, 0.0), 0.0
 
@@ -157,8 +156,11 @@ class InputTimeline:
             self._held = dict.fromkeys(self._held)
             self._taps.clear()
             self._mouse, self._scroll = (0.0, 0.0), 0.0
+            led = [self._track.popleft() for _ in range(min(frames, len(self._track)))]
         return tuple(
-            FrameInput(
+            led[frame]
+            if frame < len(led)
+            else FrameInput(
                 keys=frozenset(name for (kind, name), end in until.items() if kind == "key" and frame < end),
                 actions=frozenset(name for (kind, name), end in until.items() if kind == "action" and frame < end),
                 mouse=mouse,
@@ -192,3 +194,15 @@ def check_declared(actions: Sequence[Action], events: Sequence[TextEvent]) -> No
             raise ValueError(f"{field} must be unique, {', '.join(repeated)} is repeated")
     if len(events) > MAX_EVENTS:
         raise ValueError(f"events: at most {MAX_EVENTS} can be declared, got {len(events)}")
+
+
+def check_inputs(inputs: Iterable[FrameInput], actions: Iterable[Action]) -> None:
+    """Raise ValueError for a key or an action that is not known, naming the frame and the accepted ones."""
+    known = {"keys": tuple(KEYS), "actions": tuple(action.name for action in actions)}
+    for number, frame in enumerate(inputs):
+        for field, names in (("keys", frame.keys), ("actions", frame.actions)):
+            if unknown := sorted(names.difference(known[field])):
+                accepted = ", ".join(known[field]) or "none in this world"
+                raise ValueError(
+                    f"inputs: frame {number}: {field}: unknown {unknown[0]!r:.40}, accepted are {accepted}"
+                )

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from flashdreams.camera.trajectory import load_trajectory
 from flashdreams.infra.clip_runner import ClipRunner, ClipRunnerConfig
 from flashdreams.infra.media.images import read_picture
 from flashdreams.infra.temporal import causal_pixel_frames
@@ -34,6 +35,8 @@ class MatrixGameRunnerConfig(ClipRunnerConfig):
     """Whose controls the model understands."""
     image: Path | None = None
     """The picture that the clip begins with: a JPEG, PNG or WebP file of any size."""
+    actions: Path | None = None
+    """Keys, mouse and actions of the clip: a trajectory file in JSON with `inputs`; in place of `hold`."""
     hold: tuple[tuple[int, str], ...] = ()
     """Held keys or actions by frames: `--hold 40 w 25 w+arrowleft 10 none`; nothing is held after the last one."""
 
@@ -50,7 +53,13 @@ class MatrixGameRunner(ClipRunner):
         if config.image is None:
             raise ValueError(f"image is needed: {config.runner_name} begins with a picture")
         self.image = read_picture(config.image, config.height, config.width)[None]
-        self.vectors = held_vectors(config.game, config.hold, self._frames_before(config, config.chunks))
+        frames = self._frames_before(config, config.chunks)
+        if config.actions is None:
+            self.vectors = held_vectors(config.game, config.hold, frames)
+        elif config.hold:
+            raise ValueError("actions and hold cannot both be given: leave one out")
+        else:
+            self.vectors = track_vectors(config.game, config.actions, frames, config.fps)
 
     def begin(self) -> Any:
         c = self.config
@@ -64,6 +73,20 @@ class MatrixGameRunner(ClipRunner):
     @staticmethod
     def _frames_before(config: MatrixGameRunnerConfig, chunk: int) -> int:
         return causal_pixel_frames(0, chunk * config.pipeline.rollout.len_t, FRAMES_PER_LATENT) if chunk else 0
+
+
+def track_vectors(game: Game, file: Path, frames: int, fps: float) -> ControlVectors:
+    """Return the vectors of `frames` frames from the inputs of a trajectory file; nothing is held after its end.
+
+    Raises FileNotFoundError, and ValueError for a file without inputs or a name that the game does not know.
+    """
+    inputs = load_trajectory(file).resample(fps).inputs[:frames]
+    if not inputs:
+        raise ValueError(f"{file}: inputs are missing: the file has poses alone, and the model has no camera")
+    held = frozenset().union(*(frame.keys | frame.actions for frame in inputs))
+    if unknown := sorted(held.difference(known_names(game))):
+        raise ValueError(f"{file}: inputs: unknown {unknown[0]!r:.40}, accepted are {', '.join(known_names(game))}")
+    return control_vectors(game, [*inputs, *[FrameInput()] * (frames - len(inputs))])
 
 
 def held_vectors(game: Game, hold: tuple[tuple[int, str], ...], frames: int) -> ControlVectors:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from flashdreams.infra.diffusion.model.base import DiffusionModelConfig
-from flashdreams.infra.world.inputs import Action
+from flashdreams.integrations.waypoint.controls import ACTIONS, FPS
 from flashdreams.integrations.waypoint.pipeline import WaypointEncoderConfig, WaypointPipelineConfig
 from flashdreams.integrations.waypoint.runner import WaypointRunnerConfig
 from flashdreams.integrations.waypoint.scheduler import WaypointSchedulerConfig
@@ -28,7 +28,6 @@ CHECKPOINTS = {
 CODEC_CHECKPOINT = "hf://Overworld-Models/taehv1_5/taehv1_5.pth"
 """Encoder and decoder of the tiny autoencoder, MIT."""
 LATENT_CHANNELS, PIXEL_SHUFFLE = 32, 2
-FPS = 60
 PARAMETERS = 1_282_009_144
 """Of the transformer, matrices that all layers share counted once; a test counts them."""
 
@@ -94,16 +93,6 @@ VARIANTS = (
     Variant("waypoint-1.5-1b-360p", WAYPOINT_360P, 360, 640),
 )
 PIPELINES = {variant.slug: variant.pipeline() for variant in VARIANTS}
-ACTIONS = (
-    Action(name="jump", title="Jump", key="Space", group="Move"),
-    Action(name="sprint", title="Sprint", key="ShiftLeft", group="Move"),
-    Action(name="crouch", title="Crouch", key="ControlLeft", group="Move"),
-    Action(name="primary", title="Left mouse button", key="Mouse0", group="Act"),
-    Action(name="secondary", title="Right mouse button", key="Mouse2", group="Act"),
-    Action(name="use", title="Use", key="KeyE", group="Act"),
-    Action(name="reload", title="Reload", key="KeyR", group="Act"),
-)
-"""Buttons beside the movement keys, by what games commonly do with them; the model knows keys alone."""
 
 RUNNERS = {
     variant.slug: WaypointRunnerConfig(

@@ -12,9 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from flashdreams.camera.trajectory import CameraPath, load_trajectory
 from flashdreams.infra.world.inputs import Action, FrameInput
 
 NUM_BUTTONS = 256
+FPS, FRAMES_PER_ACTION = 60, 4
 DEGREES_PER_PIXEL = 0.1
 """Degrees for a pixel of mouse motion, where input is given in degrees: the page's `MOUSE_DEG_PER_PX`."""
 MAX_REPEAT = 100_000
@@ -49,6 +51,18 @@ BUTTONS: dict[str, int] = (
     | _NAMED
 )
 """Button id of every key, lower case: what it types (`w`), or its `KeyboardEvent.code` (`keyw`, `mouse0`)."""
+
+
+ACTIONS = (
+    Action(name="jump", title="Jump", key="Space", group="Move"),
+    Action(name="sprint", title="Sprint", key="ShiftLeft", group="Move"),
+    Action(name="crouch", title="Crouch", key="ControlLeft", group="Move"),
+    Action(name="primary", title="Left mouse button", key="Mouse0", group="Act"),
+    Action(name="secondary", title="Right mouse button", key="Mouse2", group="Act"),
+    Action(name="use", title="Use", key="KeyE", group="Act"),
+    Action(name="reload", title="Reload", key="KeyR", group="Act"),
+)
+"""Buttons beside the movement keys, by what games commonly do with them; the model knows keys alone."""
 
 
 def buttons_of(keys: Iterable[str]) -> set[int]:
@@ -103,14 +117,17 @@ class ActionTrack:
 def read_action_track(path: Path) -> ActionTrack:
     """Return the action track of a JSON file.
 
-    It is a list of objects with `keys` (names as in `BUTTONS`), `mouse` (pixels to the right and downwards in each
-    action), `scroll` and `repeat` (how many actions it lasts, 1 if it is left out). Raises FileNotFoundError where
-    there is no file, ValueError that names the entry and field which is wrong.
+    It is a trajectory file with `inputs` (`flashdreams.camera.frame_input`), which are resampled to its rate, or
+    a list of objects with `keys` (names as in `BUTTONS`), `mouse` (pixels to the right and downwards in each action),
+    `scroll` and `repeat` (how many actions it lasts, 1 if it is left out). Raises FileNotFoundError where there is no
+    file, ValueError that names the entry and field which is wrong.
     """
     try:
         entries = json.loads(path.expanduser().read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
         raise ValueError(f"{path} is no JSON: {error}") from error
+    if isinstance(entries, dict):
+        return _track_of(load_trajectory(path.expanduser()), path)
     if not isinstance(entries, list) or not entries:
         raise ValueError(f"{path} must be a list of at least one action")
     controls: list[Tensor] = []
@@ -120,6 +137,15 @@ def read_action_track(path: Path) -> ActionTrack:
         except (TypeError, ValueError) as error:
             raise ValueError(f"{path}: action {number}: {error}") from error
     return ActionTrack(tuple(controls))
+
+
+def _track_of(trajectory: CameraPath, path: Path) -> ActionTrack:
+    """Return the controls of a trajectory's inputs: after the start picture's frame, four frames an action."""
+    if not trajectory.inputs:
+        raise ValueError(f"{path}: inputs are missing: the file has poses alone, and the model has no camera")
+    frames = trajectory.resample(FPS).inputs[1:]
+    parts = [frames[at : at + FRAMES_PER_ACTION] for at in range(0, len(frames), FRAMES_PER_ACTION)]
+    return ActionTrack(tuple(control_of_frames(part, ACTIONS) for part in parts))
 
 
 def _read_entry(entry: Any) -> list[Tensor]:

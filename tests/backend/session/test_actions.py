@@ -6,9 +6,11 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 
 from backend.session.inputs import SETTLING_CHUNKS
+from flashdreams.camera.trajectory import load_trajectory
 from flashdreams.infra.world.inputs import FrameInput
 from tests.backend.fakes import acting_config, fake_config
 from tests.backend.harness import Running, Visitor, running
@@ -183,3 +185,55 @@ def test_a_step_takes_actions(server: Running) -> None:
         assert all(frame.neutral for frame in inputs_of(server, visitor, chunk["index"]))
         error = visitor.refused("step", actions=["fly"])
         assert error["code"] == "unknown_action" and "step.actions" in error["message"]
+
+
+def test_a_trajectory_carries_the_inputs_and_plays_them_again(server: Running, visitor: Visitor) -> None:
+    visitor.answer_to(visitor.send("action", name="jump", phase="press"))
+    visitor.answer_to(visitor.send("look", yaw=3.0, pitch=1.0, scroll=2.0))
+    visitor.send("action", name="jump", phase="release")
+    visitor.rest()
+    text = server.get(f"/api/sessions/{visitor.ready['token']}/trajectory.json").content
+    name = server.post("/api/paths", text).json()["name"]
+    inputs = load_trajectory(text).inputs
+    first = visitor.chunks[0]["index"]
+    recorded = [frame for chunk in visitor.chunks for frame in inputs_of(server, visitor, chunk["index"])]
+    assert list(inputs) == recorded and any(frame.actions for frame in inputs)
+    visitor.chunks.clear()
+    visitor.answer_to(visitor.send("reset", file=name))
+    visitor.rest()
+    again = [
+        frame
+        for chunk in visitor.chunks
+        if chunk["index"] > first
+        for frame in inputs_of(server, visitor, chunk["index"])
+    ]
+    begun = next(n for n in range(len(again)) if again[n : n + len(inputs)] == list(inputs) or n == len(again) - 1)
+    assert again[begun : begun + len(inputs)] == list(inputs)
+
+
+def test_a_world_without_a_camera_follows_inputs_and_names_unknown_ones() -> None:
+    config = acting_config(controls=("keys", "look", "actions"), fps=120)
+    with running(config) as server, server.visit() as visitor:
+        visitor.start()
+        visitor.settle()
+
+        def uploaded(inputs: list[dict[str, Any]] | None) -> str:
+            document = {"fps": 120, "poses": [np.eye(4).tolist()] * 6, "inputs": inputs}
+            document = {key: value for key, value in document.items() if value is not None}
+            return str(server.post("/api/paths", json.dumps(document).encode()).json()["name"])
+
+        chunk = visitor.answer_to(visitor.send("path", file=uploaded([{"frames": 2, "actions": ["use"]}])))
+        assert [sorted(f.actions) for f in inputs_of(server, visitor, chunk["index"])] == [["use"], ["use"], [], []]
+        error = visitor.refused("path", file=uploaded([{"actions": ["fly"]}]))
+        assert error["code"] == "bad_path" and "actions" in error["message"]
+        assert visitor.refused("path", file=uploaded(None))["code"] == "unsupported"
+
+
+def test_a_key_ends_a_track_with_its_path(server: Running, visitor: Visitor) -> None:
+    document = {"fps": 120, "poses": [np.eye(4).tolist()] * 4000, "inputs": [{"frames": 4000, "actions": ["jump"]}]}
+    name = server.post("/api/paths", json.dumps(document).encode()).json()["name"]
+    visitor.answer_to(visitor.send("path", file=name))
+    chunk = visitor.answer_to(visitor.send("keys", down=["w"]))
+    assert inputs_of(server, visitor, chunk["index"]) == (FrameInput(keys=frozenset("w")),) * 4
+    visitor.send("keys", down=[])
+    visitor.rest()
