@@ -6,13 +6,15 @@ import ipaddress
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from backend.origins import normal_origin
 
 DRAWN_TOKEN_BYTES = 12
 """Random bytes of an access token that the server draws."""
+LEAST_TOKEN = 12
+"""Characters of a token that is given where others reach the address: thousands can be tried in a second."""
 ACCESS_QUERY = "access"
 """Query parameter of a page's address that carries the access token."""
 
@@ -78,6 +80,16 @@ class Settings(BaseSettings):
         for origin in _split(value):
             if origin != "*" and normal_origin(origin) is None:
                 raise ValueError(f"{origin!r} is no origin: write it as https://play.example.org")
+        return value
+
+    @field_validator("access_token")
+    @classmethod
+    def _access_token_is_not_guessed(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value and len(value) < LEAST_TOKEN and not is_loopback(info.data.get("host", "127.0.0.1")):
+            raise ValueError(
+                f"give {LEAST_TOKEN} characters or more where others reach the address, or none: one is drawn; "
+                f"got {len(value)} characters"
+            )
         return value
 
     @field_validator("checkpoint")

@@ -7,6 +7,7 @@ import datetime
 import json
 import logging
 import logging.handlers
+import math
 import os
 import secrets
 import shlex
@@ -26,6 +27,7 @@ from typing import IO, Literal
 from pydantic import ValidationError
 
 from backend.kiosk.browser import Screen, answers, chromium_command, end, find_chromium, has_browser
+from backend.kiosk.nightly import Nightly
 from backend.kiosk.settings import read_kiosk_settings
 from backend.settings import ACCESS_QUERY, DRAWN_TOKEN_BYTES, Settings, describe_error, settings_from
 from flashdreams.terminal import tolerate_any_letter
@@ -83,7 +85,7 @@ class Watchdog:
         self.well = False
         """Whether the server has said that it is, since it was started."""
         self._started = self._down_since = time.monotonic()
-        self._next_restart = _next(watch.restart_at)
+        self._nightly = None if watch.restart_at is None else Nightly(watch.restart_at)
 
     def run(self) -> None:
         """Watch until `stop` is called."""
@@ -138,8 +140,7 @@ class Watchdog:
         assert self._child is not None
         if (status := self._child.poll()) is not None:
             return f"the server has ended with status {status}"
-        if self._next_restart is not None and datetime.datetime.now() >= self._next_restart:
-            self._next_restart = _next(self._watch.restart_at)
+        if self._nightly is not None and self._nightly.due(lambda: visited_seconds_ago(self._watch.health)):
             return "the daily one"
         health = health_of(self._watch.health)
         age = time.monotonic() - self._started
@@ -157,6 +158,16 @@ class Watchdog:
             return None  # it is loading
         self._missed += 1
         return f"no answer {self._missed} times" if self._missed >= self._watch.patience else None
+
+
+def visited_seconds_ago(address: str) -> float:
+    """Return the seconds since a visitor pressed or moved something at the server; infinite where it does not say."""
+    try:
+        with urllib.request.urlopen(address, timeout=ANSWER_SECONDS) as answer:
+            seconds = json.load(answer).get("visited_seconds_ago")
+    except (OSError, ValueError, AttributeError):
+        return math.inf
+    return float(seconds) if isinstance(seconds, int | float) else math.inf
 
 
 def health_of(address: str) -> Health:
@@ -270,15 +281,6 @@ def _relay(output: IO[str], secret: str | None) -> None:
     for line in output:
         if text := (line.replace(secret, "...") if secret else line).rstrip():
             server.info(text)
-
-
-def _next(at: datetime.time | None) -> datetime.datetime | None:
-    """The next time that the clock shows `at`."""
-    if at is None:
-        return None
-    now = datetime.datetime.now()
-    today = datetime.datetime.combine(now.date(), at)
-    return today if today > now else today + datetime.timedelta(days=1)
 
 
 if __name__ == "__main__":

@@ -132,6 +132,7 @@ async def healthz(manager: ManagerDep, context: ContextDep) -> Response:
     status = "failed" if failed else "ok" if engine.loaded else "loading"
     if status == "ok" and manager.draining:
         status = "draining"
+    visited = context.newest_input.at
     health = {
         "status": status,
         "sessions": manager.taken,
@@ -140,6 +141,7 @@ async def healthz(manager: ManagerDep, context: ContextDep) -> Response:
         "lag": round(context.lag.value, 3),
         "stage": engine.stage.name,
         "busy_seconds": round(engine.busy_seconds, 1),
+        "visited_seconds_ago": None if visited is None else round(context.clock() - visited, 1),
     }
     return JSONResponse(health, 503 if status == "failed" else 200)
 

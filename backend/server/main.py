@@ -118,6 +118,8 @@ def _print_settings(config: WorldConfig, settings: Settings, capacity: int) -> N
         print(f"  {name.replace('_', '-'):<16} {value if value != '' else 'none'}")
     if settings.access_token == "" and not settings.is_local:
         print("  Everybody who reaches this address may play: the access token is empty.")
+    if not settings.is_local and settings.session_minutes == 0:
+        print("  A visitor may keep a place for ever: --session-minutes 30 passes it on after half an hour.")
     if settings.access_token:
         print("  Visitors need the access token in the address below; from elsewhere use this machine's own address.")
     sys.stdout.flush()

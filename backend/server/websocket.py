@@ -124,6 +124,8 @@ class Connection:
         try:
             while True:
                 outgoing = await self._outbox.get()
+                if isinstance(outgoing, tuple) and outgoing[0] == POLICY_VIOLATION:
+                    asyncio.get_running_loop().call_later(ABORT_SECONDS, self._abort)
                 async with asyncio.timeout(self._settings.send_timeout):
                     if isinstance(outgoing, tuple):
                         await self._socket.close(*outgoing)

@@ -30,6 +30,13 @@ class ClientSocket(Protocol):
         """Tell the client that the server ends, where no session has."""
 
 
+@dataclass
+class NewestInput:
+    """When a visitor last pressed a key or looked around, on the server's clock; None before the first time."""
+
+    at: float | None = None
+
+
 @dataclass(frozen=True)
 class Context:
     """The parts that live as long as the server."""
@@ -45,6 +52,7 @@ class Context:
     """Threads for CPU-heavy requests."""
     sockets: set[ClientSocket] = field(default_factory=set)
     """Open sockets of players, viewers and those who wait."""
+    newest_input: NewestInput = field(default_factory=NewestInput)
 
     @property
     def config(self) -> WorldConfig:

@@ -20,7 +20,7 @@ from backend.session.context import Context
 from backend.session.inputs import Inputs
 from backend.session.replay import Replay
 from backend.session.session import Session
-from backend.session.timeouts import Timeouts
+from backend.session.timeouts import LEFT_SECONDS, LOST_SECONDS, Timeouts
 from backend.session.transfer import SessionCopy
 from backend.settings import Settings
 from backend.wire import client_messages, server_messages
@@ -34,8 +34,6 @@ MEMORY_SHARE = 0.5
 """Share of the free memory that sessions may take."""
 FREE_MEMORY_GUESS = 2 * 1024**3
 """Taken where the system does not tell."""
-LEFT_SECONDS = 1.0
-"""Grace time of a session whose page was closed, while others wait: enough for a page that reconnects by itself."""
 ROUND_SECONDS = 0.25
 """How often sessions are looked over and loading is reported."""
 AFTER_SECONDS = 120.0
@@ -227,9 +225,9 @@ class SessionManager:
             self._free, self._weighed = free_memory(), True
             self.capacity = self._compute_capacity()
         for session in self.sessions:
-            # A page that was closed keeps no place that somebody waits for.
-            left = session.left and bool(self._waiting)
-            grace = min(self._settings.grace, LEFT_SECONDS if left else math.inf)
+            # A page that was closed, or does not come back, keeps no place that somebody waits for.
+            bound = math.inf if not self._waiting else LEFT_SECONDS if session.left else LOST_SECONDS
+            grace = min(self._settings.grace, bound)
             if (reason := self.timeouts.check(session, now, grace)) is not None:
                 session.end(reason)
             elif session.history.state_size > self.session_bytes:

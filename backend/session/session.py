@@ -212,6 +212,8 @@ class Session:
                 self._check(message)
                 self._state.enqueue(await self._commands.prepare(message))
             case _:
+                if isinstance(message, client_messages.LookMessage) or getattr(message, "down", None):
+                    self._context.newest_input.at = self._clock()
                 if await self._inputs.follow(message):
                     self._broadcast.want_key_frame()
                 self._commands.leave_replay()
@@ -246,7 +248,7 @@ class Session:
 
     async def _run(self) -> None:
         try:
-            while True:
+            while not self._ended:  # wait_for loses a cancellation that comes together with what it waits for
                 self._wake.clear()
                 self._announce()
                 moving, scripted = self._rollout.input_state.moving, self._commands.scripted

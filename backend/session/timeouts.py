@@ -13,6 +13,10 @@ WARN_SECONDS = (60.0, 10.0)
 """Before the end of a session, where the limit itself is longer than that."""
 SOON = 0.25
 """A session that is older than most is expected to go on for this share of a usual one."""
+LOST_SECONDS = 10.0
+"""Grace time of a session whose connection broke, while others wait: a page notices within 8 s and comes back."""
+LEFT_SECONDS = 1.0
+"""The same where the page was closed: enough for one that is loaded again."""
 REMEMBER = 0.8
 """How much of the usual length is kept when another session ends."""
 
@@ -95,5 +99,6 @@ class Timeouts:
         if self.typical_seconds is not None:
             expected.append(max(self.typical_seconds - (now - session.created_at), SOON * self.typical_seconds))
         if session.detached_since is not None:
-            expected.append(self._grace - (now - session.detached_since))
+            grace = min(self._grace, LOST_SECONDS)  # it is asked for those who wait
+            expected.append(grace - (now - session.detached_since))
         return max(0.0, min(expected))

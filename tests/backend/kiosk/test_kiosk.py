@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import itertools
+import json
 import math
 import re
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ import pytest
 
 from backend.kiosk.settings import KioskSettings, attract_loop, read_kiosk_settings
 from backend.session.quality_guard import MAX_FAILURES, QualityFailures, QualityGuard
+from backend.settings import Settings
 from backend.store.clips import ClipStore
 from tests.backend.fakes import fake_config
 from tests.backend.harness import Running, running
@@ -227,6 +229,20 @@ def test_a_visit_becomes_a_clip_with_a_qr_code(kiosk: Running, file: Path) -> No
     assert kiosk.post("/api/kiosk/clips/nobody", b"").status_code == 404
 
 
+def test_a_visit_cannot_push_the_clips_of_others_out(kiosk: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    with kiosk.visit() as visitor, kiosk.visit() as other:
+        own, others = visitor.start()["token"], other.start()["token"]
+        visitor.hold("w", 3)
+        other.hold("w", 3)
+        assert kiosk.post(f"/api/kiosk/clips/{own}", b"").status_code == 200
+        for _ in range(3):
+            refused = kiosk.post(f"/api/kiosk/clips/{own}", b"")
+            assert refused.status_code == 429 and int(refused.headers["retry-after"]) >= 1
+        assert kiosk.post(f"/api/kiosk/clips/{others}", b"").status_code == 200, "each visit has its own pace"
+        monkeypatch.setattr("backend.server.kiosk.CLIP_PAUSE_SECONDS", 0.0)
+        assert kiosk.post(f"/api/kiosk/clips/{own}", b"").status_code == 200
+
+
 def test_a_world_gone_bad_is_begun_again_in_a_kiosk(file: Path, caplog: pytest.LogCaptureFixture) -> None:
     with running(fake_config(black_seed=13), kiosk=file) as server, server.visit() as visitor:
         visitor.start(seed=13)
@@ -280,3 +296,11 @@ def test_without_a_file_there_is_a_kiosk_of_defaults() -> None:
         document = server.get("/api/kiosk").json()
         assert document["title"] == KioskSettings().title and document["clips"] is False
         assert "kiosk" in server.get("/?kiosk").text and server.get("/?kiosk").text == server.get("/kiosk").text
+
+
+def test_the_browser_s_policy_lets_it_go_nowhere_but_to_the_kiosk() -> None:
+    policy = json.loads((Path(__file__).resolve().parents[3] / "deploy" / "chromium-policy.json").read_text("utf-8"))
+    port = Settings.model_fields["port"].default
+    assert policy["URLBlocklist"] == ["*"]
+    assert policy["URLAllowlist"] == [f"http://127.0.0.1:{port}", f"http://localhost:{port}"]
+    assert policy["DeveloperToolsAvailability"] == 2 and policy["DownloadRestrictions"] == 3

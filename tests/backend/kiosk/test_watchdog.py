@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import itertools
 import logging
+import math
 import re
 import socket
 import sys
@@ -16,8 +17,9 @@ from pathlib import Path
 import pytest
 
 from backend.kiosk import browser, watchdog
-from backend.kiosk.watchdog import Watch, Watchdog, health_of
-from tests.backend.harness import PATIENCE
+from backend.kiosk.nightly import LONGEST_DELAY, QUIET_SECONDS, Nightly
+from backend.kiosk.watchdog import Watch, Watchdog, health_of, visited_seconds_ago
+from tests.backend.harness import PATIENCE, running
 
 SERVER = """
 import json, sys, time
@@ -102,21 +104,86 @@ def test_a_server_that_is_well_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_it_is_started_again_at_its_hour(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    due = [
-        datetime.datetime.now() + datetime.timedelta(seconds=1),
-        datetime.datetime.now() + datetime.timedelta(days=1),
-    ]
-    monkeypatch.setattr(watchdog, "_next", lambda at: due.pop(0))
+    made: list[bool] = []
+
+    def due(self: Nightly, visited: Callable[[], float]) -> bool:
+        it_is_time = not made and (tmp_path / "runs").read_text() != ""
+        made.extend([True] * it_is_time)
+        return it_is_time
+
+    monkeypatch.setattr(Nightly, "due", due)
     runs, _ = watch(tmp_path, "lives", twice(tmp_path), restart_at=datetime.time(4, 0))
-    assert runs == 2 and not due
+    assert runs == 2
 
 
 def test_the_next_restart_is_today_or_tomorrow_and_never_past() -> None:
-    now = datetime.datetime.now()
     for hour in range(24):
-        following = watchdog._next(datetime.time(hour, 0))
-        assert following is not None and now < following <= now + datetime.timedelta(days=1)
-    assert watchdog._next(None) is None
+        clocks = Clocks(datetime.datetime(2026, 3, 1, 12, 30))
+        nightly = Nightly(datetime.time(hour, 0), clocks.now, clocks.seconds)
+        waited = 0.0
+        while not nightly.due(lambda: math.inf):
+            clocks.pass_(600)
+            waited += 600
+        assert 0 < waited <= 86400 and clocks.now().hour == hour
+        assert not nightly.due(lambda: math.inf), "once a day"
+
+
+class Clocks:
+    """A wall clock that can be set, and one that only runs."""
+
+    def __init__(self, wall: datetime.datetime) -> None:
+        self.wall, self.monotonic = wall, 100.0
+
+    def now(self) -> datetime.datetime:
+        return self.wall
+
+    def seconds(self) -> float:
+        return self.monotonic
+
+    def pass_(self, seconds: float) -> None:
+        self.wall += datetime.timedelta(seconds=seconds)
+        self.monotonic += seconds
+
+
+def test_a_clock_that_is_set_brings_no_restart_forward_and_skips_none() -> None:
+    clocks = Clocks(datetime.datetime(1970, 1, 1, 0, 0, 5))  # a board without a clock
+    nightly = Nightly(datetime.time(4, 0), clocks.now, clocks.seconds)
+    clocks.pass_(30)
+    clocks.wall = datetime.datetime(2026, 3, 1, 14, 0)
+    assert not nightly.due(lambda: math.inf), "a visit may be under way"
+    clocks.pass_(13.9 * 3600)
+    assert not nightly.due(lambda: math.inf)
+    clocks.wall -= datetime.timedelta(hours=1)  # the end of summer time
+    assert not nightly.due(lambda: math.inf)
+    clocks.pass_(0.2 * 3600)
+    assert not nightly.due(lambda: math.inf), "it is 3 by the new time"
+    clocks.pass_(3600)
+    assert nightly.due(lambda: math.inf)
+
+
+def test_the_nightly_restart_waits_for_a_visit_but_not_for_ever() -> None:
+    clocks = Clocks(datetime.datetime(2026, 3, 1, 3, 59, 59))
+    nightly = Nightly(datetime.time(4, 0), clocks.now, clocks.seconds)
+    clocks.pass_(2)
+    assert not nightly.due(lambda: QUIET_SECONDS - 1)
+    assert nightly.due(lambda: QUIET_SECONDS)
+    clocks.pass_(86400)
+    assert not nightly.due(lambda: 0.0)
+    clocks.pass_(LONGEST_DELAY)
+    assert nightly.due(lambda: 0.0)
+
+
+def test_a_server_tells_when_somebody_last_played() -> None:
+    with running() as server, server.visit() as visitor:
+        health = f"http://127.0.0.1:{server.port}/healthz"
+        visitor.start()
+        assert visited_seconds_ago(health) == math.inf
+        visitor.send("path", poses=[[[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]])
+        visitor.wait("chunk")
+        assert visited_seconds_ago(health) == math.inf, "as the attract loop does"
+        visitor.answer_to(visitor.send("keys", down=["w"]))
+        assert visited_seconds_ago(health) < PATIENCE
+    assert visited_seconds_ago(health) == math.inf, "it is gone"
 
 
 def test_logs_rotate_within_their_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

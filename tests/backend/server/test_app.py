@@ -50,7 +50,8 @@ def test_a_missing_picture_is_said_to_be_missing(server: Running, address: str) 
 def test_health_tells_state_and_places(server: Running) -> None:
     told = server.get("/healthz").json()
     places = {"sessions": 0, "capacity": 4, "waiting": 0, "lag": 0.0}
-    assert told == {"status": "ok", **places, "stage": "ready", "busy_seconds": 0.0}
+    seconds = {"busy_seconds": 0.0, "visited_seconds_ago": None}
+    assert told == {"status": "ok", "stage": "ready", **places, **seconds}
 
 
 def test_the_page_and_its_parts_are_served_fresh(server: Running) -> None:

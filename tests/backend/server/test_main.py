@@ -52,6 +52,7 @@ MISTAKES = [
     (["--capacity", "none-at-all"], "--capacity: Input should be a valid integer"),
     (["--allowed-origins", "example.org"], "'example.org' is no origin: write it as https://play.example.org"),
     (["--paths-dir", "/nowhere/at/all"], "/nowhere/at/all is no folder"),
+    (["--host", "0.0.0.0", "--access-token", "sesame"], "--access-token: give 12 characters or more"),
     (["--world", "pockt"], "pockt"),
     (["--checkpoint", "none.safetensors"], "none.safetensors is no file, no folder and no hf:// address"),
     (["--checkpoint", "ftp://somewhere/w.safetensors"], "cannot load a checkpoint from"),

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from backend.origins import Host, normal_origin, parse_host, same_site
 from backend.server import http_server
 from backend.server.connections import RESERVED_FILES, Connections, connections_within
 from backend.server.log_limits import OncePerMinute
+from backend.server.websocket import MAX_ERRORS
 from backend.session.replay import ReplayStore, read_saved
 from backend.session.workers import QUEUE, WORKERS
 from backend.settings import Settings
@@ -286,6 +288,42 @@ def test_shutdown_is_told_to_players_viewers_and_those_who_wait() -> None:
         for client in (player, viewer, waiting):
             assert client.wait("ended")["reason"] == "shutdown"
         stopping.join(30)
+
+
+def test_who_ignores_a_close_for_mistakes_is_cut_and_not_counted_on(server: Running) -> None:
+    """A client that answers no close: it is spoken to byte by byte."""
+    with socket.create_connection(("127.0.0.1", server.port), 20) as line:
+        line.sendall(HANDSHAKE.format(port=server.port).encode())
+        assert line.recv(65536).startswith(b"HTTP/1.1 101 ")
+        before, began, closed = errors_counted(server), time.monotonic(), 0.0
+        with suppress(OSError):
+            while time.monotonic() - began < 20:
+                line.sendall(masked(b"[]") * 5)
+                line.setblocking(False)
+                with suppress(BlockingIOError):
+                    while part := line.recv(65536):
+                        closed = closed or (time.monotonic() if b"\x88" in part else 0.0)
+                line.setblocking(True)
+                time.sleep(0.02)
+        assert closed > 0 and time.monotonic() - closed < 5, "it is cut a second after the close"
+        assert errors_counted(server) - before <= MAX_ERRORS + 1
+
+
+HANDSHAKE = (
+    "GET /ws/play HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    "Sec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+)
+
+
+def masked(text: bytes) -> bytes:
+    """A text frame of a client, masked with zeros."""
+    return bytes([0x81, 0x80 | len(text)]) + bytes(4) + text
+
+
+def errors_counted(server: Running) -> float:
+    """All errors in the metrics."""
+    lines = server.get("/metrics").text.splitlines()
+    return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith("flashdreams_errors_total"))
 
 
 # -- queues and heavy work -------------------------------------------------------------------------------------------

@@ -92,7 +92,17 @@ def test_a_page_that_was_closed_keeps_no_place_that_somebody_waits_for() -> None
             third.send("start")
             third.wait("queue")
             third.listen(1.6)
-            assert all(message["type"] == "queue" for message in third.others), "a broken line has its whole grace time"
+            assert all(message["type"] == "queue" for message in third.others), "a broken line has more time than that"
+
+
+def test_a_broken_line_keeps_no_place_for_long_while_somebody_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("backend.session.manager.LOST_SECONDS", 0.5)
+    with running(capacity=1, grace=60.0) as server:
+        with server.visit() as lost:
+            lost.start()
+            lost.socket.socket.shutdown(socket.SHUT_RDWR)
+            with server.visit() as waiting:
+                waiting.start()
 
 
 def test_an_idle_session_ends_and_says_so() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import itertools
 import json
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 
 from backend.engine.engine import Priority
+from backend.session.state import Wait
 from flashdreams.camera.poses import pose_from_yaw_pitch, yaw_pitch_of
 from flashdreams.infra.world.base import World
 from tests.backend.fakes import COLOURS, fake_config
@@ -440,3 +442,24 @@ def test_an_ended_session_gives_up_its_rollout_and_encoders_at_once() -> None:
             assert session.exports.recording.mp4(), "what it recorded can still be taken along"
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize("ticks", [0, 1, 2, 3])
+def test_a_session_that_ends_as_it_wakes_up_ends(server: Running, visitor: Visitor, ticks: int) -> None:
+    """`asyncio.wait_for` loses a cancellation that comes together with the event: nothing may go on dreaming."""
+    session_id = visitor.start()["session"]
+    visitor.settle()
+    (session,) = (one for one in server.app.state.manager.sessions if one.id == session_id)
+    session._state.next_action = lambda now, **_: Wait(now + 60)
+
+    async def end() -> bool:
+        session._wake.set()  # it waits with an end to its patience from now on
+        await asyncio.sleep(0.05)
+        session._wake.set()
+        for _ in range(ticks):
+            await asyncio.sleep(0)
+        session.end("time")
+        await asyncio.wait([session._task], timeout=1)
+        return bool(session._task.done())
+
+    assert asyncio.run_coroutine_threadsafe(end(), server.app.state.loop).result(PATIENCE)
