@@ -316,7 +316,7 @@ export class Editor {
 
   /** Uploads the path as the file that is exported. Returns its name on the server. */
   async #upload() {
-    return upload(await filed(this.#path.asked(this.#where), 'flashdreams'), this.#fps);
+    return (await upload(await filed(this.#path.asked(this.#where), 'flashdreams'), this.#fps)).name;
   }
 
   /** @param {number} since */

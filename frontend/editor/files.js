@@ -2,6 +2,7 @@
 /** Import and export of camera paths: the recorded walk, shipped paths, and files in four formats. */
 
 import { saveAs } from '../lib/downloads.js';
+import { sentence } from '../net/diagnosis.js';
 import { filed, keysOf, upload, walkedSince } from './requests.js';
 
 /** @typedef {import('./camera_path.js').CameraPath} CameraPath */
@@ -22,7 +23,7 @@ const WALK = Object.freeze({ distance: 0.12, degrees: 3 });
  * @param {number} fps
  */
 export async function readWalk(path, token, since, where, fps) {
-  const name = await upload(await walkedSince(token, since), fps);
+  const { name } = await upload(await walkedSince(token, since), fps);
   const read = await keysOf(name, where, WALK);
   path.replace(heightsOf(read.keys, where), { pace: 'times', closed: false, easing: 'none' });
   return `${read.seconds.toFixed(1)} s of walking are ${read.keys.length} key poses now, nowhere more than ${near(read)} off.`;
@@ -52,7 +53,8 @@ export async function readFiles(path, files, where, fps) {
   const lens = files.find(({ name }) => /intrinsics.*\.npy$/i.test(name));
   const file = files.find((one) => one !== lens);
   if (!file) throw new Error('intrinsics.npy is only the lens: choose poses.npy too, or a zip of both.');
-  const said = await readNamed(path, await upload(file, fps), where);
+  const { name, notes } = await upload(file, fps);
+  const said = [await readNamed(path, name, where), ...notes.map(sentence)].join(' ');
   return lens ? `${said} The world has a lens of its own, so that of ${lens.name} is left.` : said;
 }
 

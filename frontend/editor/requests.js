@@ -43,13 +43,13 @@ export async function filed(path, format) {
 }
 
 /**
- * Uploads a file. Returns its name on the server.
+ * Uploads a file. Returns its name on the server, and what was assumed in reading it.
  * @param {Blob} file
  * @param {number} fps rate of files that name none
- * @returns {Promise<string>}
+ * @returns {Promise<{name: string, notes: string[]}>}
  */
 export async function upload(file, fps) {
-  return (await asJson(fetch(`api/paths?${new URLSearchParams({ fps: String(fps) })}`, { method: 'POST', body: file }))).name;
+  return asJson(fetch(`api/paths?${new URLSearchParams({ fps: String(fps) })}`, { method: 'POST', body: file }));
 }
 
 /**

@@ -13,7 +13,10 @@ export const FINAL_ERRORS = new Set([
 export async function diagnose() {
   try {
     const response = await fetch('api/worlds', { cache: 'no-store' });
-    return response.ok ? { kind: 'blocked', reason: '' } : { kind: 'refused', reason: sentence((await response.text()).slice(0, 300)) };
+    if (!response.ok) return { kind: 'refused', reason: sentence((await response.text()).slice(0, 300)) };
+    // A browser names the page's origin with a socket and a POST, not with a GET: a proxy may have changed what it is compared with.
+    const origin = await fetch('api/worlds', { method: 'POST', cache: 'no-store' });
+    return origin.status === 403 ? { kind: 'refused', reason: sentence((await origin.text()).slice(0, 300)) } : { kind: 'blocked', reason: '' };
   } catch {
     return { kind: 'unreachable', reason: '' };
   }

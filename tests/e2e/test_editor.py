@@ -118,3 +118,11 @@ def test_a_path_is_clicked_together_dreamed_gone_back_in_and_exported(
     first_picture(page)
     complaints[:] = [one for one in complaints if "/filmstrip?" not in one]  # asked for again and again: cut off by it
     assert [key["x"] for key in keys(page)] == [key["x"] for key in placed], "the browser keeps the path"
+
+
+def test_what_was_assumed_of_a_file_is_said(page: Page, tmp_path: Path) -> None:
+    file = tmp_path / "walk.txt"
+    file.write_text("".join(f"{second} {0.1 * second} 0 0 0 0 0 1\n" for second in range(12)))
+    page.set_input_files("#editor-file", file)
+    page.wait_for_function("() => document.querySelector('#toast').textContent.includes('No header names the columns')")
+    assert "key poses now" in page.inner_text("#toast")
