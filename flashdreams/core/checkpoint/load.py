@@ -145,13 +145,15 @@ def load_into(
     strict: bool = True,
     progress: Callable[[float], None] | None = None,
     name: str | Path | None = None,
+    allow_nan: bool = False,
 ) -> None:
     """Copy a checkpoint into `module`, one tensor at a time, cast to the device and dtype the module has.
 
     `source` is a state dict or what `load_checkpoint` takes; of its files no more than one is in memory at a time.
     `patterns` rename its keys first (see `rename_checkpoint_keys`). With `strict`, keys missing from the source, keys
     the module does not know, and shapes that differ raise one ValueError that lists them, before anything is changed;
-    without, only shapes that differ and having no key in common do. `progress` is told the fraction done. `name` is
+    without, only shapes that differ and having no key in common do. Tensors that hold NaN raise ValueError at the end,
+    unless `allow_nan`. `progress` is told the fraction done. `name` is
     what messages call the source; None takes its path.
     """
     name = name or ("the checkpoint" if isinstance(source, Mapping) else source)
@@ -166,13 +168,13 @@ def load_into(
     with torch.no_grad():
         for number, key in enumerate(common, start=1):
             tensor = tensors[old_keys[key]]
-            if tensor.is_floating_point() and not tensor.is_meta and _holds_nan(tensor):
+            if not allow_nan and tensor.is_floating_point() and not tensor.is_meta and _holds_nan(tensor):
                 broken.append(key)
             targets[key].copy_(tensor)
             if progress is not None:
                 progress(number / len(common))
     if broken:
-        _log.warning("%s holds NaN in %s: its training or its copy failed", name, listed(broken))
+        raise ValueError(f"{name} holds NaN in {listed(broken)}: its training or its copy failed")
 
 
 def _holds_nan(tensor: Tensor) -> bool:
@@ -235,7 +237,9 @@ def _open_sharded(index_path: Path, hub_file: HubFile | None, cache_dir: str | N
         if not paths[name].is_file():
             raise FileNotFoundError(f"{index_path} names the shard {name!r}, which is not beside it")
         if hub_file is None and not _stays(paths[name]):
-            _log.warning("the shard %s is a link out of its folder, to %s", paths[name], paths[name].resolve())
+            raise ValueError(
+                f"the shard {paths[name]} is a link out of its folder, to {paths[name].resolve()}: copy it"
+            )
     return SafetensorsFiles(list(paths.values()), {key: paths[name] for key, name in weight_map.items()})
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-import struct
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -54,20 +53,23 @@ def load_pickle(path: Path) -> NestedStateDict:
     is damaged, that could run code, and that holds anything but tensors and plain values. Numbers, texts and
     lists of them, such as a training checkpoint's `step` and `epoch`, are left out.
     """
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            other = archive_kind(path, archive.namelist())
-        if other is not None:
-            raise ValueError(other)
+    other = None
     try:
-        content = _loaded(path)
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                other = archive_kind(path, archive.namelist())
+        content = None if other is not None else _loaded(path)
     except pickle.UnpicklingError as error:
         raise ValueError(
             f"{path} was refused: it is not a pickle of tensors only, and loading it could run code. "
             "Convert it to safetensors where you trust it"
         ) from error
-    except (RuntimeError, EOFError, ValueError, struct.error, RecursionError) as error:
+    except (MemoryError, OSError):
+        raise
+    except Exception as error:  # a damaged pickle or archive may fail anywhere
         raise ValueError(f"{path} is not a whole torch checkpoint (was its copy cut short?): {error}") from error
+    if other is not None:
+        raise ValueError(other)
     tensors: dict[str, Tensor] = {}
     others: list[str] = []
     groups: set[str] = set()

@@ -51,7 +51,8 @@ class PrintableConfig:
     def from_dict(cls, tree: dict[str, Any]) -> Self:
         """Rebuild a config written by `to_dict`. It imports the modules that the tree names: read only trees you trust.
 
-        Raises KeyError for unknown fields or classes, TypeError when the tree holds no `cls`.
+        Raises KeyError for unknown fields or classes, TypeError for a value that is not of its field's type and when
+        the tree holds no `cls`, ValueError where a config's own check refuses a value.
         """
         try:
             config = from_jsonable(tree)

@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 
+from flashdreams.infra.config.types import check_field
+
 
 def to_jsonable(value: Any, path: str = "") -> Any:
     """`value` as JSON types; raises TypeError naming the dotted `path` of what has no JSON form."""
@@ -37,7 +39,11 @@ def to_jsonable(value: Any, path: str = "") -> Any:
 
 
 def from_jsonable(tree: Any, path: str = "") -> Any:
-    """The inverse of `to_jsonable`; raises KeyError naming the dotted `path` for unknown names, fields and marks."""
+    """Return the inverse of `to_jsonable`; errors name the dotted `path`.
+
+    Raises KeyError for unknown names, fields and marks, TypeError for a value of another type than its field declares,
+    and ValueError where a config's own check refuses a value.
+    """
     if isinstance(tree, list):
         return [from_jsonable(item, _join(path, i)) for i, item in enumerate(tree)]
     if not isinstance(tree, dict):
@@ -49,6 +55,8 @@ def from_jsonable(tree: Any, path: str = "") -> Any:
         return {key: from_jsonable(item, _join(path, key)) for key, item in tree.items()}
     content = tree[mark]
     if mark == "$path":
+        if not isinstance(content, str):
+            raise TypeError(f"$path at {path!r} must hold a text, got {type(content).__name__}")
         return Path(content)
     if mark == "$dtype":
         return _read_dtype(content, path)
@@ -78,13 +86,16 @@ def _read_config(tree: dict[str, Any], path: str) -> Any:
         if name not in fields:
             raise KeyError(f"no config field {_join(path, name)!r}: {cls.__name__} has {', '.join(fields)}")
         values[name] = from_jsonable(item, _join(path, name))
+        check_field(cls, name, values[name], _join(path, name))
     for name, field in fields.items():
         required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
         if required and name not in values:
             raise KeyError(f"config field {_join(path, name)!r} is missing and has no default")
     try:
         return cls(**values)
-    except (AttributeError, IndexError, RuntimeError) as error:  # a check of its own met a value of another type
+    except (KeyError, TypeError, ValueError):
+        raise
+    except Exception as error:  # a check of its own met a value that it does not expect
         raise TypeError(f"{cls.__name__} at {path!r} does not take these values: {error}") from error
 
 
@@ -118,7 +129,7 @@ def _find(name: Any, path: str) -> Any:
         found: Any = importlib.import_module(module)
         for part in qualname.split("."):
             found = getattr(found, part)
-    except (ImportError, AttributeError, ValueError, TypeError) as error:
+    except Exception as error:  # a module may fail in any way
         raise KeyError(f"cannot find {name!r}, which the config names at {path!r}: {error}") from error
     return found
 
