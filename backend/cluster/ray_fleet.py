@@ -122,6 +122,7 @@ def start_server(
         num_gpus=gpus,
         max_restarts=-1,
         max_concurrency=16,
+        scheduling_strategy="SPREAD",  # a node that dies should take few servers along
     ).remote(name, dict(settings), host, module)
     if replicate > 0:
         server.replicate.remote(replicate)

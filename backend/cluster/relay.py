@@ -11,7 +11,7 @@ import json
 import logging
 import time
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 import httpx
@@ -37,7 +37,9 @@ PLACE_SECONDS = 10.0
 RETRY_SECONDS = 0.5
 MAX_MESSAGE_BYTES = 2**24
 """Largest message that is carried either way."""
-ABNORMAL = 1006
+NORMAL, ABNORMAL, LINE_BROKE = 1000, 1006, 1011
+LEAVING = frozenset({1000, 1001})
+"""Codes with which a page closes that was left or reloaded."""
 SERVICE_RESTART = 1012
 TRY_AGAIN = 1013
 HOP_HEADERS = frozenset({"connection", "keep-alive", "transfer-encoding", "upgrade", "host", "content-length", "te"})
@@ -61,6 +63,14 @@ class Fleet(Protocol):
         """Continue the session of `token` at server `name` from its copy; returns True if it goes on there."""
 
 
+@dataclass(frozen=True)
+class _Held:
+    """A server's answer about a session."""
+
+    state: Literal["alive", "ended", "unknown", "silent"]
+    moved_to: str | None = None
+
+
 class _Visit:
     """A client's socket, and the server that it is carried to."""
 
@@ -70,6 +80,8 @@ class _Visit:
         """The client's first message, which a server needs before all others."""
         self.name: str | None = None
         """Name of the server; None until one is chosen."""
+        self.broken = False
+        """True once the client's line broke, unlike a page that was closed."""
 
     async def send(self, message: str | bytes) -> None:
         """Send the client a message of the server."""
@@ -80,6 +92,7 @@ class _Visit:
         with contextlib.suppress(ConnectionClosed, WebSocketDisconnect, RuntimeError):
             while (message := await self._socket.receive())["type"] != "websocket.disconnect":
                 await server.send(_payload(message))
+            self.broken = message.get("code") not in LEAVING
 
     async def close(self, code: int, reason: str) -> None:
         """Close the client's socket; it may be closed already."""
@@ -124,27 +137,33 @@ class Relay:
     async def server_of(self, token: str) -> str | None:
         """Return the server that has the session of `token` (play or watch token); None where none has.
 
-        A living session comes before what an ended one left: a moved session is both. Raises LookupError if no server
-        has it but one did not answer: it may be there.
+        A living session comes before what an ended one left. Raises LookupError if it may be at a server that does not
+        answer, or whose address is not known here yet.
         """
         addresses = await self._fleet.addresses()
-        answers = await asyncio.gather(*(self._alive(name, at, token) for name, at in addresses.items()))
-        found = {answer: name for name, answer in zip(addresses, answers, strict=True)}
-        if (server := found.get("alive") or found.get("ended")) is None and "silent" in found:
-            raise LookupError(f"world server {found['silent']} does not answer")
-        return server
+        answers = await asyncio.gather(*(self._held(name, at, token) for name, at in addresses.items()))
+        found = dict(zip(addresses, answers, strict=True))
+        if (alive := next((name for name, held in found.items() if held.state == "alive"), None)) is not None:
+            return alive
+        for name, held in found.items():
+            if held.state == "silent":
+                raise LookupError(f"world server {name} does not answer")
+            if held.moved_to is not None and held.moved_to not in addresses:
+                raise LookupError(f"the address of world server {held.moved_to} is not known yet")
+        return next((name for name, held in found.items() if held.state == "ended" and not held.moved_to), None)
 
-    async def _alive(self, name: str, address: str, token: str) -> Literal["alive", "ended", "unknown", "silent"]:
+    async def _held(self, name: str, address: str, token: str) -> _Held:
         try:
             answer = await self._http.get(f"{address}/api/sessions/{token}", headers=self._cookie, timeout=ASK_SECONDS)
         except (httpx.ConnectError, httpx.InvalidURL):  # nobody listens: the server is gone, with its sessions
-            return "unknown"
+            return _Held("unknown")
         except httpx.HTTPError:
             await self._fleet.forget(name)
-            return "silent"
+            return _Held("silent")
         if answer.status_code != 200:
-            return "unknown"
-        return "alive" if answer.json()["alive"] else "ended"
+            return _Held("unknown")
+        told = answer.json()
+        return _Held("alive" if told["alive"] else "ended", told.get("moved_to"))
 
     async def play(self, socket: WebSocket) -> None:
         """Carry one client's socket to the server of its session, or to the best one for a new session."""
@@ -224,7 +243,8 @@ class Relay:
     async def _carry(self, visit: _Visit, server: ClientConnection) -> bool:
         """Carry messages both ways until one side closes; returns True if the visit has a place at another server."""
         async with contextlib.AsyncExitStack() as stack:
-            stack.push_async_callback(server.close)
+            # A server keeps the place of a visitor whose line broke longer than that of one who left.
+            stack.push_async_callback(lambda: server.close(LINE_BROKE if visit.broken else NORMAL))
             await server.send(visit.first)
             up = asyncio.create_task(visit.carry_up(server))
             down = asyncio.create_task(self._carry_down(visit, server))

@@ -29,9 +29,16 @@ class Vault:
         living = set(alive)
         for token in [t for t, (owner, _) in self._copies.items() if owner == server and t not in living]:
             del self._copies[token]
-        for token, state in copies.items():
-            self._copies.pop(token, None)
-            self._copies[token] = (server, state)
+        for token in living & copies.keys():  # a session may have been moved since it was copied
+            self._keep(server, token, copies[token])
+
+    def keep_moved(self, server: str, token: str, state: bytes) -> None:
+        """Keep the state with which a session was moved to `server`."""
+        self._keep(server, token, state)
+
+    def _keep(self, server: str, token: str, state: bytes) -> None:
+        self._copies.pop(token, None)
+        self._copies[token] = (server, state)
         while len(self._copies) > 1 and sum(len(state) for _, state in self._copies.values()) > self._max_bytes:
             del self._copies[next(iter(self._copies))]
 
@@ -57,13 +64,13 @@ def start_vault() -> Any:
 
 async def keep_copies(server: str, copies: Mapping[str, bytes], alive: Sequence[str]) -> None:
     """Hand copies to the vault."""
-    await asyncio.wait_for(_vault().keep.remote(server, dict(copies), list(alive)), ASK_SECONDS)
+    await asyncio.wait_for(vault().keep.remote(server, dict(copies), list(alive)), ASK_SECONDS)
 
 
 async def copy_of(token: str) -> bytes | None:
     """Return the vault's copy of a session; None where there is none, or no vault."""
     try:
-        state: bytes | None = await asyncio.wait_for(_vault().take.remote(token), ASK_SECONDS)
+        state: bytes | None = await asyncio.wait_for(vault().take.remote(token), ASK_SECONDS)
         return state
     except (ValueError, ray.exceptions.RayError, TimeoutError) as error:
         log.warning("the vault did not answer: %s", type(error).__name__)
@@ -73,13 +80,14 @@ async def copy_of(token: str) -> bytes | None:
 async def has_copy(token: str) -> bool:
     """Return True if the vault has a copy of a session; False also where there is no vault."""
     try:
-        return bool(await asyncio.wait_for(_vault().has.remote(token), ASK_SECONDS))
+        return bool(await asyncio.wait_for(vault().has.remote(token), ASK_SECONDS))
     except (ValueError, ray.exceptions.RayError, TimeoutError) as error:
         log.warning("the vault did not answer: %s", type(error).__name__)
         return False
 
 
-def _vault() -> Any:
+def vault() -> Any:
+    """Return the vault's actor. Raises ValueError if none runs."""
     from backend.cluster.ray_fleet import NAMESPACE
 
     return ray.get_actor(NAME, NAMESPACE)

@@ -82,9 +82,9 @@ class WorldServer:
         """Let a frozen session go on here."""
         await self._on_loop(_called(self._app.state.manager.thaw, token))
 
-    async def release(self, token: str) -> None:
-        """End a session that goes on elsewhere; its page connects again."""
-        await self._on_loop(_called(self._app.state.manager.release, token))
+    async def release(self, token: str, server: str) -> None:
+        """End a session that goes on at `server`; its page connects again."""
+        await self._on_loop(_called(self._app.state.manager.release, token, server))
 
     async def _on_loop(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         """Run a coroutine on the app's event loop, which is another one than the actor's."""

@@ -68,8 +68,8 @@ async def capacity(manager: ManagerDep) -> dict[str, Any]:
 
 @router.get("/{token}")
 async def exists(session: ReadableSession) -> dict[str, Any]:
-    """Return the session's id, and whether it goes on."""
-    return {"session": session.id, "alive": session.alive}
+    """Return the session's id, whether it goes on, and the name of the server that it was moved to."""
+    return {"session": session.id, "alive": session.alive, "moved_to": session.moved_to}
 
 
 @router.get("/{token}/recording.mp4")

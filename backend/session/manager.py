@@ -145,9 +145,11 @@ class SessionManager:
         """Let a frozen session go on here."""
         self._by_token(token).mover.unfreeze()
 
-    def release(self, token: str) -> None:
-        """End a session that goes on at another server; its page connects again."""
-        self._by_token(token).end("moved")
+    def release(self, token: str, server: str | None = None) -> None:
+        """End a session that goes on at another server, named `server`; its page connects again."""
+        session = self._by_token(token)
+        session.moved_to = server
+        session.end("moved")
 
     async def adopt(self, data: bytes) -> str:
         """Continue a session of another server, and return its token. Its page is expected within the grace time.

@@ -104,6 +104,8 @@ class Session:
         self._wake = asyncio.Event()
         self.mover = SessionMover(self, context, self._state, rollout, self._commands, self._broadcast, self._wake)
         self._ended = False
+        self.moved_to: str | None = None
+        """Name of the server at which it goes on."""
         self._task = asyncio.create_task(self._run(), name=f"session-{self.id}")
 
     @property

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import socket
 import threading
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -61,17 +64,17 @@ class Door:
 @contextmanager
 def front_door(fleet: FixedFleet, **settings: Any) -> Iterator[Door]:
     app = front_door_app(Settings(**settings), Relay(fleet, SECRET))
-    listening, socket = threading.Event(), bind("127.0.0.1", 0)
+    listening, listener = threading.Event(), bind("127.0.0.1", 0)
     server = make_server(app, listening.set)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [socket]}, daemon=True)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
     assert listening.wait(PATIENCE)
     try:
-        yield Door(socket.getsockname()[1], fleet)
+        yield Door(listener.getsockname()[1], fleet)
     finally:
         server.should_exit = True
         thread.join(PATIENCE)
-        socket.close()
+        listener.close()
 
 
 @pytest.fixture
@@ -95,6 +98,11 @@ def on_loop(server: Running, call: Callable[[], None]) -> None:
     done = threading.Event()
     server.app.state.loop.call_soon_threadsafe(lambda: (call(), done.set()))
     assert done.wait(PATIENCE)
+
+
+def finished(server: Running, work: Coroutine[Any, Any, Any]) -> Any:
+    """Run a coroutine on the server's event loop, and return its result."""
+    return asyncio.run_coroutine_threadsafe(work, server.app.state.loop).result(PATIENCE)
 
 
 def test_visits_spread_over_the_servers_and_a_third_waits(door: Door, servers: dict[str, Running]) -> None:
@@ -128,6 +136,23 @@ def test_any_door_finds_a_session_by_its_token_and_a_watcher_its_player(
         assert watcher.start(watch=ready["watch"])["session"] == ready["session"]
         assert another.get(f"/api/sessions/{ready['token']}/trajectory.json").status_code == 200
     assert sum(sessions(servers)) == 1
+
+
+def test_a_server_learns_if_a_page_was_closed_or_its_line_broke(door: Door, servers: dict[str, Running]) -> None:
+    def left() -> list[bool]:
+        return [
+            one.left for server in servers.values() for one in server.app.state.manager.sessions if one.detached_since
+        ]
+
+    for broken in (True, False):
+        with door.visit() as visitor:
+            visitor.start()
+            if broken:
+                visitor.socket.socket.shutdown(socket.SHUT_RDWR)
+        until = time.monotonic() + PATIENCE
+        while len(left()) < 1 + (not broken) and time.monotonic() < until:
+            time.sleep(0.02)
+        assert left().count(True) == (not broken)
 
 
 def test_an_unknown_token_is_answered_by_a_server(door: Door) -> None:
@@ -181,6 +206,30 @@ def test_a_session_with_a_copy_waits_for_a_place_and_never_begins_anew(
         back.send("start", token="lost-session")
         assert back.wait("error")["code"] == "session_gone", "this fleet restores nothing"
     assert [token for token, _ in door.fleet.restored] == ["lost-session"]
+
+
+def test_a_moved_session_is_waited_for_until_its_new_server_is_known(
+    servers: dict[str, Running], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relay, "RETRY_SECONDS", 0.05)
+    fleet = FixedFleet({"world-0": servers["world-0"]})
+    with front_door(fleet) as door:
+        with door.visit() as visitor:
+            token = visitor.start()["token"]
+        manager, goal = servers["world-0"].app.state.manager, servers["world-1"].app.state.manager
+        state = finished(servers["world-0"], manager.freeze(token))
+        assert finished(servers["world-1"], goal.adopt(state)) == token
+        on_loop(servers["world-0"], lambda: manager.release(token, "world-1"))
+        assert door.get(f"/api/sessions/{token}").status_code == 503
+        with door.visit() as back:
+            back.send("start", token=token)
+            time.sleep(0.3)
+            fleet.at |= FixedFleet(servers).at
+            assert back.wait("ready")["token"] == token
+        on_loop(servers["world-1"], lambda: goal.release(token))
+        with door.visit() as back:
+            back.send("start", token=token)
+            assert back.wait("error")["code"] == "session_gone"
 
 
 def test_a_server_that_does_not_answer_may_have_the_session(

@@ -1,0 +1,123 @@
+"""A Ray cluster of several nodes on this machine, with all parts of the service: for tests and benchmarks."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import httpx
+import ray
+
+from backend.cluster.controller import ServerSpec, start_controller
+from backend.cluster.front_door import deploy
+from backend.cluster.main import cluster_secret
+from backend.cluster.placement import ScalingPolicy
+from backend.cluster.ray_fleet import NAMESPACE, server_names
+from backend.cluster.vault import start_vault
+from backend.settings import Settings
+
+ROOT = Path(__file__).resolve().parents[2]
+START_SECONDS = 240.0
+"""Time in which all servers must be there; a busy machine starts processes slowly."""
+SERVER_CPUS = 1
+"""Of a node's, which Ray only counts."""
+
+
+class LocalCluster:
+    """Nodes, world servers, controller, vault and front doors."""
+
+    def __init__(
+        self,
+        module: str,
+        settings: Mapping[str, Any],
+        *,
+        port: int,
+        nodes: int,
+        servers: int,
+        max_servers: int,
+        front_doors: int = 1,
+        replicate: float = 5.0,
+    ) -> None:
+        """Start all, and wait until the servers can play.
+
+        Args:
+            module: `package.module:function` of the world config.
+            settings: fields of `Settings` of a world server.
+            port: port of the front doors on 127.0.0.1.
+            nodes: Ray nodes, each with room for as many servers as the policy may ask of it.
+            servers: world servers, and at least.
+            max_servers: at most.
+            front_doors: replicas.
+            replicate: seconds between copies of sessions.
+        """
+        from ray import serve
+        from ray.cluster_utils import Cluster
+
+        self.address = f"http://127.0.0.1:{port}"
+        os.environ["PYTHONPATH"] = str(ROOT)
+        cpus = SERVER_CPUS * -(-max_servers // nodes)
+        self._cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": cpus + 1, "include_dashboard": False})
+        self.nodes = [self._cluster.add_node(num_cpus=cpus) for _ in range(nodes - 1)]
+        """Nodes beside the head."""
+        ray.init(address=self._cluster.address, namespace=NAMESPACE, log_to_driver=False)
+        self.secret = cluster_secret()
+        spec = ServerSpec(
+            settings={**settings, "access_token": self.secret}, cpus=SERVER_CPUS, module=module, replicate=replicate
+        )
+        serve.start(http_options={"host": "127.0.0.1", "port": port})
+        start_vault()
+        policy = ScalingPolicy(min_servers=servers, max_servers=max_servers, idle_rounds=10**6)
+        self.controller = start_controller(spec, policy, self.secret)
+        deploy(Settings(port=port), self.secret, front_doors)
+        self.wait_for(servers)
+
+    def health(self) -> dict[str, Any]:
+        """Return what the front door says of all servers."""
+        answer: dict[str, Any] = httpx.get(f"{self.address}/healthz", timeout=30, trust_env=False).json()
+        return answer
+
+    def wait_for(self, servers: int) -> None:
+        """Wait until so many servers can play. Raises TimeoutError after four minutes."""
+        deadline = time.monotonic() + START_SECONDS
+        while sum(load["status"] == "ok" for load in self.health()["servers"].values()) < servers:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{servers} servers are not there after {START_SECONDS:g} s")
+            time.sleep(0.2)
+
+    @staticmethod
+    def server(name: str) -> Any:
+        """Return the actor of a world server. Raises ValueError if there is none."""
+        return ray.get_actor(name, NAMESPACE)
+
+    def pid(self, name: str) -> int:
+        """Return the process id of a world server."""
+        return int(ray.get(self.server(name).pid.remote()))
+
+    def server_address(self, name: str) -> str:
+        """Return the address at which a world server listens, which takes the cluster's secret alone."""
+        return str(ray.get(self.server(name).address.remote()))
+
+    def holders(self, token: str) -> list[str]:
+        """Return the names of the servers that have a session now."""
+        return [name for name, tokens in self.tokens().items() if token in tokens]
+
+    def tokens(self) -> dict[str, list[str]]:
+        """Return the tokens of the sessions of each server that answers."""
+        found: dict[str, list[str]] = {}
+        for name in server_names():
+            try:
+                found[name] = ray.get(self.server(name).tokens.remote(), timeout=3)
+            except (ValueError, ray.exceptions.RayError):  # it starts again, or waits for a node
+                continue
+        return found
+
+    def close(self) -> None:
+        """Stop everything."""
+        from ray import serve
+
+        serve.shutdown()
+        ray.shutdown()
+        self._cluster.shutdown()
