@@ -64,7 +64,8 @@ ADDRESSES = {
     "GET /api/replays/{name}": "what is known of a saved session",
     "GET /api/replays/{name}/save.json": "a saved session as a file",
     "GET /api/sessions": "`capacity`, `taken`, `waiting`, `session_bytes`, `seconds_per_place`",
-    "GET /api/sessions/{token}": "the `session` of a play or watch token, and whether it is `alive`; or 404",
+    "GET /api/sessions/{token}": "the `session` of a play or watch token, whether it is `alive`, and `moved_to`, "
+    "the name of the server that has it now; or 404",
     "GET /api/sessions/{token}/recording.mp4": "the session's video, or its last `?seconds=`",
     "GET /api/sessions/{token}/still.{kind}": "its newest frame, `png` or `jpg`",
     "GET /api/sessions/{token}/trajectory.json": "its camera path, or what of it came after chunk `?since=`",
