@@ -17,6 +17,7 @@ import httpx
 import numpy as np
 
 from backend.cluster.local import LocalCluster
+from backend.cluster.world_server import config_from
 from backend.session.replay import digest_of, read_saved
 from benchmarks.cluster_visits import Player, Visit, answers_in_turns
 from benchmarks.common import log_progress, machine, report, summary
@@ -24,7 +25,8 @@ from benchmarks.server import free_port
 from flashdreams.infra.world.base import WorldConfig
 
 SERVERS, PLACES = 4, 4
-STEP_SECONDS = 0.02
+WORLD = "tests.backend.fakes:small_config"
+"""A pattern whose pixels depend on all inputs so far."""
 REPLICATE_SECONDS = 2.0
 GRACE_SECONDS = 6.0
 """Time for which a server keeps the session of a visitor who has left, or of one that comes again."""
@@ -32,13 +34,6 @@ RESUMED_WITHIN = 5.0
 """Seconds that the 95th percentile of resumes should not exceed."""
 WATCH_SECONDS = 1.0
 """From one look for sessions that are at two servers to the next."""
-
-
-def world() -> WorldConfig:
-    """Return the small world that every server plays: a pattern that depends on all inputs so far."""
-    from tests.backend.fakes import fake_config
-
-    return fake_config(width=128, height=72, fps=12, frames_per_chunk=4, step_seconds=STEP_SECONDS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,7 +129,7 @@ def stories(visits: list[Visit], begun: float) -> list[str]:
 
 async def check_replays(url: str, visits: list[Visit]) -> dict[str, int]:
     """Generate what resumed visits left again in this process, and compare the hashes of all frames."""
-    config = world()
+    config: WorldConfig = config_from(WORLD)
     checked = differing = 0
     async with httpx.AsyncClient(base_url=url, timeout=30, trust_env=False) as client:
         for visit in [one for one in visits if one.resumes]:
@@ -215,7 +210,7 @@ def main() -> None:
     log_progress(f"starting {SERVERS} servers with {PLACES} places")
     settings = {"world": "fake", "capacity": PLACES, "grace": GRACE_SECONDS}
     cluster = LocalCluster(
-        "benchmarks.cluster:world",
+        WORLD,
         settings,
         port=free_port(),
         nodes=2,

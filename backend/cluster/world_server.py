@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib
 import logging
 import os
 import threading
@@ -121,12 +122,15 @@ async def _called(function: Callable[..., Any], *arguments: Any) -> Any:
     return function(*arguments)
 
 
+def config_from(module: str) -> Any:
+    """Return the world config that `package.module:function` makes."""
+    path, _, function = module.partition(":")
+    return getattr(importlib.import_module(path), function)()
+
+
 def _world(settings: Settings, module: str | None) -> Any:
     if module is not None:
-        import importlib
-
-        path, _, function = module.partition(":")
-        return getattr(importlib.import_module(path), function)()
+        return config_from(module)
     from flashdreams.configs.worlds import get_world
 
     return replace(get_world(settings.world), checkpoint=settings.checkpoint, adapts=settings.adapt)
