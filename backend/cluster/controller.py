@@ -13,7 +13,7 @@ import ray
 from backend.cluster.placement import Load, ScalingPolicy, choose_server, scale, spare_server
 from backend.cluster.ray_fleet import NAMESPACE, PREFIX, RayFleet, server_names, start_server, stop_server
 from backend.cluster.relay import Relay
-from backend.cluster.vault import vault
+from backend.cluster.vault import keep_moved
 
 NAME = "controller"
 ROUND_SECONDS = 2.0
@@ -123,10 +123,7 @@ class Controller:
     async def _replicate(self, server: str, token: str, state: Any) -> None:
         """Let the vault have a moved session as one of its new server: the old one drops it from there."""
         if self._spec.replicate > 0:
-            try:
-                await vault().keep_moved.remote(server, token, state)
-            except (ValueError, ray.exceptions.RayError) as error:
-                log.warning("no copy was kept of a session that was moved: %s", error)
+            await keep_moved(server, token, state)
 
     async def _empty(self, name: str) -> None:
         """Move the sessions of a draining server to others, as far as there are places."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,13 +11,14 @@ from typing import Any
 
 import httpx
 import ray
+from ray.util import list_named_actors
 
 from backend.cluster.controller import ServerSpec, start_controller
 from backend.cluster.front_door import deploy
 from backend.cluster.main import cluster_secret
 from backend.cluster.placement import ScalingPolicy
 from backend.cluster.ray_fleet import NAMESPACE, server_names
-from backend.cluster.vault import start_vault
+from backend.cluster.vault import start_vaults
 from backend.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -68,7 +70,7 @@ class LocalCluster:
             settings={**settings, "access_token": self.secret}, cpus=SERVER_CPUS, module=module, replicate=replicate
         )
         serve.start(http_options={"host": "127.0.0.1", "port": port})
-        start_vault()
+        start_vaults()
         policy = ScalingPolicy(min_servers=servers, max_servers=max_servers, idle_rounds=10**6)
         self.controller = start_controller(spec, policy, self.secret)
         deploy(Settings(port=port), self.secret, front_doors)
@@ -113,6 +115,29 @@ class LocalCluster:
             except (ValueError, ray.exceptions.RayError):  # it starts again, or waits for a node
                 continue
         return found
+
+    def kill_server(self, name: str) -> None:
+        """Kill the process of a world server; Ray starts it again."""
+        os.kill(self.pid(name), signal.SIGKILL)
+
+    def kill_node_of(self, name: str) -> None:
+        """Kill the node that a world server runs on, with all that runs there. Raises LookupError for the head."""
+        node_id = ray.get(self.server(name).node.remote())
+        node = next((one for one in self.nodes if one.node_id == node_id), None)
+        if node is None:
+            raise LookupError(f"{name} runs on the head, which a cluster cannot do without")
+        self.nodes.remove(node)
+        self._cluster.remove_node(node, allow_graceful=False)
+
+    @staticmethod
+    def kill_front_door() -> None:
+        """Kill the process of a front door; Ray Serve starts another one."""
+        name = next(
+            actor["name"]
+            for actor in list_named_actors(all_namespaces=True)
+            if actor["namespace"] == "serve" and "front-door" in actor["name"]
+        )
+        ray.kill(ray.get_actor(name, "serve"), no_restart=False)
 
     def close(self) -> None:
         """Stop everything."""

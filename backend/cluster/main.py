@@ -90,7 +90,7 @@ def _serve(options: argparse.Namespace, settings: Settings) -> int:
     from backend.cluster.controller import ServerSpec, start_controller
     from backend.cluster.front_door import deploy
     from backend.cluster.placement import ScalingPolicy
-    from backend.cluster.vault import start_vault
+    from backend.cluster.vault import start_vaults
 
     most = options.max_servers or options.servers
     if most < options.servers:
@@ -111,7 +111,7 @@ def _serve(options: argparse.Namespace, settings: Settings) -> int:
         settings = settings.model_copy(update={"access_token": secrets.token_urlsafe(12)})
     serve.start(http_options={"host": settings.host, "port": settings.port, "location": "EveryNode"})
     if options.replicate > 0:
-        start_vault()
+        start_vaults()
     start_controller(spec, policy, secret)
     deploy(settings, secret, options.front_doors)
     token = f"?access={settings.access_token}" if settings.access_token else ""
@@ -189,10 +189,10 @@ def _stop(_options: argparse.Namespace) -> int:
 
     from backend.cluster.controller import NAME
     from backend.cluster.ray_fleet import NAMESPACE, server_names, stop_server
-    from backend.cluster.vault import NAME as VAULT
+    from backend.cluster.vault import NAMES as VAULTS
 
     serve.shutdown()
-    for name in (NAME, VAULT):
+    for name in (NAME, *VAULTS):
         with contextlib.suppress(ValueError):
             ray.kill(ray.get_actor(name, NAMESPACE), no_restart=True)
     for name in server_names():

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-NAME = "vault"
+NAMES = ("vault-0", "vault-1")
+"""Each has all copies."""
 MAX_BYTES = 2 * 1024**3
 """Memory of all copies; the oldest are dropped."""
 ASK_SECONDS = 5.0
@@ -52,42 +54,60 @@ class Vault:
         return token in self._copies
 
 
-def start_vault() -> Any:
-    """Start the vault as a detached actor, or return the one that runs."""
+def start_vaults() -> None:
+    """Start two vaults as detached actors, on two nodes where there are two; those that run already stay.
+
+    A node that dies takes a server along, and may take one vault: the other one has the copies as well.
+    """
     from backend.cluster.ray_fleet import NAMESPACE
 
+    nodes = sorted(node["NodeID"] for node in ray.nodes() if node["Alive"])
     actor: Any = ray.remote(Vault)
-    return actor.options(
-        name=NAME, namespace=NAMESPACE, lifetime="detached", num_cpus=0, max_restarts=-1, get_if_exists=True
-    ).remote()
+    for number, name in enumerate(NAMES):
+        actor.options(
+            name=name,
+            namespace=NAMESPACE,
+            lifetime="detached",
+            num_cpus=0,
+            max_restarts=-1,
+            get_if_exists=True,
+            scheduling_strategy=NodeAffinitySchedulingStrategy(nodes[number % len(nodes)], soft=True),
+        ).remote()
 
 
 async def keep_copies(server: str, copies: Mapping[str, bytes], alive: Sequence[str]) -> None:
-    """Hand copies to the vault."""
-    await asyncio.wait_for(vault().keep.remote(server, dict(copies), list(alive)), ASK_SECONDS)
+    """Hand copies to the vaults."""
+    kept = ray.put(dict(copies))
+    await _all(lambda vault: vault.keep.remote(server, kept, list(alive)))
+
+
+async def keep_moved(server: str, token: str, state: Any) -> None:
+    """Hand the vaults the state (or a reference to it) with which a session was moved to `server`."""
+    await _all(lambda vault: vault.keep_moved.remote(server, token, state))
 
 
 async def copy_of(token: str) -> bytes | None:
-    """Return the vault's copy of a session; None where there is none, or no vault."""
-    try:
-        state: bytes | None = await asyncio.wait_for(vault().take.remote(token), ASK_SECONDS)
-        return state
-    except (ValueError, ray.exceptions.RayError, TimeoutError) as error:
-        log.warning("the vault did not answer: %s", type(error).__name__)
-        return None
+    """Return a vault's copy of a session; None where there is none, or no vault."""
+    found: list[bytes] = [state for state in await _all(lambda vault: vault.take.remote(token)) if state]
+    return found[0] if found else None
 
 
 async def has_copy(token: str) -> bool:
-    """Return True if the vault has a copy of a session; False also where there is no vault."""
-    try:
-        return bool(await asyncio.wait_for(vault().has.remote(token), ASK_SECONDS))
-    except (ValueError, ray.exceptions.RayError, TimeoutError) as error:
-        log.warning("the vault did not answer: %s", type(error).__name__)
-        return False
+    """Return True if a vault has a copy of a session; False also where there is no vault."""
+    return any(await _all(lambda vault: vault.has.remote(token)))
 
 
-def vault() -> Any:
-    """Return the vault's actor. Raises ValueError if none runs."""
+async def _all(ask: Callable[[Any], Awaitable[Any]]) -> list[Any]:
+    """Ask every vault; returns the answers of those that gave one."""
+    return [answer for answer in await asyncio.gather(*(_answer(name, ask) for name in NAMES)) if answer is not None]
+
+
+async def _answer(name: str, ask: Callable[[Any], Awaitable[Any]]) -> Any:
     from backend.cluster.ray_fleet import NAMESPACE
 
-    return ray.get_actor(NAME, NAMESPACE)
+    try:
+        actor = await asyncio.to_thread(ray.get_actor, name, NAMESPACE)
+        return await asyncio.wait_for(ask(actor), ASK_SECONDS)
+    except (ValueError, ray.exceptions.RayError, TimeoutError) as error:
+        log.warning("%s did not answer: %s", name, type(error).__name__)
+        return None

@@ -1,11 +1,10 @@
-"""A Ray cluster of two nodes on this machine: visits through the front door, a killed server, and a drain."""
+"""A Ray cluster of three nodes on this machine: visits through the front door, what is killed, and a drain."""
 
 from __future__ import annotations
 
-import os
-import signal
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 
 import httpx
 import pytest
@@ -30,7 +29,7 @@ def cluster() -> Iterator[LocalCluster]:
         "tests.backend.fakes:fake_config",
         {"world": "fake", "capacity": 6},
         port=PORT,
-        nodes=2,
+        nodes=3,
         servers=2,
         max_servers=2,
         replicate=0.5,
@@ -115,7 +114,7 @@ def test_a_killed_server_comes_back_and_its_session_goes_on_elsewhere(cluster: L
         hold(visitor, "w", 6)
         before = hashes(token)
         time.sleep(2)  # two copies are made meanwhile
-        os.kill(cluster.pid(server_of(cluster, token)), signal.SIGKILL)
+        cluster.kill_server(server_of(cluster, token))
         with pytest.raises(ConnectionClosed):
             while True:
                 visitor.receive()
@@ -125,6 +124,51 @@ def test_a_killed_server_comes_back_and_its_session_goes_on_elsewhere(cluster: L
         hold(again, "d", 3)
         assert hashes(token)[: len(before)] == before
         until(lambda: cluster.health()["capacity"] == 12)
+
+
+@pytest.mark.slow
+def test_a_page_goes_on_when_a_server_a_node_and_a_front_door_are_killed(cluster: LocalCluster) -> None:
+    pytest.importorskip("playwright.sync_api", reason="the browser tests need the package playwright")
+    from benchmarks.browser import NoBrowser, chromium
+    from tests.e2e.chromium import first_picture
+    from tests.e2e.chromium import until as page_until
+
+    before = {token for tokens in cluster.tokens().values() for token in tokens}
+    with ExitStack() as stack:
+        try:
+            page = stack.enter_context(chromium()).new_page(bypass_csp=True)
+        except NoBrowser as reason:
+            pytest.skip(str(reason))
+        page.goto(f"{cluster.address}/?seed=7")
+        first_picture(page)
+        (token,) = {token for tokens in cluster.tokens().values() for token in tokens} - before
+        page.click("#play")
+        page.keyboard.down("d")
+
+        def goes_on() -> None:
+            """Wait until the page shows what is generated from now on, with the same session."""
+            page_until(page, "f.status === null && f.state === 'live'")
+            newest = page.evaluate("() => window.flashdreams.chunk.index")
+            page_until(page, f"f.chunk.index > {newest} + 5")
+            assert len(cluster.holders(token)) == 1
+
+        goes_on()
+        time.sleep(1.5)  # copies are made meanwhile
+        cluster.kill_server(server_of(cluster, token))
+        page_until(page, "f.status !== null")
+        goes_on()
+        try:
+            cluster.kill_node_of(server_of(cluster, token))
+        except LookupError:  # it is on the head: away from there
+            until(lambda: cluster.health()["capacity"] == 12)
+            ray.get(cluster.controller.move.remote(token))
+            goes_on()
+            cluster.kill_node_of(server_of(cluster, token))
+        page_until(page, "f.status !== null")
+        goes_on()
+        cluster.kill_front_door()
+        goes_on()
+    until(lambda: cluster.health()["capacity"] == 12)
 
 
 @pytest.mark.slow

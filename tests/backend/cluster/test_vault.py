@@ -1,0 +1,38 @@
+"""What the vault keeps of the sessions of servers."""
+
+from __future__ import annotations
+
+import pytest
+
+pytest.importorskip("ray", reason="the extra `cluster` is not installed")
+
+from backend.cluster.vault import Vault
+
+
+def test_the_newest_copy_of_a_session_is_kept_until_its_server_has_it_no_more() -> None:
+    vault = Vault()
+    vault.keep("world-0", {"a": b"1", "b": b"1"}, ["a", "b"])
+    vault.keep("world-0", {"a": b"2"}, ["a", "b"])
+    assert (vault.take("a"), vault.take("b"), vault.take("c")) == (b"2", b"1", None)
+    vault.keep("world-0", {}, ["b"])
+    assert not vault.has("a") and vault.has("b")
+    vault.keep("world-1", {}, [])
+    assert vault.has("b"), "another server says nothing of it"
+
+
+def test_a_moved_session_belongs_to_its_new_server() -> None:
+    vault = Vault()
+    vault.keep("world-0", {"a": b"1"}, ["a"])
+    vault.keep_moved("world-1", "a", b"2")
+    vault.keep("world-0", {"a": b"1"}, [])  # copied before it was moved
+    assert vault.take("a") == b"2"
+    vault.keep("world-1", {}, [])
+    assert not vault.has("a")
+
+
+def test_the_oldest_copies_make_room() -> None:
+    vault = Vault(max_bytes=10)
+    vault.keep("world-0", {"a": b"1234"}, ["a"])
+    vault.keep("world-0", {"b": b"1234"}, ["a", "b"])
+    vault.keep("world-0", {"a": b"5678", "c": b"1234"}, ["a", "b", "c"])
+    assert not vault.has("b") and vault.has("a") and vault.has("c")
