@@ -1,0 +1,165 @@
+"""The controller with a fleet that is made up: when it adds servers, and how it drains those to spare."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+pytest.importorskip("ray", reason="the extra `cluster` is not installed")
+
+from backend.cluster import controller as module
+from backend.cluster.controller import Controller, ServerSpec
+from backend.cluster.placement import Load, ScalingPolicy
+
+PLACES = 4
+
+
+class Remote:
+    """A method as Ray's actors have them."""
+
+    def __init__(self, call: Callable[..., Any]) -> None:
+        self._call = call
+
+    async def remote(self, *arguments: Any) -> Any:
+        # As Ray does: a reference that is handed over arrives as its value.
+        return self._call(*[await one if asyncio.iscoroutine(one) else one for one in arguments])
+
+
+@dataclass
+class Server:
+    """One world server: its sessions, queue, lag and state."""
+
+    sessions: set[str] = field(default_factory=set)
+    waiting: int = 0
+    lag: float = 0.0
+    status: str = "ok"
+    frozen: set[str] = field(default_factory=set)
+    refuses: bool = False
+
+    def __getattr__(self, name: str) -> Remote:
+        return Remote(
+            {"drain": self._drain, "freeze": self._freeze, "adopt": self._adopt}.get(name) or self._others[name]
+        )
+
+    @property
+    def _others(self) -> Mapping[str, Callable[..., Any]]:
+        return {"thaw": self.frozen.discard, "release": self._release, "tokens": lambda: sorted(self.sessions)}
+
+    def _drain(self) -> None:
+        self.status = "draining"
+
+    def _freeze(self, token: str) -> str:
+        self.frozen.add(token)
+        return token
+
+    def _adopt(self, token: Any) -> None:
+        if self.refuses:
+            raise module.ray.exceptions.RayError("another model")
+        self.sessions.add(token)
+
+    def _release(self, token: str, _server: str) -> None:
+        self.sessions.discard(token)
+        self.frozen.discard(token)
+
+
+class Fleet:
+    """All of them, in place of Ray and of the relay."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, **servers: Server) -> None:
+        self.servers = {name.replace("_", "-"): server for name, server in servers.items()}
+        self.stopped: list[str] = []
+        monkeypatch.setattr(module, "server_names", lambda: sorted(self.servers))
+        monkeypatch.setattr(
+            module, "start_server", lambda name, *_, **__: self.servers.setdefault(name, Server(status="loading"))
+        )
+        monkeypatch.setattr(module, "stop_server", self._stop)
+        monkeypatch.setattr(module.ray, "get_actor", lambda name, _namespace: self.servers[name])
+
+    def _stop(self, name: str) -> None:
+        assert not self.servers.pop(name).sessions, "a session was cut"
+        self.stopped.append(name)
+
+    async def loads(self) -> dict[str, Load]:
+        return {
+            name: Load(status=s.status, sessions=len(s.sessions), capacity=PLACES, waiting=s.waiting, lag=s.lag)
+            for name, s in self.servers.items()
+        }
+
+    async def server_of(self, token: str) -> str | None:
+        return next((name for name, server in self.servers.items() if token in server.sessions), None)
+
+    def controller(self, **policy: Any) -> Controller:
+        """A controller of this fleet."""
+        made = Controller(ServerSpec(settings={}, replicate=0), ScalingPolicy(**policy), "secret")
+        made._relay = self  # type: ignore[assignment]
+        return made
+
+
+def rounds(controller: Controller, count: int) -> None:
+    async def run() -> None:
+        for _ in range(count):
+            await controller.step()
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    "busy",
+    [Server(set("abcd")), Server(set("ab"), lag=1.3), Server(set("abcd"), waiting=2)],
+    ids=["full", "lag", "queue"],
+)
+def test_one_server_is_added_and_the_next_only_once_that_one_plays(
+    monkeypatch: pytest.MonkeyPatch, busy: Server
+) -> None:
+    fleet = Fleet(monkeypatch, world_0=busy)
+    controller = fleet.controller(min_servers=1, max_servers=3)
+    rounds(controller, 3)
+    assert sorted(fleet.servers) == ["world-0", "world-1"]
+    fleet.servers["world-1"].status = "ok"
+    fleet.servers["world-1"].sessions, fleet.servers["world-1"].lag = set("efgh"), busy.lag
+    rounds(controller, 3)
+    assert sorted(fleet.servers) == ["world-0", "world-1", "world-2"]
+
+
+def test_a_server_to_spare_is_drained_its_sessions_move_and_it_stops(monkeypatch: pytest.MonkeyPatch) -> None:
+    fleet = Fleet(monkeypatch, world_0=Server({"a", "b"}), world_1=Server({"c"}), world_2=Server({"d", "e"}))
+    controller = fleet.controller(min_servers=2, max_servers=3, idle_rounds=3)
+    rounds(controller, 2)
+    assert all(server.status == "ok" for server in fleet.servers.values())
+    rounds(controller, 4)
+    assert fleet.stopped == ["world-1"]
+    assert set.union(*(server.sessions for server in fleet.servers.values())) == set("abcde")
+    rounds(controller, 10)
+    assert len(fleet.servers) == 2, "the least there must be"
+
+
+def test_a_session_that_cannot_move_ends_by_itself_before_its_server_stops(monkeypatch: pytest.MonkeyPatch) -> None:
+    fleet = Fleet(monkeypatch, world_0=Server(refuses=True), world_1=Server({"c"}))
+    controller = fleet.controller(min_servers=1, max_servers=2)
+    asyncio.run(controller.drain("world-1"))
+    rounds(controller, 3)
+    server = fleet.servers["world-1"]
+    assert server.sessions == {"c"} and not server.frozen, "it goes on where it is"
+    server.sessions.clear()
+    rounds(controller, 1)
+    assert fleet.stopped == ["world-1"]
+
+
+def test_a_server_that_died_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    fleet = Fleet(monkeypatch, world_1=Server())
+    rounds(fleet.controller(min_servers=2, max_servers=2), 2)
+    assert sorted(fleet.servers) == ["world-0", "world-1"]
+
+
+def test_a_move_to_a_server_without_a_place_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    fleet = Fleet(monkeypatch, world_0=Server(set("abcd")), world_1=Server({"e"}))
+    controller = fleet.controller()
+    with pytest.raises(LookupError, match="world-0"):
+        asyncio.run(controller.move("e", "world-0"))
+    with pytest.raises(LookupError):
+        asyncio.run(controller.move("nobody"))
+    assert fleet.servers["world-1"].sessions == {"e"} and not fleet.servers["world-1"].frozen
