@@ -11,6 +11,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
+from benchmarks.server import free_port
 from tests.backend.harness import Visitor
 
 pytest.importorskip("ray", reason="the extra `cluster` is not installed")
@@ -19,7 +20,7 @@ import ray
 
 from backend.cluster.local import LocalCluster
 
-PORT = 8917
+PORT = free_port()
 PATIENCE = 120.0
 
 
