@@ -164,7 +164,9 @@ async def run(cluster: LocalCluster, plan: Plan, seed: int) -> dict[str, Any]:
         lambda: watch_doubles(cluster, log),
     ]
     tasks = [asyncio.ensure_future(helper()) for helper in helpers]
+    before = await asyncio.to_thread(cluster.front_door_seconds)
     visits = await arrivals(url, plan, seed)
+    seconds = await asyncio.to_thread(cluster.front_door_seconds) - before
     for task in tasks:
         task.cancel()
     failed = [one for one in await asyncio.gather(*tasks, return_exceptions=True) if isinstance(one, Exception)]
@@ -177,6 +179,7 @@ async def run(cluster: LocalCluster, plan: Plan, seed: int) -> dict[str, Any]:
         "replays": await check_replays(cluster.address, visits),
         "key_to_chunk_from_rest_ms": {name: summary(series) for name, series in answers.items()},
         "front_door_overhead_ms": round(medians["front_door"] - medians["direct"], 2),
+        "front_doors_cpu_ms_per_chunk": round(1e3 * seconds / max(1, sum(visit.chunks for visit in visits)), 2),
         "events": log.events,
         "went_wrong": stories(visits, log.begun),
     }

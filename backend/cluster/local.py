@@ -24,6 +24,8 @@ from backend.settings import Settings
 ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 240.0
 """Time in which all servers must be there; a busy machine starts processes slowly."""
+FRONT_DOOR_PROCESSES = (b"ray::ServeReplica:flashdreams", b"ray::ProxyActor")
+"""Beginnings of the names that Ray gives to these processes."""
 SERVER_CPUS = 1
 """Of a node's, which Ray only counts."""
 
@@ -77,8 +79,11 @@ class LocalCluster:
         self.wait_for(servers)
 
     def health(self) -> dict[str, Any]:
-        """Return what the front door says of all servers."""
-        answer: dict[str, Any] = httpx.get(f"{self.address}/healthz", timeout=30, trust_env=False).json()
+        """Return what the front door says of all servers; of none while it does not answer."""
+        try:
+            answer: dict[str, Any] = httpx.get(f"{self.address}/healthz", timeout=30, trust_env=False).json()
+        except (httpx.HTTPError, ValueError):  # Ray Serve's proxy does not know the way yet, or the door was killed
+            return {"status": "failed", "sessions": 0, "capacity": 0, "waiting": 0, "servers": {}}
         return answer
 
     def wait_for(self, servers: int) -> None:
@@ -128,6 +133,20 @@ class LocalCluster:
             raise LookupError(f"{name} runs on the head, which a cluster cannot do without")
         self.nodes.remove(node)
         self._cluster.remove_node(node, allow_graceful=False)
+
+    def front_door_seconds(self) -> float:
+        """Return the processor time that this cluster's front doors and Ray Serve's proxies have taken so far."""
+        raylets = {info.process.pid for node in self._cluster.list_all_nodes() for info in node.all_processes["raylet"]}
+        total = 0.0
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                name = (folder / "cmdline").read_bytes()
+                rest = (folder / "stat").read_text().rpartition(")")[2].split()
+            except OSError:  # it has ended meanwhile
+                continue
+            if name.startswith(FRONT_DOOR_PROCESSES) and int(rest[1]) in raylets:
+                total += (int(rest[11]) + int(rest[12])) / os.sysconf("SC_CLK_TCK")
+        return total
 
     @staticmethod
     def kill_front_door() -> None:
