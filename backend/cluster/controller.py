@@ -109,21 +109,17 @@ class Controller:
             raise LookupError(f"no place is free at {target or 'any other server'}")
         origin: Any = ray.get_actor(source, NAMESPACE)
         goal: Any = ray.get_actor(chosen, NAMESPACE)
-        state = origin.freeze.remote(token)  # stays in the object store: only the two servers hold the bytes
+        state = origin.freeze.remote(token)  # a reference: the bytes go from server to server
         try:
-            await goal.adopt.remote(state)
+            run = await goal.adopt.remote(state)
         except ray.exceptions.RayError as error:
             await origin.thaw.remote(token)
             raise LookupError(f"{chosen} could not take the session: {error}") from error
-        await self._replicate(chosen, token, state)
+        if self._spec.replicate > 0:
+            await keep_moved(run, token, state)  # the vaults drop it from those of the old server
         await origin.release.remote(token, chosen)
         log.info("a session was moved from %s to %s", source, chosen)
         return chosen
-
-    async def _replicate(self, server: str, token: str, state: Any) -> None:
-        """Let the vault have a moved session as one of its new server: the old one drops it from there."""
-        if self._spec.replicate > 0:
-            await keep_moved(server, token, state)
 
     async def _empty(self, name: str) -> None:
         """Move the sessions of a draining server to others, as far as there are places."""

@@ -114,7 +114,7 @@ def start_server(
 ) -> Any:
     """Start a world server as a detached named actor and return its handle. Ray places it and restarts it."""
     actor: Any = ray.remote(WorldServer)
-    server = actor.options(
+    return actor.options(
         name=name,
         namespace=NAMESPACE,
         lifetime="detached",
@@ -123,10 +123,7 @@ def start_server(
         max_restarts=-1,
         max_concurrency=16,
         scheduling_strategy="SPREAD",  # a node that dies should take few servers along
-    ).remote(name, dict(settings), host, module)
-    if replicate > 0:
-        server.replicate.remote(replicate)
-    return server
+    ).remote(name, dict(settings), host, module, replicate)
 
 
 def stop_server(name: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
@@ -14,33 +15,45 @@ NAMES = ("vault-0", "vault-1")
 """Each has all copies."""
 MAX_BYTES = 2 * 1024**3
 """Memory of all copies; the oldest are dropped."""
+LOST_SECONDS = 300.0
+"""Time for which the copies of a run that is heard of no more are kept."""
 ASK_SECONDS = 5.0
 
 log = logging.getLogger(__name__)
 
 
 class Vault:
-    """The newest copy of each session, by token, and the server that it was of."""
+    """The newest copy of each session, by token, and the run of a server that it was of."""
 
-    def __init__(self, max_bytes: int = MAX_BYTES) -> None:
-        self._max_bytes = max_bytes
+    def __init__(self, max_bytes: int = MAX_BYTES, clock: Callable[[], float] = time.monotonic) -> None:
+        self._max_bytes, self._clock = max_bytes, clock
         self._copies: dict[str, tuple[str, bytes]] = {}
+        self._heard: dict[str, float] = {}
+        """When each run of a server was heard of last."""
 
-    def keep(self, server: str, copies: Mapping[str, bytes], alive: Sequence[str]) -> None:
-        """Keep `copies` of `server`, and drop those of its sessions that are no longer among `alive`."""
-        living = set(alive)
-        for token in [t for t, (owner, _) in self._copies.items() if owner == server and t not in living]:
-            del self._copies[token]
+    def keep(self, run: str, copies: Mapping[str, bytes], alive: Sequence[str]) -> None:
+        """Keep `copies` of a server's run, and drop those of its sessions that are no longer among `alive`.
+
+        A server that starts again is another run, which says nothing of the sessions that died with the one before.
+        """
+        living, now = set(alive), self._clock()
+        self._heard[run] = now
+        lost = {other for other, heard in self._heard.items() if now - heard > LOST_SECONDS}
+        for token, (owner, _) in list(self._copies.items()):
+            if owner in lost or (owner == run and token not in living):
+                del self._copies[token]
+        self._heard = {other: heard for other, heard in self._heard.items() if other not in lost}
         for token in living & copies.keys():  # a session may have been moved since it was copied
-            self._keep(server, token, copies[token])
+            self._keep(run, token, copies[token])
 
-    def keep_moved(self, server: str, token: str, state: bytes) -> None:
-        """Keep the state with which a session was moved to `server`."""
-        self._keep(server, token, state)
+    def keep_moved(self, run: str, token: str, state: bytes) -> None:
+        """Keep the state with which a session was moved to a server's `run`."""
+        self._heard[run] = self._clock()
+        self._keep(run, token, state)
 
-    def _keep(self, server: str, token: str, state: bytes) -> None:
+    def _keep(self, run: str, token: str, state: bytes) -> None:
         self._copies.pop(token, None)
-        self._copies[token] = (server, state)
+        self._copies[token] = (run, state)
         while len(self._copies) > 1 and sum(len(state) for _, state in self._copies.values()) > self._max_bytes:
             del self._copies[next(iter(self._copies))]
 
@@ -75,15 +88,15 @@ def start_vaults() -> None:
         ).remote()
 
 
-async def keep_copies(server: str, copies: Mapping[str, bytes], alive: Sequence[str]) -> None:
+async def keep_copies(run: str, copies: Mapping[str, bytes], alive: Sequence[str]) -> None:
     """Hand copies to the vaults."""
     kept = ray.put(dict(copies))
-    await _all(lambda vault: vault.keep.remote(server, kept, list(alive)))
+    await _all(lambda vault: vault.keep.remote(run, kept, list(alive)))
 
 
-async def keep_moved(server: str, token: str, state: Any) -> None:
-    """Hand the vaults the state (or a reference to it) with which a session was moved to `server`."""
-    await _all(lambda vault: vault.keep_moved.remote(server, token, state))
+async def keep_moved(run: str, token: str, state: Any) -> None:
+    """Hand the vaults the state (or a reference to it) with which a session was moved to a server's `run`."""
+    await _all(lambda vault: vault.keep_moved.remote(run, token, state))
 
 
 async def copy_of(token: str) -> bytes | None:

@@ -7,6 +7,7 @@ import contextlib
 import importlib
 import logging
 import os
+import secrets
 import threading
 import time
 from collections.abc import Callable, Coroutine
@@ -24,7 +25,9 @@ log = logging.getLogger(__name__)
 class WorldServer:
     """Serves one world to the front doors. Ray restarts it when its process ends."""
 
-    def __init__(self, name: str, settings: dict[str, Any], host: str, module: str | None = None) -> None:
+    def __init__(
+        self, name: str, settings: dict[str, Any], host: str, module: str | None = None, replicate: float = 0.0
+    ) -> None:
         """Start to listen and to load the model.
 
         Args:
@@ -32,12 +35,15 @@ class WorldServer:
             settings: fields of `Settings`, the access token that front doors send among them.
             host: address of this node that front doors reach.
             module: `package.module:function` of a world config to play instead of `settings["world"]`, for tests.
+            replicate: seconds between copies of sessions outside this server; 0: none.
         """
         # Imported here: the controller and the front doors know this class, and need no PyTorch.
         from backend.server.app import create_app
         from backend.server.http_server import bind, make_server
 
         self.name = name
+        self.run = f"{name} {secrets.token_hex(6)}"
+        """Another one each time that the server starts."""
         chosen = Settings(**settings, host=host, port=0, browser=False)
         self._app = create_app(_world(chosen, module), chosen)
         self._socket = bind(host, 0)
@@ -48,6 +54,8 @@ class WorldServer:
         self._thread.start()
         if not listening.wait(LISTEN_SECONDS):
             raise RuntimeError(f"world server {name} did not listen within {LISTEN_SECONDS:g} s")
+        if replicate > 0:  # here and not by a call: Ray makes the server anew when its process ends, and calls nothing
+            asyncio.run_coroutine_threadsafe(self._replicate(replicate), self._app.state.loop)
 
     def address(self) -> str:
         """Return the base address that front doors use."""
@@ -76,8 +84,9 @@ class WorldServer:
         return bytes(await self._on_loop(self._app.state.manager.freeze(token)))
 
     async def adopt(self, state: bytes) -> str:
-        """Continue a session of another server; see `SessionManager.adopt`."""
-        return str(await self._on_loop(self._app.state.manager.adopt(state)))
+        """Continue a session of another server, see `SessionManager.adopt`; returns this server's run."""
+        await self._on_loop(self._app.state.manager.adopt(state))
+        return self.run
 
     async def thaw(self, token: str) -> None:
         """Let a frozen session go on here."""
@@ -91,17 +100,17 @@ class WorldServer:
         """Run a coroutine on the app's event loop, which is another one than the actor's."""
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(coroutine, self._app.state.loop))
 
-    async def replicate(self, seconds: float) -> None:
-        """Hand copies of the sessions that move to the vault, every so many seconds, until the actor ends."""
+    async def _replicate(self, seconds: float) -> None:
+        """Hand copies of the sessions that move to the vaults every so many seconds. Runs on the app's loop."""
         from backend.cluster.vault import keep_copies
 
-        copied = time.monotonic()
+        manager, copied = self._app.state.manager, time.monotonic()
         while True:
             await asyncio.sleep(seconds)
             since, copied = copied, time.monotonic()
             try:
-                copies = await self._on_loop(self._app.state.manager.copies(since))
-                await keep_copies(self.name, copies, self.tokens())
+                copies = await manager.copies(since)
+                await keep_copies(self.run, copies, self.tokens())
             except Exception:  # a copy that fails costs nothing but itself
                 log.exception("sessions of %s were not replicated", self.name)
 

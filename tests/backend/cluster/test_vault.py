@@ -6,7 +6,7 @@ import pytest
 
 pytest.importorskip("ray", reason="the extra `cluster` is not installed")
 
-from backend.cluster.vault import Vault
+from backend.cluster.vault import LOST_SECONDS, Vault
 
 
 def test_the_newest_copy_of_a_session_is_kept_until_its_server_has_it_no_more() -> None:
@@ -36,3 +36,14 @@ def test_the_oldest_copies_make_room() -> None:
     vault.keep("world-0", {"b": b"1234"}, ["a", "b"])
     vault.keep("world-0", {"a": b"5678", "c": b"1234"}, ["a", "b", "c"])
     assert not vault.has("b") and vault.has("a") and vault.has("c")
+
+
+def test_a_server_that_starts_again_drops_nothing_of_the_run_before() -> None:
+    now = 0.0
+    vault = Vault(clock=lambda: now)
+    vault.keep("world-0 first", {"a": b"1"}, ["a"])
+    vault.keep("world-0 second", {}, [])
+    assert vault.has("a")
+    now = LOST_SECONDS + 1
+    vault.keep("world-0 second", {}, [])
+    assert not vault.has("a"), "nobody has come for it"
