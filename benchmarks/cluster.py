@@ -19,7 +19,7 @@ import numpy as np
 from backend.cluster.local import LocalCluster
 from backend.cluster.world_server import config_from
 from backend.session.replay import digest_of, read_saved
-from benchmarks.cluster_visits import Player, Visit, answers_in_turns
+from benchmarks.cluster_visits import Player, Visit, alternating_answers
 from benchmarks.common import log_progress, machine, report, summary
 from benchmarks.server import free_port
 from flashdreams.infra.world.base import WorldConfig
@@ -156,7 +156,7 @@ async def run(cluster: LocalCluster, plan: Plan, seed: int) -> dict[str, Any]:
     direct = (await asyncio.to_thread(cluster.server_address, "world-0")).replace("http", "ws", 1) + "/ws/play"
     log_progress(f"{plan.presses} keys at the front door and at a server, in turns")
     cookie = {"cookie": f"flashdreams_access={cluster.secret}"}
-    answers = await answers_in_turns({"front_door": (url, {}), "direct": (direct, cookie)}, plan.presses)
+    answers = await alternating_answers({"front_door": (url, {}), "direct": (direct, cookie)}, plan.presses)
     log = Log()
     helpers: list[Callable[[], Awaitable[None]]] = [
         lambda: kill_servers(cluster, plan, log),

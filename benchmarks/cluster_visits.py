@@ -161,7 +161,7 @@ class Player:
                 return
 
 
-async def answers_in_turns(doors: dict[str, tuple[str, dict[str, str]]], presses: int) -> dict[str, list[float]]:
+async def alternating_answers(doors: dict[str, tuple[str, dict[str, str]]], presses: int) -> dict[str, list[float]]:
     """Return milliseconds from a key to its chunk by door, one press at each door in turn, each from rest.
 
     `doors` has WebSocket addresses with headers, by name.
