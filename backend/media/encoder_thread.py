@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from backend.media.fmp4 import Sample, VideoFormat
-from backend.media.h264 import ChunkEncoder
+from backend.media.fmp4 import PictureFormat, Sample, VideoFormat
+from backend.media.h264 import ChunkEncoder, NoEncoder, has_encoder
 from backend.media.images import JPEG_QUALITIES, JpegEncoder
 
 
@@ -30,7 +30,7 @@ class EncodedFrames:
     @property
     def key(self) -> bool:
         """Whether a player can begin with it."""
-        return self.samples[0].key
+        return not self.samples or self.samples[0].key
 
 
 class EncoderThread:
@@ -38,11 +38,16 @@ class EncoderThread:
 
     def __init__(self, width: int, height: int, fps: int) -> None:
         """Opens an encoder; takes some milliseconds. Raises ValueError for a size that cannot be encoded."""
-        self._encoder = ChunkEncoder(width, height, fps)
+        self._encoder: ChunkEncoder | NoEncoder
+        self.format: VideoFormat
+        if has_encoder():
+            self._encoder = encoder = ChunkEncoder(width, height, fps)
+            self.format = VideoFormat(encoder.parameter_sets, width, height, fps)
+        else:
+            self._encoder, self.format = NoEncoder(), PictureFormat(width, height, fps)
         self._jpeg = [JpegEncoder(width, height, quantiser) for quantiser in JPEG_QUALITIES]
         self._level = 0
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="video")
-        self.format = VideoFormat(self._encoder.parameter_sets, width, height, fps)
         self.wants_jpeg = False
         """Whether somebody's player shows JPEG pictures."""
 

@@ -72,6 +72,15 @@ class VideoFormat:
         return mp4_boxes.avc_configuration(self.sps, self.pps)
 
 
+class PictureFormat(VideoFormat):
+    """The format of a stream of JPEG pictures, where no H.264 can be made."""
+
+    def __init__(self, width: int, height: int, fps: int) -> None:
+        self.sps = self.pps = self.init_segment = b""
+        self.codec, self.mime = "", "image/jpeg"
+        self.width, self.height, self.fps = width, height, fps
+
+
 class FragmentWriter:
     """Writes one player's stream. Decode times begin at 0 and go on without a gap, so a pause costs no media time."""
 

@@ -14,8 +14,29 @@ from backend.media.fmp4 import Sample, sample_data
 
 GOP_SECONDS = 1.25
 """Longest time between key frames: browsers trim, seek and recover by whole groups of pictures."""
+ENCODER = "libx264"
+"""FFmpeg's name of the encoder; builds of FFmpeg under the LGPL do not have it."""
 QUALITIES = (20, 26, 32, 38)
 """x264's constant rate factor by level, the best first: each level takes about half the bits of the one before."""
+
+
+def has_encoder() -> bool:
+    """Return whether this build of FFmpeg makes H.264; without it, everything is shown as JPEG pictures."""
+    return ENCODER in av.codec.codecs_available
+
+
+class NoEncoder:
+    """In place of `ChunkEncoder` where there is no encoder: makes no samples."""
+
+    def want_key_frame(self) -> None:
+        """Do nothing: every JPEG picture stands alone."""
+
+    def set_quality(self, level: int) -> None:
+        """Do nothing: the pictures have levels of their own."""
+
+    def encode(self, frames: npt.NDArray[np.uint8]) -> list[Sample]:
+        """Return no samples."""
+        return []
 
 
 class ChunkEncoder:
@@ -75,7 +96,7 @@ class ChunkEncoder:
 
 
 def _open_codec(width: int, height: int, fps: int, group: int, quality: int) -> av.VideoCodecContext:
-    codec = av.CodecContext.create("libx264", "w")
+    codec = av.CodecContext.create(ENCODER, "w")
     if not isinstance(codec, av.VideoCodecContext):
         raise RuntimeError("libx264 is no video encoder in this build of PyAV")
     codec.width, codec.height, codec.pix_fmt = width, height, "yuv420p"

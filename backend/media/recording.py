@@ -33,7 +33,9 @@ class Recording:
         return self.frames / self._format.fps
 
     def add(self, samples: Sequence[Sample]) -> None:
-        """Keep a chunk, and drop the oldest groups that are too many now."""
+        """Keep a chunk, and drop the oldest groups that are too many now; one without video leaves nothing."""
+        if not samples:
+            return
         with self._lock:
             if samples[0].key:
                 self._groups.append([])

@@ -11,6 +11,7 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.responses import FileResponse, JSONResponse, Response
 
 from backend.kiosk.settings import LOGO_TYPES, KioskSettings, attract_loop
+from backend.media.h264 import has_encoder
 from backend.server.dependencies import ApiError, ContextDep, ManagerDep, in_thread, not_kept
 from backend.settings import Settings
 from backend.store.camera_paths import CameraPathStore
@@ -35,7 +36,7 @@ def page_settings(kiosk: KioskSettings, world: WorldConfig, paths: CameraPathSto
         "limits": kiosk.limits.model_dump(),
         "scenes": [{"name": name, "title": world.scene(name).title} for name in scenes],
         "attract": attract_loop(scenes, paths.shipped()),
-        "clips": kiosk.address is not None,
+        "clips": kiosk.address is not None and has_encoder(),
         "clip_seconds": kiosk.clips.seconds,
     }
 

@@ -112,10 +112,14 @@ def _address(settings: Settings, port: int) -> str:
 
 
 def _print_settings(config: WorldConfig, settings: Settings, capacity: int) -> None:
+    from backend.media.h264 import has_encoder
+
     shown = settings.model_dump(exclude={"access_token"}) | {"capacity": capacity}
     print(f"flashdreams plays {config.title} ({config.slug}): {config.width} x {config.height} at {config.fps} fps")
     for name, value in shown.items():
         print(f"  {name.replace('_', '-'):<16} {value if value != '' else 'none'}")
+    if not has_encoder():
+        print("  This build of FFmpeg has no H.264 encoder: the page gets JPEG pictures, and no video can be kept.")
     if settings.access_token == "" and not settings.is_local:
         print("  Everybody who reaches this address may play: the access token is empty.")
     if not settings.is_local and settings.session_minutes == 0:

@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import BaseModel
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
+from backend.media.h264 import has_encoder
 from backend.session.context import Context
 from backend.session.manager import SessionManager
 from backend.session.session import Session
@@ -224,7 +225,7 @@ class Connection:
 
     async def _join(self, start: client_messages.StartMessage) -> None:
         """Bring the connection into a session; a task of its own, so that reading goes on."""
-        self.player = start.player
+        self.player = start.player if has_encoder() else "jpeg"  # `ready` says so, and pages take that player
         try:
             if start.watch is not None:
                 session = self._manager.find_watched(start.watch, start.seq)

@@ -54,7 +54,7 @@ class Metrics:
     def chunk(self, chunk: EncodedChunk, size: int) -> None:
         """Count a chunk sent to a player with `size` bytes of video."""
         self._chunks.inc()
-        self._frames.inc(len(chunk.encoded.samples))
+        self._frames.inc(len(chunk.encoded.samples) or len(chunk.encoded.jpegs))
         self._bytes.inc(size)
         timings = {**chunk.generated.timings, "encode": chunk.encoded.milliseconds}
         for stage in ("wait", "queue", "generate", "encode", "finalize"):

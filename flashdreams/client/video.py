@@ -1,4 +1,4 @@
-"""H.264 samples of the stream to RGB frames, with PyAV."""
+"""H.264 samples or JPEG pictures of the stream to RGB frames, with PyAV."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ Frames = npt.NDArray[np.uint8]
 class FrameDecoder:
     """Decodes one stream, chunk by chunk; every frame comes out with the sample that it went in with."""
 
-    def __init__(self, description: str) -> None:
-        """Args: `description`: the stream's avcC record in base64, as `ready` has it."""
-        codec = av.CodecContext.create("h264", "r")
+    def __init__(self, description: str | None) -> None:
+        """Args: `description`: the stream's avcC record in base64, as `ready` has it; None for JPEG pictures."""
+        codec = av.CodecContext.create("mjpeg" if description is None else "h264", "r")
         assert isinstance(codec, av.VideoCodecContext)
-        codec.extradata = base64.b64decode(description)
+        if description is not None:
+            codec.extradata = base64.b64decode(description)
         codec.thread_count = 1  # more would hold frames back
         codec.flags |= int(Flags.low_delay)
         self._codec = codec

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pytest import approx
 
-from tests.e2e.chromium import NEAR, first_picture, mean_colour, settle, shows, until, view
+from tests.e2e.chromium import NEAR, first_picture, mean_colour, settle, shows, until, until_so, view
 from tests.e2e.conftest import OpenPage
 from tests.e2e.wire import FPS, Wire, plain
 
@@ -101,6 +101,16 @@ def test_a_codec_that_turns_out_to_be_missing_is_gone_around(wire: Wire) -> None
     again = [message for message in wire.received if message["type"] == "start"][-1]
     assert (again["player"], again["token"]) == ("webcodecs", "token-1")
     wire.chunk(plain(GREEN))
+    first_picture(wire.page)
+    shows(wire.page, GREEN)
+
+
+def test_a_server_that_makes_no_h264_is_played_by_pictures(wire: Wire) -> None:
+    wire.on_start = lambda message: wire.ready(player="jpeg", mime="image/jpeg", codec=None, description=None)
+    wire.open()
+    until(wire.page, "f.player === 'jpeg'")
+    until_so(wire.page, lambda: wire.received[-1].get("player") == "jpeg")
+    wire.chunk(plain(GREEN), eager=True)
     first_picture(wire.page)
     shows(wire.page, GREEN)
 
