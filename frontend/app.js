@@ -133,7 +133,7 @@ parts.editor = new Editor(byId('editor'), stage, parts.session, {
 parts.modes = new Modes(parts, byId('menu'));
 parts.commands = new Commands(parts);
 parts.scenes = new ScenePicker(byId('scenes'), (name) => parts.commands.pickScene(name));
-parts.seedForm = new SeedForm(byId('seed-form'), (seed) => parts.commands.startOver({ seed }));
+parts.seedForm = new SeedForm(byId('seed-form'), (change) => parts.commands.startOver(change));
 new StartImage(byId('start-image'), byId('start-image-file'), {
   attempt: (/** @type {() => unknown} */ work) => parts.overlay.attempt(work),
   chosen: (image) => parts.commands.startOver({ image }),

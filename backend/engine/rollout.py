@@ -37,6 +37,8 @@ class GeneratedChunk:
     """When the frames were there, `time.monotonic()`."""
     scripted: bool
     """Whether it followed a script instead of the visitor."""
+    notice: str | None = None
+    """A sentence of the world for the visitor."""
 
     @property
     def index(self) -> int:
@@ -173,6 +175,7 @@ class SessionRollout:
         )
         self._beginning = None
         self.history.add(node)
+        notice, rollout.notice = rollout.notice, None
         # `encode` is the video's on the wire; the world means its controls by it.
         stages = {"control" if stage == "encode" else stage: ms for stage, ms in rollout.timings.items()}
         timings = {
@@ -181,7 +184,7 @@ class SessionRollout:
             "generate": (finished - snapshot.at) * 1e3,
             "finalize": self._finalize_ms,
         }
-        return GeneratedChunk(node, frames, snapshot, rollout.kv_fill, timings, finished, scripted)
+        return GeneratedChunk(node, frames, snapshot, rollout.kv_fill, timings, finished, scripted, notice)
 
     def _scripted(self) -> ControlSnapshot | None:
         """What the script says of the next chunk; None where there is none, or it is through."""

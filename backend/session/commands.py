@@ -73,6 +73,7 @@ class Commands:
                     self.beginning,
                     scene=message.scene or self._rollout.input_state.scene,
                     seed=self._rollout.seed if message.seed is None else message.seed,
+                    text=self.beginning.text if message.text is None else message.text.strip() or None,
                 )
                 return Restart(beginning, path=await self._inputs.begin_at(message), seq=message.seq)
             case client_messages.RewindMessage():
@@ -96,6 +97,7 @@ class Commands:
         """Begin a new rollout."""
         self.leave_replay()
         self._state.clear_steps()
+        await asyncio.to_thread(self._context.prepare, command.beginning)
         script = None if command.replay is None else command.replay.script(self._context.config)
         await self._on_engine(lambda: self._rollout.restart(command.beginning, script))
         if command.path is not None:

@@ -98,6 +98,10 @@ class Context:
             except LookupError as error:
                 raise client_messages.ProtocolError("unknown_image", str(error.args[0]), seq) from None
 
+    def prepare(self, beginning: Beginning) -> None:
+        """Let the world get ready to begin there; may take seconds, of which the engine's thread takes none."""
+        self.engine.world.result().prepare(beginning.scene, beginning.seed, beginning.text)
+
     def rollout_start(
         self, start: client_messages.StartMessage, *, scene: str | None = None, seed: int | None = None
     ) -> tuple[Beginning, Replay | None]:

@@ -287,6 +287,7 @@ class SessionManager:
         config = self._context.config
         try:
             beginning, replay = await asyncio.to_thread(self._context.rollout_start, start)
+            await asyncio.to_thread(self._context.prepare, beginning)
             begun = self._engine.submit(
                 partial(_start_rollout, beginning, replay, self._context), deadline=self._context.clock()
             )

@@ -186,6 +186,7 @@ class Session:
             index=self._state.newest + 1,
             history=None if spectator else self._rollout.history.summary(),
             replay=self._commands.replay and self._commands.replay.name,
+            text=self._commands.beginning.text,
         )
 
     # -- what the visitor does -----------------------------------------------------------------------------------
@@ -322,6 +323,8 @@ class Session:
             urgent=urgent,
             arrived=viewer is self.viewers.player,
         )
+        if generated.notice is not None:
+            self.viewers.send_player(server_messages.NoticeMessage(text=generated.notice))
         if self._state.stepwise:
             self._rollout.input_state.release_keys()
         self._commands.send_replay_progress(generated)

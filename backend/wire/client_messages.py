@@ -147,6 +147,7 @@ class ResetMessage(ClientMessage):
     type: Literal["reset"]
     scene: Name | None = Field(default=None, description="None: the scene the session is in.")
     seed: int | None = Field(default=None, ge=0, lt=2**32, description="None: the same seed again.")
+    text: str | None = Field(default=None, max_length=2000, description="None: as it began before; empty: no text.")
     pose: Pose | None = Field(default=None, description="Where to begin. None: at the scene's entrance.")
     file: Name | None = Field(default=None, description="A path to follow from its first pose and the first frame on.")
 

@@ -181,6 +181,7 @@ class ReadyMessage(BaseModel):
     limits: SessionLimits
     history: HistoryMessage | None = Field(description="Null to a watcher.")
     replay: str | None = Field(description="Name of the saved session that is being dreamed again.")
+    text: str | None = Field(default=None, description="The text that the rollout began with.")
 
 
 class ChunkMessage(BaseModel):
@@ -267,6 +268,13 @@ class LimitMessage(BaseModel):
     seconds: float
 
 
+class NoticeMessage(BaseModel):
+    """A sentence of the world to the player, such as words that it does not know."""
+
+    type: Literal["notice"] = "notice"
+    text: str
+
+
 class EndedMessage(BaseModel):
     """The session is over."""
 
@@ -296,6 +304,7 @@ ServerMessage = (
     | AudienceMessage
     | QualityMessage
     | LimitMessage
+    | NoticeMessage
     | EndedMessage
     | ErrorMessage
 )

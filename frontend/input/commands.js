@@ -103,7 +103,7 @@ export class Commands {
 
   /**
    * Starts over with other fields of `start`; without any, with the same seed.
-   * @param {{scene?: string, seed?: number, image?: string}} change
+   * @param {{scene?: string, seed?: number, text?: string, image?: string}} change
    */
   startOver(change) {
     const { badges, modes, session } = this.#parts;
@@ -122,7 +122,7 @@ export class Commands {
   /** @returns {StartFields} */
   #wanted() {
     const { info } = this.#parts.session;
-    return info && !info.spectator ? { world: info.world, scene: info.scene, seed: info.seed } : wantedFromAddress();
+    return info && !info.spectator ? { world: info.world, scene: info.scene, seed: info.seed, text: info.text || undefined } : wantedFromAddress();
   }
 
   /** Esc: closes what is open last. */

@@ -94,6 +94,8 @@ export interface ResetMessage {
   scene?: string | null;
   /** None: the same seed again. */
   seed?: number | null;
+  /** None: as it began before; empty: no text. */
+  text?: string | null;
   /** Where to begin. None: at the scene's entrance. */
   pose?: number[][] | null;
   /** A path to follow from its first pose and the first frame on. */
@@ -308,6 +310,12 @@ export interface LoadingMessage {
   fraction: number;
 }
 
+/** A sentence of the world to the player, such as words that it does not know. */
+export interface NoticeMessage {
+  type: 'notice';
+  text: string;
+}
+
 /** The answer to `ping`. */
 export interface PongMessage {
   type: 'pong';
@@ -374,6 +382,8 @@ export interface ReadyMessage {
   history: HistoryMessage | null;
   /** Name of the saved session that is being dreamed again. */
   replay: string | null;
+  /** The text that the rollout began with. */
+  text: string | null;
 }
 
 /** How far a saved session is dreamed again, and in the end whether it is the same bit for bit. */
@@ -463,6 +473,7 @@ export interface ServerMessages {
   history: HistoryMessage;
   limit: LimitMessage;
   loading: LoadingMessage;
+  notice: NoticeMessage;
   pong: PongMessage;
   quality: QualityMessage;
   queue: QueueMessage;

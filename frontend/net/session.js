@@ -80,6 +80,7 @@ export class Session {
       state: ({ state }) => { this.#state = state; },
       ended: (message) => this.#ended(message),
       error: (message) => this.#error(message),
+      notice: ({ text }) => this.#on.toast(text),
       pong: (message) => this.#clock.answered(message),
       history: (message) => this.#on.serverNotice(message),
       rewinding: (message) => this.#on.serverNotice(message),
@@ -113,7 +114,7 @@ export class Session {
    */
   beginAgain(wanted) {
     const token = wanted.watch || wanted.replay ? null : recall(TOKEN, 'sessionStorage');
-    this.#differs = (info) => /** @type {const} */ (['scene', 'seed']).some((name) => wanted[name] != null && wanted[name] !== info[name]);
+    this.#differs = (info) => /** @type {const} */ (['scene', 'seed', 'text']).some((name) => wanted[name] != null && wanted[name] !== info[name]);
     this.#connection.begin(this.#withPlayer(wanted), token);
   }
 
@@ -129,15 +130,14 @@ export class Session {
   }
 
   /**
-   * Starts the rollout over, with another `scene` or `seed` where given, along the camera path `file` where one is named.
-   * Returns the message's `seq`.
-   * @param {{scene?: string, seed?: number, file?: string}} options
+   * Starts over, with another `scene`, `seed` or `text` and along the camera path `file` where given. Returns the `seq`.
+   * @param {{scene?: string, seed?: number, text?: string | null, file?: string}} options
    */
-  reset({ scene = this.#info?.scene, seed = this.#info?.seed, file } = {}) {
+  reset({ scene = this.#info?.scene, seed = this.#info?.seed, text = this.#info?.text, file } = {}) {
     this.#latency.forget();
     this.#frameDue = true;
-    this.#askedAt = this.#connection.send('reset', { scene, seed, file });
-    this.#update({ scene, seed });
+    this.#askedAt = this.#connection.send('reset', { scene, seed, text, file });
+    this.#update({ scene, seed, text });
     return this.#askedAt;
   }
 
@@ -258,13 +258,13 @@ export class Session {
     if (!message.spectator) store(TOKEN, message.token, 'sessionStorage');
     const wanted = this.#differs(message) && message.resumed ? this.#connection.wanted : null;
     this.#differs = () => false;
-    this.#update({ scene: message.scene, seed: message.seed });
+    this.#update({ scene: message.scene, seed: message.seed, text: message.text });
     this.#ping();
     this.#on.serverNotice(message);
     if (message.history) this.#on.serverNotice({ ...message.history, type: 'history' });
     // A resumed session may have been paused by a page that was reloaded; a new one needs its first picture before a pause.
     if (message.resumed && !message.spectator) this.#connection.send(this.#pauses.size > 0 ? 'pause' : 'resume');
-    if (wanted) this.reset({ scene: wanted.scene ?? undefined, seed: wanted.seed ?? undefined });
+    if (wanted) this.reset({ scene: wanted.scene ?? undefined, seed: wanted.seed ?? undefined, text: wanted.text ?? undefined });
     this.inputs.resend();
     this.#on.status('starting');
   }
@@ -286,8 +286,8 @@ export class Session {
   #update(change) {
     if (!this.#info) return;
     this.#info = { ...this.#info, ...change };
-    const { world, scene, seed, replay } = this.#info;
-    this.#connection.remember({ world, scene, seed, replay: replay ?? undefined });
+    const { world, scene, seed, text, replay } = this.#info;
+    this.#connection.remember({ world, scene, seed, text: text || undefined, replay: replay ?? undefined });
     this.#on.info(this.#info);
   }
 

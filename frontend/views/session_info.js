@@ -23,7 +23,7 @@ export function showInfo(info, { actionButtons, badges, modes, quickEvents, scen
   byId('where-scene').textContent = scenes.title(info.scene);
   byId('where-model').textContent = modelSize(info.parameters);
   document.title = `${scenes.title(info.scene)} · flashdreams`;
-  seedForm.show(info.seed);
+  seedForm.show(info.seed, info.text);
   for (const part of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll('[data-needs]'))) {
     part.hidden = !info.controls.includes(part.dataset.needs ?? '');
   }

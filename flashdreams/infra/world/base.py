@@ -132,6 +132,8 @@ class Rollout:
     """Share of the KV window in use, 0 to 1."""
     timings: dict[str, float] = field(default_factory=dict)
     """Milliseconds of the last step, by stage: `encode`, `diffuse`, `decode`, `finalize`."""
+    notice: str | None = None
+    """A sentence for the visitor, such as words that the world does not know; whoever shows it sets it to None."""
 
 
 class NotFinite(ArithmeticError):
@@ -141,7 +143,8 @@ class NotFinite(ArithmeticError):
 class World(ABC):
     """A loaded model that is played chunk by chunk. One instance serves many rollouts, interleaved in any order.
 
-    Not thread-safe: one thread (the engine) makes all calls except `start_pose`, `plan`, `constrain` and `footing`.
+    Not thread-safe: one thread (the engine) makes all calls except `prepare`, `start_pose`, `plan`, `constrain` and
+    `footing`.
     """
 
     config: WorldConfig
@@ -208,6 +211,10 @@ class World(ABC):
 
     def constrain(self, scene: str, seed: int = 0) -> Constrain | None:
         """Where the camera may go: a function of previous and wanted position `[3]`; None means anywhere."""
+        return None
+
+    def prepare(self, scene: str, seed: int, text: str | None = None) -> None:
+        """Get ready for a rollout to begin, from any thread; it may take seconds."""
         return None
 
     def entrance(self, rollout: Rollout) -> npt.NDArray[np.float64]:

@@ -7,6 +7,7 @@ fast tiles are dreamed: where one is late, the step waits for it.
 from __future__ import annotations
 
 import math
+import threading
 import time
 import weakref
 from collections.abc import Iterator
@@ -34,7 +35,7 @@ from flashdreams.integrations.pocket.scenes.movement import FRAMES_PER_CHUNK
 from flashdreams.integrations.pocket.tiles.config import STEPS, TILE_METRES, TileTransformerConfig
 from flashdreams.integrations.pocket.tiles.footing import Footing
 from flashdreams.integrations.pocket.tiles.lands import Land, Spot, centre_of, spot_of
-from flashdreams.integrations.pocket.tiles.plan import understand
+from flashdreams.integrations.pocket.tiles.plan import Words, understand
 from flashdreams.integrations.pocket.tiles.schedule import LIFT, Schedule
 from flashdreams.integrations.pocket.tiles.sight import RAY_COLUMNS, RAY_ROWS, look
 from flashdreams.integrations.pocket.tiles.store import TileSampler, unpacked
@@ -110,7 +111,10 @@ class EndlessWorld(World):
         if image is not None:
             raise ValueError(f"world {self.config.slug} takes no image: it takes {', '.join(self.config.controls)}")
         land = self._land(scene, seed, text)
-        return EndlessRollout(scene=scene, seed=seed, land=land, weather=Weather.of(seed, understand(land.text)))
+        words = understand(land.text)
+        return EndlessRollout(
+            scene=scene, seed=seed, land=land, weather=Weather.of(seed, words), notice=unknown_words(words)
+        )
 
     def frames_in_chunk(self, index: int) -> int:
         return 1 if index == 0 else FRAMES_PER_CHUNK
@@ -129,9 +133,10 @@ class EndlessWorld(World):
         if controls.text is not None:
             self._hear(own, controls.text, poses[-1])
         own.weather = own.weather.later(frames / self.config.fps)
-        for spot in own.schedule.advance(own.index, poses[-1]):
+        new = own.schedule.advance(own.index, poses[-1])
+        self._workers.want(id(own), own.land, [*new, *own.schedule.upcoming(poses[-1], UPCOMING)])
+        for spot in new:
             self._workers.get(own.land, spot)
-        self._workers.want(id(own), own.land, own.schedule.upcoming(poses[-1], UPCOMING))
         waited = time.perf_counter()
         with self._workers.drawing():
             images = self._draw(own, torch.from_numpy(poses).float())
@@ -153,6 +158,15 @@ class EndlessWorld(World):
     def restore(self, snapshot: Any) -> EndlessRollout:
         restored: EndlessRollout = self.snapshot(snapshot)
         return restored
+
+    def prepare(self, scene: str, seed: int, text: str | None = None) -> None:
+        """Dream the tiles of the first picture."""
+        land = self._land(scene, seed, text)
+        spots, owner = Schedule().advance(0, self._entrance(land)), -threading.get_ident()
+        self._workers.want(owner, land, spots)
+        for spot in spots:
+            self._workers.get(land, spot)
+        self._workers.forget(owner)
 
     # -- places --------------------------------------------------------------------------------------------------
 
@@ -200,7 +214,9 @@ class EndlessWorld(World):
 
     def _hear(self, own: EndlessRollout, text: str, pose: npt.NDArray[np.float64]) -> None:
         """Words about light and weather act at once, words about things on tiles that are not in sight."""
-        own.weather = own.weather.with_words(understand(text))
+        words = understand(text)
+        own.notice = unknown_words(words) or own.notice
+        own.weather = own.weather.with_words(words)
         land = own.land.changed(text, spot_of(pose[0, 3], pose[2, 3]))
         if land != own.land:
             self._workers.derive(land, own.land)
@@ -259,6 +275,14 @@ class EndlessWorld(World):
             self._workers.forget(id(rollout))
             self.finalize(rollout)
             yield Speed(chunk=rollout.timings["decode"] / 1e3, step=0.0)
+
+
+def unknown_words(words: Words) -> str | None:
+    """A sentence that names the words which say nothing to these worlds; None where there are none."""
+    if not words.unknown:
+        return None
+    quoted = ", ".join(f"“{word[:24]}”" for word in words.unknown[:5])
+    return f"This world does not know {quoted}{' and more' if len(words.unknown) > 5 else ''}."
 
 
 def _free_metres(footing: Footing, x: float, z: float, yaw: float) -> float:

@@ -16,7 +16,7 @@ from flashdreams.integrations.pocket.tiles.config import TILE_METRES
 from flashdreams.integrations.pocket.tiles.lands import Spot, centre_of, next_missing, spot_of
 from flashdreams.integrations.pocket.tiles.surroundings import REACH
 
-PACE = 4.0
+PACE = 6.0
 """Chunks from one tile to the next."""
 BEGINNING = 9
 """Tiles that the first picture waits for."""

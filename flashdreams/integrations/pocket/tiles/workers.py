@@ -21,6 +21,7 @@ from flashdreams.integrations.pocket.tiles.lands import Land, Spot, next_missing
 from flashdreams.integrations.pocket.tiles.masks import known_neighbours
 from flashdreams.integrations.pocket.tiles.plan import WorldPlan
 from flashdreams.integrations.pocket.tiles.store import Sampling, TileSampler
+from flashdreams.threads import available_cores
 
 MAX_LANDS = 12
 """Lands whose tiles are kept."""
@@ -58,7 +59,8 @@ class TileWorkers:
         self._running: set[_Job] = set()
         self._failure: BaseException | None = None
         self._threads: set[threading.Thread] = set()
-        self._drawing = 0
+        self._drawing = self._passing = 0
+        self._beside = available_cores() - 1
         # A thread that is inside torch while the interpreter ends would abort the process.
         known = weakref.ref(self)
         atexit.register(lambda: None if (workers := known()) is None else workers.close())
@@ -118,7 +120,7 @@ class TileWorkers:
 
     @contextlib.contextmanager
     def drawing(self) -> Iterator[None]:
-        """While this lasts no thread begins another pass, unless somebody waits for a tile."""
+        """While this lasts one core is left to the caller, unless somebody waits for a tile."""
         with self._changed:
             self._drawing += 1
         try:
@@ -127,6 +129,11 @@ class TileWorkers:
             with self._changed:
                 self._drawing -= 1
                 self._changed.notify_all()
+
+    @property
+    def _may_go_on(self) -> bool:
+        """Whether another thread may begin a pass."""
+        return not self._drawing or bool(self._awaited) or self._passing < self._beside
 
     def _tiles_of(self, land: Land) -> OrderedDict[Spot, Tensor]:
         if land not in self._lands:
@@ -172,8 +179,6 @@ class TileWorkers:
     def _next_job(self) -> tuple[Land, Sampling] | None:
         """The most urgent tile that can be dreamed now, begun."""
         wanted = [(land, spot) for land, spots in self._wanted.values() for spot in spots]
-        if self._drawing and not self._awaited:
-            return None
         for land, spot in [*self._awaited, *wanted]:
             tiles = self._tiles_of(land)
             for missing in self._candidates(spot, tiles):
@@ -196,10 +201,16 @@ class TileWorkers:
         tile = None
         while tile is None:
             with self._changed:
-                self._changed.wait_for(lambda: not self._drawing or self._awaited or self._failure is not None)
+                self._changed.wait_for(lambda: self._may_go_on or self._failure is not None)
                 if self._failure is not None:
                     return None
-            tile = self.sampler.advance(sampling)
+                self._passing += 1
+            try:
+                tile = self.sampler.advance(sampling)
+            finally:
+                with self._changed:
+                    self._passing -= 1
+                    self._changed.notify_all()
         return tile
 
     def _keep(self, land: Land, spot: Spot, tile: Tensor) -> None:
