@@ -142,6 +142,7 @@ def test_the_schema_names_every_message_and_is_json() -> None:
         "audience",
         "quality",
         "limit",
+        "notice",
         "ended",
         "error",
     }
