@@ -11,7 +11,6 @@ import threading
 import time
 import weakref
 from collections.abc import Iterator
-from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
@@ -97,6 +96,8 @@ class EndlessWorld(World):
         self._bfloat16 = fastest_dtype(torch.device("cpu")) is torch.bfloat16
         self.tiles = load_tile_model(path, config.steps, config.transformer).requires_grad_(False)
         self.views = load_view_network(path).requires_grad_(False)
+        if self._bfloat16:
+            self.views.bfloat16()
         workers = config.workers or max(1, min(4, available_cores()))
         self._workers = TileWorkers(TileSampler(self.tiles, bfloat16=self._bfloat16), workers)
         self._rays, self._few_rays = pixel_rays(), pixel_rays(RAY_ROWS, RAY_COLUMNS)
@@ -231,9 +232,7 @@ class EndlessWorld(World):
         own.surroundings = Surroundings.of(tiles, middle, light, shadow_light, own.surroundings)
         place, pose = own.surroundings.place, poses[-1]
         seen = look(place, pose)
-        mixed = torch.autocast("cpu", torch.bfloat16) if self._bfloat16 else nullcontext()
-        with mixed:
-            image = self.views(seen.features[None], light.vector()[None])[0].float()
+        image = self.views(seen.features[None], light.vector()[None])[0]
         check_finite(image[None, None])
         hidden = veil(place, clear_map(clearness(own.schedule.came, middle, own.index, LIFT)), pose, seen)
         image = veiled(image.clamp(0, 1), hidden, pose, light)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -24,11 +25,17 @@ def camera_pose(x: float, z: float, yaw: float, pitch: float) -> Tensor:
 
 def camera_rays(pose: Tensor, width: int, height: int) -> Tensor:
     """Unit directions `[3, height, width]` (east, up, north) through pixels of a camera-to-world `pose [4, 4]`."""
+    turned = pose[:3, :3].float() @ _local_rays(width, height)
+    return (turned * torch.tensor([1.0, -1.0, 1.0])[:, None]).unflatten(1, (height, width))
+
+
+@lru_cache(maxsize=8)
+def _local_rays(width: int, height: int) -> Tensor:
+    """Unit directions `[3, height * width]` in camera axes."""
     focal = 0.5 * width / math.tan(math.radians(FOV_DEGREES) / 2)
     v, u = torch.meshgrid(torch.arange(height) + 0.5 - height / 2, torch.arange(width) + 0.5 - width / 2, indexing="ij")
     local = torch.stack([u / focal, v / focal, torch.ones_like(u)]).flatten(1)
-    turned = pose[:3, :3].float() @ (local / local.norm(dim=0))
-    return (turned * torch.tensor([1.0, -1.0, 1.0])[:, None]).unflatten(1, (height, width))
+    return local / local.norm(dim=0)
 
 
 def camera_origin(pose: Tensor) -> Tensor:

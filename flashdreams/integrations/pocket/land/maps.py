@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -23,12 +25,23 @@ def sun_shadow(state: Tensor, sun_dir: tuple[float, float, float]) -> Tensor:
     reach = min(flat / max(up, 1e-6), (1 - _LOWEST**2) ** 0.5 / _LOWEST)
     levels = F.interpolate(state[OCCUPANCY].permute(1, 2, 0)[None].flatten(1, 2), scale_factor=_BETWEEN, mode="linear")
     volume = levels[0].T.reshape(-1, 1, *size)
-    rows, columns = torch.meshgrid(torch.arange(size[0]) + 0.5, torch.arange(size[1]) + 0.5, indexing="ij")
-    u = columns + (heights * (x / flat * reach / CELL)).view(-1, 1, 1)
-    v = rows + (heights * (z / flat * reach / CELL)).view(-1, 1, 1)
-    grid = torch.stack([u / size[1] * 2 - 1, v / size[0] * 2 - 1], -1)
-    solid = F.grid_sample(volume, grid, padding_mode="border", align_corners=False)[:, 0]
-    return (solid.amax(0) + 0.5).clamp(0, 1)
+    solid = torch.full(size, -1.0)
+    # All cells of a height look as far aside: four shifted copies, weighted, are its bilinear samples.
+    for layer, height in zip(volume, heights.tolist(), strict=True):
+        aside = [height * axis / flat * reach / CELL for axis in (z, x)]
+        torch.maximum(solid, _shifted(layer, *aside), out=solid)
+    return (solid + 0.5).clamp(0, 1)
+
+
+def _shifted(layer: Tensor, down: float, right: float) -> Tensor:
+    """`[H, W]`: bilinear samples of `layer [1, H, W]` so many cells aside; beyond its border, the border."""
+    i, j = math.floor(down), math.floor(right)
+    height, width = layer.shape[-2:]
+    rows = torch.arange(i, i + height + 1).clamp(0, height - 1)
+    columns = torch.arange(j, j + width + 1).clamp(0, width - 1)
+    near = layer[0].index_select(0, rows).index_select(1, columns)
+    near = torch.lerp(near[:-1], near[1:], down - i)
+    return torch.lerp(near[:, :-1], near[:, 1:], right - j)
 
 
 def lamp_light(state: Tensor) -> Tensor:

@@ -104,7 +104,7 @@ def look(place: LocalState, pose: Tensor) -> Seen:
     direction = camera_rays(pose, RAY_COLUMNS, RAY_ROWS)
     origin, rays = camera_origin(pose), direction.flatten(1)
     horizontal = (rays[0] ** 2 + rays[2] ** 2).sqrt().clamp_min(1e-4)
-    ends = _walk(place, origin, rays, horizontal)
+    ends = _march(place, origin, rays, horizontal)
     ground = torch.where(rays[1] < -1e-4, origin[1] / (-rays[1]).clamp_min(1e-4), _FAR)
     thing_at = ends.level / horizontal
     is_thing = (thing_at < ground) & (thing_at < _FAR * 0.5)
@@ -119,7 +119,7 @@ def look(place: LocalState, pose: Tensor) -> Seen:
     return Seen(torch.cat([features.unflatten(1, direction.shape[1:]), sky]), inverse.unflatten(0, direction.shape[1:]))
 
 
-def _walk(place: LocalState, origin: Tensor, rays: Tensor, horizontal: Tensor) -> _Ends:
+def _march(place: LocalState, origin: Tensor, rays: Tensor, horizontal: Tensor) -> _Ends:
     """Walk along `rays [3, R]` to where they meet something solid."""
     azimuth = torch.atan2(rays[0], rays[2])
     middle = torch.atan2(rays[0].mean(), rays[2].mean())
@@ -171,18 +171,24 @@ def _features(
     there = F.grid_sample(planes[None], place.flat(x, z)[None, None], padding_mode="border", align_corners=False)[
         0, :, 0
     ]
-    deeper = origin[:, None] + rays * (reach + 0.12)
     missed_reach = ends.missed_level / horizontal
-    near = origin[:, None] + rays * missed_reach
-    colors = _volume(place, place.state[COLOR].unflatten(0, (PAIRS, 3)).transpose(0, 1), torch.cat([deeper, near], 1))
-    color, missed_color = colors.chunk(2, 1)
-    inside = _volume(place, place.state[None, OCCUPANCY], origin[:, None] + rays * (reach + 0.3))[0]
-    normal = _normal(place, torch.stack([x, y, z]))
-    up = torch.tensor([0.0, 1.0, 0.0])[:, None]
-    normal = torch.where(is_thing, normal, up * is_ground)
+    missed = ((ends.missed + 1) * (missed_reach < distance)).clamp(0, 1)
+    # Only rays that meet or pass something solid read the volume: most of the time here goes into that.
+    things, passing = is_thing.nonzero()[:, 0], (missed > 0).nonzero()[:, 0]
+    deeper = origin[:, None] + rays[:, things] * (reach[things] + 0.12)
+    near = origin[:, None] + rays[:, passing] * missed_reach[passing]
+    volume = place.state[COLOR].unflatten(0, (PAIRS, 3)).transpose(0, 1)
+    found = _volume(place, volume, torch.cat([deeper, near], 1)).split([len(things), len(passing)], 1)
+    color, missed_color = (
+        torch.zeros(3, rays.shape[1]).index_copy_(1, at, each)
+        for at, each in zip((things, passing), found, strict=True)
+    )
+    deep = _volume(place, place.state[None, OCCUPANCY], origin[:, None] + rays[:, things] * (reach[things] + 0.3))
+    inside = torch.zeros(rays.shape[1]).index_copy_(0, things, deep[0])
+    normal = torch.tensor([0.0, 1.0, 0.0])[:, None] * is_ground
+    normal = normal.index_copy_(1, things, _normal(place, torch.stack([x, y, z])[:, things]))
     facing = (normal * torch.tensor(place.light.sun_dir)[:, None]).sum(0)
     albedo = torch.where(is_thing, color, there[:3] * is_ground)
-    missed = ((ends.missed + 1) * (missed_reach < distance)).clamp(0, 1)
     rows = [
         is_thing.float(), is_ground.float(), (~is_thing & ~is_ground).float(), reach / 40,
         mist(distance, place.light.haze), 1 / (1 + reach), *albedo, *normal, facing, there[5] * is_ground, there[6],
@@ -206,4 +212,4 @@ def _normal(place: LocalState, points: Tensor, step: float = 0.3) -> Tensor:
     around = (points[:, None] + shifts.T[:, :, None]).flatten(1)
     value = _volume(place, place.state[None, OCCUPANCY], around)[0].unflatten(0, (2, 3, -1))
     slope = value[1] - value[0]
-    return slope / slope.norm(dim=0).clamp_min(1e-3)
+    return slope / slope.square().sum(0).sqrt().clamp_min(1e-3)

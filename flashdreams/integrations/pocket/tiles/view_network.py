@@ -54,9 +54,10 @@ class ViewNetwork(nn.Module):
 
     def forward(self, features: Tensor, light: Tensor) -> Tensor:
         """See the class."""
-        told = self.light(light)[:, :, None, None]
+        dtype = self.enter.weight.dtype
+        told = self.light(light.to(dtype))[:, :, None, None]
         scale, shift, deep_scale, deep_shift = told.split([self.config.entrance] * 2 + [self.config.widths[2]] * 2, 1)
-        rows = features.contiguous(memory_format=torch.channels_last)
+        rows = features.to(dtype).contiguous(memory_format=torch.channels_last)
         h0 = self.narrow(F.silu(self.enter(rows) * (1 + scale) + shift))
         h1 = self.down1(F.silu(h0))
         for block in self.middle:

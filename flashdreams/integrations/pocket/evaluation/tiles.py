@@ -1,6 +1,6 @@
 """Measures of dreamed tiles and of views from given tiles, beside procedural land that was never trained on.
 
-    python -m flashdreams.integrations.pocket.evaluation.dreamed --weights FILE [--sheet SHEET.png]
+    python -m flashdreams.integrations.pocket.evaluation.tiles --weights FILE [--sheet SHEET.png]
 
 Prints JSON.
 """
