@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 
 from backend.engine.history import Beginning, History
 from backend.engine.rollout import SessionRollout
+from flashdreams.camera.camera_path import CameraPath
 from flashdreams.camera.motion import LiveCamera
 from flashdreams.infra.world.base import Controls
 from flashdreams.integrations.pocket.config import ENDLESS_PARAMETERS, endless_world
@@ -112,7 +113,7 @@ def test_a_session_rewinds_bit_for_bit(world: EndlessWorld) -> None:
     chunks = [rollout.step() for _ in range(4)]
     for _ in rollout.rewind(chunks[1].index):
         pass
-    rollout.input_state.path(chunks[2].node.controls.poses, world.config.fps)
+    rollout.input_state.path(CameraPath(chunks[2].node.controls.poses, world.config.fps))
     assert np.array_equal(rollout.step().frames, chunks[2].frames)
 
 
