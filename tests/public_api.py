@@ -17,7 +17,7 @@ import torch
 FACTS: dict[str, dict[str, Any]] = json.loads(
     (Path(__file__).parent / "data" / "public-api.json").read_text(encoding="utf-8")
 )
-OPTIONAL = ("flashdreams.core.io.", "flashdreams.core.log_filters", "flashdreams.core.distributed.rank_orchestration")
+OPTIONAL = ("flashdreams.core.distributed.rank_orchestration",)
 _KINDS = {
     inspect.Parameter.POSITIONAL_ONLY: "positional only",
     inspect.Parameter.POSITIONAL_OR_KEYWORD: "positional",

@@ -1,0 +1,1 @@
+"""Files from elsewhere: downloads that are kept, and repositories of the Hugging Face hub."""
