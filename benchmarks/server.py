@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import socket
 import subprocess
@@ -57,6 +58,15 @@ class Server:
             time.sleep(0.02)
         wanted = status or "there"
         raise RuntimeError(f"the server was not {wanted} after {STARTS_WITHIN:.0f} s:\n{self.log.read_text()}")
+
+    def processor_seconds(self) -> float:
+        """Time that the process has had of all cores. Raises RuntimeError where the system has no /proc."""
+        try:
+            status = Path(f"/proc/{self.process.pid}/stat").read_text(encoding="utf-8")
+        except OSError as error:
+            raise RuntimeError(f"processor time is read from /proc, which only Linux has: {error}") from None
+        fields = status.rsplit(")", 1)[1].split()  # proc(5): utime and stime are fields 14 and 15, in clock ticks
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def memory_bytes(self) -> int:
         """Resident memory of the process. Raises RuntimeError where the system has no /proc."""
