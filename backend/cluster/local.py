@@ -62,8 +62,8 @@ class LocalCluster:
 
         self.address = f"http://127.0.0.1:{port}"
         os.environ["PYTHONPATH"] = str(ROOT)
-        cpus = SERVER_CPUS * -(-max_servers // nodes)
-        self._cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": cpus + 1, "include_dashboard": False})
+        cpus = SERVER_CPUS * -(-max_servers // nodes) + 1  # one for the parts that take a tenth each
+        self._cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": cpus, "include_dashboard": False})
         self.nodes = [self._cluster.add_node(num_cpus=cpus) for _ in range(nodes - 1)]
         """Nodes beside the head."""
         ray.init(address=self._cluster.address, namespace=NAMESPACE, log_to_driver=False)
