@@ -44,6 +44,8 @@ class Visit:
     wrong: int = 0
     """Connections that brought another session than the visit's own."""
     stuck: bool = False
+    file: bytes = b""
+    """What it was made from, as a saved session."""
     story: list[tuple[float, str]] = field(default_factory=list)
     """Connections and their ends, with times."""
 

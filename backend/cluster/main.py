@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import logging
+import os
 import secrets
 import sys
 import time
@@ -23,6 +24,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a subcommand; returns the exit status: 0, or 2 after a mistake."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     options, rest = parser().parse_known_args(sys.argv[1:] if arguments is None else list(arguments))
+    if options.command == "serve" and not options.ray:
+        # Whoever reaches Ray's ports can run anything. Ray reads this when it is imported, on every system in spite of
+        # the name: a cluster of one machine listens on the loopback address alone.
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
     try:
         import ray
     except ImportError:
@@ -78,8 +83,8 @@ def _count(text: str) -> int:
 def _connect(ray: Any, options: argparse.Namespace) -> None:
     from backend.cluster.ray_fleet import NAMESPACE
 
-    address = options.ray or (None if options.command == "serve" else "auto")
-    local = {} if address else {"dashboard_host": "127.0.0.1", "include_dashboard": False}
+    address = options.ray or ("local" if options.command == "serve" else "auto")
+    local = {} if address != "local" else {"include_dashboard": False}
     ray.init(address=address, namespace=NAMESPACE, log_to_driver=True, logging_level=logging.WARNING, **local)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -41,13 +41,15 @@ class Server:
     refuses: bool = False
 
     def __getattr__(self, name: str) -> Remote:
-        return Remote(
-            {"drain": self._drain, "freeze": self._freeze, "adopt": self._adopt}.get(name) or self._others[name]
-        )
-
-    @property
-    def _others(self) -> Mapping[str, Callable[..., Any]]:
-        return {"thaw": self.frozen.discard, "release": self._release, "tokens": lambda: sorted(self.sessions)}
+        calls: dict[str, Callable[..., Any]] = {
+            "drain": self._drain,
+            "freeze": self._freeze,
+            "adopt": self._adopt,
+            "thaw": self.frozen.discard,
+            "release": self._release,
+            "tokens": lambda: sorted(self.sessions),
+        }
+        return Remote(calls[name])
 
     def _drain(self) -> None:
         self.status = "draining"

@@ -59,7 +59,7 @@ def test_visits_play_on_two_nodes_through_one_door(cluster: LocalCluster) -> Non
         assert one.answer_to(one.send("keys", down=["w"]))["seq"] >= 2
         until(lambda: [s["sessions"] for s in cluster.health()["servers"].values()] == [1, 1])
     servers = [ray.get_actor(name, "flashdreams") for name in cluster.health()["servers"]]
-    nodes = set(ray.get([server.node.remote() for server in servers]))
+    nodes: set[str] = set(ray.get([server.node.remote() for server in servers]))
     assert len(nodes) == 2
 
 

@@ -93,16 +93,18 @@ def sessions(servers: Mapping[str, Running]) -> list[int]:
     return [len(server.app.state.manager.sessions) for server in servers.values()]
 
 
-def on_loop(server: Running, call: Callable[[], None]) -> None:
-    """Run something on the server's event loop, and wait for it."""
-    done = threading.Event()
-    server.app.state.loop.call_soon_threadsafe(lambda: (call(), done.set()))
-    assert done.wait(PATIENCE)
-
-
 def finished(server: Running, work: Coroutine[Any, Any, Any]) -> Any:
     """Run a coroutine on the server's event loop, and return its result."""
     return asyncio.run_coroutine_threadsafe(work, server.app.state.loop).result(PATIENCE)
+
+
+def on_loop(server: Running, call: Callable[[], None]) -> None:
+    """Run something on the server's event loop, and wait for it."""
+
+    async def run() -> None:
+        call()
+
+    finished(server, run())
 
 
 def test_visits_spread_over_the_servers_and_a_third_waits(door: Door, servers: dict[str, Running]) -> None:

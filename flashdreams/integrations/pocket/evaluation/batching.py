@@ -75,7 +75,7 @@ class Rows:
         turns = torch.arange(1, frames + 1) / frames + self._index
         poses = self._pose @ _turned(turns * TURN_DEGREES)
         cameras = poses[None].repeat(self._rows, 1, 1, 1).to(self._world.pipeline.device)
-        decoder = self._cache.decoder_cache
+        decoder: Any = self._cache.decoder_cache
         shown = None if decoder.end is None else decoder.end.image
         decoder.poses, decoder.sight = cameras, self._cache.encoder_cache
         scenes = torch.zeros(self._rows, dtype=torch.long, device=cameras.device)
