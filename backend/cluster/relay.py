@@ -96,7 +96,7 @@ class _Visit:
 
     async def close(self, code: int, reason: str) -> None:
         """Close the client's socket; it may be closed already."""
-        with contextlib.suppress(RuntimeError):
+        with contextlib.suppress(RuntimeError, WebSocketDisconnect):
             await self._socket.close(code, reason)
 
 

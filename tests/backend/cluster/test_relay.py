@@ -194,6 +194,7 @@ def test_a_session_with_a_copy_waits_for_a_place_and_never_begins_anew(
 ) -> None:
     monkeypatch.setattr(relay, "PLACE_SECONDS", 0.1)
     monkeypatch.setattr(relay, "RETRY_SECONDS", 0.05)
+    monkeypatch.setattr(relay, "LOADS_SECONDS", 0.0)
     door.fleet.copies.add("lost-session")
     with door.visit() as first, door.visit() as second:
         first.start()
