@@ -191,7 +191,7 @@ def mutation(chance: random.Random, seq: int) -> str | bytes:
     """Return a message with a wrong value, a missing field, broken JSON, or bytes."""
     kind = chance.choice(list(MESSAGES))
     message: dict[str, Any] = {"type": kind.split("_")[0], "seq": 10 + seq, **MESSAGES[kind]}
-    values = [None, True, -1, 2**64, 1e308, "", "\0", "é" * 300, [], {}, [[]] * 50, {"a": {"b": []}}, "NaN"]
+    values: list[Any] = [None, True, -1, 2**64, 1e308, "", "\0", "é" * 300, [], {}, [[]] * 50, {"a": {"b": []}}, "NaN"]
     for _ in range(chance.randint(0, 2)):
         message[chance.choice([*message, "token", "image", "replay", "watch"])] = chance.choice(values)
     text = json.dumps(message)
