@@ -9,6 +9,10 @@ from flashdreams.infra import assets
 WEIGHTS = "pocket.safetensors"
 TILE_WEIGHTS = "dreamed.safetensors"
 """The tile model and the network of views of the worlds without end."""
+TILE_THUMBNAIL = "endless-"
+"""Start of the names of their thumbnails, before the scene's."""
+TILE_CARD = "ENDLESS.md"
+"""The card of their weights."""
 
 
 def asset_folder() -> Path:

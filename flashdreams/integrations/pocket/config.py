@@ -8,7 +8,7 @@ from flashdreams.infra.diffusion.scheduler.fm import FlowMatchSchedulerConfig
 from flashdreams.infra.pipeline.base import StreamInferencePipelineConfig
 from flashdreams.infra.world.base import Scene, WorldConfig
 from flashdreams.infra.world.inputs import TextEvent
-from flashdreams.integrations.pocket.assets import asset_folder
+from flashdreams.integrations.pocket.assets import TILE_THUMBNAIL, asset_folder
 from flashdreams.integrations.pocket.endless_world import EndlessWorldConfig
 from flashdreams.integrations.pocket.model.decoder import HEIGHT, WIDTH, PocketDecoderConfig
 from flashdreams.integrations.pocket.model.denoiser import PocketTransformerConfig
@@ -97,7 +97,10 @@ def endless_world() -> EndlessWorldConfig:
         frames_per_chunk=FRAMES_PER_CHUNK,
         window_chunks=1,
         controls=("keys", "look", "path", "scene", "text"),
-        scenes=tuple(Scene(name=name, title=title, prompt=words) for name, title, words in ENDLESS_SCENES),
+        scenes=tuple(
+            Scene(name=name, title=title, prompt=words, thumbnail=asset_folder() / f"{TILE_THUMBNAIL}{name}.jpg")
+            for name, title, words in ENDLESS_SCENES
+        ),
         events=tuple(TextEvent(name=name, title=name.capitalize(), text=name) for name in ENDLESS_EVENTS),
         flows=True,
         motion=CameraMotion(move_speed=MOVE_SPEED, turn_rate=TURN_RATE, pitch_limit=PITCH_LIMIT),

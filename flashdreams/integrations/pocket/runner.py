@@ -16,14 +16,14 @@ from tyro.conf import Suppress
 
 from flashdreams.camera.trajectory import CameraPath, load_trajectory, log_notes
 from flashdreams.core import distributed
-from flashdreams.core.checkpoint import load_into
 from flashdreams.infra import assets
 from flashdreams.infra.media.video import Mp4File, writable_mp4
 from flashdreams.infra.pipeline.base import StreamInferencePipeline
 from flashdreams.infra.runner import Runner, RunnerConfig
 from flashdreams.infra.runtime.checkpoint_check import CheckedFile, problem_with
 from flashdreams.infra.world.offline_rollout import as_taken, dream_along, lies_in_world
-from flashdreams.integrations.pocket.assets import RENAMED_KEYS, WEIGHTS, asset_folder
+from flashdreams.integrations.pocket.assets import WEIGHTS, asset_folder
+from flashdreams.integrations.pocket.deflated import load_weights
 from flashdreams.integrations.pocket.world import PocketWorld, PocketWorldConfig
 
 _BAR = "{desc:<28}{percentage:3.0f}% |{bar}| {elapsed}"
@@ -61,7 +61,7 @@ class PocketRunnerConfig(RunnerConfig):
 
         def load() -> None:
             with torch.device("cpu"):
-                load_into(self.pipeline.setup(), path, patterns=RENAMED_KEYS)
+                load_weights(self.pipeline.setup(), path)
 
         yield CheckedFile("checkpoint", str(path), problem_with(load))
 

@@ -15,7 +15,6 @@ import numpy.typing as npt
 import torch
 
 from flashdreams.camera.poses import pose_from_yaw_pitch
-from flashdreams.core.checkpoint.load import load_into
 from flashdreams.core.precision import fastest_dtype
 from flashdreams.infra.diffusion.scheduler.fm import FlowMatchSchedulerConfig
 from flashdreams.infra.media.images import check_finite
@@ -24,7 +23,8 @@ from flashdreams.infra.runner import resolve_device
 from flashdreams.infra.world.base import Constrain, Controls, Progress, Rollout, WorldConfig
 from flashdreams.infra.world.pipeline_world import PipelineRollout, PipelineWorld
 from flashdreams.infra.world.scene_map import Plan
-from flashdreams.integrations.pocket.assets import RENAMED_KEYS, WEIGHTS, asset_folder
+from flashdreams.integrations.pocket.assets import WEIGHTS, asset_folder
+from flashdreams.integrations.pocket.deflated import load_weights
 from flashdreams.integrations.pocket.model.cross_fade import CrossFade
 from flashdreams.integrations.pocket.model.decoder import PocketDecoderCache
 from flashdreams.integrations.pocket.model.scene_encoder import SceneInput
@@ -78,7 +78,7 @@ class PocketWorld(PipelineWorld):
         self.pipeline.encoder.set_dtype(dtype)
         self.pipeline.to(device).eval().requires_grad_(False)
         progress("Reading the weights", 0.3)
-        load_into(self.pipeline, *config.weights(), patterns=RENAMED_KEYS)
+        load_weights(self.pipeline, *config.weights())
         self._steps = self._sampler.num_inference_steps
         self._tuner = self._new_tuner() if config.adapts else None
         if self._tuner is None:

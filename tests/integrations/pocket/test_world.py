@@ -16,6 +16,7 @@ from flashdreams.core.checkpoint.remap import rename_checkpoint_keys
 from flashdreams.infra.world.base import Controls
 from flashdreams.integrations.pocket.assets import RENAMED_KEYS, WEIGHTS, asset_folder
 from flashdreams.integrations.pocket.config import PARAMETERS, pocket_pipeline, pocket_world
+from flashdreams.integrations.pocket.deflated import InflatedTensors
 from flashdreams.integrations.pocket.model.codec import LATENT_SIZE
 from flashdreams.integrations.pocket.model.cross_fade import CrossFade
 from flashdreams.integrations.pocket.model.decoder import PocketDecoder, PocketDecoderConfig
@@ -265,7 +266,7 @@ def test_the_number_of_parameters_is_told_rightly() -> None:
 
 
 def test_the_shipped_weights_are_of_this_version() -> None:
-    shipped = rename_checkpoint_keys(load_file(asset_folder() / WEIGHTS), dict(RENAMED_KEYS))
+    shipped = rename_checkpoint_keys(dict(InflatedTensors(load_file(asset_folder() / WEIGHTS))), dict(RENAMED_KEYS))
     wanted = pocket_pipeline().setup().state_dict()
     assert {key: value.shape for key, value in shipped.items()} == {key: value.shape for key, value in wanted.items()}
     assert all(value.float().isfinite().all() for value in shipped.values())

@@ -14,9 +14,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from flashdreams.core.checkpoint.load import load_into
-from flashdreams.integrations.pocket.assets import RENAMED_KEYS, WEIGHTS, asset_folder
+from flashdreams.integrations.pocket.assets import WEIGHTS, asset_folder
 from flashdreams.integrations.pocket.config import PARAMETERS, pocket_pipeline, pocket_world
+from flashdreams.integrations.pocket.deflated import load_weights
 from flashdreams.integrations.pocket.evaluation.contact_sheet import contact_sheet
 from flashdreams.integrations.pocket.evaluation.drift import PARTS
 from flashdreams.integrations.pocket.evaluation.jobs import FULL, QUICK, Judged, run_all
@@ -49,9 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             parser.error(f"--minutes must lie within {SHORTEST_MINUTES} and {LONGEST_MINUTES}, got {args.minutes}")
         size = replace(size, long_chunks=round(args.minutes * 60 * FPS / FRAMES_PER_CHUNK))
     try:
-        load_into(
-            pocket_pipeline().setup(), args.checkpoint, patterns=RENAMED_KEYS
-        )  # now, rather than in the middle of a progress bar
+        load_weights(pocket_pipeline().setup(), args.checkpoint)  # now, rather than in the middle of a progress bar
         args.output.mkdir(parents=True, exist_ok=True)
     except (OSError, ValueError) as error:
         parser.error(str(error))

@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from flashdreams.integrations.pocket.config import pocket_pipeline
+from flashdreams.integrations.pocket.deflated import deflated
 from flashdreams.integrations.pocket.training.data import CHUNKS, count_clips
 
 EIGHT_BITS = ("encoder.occupancy.grid", "encoder.colors")
@@ -60,5 +61,5 @@ def export(run: Path, target: Path) -> int:
     }
     figures |= {f"{kind}_clips": str(count_clips(run / "data", kind)) for kind in CHUNKS}
     figures["views"] = str(count_clips(run / "latents", "views"))
-    save_file(weights, target, metadata={"format": "pt", **figures})
+    save_file(deflated(weights), target, metadata={"format": "pt", **figures})
     return sum(value.numel() for value in weights.values())

@@ -1,0 +1,102 @@
+"""Puts trained endless worlds into assets/: weights of two training runs, a thumbnail of every scene, the card.
+
+python -m flashdreams.integrations.pocket.training.release_tiles --tiles FOLDER --views FOLDER
+
+The card is left as it is without `--report`, the JSON that `flashdreams.integrations.pocket.evaluation.tiles` prints.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from flashdreams.infra.world.base import Controls
+from flashdreams.integrations.pocket.assets import TILE_CARD, TILE_THUMBNAIL, TILE_WEIGHTS, asset_folder
+from flashdreams.integrations.pocket.config import ENDLESS_PARAMETERS, endless_world
+from flashdreams.integrations.pocket.endless_world import EndlessWorld
+from flashdreams.integrations.pocket.image_files import Pixels, save_image
+from flashdreams.integrations.pocket.tiles.weights import export_weights
+
+THUMBNAIL_SEED = 4
+SETTLED_CHUNKS = 40
+"""Chunks until all tiles in sight are shown."""
+
+CARD = """\
+# The weights of the endless worlds
+
+`{file}`: {parameters:,} parameters in 8 bits with a scale for each row, safetensors, {mib:.1f} MiB. Two networks: a
+diffusion U-Net that dreams tiles of land from noise, {steps} steps each, given their neighbours, a seed and words; and
+a network that draws a view from the tiles in sight in one pass. How they work is told in
+`flashdreams/integrations/pocket/README.md`. Same licence as the project (Apache-2.0).
+
+**Data.** Procedural land of the project's own grammar and its own renderer, made as training went; nothing else, no
+picture from anywhere. One kind of land, the garden, was never trained on by the network of views.
+
+**Training.** On one processor core each: {tiles:,} steps of tiles, {views:,} steps of views.
+
+**Evaluation.** By `python -m flashdreams.integrations.pocket.evaluation.tiles`, on seeds that were never trained on.
+PSNR is of views from given tiles against the renderer, in decibels.
+
+{table}
+"""
+
+
+def thumbnail(world: EndlessWorld, scene: str) -> Pixels:
+    """Return a picture `[H, W, 3]` at the entrance of a scene, once all that is in sight was dreamed."""
+    rollout = world.start(scene, THUMBNAIL_SEED)
+    pose, frames = world.entrance(rollout), np.empty(0, np.uint8)
+    for index in range(SETTLED_CHUNKS):
+        poses = np.repeat(pose[None], world.frames_in_chunk(index), 0)
+        frames = world.step(rollout, Controls(poses=poses))
+        world.finalize(rollout)
+    return frames[-1]
+
+
+def card(weights: Path, report: dict[str, Any]) -> str:
+    """Return the card of a weights file and the report of its evaluation."""
+    figures = {name: value for name, value in report.items() if isinstance(value, float)}
+    rows = ["| figure | value |", "| --- | --: |"]
+    rows += [f"| {name.replace('_', ' ')} | {value:.3g} |" for name, value in figures.items()]
+    return CARD.format(
+        file=weights.name,
+        parameters=ENDLESS_PARAMETERS,
+        mib=weights.stat().st_size / 2**20,
+        steps=endless_world().steps,
+        table="\n".join(rows),
+        **report["trained_steps"],
+    )
+
+
+def release(tiles: Path, views: Path, folder: Path, report: Path | None) -> None:
+    """Fill `folder` from the runs in `tiles` and `views`."""
+    weights = folder / TILE_WEIGHTS
+    export_weights(tiles, views, weights)
+    world = replace(endless_world(), checkpoint=weights, adapts=False).setup()
+    for scene in world.config.scenes:
+        save_image(folder / f"{TILE_THUMBNAIL}{scene.name}.jpg", thumbnail(world, scene.name))
+    if report is not None:
+        (folder / TILE_CARD).write_text(card(weights, json.loads(report.read_text())), encoding="utf-8")
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name in ("tiles", "views"):
+        parser.add_argument(f"--{name}", type=Path, required=True, help="folder of the training run")
+    parser.add_argument("--report", type=Path, help="JSON of the evaluation; without it no card is written")
+    parser.add_argument("--folder", type=Path, default=asset_folder())
+    args = parser.parse_args()
+    try:
+        release(args.tiles, args.views, args.folder, args.report)
+    except (OSError, ValueError, KeyError) as error:
+        sys.exit(f"nothing more was shipped: {error}")
+
+
+if __name__ == "__main__":
+    main()
