@@ -17,6 +17,7 @@ import { ActionButtons } from './views/action_buttons.js';
 import { Badges, RecordingBadge } from './views/badges.js';
 import { nameKeys, wakeBar } from './views/bar.js';
 import { CopyBox, DownloadsPanel } from './views/downloads_panel.js';
+import { Handover } from './views/handover.js';
 import { Filmstrip } from './views/filmstrip.js';
 import { Help } from './views/help.js';
 import { Hud } from './views/hud.js';
@@ -42,6 +43,7 @@ import { StartImage } from './views/start_image.js';
  * @property {DownloadsPanel} downloadsPanel
  * @property {Editor} editor
  * @property {Filmstrip} filmstrip
+ * @property {Handover} handover
  * @property {Help} help
  * @property {Hud} hud
  * @property {Modes} modes
@@ -87,19 +89,24 @@ parts.session = new Session(stage, socketAddress(), {
     if (source) upscaler?.show(source);
     parts.hud.frame(now);
     parts.editor.shown(chunk);
-    parts.quickEvents.shown(chunk);
+    parts.quickEvents.shown(parts.session.info?.spectator ? { ...chunk, seq: Infinity } : chunk);
   },
   arrived: (chunk) => parts.editor.arrived(chunk),
   refused: (seq) => parts.editor.refused(seq),
   serverNotice: (message) => {
     if (message.type === 'replay' && message.state === 'playing' && parts.modes.mode === 'welcome') parts.modes.mode = 'playing';
     parts.notices.show(message);
+    parts.handover.show(message);
   },
   toast,
 });
 parts.hud = new Hud(byId('hud'), () => {
   const { stats, latencies, timeline, chunk, info, state, playerName } = parts.session;
   return { stats, latencies, timeline, chunk, info, state, player: playerName && PLAYERS[playerName].label, history: parts.notices.history };
+});
+parts.handover = new Handover(byId('handover'), (watcher) => {
+  parts.session.handOver(watcher);
+  if (watcher !== null) parts.modes.watchOn();
 });
 parts.downloads = new Downloads(() => parts.session.info, () => parts.session.receivedSeconds);
 parts.recordingBadge = new RecordingBadge(parts);
@@ -211,7 +218,7 @@ async function start() {
 exposeDebug(() => {
   const { session, controls, overlay, modes, hud, notices, editor } = parts;
   return {
-    mode: modes.mode, status: overlay.kind, state: session.state, info: session.info, chunk: session.chunk, held: controls.held, actions: controls.heldActions, event: parts.quickEvents.active, locked: controls.locked,
+    mode: modes.mode, steers: session.steers, status: overlay.kind, state: session.state, info: session.info, chunk: session.chunk, held: controls.held, actions: controls.heldActions, event: parts.quickEvents.active, locked: controls.locked,
     stats: { ...session.stats, fps: hud.fps }, latencies: session.latencies, timeline: session.timeline, player: session.playerName,
     history: notices.history, editor: editor.state,
   };

@@ -208,7 +208,7 @@ class Connection:
     async def _follow(self, session: Session, message: client_messages.AnyClientMessage) -> None:
         try:
             if self._watching:
-                session.handle_watcher(self, message)
+                await session.handle_watcher(self, message)
             else:
                 await session.handle(message)
         except ProtocolError:

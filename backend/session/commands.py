@@ -15,6 +15,7 @@ from backend.session.inputs import Inputs
 from backend.session.replay import Replay
 from backend.session.state import Restart, RewindTo, SessionState
 from backend.session.viewers import Viewers
+from backend.session.world_info import check_scene
 from backend.wire import client_messages, server_messages
 from flashdreams.camera.camera_path import CameraPath
 
@@ -69,6 +70,8 @@ class Commands:
         """Return the command that a message asks for. Raises ProtocolError."""
         match message:
             case client_messages.ResetMessage():
+                if message.scene is not None:
+                    check_scene(self._context.config, message.scene, message.seq)
                 beginning = replace(
                     self.beginning,
                     scene=message.scene or self._rollout.input_state.scene,
@@ -77,6 +80,9 @@ class Commands:
                 )
                 return Restart(beginning, path=await self._inputs.begin_at(message), seq=message.seq)
             case client_messages.RewindMessage():
+                if message.chunk > (newest := self._rollout.history.newest):
+                    sentence = f"rewind: chunk {message.chunk} is not dreamed yet, the newest is {newest}"
+                    raise client_messages.ProtocolError("bad_chunk", sentence, message.seq)
                 return RewindTo(message.chunk, message.seq, await self._inputs.go_on_along(message))
             case client_messages.StartMessage():
                 beginning, saved = await asyncio.to_thread(

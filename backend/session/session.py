@@ -17,7 +17,8 @@ from backend.media.encoder_thread import EncoderThread
 from backend.session.broadcast import Broadcast
 from backend.session.commands import Commands
 from backend.session.context import Context
-from backend.session.inputs import Inputs
+from backend.session.handover import Handover
+from backend.session.inputs import ControlMessage, Inputs
 from backend.session.replay import Replay
 from backend.session.state import (
     MAX_STEPS,
@@ -32,7 +33,7 @@ from backend.session.state import (
 from backend.session.timeouts import EndReason
 from backend.session.transfer import SessionCopy, SessionMover
 from backend.session.viewers import Client, Viewer, Viewers
-from backend.session.world_info import check_scene, ready_message
+from backend.session.world_info import ready_message
 from backend.wire import client_messages, server_messages
 from flashdreams.infra.world.base import NotFinite
 
@@ -72,6 +73,7 @@ class Session:
             max_fps=context.settings.session_fps,
         )
         self.viewers = Viewers(encoder.format)
+        self._handover = Handover(self.viewers, rollout.input_state, self._control)
         self._inputs = Inputs(self._config, context.camera_path_store, rollout.input_state, self._state)
         self._commands = Commands(
             context,
@@ -138,6 +140,7 @@ class Session:
         self._broadcast.attach(client, self._ready(client))
         if replay := self._commands.replay:
             client.send(replay.message("playing"))
+        self._handover.tell(client)
         self._wake.set()
 
     def detach(self, client: Client, *, left: bool = False) -> None:
@@ -145,6 +148,7 @@ class Session:
 
         Args: `left`: the page was closed, no line broke.
         """
+        self._handover.gone(client)
         if self._broadcast.detach(client):
             self.left = left
             gone = "its page was closed or loaded again" if left else "it lost its connection"
@@ -160,10 +164,12 @@ class Session:
             self.detach(client)
         self._broadcast.subscribe(client, self._ready(client, spectator=True))
         client.send(server_messages.StateMessage(state=self._state_name))
+        self._handover.tell(client)
 
-    def handle_watcher(self, client: Client, message: client_messages.AnyClientMessage) -> None:
-        """Follow a watcher's message. Raises ProtocolError for one that would change anything."""
-        self._broadcast.handle_watcher(client, message)
+    async def handle_watcher(self, client: Client, message: client_messages.AnyClientMessage) -> None:
+        """Follow a watcher's message. Raises ProtocolError for one that would change anything it may not."""
+        if not await self._handover.follow_watcher(client, message):
+            self._broadcast.handle_watcher(client, message)
 
     def _must_live(self) -> None:
         if self._ended:
@@ -193,6 +199,7 @@ class Session:
 
     async def handle(self, message: client_messages.AnyClientMessage) -> None:
         """Follow a message. Raises ProtocolError and changes nothing where it cannot be followed."""
+        self._handover.check_player(message)
         match message:
             case client_messages.ShownMessage():
                 self._note_shown(message)
@@ -212,30 +219,26 @@ class Session:
                         "bad_message", f"step: {MAX_STEPS} steps are waiting already", message.seq
                     )
             case client_messages.ResetMessage() | client_messages.RewindMessage() | client_messages.StartMessage():
-                self._check(message)
                 self._state.enqueue(await self._commands.prepare(message))
+            case client_messages.HandOverMessage():
+                self._handover.follow(message)
             case _:
-                if isinstance(message, client_messages.LookMessage) or getattr(message, "down", None):
-                    self._context.newest_input.at = self._clock()
-                if await self._inputs.follow(message):
-                    self._broadcast.want_key_frame()
-                self._commands.leave_replay()
-                if self._generating is not None and self._state.urgent_seq is not None:
-                    # A chunk that still waits for the engine reads the message when it begins: it is the answer.
-                    self._context.engine.reschedule(self._generating, self._clock() - URGENT_LEAD_SECONDS)
+                await self._control(message)
         self.last_input = self._clock()
         self._wake.set()
 
-    def _check(
-        self, message: client_messages.ResetMessage | client_messages.RewindMessage | client_messages.StartMessage
-    ) -> None:
-        if isinstance(message, client_messages.ResetMessage) and message.scene is not None:
-            check_scene(self._config, message.scene, message.seq)
-        newest = self.history.newest
-        if isinstance(message, client_messages.RewindMessage) and message.chunk > newest:
-            raise client_messages.ProtocolError(
-                "bad_chunk", f"rewind: chunk {message.chunk} is not dreamed yet, the newest is {newest}", message.seq
-            )
+    async def _control(self, message: ControlMessage) -> None:
+        """Follow a message that steers. Raises ProtocolError."""
+        if isinstance(message, client_messages.LookMessage) or getattr(message, "down", None):
+            self._context.newest_input.at = self._clock()
+        if await self._inputs.follow(message):
+            self._broadcast.want_key_frame()
+        self._commands.leave_replay()
+        if self._generating is not None and self._state.urgent_seq is not None:
+            # A chunk that still waits for the engine reads the message when it begins: it is the answer.
+            self._context.engine.reschedule(self._generating, self._clock() - URGENT_LEAD_SECONDS)
+        self.last_input = self._clock()
+        self._wake.set()
 
     def _note_shown(self, message: client_messages.ShownMessage) -> None:
         # Asked of the history: a chunk may be on the screen before the engine is through with its step.

@@ -77,6 +77,10 @@ class Viewers:
     def __init__(self, video: VideoFormat) -> None:
         self._video = video
         self.player: Viewer | None = None
+        self.guest: Client | None = None
+        """The watcher that has the controls; None: the player has them."""
+        self._numbers: dict[Client, int] = {}
+        self._newest_number = 0
         self._watchers: dict[Client, Viewer] = {}
         # The chunks since the last key frame: with them a watcher begins at once.
         self._group: list[EncodedChunk] = []
@@ -102,11 +106,31 @@ class Viewers:
     def add(self, client: Client) -> Viewer:
         """A watcher comes. Whoever asks again gets another viewer."""
         self._watchers[client] = Viewer(client, self._video, spectator=True)
+        if client not in self._numbers:
+            self._newest_number += 1
+            self._numbers[client] = self._newest_number
         return self._watchers[client]
 
     def remove(self, client: Client) -> bool:
         """A watcher goes; whether it was one."""
+        self._numbers.pop(client, None)
         return self._watchers.pop(client, None) is not None
+
+    def by_number(self) -> dict[int, Client]:
+        """Return the watchers by their numbers."""
+        return {number: client for client, number in self._numbers.items()}
+
+    def clients(self) -> list[Client]:
+        """Return all connections."""
+        return [viewer.client for viewer in self._viewers()]
+
+    def audience(self) -> server_messages.AudienceMessage:
+        """Return the message that tells the player who watches."""
+        watchers = [
+            server_messages.WatcherInfo(number=number, controls=client is self.guest)
+            for number, client in self.by_number().items()
+        ]
+        return server_messages.AudienceMessage(spectators=self.watchers, watchers=watchers)
 
     def viewer_of(self, client: Client) -> Viewer | None:
         """The viewer of a watcher."""
@@ -148,3 +172,4 @@ class Viewers:
         for client in list(self._watchers):
             client.close(1012 if moved or reason == "shutdown" else 1000, reason)
         self._watchers.clear()
+        self._numbers.clear()

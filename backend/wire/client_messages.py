@@ -176,6 +176,15 @@ class RewindMessage(ClientMessage):
     frame: int = Field(default=0, ge=0, le=MAX_INTEGER, description="Of that path at the world's fps: the next frame.")
 
 
+class HandOverMessage(ClientMessage):
+    """Give the controls to a watcher, or take them back. The watcher that has them may give them back."""
+
+    type: Literal["hand_over"]
+    watcher: int | None = Field(
+        default=None, ge=1, le=MAX_INTEGER, description="Number of the watcher in `audience`. None: back to the player."
+    )
+
+
 class ShownMessage(ClientMessage):
     """The newest chunk on screen: what lets the server go on."""
 
@@ -203,6 +212,7 @@ AnyClientMessage = (
     | ResetMessage
     | RewindMessage
     | StepMessage
+    | HandOverMessage
     | ShownMessage
     | PingMessage
 )

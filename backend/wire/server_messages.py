@@ -29,6 +29,8 @@ ErrorCode = Literal[
     "world_failed",
     "read_only",
     "unknown_watch",
+    "unknown_watcher",
+    "handed_over",
     "full",
     "unknown_image",
     "bad_image",
@@ -60,6 +62,8 @@ ERROR_MEANINGS: dict[ErrorCode, str] = {
     "world_failed": "the model could not be loaded; the connection is closed",
     "read_only": "who watches cannot steer",
     "unknown_watch": "no session of that watch token",
+    "unknown_watcher": "nobody of that number watches",
+    "handed_over": "a watcher has the controls",
     "full": "as many watch as may",
     "unknown_image": "no start picture of that name was uploaded",
     "bad_image": "the file is no picture that is read here",
@@ -69,6 +73,7 @@ ERROR_MEANINGS: dict[ErrorCode, str] = {
     "not_ready": "what is asked for is not there yet",
 }
 PlayerName = Literal["mse", "webcodecs", "jpeg"]
+Holder = Literal["you", "player", "watcher"]
 
 
 class LoadingMessage(BaseModel):
@@ -244,11 +249,26 @@ class PongMessage(BaseModel):
     time: float = Field(description="The server's clock: seconds since the session began, as in `chunk.at`.")
 
 
+class WatcherInfo(BaseModel):
+    """A watcher of the session."""
+
+    number: int = Field(description="Grows by one with every watcher that comes.")
+    controls: bool = Field(description="It has the controls.")
+
+
 class AudienceMessage(BaseModel):
     """How many watch."""
 
     type: Literal["audience"] = "audience"
     spectators: int
+    watchers: list[WatcherInfo]
+
+
+class ControlsMessage(BaseModel):
+    """The controls went into other hands."""
+
+    type: Literal["controls"] = "controls"
+    holder: Holder = Field(description="`you`, the `player` of the session you watch, or a (another) `watcher`.")
 
 
 class QualityMessage(BaseModel):
@@ -302,6 +322,7 @@ ServerMessage = (
     | ReplayMessage
     | PongMessage
     | AudienceMessage
+    | ControlsMessage
     | QualityMessage
     | LimitMessage
     | NoticeMessage

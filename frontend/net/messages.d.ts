@@ -29,6 +29,15 @@ export interface EventMessage {
   type: 'event';
 }
 
+/** Give the controls to a watcher, or take them back. The watcher that has them may give them back. */
+export interface HandOverMessage {
+  /** Grows with every message of a connection. */
+  seq: number;
+  type: 'hand_over';
+  /** Number of the watcher in `audience`. None: back to the player. */
+  watcher?: number | null;
+}
+
 /** The full list of keys that are held now. */
 export interface KeysMessage {
   /** Grows with every message of a connection. */
@@ -207,6 +216,7 @@ export interface ActionInfo {
 export interface AudienceMessage {
   type: 'audience';
   spectators: number;
+  watchers: WatcherInfo[];
 }
 
 /** One way that the dream went. */
@@ -254,6 +264,13 @@ export interface ChunkMessage {
   eager: boolean;
 }
 
+/** The controls went into other hands. */
+export interface ControlsMessage {
+  type: 'controls';
+  /** `you`, the `player` of the session you watch, or a (another) `watcher`. */
+  holder: 'you' | 'player' | 'watcher';
+}
+
 /** The session is over. */
 export interface EndedMessage {
   type: 'ended';
@@ -263,7 +280,7 @@ export interface EndedMessage {
 /** A message could not be followed; the session goes on unless `ended` comes. */
 export interface ErrorMessage {
   type: 'error';
-  code: 'too_large' | 'bad_json' | 'bad_message' | 'unknown_type' | 'bad_seq' | 'abuse' | 'not_started' | 'already_started' | 'unknown_world' | 'unknown_scene' | 'unknown_key' | 'unknown_action' | 'unknown_event' | 'unknown_path' | 'bad_path' | 'unsupported' | 'bad_chunk' | 'session_gone' | 'session_failed' | 'world_failed' | 'read_only' | 'unknown_watch' | 'full' | 'unknown_image' | 'bad_image' | 'unknown_replay' | 'bad_replay' | 'too_long' | 'not_ready';
+  code: 'too_large' | 'bad_json' | 'bad_message' | 'unknown_type' | 'bad_seq' | 'abuse' | 'not_started' | 'already_started' | 'unknown_world' | 'unknown_scene' | 'unknown_key' | 'unknown_action' | 'unknown_event' | 'unknown_path' | 'bad_path' | 'unsupported' | 'bad_chunk' | 'session_gone' | 'session_failed' | 'world_failed' | 'read_only' | 'unknown_watch' | 'unknown_watcher' | 'handed_over' | 'full' | 'unknown_image' | 'bad_image' | 'unknown_replay' | 'bad_replay' | 'too_long' | 'not_ready';
   message: string;
   seq: number | null;
 }
@@ -445,10 +462,19 @@ export interface StateMessage {
   state: 'live' | 'idle' | 'paused';
 }
 
+/** A watcher of the session. */
+export interface WatcherInfo {
+  /** Grows by one with every watcher that comes. */
+  number: number;
+  /** It has the controls. */
+  controls: boolean;
+}
+
 /** Messages by their `type`. */
 export interface ClientMessages {
   action: ActionMessage;
   event: EventMessage;
+  hand_over: HandOverMessage;
   keys: KeysMessage;
   look: LookMessage;
   path: PathMessage;
@@ -468,6 +494,7 @@ export interface ClientMessages {
 export interface ServerMessages {
   audience: AudienceMessage;
   chunk: ChunkMessage;
+  controls: ControlsMessage;
   ended: EndedMessage;
   error: ErrorMessage;
   history: HistoryMessage;

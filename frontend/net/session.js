@@ -19,7 +19,7 @@ import { StreamStats } from './stream_stats.js';
 /** @typedef {import('../players/factory.js').PlayedChunk} PlayedChunk */
 /** @typedef {import('../players/factory.js').PlayerName} PlayerName */
 /** @typedef {ServerMessages['ready']} SessionInfo Message `ready`, with scene and seed kept up to date. */
-/** @typedef {ServerMessages['ready' | 'history' | 'rewinding' | 'audience' | 'quality' | 'limit' | 'replay']} ServerNotice */
+/** @typedef {ServerMessages['ready' | 'history' | 'rewinding' | 'audience' | 'controls' | 'quality' | 'limit' | 'replay']} ServerNotice */
 /**
  * `status(kind, data)`: text for the overlay, null for none. `info(info)`: scene, seed or the session changed.
  * `frame(chunk, now)`: a frame is on screen. `arrived(chunk)`: a chunk was received. `refused(seq)`: an error names that
@@ -56,6 +56,7 @@ export class Session {
   #shown = -1;
   #pauses = /** @type {Set<string>} */ (new Set());
   #everReady = false;
+  #steers = false;
   #frameDue = false;
   #differs = /** @type {(info: SessionInfo) => boolean} */ (() => false);
   #askedAt = 0;
@@ -85,12 +86,13 @@ export class Session {
       history: (message) => this.#on.serverNotice(message),
       rewinding: (message) => this.#on.serverNotice(message),
       audience: (message) => this.#on.serverNotice(message),
+      controls: (message) => this.#controls(message),
       quality: (message) => this.#on.serverNotice(message),
       limit: (message) => this.#on.serverNotice(message),
       replay: (message) => this.#replay(message),
     });
     /** The visitor's input. */
-    this.inputs = new Inputs((/** @type {keyof ClientMessages} */ type, fields) => this.#connection.send(type, fields), () => this.#info, (seq, at) => this.#latency.pressed(seq, at));
+    this.inputs = new Inputs((/** @type {keyof ClientMessages} */ type, fields) => this.#connection.send(type, fields), () => this.#info, (seq, at) => this.#info?.spectator || this.#latency.pressed(seq, at));
     setInterval(() => document.hidden || this.#ping(), PING_EVERY_MS);
     document.addEventListener('visibilitychange', () => document.hidden || this.#ping()); // the network may have gone meanwhile
     window.addEventListener('pageshow', () => this.#ping());
@@ -125,7 +127,8 @@ export class Session {
 
   /** Changes the scene, from the next chunk on. @param {string} name */
   setScene(name) {
-    this.#askedAt = this.#connection.send('scene', { scene: name });
+    const seq = this.#connection.send('scene', { scene: name });
+    if (!this.#info?.spectator) this.#askedAt = seq; // a watcher's chunks name no message
     this.#update({ scene: name });
   }
 
@@ -179,6 +182,16 @@ export class Session {
 
   get info() {
     return this.#info;
+  }
+
+  /** True if this visitor has the controls. */
+  get steers() {
+    return this.#steers;
+  }
+
+  /** Gives the controls to a watcher; null: back to the player. @param {number | null} watcher */
+  handOver(watcher) {
+    this.#connection.send('hand_over', { watcher });
   }
 
   /** `live`, `idle`, `paused`, or null before the first frame. */
@@ -255,6 +268,7 @@ export class Session {
     this.#stream.forget();
     player.open(message);
     this.#info = message;
+    this.#steers = !message.spectator;
     if (!message.spectator) store(TOKEN, message.token, 'sessionStorage');
     const wanted = this.#differs(message) && message.resumed ? this.#connection.wanted : null;
     this.#differs = () => false;
@@ -272,6 +286,13 @@ export class Session {
   /** @param {ServerMessages['replay']} message */
   #replay(message) {
     if (message.state === 'left') this.#update({ replay: null }); // its link no longer names this session
+    this.#on.serverNotice(message);
+  }
+
+  /** @param {ServerMessages['controls']} message */
+  #controls(message) {
+    this.#steers = message.holder === 'you';
+    if (this.#info) this.#on.info(this.#info);
     this.#on.serverNotice(message);
   }
 

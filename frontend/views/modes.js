@@ -62,14 +62,14 @@ export class Modes {
 
   /** True if a key or click may start to play: there is a frame and no panel in front of it. */
   get canPlay() {
-    return this.#parts.overlay.kind === null && !this.dialogOpen && !this.#parts.filmstrip.open && this.own;
+    return this.#parts.overlay.kind === null && !this.dialogOpen && !this.#parts.filmstrip.open && this.#parts.session.steers;
   }
 
   /** Enables or disables the controls, after anything that decides it has changed. */
   update() {
     const { controls, overlay, filmstrip, prompt } = this.#parts;
     const free = !this.dialogOpen && !filmstrip.open && !prompt.open;
-    const playable = this.#mode === 'playing' && PASSING.has(overlay.kind) && free && this.own;
+    const playable = this.#mode === 'playing' && PASSING.has(overlay.kind) && free && this.#parts.session.steers;
     if (controls.enabled !== playable) controls.enable(playable);
     setWakeLock(this.#mode === 'playing' && document.visibilityState === 'visible');
   }
@@ -85,6 +85,12 @@ export class Modes {
     session.resume('menu');
     if (lock && !editor.open) controls.lock();
     return true;
+  }
+
+  /** The controls are a watcher's: the dream goes on, and the mouse is free. */
+  watchOn() {
+    if (this.#mode !== 'playing') this.play({ lock: false });
+    this.#parts.controls.unlock();
   }
 
   /** Starts to play if that is possible and not the case. Returns true if it did. */
@@ -183,6 +189,7 @@ export class Modes {
     if (locked) return;
     this.#lockLostAt = performance.now();
     const panelOpen = this.dialogOpen || filmstrip.open || prompt.open || editor.open;
+    if (!this.#parts.session.steers) return;
     if (this.#mode === 'playing' && document.visibilityState === 'visible' && document.hasFocus() && !panelOpen) this.openMenu();
   }
 

@@ -20,6 +20,7 @@ export class Notices {
   #handlers = {
     ready: (message) => this.#ready(message),
     history: (message) => { this.#history = message; },
+    controls: ({ holder }) => this.#controls(holder),
     audience: ({ spectators }) => this.#badges.set('audience', spectators > 0 ? `${spectators} watching` : null),
     quality: (message) => this.#quality(message),
     limit: ({ what, seconds }) => this.#countDown(what, performance.now() + 1000 * seconds),
@@ -55,8 +56,14 @@ export class Notices {
   /** @param {ServerMessages['ready']} message */
   #ready({ limits, resumed, spectator }) {
     if (!resumed) for (const what of [...this.#limits.keys()]) this.#countDown(what, null);
-    for (const name of ['audience', 'quality', 'replay', 'rewinding']) this.#badges.set(name, null);
+    for (const name of ['audience', 'controls', 'quality', 'replay', 'rewinding']) this.#badges.set(name, null);
     if (limits.minutes > 0 && !resumed && !spectator) this.#toast(`Everybody gets ${limits.minutes} minutes here; the last one is announced.`);
+  }
+
+  /** @param {ServerMessages['controls']['holder']} holder */
+  #controls(holder) {
+    this.#badges.set('controls', { you: null, player: null, watcher: 'A watcher has the controls' }[holder], 'live');
+    if (holder === 'you') this.#toast('You have the controls.');
   }
 
   /** @param {ServerMessages['quality']} message */

@@ -12,7 +12,7 @@ import { writeAddress } from './scenes.js';
  * @param {import('../net/session.js').SessionInfo} info
  * @param {import('../app.js').Parts} parts
  */
-export function showInfo(info, { actionButtons, badges, modes, quickEvents, scenes, seedForm }) {
+export function showInfo(info, { actionButtons, badges, modes, quickEvents, scenes, seedForm, session }) {
   declare(info);
   actionButtons.show(info.actions ?? []);
   quickEvents.show(info);
@@ -27,8 +27,9 @@ export function showInfo(info, { actionButtons, badges, modes, quickEvents, scen
   for (const part of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll('[data-needs]'))) {
     part.hidden = !info.controls.includes(part.dataset.needs ?? '');
   }
-  document.body.classList.toggle('watching', info.spectator);
-  badges.set('watching', info.spectator ? 'You are watching' : null, 'live');
+  document.body.classList.toggle('watching', info.spectator && !session.steers);
+  modes.update();
+  badges.set('watching', info.spectator && !session.steers ? 'You are watching' : null, 'live');
   if (info.spectator) modes.mode = 'playing';
   else writeAddress(info);
 }

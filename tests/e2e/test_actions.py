@@ -87,6 +87,7 @@ def test_help_tells_the_world_s_actions_and_another_key_can_be_chosen(acting: Wi
     page.click("#help kbd[data-action='action:jump']")
     page.keyboard.press("KeyR")
     page.keyboard.press("Escape")
+    page.wait_for_timeout(100)  # the dialog's close is an event of its own
     page.keyboard.press("KeyR")
     assert phases(acting, "jump") == ["press", "release"] and "reset" not in acting.types()
 
@@ -114,6 +115,7 @@ def test_events_are_edited_and_kept_in_this_browser(acting: Wire, repository: Pa
     line.locator("input").nth(0).fill("Snow")
     line.locator("input").nth(1).fill("snow falls")
     page.locator("#events-close").click()
+    page.wait_for_timeout(100)
     page.keyboard.press("Equal")
     message = acting.next("event")
     assert (message["name"], message["text"]) == ("Snow", "snow falls")
@@ -188,3 +190,40 @@ def test_fingers_press_actions_and_events(open_page: OpenPage, repository: Path)
     assert phases(wire, "jump") == ["press", "release"]
     page.tap("#quick [data-name='dragon']")
     assert wire.next("event")["name"] == "dragon"
+
+
+def test_the_player_gives_the_controls_to_a_watcher_and_takes_them_back(acting: Wire) -> None:
+    page = acting.page
+    acting.send(type="audience", spectators=1, watchers=[{"number": 3, "controls": False}])
+    page.keyboard.press("Escape")
+    page.click("#handover button")
+    until(page, "f.mode === 'playing'")
+    assert acting.next("hand_over")["watcher"] == 3
+    acting.send(type="controls", holder="watcher")
+    until(page, "f.steers === false")
+    acting.received.clear()
+    page.keyboard.press("KeyW")
+    assert acting.heard("keys") == []
+    page.get_by_text("Take the controls back").click()
+    assert acting.next("hand_over")["watcher"] is None
+    acting.send(type="controls", holder="you")
+    until(page, "f.steers === true")
+    page.keyboard.press("KeyW")
+    assert acting.next("keys")["down"] == ["w"]
+
+
+def test_a_watcher_with_the_controls_steers_and_may_give_them_back(wire: Wire) -> None:
+    page = wire.page
+    wire.on_start = lambda message: wire.ready(**declared(acting_config()), spectator=True, token="")
+    wire.begin("?watch=watch-1")
+    page.keyboard.press("KeyW")
+    assert wire.heard("keys") == [] and page.locator("#handover button").count() == 0
+    wire.send(type="controls", holder="you")
+    until(page, "f.steers === true")
+    page.keyboard.press("KeyW")
+    page.keyboard.press("Space")
+    assert wire.next("keys")["down"] == ["w"] and phases(wire, "jump") == ["press", "release"]
+    page.get_by_text("Give the controls back").click()
+    assert wire.next("hand_over")["watcher"] is None
+    wire.send(type="controls", holder="player")
+    until(page, "f.steers === false")

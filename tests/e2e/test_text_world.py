@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Page
 
-from flashdreams.integrations.self_forcing.config import SLUG
+from flashdreams.integrations.self_forcing.config import SLUG, WORLDS
 from tests.e2e.chromium import picture, until, view
 from tests.e2e.conftest import serving_tiny
 
@@ -64,3 +65,19 @@ def test_a_scene_is_taken_from_the_menu(playing: Page) -> None:
     playing.locator('#scenes button[data-scene="reef"]').click()
     until(playing, "f.chunk.scene === 'reef'")
     assert view(playing, "status") is None
+
+
+def test_an_event_acts_from_the_next_chunk_on_and_the_scene_s_prompt_comes_back(playing: Page, address: str) -> None:
+    playing.keyboard.press("KeyO")
+    line = playing.locator("#events-list > div").first
+    line.locator("input").nth(0).fill("Rain")
+    line.locator("input").nth(1).fill("heavy rain falls")
+    playing.locator("#events-close").click()
+    playing.wait_for_timeout(100)
+    for event in ("Rain", None):
+        playing.keyboard.press("Digit1")
+        until(playing, f"f.chunk.event === {json.dumps(event)}")
+    token = view(playing, "info.token")
+    chunks = playing.request.get(f"{address}api/sessions/{token}/save.json").json()["chunks"]
+    texts = [chunk["text"] for chunk in chunks if chunk.get("text")]
+    assert texts == ["heavy rain falls", WORLDS[f"{SLUG}-taehv"].scenes[0].prompt]
