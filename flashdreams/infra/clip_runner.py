@@ -17,6 +17,7 @@ from flashdreams.core import distributed
 from flashdreams.infra.config.base import derive_config
 from flashdreams.infra.media.images import to_frames
 from flashdreams.infra.media.video import Mp4File, writable_mp4
+from flashdreams.infra.post_processor import Frames, PostProcessorConfig, ProcessedStream
 from flashdreams.infra.runner import Runner, RunnerConfig
 
 _MAX_SEED = 2**63
@@ -40,6 +41,8 @@ class ClipRunnerConfig(RunnerConfig):
     """The same seed and inputs give the same frames on the same machine; None takes the pipeline's."""
     output: Path | None = None
     """The MP4 to write, with its config beside it; None is the runner's name in the output folder."""
+    post_processor: PostProcessorConfig | None = None
+    """What the frames go through before they are written, such as an upscaler; none is part of this project."""
 
     def picture_size(self) -> tuple[int, int]:
         return self.height, self.width
@@ -85,6 +88,7 @@ class ClipRunner(Runner):
         """Write the video and answer where it is; None in all processes but the first."""
         self.prepare_output_dir()
         started, frames = time.monotonic(), 0
+        stream = self._stream()
         cache = self.begin()
         with ExitStack() as stack:
             video = self._video(stack)
@@ -94,11 +98,12 @@ class ClipRunner(Runner):
             for index in range(self.config.chunks):
                 chunk = to_frames(self.generate(index, cache)[0])
                 if video is not None:
-                    video.write(chunk)
-                frames += len(chunk)
+                    frames += _write(video, chunk if stream is None else stream.write(chunk))
                 if index + 1 < self.config.chunks:  # Nothing attends to the last chunk.
                     self.pipeline.finalize(index, cache)
                 bar.update()
+            if video is not None and stream is not None and (last := stream.close()) is not None:
+                frames += _write(video, last)
         if video is None:
             return None
         seconds = time.monotonic() - started
@@ -110,4 +115,20 @@ class ClipRunner(Runner):
         if not distributed.is_rank_zero():
             return None
         c = self.config
-        return stack.enter_context(Mp4File(self.output, c.width, c.height, c.fps, f"{c.runner_name}: {c.description}"))
+        scale = 1 if c.post_processor is None else c.post_processor.scale
+        size = (c.width * scale, c.height * scale)
+        return stack.enter_context(Mp4File(self.output, *size, c.fps, f"{c.runner_name}: {c.description}"))
+
+    def _stream(self) -> ProcessedStream | None:
+        """Return the post-processed frames; None without a post-processor, and in all processes but the first."""
+        c = self.config
+        if c.post_processor is None or not distributed.is_rank_zero():
+            return None
+        return ProcessedStream(c.post_processor.setup(), c.height, c.width)
+
+
+def _write(video: Mp4File, frames: Frames) -> int:
+    """Write frames, of which there may be none; return their number."""
+    if len(frames):
+        video.write(frames)
+    return len(frames)

@@ -15,6 +15,7 @@ from flashdreams.integrations.lingbot_world.camera import LingBotCtrl
 from flashdreams.integrations.longlive import config as longlive
 from flashdreams.integrations.matrix_game2 import MatrixGameCtrl, MatrixGameTransformerConfig
 from flashdreams.integrations.matrix_game2 import config as matrix_game
+from flashdreams.integrations.waypoint import config as waypoint
 from flashdreams.recipes.wan import Wan21TransformerConfig
 
 ALL: dict[str, tuple[Any, int, int]] = {
@@ -62,6 +63,25 @@ def test_every_tensor_of_a_rollout_is_on_the_device(slug: str) -> None:
             assert flow.device.type == "meta" and flow.shape == tokens.shape and flow.dtype == tokens.dtype
             transformer.finalize_kv_cache(tokens, torch.zeros(()), cache, control)
             cache.finalize(chunk)
+
+
+@pytest.mark.parametrize("slug", waypoint.PIPELINES)
+@torch.no_grad()
+def test_every_tensor_of_a_waypoint_rollout_is_on_the_device(slug: str) -> None:
+    """At full width, four blocks deep: three with a local window, one with a global one, both short."""
+    pipeline, windows = waypoint.PIPELINES[slug], {"local_window": 4, "global_latents": 2, "global_dilation": 2}
+    config = replace_everywhere(pipeline.diffusion_model.transformer, checkpoint_path=None, num_layers=4, **windows)
+    network = config.network
+    with torch.device("meta"):
+        transformer: Any = config.setup()
+        cache = transformer.initialize_autoregressive_cache()
+        for chunk in range(config.window_size_t + network.global_dilation + 1):
+            cache.start(chunk)
+            control = torch.zeros(1, 2 + network.num_buttons + 1, device="cpu") if chunk else None
+            tokens = torch.zeros(transformer.latent_shape, dtype=config.dtype)
+            flow: Tensor = transformer.predict_flow(tokens, torch.zeros(()), cache, control)
+            assert flow.device.type == "meta" and flow.shape == tokens.shape and flow.dtype == tokens.dtype
+            transformer.finalize_kv_cache(tokens, torch.zeros(()), cache, control)
 
 
 @torch.no_grad()

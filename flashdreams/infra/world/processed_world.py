@@ -1,0 +1,133 @@
+"""A world whose frames go through a post-processor: `processed(config, post_processor)` is its config."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from flashdreams.infra.post_processor import PostProcessor, PostProcessorConfig, process_checked
+from flashdreams.infra.runtime.state import copy_state
+from flashdreams.infra.world.base import Constrain, Controls, Progress, Rollout, World, WorldConfig
+from flashdreams.infra.world.scene_map import Plan
+
+
+@dataclass(kw_only=True)
+class ProcessedWorldConfig(WorldConfig):
+    """Config of `ProcessedWorld`; made by `processed`."""
+
+    _target: type = field(default_factory=lambda: ProcessedWorld)
+
+    inner: WorldConfig
+    """The world before the post-processor."""
+    post_processor: PostProcessorConfig
+    """What its frames go through."""
+
+    @property
+    def rollout_bytes(self) -> int:
+        """Memory that one session's caches take, without the post-processor's; 0 where it is not known."""
+        return self.inner.rollout_bytes
+
+
+def processed(config: WorldConfig, post_processor: PostProcessorConfig) -> ProcessedWorldConfig:
+    """Return the config of a world with a post-processor. Raises ValueError for one with a delay.
+
+    A delay would show every chunk late, and the answer to a key with it: clips may have one, worlds not.
+    """
+    if post_processor.delay:
+        raise ValueError(f"post_processor.delay must be 0 in a world, got {post_processor.delay}")
+    names = [each.name for each in fields(WorldConfig) if each.init and each.name != "_target"]
+    own = {name: getattr(config, name) for name in names}
+    size = {"height": config.height * post_processor.scale, "width": config.width * post_processor.scale}
+    return ProcessedWorldConfig(**{**own, **size}, inner=config, post_processor=post_processor)
+
+
+@dataclass(kw_only=True)
+class ProcessedRollout(Rollout):
+    """A rollout of the world and the state of the post-processor."""
+
+    inner: Rollout
+    state: Any
+
+
+class ProcessedWorld(World):
+    """See `World`."""
+
+    config: ProcessedWorldConfig
+
+    def __init__(self, config: ProcessedWorldConfig, progress: Progress | None = None) -> None:
+        """Raise what the world or the post-processor raises."""
+        self.config = config
+        inner: World = config.inner.setup() if progress is None else config.inner.setup(progress=progress)
+        processor: PostProcessor = config.post_processor.setup()
+        self._inner, self._processor = inner, processor
+
+    def start(self, scene: str, seed: int, *, text: str | None = None, image: Path | None = None) -> ProcessedRollout:
+        inner = self._inner.start(scene, seed, text=text, image=image)
+        state = self._processor.begin(self.config.inner.height, self.config.inner.width)
+        return ProcessedRollout(scene=inner.scene, seed=seed, inner=inner, state=state)
+
+    def frames_in_chunk(self, index: int) -> int:
+        return self._inner.frames_in_chunk(index)
+
+    def step(self, rollout: Rollout, controls: Controls) -> npt.NDArray[np.uint8]:
+        own = self._own(rollout)
+        frames = process_checked(self._processor, self._inner.step(own.inner, controls), own.state)
+        self._follow(own)
+        return frames
+
+    def finalize(self, rollout: Rollout) -> None:
+        own = self._own(rollout)
+        self._inner.finalize(own.inner)
+        self._follow(own)
+
+    def snapshot(self, rollout: Rollout) -> Any:
+        own = self._own(rollout)
+        return self._inner.snapshot(own.inner), copy_state(own.state)
+
+    def restore(self, snapshot: Any) -> ProcessedRollout:
+        kept, state = snapshot
+        inner = self._inner.restore(kept)
+        own = ProcessedRollout(scene=inner.scene, seed=inner.seed, inner=inner, state=copy_state(state))
+        self._follow(own)
+        return own
+
+    def start_pose(self, scene: str, seed: int) -> npt.NDArray[np.float64]:
+        return self._inner.start_pose(scene, seed)
+
+    def fingerprint(self) -> str:
+        """Return the world's fingerprint with the post-processor's settings."""
+        return f"{self._inner.fingerprint()}+{type(self._processor).__name__}x{self._processor.config.scale}"
+
+    def plan(self, scene: str) -> Plan | None:
+        return self._inner.plan(scene)
+
+    def constrain(self, scene: str, seed: int = 0) -> Constrain | None:
+        return self._inner.constrain(scene, seed)
+
+    def prepare(self, scene: str, seed: int, text: str | None = None) -> None:
+        self._inner.prepare(scene, seed, text)
+
+    def entrance(self, rollout: Rollout) -> npt.NDArray[np.float64]:
+        return self._inner.entrance(self._own(rollout).inner)
+
+    def footing(self, rollout: Rollout, scene: str) -> Constrain | None:
+        return self._inner.footing(self._own(rollout).inner, scene)
+
+    def at_rest(self) -> bool:
+        return self._inner.at_rest()
+
+    @staticmethod
+    def _own(rollout: Rollout) -> ProcessedRollout:
+        if not isinstance(rollout, ProcessedRollout):
+            raise TypeError(f"rollout must be one that this world started, got {type(rollout).__name__}")
+        return rollout
+
+    @staticmethod
+    def _follow(own: ProcessedRollout) -> None:
+        """Show what the inner rollout tells of itself."""
+        inner = own.inner
+        own.scene, own.index, own.kv_fill, own.timings = inner.scene, inner.index, inner.kv_fill, inner.timings
