@@ -91,7 +91,7 @@ class Broadcast:
         else:
             self._encoder.want_key_frame()
         if self.viewers.watchers:
-            client.send(self.viewers.audience())
+            client.send(self.viewers.watchers_message())
 
     def detach(self, client: Client) -> bool:
         """A connection is gone; whether it was the player's."""
@@ -99,7 +99,7 @@ class Broadcast:
         if was_player:
             self.viewers.player = None
         elif self.viewers.remove(client):
-            self.viewers.send_player(self.viewers.audience())
+            self.viewers.send_player(self.viewers.watchers_message())
         self._encoder.wants_jpeg = self.viewers.wants_jpeg
         return was_player
 
@@ -112,7 +112,7 @@ class Broadcast:
         self._encoder.wants_jpeg = self.viewers.wants_jpeg
         viewer.send_ready(ready)
         self._show_now(viewer)
-        self.viewers.send_player(self.viewers.audience())
+        self.viewers.send_player(self.viewers.watchers_message())
 
     def _show_now(self, viewer: Viewer) -> None:
         """A watcher gets the newest picture, whatever moves."""

@@ -79,7 +79,7 @@ class Handover:
         self._viewers.guest = client
         for one in self._viewers.clients():
             one.send(server_messages.ControlsMessage(holder=self._holder_for(one)))
-        self._viewers.send_player(self._viewers.audience())
+        self._viewers.send_player(self._viewers.watchers_message())
 
     def _holder_for(self, client: Client) -> server_messages.Holder:
         guest = self._viewers.guest

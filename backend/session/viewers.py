@@ -124,7 +124,7 @@ class Viewers:
         """Return all connections."""
         return [viewer.client for viewer in self._viewers()]
 
-    def audience(self) -> server_messages.AudienceMessage:
+    def watchers_message(self) -> server_messages.AudienceMessage:
         """Return the message that tells the player who watches."""
         watchers = [
             server_messages.WatcherInfo(number=number, controls=client is self.guest)

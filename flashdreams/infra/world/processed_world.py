@@ -74,26 +74,26 @@ class ProcessedWorld(World):
         return self._inner.frames_in_chunk(index)
 
     def step(self, rollout: Rollout, controls: Controls) -> npt.NDArray[np.uint8]:
-        own = self._own(rollout)
-        frames = process_checked(self._processor, self._inner.step(own.inner, controls), own.state)
-        self._follow(own)
+        typed = self._checked(rollout)
+        frames = process_checked(self._processor, self._inner.step(typed.inner, controls), typed.state)
+        self._follow(typed)
         return frames
 
     def finalize(self, rollout: Rollout) -> None:
-        own = self._own(rollout)
-        self._inner.finalize(own.inner)
-        self._follow(own)
+        typed = self._checked(rollout)
+        self._inner.finalize(typed.inner)
+        self._follow(typed)
 
     def snapshot(self, rollout: Rollout) -> Any:
-        own = self._own(rollout)
-        return self._inner.snapshot(own.inner), copy_state(own.state)
+        typed = self._checked(rollout)
+        return self._inner.snapshot(typed.inner), copy_state(typed.state)
 
     def restore(self, snapshot: Any) -> ProcessedRollout:
         kept, state = snapshot
         inner = self._inner.restore(kept)
-        own = ProcessedRollout(scene=inner.scene, seed=inner.seed, inner=inner, state=copy_state(state))
-        self._follow(own)
-        return own
+        typed = ProcessedRollout(scene=inner.scene, seed=inner.seed, inner=inner, state=copy_state(state))
+        self._follow(typed)
+        return typed
 
     def start_pose(self, scene: str, seed: int) -> npt.NDArray[np.float64]:
         return self._inner.start_pose(scene, seed)
@@ -112,22 +112,22 @@ class ProcessedWorld(World):
         self._inner.prepare(scene, seed, text)
 
     def entrance(self, rollout: Rollout) -> npt.NDArray[np.float64]:
-        return self._inner.entrance(self._own(rollout).inner)
+        return self._inner.entrance(self._checked(rollout).inner)
 
     def footing(self, rollout: Rollout, scene: str) -> Constrain | None:
-        return self._inner.footing(self._own(rollout).inner, scene)
+        return self._inner.footing(self._checked(rollout).inner, scene)
 
     def at_rest(self) -> bool:
         return self._inner.at_rest()
 
     @staticmethod
-    def _own(rollout: Rollout) -> ProcessedRollout:
+    def _checked(rollout: Rollout) -> ProcessedRollout:
         if not isinstance(rollout, ProcessedRollout):
             raise TypeError(f"rollout must be one that this world started, got {type(rollout).__name__}")
         return rollout
 
     @staticmethod
-    def _follow(own: ProcessedRollout) -> None:
+    def _follow(typed: ProcessedRollout) -> None:
         """Show what the inner rollout tells of itself."""
-        inner = own.inner
-        own.scene, own.index, own.kv_fill, own.timings = inner.scene, inner.index, inner.kv_fill, inner.timings
+        inner = typed.inner
+        typed.scene, typed.index, typed.kv_fill, typed.timings = inner.scene, inner.index, inner.kv_fill, inner.timings
