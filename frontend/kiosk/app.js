@@ -5,6 +5,7 @@ import { exposeDebug } from '../lib/debug.js';
 import { byId } from '../lib/dom.js';
 import { Controls } from '../input/controls.js';
 import { drawKeys } from '../input/keycaps.js';
+import { declare } from '../input/keymap.js';
 import { usablePlayers } from '../players/factory.js';
 import { createUpscaler } from '../players/upscaler.js';
 import { setWakeLock } from '../lib/wake_lock.js';
@@ -26,7 +27,7 @@ let reloading = false;
 
 const session = new Session(stage, socketAddress(location.search), {
   status: (kind, data) => kiosk?.status(kind, data),
-  info: () => {},
+  info: (info) => declare(info),
   frame: (_, now) => {
     const source = session.frameSource;
     if (source) upscaler?.show(source);

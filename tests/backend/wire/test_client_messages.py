@@ -126,6 +126,7 @@ def test_the_schema_names_every_message_and_is_json() -> None:
         "reset",
         "rewind",
         "step",
+        "hand_over",
         "shown",
         "ping",
     }
@@ -140,6 +141,7 @@ def test_the_schema_names_every_message_and_is_json() -> None:
         "replay",
         "pong",
         "audience",
+        "controls",
         "quality",
         "limit",
         "notice",
