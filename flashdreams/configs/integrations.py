@@ -14,7 +14,7 @@ logger = logging.getLogger(__name__)
 
 
 def integration_tables(attribute: str) -> dict[str, dict[str, Any]]:
-    """The dicts called `attribute` by config module. An integration that fails to import is logged and skipped."""
+    """Return the dicts called `attribute` by config module; an integration that fails to import is skipped, logged."""
     tables = {_config_of(package): integration_table(package, attribute) for package in _packages()}
     return {module: table for module, table in tables.items() if table}
 

@@ -33,7 +33,7 @@ PARAMETERS = 1_418_996_800
 
 
 def chunkwise_state_dict_transform(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The chunkwise file's network under the official keys: the one that was trained, not its running average."""
+    """Return the chunkwise file's trained network under the official keys, not its running average."""
     trained = {key: tensor for key, tensor in state_dict.items() if not key.startswith("generator_ema.")}
     return wan_dit_state_dict_transform(trained or state_dict)
 

@@ -21,7 +21,7 @@ _OURS = (
 
 
 def hy_worldplay_state_dict_transform(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors of a published file under the names that `HyWorldPlayNetwork` has.
+    """Return the tensors of a published file under the names that `HyWorldPlayNetwork` has.
 
     Raises ValueError for a file that holds no Wan transformer.
     """

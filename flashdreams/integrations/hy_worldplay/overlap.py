@@ -43,7 +43,7 @@ class ViewCone:
         """Those that a camera at the origin sees, fp64 `[N, 3]`."""
 
     def sees(self, poses: Tensor, points: Tensor) -> Tensor:
-        """Whether cameras at camera-to-world `poses [..., 4, 4]` see `points [N, 3]`: booleans `[..., N]`.
+        """Return whether cameras at camera-to-world `poses [..., 4, 4]` see `points [N, 3]`: booleans `[..., N]`.
 
         The angles of a point are measured in the axes that the poses are given in, and a camera's roll is left out.
         """
@@ -55,7 +55,7 @@ class ViewCone:
         return beside & above & (rays.norm(dim=-1) < self.config.reach)
 
     def overlap(self, now: Tensor, then: Tensor) -> Tensor:
-        """The share `[Q, C]` of what each camera of `now [Q, 4, 4]` sees that each of `then [C, 4, 4]` saw."""
+        """Return the share `[Q, C]` of what each camera of `now [Q, 4, 4]` sees that each of `then [C, 4, 4]` saw."""
         if not len(self.points):
             return self.points.new_zeros(len(now), len(then))
         return torch.stack([self.sees(torch.linalg.inv(pose) @ then, self.points).double().mean(-1) for pose in now])

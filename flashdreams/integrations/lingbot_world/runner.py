@@ -43,5 +43,5 @@ class LingBotRunner(CameraRunner):
 
 
 def longest_move(poses: torch.Tensor) -> float:
-    """The longest way from one latent's camera to the next along a clip's `poses [N, 4, 4]`, one per frame."""
+    """Return the longest way from one latent's camera to the next along a clip's `poses [N, 4, 4]`, one per frame."""
     return float(relative_to_previous(poses[::TIME_RATIO])[:, :3, 3].norm(dim=-1).max())

@@ -93,7 +93,7 @@ class CameraPipeline(WanInferencePipeline):
 
 
 def _fitted(name: str, given: Tensor, leading: tuple[int, ...], each: tuple[int, ...]) -> Tensor:
-    """`given` as fp64 `[*leading, *each]` on the CPU, repeated over leading dims that it leaves out."""
+    """Return `given` as fp64 `[*leading, *each]` on the CPU, repeated over leading dims that it leaves out."""
     frames = leading[-1]
     per_frame = given.dim() > len(each) and given.shape[-len(each) - 1] == frames
     if tuple(given.shape[-len(each) :]) != each or not (per_frame or (name == "intrinsics" and given.dim() == 1)):

@@ -58,7 +58,7 @@ class CameraRunner(WanRunner):
         self.lenses = lenses(config, path, name)[:needed]
 
     def controls(self, index: int) -> tuple[Any, ...]:
-        """The poses and lenses of the chunk's frames."""
+        """Return the poses and lenses of the chunk's frames."""
         here = slice(self._frames_before(self.config, index), self._frames_before(self.config, index + 1))
         return self.poses[here], self.lenses[here]
 

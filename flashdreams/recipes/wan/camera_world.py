@@ -43,7 +43,7 @@ class CameraWorld(WanWorld):
     pipeline: CameraPipeline
 
     def step(self, rollout: Rollout, controls: Controls) -> npt.NDArray[np.uint8]:
-        """The next chunk, seen from `controls.poses`; ValueError for poses of another number or not finite."""
+        """Return the next chunk, seen from `controls.poses`; ValueError for poses of another number or not finite."""
         poses, wanted = np.asarray(controls.poses), (self.frames_in_chunk(rollout.index), 4, 4)
         if poses.shape != wanted:
             raise ValueError(f"poses must have shape {wanted} for this chunk, got {poses.shape}")

@@ -283,7 +283,7 @@ class WanInferencePipeline(StreamInferencePipeline[Any, Any, Any]):
         return embeddings.reshape(*image.shape[:-4], *embeddings.shape[1:])
 
     def _ready(self, encoder: Encoder | None, config: EncoderConfig) -> Encoder:
-        """The encoder of prompts or pictures, loaded if it is not, on the device where it reads."""
+        """Return the encoder of prompts or pictures, loaded if it is not, on the device where it reads."""
         waits = self.config.prompts_on_cpu or self.turns is not None
         if encoder is None:
             where = torch.device("cpu") if waits else self.device

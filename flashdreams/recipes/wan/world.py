@@ -96,7 +96,7 @@ class WanWorld(PipelineWorld):
         progress("Ready", 1.0)
 
     def start(self, scene: str, seed: int, *, text: str | None = None, image: Path | None = None) -> PipelineRollout:
-        """A new rollout of a scene, or of `text` and `image` in place of the scene's own.
+        """Return a new rollout of a scene, or of `text` and `image` in place of the scene's own.
 
         Raises KeyError for an unknown scene, ValueError for an empty text, for a picture that this model does not take
         or that cannot be read, and for none where it needs one.
@@ -113,7 +113,7 @@ class WanWorld(PipelineWorld):
         return PipelineRollout(scene=scene, seed=seed, cache=self.begin(text or shown.prompt, picture, seed))
 
     def begin(self, prompt: str, picture: Tensor | None, seed: int) -> WanInferencePipelineCache:
-        """The model's state of a new rollout; `picture [1, 1, 3, H, W]` for the models that begin with one."""
+        """Return the model's state of a new rollout; `picture [1, 1, 3, H, W]` for the models that begin with one."""
         return self.pipeline.initialize_cache(
             [prompt],
             picture,
@@ -123,7 +123,7 @@ class WanWorld(PipelineWorld):
         )
 
     def generate(self, rollout: PipelineRollout, controls: Controls) -> Tensor:
-        """The next chunk, `[1, T, 3, H, W]` in [-1, 1]."""
+        """Return the next chunk, `[1, T, 3, H, W]` in [-1, 1]."""
         return self.pipeline.generate(rollout.index, rollout.cache)
 
     def frames_in_chunk(self, index: int) -> int:
@@ -132,7 +132,7 @@ class WanWorld(PipelineWorld):
 
     @torch.inference_mode()
     def step(self, rollout: Rollout, controls: Controls) -> npt.NDArray[np.uint8]:
-        """The next chunk; a text, else the prompt of a new scene, shapes it and all after it."""
+        """Return the next chunk; a text, else the prompt of a new scene, shapes it and all after it."""
         own = self.own(rollout)
         scene = own.scene if controls.scene is None else self._scene(controls.scene).name
         text = self._scene(scene).prompt if controls.text is None and scene != own.scene else controls.text
@@ -145,7 +145,7 @@ class WanWorld(PipelineWorld):
         return frames
 
     def start_pose(self, scene: str, seed: int) -> npt.NDArray[np.float64]:
-        """At the origin, looking along +z."""
+        """Return the pose at the origin, looking along +z."""
         self._scene(scene)
         return np.eye(4)
 
@@ -175,7 +175,7 @@ class WanWorld(PipelineWorld):
 
 
 def _with_checkpoint(config: WanWorldConfig) -> WanInferencePipelineConfig:
-    """The pipeline's config, with the file that replaces the published one of its network."""
+    """Return the pipeline's config, with the file that replaces the published one of its network."""
     if config.checkpoint is None:
         return config.pipeline
     if isinstance(config.pipeline.diffusion_model.transformer, Wan22TransformerConfig):

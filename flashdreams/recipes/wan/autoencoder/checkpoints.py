@@ -86,7 +86,7 @@ WAN21_SHAPE = WanVAEShape(
 
 
 def wan_vae_key_patterns(keys: Iterable[str]) -> Patterns:
-    """The patterns, as for `rename_checkpoint_keys`, that make the official keys of a file's `keys`.
+    """Return the patterns, as for `rename_checkpoint_keys`, that make the official keys of a file's `keys`.
 
     The file may have the official keys or those of diffusers' `AutoencoderKLWan`, below a prefix (`vae.`) or not; what
     is beside the prefix belongs to other models and is dropped. Raises ValueError that names some of the keys for any

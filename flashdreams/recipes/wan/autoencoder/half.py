@@ -111,7 +111,7 @@ class WanVAEHalf(AcceleratedStep):
         super().__init__(config=config, use_compile=config.use_compile, use_cuda_graph=config.use_cuda_graph)
 
     def initialize_autoregressive_cache(self, **context: Any) -> WanVAECache:
-        """The cache of a new rollout, of any batch and size; raises TypeError for any context."""
+        """Return the cache of a new rollout, of any batch and size; raises TypeError for any context."""
         if context:
             raise TypeError(f"{type(self).__name__} takes no rollout context, got {', '.join(context)}")
         return WanVAECache()

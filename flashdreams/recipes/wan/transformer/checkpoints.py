@@ -95,7 +95,7 @@ def read_wan_checkpoint(tensors: Mapping[str, Tensor], patch_size: tuple[int, in
 
 
 def wan_dit_state_dict_transform(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A published transformer's tensors, of whatever layout, under the official keys that `WanDiTNetwork` has."""
+    """Return a published transformer's tensors, of any layout, under the official keys that `WanDiTNetwork` has."""
     return rename_checkpoint_keys(state_dict, read_wan_checkpoint(state_dict).patterns)
 
 
@@ -105,7 +105,7 @@ def build_network(
     checkpoint_path: str | Path | None = None,
     state_dict_transform: StateDictTransform | None = None,
 ) -> WanDiTNetwork:
-    """The network with a published file's weights, or with random ones without a file.
+    """Return the network with a published file's weights, or with random ones without a file.
 
     No more than the weights in `dtype` and one file are in memory. Raises what `open_checkpoint` and `load_into` raise,
     and ValueError for a file that holds another model than `config` wants.

@@ -62,7 +62,7 @@ class ImageConditions:
         self.present = chunk
 
     def network_input(self, noisy: Tensor) -> Tensor:
-        """The tokens that the network reads at a step; a buffer that the next step overwrites."""
+        """Return the tokens that the network reads at a step; a buffer that the next step overwrites."""
         part = self._input[..., : self.features]
         if self.modes.stamp:
             torch.where(self._given, self._image, noisy, out=part)
@@ -81,7 +81,7 @@ class ImageConditions:
         return torch.where(self._given_tokens, self.first_timestep, self._timesteps, out=self._timesteps)
 
     def stamped(self, clean: Tensor) -> Tensor:
-        """The clean tokens with the given ones in their places."""
+        """Return the clean tokens with the given ones in their places."""
         return torch.where(self._given, self._image.to(clean.dtype), clean) if self.modes.stamp else clean
 
     def _check(self, control: I2VCtrl | None) -> None:

@@ -144,7 +144,7 @@ class Wan21Transformer(PatchifiedTransformer[Wan21TransformerCache]):
         super().set_context_parallel_group(group)
 
     def patchify_and_maybe_split_cp(self, x: Any) -> Any:
-        """A latent `[..., T, C, H, W]` or an `I2VCtrl` of such, as tokens."""
+        """Return a latent `[..., T, C, H, W]` or an `I2VCtrl` of such, as tokens."""
         if isinstance(x, I2VCtrl):
             if x._is_patchified:
                 return x

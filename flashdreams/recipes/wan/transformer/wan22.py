@@ -146,11 +146,11 @@ class Wan22Transformer(Transformer[Wan22TransformerCache]):
         return self.transformer_low_noise.latent_shape
 
     def latent_shape_of(self, cache: Wan22TransformerCache) -> tuple[int, ...]:
-        """`[*batch_shape, L, C kt kh kw]` of a chunk, this process's share."""
+        """Return `[*batch_shape, L, C kt kh kw]` of a chunk, this process's share."""
         return self.transformer_low_noise.latent_shape_of(cache.low)
 
     def patchify_and_maybe_split_cp(self, x: Any) -> Any:
-        """A latent `[..., T, C, H, W]` as tokens."""
+        """Return a latent `[..., T, C, H, W]` as tokens."""
         return self.transformer_low_noise.patchify_and_maybe_split_cp(x)
 
     def unpatchify_and_maybe_gather_cp(self, x: Tensor) -> Tensor:
@@ -184,7 +184,7 @@ class Wan22Transformer(Transformer[Wan22TransformerCache]):
     def reuse_autoregressive_cache(  # type: ignore[override]
         self, cache: Wan22TransformerCache, *, height: int, width: int, text_embeddings: Tensor, **_unused: Any
     ) -> Wan22TransformerCache:
-        """A new rollout in the memory of `cache`, as in `Wan21Transformer`."""
+        """Return a new rollout in the memory of `cache`, as in `Wan21Transformer`."""
         caches = []
         for transformer, own in self._both(cache):
             transformer.take_turn()
@@ -220,7 +220,7 @@ class Wan22Transformer(Transformer[Wan22TransformerCache]):
         return (self.transformer_high_noise, cache.high), (self.transformer_low_noise, cache.low)
 
     def _value(self, timestep: Tensor) -> float:
-        """The number that `timestep` is, read from the device once for each tensor of a sampler's list."""
+        """Return the number that `timestep` is, read from the device once for each tensor of a sampler's list."""
         if timestep.numel() != 1:
             raise ValueError(f"timestep must be one number for the whole chunk, got shape {list(timestep.shape)}")
         if timestep.device.type == "cpu" or timestep.is_inference():
