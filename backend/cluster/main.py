@@ -10,11 +10,14 @@ import secrets
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from backend.settings import Settings, settings_from
 
 USAGE_ERROR = 2
+RAY_TOKEN = Path("~/.ray/auth_token")
+"""Where Ray keeps the token of its clusters."""
 SECRET_BYTES = 24
 KEY = b"flashdreams-secret"
 """Key in Ray's internal store under which every process of the cluster finds the servers' access token."""
@@ -28,6 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Whoever reaches Ray's ports can run anything. Ray reads this when it is imported, on every system in spite of
         # the name: a cluster of one machine listens on the loopback address alone.
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+    if RAY_TOKEN.expanduser().is_file():  # a cluster that Ray 2.60 starts asks for it, and its clients show it if told
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
     try:
         import ray
     except ImportError:
