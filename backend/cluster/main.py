@@ -52,12 +52,13 @@ def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line, without the options of `flashdreams-play`."""
     found = argparse.ArgumentParser(
         prog="flashdreams-cluster",
+        allow_abbrev=False,  # `--world` is an option of the servers, and no short form of `--world-module`
         description="Serve one world from many machines at one address. Options of `flashdreams-play` apply to every "
         "world server: --world, --checkpoint, --capacity, --access-token, ...",
     )
     found.add_argument("--ray", default=None, metavar="ADDRESS", help="Ray cluster to join; none: start one here")
     commands = found.add_subparsers(dest="command", required=True)
-    serve = commands.add_parser("serve", help="start front doors and world servers, and wait")
+    serve = commands.add_parser("serve", allow_abbrev=False, help="start front doors and world servers, and wait")
     serve.add_argument("--servers", type=_count, default=1, help="world servers to begin with, and at least")
     serve.add_argument("--max-servers", type=_count, default=None, help="at most; none: as many as --servers")
     serve.add_argument("--front-doors", type=_count, default=1, help="replicas of the front door")
