@@ -93,6 +93,8 @@ class EndlessWorld(World):
         self.config = config
         progress("Reading the weights", 0.1)
         path = Path(config.weights()[0])
+        if not path.is_file():
+            raise FileNotFoundError(f"{path} is no file: the endless worlds need the weights of their tiles and views")
         self._bfloat16 = fastest_dtype(torch.device("cpu")) is torch.bfloat16
         self.tiles = load_tile_model(path, config.steps, config.transformer).requires_grad_(False)
         self.views = load_view_network(path).requires_grad_(False)

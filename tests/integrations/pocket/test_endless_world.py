@@ -19,11 +19,16 @@ from flashdreams.camera.motion import LiveCamera
 from flashdreams.infra.world.base import Controls
 from flashdreams.integrations.pocket.config import ENDLESS_PARAMETERS, endless_world
 from flashdreams.integrations.pocket.endless_world import EndlessWorld
-from flashdreams.integrations.pocket.tiles.config import TILE_METRES, TileTransformerConfig, tile_model_config
+from flashdreams.integrations.pocket.land.camera import camera_pose
+from flashdreams.integrations.pocket.land.light import light_at
+from flashdreams.integrations.pocket.land.state import CHANNELS
+from flashdreams.integrations.pocket.tiles.config import TILE, TILE_METRES, TileTransformerConfig, tile_model_config
 from flashdreams.integrations.pocket.tiles.lands import Land, closure, spot_of
 from flashdreams.integrations.pocket.tiles.plan import HELD
 from flashdreams.integrations.pocket.tiles.schedule import BEGINNING, KEPT, PACE, Schedule
+from flashdreams.integrations.pocket.tiles.sight import LocalState, look
 from flashdreams.integrations.pocket.tiles.surroundings import REACH
+from flashdreams.integrations.pocket.tiles.veil import clear_map, veil
 from flashdreams.integrations.pocket.tiles.view_network import ViewNetworkConfig
 from flashdreams.integrations.pocket.tiles.weights import compressed
 
@@ -216,6 +221,32 @@ def test_workers_end_and_say_so(weights: Path) -> None:
     assert not world._workers._threads
     with pytest.raises(RuntimeError, match="tiles"):
         world.start_pose("meadow", 2)
+
+
+def test_a_missing_weights_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        replace(endless_world(), checkpoint=tmp_path / "nowhere.safetensors").setup()
+
+
+def test_words_that_say_nothing_are_named_and_others_not(world: EndlessWorld) -> None:
+    rollout = world.start("anywhere", 5, text="a snowy flurble")
+    assert rollout.notice is not None and "flurble" in rollout.notice and "snowy" not in rollout.notice
+    assert world.start("anywhere", 5, text="a snowy village").notice is None
+
+
+def test_mist_hides_what_is_missing_and_nothing_near() -> None:
+    side = 2 * REACH + 1
+    state = torch.full((CHANNELS, side * TILE, side * TILE), -1.0)
+    middle = TILE_METRES / 2
+    place = LocalState.of(state, (middle, middle), light_at(12.0))
+    pose = camera_pose(middle, middle, 0.0, 0.0)
+    seen = look(place, pose)
+    everything, nothing = torch.ones(side, side), torch.zeros(side, side)
+    open_land, hidden = (veil(place, clear_map(clear), pose, seen) for clear in (everything, nothing))
+    near, far = seen.inverse_depth > 1 / 3, (seen.inverse_depth > 0) & (seen.inverse_depth < 1 / 10)
+    assert float(hidden[near].max()) < 0.05 and float(hidden[far].min()) > 0.99
+    assert float(open_land[(seen.inverse_depth > 1 / 20)].max()) == 0
+    assert float(hidden[seen.inverse_depth == 0].max()) == 0, "the sky stays as it is"
 
 
 def test_lands_travel_and_tell_tiles_apart() -> None:

@@ -15,6 +15,8 @@ from flashdreams.integrations.pocket.tiles.sight import LocalState, Seen
 
 _FINE = 4
 """Spots along each side of a tile where the mist is told."""
+_NEAR = 4.0
+"""Metres around the visitor without mist; over as many it begins."""
 _PLANES, _STEPS, _FARTHEST = 48, 28, 56.0
 
 
@@ -24,10 +26,7 @@ def clear_map(clear: Tensor) -> Tensor:
     It falls off towards tiles that are not clear, and towards the edge.
     """
     fine = clear.repeat_interleave(_FINE, 0).repeat_interleave(_FINE, 1)
-    # The smallest around every spot, then the mean: at the border of a missing tile nothing is clear.
-    padded = F.pad(fine[None, None], (2, 2, 2, 2))
-    eroded = -F.max_pool2d(-padded, 3, 1)
-    return F.avg_pool2d(eroded, 3, 1)[0, 0]
+    return F.avg_pool2d(F.pad(fine[None, None], (1, 1, 1, 1)), 3, 1)[0, 0]
 
 
 def veil(place: LocalState, clear: Tensor, pose: Tensor, seen: Seen) -> Tensor:
@@ -44,7 +43,7 @@ def veil(place: LocalState, clear: Tensor, pose: Tensor, seen: Seen) -> Tensor:
     origin = camera_origin(pose)
     x, z = origin[0] + planes.sin()[:, None] * steps, origin[2] + planes.cos()[:, None] * steps
     here = F.grid_sample(clear[None, None], place.flat(x, z)[None], align_corners=False)[0, 0]
-    hidden = (1 - here).cummax(1).values
+    hidden = ((1 - here) * ((steps - _NEAR) / _NEAR).clamp(0, 1)).cummax(1).values
     forward = pose[:3, 2].float() * torch.tensor([1.0, -1.0, 1.0])
     along = (rays * forward[:, None, None]).sum(0)
     reach = horizontal / (seen.inverse_depth * along).clamp_min(1e-4)
