@@ -9,6 +9,7 @@ from flashdreams.infra.pipeline.base import StreamInferencePipelineConfig
 from flashdreams.infra.world.base import Scene, WorldConfig
 from flashdreams.infra.world.inputs import TextEvent
 from flashdreams.integrations.pocket.assets import TILE_THUMBNAIL, asset_folder
+from flashdreams.integrations.pocket.endless_runner import EndlessRunnerConfig
 from flashdreams.integrations.pocket.endless_world import EndlessWorldConfig
 from flashdreams.integrations.pocket.model.decoder import HEIGHT, WIDTH, PocketDecoderConfig
 from flashdreams.integrations.pocket.model.denoiser import PocketTransformerConfig
@@ -18,6 +19,7 @@ from flashdreams.integrations.pocket.probe import TIMESTEPS
 from flashdreams.integrations.pocket.runner import PocketRunnerConfig
 from flashdreams.integrations.pocket.scenes.catalog import scene_layouts
 from flashdreams.integrations.pocket.scenes.movement import FPS, FRAMES_PER_CHUNK, MOVE_SPEED, PITCH_LIMIT, TURN_RATE
+from flashdreams.integrations.pocket.tiles.config import tile_model_config
 from flashdreams.integrations.pocket.world import PocketWorldConfig
 
 PARAMETERS = 26_171_879
@@ -111,12 +113,19 @@ def endless_world() -> EndlessWorldConfig:
 
 
 _POCKET = pocket_world()
-WORLDS: dict[str, WorldConfig] = {"pocket": _POCKET, "endless": endless_world()}
+_ENDLESS = endless_world()
+WORLDS: dict[str, WorldConfig] = {"pocket": _POCKET, "endless": _ENDLESS}
 RUNNERS = {
     "pocket": PocketRunnerConfig(
         runner_name="pocket",
         description="the pocket world along a camera path, as an MP4",
         pipeline=pocket_pipeline(),
         world=_POCKET,
-    )
+    ),
+    "endless": EndlessRunnerConfig(
+        runner_name="endless",
+        description="worlds without end along a camera path, as an MP4",
+        pipeline=StreamInferencePipelineConfig(name="endless", diffusion_model=tile_model_config()),
+        world=_ENDLESS,
+    ),
 }

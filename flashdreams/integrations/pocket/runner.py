@@ -106,7 +106,7 @@ class PocketRunner(Runner):
     def run(self) -> Path | None:
         """Write the video and answer where it is; None in all processes but the first."""
         world, path, scene, seed = self.config.world, self.anchored(), self.scene, self.config.seed
-        poses, moved = as_taken(path, world, self.world.constrain(scene))
+        poses, moved = as_taken(path, world, self.world.constrain(scene, seed))
         if not distributed.is_rank_zero():
             for _ in dream_along(self.world, scene, seed, poses):
                 pass  # its share of the first process's dream
@@ -128,7 +128,7 @@ class PocketRunner(Runner):
 
     def anchored(self) -> CameraPath:
         """The path in the scene's coordinates, see `PocketRunnerConfig.anchor`."""
-        inside = lies_in_world(self.trajectory.poses, self.world.constrain(self.scene))
+        inside = lies_in_world(self.trajectory.poses, self.world.constrain(self.scene, self.config.seed))
         if inside if self.config.anchor == "auto" else self.config.anchor == "file":
             return self.trajectory
         return self.trajectory.starting_at(self.world.start_pose(self.scene, self.config.seed))

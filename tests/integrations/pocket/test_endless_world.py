@@ -16,8 +16,9 @@ from backend.engine.history import Beginning, History
 from backend.engine.rollout import SessionRollout
 from flashdreams.camera.camera_path import CameraPath
 from flashdreams.camera.motion import LiveCamera
+from flashdreams.camera.trajectory import save_trajectory
 from flashdreams.infra.world.base import Controls
-from flashdreams.integrations.pocket.config import ENDLESS_PARAMETERS, endless_world
+from flashdreams.integrations.pocket.config import ENDLESS_PARAMETERS, RUNNERS, endless_world
 from flashdreams.integrations.pocket.endless_world import EndlessWorld
 from flashdreams.integrations.pocket.land.camera import camera_pose
 from flashdreams.integrations.pocket.land.light import light_at
@@ -26,7 +27,7 @@ from flashdreams.integrations.pocket.tiles.config import TILE, TILE_METRES, Tile
 from flashdreams.integrations.pocket.tiles.lands import Land, closure, spot_of
 from flashdreams.integrations.pocket.tiles.plan import HELD
 from flashdreams.integrations.pocket.tiles.schedule import BEGINNING, KEPT, PACE, Schedule
-from flashdreams.integrations.pocket.tiles.sight import LocalState, look
+from flashdreams.integrations.pocket.tiles.sight import RAY_COLUMNS, LocalState, look
 from flashdreams.integrations.pocket.tiles.surroundings import REACH
 from flashdreams.integrations.pocket.tiles.veil import clear_map, veil
 from flashdreams.integrations.pocket.tiles.view_network import ViewNetworkConfig
@@ -223,6 +224,15 @@ def test_workers_end_and_say_so(weights: Path) -> None:
         world.start_pose("meadow", 2)
 
 
+def test_a_clip_is_made_along_a_path(weights: Path, tmp_path: Path) -> None:
+    world = replace(endless_world(), steps=1, transformer=SMALL, workers=2)
+    path = tmp_path / "path.json"
+    save_trajectory(CameraPath(a_walk(loaded(weights, 1), 2)[1].poses, world.fps), path)
+    config = replace(RUNNERS["endless"], world=world, checkpoint=weights, trajectory=path, output=tmp_path / "a.mp4")
+    assert [file.problem for file in config.check_checkpoints()] == [None]
+    assert config.setup().run() == tmp_path / "a.mp4" and (tmp_path / "a.mp4").stat().st_size > 1000
+
+
 def test_a_missing_weights_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="nowhere"):
         replace(endless_world(), checkpoint=tmp_path / "nowhere.safetensors").setup()
@@ -243,9 +253,9 @@ def test_mist_hides_what_is_missing_and_nothing_near() -> None:
     seen = look(place, pose)
     everything, nothing = torch.ones(side, side), torch.zeros(side, side)
     open_land, hidden = (veil(place, clear_map(clear), pose, seen) for clear in (everything, nothing))
-    near, far = seen.inverse_depth > 1 / 3, (seen.inverse_depth > 0) & (seen.inverse_depth < 1 / 10)
-    assert float(hidden[near].max()) < 0.05 and float(hidden[far].min()) > 0.99
-    assert float(open_land[(seen.inverse_depth > 1 / 20)].max()) == 0
+    far = (seen.inverse_depth > 0) & (seen.inverse_depth < 1 / 10)
+    assert float(hidden[-1, RAY_COLUMNS // 2]) < 0.1 and float(hidden[far].min()) > 0.99
+    assert float(open_land[(seen.inverse_depth > 1 / 20)].max()) < 1e-6
     assert float(hidden[seen.inverse_depth == 0].max()) == 0, "the sky stays as it is"
 
 
