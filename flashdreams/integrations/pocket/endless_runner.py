@@ -40,7 +40,7 @@ class EndlessRunnerConfig(PocketRunnerConfig):
 class EndlessRunner(PocketRunner):
     """Checks what it was asked for, loads the world once, and dreams the path."""
 
-    config: EndlessRunnerConfig  # type: ignore[assignment]
+    config: EndlessRunnerConfig
     world: EndlessWorld  # type: ignore[assignment]
 
     def build_pipeline(self) -> Any:

@@ -11,6 +11,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -44,7 +45,9 @@ class TileSampler:
 
     def __init__(self, model: DiffusionModel, *, bfloat16: bool = False) -> None:
         self.model, self.bfloat16 = model, bfloat16
-        self._strides = [after - here for here, after in pairwise(model.scheduler.sigmas.tolist())]
+        self._scheduler = cast(Any, model.scheduler)
+        sigmas: list[float] = self._scheduler.sigmas.tolist()
+        self._strides = [after - here for here, after in pairwise(sigmas)]
 
     @property
     def passes(self) -> int:
@@ -68,7 +71,7 @@ class TileSampler:
     @torch.no_grad()
     def advance(self, sampling: Sampling) -> Tensor | None:
         """Take one Euler step, as `FlowMatchEulerDiscreteScheduler.sample` takes them; the packed tile at the last."""
-        timestep = self.model.scheduler.timesteps[sampling.step]
+        timestep = self._scheduler.timesteps[sampling.step]
         with torch.autocast("cpu", torch.bfloat16, enabled=self.bfloat16):
             flow = self.model.transformer.predict_flow(sampling.noisy, timestep, sampling.cache)
         sampling.noisy = sampling.noisy.add(flow.float(), alpha=self._strides[sampling.step])

@@ -69,7 +69,7 @@ def load_view_network(path: Path) -> ViewNetwork:
     """The network of views of a file of `export_weights`. Raises RuntimeError for weights of another network."""
     network: ViewNetwork = ViewNetworkConfig().setup()
     network.load_state_dict(_part(path, "views."))
-    return network.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+    return network.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def trained_steps(path: Path) -> dict[str, int]:
