@@ -85,42 +85,6 @@ PRIVATE_NAMES_MEANT: dict[str, set[str]] = {
     "tests/integrations/pocket/test_seams.py": {"seams"},
 }
 """By file, names that stay, and why."""
-PRIVATE_NAMES_LEFT: dict[str, set[str]] = {
-    "flashdreams/camera/live.py": {"following"},
-    "flashdreams/client/world.py": {"_along"},
-    "flashdreams/core/checkpoint/file_kinds.py": {"_told_size"},
-    "flashdreams/core/distributed/heartbeat.py": {"_news_of", "wait_for_news"},
-    "flashdreams/integrations/pocket/tiles/seams.py": {"seams"},
-    "tests/integrations/pocket/test_seams.py": {"seams"},
-    "flashdreams/infra/diffusion/transformer/base.py": {"take_turn", "turns"},
-    "flashdreams/infra/media/video_reader.py": {"Footage"},
-    "flashdreams/infra/memory/offload.py": {"Turns"},
-    "flashdreams/infra/memory/plan.py": {"told"},
-    "flashdreams/infra/memory/planner.py": {"_dreaming"},
-    "flashdreams/infra/memory/tracker.py": {"Rehearsal"},
-    "flashdreams/infra/pipeline/base.py": {"aside", "take_turn", "turns"},
-    "flashdreams/infra/world/offline_rollout.py": {"dream_along"},
-    "flashdreams/infra/world/pipeline_world.py": {"own"},
-    "flashdreams/integrations/pocket/evaluation/stage.py": {"dream"},
-    "flashdreams/integrations/pocket/model/scene_encoder.py": {"_along"},
-    "flashdreams/integrations/pocket/training/train_denoiser.py": {"own"},
-    "flashdreams/recipes/patchified_transformer.py": {"_shares"},
-    "flashdreams/recipes/wan/transformer/rollout_cache.py": {"ChunkRotation"},
-    "flashdreams/recipes/wan/transformer/wan22.py": {"take_turn"},
-    "tests/camera/test_trajectory.py": {"own"},
-    "tests/client/test_environment.py": {"ahead"},
-    "tests/e2e/streamed.py": {"_told"},
-    "tests/infra/world/test_distributed_world.py": {"made"},
-    "tests/integrations/test_camera_worlds.py": {"dream"},
-    "tests/integrations/test_omnidreams.py": {"footage"},
-    "tests/integrations/test_worlds.py": {"dream"},
-    "tests/parity/test_lingbot_world.py": {"walk"},
-    "tests/recipes/test_wan_speed.py": {"dream"},
-    "tests/recipes/tiny_wan.py": {"dream"},
-}
-"""By file, names that are still to be changed; this list only shrinks."""
-CIRCLES_LEFT = [["flashdreams.infra.memory.planner", "flashdreams.infra.pipeline.base"]]
-"""Circles of imports that are still to be opened; this list only shrinks."""
 
 
 def tracked_files() -> list[Path]:
@@ -276,7 +240,7 @@ def circles(graph: dict[str, set[str]]) -> list[list[str]]:
 
 
 def test_no_modules_import_each_other_in_a_circle() -> None:
-    wrong = [" <-> ".join(group) for group in circles(module_graph()) if group not in CIRCLES_LEFT]
+    wrong = [" <-> ".join(group) for group in circles(module_graph())]
     assert not wrong, "\n".join(wrong)
 
 
@@ -321,7 +285,7 @@ def test_names_are_the_field_s() -> None:
     for _, path in modules(*CODE, "tests"):
         inside = path.relative_to(ROOT).as_posix()
         found = private_names(path)
-        if found - PRIVATE_NAMES_LEFT.get(inside, set()) - PRIVATE_NAMES_MEANT.get(inside, set()):
+        if found - PRIVATE_NAMES_MEANT.get(inside, set()):
             wrong.append(f"{inside}: {', '.join(sorted(found))}")
     for path in sorted((ROOT / "frontend").rglob("*.js")):
         if path.stem in PRIVATE_FILES:

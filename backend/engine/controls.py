@@ -116,7 +116,7 @@ class InputState:
     @property
     def follows_path(self) -> bool:
         """Whether a path leads the camera."""
-        return self._camera.following
+        return self._camera.follows_path
 
     @property
     def held(self) -> tuple[str, ...]:

@@ -93,7 +93,7 @@ def _play(config: WorldConfig, settings: Settings) -> int:
         return USAGE_ERROR
     except Exception:
         if (peers := distributed.peers()) is not None:
-            peers.wait_for_news()  # a process that is gone is the reason, not what its absence broke here
+            peers.wait_for_failure()  # a process that is gone is the reason, not what its absence broke here
         raise
     finally:
         distributed.shutdown()

@@ -92,7 +92,7 @@ class LiveCamera:
             return bool(self._held.order or self._taps or any(self._look) or self._path is not None)
 
     @property
-    def following(self) -> bool:
+    def follows_path(self) -> bool:
         """True while the camera follows a path."""
         with self._lock:
             return self._path is not None

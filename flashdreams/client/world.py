@@ -166,9 +166,9 @@ class ClientWorld:
             return await self._step({"keys": list(dict.fromkeys(keys)), **extra})
         if keys or look is not None or scroll:
             raise ValueError("step: give either poses or keys, look and scroll")
-        return await self._along(check_poses(poses, "poses"), extra)
+        return await self._follow_poses(check_poses(poses, "poses"), extra)
 
-    async def _along(self, poses: FloatArray, extra: dict[str, Any]) -> Frames:
+    async def _follow_poses(self, poses: FloatArray, extra: dict[str, Any]) -> Frames:
         size, parts = int(self.info["frames_per_chunk"]), []
         for begin in range(0, len(poses), size):
             part = poses[begin : begin + size]

@@ -48,7 +48,7 @@ class ClipRunnerConfig(RunnerConfig):
         return self.height, self.width
 
 
-class ClipRunner(Runner):
+class ClipRunner(Runner[Any, Any]):
     """Checks what it was asked for, loads the model, and writes the clip. A subclass says how a rollout begins."""
 
     config: ClipRunnerConfig
@@ -68,7 +68,8 @@ class ClipRunner(Runner):
 
     def generate(self, index: int, cache: Any) -> Tensor:
         """Chunk `index` of the clip, `[1, T, 3, H, W]` in [-1, 1]; override it where a chunk has controls."""
-        return self.pipeline.generate(index, cache)
+        frames: Tensor = self.pipeline.generate(index, cache)
+        return frames
 
     def check(self, config: Any) -> None:
         """Raise ValueError, KeyError or OSError for what cannot be run; override it to check more."""

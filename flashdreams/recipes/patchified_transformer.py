@@ -94,7 +94,7 @@ class PatchifiedNetwork(nn.Module):
         if t % kt or h % kh or w % kw:
             raise ValueError(f"latent of {t} frames, {h} x {w} does not divide into patches of {(kt, kh, kw)}")
         x = rearrange(x, "... (t kt) c (h kh) (w kw) -> ... (t h w) (c kt kh kw)", kt=kt, kh=kh, kw=kw)
-        for group, dim in self._shares(process_groups, cp_dims):
+        for group, dim in self._splits(process_groups, cp_dims):
             x = split_inputs_cp(x, dim, group)
         return x
 
@@ -107,7 +107,7 @@ class PatchifiedNetwork(nn.Module):
         cp_dims: list[int | None] | None = None,
     ) -> Tensor:
         """The inverse: tokens `[..., L, C kt kh kw]` of `pH` x `pW` patches a frame -> latents `[..., T, C, H, W]`."""
-        for group, dim in reversed(self._shares(process_groups, cp_dims)):
+        for group, dim in reversed(self._splits(process_groups, cp_dims)):
             x = cat_outputs_cp(x, dim, group)
         kt, kh, kw = self.config.patch_size
         if x.dim() < 2 or x.shape[-2] % (pH * pW) or x.shape[-1] % (kt * kh * kw):
@@ -129,7 +129,7 @@ class PatchifiedNetwork(nn.Module):
         if cached != layers:
             raise ValueError(f"the cache is of a network of {cached} layers, not {layers}")
 
-    def _shares(
+    def _splits(
         self, groups: Sequence[ProcessGroup | None] | None, dims: Sequence[int | None] | None
     ) -> list[tuple[Any, int]]:
         groups, dims = groups or (self._cp_group,), dims or (-2,)

@@ -23,7 +23,7 @@ from flashdreams.files import drafted
 from flashdreams.infra.assets import asset_folder
 from flashdreams.infra.media.video import Mp4File
 from flashdreams.infra.world.base import World, WorldConfig
-from flashdreams.infra.world.offline_rollout import as_taken, dream_along, lies_in_world
+from flashdreams.infra.world.offline_rollout import as_taken, generate_along, lies_in_world
 from flashdreams.scripts.contact_sheet import Clip, write_sheet
 from flashdreams.terminal import tolerate_any_letter
 
@@ -178,7 +178,7 @@ def render_clip(world: World, job: Job, folder: Path, bar: Any) -> Clip:
     pictures, index, frames_hash = [], 0, hashlib.sha256()
     comment = f"{config.title}: {job.scene}, seed {job.seed}, along {job.path.name}"
     with Mp4File(folder / job.name, config.width, config.height, config.fps, comment) as video:
-        for frames in dream_along(world, job.scene, job.seed, poses):
+        for frames in generate_along(world, job.scene, job.seed, poses):
             video.write(frames)
             frames_hash.update(frames.tobytes())
             pictures += [frame for place, frame in enumerate(frames, index) if place in shown]

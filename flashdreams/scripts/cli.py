@@ -87,7 +87,7 @@ def _dry_run(config: RunnerConfig) -> int:
     print(config)
     plan = config.memory_plan()
     if plan is not None:
-        print(f"\n{plan.told(resolve_device(config.device))}")
+        print(f"\n{plan.table(resolve_device(config.device))}")
     return 0
 
 
@@ -114,7 +114,7 @@ def _run(config: RunnerConfig) -> int:
         raise
     except Exception:
         if (peers := distributed.peers()) is not None:
-            peers.wait_for_news()  # a process that is gone is the reason, not what its absence broke here
+            peers.wait_for_failure()  # a process that is gone is the reason, not what its absence broke here
         raise
     return 0
 

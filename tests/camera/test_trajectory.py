@@ -221,32 +221,35 @@ def test_bad_nerfstudio_file_names_the_field(document: dict[str, Any], sentence:
         load(document)
 
 
-def own(**changes: Any) -> dict[str, Any]:
+def own_format(**changes: Any) -> dict[str, Any]:
     return {"format": "flashdreams-trajectory", "version": 1, "fps": 24, "poses": WALK.tolist(), **changes}
 
 
 @pytest.mark.parametrize(
     ("document", "sentence"),
     [
-        (own(format="other"), 'expected format "flashdreams-trajectory" version 1, got .other. version 1'),
-        (own(version=2), 'expected format "flashdreams-trajectory" version 1'),
-        (own(poses=3), "poses: expected a list of 4x4 matrices"),
-        (own(poses=[]), "poses: expected 1 to 20000 poses, got 0"),
-        (own(poses=[0] * 20001), "poses: expected 1 to 20000 poses, got 20001"),
-        (own(poses=[WALK[0].tolist(), [1]]), r"poses\[1\]: expected a 4x4 matrix of numbers, got shape \[1\]"),
-        (own(poses=[(WALK[0] * math.nan).tolist()]), r"poses\[0\]: every number must be finite"),
-        (own(fps=0), "fps must be a number from 0.01 to 1000, got 0"),
-        (own(fps=True), "fps must be a number"),
-        (own(fps=None), "fps must be a number"),
+        (own_format(format="other"), 'expected format "flashdreams-trajectory" version 1, got .other. version 1'),
+        (own_format(version=2), 'expected format "flashdreams-trajectory" version 1'),
+        (own_format(poses=3), "poses: expected a list of 4x4 matrices"),
+        (own_format(poses=[]), "poses: expected 1 to 20000 poses, got 0"),
+        (own_format(poses=[0] * 20001), "poses: expected 1 to 20000 poses, got 20001"),
+        (own_format(poses=[WALK[0].tolist(), [1]]), r"poses\[1\]: expected a 4x4 matrix of numbers, got shape \[1\]"),
+        (own_format(poses=[(WALK[0] * math.nan).tolist()]), r"poses\[0\]: every number must be finite"),
+        (own_format(fps=0), "fps must be a number from 0.01 to 1000, got 0"),
+        (own_format(fps=True), "fps must be a number"),
+        (own_format(fps=None), "fps must be a number"),
         ({"poses": WALK.tolist()}, "fps is missing"),
-        (own(intrinsics=[[1, 1, 1, 1]] * 9), "intrinsics need width and height"),
-        (own(intrinsics=[[1, 1, 1, 1]], width=4, height=4), r"intrinsics: expected shape \[9, 4\], one row per pose"),
+        (own_format(intrinsics=[[1, 1, 1, 1]] * 9), "intrinsics need width and height"),
         (
-            own(intrinsics=[[0, 1, 1, 1]] * 9, width=4, height=4),
+            own_format(intrinsics=[[1, 1, 1, 1]], width=4, height=4),
+            r"intrinsics: expected shape \[9, 4\], one row per pose",
+        ),
+        (
+            own_format(intrinsics=[[0, 1, 1, 1]] * 9, width=4, height=4),
             r"intrinsics\[0\]: every number must be finite, fx and",
         ),
-        (own(intrinsics=["a"] * 9, width=4, height=4), "intrinsics: expected rows of four numbers"),
-        (own(width=4), "width and height must be whole numbers from 1 to 65536"),
+        (own_format(intrinsics=["a"] * 9, width=4, height=4), "intrinsics: expected rows of four numbers"),
+        (own_format(width=4), "width and height must be whole numbers from 1 to 65536"),
         ({"frames": []}, "frames: expected 1 to 20000 poses, got 0"),
         ({"camera": []}, 'the JSON has neither "poses" nor "camera_path" but "camera": expected our JSON'),
         ([1, 2], "the JSON is a list: expected our JSON"),
@@ -362,7 +365,7 @@ FIELDS = ["poses", "fps", "intrinsics", "width", "height", "format", "version", 
 @given(st.dictionaries(st.sampled_from([*FIELDS, "render_width", "render_height"]), JSON), st.booleans())
 @settings(max_examples=150, deadline=None)
 def test_any_field_values_are_read_or_refused_with_a_value_error(fields: dict[str, Any], as_nerfstudio: bool) -> None:
-    base = nerfstudio() if as_nerfstudio else own()
+    base = nerfstudio() if as_nerfstudio else own_format()
     try:
         assert len(load({**base, **fields})) >= 1
     except ValueError as error:

@@ -33,10 +33,10 @@ def test_an_episode_has_gymnasium_s_shapes(url: str) -> None:
 
 
 def test_actions_are_numbers_or_keys_and_a_reward_is_the_caller_s(url: str) -> None:
-    def ahead(_observation: np.ndarray, info: dict[str, np.ndarray]) -> float:
+    def reward(_observation: np.ndarray, info: dict[str, np.ndarray]) -> float:
         return float(info["pose"][2, 3])
 
-    with Environment(url, reward=ahead) as environment:
+    with Environment(url, reward=reward) as environment:
         environment.reset(seed=4)
         assert environment.step(np.int64(1))[1] == pytest.approx(0.4)
         for one in (np.array(1), np.array([1]), np.array([[1]], np.uint8), torch.tensor(1), torch.tensor([1]), "w"):

@@ -15,7 +15,7 @@ from flashdreams.camera.poses import pose_from_yaw_pitch, yaw_pitch_of
 from flashdreams.client import ClientWorld, ConnectionLost, WorldEnded, WorldError, connect
 from flashdreams.client.address import socket_address
 from flashdreams.infra.world.inputs import FrameInput
-from flashdreams.infra.world.offline_rollout import dream_along
+from flashdreams.infra.world.offline_rollout import generate_along
 from tests.backend.fakes import FakeWorld, acting_config, fake_config
 from tests.backend.harness import Running, running
 
@@ -67,7 +67,7 @@ async def test_the_frames_are_those_that_the_world_dreams(url: str) -> None:
         for keys in ("w", "wd", "d", ""):
             got.append((await world.step(keys=keys))[-1])
             poses.append(world.pose)
-    true = np.concatenate(list(dream_along(FakeWorld(fake_config()), "meadow", 4, np.stack(poses))))
+    true = np.concatenate(list(generate_along(FakeWorld(fake_config()), "meadow", 4, np.stack(poses))))
     assert same(np.stack(got), true)
 
 

@@ -21,7 +21,7 @@ class Streamed:
         self.init = b""
         self.chunks: list[tuple[dict[str, Any], bytes]] = []
         self.sent: list[dict[str, Any]] = []
-        self._told: dict[str, Any] | None = None
+        self._pending_message: dict[str, Any] | None = None
         page.on("websocket", self._opened)
 
     def _opened(self, socket: WebSocket) -> None:
@@ -32,12 +32,12 @@ class Streamed:
         if isinstance(payload, str):
             message = json.loads(payload)
             if message["type"] == "chunk":
-                self._told = message
-        elif self._told is None:
+                self._pending_message = message
+        elif self._pending_message is None:
             self.init, self.chunks = payload, []
         else:
-            self.chunks.append((self._told, payload))
-            self._told = None
+            self.chunks.append((self._pending_message, payload))
+            self._pending_message = None
 
     def frames(self) -> Frames:
         """Every frame of the newest stream `[N, H, W, 3]`, decoded."""

@@ -12,7 +12,7 @@ from playwright.sync_api import Page
 
 from backend.session.replay import digest_of
 from flashdreams.camera.trajectory import load_trajectory
-from flashdreams.infra.world.offline_rollout import as_taken, dream_along
+from flashdreams.infra.world.offline_rollout import as_taken, generate_along
 from tests.backend.fakes import FakeWorld, fake_config
 from tests.e2e.chromium import first_picture, until, view
 from tests.e2e.conftest import OpenPage
@@ -49,7 +49,7 @@ def offline(path: Path) -> list[str]:
     """Hashes of the chunks that `flashdreams-run` dreams along a file, with seed 4 in the meadow."""
     world = FakeWorld(fake_config())
     poses, _ = as_taken(load_trajectory(path), world.config, world.constrain("meadow"))
-    return [digest_of(frames).hex() for frames in dream_along(world, "meadow", 4, poses)]
+    return [digest_of(frames).hex() for frames in generate_along(world, "meadow", 4, poses)]
 
 
 @pytest.fixture

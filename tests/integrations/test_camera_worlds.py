@@ -26,7 +26,7 @@ from flashdreams.integrations.pocket.image_files import save_image
 from flashdreams.recipes.wan import Wan21TransformerConfig
 from flashdreams.scripts.cli import entrypoint as main
 from tests.integrations.clips import run_clip, tiny_arguments, tiny_world
-from tests.parity.test_lingbot_world import walk
+from tests.parity.test_lingbot_world import camera_path
 from tests.published import Layout, diffusers, network_tensors, sharded
 
 Frames = npt.NDArray[np.uint8]
@@ -69,7 +69,7 @@ def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def path_file(folder: Path, frames: int, fps: float, lens: bool = True, size: tuple[int, int] = (192, 96)) -> Path:
     lenses = np.tile([500.0, 500.0, size[0] / 2, size[1] / 2], (frames, 1)) if lens else None
-    trajectory = CameraPath(walk(frames), fps, lenses, size if lens else None)
+    trajectory = CameraPath(camera_path(frames), fps, lenses, size if lens else None)
     save_trajectory(trajectory, path := folder / "path.json")
     return path
 
@@ -160,7 +160,9 @@ def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     return made
 
 
-def dream(world: World, rollout: Rollout, path: npt.NDArray[np.float64], chunks: int, **controls: Any) -> list[Frames]:
+def generate(
+    world: World, rollout: Rollout, path: npt.NDArray[np.float64], chunks: int, **controls: Any
+) -> list[Frames]:
     """The next chunks along `path [N, 4, 4]`, a pose for every frame of the rollout; `controls` shape the first."""
     shown, begin = [], sum(world.frames_in_chunk(index) for index in range(rollout.index))
     for _ in range(chunks):
@@ -177,7 +179,7 @@ def same(one: list[Frames], other: list[Frames]) -> bool:
 
 def test_chunks_have_the_frames_that_were_promised(world: World) -> None:
     rollout = world.start("meadow", 1)
-    chunks = dream(world, rollout, walk(200), 3)
+    chunks = generate(world, rollout, camera_path(200), 3)
     counts = [world.frames_in_chunk(index) for index in range(3)]
     assert [chunk.shape for chunk in chunks] == [(count, HEIGHT, WIDTH, 3) for count in counts]
     assert counts[0] == counts[1] - 3 and counts[1] == counts[2] == world.config.frames_per_chunk
@@ -186,62 +188,62 @@ def test_chunks_have_the_frames_that_were_promised(world: World) -> None:
 
 
 def test_the_camera_is_obeyed_from_the_chunk_that_it_turns_in(world: World) -> None:
-    one, other = walk(200), walk(200)
+    one, other = camera_path(200), camera_path(200)
     turn = world.frames_in_chunk(0)
-    other[turn:] = walk(200, seed=9)[turn:]
-    first = dream(world, world.start("meadow", 1), one, 2)
-    second = dream(world, world.start("meadow", 1), other, 2)
+    other[turn:] = camera_path(200, seed=9)[turn:]
+    first = generate(world, world.start("meadow", 1), one, 2)
+    second = generate(world, world.start("meadow", 1), other, 2)
     assert np.array_equal(first[0], second[0])
     assert not np.array_equal(first[1], second[1])
 
 
 def test_a_text_event_changes_only_chunks_after_it(world: World) -> None:
-    calm, told, path = world.start("meadow", 1), world.start("meadow", 1), walk(200)
-    assert same(dream(world, calm, path, 2), dream(world, told, path, 2))
-    assert not same(dream(world, calm, path, 1), dream(world, told, path, 1, text="a storm"))
-    assert not same(dream(world, calm, path, 1), dream(world, told, path, 1))
+    calm, told, path = world.start("meadow", 1), world.start("meadow", 1), camera_path(200)
+    assert same(generate(world, calm, path, 2), generate(world, told, path, 2))
+    assert not same(generate(world, calm, path, 1), generate(world, told, path, 1, text="a storm"))
+    assert not same(generate(world, calm, path, 1), generate(world, told, path, 1))
 
 
 def test_the_picture_begins_the_dream(world: World, photo: Path) -> None:
-    path = walk(200)
-    shipped = dream(world, world.start("meadow", 1), path, 1)
-    own = dream(world, world.start("meadow", 1, image=photo), path, 1)
+    path = camera_path(200)
+    shipped = generate(world, world.start("meadow", 1), path, 1)
+    own = generate(world, world.start("meadow", 1, image=photo), path, 1)
     assert not same(shipped, own)
 
 
 def test_interleaved_rollouts_equal_rollouts_alone(world: World) -> None:
-    places = (("meadow", 1, walk(200)), ("snow", 2, walk(200, seed=3)))
-    alone = [dream(world, world.start(scene, seed), path, 6) for scene, seed, path in places]
+    places = (("meadow", 1, camera_path(200)), ("snow", 2, camera_path(200, seed=3)))
+    alone = [generate(world, world.start(scene, seed), path, 6) for scene, seed, path in places]
     both = [world.start(scene, seed) for scene, seed, _ in places]
     for chunk in range(6):
         for rollout, (_, _, path), expected in zip(both, places, alone, strict=True):
-            assert same(dream(world, rollout, path, 1), expected[chunk : chunk + 1])
+            assert same(generate(world, rollout, path, 1), expected[chunk : chunk + 1])
 
 
 def test_a_restored_rollout_goes_on_as_the_one_that_was_kept(world: World) -> None:
-    rollout, path = world.start("dusk", 3), walk(200)
-    dream(world, rollout, path, 5, text="a storm")
+    rollout, path = world.start("dusk", 3), camera_path(200)
+    generate(world, rollout, path, 5, text="a storm")
     kept = world.snapshot(rollout)
-    expected = dream(world, rollout, path, 2)
-    assert same(dream(world, world.restore(kept), path, 2), expected)
-    assert same(dream(world, world.restore(kept), path, 2), expected)
+    expected = generate(world, rollout, path, 2)
+    assert same(generate(world, world.restore(kept), path, 2), expected)
+    assert same(generate(world, world.restore(kept), path, 2), expected)
 
 
 @pytest.mark.parametrize(
     ("poses", "message"),
     [
-        (walk(4), "poses must have shape"),
+        (camera_path(4), "poses must have shape"),
         (np.full((13, 4, 4), np.nan), "poses must have shape|poses must be finite numbers"),
     ],
     ids=["too few", "not finite"],
 )
 def test_refused_poses_leave_the_dream_as_it_was(world: World, poses: Any, message: str) -> None:
-    rollout, other, path = world.start("meadow", 1), world.start("meadow", 1), walk(200)
+    rollout, other, path = world.start("meadow", 1), world.start("meadow", 1), camera_path(200)
     with pytest.raises(ValueError, match=message):
         world.step(rollout, Controls(poses=poses, text="a storm"))
     with pytest.raises(ValueError, match="text must say what to dream"):
-        dream(world, rollout, path, 1, text=" ")
-    assert same(dream(world, rollout, path, 2), dream(world, other, path, 2))
+        generate(world, rollout, path, 1, text=" ")
+    assert same(generate(world, rollout, path, 2), generate(world, other, path, 2))
 
 
 def test_controls_are_what_the_models_understand() -> None:

@@ -12,7 +12,7 @@ from flashdreams.configs.runner_configs import all_runners
 from flashdreams.infra.runner import RunnerConfig
 from flashdreams.integrations.cosmos_predict2.config import I2V, T2V
 from tests.integrations.clips import HEIGHT, WIDTH, run_clip, tiny_arguments
-from tests.integrations.test_omnidreams import footage
+from tests.integrations.test_omnidreams import write_video
 
 MODEL = "--pipeline.diffusion-model"
 SHORT = (f"{MODEL}.transformer.len-t", "3", f"{MODEL}.transformer.window-size-t", "3")
@@ -26,7 +26,7 @@ def no_memory_plan(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("slug", [T2V, I2V])
 def test_published_files_become_a_clip(slug: str, tmp_path: Path) -> None:
-    image = {"image": footage(tmp_path / "picture.mp4", 1)} if slug == I2V else {}
+    image = {"image": write_video(tmp_path / "picture.mp4", 1)} if slug == I2V else {}
     arguments = [*tiny_arguments(slug, tmp_path, **image), *SHORT, *FEW_STEPS]
     clip = run_clip(arguments, tmp_path / "clip.mp4")
     assert clip.frames.shape == (9, HEIGHT, WIDTH, 3) and clip.fps == 16

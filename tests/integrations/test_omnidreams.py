@@ -16,7 +16,7 @@ from tests.integrations.clips import HEIGHT, WIDTH, run_clip, tiny_arguments
 FRAMES = 5 + 4 * 8
 
 
-def footage(path: Path, frames: int, seed: int = 0, height: int = 40, width: int = 64) -> Path:
+def write_video(path: Path, frames: int, seed: int = 0, height: int = 40, width: int = 64) -> Path:
     """A video of drifting blocks."""
     blocks = np.random.default_rng(seed).integers(0, 256, (frames, 5, 8, 3), dtype=np.uint8)
     with Mp4File(path, width, height, 30) as video:
@@ -28,13 +28,13 @@ def footage(path: Path, frames: int, seed: int = 0, height: int = 40, width: int
 def arguments(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """Of a run on tiny files, with a picture (a video's first frame is one) and a control as long as four chunks."""
     folder = tmp_path_factory.mktemp("files")
-    shown, control = footage(folder / "picture.mp4", 1), footage(folder / "map.mp4", FRAMES)
+    shown, control = write_video(folder / "picture.mp4", 1), write_video(folder / "map.mp4", FRAMES)
     return tiny_arguments(SLUG, folder, image=shown, control=control)
 
 
 @pytest.mark.parametrize("slug", list(RUNNERS))
 def test_published_files_become_a_clip(slug: str, tmp_path: Path) -> None:
-    shown, control = footage(tmp_path / "picture.mp4", 1), footage(tmp_path / "map.mp4", FRAMES)
+    shown, control = write_video(tmp_path / "picture.mp4", 1), write_video(tmp_path / "map.mp4", FRAMES)
     arguments = tiny_arguments(slug, tmp_path, image=shown, control=control, chunks=5)
     clip = run_clip(arguments, tmp_path / "clip.mp4")
     assert clip.frames.shape == (FRAMES, HEIGHT, WIDTH, 3)
@@ -42,7 +42,10 @@ def test_published_files_become_a_clip(slug: str, tmp_path: Path) -> None:
 
 
 def test_picture_prompt_map_and_seed_shape_the_drive(arguments: list[str], tmp_path: Path) -> None:
-    other_map, other_picture = footage(tmp_path / "map.mp4", 13, seed=1), footage(tmp_path / "picture.mp4", 1, seed=2)
+    other_map, other_picture = (
+        write_video(tmp_path / "map.mp4", 13, seed=1),
+        write_video(tmp_path / "picture.mp4", 1, seed=2),
+    )
     changes = (
         [],
         [],

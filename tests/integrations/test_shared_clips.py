@@ -12,7 +12,7 @@ import pytest
 
 from flashdreams.integrations.omnidreams.config import SLUG
 from tests.integrations.clips import read_clip, run_clip, tiny_arguments
-from tests.integrations.test_omnidreams import footage
+from tests.integrations.test_omnidreams import write_video
 
 pytestmark = pytest.mark.slow
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def arguments(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     folder = tmp_path_factory.mktemp("files")
-    shown, control = footage(folder / "picture.mp4", 1), footage(folder / "map.mp4", 29)
+    shown, control = write_video(folder / "picture.mp4", 1), write_video(folder / "map.mp4", 29)
     return tiny_arguments(SLUG, folder, image=shown, control=control, chunks=4)
 
 

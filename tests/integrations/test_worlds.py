@@ -27,7 +27,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     return made
 
 
-def dream(world: World, rollout: Rollout, chunks: int, **controls: Any) -> list[Frames]:
+def generate(world: World, rollout: Rollout, chunks: int, **controls: Any) -> list[Frames]:
     """The next chunks; `controls` shape the first of them."""
     shown = []
     for _ in range(chunks):
@@ -44,7 +44,7 @@ def same(one: list[Frames], other: list[Frames]) -> bool:
 
 def test_chunks_have_the_frames_that_were_promised(world: World) -> None:
     rollout = world.start("lighthouse", 1)
-    chunks = dream(world, rollout, 3)
+    chunks = generate(world, rollout, 3)
     assert [chunk.shape for chunk in chunks] == [(frames, HEIGHT, WIDTH, 3) for frames in (9, 12, 12)]
     assert [world.frames_in_chunk(index) for index in range(3)] == [9, 12, 12]
     assert world.config.frames_per_chunk == 12
@@ -55,36 +55,36 @@ def test_chunks_have_the_frames_that_were_promised(world: World) -> None:
 
 def test_a_text_event_changes_only_chunks_after_it(world: World) -> None:
     calm, told = world.start("lighthouse", 1), world.start("lighthouse", 1)
-    assert same(dream(world, calm, 2), dream(world, told, 2))
-    assert not same(dream(world, calm, 1), dream(world, told, 1, text="a storm"))
-    assert not same(dream(world, calm, 1), dream(world, told, 1))
+    assert same(generate(world, calm, 2), generate(world, told, 2))
+    assert not same(generate(world, calm, 1), generate(world, told, 1, text="a storm"))
+    assert not same(generate(world, calm, 1), generate(world, told, 1))
 
 
 def test_a_scene_is_its_prompt(world: World) -> None:
-    first, text = dream(world, world.start("reef", 1), 1), world.config.scene("reef").prompt  # type: ignore[attr-defined]
-    assert same(dream(world, world.start("lighthouse", 1, text=text), 1), first)
+    first, text = generate(world, world.start("reef", 1), 1), world.config.scene("reef").prompt  # type: ignore[attr-defined]
+    assert same(generate(world, world.start("lighthouse", 1, text=text), 1), first)
     changed, told = world.start("train", 1), world.start("train", 1)
-    dream(world, changed, 1), dream(world, told, 1)
-    assert same(dream(world, changed, 1, scene="reef"), dream(world, told, 1, text=text))
+    generate(world, changed, 1), generate(world, told, 1)
+    assert same(generate(world, changed, 1, scene="reef"), generate(world, told, 1, text=text))
     assert changed.scene == "reef"
 
 
 def test_rollouts_are_told_apart_by_their_seed_and_do_not_disturb_each_other(world: World) -> None:
-    alone = [dream(world, world.start("market", seed), 3) for seed in (1, 2)]
+    alone = [generate(world, world.start("market", seed), 3) for seed in (1, 2)]
     assert not same(*alone)
     both = [world.start("market", seed) for seed in (1, 2)]
     for chunk in range(3):
         for rollout, expected in zip(both, alone, strict=True):
-            assert same(dream(world, rollout, 1), expected[chunk : chunk + 1])
+            assert same(generate(world, rollout, 1), expected[chunk : chunk + 1])
 
 
 def test_a_restored_rollout_goes_on_as_the_one_that_was_kept(world: World) -> None:
     rollout = world.start("market", 3)
-    dream(world, rollout, 2, text="a storm")
+    generate(world, rollout, 2, text="a storm")
     kept = world.snapshot(rollout)
-    expected = dream(world, rollout, 2)
-    assert same(dream(world, world.restore(kept), 2), expected)
-    assert same(dream(world, world.restore(kept), 2), expected)
+    expected = generate(world, rollout, 2)
+    assert same(generate(world, world.restore(kept), 2), expected)
+    assert same(generate(world, world.restore(kept), 2), expected)
 
 
 @pytest.mark.parametrize(
@@ -105,8 +105,8 @@ def test_what_the_model_does_not_understand_is_refused(
 def test_a_refused_event_leaves_the_dream_as_it_was(world: World) -> None:
     rollout, other = world.start("lighthouse", 1), world.start("lighthouse", 1)
     with pytest.raises(ValueError, match="text must say what to dream"):
-        dream(world, rollout, 1, text="")
-    assert same(dream(world, rollout, 2), dream(world, other, 2))
+        generate(world, rollout, 1, text="")
+    assert same(generate(world, rollout, 2), generate(world, other, 2))
 
 
 WAN_WORLDS = {slug: world for slug, world in all_worlds().items() if type(world) is WanWorldConfig}

@@ -22,7 +22,7 @@ from flashdreams.integrations.hy_worldplay.overlap import ViewCone, ViewConeConf
 from flashdreams.integrations.hy_worldplay.prope import project, projections
 from flashdreams.integrations.hy_worldplay.transformer import HyWorldPlayTransformerConfig
 from flashdreams.recipes.wan.transformer.impl.modules import sinusoidal_embedding_1d
-from tests.parity.test_lingbot_world import walk
+from tests.parity.test_lingbot_world import camera_path
 from tests.parity.test_wan_streaming import (
     FRAME,
     HEIGHT,
@@ -57,7 +57,7 @@ def plain_prope(q: Tensor, k: Tensor, v: Tensor, poses: Tensor, lenses: Tensor, 
 def test_projective_attention_equals_a_plain_implementation() -> None:
     frames, tokens, heads, size = 3, 2, 2, 8
     q, k, v = (noise(frames * tokens, heads, size, seed=seed) for seed in range(3))
-    poses, lenses = torch.from_numpy(walk(frames)), torch.tensor([[0.5, 0.9], [0.6, 1.0], [0.7, 1.3]]).double()
+    poses, lenses = torch.from_numpy(camera_path(frames)), torch.tensor([[0.5, 0.9], [0.6, 1.0], [0.7, 1.3]]).double()
     cameras = projections(poses, lenses)
     queries, keys, values = project(q, cameras.of_queries), project(k, cameras.of_keys), project(v, cameras.of_keys)
     heads_first = (x.transpose(0, 1) for x in (queries, keys, values))
@@ -68,7 +68,7 @@ def test_projective_attention_equals_a_plain_implementation() -> None:
 
 def test_projective_attention_knows_relative_poses_only() -> None:
     q, k, v = (noise(6, 2, 8, seed=seed) for seed in range(3))
-    poses, elsewhere = torch.from_numpy(walk(6)), torch.from_numpy(walk(1, seed=4)[0])
+    poses, elsewhere = torch.from_numpy(camera_path(6)), torch.from_numpy(camera_path(1, seed=4)[0])
     lenses = LENSES.expand(6, 2)
     assert relative_error(plain_prope(q, k, v, elsewhere @ poses, lenses), plain_prope(q, k, v, poses, lenses)) < 1e-9
 
@@ -199,7 +199,7 @@ def visible_from(pose: np.ndarray, point: np.ndarray) -> bool:
 @pytest.mark.parametrize("seed", range(3))
 def test_the_choice_of_views_equals_a_brute_force_one(seed: int) -> None:
     cone, chunks = ViewCone(ViewConeConfig(points=4000)), 9
-    poses = walk(chunks * LEN_T, seed)
+    poses = camera_path(chunks * LEN_T, seed)
     poses[:, :3, 3] *= 3
     points = ball(cone)
     for chunk in range(4, chunks):
@@ -229,7 +229,7 @@ def test_a_rollout_with_memory_equals_the_whole_clip(tmp_path: Path) -> None:
     ours = DiffusionModelConfig(transformer=transformer_config(tmp_path), scheduler=scheduler, seed=7).setup()
     text, image = noise(1, TEXT_LEN, TEXT_DIM), noise(1, 1, CHANNELS, HEIGHT, WIDTH, seed=4)
     cache = ours.transformer.initialize_autoregressive_cache(height=HEIGHT, width=WIDTH, text_embeddings=text)
-    poses = walk(CHUNKS * LEN_T, seed=2)
+    poses = camera_path(CHUNKS * LEN_T, seed=2)
     actions = torch.arange(CHUNKS * LEN_T) * 7 % 81
     generator, clip, worst = torch.Generator().manual_seed(7), torch.empty(1, 0, CHANNELS, HEIGHT, WIDTH), 0.0
     chosen = []

@@ -40,7 +40,7 @@ PICTURE = (16, 24)
 LENS = np.array([20.0, 21.0, 11.5, 8.25])
 
 
-def walk(frames: int, seed: int = 0) -> np.ndarray:
+def camera_path(frames: int, seed: int = 0) -> np.ndarray:
     """Camera-to-world `[N, 4, 4]` of a walk that turns, looks up and down, and goes sideways."""
     steps = np.cumsum(np.random.default_rng(seed).normal(size=(frames, 5)) * (0.1, 0.02, 0.1, 4, 2), 0)
     return np.stack([pose_from_yaw_pitch(step[:3], step[3], step[4]) for step in steps])
@@ -69,7 +69,7 @@ def test_the_camera_control_equals_a_loop_over_pixels() -> None:
     picture_encoder = WanVAEEncoderConfig(checkpoint_path=None, dtype=torch.float32, base_dim=4)
     encoder: LingBotCtrlEncoder = LingBotCtrlEncoderConfig(encoder=picture_encoder, world_scale=scale).setup()
     cache = encoder.initialize_autoregressive_cache()
-    image, poses, previous, seen = torch.zeros(1, 1, 3, *PICTURE), walk(9 + 12 + 12), None, 0
+    image, poses, previous, seen = torch.zeros(1, 1, 3, *PICTURE), camera_path(9 + 12 + 12), None, 0
     for chunk, (frames, places) in enumerate([(9, [0, 4, 8]), (12, [3, 7, 11]), (12, [3, 7, 11])]):
         here = poses[seen : seen + frames]
         given = CameraInput(

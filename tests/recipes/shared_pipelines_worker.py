@@ -8,7 +8,7 @@ from torch import Tensor
 
 from flashdreams.core import distributed
 from flashdreams.recipes.wan import Wan21TransformerConfig, Wan22TransformerConfig, WanInferencePipeline
-from tests.recipes.tiny_wan import SIZE, dream, picture, pipeline, transformer
+from tests.recipes.tiny_wan import SIZE, generate, picture, pipeline, transformer
 
 CHUNKS = 5
 
@@ -28,9 +28,9 @@ def relative(method: Any) -> Wan21TransformerConfig:
 def rollout(made: WanInferencePipeline, image: Tensor | None) -> list[Tensor]:
     """A rollout past the roll of its window, with a text event on the way."""
     cache = made.initialize_cache(["a lake"], image, **({} if image is not None else SIZE), seed=3)
-    videos = dream(made, cache, range(3))
+    videos = generate(made, cache, range(3))
     made.replace_text(cache, ["a storm"])
-    return videos + dream(made, cache, range(3, CHUNKS))
+    return videos + generate(made, cache, range(3, CHUNKS))
 
 
 def main() -> None:

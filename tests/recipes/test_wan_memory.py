@@ -20,7 +20,7 @@ from flashdreams.recipes.wan import (
     WanVAEDecoderConfig,
 )
 from flashdreams.recipes.wan.runner import WanRunnerConfig
-from tests.recipes.tiny_wan import CHANNELS, PIXELS, SIZE, config, dream, picture, same, transformer
+from tests.recipes.tiny_wan import CHANNELS, PIXELS, SIZE, config, generate, picture, same, transformer
 
 
 def relative() -> Any:
@@ -89,7 +89,7 @@ def test_the_plan_equals_what_is_allocated(name: str) -> None:
     assert {part.name: part.weights for part in plan.parts if not part.reads} == real
     given = {"image": picture()} if "image" in CONFIGS[name] else SIZE
     cache = made.initialize_cache(["a lake"] * wanted.rollout.batch_shape[0], **given)
-    dream(made, cache, range(4))
+    generate(made, cache, range(4))
     assert plan.rollout == held_by(cache.transformer_cache, cache.encoder_cache, cache.decoder_cache)
 
 
@@ -164,14 +164,14 @@ def test_a_pipeline_that_takes_turns_dreams_the_same_with_one_network_there(
     made.offload_to(torch.device("cpu"))
     given = {"image": picture()} if name == "picture" else SIZE
     cache = made.initialize_cache(["a lake"], **given, release_oneshot_encoders=False)
-    videos = dream(made, cache, range(2))
+    videos = generate(made, cache, range(2))
     made.replace_text(cache, ["a storm"])
-    videos += dream(made, cache, range(2, 4))
+    videos += generate(made, cache, range(2, 4))
     assert sorted(present) == list(range(len(parts))) and all(all(seen) for seen in present.values())
 
     torch.manual_seed(0)
     still = made_of(name).setup()
     cache = still.initialize_cache(["a lake"], **given)
-    expected = dream(still, cache, range(2))
+    expected = generate(still, cache, range(2))
     still.replace_text(cache, ["a storm"])
-    assert same(videos, expected + dream(still, cache, range(2, 4)))
+    assert same(videos, expected + generate(still, cache, range(2, 4)))

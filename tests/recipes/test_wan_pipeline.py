@@ -26,7 +26,7 @@ from tests.recipes.tiny_wan import (
     WordEncoder,
     WordEncoderConfig,
     config,
-    dream,
+    generate,
     picture,
     pipeline,
     same,
@@ -41,21 +41,21 @@ def nothing_loaded(one_thread: None) -> None:
 
 def test_a_prompt_becomes_video_in_chunks() -> None:
     made = pipeline()
-    videos = dream(made, made.initialize_cache(["a lake"], **SIZE), range(4))
+    videos = generate(made, made.initialize_cache(["a lake"], **SIZE), range(4))
     assert [tuple(video.shape) for video in videos] == [(1, 5, 3, 32, 48)] + [(1, 8, 3, 32, 48)] * 3
     assert all(video.isfinite().all() and video.abs().max() <= 1 for video in videos)
-    assert same(dream(made, made.initialize_cache(["a lake"], **SIZE), range(4)), videos)
-    assert not same(dream(made, made.initialize_cache(["a lake"], **SIZE, seed=1), range(4)), videos)
-    assert not same(dream(made, made.initialize_cache(["a hill"], **SIZE), range(4)), videos)
+    assert same(generate(made, made.initialize_cache(["a lake"], **SIZE), range(4)), videos)
+    assert not same(generate(made, made.initialize_cache(["a lake"], **SIZE, seed=1), range(4)), videos)
+    assert not same(generate(made, made.initialize_cache(["a hill"], **SIZE), range(4)), videos)
 
 
 def test_a_picture_begins_a_rollout_and_decides_its_size() -> None:
     made = pipeline(image=True)
     cache = made.initialize_cache(["a lake"], picture())
     assert cache.image is not None and torch.equal(cache.image, picture())
-    videos = dream(made, cache, range(4))
+    videos = generate(made, cache, range(4))
     assert videos[1].shape == (1, 8, 3, 32, 48)
-    assert not same(dream(made, made.initialize_cache(["a lake"], picture(seed=1)), range(4)), videos)
+    assert not same(generate(made, made.initialize_cache(["a lake"], picture(seed=1)), range(4)), videos)
     bytes_ = ((picture() + 1) * 127.5).round().to(torch.uint8)
     as_bytes = made.initialize_cache(["a lake"], bytes_, **SIZE)
     assert as_bytes.image is not None and (as_bytes.image - picture()).abs().max() < 0.01
@@ -74,24 +74,24 @@ def test_a_batch_has_the_transformers_shape() -> None:
 def test_interleaved_and_resumed_rollouts_are_bit_identical_to_rollouts_alone() -> None:
     made = pipeline(image=True)
     starts: list[tuple[list[str], Tensor]] = [(["a lake"], picture()), (["a hill"], picture(seed=1)[..., :16, :32])]
-    alone = [dream(made, made.initialize_cache(*start, seed=i), range(5)) for i, start in enumerate(starts)]
+    alone = [generate(made, made.initialize_cache(*start, seed=i), range(5)) for i, start in enumerate(starts)]
     caches = [made.initialize_cache(*start, seed=i) for i, start in enumerate(starts)]
     for chunk in range(3):
         for cache, expected in zip(caches, alone, strict=True):
-            assert torch.equal(dream(made, cache, range(chunk, chunk + 1))[0], expected[chunk])
+            assert torch.equal(generate(made, cache, range(chunk, chunk + 1))[0], expected[chunk])
     snapshot = caches[0].snapshot()
-    assert same(dream(made, caches[0], range(3, 5)), alone[0][3:])
+    assert same(generate(made, caches[0], range(3, 5)), alone[0][3:])
     caches[0].restore(snapshot)
     assert isinstance(snapshot, WanInferencePipelineCache)
-    assert same(dream(made, caches[0], range(3, 5)), alone[0][3:])
+    assert same(generate(made, caches[0], range(3, 5)), alone[0][3:])
 
 
 def test_a_text_event_changes_what_comes_next() -> None:
     made = pipeline(image=True)
     cache, still = (made.initialize_cache(["a lake"], picture()) for _ in range(2))
-    assert same(dream(made, cache, range(2)), dream(made, still, range(2)))
+    assert same(generate(made, cache, range(2)), generate(made, still, range(2)))
     made.replace_text(cache, ["a storm"])
-    assert not same(dream(made, cache, range(2, 3)), dream(made, still, range(2, 3)))
+    assert not same(generate(made, cache, range(2, 3)), generate(made, still, range(2, 3)))
 
 
 def test_two_networks_and_a_pipeline_without_decoder() -> None:
@@ -117,8 +117,8 @@ def test_embeddings_need_no_encoder() -> None:
     made = pipeline()
     embeddings = WordEncoder(WordEncoderConfig())(["a lake"])
     LOADED.clear()
-    videos = dream(made, made.initialize_cache(embeddings, **SIZE), range(2))
-    assert LOADED == [] and same(videos, dream(made, made.initialize_cache(["a lake"], **SIZE), range(2)))
+    videos = generate(made, made.initialize_cache(embeddings, **SIZE), range(2))
+    assert LOADED == [] and same(videos, generate(made, made.initialize_cache(["a lake"], **SIZE), range(2)))
 
 
 def test_guidance_takes_a_negative_prompt_from_the_call_or_the_config() -> None:
@@ -126,11 +126,11 @@ def test_guidance_takes_a_negative_prompt_from_the_call_or_the_config() -> None:
     with pytest.raises(ValueError, match=r"guidance_scale 3\.0 needs negative_text or the config's negative_prompt"):
         made.initialize_cache(["a lake"], **SIZE)
     assert LOADED == []
-    blurred = dream(made, made.initialize_cache(["a lake"], negative_text=["blurred"], **SIZE), range(2))
+    blurred = generate(made, made.initialize_cache(["a lake"], negative_text=["blurred"], **SIZE), range(2))
     usual = pipeline(net=transformer(guidance_scale=3.0), negative_prompt="blurred")
-    assert same(dream(usual, usual.initialize_cache(["a lake"], **SIZE), range(2)), blurred)
+    assert same(generate(usual, usual.initialize_cache(["a lake"], **SIZE), range(2)), blurred)
     assert WanInferencePipelineConfig.__dataclass_fields__["negative_prompt"].default == NEGATIVE_PROMPT
-    assert not same(dream(usual, usual.initialize_cache(["a lake"], negative_text=[""], **SIZE), range(2)), blurred)
+    assert not same(generate(usual, usual.initialize_cache(["a lake"], negative_text=[""], **SIZE), range(2)), blurred)
     with pytest.raises(ValueError, match=r"negative_text has no use with guidance_scale 1\.0"):
         pipeline().initialize_cache(["a lake"], negative_text=["blurred"], **SIZE)
 
@@ -200,12 +200,12 @@ def test_parts_that_do_not_go_together_are_refused_before_loading() -> None:
 def test_a_new_rollout_takes_over_the_memory_of_one_that_is_over(image: bool) -> None:
     made, shown = pipeline(image=image), {"image": picture()} if image else {}
     old = made.initialize_cache(["a lake"], **shown, **SIZE)
-    dream(made, old, range(5))
+    generate(made, old, range(5))
     held = old.transformer_cache
     new = made.initialize_cache(["a hill"], **shown, **SIZE, reuse=old)
     assert new.transformer_cache is held
     fresh = made.initialize_cache(["a hill"], **shown, **SIZE)
-    assert same(dream(made, new, range(5)), dream(made, fresh, range(5)))
+    assert same(generate(made, new, range(5)), generate(made, fresh, range(5)))
     with pytest.raises(RuntimeError, match="this rollout is over: another one reuses its memory"):
         made.generate(5, old)
 
@@ -214,11 +214,11 @@ def test_two_networks_take_over_the_memory_of_a_rollout_too() -> None:
     both = Wan22TransformerConfig(transformer_high_noise=transformer(), transformer_low_noise=transformer())
     made = pipeline(net=both, decoder=None)
     old = made.initialize_cache(["a lake"], **SIZE)
-    dream(made, old, range(3))
+    generate(made, old, range(3))
     held = old.transformer_cache
     new = made.initialize_cache(["a hill"], **SIZE, reuse=old)
     assert (new.transformer_cache.high, new.transformer_cache.low) == (held.high, held.low)
-    assert same(dream(made, new, range(3)), dream(made, made.initialize_cache(["a hill"], **SIZE), range(3)))
+    assert same(generate(made, new, range(3)), generate(made, made.initialize_cache(["a hill"], **SIZE), range(3)))
 
 
 @pytest.mark.gpu
@@ -227,9 +227,9 @@ def test_finalize_beside_the_decoder_changes_nothing() -> None:
     for aside in (False, True):
         made = pipeline(net=transformer(compile_network=False), decoder=None, finalize_aside=aside).cuda()
         cache = made.initialize_cache(["a lake"], **SIZE)
-        videos.append(dream(made, cache, range(8)))
+        videos.append(generate(made, cache, range(8)))
         again = cache.snapshot()
-        videos[-1] += dream(made, again, range(8, 10))
+        videos[-1] += generate(made, again, range(8, 10))
     for one, other in zip(*videos, strict=True):
         torch.testing.assert_close(one, other, rtol=0, atol=1e-5)
 
@@ -242,12 +242,12 @@ def test_a_restored_rollout_goes_on_with_the_steps_that_were_captured(
     network = replace(transformer().network, apply_rope_before_kvcache=not relative)
     made = pipeline(net=transformer(network=network, sink_size_t=2 * relative), decoder=None)
     cache = made.initialize_cache(["a lake"], **SIZE)
-    dream(made, cache, range(4))
+    generate(made, cache, range(4))
     early = cache.snapshot()
-    expected = dream(made, cache, range(4, 7))
+    expected = generate(made, cache, range(4, 7))
     late, steady = cache.snapshot(), cache.transformer_cache.branches[0].steady
     for snapshot, chunks in ((early, range(4, 7)), (late, range(7, 8)), (early, range(4, 7))):
         cache.restore(snapshot)
         assert cache.transformer_cache.branches[0].steady is steady
-        again = dream(made, cache, chunks)
+        again = generate(made, cache, chunks)
         assert snapshot is late or same(again, expected)

@@ -72,7 +72,7 @@ def control_of(model: DiffusionModel, device: str = "cpu") -> I2VCtrl | None:
     return I2VCtrl(latent=noise(1, LEN_T, CHANNELS, 4, 6).to(device), mask=mask.to(device))
 
 
-def dream(model: DiffusionModel, cache: Any, chunks: range, control: I2VCtrl | None = None) -> list[Tensor]:
+def generate(model: DiffusionModel, cache: Any, chunks: range, control: I2VCtrl | None = None) -> list[Tensor]:
     latents = []
     for chunk in chunks:
         latent, state = model.generate(chunk, cache, control)
@@ -125,7 +125,7 @@ def test_modulations_are_computed_once_for_each_timestep_of_a_list(mode: str, sc
     cache, control = rollout(model), control_of(model)
     counts = []
     for chunk in range(5):
-        dream(model, cache, range(chunk, chunk + 1), control)
+        generate(model, cache, range(chunk, chunk + 1), control)
         counts.append(passes.count)
     # The steps' timesteps, that of the clean chunk, and with a picture its own: all in the first chunk.
     assert counts == [STEPS + 1 + (mode == "image")] * 5
@@ -137,7 +137,7 @@ def test_both_networks_of_wan_22_keep_their_own_modulations() -> None:
     for part in (model.transformer.transformer_high_noise, model.transformer.transformer_low_noise):
         part.network.time_embedding = Passes(part.network.time_embedding)
         counters.append(part.network.time_embedding)
-    dream(model, rollout(model), range(4))
+    generate(model, rollout(model), range(4))
     assert sum(counter.count for counter in counters) == STEPS + 2  # the clean chunk goes through both
 
 
@@ -254,7 +254,7 @@ def test_no_chunk_makes_the_host_wait(mode: str) -> None:
         model = model_of(config(**MODES[mode]), context_noise=100).to("meta")
     cache, control = rollout(model, device="meta"), control_of(model, "meta")
     with NoWaiting():
-        latents = dream(model, cache, range(5), control)
+        latents = generate(model, cache, range(5), control)
     assert cache.fill == 1 and all(latent.device.type == "meta" for latent in latents)
 
 
@@ -267,7 +267,7 @@ def test_no_chunk_of_wan_22_makes_the_host_wait_once_the_timesteps_are_known() -
         model.transformer._numbers[timestep] = timestep._version, value
     cache = rollout(model, device="meta")
     with NoWaiting():
-        dream(model, cache, range(5))
+        generate(model, cache, range(5))
     assert cache.fill == 1
 
 
@@ -275,7 +275,7 @@ def test_no_chunk_of_wan_22_makes_the_host_wait_once_the_timesteps_are_known() -
 def test_a_steady_step_leaves_nothing_but_its_flow(mode: str) -> None:
     model = model_of(config(**MODES[mode]))
     cache, control = rollout(model), control_of(model)
-    dream(model, cache, range(4), control)
+    generate(model, cache, range(4), control)
     x, timestep = noise(1, LENGTH, 16), model.scheduler._timestep(0)
     tokens = None if control is None else model.transformer.patchify_and_maybe_split_cp(control)
     cache.start(4)
@@ -290,7 +290,7 @@ def test_a_new_rollout_in_the_memory_of_another_is_that_of_a_new_cache() -> None
     for mode in ("text", "guided", "cache-relative"):
         model = model_of(config(**MODES[mode]))
         old = rollout(model, seed=1)
-        dream(model, old, range(5))
+        generate(model, old, range(5))
         prompts = {"text_embeddings": noise(1, TEXT_LEN, TEXT_DIM, seed=7)}
         if mode == "guided":
             prompts["negative_text_embeddings"] = noise(1, TEXT_LEN, TEXT_DIM, seed=8)
@@ -300,7 +300,7 @@ def test_a_new_rollout_in_the_memory_of_another_is_that_of_a_new_cache() -> None
         fresh = model.transformer.initialize_autoregressive_cache(**SIZE, **prompts)
         for cache in (again, fresh):
             cache.rng = torch.Generator().manual_seed(3)
-        assert same(dream(model, again, range(5)), dream(model, fresh, range(5)))
+        assert same(generate(model, again, range(5)), generate(model, fresh, range(5)))
         other = model.transformer.reuse_autoregressive_cache(again, height=6, width=4, **prompts)
         assert other is not again and (other.height, other.width) == (6, 4)
 
@@ -313,11 +313,11 @@ def test_a_steady_step_compiles_to_one_graph_that_serves_every_chunk_and_rollout
         model = model_of(config(guidance_scale=2.0)).to("meta")
     for seed in range(2):
         cache = rollout(model, seed, device="meta")
-        dream(model, cache, range(4))
+        generate(model, cache, range(4))
         if seed == 0:
             torch._dynamo.utils.counters.clear()
             model.transformer.network.compile(backend="eager")
-        dream(model, cache, range(4, 7))
+        generate(model, cache, range(4, 7))
     counters = torch._dynamo.utils.counters
     assert counters["stats"]["unique_graphs"] == 1 and not counters["graph_break"]
     torch._dynamo.reset()
@@ -338,7 +338,7 @@ def test_a_captured_graph_survives_a_new_rollout(mode: str) -> None:
     eager, captured = on_gpu(use_cuda_graph=False, **MODES[mode]), on_gpu(**MODES[mode])
     control = control_of(captured, "cuda")
     cache = rollout(captured, seed=1, device="cuda")
-    dream(captured, cache, range(6), control)
+    generate(captured, cache, range(6), control)
     graphs, places = [branch.steady._graph for branch in cache.branches], addresses(cache)
     assert None not in graphs
     prompts = {"text_embeddings": noise(1, TEXT_LEN, TEXT_DIM, seed=0).cuda()}
@@ -346,10 +346,10 @@ def test_a_captured_graph_survives_a_new_rollout(mode: str) -> None:
         prompts["negative_text_embeddings"] = noise(1, TEXT_LEN, TEXT_DIM, seed=1).cuda()
     again = captured.transformer.reuse_autoregressive_cache(cache, **SIZE, **prompts)
     again.rng = torch.Generator("cuda").manual_seed(0)
-    made = dream(captured, again, range(8), control)
+    made = generate(captured, again, range(8), control)
     assert all(branch.steady._graph is graph for branch, graph in zip(again.branches, graphs, strict=True))
     assert addresses(again) == places
-    for latent, expected in zip(made, dream(eager, rollout(eager, device="cuda"), range(8), control), strict=True):
+    for latent, expected in zip(made, generate(eager, rollout(eager, device="cuda"), range(8), control), strict=True):
         torch.testing.assert_close(latent, expected, rtol=0, atol=1e-4)
 
 
@@ -358,12 +358,12 @@ def test_a_captured_graph_survives_a_new_rollout(mode: str) -> None:
 def test_on_a_gpu_a_steady_chunk_neither_waits_nor_allocates(mode: str) -> None:
     model = on_gpu(**MODES[mode])
     cache, control = rollout(model, device="cuda"), control_of(model, "cuda")
-    dream(model, cache, range(8), control)
+    generate(model, cache, range(8), control)
     torch.cuda.synchronize()
     segments = torch.cuda.memory_stats()["segment.all.allocated"]
     torch.cuda.set_sync_debug_mode("error")
     try:
-        dream(model, cache, range(8, 12), control)
+        generate(model, cache, range(8, 12), control)
     finally:
         torch.cuda.set_sync_debug_mode("default")
     assert torch.cuda.memory_stats()["segment.all.allocated"] == segments

@@ -111,7 +111,7 @@ def pipeline(image: bool = False, net: Any = None, **changes: Any) -> WanInferen
     return made
 
 
-def dream(made: WanInferencePipeline, cache: WanInferencePipelineCache, chunks: range) -> list[Tensor]:
+def generate(made: WanInferencePipeline, cache: WanInferencePipelineCache, chunks: range) -> list[Tensor]:
     videos = []
     for chunk in chunks:
         videos.append(made.generate(chunk, cache))

@@ -48,7 +48,7 @@ class SwirlWorld(PipelineWorld):
 
     @torch.inference_mode()
     def step(self, rollout: Rollout, controls: Controls) -> np.ndarray:
-        own = self.own(rollout)
+        own = self.typed_rollout(rollout)
         poses = torch.from_numpy(controls.poses[None]).float().to(self.pipeline.device)
         return to_frames(self.pipeline.generate(own.index, own.cache, poses)[0])
 

@@ -39,7 +39,7 @@ def other_kind(path: Path) -> str | None:
         return f"{path} begins with zeros only (was its download broken off?): fetch it again"
     pointer = _LFS.match(head)
     if pointer is not None:
-        size = _told_size(int(pointer[1][:18]))
+        size = _format_size(int(pointer[1][:18]))
         return (
             f"{path} is a Git LFS pointer: the file itself ({size}) was not fetched; run `git lfs pull` in its folder"
         )
@@ -98,7 +98,7 @@ _PACKED = (
 )
 
 
-def _told_size(size: int) -> str:
+def _format_size(size: int) -> str:
     value = float(size)
     for unit in ("bytes", "kB", "MB"):
         if value < 1000:

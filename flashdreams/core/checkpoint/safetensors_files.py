@@ -50,7 +50,8 @@ class SafetensorsFiles(Mapping[str, Tensor]):
             raise ValueError(f"the index names tensors that its files do not hold: {listed(absent)}")
 
     def __getitem__(self, key: str) -> Tensor:
-        return self._opened(self._path_of[key]).get_tensor(key)
+        tensor: Tensor = self._opened(self._path_of[key]).get_tensor(key)
+        return tensor
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._path_of)

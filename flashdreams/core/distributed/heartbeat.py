@@ -87,7 +87,7 @@ class Heartbeat:
         """Whether process `rank` has ended as it should."""
         return self._heard.get(rank, ("", 0.0))[0] == _DONE
 
-    def wait_for_news(self) -> None:
+    def wait_for_failure(self) -> None:
         """Wait until every other process has given a sign of life, or until one is found gone, which ends this one."""
         asked, others = self._awake, [rank for rank in range(self.size) if rank != self.rank]
         until = time.monotonic() + 2 * self.timeout
@@ -114,11 +114,11 @@ class Heartbeat:
             self._beat += 1
             self._tell(self._state or str(self._beat))
             for rank in range(self.size):
-                if rank != self.rank and (reason := self._news_of(rank)):
+                if rank != self.rank and (reason := self._failure_of(rank)):
                     self._leave(reason)
             self._stopped.wait(self.every)
 
-    def _news_of(self, rank: int) -> str | None:
+    def _failure_of(self, rank: int) -> str | None:
         """Why process `rank` makes this one end; None where it does not."""
         text, who = self._read(rank), f"process {rank} of {self.size}"
         before, since = self._heard.get(rank, ("", 0.0))

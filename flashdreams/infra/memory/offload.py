@@ -26,11 +26,11 @@ class OffloadHooks:
         self._present: nn.Module | None = None
         self._at_home: list[tuple[Tensor, Tensor]] = []
 
-    def take(self, network: nn.Module) -> None:
+    def onload(self, network: nn.Module) -> None:
         """Bring `network` to the device, after the one that is there has left."""
         if network is self._present:
             return
-        self.leave()
+        self.offload()
         self._present = network
         for tensor in tensors_of(network):
             home = tensor.data
@@ -38,7 +38,7 @@ class OffloadHooks:
             self._at_home.append((tensor, home))
             tensor.data = home.to(self.device, copy=True, non_blocking=locked)
 
-    def leave(self, network: nn.Module | None = None) -> None:
+    def offload(self, network: nn.Module | None = None) -> None:
         """Take `network` off the device if it is there; None: whichever is."""
         if network is not None and network is not self._present:
             return

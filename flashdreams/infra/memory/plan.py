@@ -83,7 +83,7 @@ class MemoryPlan:
                 f"offloading needs {gib(self.host)} of the CPU's memory for waiting networks, {gib(room)} are free"
             )
 
-    def told(self, device: torch.device) -> str:
+    def table(self, device: torch.device) -> str:
         """The plan as a table that ends with what is needed and what there is."""
         rows = [(part.name, part.weights, self._where(part)) for part in self.parts]
         count = "a rollout's" if self.rollouts == 1 else f"{self.rollouts} rollouts'"

@@ -55,12 +55,12 @@ def plan_memory(
     with torch.no_grad():
         caches = _caches(pipeline, height, width, processes)
         control, encoding, encoder_cache = _coding(pipeline.encoder, blank.encoder_context, blank.input)
-        latent, dreaming = _dreaming(shallow, blank, control)
+        latent, denoising = _denoising(shallow, blank, control)
         _, decoding, decoder_cache = _coding(pipeline.decoder, None, latent)
     branches = 2 if any(scale > 1 for scale in values_everywhere(config, "guidance_scale")) else 1
     parts: list[tuple[str, nn.Module | None, int, int]] = [("encoder", pipeline.encoder, encoding, 0)]
     networks = pipeline.diffusion_model.transformer.networks()
-    parts += [(name, network, dreaming // processes, branches) for name, network in networks.items()]
+    parts += [(name, network, denoising // processes, branches) for name, network in networks.items()]
     parts.append(("decoder", pipeline.decoder, decoding, 0))
     return MemoryPlan(
         size=f"{height} x {width}",
@@ -85,39 +85,40 @@ def _alone(config: PlannedConfig) -> PlannedPipeline:
 
 def _caches(pipeline: PlannedPipeline, height: int, width: int, processes: int) -> int:
     """Bytes of a rollout's caches in the transformer, in each of the processes that share its keys and values."""
-    with MemoryTracker() as rehearsal:
+    with MemoryTracker() as tracker:
         blank = pipeline.blank_rollout(height, width)
         assert blank is not None
         cache: Any = pipeline.diffusion_model.transformer.initialize_autoregressive_cache(**blank.transformer_context)
         for chunk in range(blank.chunks):
             cache.start(chunk)
     del blank  # of which the cache keeps some
-    return rehearsal.live - cache.nbytes + cache.nbytes // processes
+    shared = int(cache.nbytes)
+    return tracker.live - shared + shared // processes
 
 
-def _dreaming(pipeline: PlannedPipeline, blank: MetaRollout, control: Any) -> tuple[Tensor, int]:
+def _denoising(pipeline: PlannedPipeline, blank: MetaRollout, control: Any) -> tuple[Tensor, int]:
     """A chunk's latent, and the bytes that a step with a full window holds at most beyond the caches."""
     transformer = pipeline.diffusion_model.transformer
     given = None if control is None else transformer.patchify_and_maybe_split_cp(control)
-    with MemoryTracker() as rehearsal:
+    with MemoryTracker() as tracker:
         cache = transformer.initialize_autoregressive_cache(**blank.transformer_context)
         tokens = torch.zeros(transformer.latent_shape_of(cache), device="meta", dtype=transformer.dtype)
         for chunk in range(blank.chunks):
             cache.start(chunk)
             own = given if blank.control_of_chunk is None else blank.control_of_chunk(given, chunk)
             transformer.predict_flow(tokens, torch.zeros(()), cache, own)
-    return transformer.unpatchify_of(tokens, cache), rehearsal.peak - rehearsal.live
+    return transformer.unpatchify_of(tokens, cache), tracker.peak - tracker.live
 
 
 def _coding(part: Any, context: dict[str, Any] | None, input: Any) -> tuple[Any, int, int]:
     """What an encoder or a decoder makes of a chunk, the bytes it holds at most beyond its cache, and the cache's."""
     if part is None:
         return None, 0, 0
-    with MemoryTracker() as rehearsal:
+    with MemoryTracker() as tracker:
         cache = part.initialize_autoregressive_cache(**(context or {}))
         for chunk in range(_CODED_CHUNKS):
             given = input(chunk) if callable(input) else input
             made = part(input=given, autoregressive_index=chunk, cache=cache)
     result = copy_state(made)
     del made, given  # which are no part of the cache
-    return result, rehearsal.peak - rehearsal.live, rehearsal.live
+    return result, tracker.peak - tracker.live, tracker.live

@@ -63,12 +63,12 @@ class MemoryTracker:
 
     def __enter__(self) -> Self:
         for mode in self._modes:
-            mode.__enter__()
+            mode.__enter__()  # type: ignore[no-untyped-call]
         return self
 
     def __exit__(self, *error: Any) -> None:
         for mode in reversed(self._modes):
-            mode.__exit__(*error)
+            mode.__exit__(*error)  # type: ignore[no-untyped-call]
 
     def _see(self, tensor: Tensor, new: bool) -> None:
         """Count `tensor` if it was not seen yet; one that was there before (`new=False`) counts nothing, ever."""
@@ -89,7 +89,7 @@ class _Watch(TorchDispatchMode):
     """Shows every tensor that an operation takes (`new=False`: its result may be a view of it) and gives."""
 
     def __init__(self, see: Callable[[Tensor, bool], None]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._see = see
 
     def __torch_dispatch__(

@@ -77,7 +77,7 @@ class StreamInferencePipelineCache(Generic[StreamingEncoderCacheT, TransformerCa
     """Times of the newest chunk's stages: `encode`, `diffuse`, `decode`, `finalize`."""
     finalized: bool = False
     """Whether the newest chunk is in the KV cache."""
-    aside: SideStream | None = None
+    side_stream: SideStream | None = None
     """Where `finalize` runs; None: where all else does."""
 
     def snapshot(self) -> Self:
@@ -101,8 +101,8 @@ class StreamInferencePipelineCache(Generic[StreamingEncoderCacheT, TransformerCa
 
     def join(self) -> None:
         """Let what is queued from now on wait for a `finalize` that may still run."""
-        if self.aside is not None:
-            self.aside.join()
+        if self.side_stream is not None:
+            self.side_stream.join()
 
 
 class StreamInferencePipeline(nn.Module, Generic[StreamingEncoderCacheT, TransformerCacheT, StreamingDecoderCacheT]):
@@ -128,7 +128,7 @@ class StreamInferencePipeline(nn.Module, Generic[StreamingEncoderCacheT, Transfo
         if config.offload:  # A graph knows the addresses that weights have, and they move.
             config = replace_everywhere(config, use_cuda_graph=False)
         self.config = config
-        self.turns: OffloadHooks | None = None
+        self.offload_hooks: OffloadHooks | None = None
         self.encoder = config.encoder.setup() if config.encoder else None
         self.diffusion_model = config.diffusion_model.setup()
         if distributed.world_size() > 1:
@@ -154,16 +154,16 @@ class StreamInferencePipeline(nn.Module, Generic[StreamingEncoderCacheT, Transfo
         """
         if not self.config.offload:
             raise ValueError("offload must be set in the config of a pipeline whose networks take turns")
-        self.turns = OffloadHooks(device)
+        self.offload_hooks = OffloadHooks(device)
         self.diffusion_model.scheduler.to(device)
         for module in self.modules():
             if isinstance(module, Transformer):
-                module.turns = self.turns
+                module.offload_hooks = self.offload_hooks
 
-    def take_turn(self, part: nn.Module) -> None:
+    def onload(self, part: nn.Module) -> None:
         """Bring `part` to the device where networks take turns on it."""
-        if self.turns is not None:
-            self.turns.take(part)
+        if self.offload_hooks is not None:
+            self.offload_hooks.onload(part)
 
     @torch.no_grad()
     def initialize_cache(
@@ -181,7 +181,7 @@ class StreamInferencePipeline(nn.Module, Generic[StreamingEncoderCacheT, Transfo
         new one has its size, KV buffers and captured graphs are used again. The context of a missing part is ignored.
         """
         transformer, context = self.diffusion_model.transformer, transformer_context or {}
-        transformer.take_turn()
+        transformer.onload()
         if reuse is None or reuse.transformer_cache is None:
             transformer_cache = transformer.initialize_autoregressive_cache(**context)
         else:
@@ -194,7 +194,7 @@ class StreamInferencePipeline(nn.Module, Generic[StreamingEncoderCacheT, Transfo
             encoder_cache=_initialize(self.encoder, encoder_context),
             decoder_cache=_initialize(self.decoder, decoder_context),
             event_profiler=EventProfiler(self.device),
-            aside=SideStream(self.device) if self.config.finalize_aside else None,
+            side_stream=SideStream(self.device) if self.config.finalize_aside else None,
         )
 
     @torch.no_grad()
@@ -252,13 +252,13 @@ class StreamInferencePipeline(nn.Module, Generic[StreamingEncoderCacheT, Transfo
         self, stage: str, cache: StreamInferencePipelineCache[Any, Any, Any], part: nn.Module | None
     ) -> Iterator[None]:
         """Run a stage with its network on the device, in order with the side stream, and timed."""
-        profiler, side = cache.event_profiler, cache.aside
+        profiler, side = cache.event_profiler, cache.side_stream
         if stage == "encode" and profiler is not None:
             profiler.reset()
         if isinstance(part, Transformer):
-            part.take_turn()
+            part.onload()
         elif part is not None:
-            self.take_turn(part)
+            self.onload(part)
         if stage == "diffuse":
             cache.join()
         with side.work() if side is not None and stage == "finalize" else nullcontext():

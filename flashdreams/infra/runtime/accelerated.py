@@ -59,4 +59,4 @@ class AcceleratedStep(ABC, nn.Module):
 
     def _apply(self, fn: Any, recurse: bool = True) -> Any:
         self._graphs.clear()  # A graph knows the addresses that the weights had.
-        return super()._apply(fn, recurse)
+        return super()._apply(fn, recurse)  # type: ignore[no-untyped-call]

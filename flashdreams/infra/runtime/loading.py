@@ -16,7 +16,7 @@ _log = logging.getLogger(__name__)
 def announce(plan: MemoryPlan | None, device: torch.device) -> None:
     """Log what a model will need on `device`; raise ValueError with advice when that cannot fit. None is no plan."""
     if plan is not None:
-        _log.info("%s", plan.told(device))
+        _log.info("%s", plan.table(device))
         plan.check(device)
 
 

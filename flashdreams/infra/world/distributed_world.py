@@ -13,7 +13,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,8 @@ from flashdreams.core.distributed.heartbeat import connect
 from flashdreams.infra.world.base import Constrain, Controls, Progress, Rollout, World, WorldConfig
 from flashdreams.infra.world.inputs import FrameInput
 from flashdreams.infra.world.scene_map import Plan
+
+T = TypeVar("T")
 
 _CALLS = "calls"
 _POLL = timedelta(seconds=2)
@@ -128,7 +130,7 @@ class LeadWorld(World):
     def footing(self, rollout: Rollout, scene: str) -> Constrain | None:
         return self._world.footing(rollout, scene)
 
-    def _together(self, work: Callable[[], Any], **call: Any) -> Any:
+    def _together(self, work: Callable[[], T], **call: Any) -> T:
         """Do `work` while the others do `call`; raises RuntimeError where it went well in some processes only."""
         dropped, self._dropped = self._dropped, []
         self._number += 1
@@ -156,7 +158,7 @@ class LeadWorld(World):
         self._next_handle += 1
         return self._next_handle
 
-    def _keep(self, handle: int, thing: Any) -> Any:
+    def _keep(self, handle: int, thing: T) -> T:
         """Know `thing` by its handle for as long as somebody has it; then the others let go of theirs."""
         key = id(thing)
         self._handles[key] = handle

@@ -40,7 +40,7 @@ def as_taken(path: CameraPath, config: WorldConfig, constrain: Constrain | None)
     return taken, int((turned | moved).sum())
 
 
-def dream_along(world: World, scene: str, seed: int, poses: Poses) -> Iterator[npt.NDArray[np.uint8]]:
+def generate_along(world: World, scene: str, seed: int, poses: Poses) -> Iterator[npt.NDArray[np.uint8]]:
     """Frames uint8 `[T, H, W, 3]` of a new rollout along `poses [N, 4, 4]`, a chunk at a time, N frames in all.
 
     Raises what the world raises.

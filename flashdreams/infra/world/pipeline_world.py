@@ -30,24 +30,24 @@ class PipelineWorld(World):
 
     @torch.inference_mode()
     def finalize(self, rollout: Rollout) -> None:
-        own = self.own(rollout)
+        own = self.typed_rollout(rollout)
         self.pipeline.finalize(own.index, own.cache)
         own.index += 1
         own.kv_fill = own.cache.transformer_cache.fill
         own.timings = self.timings_of(own)
 
     def snapshot(self, rollout: Rollout) -> Any:
-        return copy_state(self.own(rollout))
+        return copy_state(self.typed_rollout(rollout))
 
     def restore(self, snapshot: Any) -> Any:
-        return copy_state(self.own(snapshot))
+        return copy_state(self.typed_rollout(snapshot))
 
     def restore_into(self, rollout: Rollout, snapshot: Any) -> Any:
         """Return `restore(snapshot)`, in the memory and with the captured graphs of `rollout` where sizes agree."""
-        return restore_state(self.own(rollout), self.own(snapshot))
+        return restore_state(self.typed_rollout(rollout), self.typed_rollout(snapshot))
 
-    def own(self, rollout: Any) -> Any:
-        """`rollout` as one of this world; raises TypeError for any other."""
+    def typed_rollout(self, rollout: Any) -> Any:
+        """Return `rollout` with its type. Raises TypeError if it is not one of this world."""
         if not isinstance(rollout, self.rollout_type):
             raise TypeError(f"rollout must be one that this world started, got {type(rollout).__name__}")
         return rollout

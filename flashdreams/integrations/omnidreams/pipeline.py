@@ -74,5 +74,5 @@ class OmnidreamsPipeline(CosmosInferencePipeline):
 
     def _image_context(self, image: Tensor | None) -> dict[str, Tensor]:
         assert self.encoder is not None
-        self.take_turn(self.encoder)
+        self.onload(self.encoder)
         return {"image_embeddings": self.encoder(image)}

@@ -21,7 +21,7 @@ from flashdreams.infra.media.video import Mp4File, writable_mp4
 from flashdreams.infra.pipeline.base import StreamInferencePipeline
 from flashdreams.infra.runner import Runner, RunnerConfig
 from flashdreams.infra.runtime.checkpoint_check import CheckedFile, problem_with
-from flashdreams.infra.world.offline_rollout import as_taken, dream_along, lies_in_world
+from flashdreams.infra.world.offline_rollout import as_taken, generate_along, lies_in_world
 from flashdreams.integrations.pocket.assets import WEIGHTS, asset_folder
 from flashdreams.integrations.pocket.deflated import load_weights
 from flashdreams.integrations.pocket.world import PocketWorld, PocketWorldConfig
@@ -108,7 +108,7 @@ class PocketRunner(Runner):
         world, path, scene, seed = self.config.world, self.anchored(), self.scene, self.config.seed
         poses, moved = as_taken(path, world, self.world.constrain(scene, seed))
         if not distributed.is_rank_zero():
-            for _ in dream_along(self.world, scene, seed, poses):
+            for _ in generate_along(self.world, scene, seed, poses):
                 pass  # its share of the first process's dream
             return None
         length = f"{len(poses)} frames, {len(poses) / world.fps:.1f} s"
@@ -119,7 +119,7 @@ class PocketRunner(Runner):
             Mp4File(self.output, world.width, world.height, world.fps, comment) as video,
             tqdm(total=len(poses), desc="dreaming", unit="frame") as bar,
         ):
-            for frames in dream_along(self.world, scene, seed, poses):
+            for frames in generate_along(self.world, scene, seed, poses):
                 video.write(frames)
                 bar.update(len(frames))
         size = self.output.stat().st_size / 1e6

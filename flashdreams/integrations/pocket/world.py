@@ -100,7 +100,7 @@ class PocketWorld(PipelineWorld):
 
     @torch.inference_mode()
     def step(self, rollout: Rollout, controls: Controls) -> npt.NDArray[np.uint8]:
-        own: PocketRollout = self.own(rollout)
+        own: PocketRollout = self.typed_rollout(rollout)
         poses, began = self._checked_poses(controls.poses, self.frames_in_chunk(own.index)), time.perf_counter()
         last: PocketDecoderCache = own.cache.decoder_cache
         shown = None if last.end is None else last.end.image

@@ -103,7 +103,7 @@ class WaypointWorld(PipelineWorld):
     @torch.inference_mode()
     def step(self, rollout: Rollout, controls: Controls) -> npt.NDArray[np.uint8]:
         """The next chunk, shaped by `controls.inputs`; poses count for nothing, since the model has no camera."""
-        own = self.own(rollout)
+        own = self.typed_rollout(rollout)
         if controls.text is not None:
             raise ValueError(f"{self.config.slug} takes no text: it takes {', '.join(self.config.controls)}")
         if controls.scene is not None and self.config.scene(controls.scene).name != own.scene:

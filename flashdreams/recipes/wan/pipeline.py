@@ -222,15 +222,15 @@ class WanInferencePipeline(StreamInferencePipeline[Any, Any, Any]):
         if release_oneshot_encoders:
             self.release_oneshot_encoders()
         transformer: Any = self.diffusion_model.transformer
-        transformer.take_turn()
+        transformer.onload()
         transformer.replace_text(cache.transformer_cache, *prompts)
 
     def release_oneshot_encoders(self) -> None:
         """Free the encoders of prompts and pictures; the next prompt that is not embedded yet loads them again."""
         held = [encoder for encoder in (self.text_encoder, self.image_encoder) if encoder is not None]
-        if self.turns is not None:
+        if self.offload_hooks is not None:
             for encoder in held:
-                self.turns.leave(encoder)
+                self.offload_hooks.offload(encoder)
         self.text_encoder, self.image_encoder = None, None
         if held and self.device.type == "cuda":
             torch.cuda.empty_cache()
@@ -284,13 +284,13 @@ class WanInferencePipeline(StreamInferencePipeline[Any, Any, Any]):
 
     def _ready(self, encoder: Encoder | None, config: EncoderConfig) -> Encoder:
         """Return the encoder of prompts or pictures, loaded if it is not, on the device where it reads."""
-        waits = self.config.prompts_on_cpu or self.turns is not None
+        waits = self.config.prompts_on_cpu or self.offload_hooks is not None
         if encoder is None:
             where = torch.device("cpu") if waits else self.device
             with where:
                 encoder = config.setup().to(where)
         if not self.config.prompts_on_cpu:
-            self.take_turn(encoder)
+            self.onload(encoder)
         return encoder
 
     def _check_prompts(self, name: str, text: Any, may_be_empty: bool = False) -> None:

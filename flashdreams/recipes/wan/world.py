@@ -133,7 +133,7 @@ class WanWorld(PipelineWorld):
     @torch.inference_mode()
     def step(self, rollout: Rollout, controls: Controls) -> npt.NDArray[np.uint8]:
         """Return the next chunk; a text, else the prompt of a new scene, shapes it and all after it."""
-        own = self.own(rollout)
+        own = self.typed_rollout(rollout)
         scene = own.scene if controls.scene is None else self._scene(controls.scene).name
         text = self._scene(scene).prompt if controls.text is None and scene != own.scene else controls.text
         if text is not None:

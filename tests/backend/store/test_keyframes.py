@@ -14,7 +14,7 @@ import pytest
 from backend.session.replay import digest_of
 from flashdreams.camera.poses import pose_from_yaw_pitch, yaw_pitch_roll_of
 from flashdreams.camera.trajectory import FORMATS, CameraPath, encode_trajectory, load_trajectory
-from flashdreams.infra.world.offline_rollout import as_taken, dream_along
+from flashdreams.infra.world.offline_rollout import as_taken, generate_along
 from tests.backend.fakes import FakeWorld, fake_config
 from tests.backend.harness import Running, Visitor, running
 
@@ -66,7 +66,7 @@ def offline(file: bytes) -> list[str]:
     """What `flashdreams-run` dreams along a file: see `flashdreams.integrations.pocket.runner`."""
     world = FakeWorld(fake_config())
     poses, _ = as_taken(load_trajectory(file).resample(world.config.fps), world.config, world.constrain("meadow"))
-    return [digest_of(frames).hex() for frames in dream_along(world, "meadow", 5, poses)]
+    return [digest_of(frames).hex() for frames in generate_along(world, "meadow", 5, poses)]
 
 
 @pytest.mark.parametrize("form", ["flashdreams", "nerfstudio", "numpy"])

@@ -110,5 +110,5 @@ def test_the_same_sentence_is_said_once(watch: Watch) -> None:
 def test_news_come_from_those_who_live(watch: Watch) -> None:
     first, ended = watch(0, LONG)
     watch(1, LONG)
-    first.wait_for_news()
+    first.wait_for_failure()
     assert not ended.happened.is_set()

@@ -24,16 +24,16 @@ def test_only_the_network_at_work_is_there() -> None:
     def away(part: nn.Module, home: list[int]) -> list[bool]:
         return [tensor.data_ptr() != at for tensor, at in zip(part.state_dict().values(), home, strict=True)]
 
-    turns = OffloadHooks(CPU)
-    turns.take(first)
-    turns.take(second)
+    hooks = OffloadHooks(CPU)
+    hooks.onload(first)
+    hooks.onload(second)
     assert not any(away(first, homes[0])) and all(away(second, homes[1]))
     assert all(torch.equal(tensor, weights[key]) for key, tensor in second.state_dict().items())
     there = [tensor.data_ptr() for tensor in second.state_dict().values()]
-    turns.take(second)
-    turns.leave(first)
+    hooks.onload(second)
+    hooks.offload(first)
     assert [tensor.data_ptr() for tensor in second.state_dict().values()] == there
-    turns.leave()
+    hooks.offload()
     assert not any(away(second, homes[1]))
 
 

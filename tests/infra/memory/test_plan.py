@@ -71,9 +71,9 @@ def test_what_fits_passes_and_memory_that_nobody_knows_is_not_refused() -> None:
 def test_a_refusal_names_what_would_fit() -> None:
     with pytest.raises(
         ValueError, match=r"480 x 832 needs 16\.0 GiB \(fullest: text encoder\), cuda:0 has 15\.9"
-    ) as told:
+    ) as table:
         plan().check(GPU, 16 * GIB - GIB // 8)
-    assert str(told.value).endswith(
+    assert str(table.value).endswith(
         "It fits with less: --prompts-on-cpu needs 11.0 GiB; --offload needs 10.0 GiB; both needs 7.0 GiB"
     )
     with pytest.raises(ValueError, match=r"It fits with less: both needs 7\.0 GiB$"):
@@ -92,8 +92,8 @@ def test_waiting_networks_must_fit_the_cpu() -> None:
 
 
 def test_the_table_tells_every_part() -> None:
-    told = plan(offload=True, rollouts=2).told(torch.device("meta"))
-    assert told.splitlines() == [
+    table = plan(offload=True, rollouts=2).table(torch.device("meta"))
+    assert table.splitlines() == [
         "memory for 480 x 832:",
         "  text encoder         10.0 GiB  while it reads",
         "  transformer           4.0 GiB  in turn",

@@ -23,13 +23,13 @@ from tests.backend.fakes import FakeWorld, FakeWorldConfig, fake_config
 class Recorder(FakeWorld):
     """Keeps what it was asked for, and what it was given."""
 
-    made: ClassVar[list[Recorder]] = []
+    instances: ClassVar[list[Recorder]] = []
 
     def __init__(self, config: Any, progress: Any = None) -> None:
         super().__init__(config, progress)
         self.log: list[Any] = []
         self.fails = False
-        Recorder.made.append(self)
+        Recorder.instances.append(self)
 
     def start(self, scene: str, seed: int, **more: Any) -> Any:
         self.log.append(("start", scene, seed, more.get("text"), more.get("image")))
@@ -82,12 +82,12 @@ def sides(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[World, Recorder]]:
     monkeypatch.setattr(distributed, "peers", lambda: alone)
     values = {each: getattr(fake_config(), each) for each in FakeWorldConfig.__dataclass_fields__ if each != "_target"}
     config = RecorderConfig(**values)
-    Recorder.made.clear()
+    Recorder.instances.clear()
     leader: World = lead(config).setup(progress=lambda stage, share: None)
     follower = threading.Thread(target=follow, args=(config,))
     follower.start()
     leader.start("meadow", 0)  # answered once the follower is there
-    yield leader, Recorder.made[1]
+    yield leader, Recorder.instances[1]
     alone.over.set()
     follower.join(30)
     assert not follower.is_alive()
@@ -113,7 +113,7 @@ def test_the_follower_does_what_the_leader_does(sides: tuple[World, Recorder]) -
     leader.step(again, Controls(poses=poses(leader, again.index, 9.0), inputs=inputs))
     instead = leader.restore_into(again, kept)
     leader.step(instead, Controls(poses=poses(leader, instead.index, 9.0), inputs=inputs))
-    assert follower.log == Recorder.made[0].log and follower.log[-1] == follower.log[-2]
+    assert follower.log == Recorder.instances[0].log and follower.log[-1] == follower.log[-2]
     assert leader.fingerprint() == f"{follower.fingerprint()}x2"
     assert len(follower.log) == 3 + 5 and follower.log[-1][:3] == ("step", 3, 2)
 

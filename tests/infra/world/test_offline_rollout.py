@@ -7,7 +7,7 @@ import numpy as np
 from flashdreams.camera.motion import CameraMotion, LiveCamera
 from flashdreams.camera.poses import pose_from_yaw_pitch
 from flashdreams.camera.trajectory import CameraPath
-from flashdreams.infra.world.offline_rollout import as_taken, dream_along, lies_in_world
+from flashdreams.infra.world.offline_rollout import as_taken, generate_along, lies_in_world
 from tests.backend.fakes import FakeWorld, fake_config
 
 CONFIG = fake_config(motion=CameraMotion(move_speed=2.4, turn_rate=60.0, pitch_limit=30.0))
@@ -42,10 +42,10 @@ def test_a_path_of_other_coordinates_is_known() -> None:
 def test_every_frame_of_the_path_is_dreamed_once() -> None:
     taken, _ = as_taken(PATH, CONFIG, on_the_ground)
     world = FakeWorld(CONFIG)
-    chunks = list(dream_along(world, "meadow", 3, taken))
+    chunks = list(generate_along(world, "meadow", 3, taken))
     assert [len(chunk) for chunk in chunks] == [1, *[4] * 11]
     assert [call for call, _ in world.calls] == ["step", "finalize"] * 12
-    part = list(dream_along(world, "meadow", 3, taken[:7]))
+    part = list(generate_along(world, "meadow", 3, taken[:7]))
     assert [len(chunk) for chunk in part] == [1, 4, 2]
     whole, first = np.concatenate(chunks), np.concatenate(part)
     np.testing.assert_array_equal(first[:5], whole[:5])

@@ -83,7 +83,8 @@ class Scheduler(nn.Module, ABC):
             return range(count)
         from tqdm import tqdm
 
-        return tqdm(range(count), desc="denoise", leave=False)
+        steps: Iterable[int] = tqdm(range(count), desc="denoise", leave=False)
+        return steps
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         """Move buffers with `.to(device)` but keep their dtype: a timestep of 937.5 would be 936 in bf16."""
@@ -92,7 +93,7 @@ class Scheduler(nn.Module, ABC):
             return buffer.to(fn(buffer).device)
 
         self._step_timesteps = None
-        applied: Self = super()._apply(keep_dtype, recurse)
+        applied: Self = super()._apply(keep_dtype, recurse)  # type: ignore[no-untyped-call]
         return applied
 
     def _keep(self, name: str, table: Tensor) -> None:

@@ -53,7 +53,7 @@ class Transformer(nn.Module, ABC, Generic[TransformerCacheT]):
 
     cp_group: Any = None
     """The processes that share every chunk's tokens; None is this one alone."""
-    turns: OffloadHooks | None = None
+    offload_hooks: OffloadHooks | None = None
     """Set where networks take turns on the device."""
 
     def __init__(self, config: TransformerConfig) -> None:
@@ -69,10 +69,10 @@ class Transformer(nn.Module, ABC, Generic[TransformerCacheT]):
             name, size = type(self).__name__, group_size(group)
             _log.warning("%s cannot share its tokens: each of the %d processes does all of the work", name, size)
 
-    def take_turn(self) -> None:
+    def onload(self) -> None:
         """Come to the device for the next calls. A transformer of several networks lets each come when it is called."""
-        if self.turns is not None:
-            self.turns.take(self)
+        if self.offload_hooks is not None:
+            self.offload_hooks.onload(self)
 
     def networks(self) -> dict[str, nn.Module]:
         """What can be on a device by itself, by what people call it."""
@@ -81,8 +81,8 @@ class Transformer(nn.Module, ABC, Generic[TransformerCacheT]):
     @property
     def device(self) -> torch.device:
         """Where the weights are when it works; the CPU for a transformer without any."""
-        if self.turns is not None:
-            return self.turns.device
+        if self.offload_hooks is not None:
+            return self.offload_hooks.device
         weight = next(self.parameters(), None)
         return torch.device("cpu") if weight is None else weight.device
 

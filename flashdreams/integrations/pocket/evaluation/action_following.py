@@ -29,7 +29,7 @@ def action_following(stage: Stage, scene: str, camera_paths: int, chunks: int) -
     found: Samples = {}
     for camera_path in stage.camera_paths(scene, rng, camera_paths, chunks):
         rollout, ends = stage.world.start(scene, new_seed(rng)), camera_path[::FRAMES_PER_CHUNK]
-        generated = torch.stack([frames[-1] for frames in stage.dream(rollout, camera_path)])
+        generated = torch.stack([frames[-1] for frames in stage.generate(rollout, camera_path)])
         true, distance = stage.truth.images(scene, ends), stage.truth.distance(scene, ends)
         commanded = _table([commanded_motion(a, b) for a, b in itertools.pairwise(ends)])
         right = _motions(true, distance, ends)

@@ -34,7 +34,9 @@ def long_camera_path(stage: Stage, scene: str, chunks: int, at: Collection[int])
     rng = stage.rng(scene, 6)
     camera_path = stage.camera_paths(scene, rng, 1, chunks)[0]
     rollout = stage.world.start(scene, new_seed(rng))
-    images = {number: frames[-1] for number, frames in enumerate(stage.dream(rollout, camera_path), 1) if number in at}
+    images = {
+        number: frames[-1] for number, frames in enumerate(stage.generate(rollout, camera_path), 1) if number in at
+    }
     true = stage.truth.images(scene, camera_path[[FRAMES_PER_CHUNK * (number - 1) for number in images]])
     return [Moment(number, image, t) for (number, image), t in zip(images.items(), true, strict=True)]
 

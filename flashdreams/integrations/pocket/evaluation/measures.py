@@ -60,7 +60,7 @@ def prediction(stage: Stage, scene: str, camera_paths: int, horizons: Sequence[i
     found |= {"edges_percent": [], "step_ms": []}
     for camera_path, true, seed in _prediction_paths(stage, scene, camera_paths, horizons):
         rollout = stage.world.start(scene, seed)
-        chunks = stage.dream(rollout, camera_path)
+        chunks = stage.generate(rollout, camera_path)
         for number in range(1, max(horizons) + 1):
             began = time.perf_counter()
             frames = next(chunks)
@@ -93,7 +93,7 @@ def stillness(stage: Stage, scene: str, starts: int, chunks: int) -> Samples:
     for camera_path in stage.camera_paths(scene, rng, starts, WARM_CHUNKS):
         rollout = stage.world.start(scene, new_seed(rng))
         images = [stage.last_frame(rollout, camera_path)]
-        images += [frames[-1] for frames in stage.dream(rollout, standing(camera_path[-1], chunks, first=False))]
+        images += [frames[-1] for frames in stage.generate(rollout, standing(camera_path[-1], chunks, first=False))]
         # The first standing chunk still ends the walk's motion; what comes after it should not move at all.
         still = torch.stack(images[1:])
         found["change_levels"] += (255 * still.diff(dim=0).abs().mean((1, 2, 3))).tolist()

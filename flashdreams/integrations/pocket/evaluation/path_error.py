@@ -32,7 +32,7 @@ from flashdreams.camera.trajectory import load_trajectory
 from flashdreams.files import drafted
 from flashdreams.infra.assets import asset_folder
 from flashdreams.infra.world.base import World
-from flashdreams.infra.world.offline_rollout import as_taken, dream_along
+from flashdreams.infra.world.offline_rollout import as_taken, generate_along
 from flashdreams.integrations.pocket.config import pocket_world
 from flashdreams.integrations.pocket.evaluation.motion import PARTS, commanded_motion
 from flashdreams.integrations.pocket.evaluation.published import PUBLISHED
@@ -111,7 +111,7 @@ def judge(world: World, truth: Truth, path: Path, scene: str, seed: int, seconds
     """Dream along one path in one scene and find the camera again."""
     poses, _ = as_taken(load_trajectory(path), world.config, world.constrain(scene))
     poses = poses[: 1 + FRAMES_PER_CHUNK * round(seconds * FPS / FRAMES_PER_CHUNK)]
-    ends = [frames[-1] for frames in dream_along(world, scene, seed, poses)]
+    ends = [frames[-1] for frames in generate_along(world, scene, seed, poses)]
     at = np.minimum(np.arange(len(ends)) * FRAMES_PER_CHUNK, len(poses) - 1)
     commanded = poses[at]
     generated = torch.from_numpy(np.stack(ends)).permute(0, 3, 1, 2).float() / 255

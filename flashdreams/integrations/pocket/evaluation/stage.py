@@ -75,7 +75,7 @@ class Stage:
         """True pictures `[count, 3, H, W]` in [0, 1] from random places."""
         return self.truth.images(scene, self.camera_paths(scene, self.rng(scene, purpose), count, 1)[:, 0])
 
-    def dream(self, rollout: Rollout, poses: Poses) -> Iterator[Tensor]:
+    def generate(self, rollout: Rollout, poses: Poses) -> Iterator[Tensor]:
         """Go on dreaming along `poses [F, 4, 4]`: every chunk's frames `[1 or 4, 3, H, W]` in [0, 1]."""
         begin = 0
         while begin < len(poses):
@@ -88,7 +88,7 @@ class Stage:
 
     def last_frame(self, rollout: Rollout, poses: Poses) -> Tensor:
         """The last frame `[3, H, W]` of dreaming along `poses`."""
-        *_, frames = self.dream(rollout, poses)
+        *_, frames = self.generate(rollout, poses)
         return frames[-1]
 
     def driven(self, scene: str, start: Poses, keys: Sequence[str], chunks: int) -> Poses:

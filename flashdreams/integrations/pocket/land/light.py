@@ -82,7 +82,7 @@ def light_at(
     a, b = _TIMES[index], _TIMES[index + 1]
     part = (hour - a[0]) / (b[0] - a[0])
     zenith, horizon, sun = (np.array(a[i]) + part * (np.array(b[i]) - np.array(a[i])) for i in (1, 2, 3))
-    sunlight, ambient = (a[i] + part * (b[i] - a[i]) for i in (4, 5))
+    sunlight, ambient = a[4] + part * (b[4] - a[4]), a[5] + part * (b[5] - a[5])
     day = 5.25 <= hour <= 19.25
     share = (hour - 5.25) / 14 if day else ((hour - 19.25) % 24) / 10
     elevation = math.radians(7 + (50 if day else 32) * math.sin(math.pi * share))

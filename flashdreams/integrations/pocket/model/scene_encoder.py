@@ -203,7 +203,7 @@ class SceneEncoder(StreamingEncoder[SceneEncoderCache]):
         """`[N, out_dim, 9, 16]`: see `features`; the fine `rays` end at `inverse_depth`, at a `thing` or not."""
         h, w = LATENT_SIZE
         direction = F.normalize(_in_world(pose, self.coarse), dim=-1)
-        way = torch.cat([self._along(scene, pose, direction), _direction_waves(direction)], -1)
+        way = torch.cat([self._features_along_rays(scene, pose, direction), _direction_waves(direction)], -1)
         ray = self.ray_projection(self.along_ray(way.to(self.dtype)))
         spots = self._spots(scene, pose, rays, inverse_depth, thing)
         color = spots[..., -3:].transpose(1, 2).unflatten(-1, DEPTH_SIZE).float()
@@ -220,7 +220,7 @@ class SceneEncoder(StreamingEncoder[SceneEncoderCache]):
         image, inside = seen_next(shown, before, pose, inverse_depth, self.rays)
         return torch.cat([self.codec.encode(image), F.avg_pool2d(inside, PATCH)], 1)
 
-    def _along(self, scene: Tensor, pose: Tensor, direction: Tensor) -> Tensor:
+    def _features_along_rays(self, scene: Tensor, pose: Tensor, direction: Tensor) -> Tensor:
         """Map features `[N, R, (samples + 1) * C]` along rays of world `direction [N, R, 3]`, and on the ground."""
         flat = direction[..., ::2]
         level = flat.norm(dim=-1, keepdim=True).clamp_min(1e-3)

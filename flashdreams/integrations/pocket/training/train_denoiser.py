@@ -80,9 +80,9 @@ def trained_denoiser(codec: PatchCodec, run: Path) -> DenoiserTrainer:
     scene_encoder.codec.load_state_dict(codec.state_dict())
     model = DenoiserTrainer(scene_encoder).requires_grad_(False)
     average = torch.load(path, weights_only=True, map_location="cpu")["average"]
-    own = _slashed(model)
+    parameters = _slashed(model)
     for key, value in average.items():
-        own[key].copy_(value)
+        parameters[key].copy_(value)
     return model
 
 
@@ -95,8 +95,8 @@ class MasterWeights:
     """fp32 copies of low-precision parameters, which the optimizers change, and their running average."""
 
     def __init__(self, model: nn.Module) -> None:
-        self.own = _slashed(model)
-        self.master = nn.ParameterDict({k: nn.Parameter(p.detach().float().clone()) for k, p in self.own.items()})
+        self.slashed = _slashed(model)
+        self.master = nn.ParameterDict({k: nn.Parameter(p.detach().float().clone()) for k, p in self.slashed.items()})
         self.average = nn.ParameterDict(
             {k: nn.Parameter(p.detach().clone(), requires_grad=False) for k, p in self.master.items()}
         )
@@ -118,8 +118,8 @@ class MasterWeights:
     def collect_gradients(self) -> None:
         """Move the model's gradients to the master weights and clip them."""
         for key, master in self.master.items():
-            own = self.own[key]
-            master.grad, own.grad = None if own.grad is None else own.grad.float(), None
+            parameter = self.slashed[key]
+            master.grad, parameter.grad = None if parameter.grad is None else parameter.grad.float(), None
         nn.utils.clip_grad_norm_(self.master.values(), 1.0)
 
     @torch.no_grad()
@@ -127,7 +127,7 @@ class MasterWeights:
         """Copy the master weights into the model and advance the average."""
         decay = min(AVERAGE_DECAY, step / (step + 20))
         for key, master in self.master.items():
-            self.own[key].copy_(master)
+            self.slashed[key].copy_(master)
             self.average[key].lerp_(master, 1 - decay)
 
 

@@ -127,7 +127,7 @@ class Wan22Transformer(Transformer[Wan22TransformerCache]):
         self._boundary = config.boundary_timestep
         self._numbers: Any = WeakTensorKeyDictionary()
 
-    def take_turn(self) -> None:
+    def onload(self) -> None:
         """Nothing yet: each network comes to the device when it is called."""
 
     def networks(self) -> dict[str, nn.Module]:
@@ -173,7 +173,7 @@ class Wan22Transformer(Transformer[Wan22TransformerCache]):
         """Return the cache of a rollout of latents of `height` x `width`, as in `Wan21Transformer`."""
         caches = []
         for transformer in (self.transformer_high_noise, self.transformer_low_noise):
-            transformer.take_turn()
+            transformer.onload()
             caches.append(
                 transformer.initialize_autoregressive_cache(
                     height=height, width=width, text_embeddings=text_embeddings, image_embeddings=image_embeddings
@@ -187,7 +187,7 @@ class Wan22Transformer(Transformer[Wan22TransformerCache]):
         """Return a new rollout in the memory of `cache`, as in `Wan21Transformer`."""
         caches = []
         for transformer, own in self._both(cache):
-            transformer.take_turn()
+            transformer.onload()
             caches.append(
                 transformer.reuse_autoregressive_cache(own, height=height, width=width, text_embeddings=text_embeddings)
             )
@@ -196,7 +196,7 @@ class Wan22Transformer(Transformer[Wan22TransformerCache]):
     def replace_text(self, cache: Wan22TransformerCache, text_embeddings: Tensor) -> None:
         """Give a live rollout another prompt, from the next chunk on."""
         for transformer, own in self._both(cache):
-            transformer.take_turn()
+            transformer.onload()
             transformer.replace_text(own, text_embeddings)
 
     def predict_flow(
@@ -205,7 +205,7 @@ class Wan22Transformer(Transformer[Wan22TransformerCache]):
         """Flow of the network that `timestep` (one for all tokens) belongs to."""
         noisy, clean = self._both(cache)
         transformer, own = noisy if self._value(timestep) > self._boundary else clean
-        transformer.take_turn()
+        transformer.onload()
         return transformer.predict_flow(noisy_latent, timestep, own, input)
 
     def finalize_kv_cache(
@@ -213,7 +213,7 @@ class Wan22Transformer(Transformer[Wan22TransformerCache]):
     ) -> None:
         """Write the finished chunk into the KV caches of both networks."""
         for transformer, own in self._both(cache):
-            transformer.take_turn()
+            transformer.onload()
             transformer.finalize_kv_cache(noisy_latent, timestep, own, input)
 
     def _both(self, cache: Wan22TransformerCache) -> tuple[_Own, _Own]:

@@ -40,7 +40,7 @@ class RippleWorld(PipelineWorld):
 
     @torch.inference_mode()
     def step(self, rollout: Rollout, controls: Controls) -> np.ndarray:
-        own = self.own(rollout)
+        own = self.typed_rollout(rollout)
         return to_frames(
             self.pipeline.generate(own.index, own.cache, torch.from_numpy(controls.poses[None]).float())[0]
         )
