@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
+from backend.clock import Clock, monotonic
 from backend.engine.prompts import Prompt, PromptState
 from flashdreams.camera.camera_path import CameraPath
 from flashdreams.camera.live import CameraState
@@ -26,7 +26,7 @@ class ControlSnapshot:
     seq: int
     """Newest client message in it."""
     at: float
-    """When it was read, `time.monotonic()`."""
+    """Time at which it was read."""
     waited: float
     """Seconds that the newest message had been there by then; 0 where an earlier chunk has read it."""
     prompt: Prompt = field(default_factory=Prompt)
@@ -43,9 +43,11 @@ class InputState:
         scene: str,
         pose: npt.NDArray[np.float64],
         text: str | None = None,
+        *,
+        clock: Clock = monotonic,
     ) -> None:
-        """Begin in `scene` at `pose`, with `text` as `World.start` got it; `rollout` answers what is steered."""
-        self._world, self._rollout = world, rollout
+        """Begin in `scene` at `pose`, with `text` as `World.start` got it; `rollout` returns what is steered, `clock` the time."""
+        self._world, self._rollout, self._clock = world, rollout, clock
         self._lock = threading.RLock()
         self._seq = 0
         self._came: float | None = None
@@ -104,7 +106,7 @@ class InputState:
         held = self._camera.held
         self.scene = scene
         self._camera = self._camera_at(pose)
-        self._camera.keys(held, time.monotonic())
+        self._camera.keys(held, self._clock())
 
     @property
     def moving(self) -> bool:
@@ -127,7 +129,7 @@ class InputState:
         """Note that message `seq` acts on the next chunk."""
         with self._lock:
             self._seq = max(self._seq, seq)
-            self._came = time.monotonic()
+            self._came = self._clock()
 
     def reset_seq(self) -> None:
         """A new connection counts its messages anew."""
@@ -136,14 +138,14 @@ class InputState:
 
     def keys(self, down: Sequence[str]) -> None:
         """Raises ValueError for an unknown key."""
-        now = time.monotonic()
+        now = self._clock()
         with self._lock:
             self._camera.keys(down, now)
             self._timeline.keys(down, now)
 
     def action(self, name: str, phase: str) -> None:
         """Take one phase of an action. Raises ValueError for an unknown name or phase."""
-        self._timeline.action(name, phase, time.monotonic())
+        self._timeline.action(name, phase, self._clock())
 
     def look(self, yaw: float, pitch: float, scroll: float = 0.0) -> None:
         """Turn by degrees, and scroll by wheel notches."""
@@ -199,7 +201,7 @@ class InputState:
 
     def release_keys(self) -> None:
         """Release all keys and actions."""
-        now = time.monotonic()
+        now = self._clock()
         with self._lock:
             self._camera.release_all(now)
             self._timeline.release_all(now)
@@ -207,8 +209,8 @@ class InputState:
     def sample(self, frames: int) -> ControlSnapshot:
         """What shapes the next chunk of `frames` frames; advances the camera."""
         with self._lock:
-            now = time.monotonic()
-            if not self._camera.following:  # a key has ended the path, and its track with it
+            now = self._clock()
+            if not self._camera.follows_path:  # a key has ended the path, and its track with it
                 self._timeline.leave_track()
             poses = self._camera.next_poses(frames, now)
             text, prompt = self._prompts.sample()

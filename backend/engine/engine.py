@@ -5,13 +5,13 @@ from __future__ import annotations
 import itertools
 import logging
 import threading
-import time
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Any, TypeVar
 
+from backend.clock import Clock, monotonic
 from backend.engine.fair_share import FairShare
 from flashdreams.infra.world.base import World, WorldConfig
 
@@ -60,8 +60,8 @@ class Engine:
     than the others. A job that raises fails its own future and nothing else. All methods may be called from any thread.
     """
 
-    def __init__(self, config: WorldConfig) -> None:
-        self.config = config
+    def __init__(self, config: WorldConfig, clock: Clock = monotonic) -> None:
+        self.config, self._clock = config, clock
         self.stage = LoadStage("starting", 0.0)
         self.world: Future[World] = Future()
         """Resolves to the loaded world, or to what went wrong while loading it."""
@@ -101,7 +101,7 @@ class Engine:
     def busy_seconds(self) -> float:
         """How long the present job has been running; a hung one never ends."""
         since = self._busy_since
-        return 0.0 if since is None else time.monotonic() - since
+        return 0.0 if since is None else self._clock() - since
 
     def submit(
         self,
@@ -111,7 +111,9 @@ class Engine:
         priority: Priority = Priority.GENERATE,
         owner: Hashable = None,
     ) -> Future[T]:
-        """Have `work(world)` run on the engine's thread; `deadline` is a `time.monotonic()`, `owner` whom it is for.
+        """Queue `work(world)` for the engine's thread, and return its future.
+
+        Args: `deadline`, a time of the engine's clock; `owner`, whose share of the time it counts in.
 
         Raises EngineStopped once the engine was stopped or the world failed to load.
         """
@@ -119,7 +121,7 @@ class Engine:
         with self._changed:
             if self._stopped:
                 raise EngineStopped("the engine takes no more work: the server is stopping or its world did not load")
-            self._fair_share.arrive(owner, time.monotonic())
+            self._fair_share.arrive(owner, self._clock())
             self._jobs.append(_Job(priority, deadline, next(self._order), owner, work, result))
             self._changed.notify()
         return result
@@ -147,11 +149,11 @@ class Engine:
         self.stage = LoadStage("ready", 1.0)
         self.world.set_result(world)
         while (job := self._next(world)) is not None:
-            began = self._busy_since = time.monotonic()
+            began = self._busy_since = self._clock()
             _run(job, world)
             self._busy_since = None
             with self._changed:
-                self._fair_share.charge(job.owner, began, time.monotonic())
+                self._fair_share.charge(job.owner, began, self._clock())
         self._refuse_all()
 
     def _progress(self, stage: str, fraction: float) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from backend.clock import Clock, monotonic
 from backend.engine.controls import ControlSnapshot, InputState, initial_prompt
 from backend.engine.history import ROOT, Beginning, History, Node, State
 from backend.engine.prompts import Prompt
@@ -34,7 +34,7 @@ class GeneratedChunk:
     timings: dict[str, float]
     """Milliseconds."""
     finished: float
-    """When the frames were there, `time.monotonic()`."""
+    """Time at which the frames were there."""
     scripted: bool
     """Whether it followed a script instead of the visitor."""
     notice: str | None = None
@@ -69,7 +69,7 @@ class RolloutCopy:
 
 
 class SessionRollout:
-    """A rollout with its visitor's controls. Made and used on the engine's thread, but for `pilot`, `history`, `seed`.
+    """A rollout with its visitor's controls. Lives on the engine's thread, but for `input_state`, `history`, `seed`.
 
     All methods raise what the world raises.
     """
@@ -83,6 +83,7 @@ class SessionRollout:
         every: int,
         image: Callable[[str], Path],
         script: Script | None = None,
+        clock: Clock = monotonic,
     ) -> None:
         """Begin.
 
@@ -93,14 +94,17 @@ class SessionRollout:
             every: see `history`.
             image: from the name of a start picture to its file.
             script: the first chunks' controls, instead of the visitor's.
+            clock: returns the time.
         """
-        self._world, self._image, self._every = world, image, every
+        self._world, self._image, self._every, self._clock = world, image, every, clock
         self.history = history
-        self._created_at = time.monotonic()
+        self._created_at = self._clock()
         self._world_rollout = self._start(beginning)
         self._beginning: Beginning | None = beginning
         entrance = world.entrance(self._world_rollout)
-        self.input_state = InputState(world, lambda: self._world_rollout, beginning.scene, entrance, beginning.text)
+        self.input_state = InputState(
+            world, lambda: self._world_rollout, beginning.scene, entrance, beginning.text, clock=clock
+        )
         """The visitor's controls; safe to use from any thread."""
         self._script = script
         self._to_finalize = False
@@ -108,18 +112,25 @@ class SessionRollout:
 
     @classmethod
     def restored(
-        cls, world: World, copy: RolloutCopy, history: History, *, every: int, image: Callable[[str], Path]
+        cls,
+        world: World,
+        copy: RolloutCopy,
+        history: History,
+        *,
+        every: int,
+        image: Callable[[str], Path],
+        clock: Clock = monotonic,
     ) -> SessionRollout:
         """Return the rollout of `copy`, continued bit for bit on a machine of the same kind."""
         rollout = cls.__new__(cls)
-        rollout._world, rollout._image, rollout._every = world, image, every
+        rollout._world, rollout._image, rollout._every, rollout._clock = world, image, every, clock
         rollout.history = history
-        rollout._created_at = time.monotonic() - copy.seconds
+        rollout._created_at = clock() - copy.seconds
         rollout._world_rollout = world.restore(copy.snapshot)
         history.restore(copy.nodes, copy.head, copy.snapshot)
         rollout._beginning = copy.beginning
         here = copy.camera.view.pose()
-        rollout.input_state = InputState(world, lambda: rollout._world_rollout, copy.scene, here)
+        rollout.input_state = InputState(world, lambda: rollout._world_rollout, copy.scene, here, clock=clock)
         rollout.input_state.restore_camera(copy.scene, copy.camera)
         followed = copy.beginning and initial_prompt(world, copy.beginning.scene, copy.beginning.text)
         followed = followed or history.node(copy.head).prompt
@@ -141,7 +152,7 @@ class SessionRollout:
             self.input_state.scene,
             self.input_state.camera_state(),
             self.input_state.prompt,
-            time.monotonic() - self._created_at,
+            self._clock() - self._created_at,
         )
 
     @property
@@ -163,7 +174,7 @@ class SessionRollout:
             snapshot = self.input_state.sample(self._world.frames_in_chunk(rollout.index))
         frames = self._generate(rollout, snapshot.controls)
         self._to_finalize = True
-        finished = time.monotonic()
+        finished = self._clock()
         node = Node(
             self.history.newest + 1,
             self.history.head,
@@ -194,7 +205,7 @@ class SessionRollout:
             return None
         controls, event = recorded
         self.input_state.follow_recorded(controls.scene or self._world_rollout.scene, controls, event)
-        return ControlSnapshot(controls, 0, time.monotonic(), 0.0, self.input_state.prompt)
+        return ControlSnapshot(controls, 0, self._clock(), 0.0, self.input_state.prompt)
 
     def _generate(self, rollout: Rollout, controls: Controls) -> npt.NDArray[np.uint8]:
         config = self._world.config
@@ -209,9 +220,9 @@ class SessionRollout:
         if not self._to_finalize:
             return
         self._to_finalize = False
-        began = time.monotonic()
+        began = self._clock()
         self._world.finalize(self._world_rollout)
-        self._finalize_ms = (time.monotonic() - began) * 1e3
+        self._finalize_ms = (self._clock() - began) * 1e3
         if self._keeps_states and self.history.head % self._every == 0:
             self.history.keep_state(self.history.head, self._world.snapshot(self._world_rollout))
 

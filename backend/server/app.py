@@ -13,6 +13,7 @@ from fastapi import APIRouter, FastAPI, Request, WebSocket
 from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 from fastapi.staticfiles import StaticFiles
 
+from backend.clock import Clock, monotonic
 from backend.engine.engine import Engine
 from backend.kiosk.settings import KioskSettings, read_kiosk_settings
 from backend.server import kiosk as kiosk_routes
@@ -48,19 +49,21 @@ class FreshStaticFiles(StaticFiles):
         return response
 
 
-def create_app(config: WorldConfig, settings: Settings, folder: Path | None = None) -> FastAPI:
+def create_app(
+    config: WorldConfig, settings: Settings, folder: Path | None = None, *, clock: Clock = monotonic
+) -> FastAPI:
     """The app that plays one world; its model is loaded in the engine's thread while the app already answers.
 
     `folder` is the page's, found by itself where None.
     """
     kiosk = KioskSettings() if settings.kiosk is None else read_kiosk_settings(settings.kiosk)
     settings = with_address(settings, kiosk)
-    engine = Engine(config)
+    engine = Engine(config, clock)
     camera_path_store = CameraPathStore(
         *(folder for folder in (settings.paths_dir, shipped_folder()) if folder is not None)
     )
     replay_store = ReplayStore(config, settings.replays_dir, settings.replays_keep, settings.replays_mib * 2**20)
-    context = Context(engine, settings, camera_path_store, ImageStore(), replay_store, Metrics())
+    context = Context(engine, settings, camera_path_store, ImageStore(), replay_store, Metrics(), clock)
     manager = SessionManager(context)
 
     @contextlib.asynccontextmanager

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import time
 from collections import deque
 from collections.abc import Callable, MutableMapping
 from typing import Any
@@ -63,7 +62,8 @@ class Connection:
         self._closing = False
         self._left = False
         self._seq = -1
-        self._allowed, self._paced = float(BURST), time.monotonic()
+        self._clock = context.clock
+        self._allowed, self._paced = float(BURST), self._clock()
         self._errors: deque[float] = deque(maxlen=MAX_ERRORS)
 
     async def serve(self) -> None:
@@ -177,14 +177,14 @@ class Connection:
 
     async def _pace(self) -> None:
         """Wait where messages come faster than the rate: the socket is not read meanwhile, and TCP slows the client."""
-        now = time.monotonic()
+        now = self._clock()
         self._allowed = min(float(BURST), self._allowed + (now - self._paced) * MESSAGES_PER_SECOND) - 1
         self._paced = now
         if self._allowed < 0:
             await asyncio.sleep(-self._allowed / MESSAGES_PER_SECOND)
 
     def _too_many_errors(self) -> bool:
-        now = time.monotonic()
+        now = self._clock()
         self._errors.append(now)
         return len(self._errors) == MAX_ERRORS and now - self._errors[0] < ERROR_SECONDS
 

@@ -122,10 +122,7 @@ class Broadcast:
             return
 
         def done(jpegs: list[bytes]) -> None:
-            self.soon(
-                viewer.show,
-                EncodedChunk(last.without_frames(), EncodedFrames([], jpegs, 0.0), True, True, self.created_at),
-            )
+            self.soon(viewer.show, self._encoded_chunk(last, EncodedFrames([], jpegs, 0.0), urgent=True, repeated=True))
 
         self._encoder.encode_jpegs(last.frames[-1:], done)
 
@@ -163,9 +160,14 @@ class Broadcast:
 
         def done(encoded: EncodedFrames) -> None:
             self.exports.record(encoded)
-            self.soon(self._deliver, EncodedChunk(chunk.without_frames(), encoded, urgent, repeated, self.created_at))
+            self.soon(self._deliver, self._encoded_chunk(chunk, encoded, urgent=urgent, repeated=repeated))
 
         self._encoder.encode(frames, done, partial(self.soon, self._failed), key=repeated)
+
+    def _encoded_chunk(
+        self, chunk: GeneratedChunk, encoded: EncodedFrames, *, urgent: bool, repeated: bool
+    ) -> EncodedChunk:
+        return EncodedChunk(chunk.without_frames(), encoded, urgent, repeated, self.created_at, self._context.clock)
 
     def _deliver(self, chunk: EncodedChunk) -> None:
         self._delivered(chunk.encoded.milliseconds / 1e3)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import base64
-import time
 from dataclasses import dataclass, replace
 
+from backend.clock import Clock, monotonic
 from backend.engine.rollout import GeneratedChunk
 from backend.media.encoder_thread import EncodedFrames
 from backend.media.fmp4 import FragmentWriter, VideoFormat
@@ -25,7 +25,8 @@ class EncodedChunk:
     repeated: bool
     """Whether it is the newest frame once more, for a new connection; then no message of that connection shaped it."""
     created_at: float
-    """When the session began, `time.monotonic()`."""
+    """Time at which the session began."""
+    clock: Clock = monotonic
 
     def urgent_copy(self) -> EncodedChunk:
         """The same, to be jumped to."""
@@ -52,7 +53,7 @@ class EncodedChunk:
             scene=node.scene,
             event=node.prompt.event,
             state_time=round(snapshot.at - self.created_at, 4),
-            at=round(time.monotonic() - self.created_at, 4),
+            at=round(self.clock() - self.created_at, 4),
             eager=self.urgent,
         )
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Protocol
 
+from backend.clock import Clock, monotonic
 from backend.engine.engine import Engine
 from backend.engine.history import Beginning
-from backend.session.clock import Clock, monotonic
 from backend.session.lag import LagMeter
 from backend.session.metrics import Metrics
 from backend.session.quality_guard import QualityFailures, QualityGuard

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from backend.session.clock import Clock, monotonic
+from backend.clock import Clock, monotonic
 
 RECENT_SECONDS = 10.0
 """Age of the chunks that count: a server where nothing moves has no lag."""

@@ -7,7 +7,6 @@ import contextlib
 import logging
 import math
 from collections import deque
-from collections.abc import Callable
 from functools import partial
 
 import torch
@@ -16,6 +15,7 @@ from backend.engine.engine import EngineStopped
 from backend.engine.history import Beginning, History
 from backend.engine.rollout import SessionRollout
 from backend.media.encoder_thread import EncoderThread
+from backend.session.admission import AdmissionQueue, Notify
 from backend.session.context import Context
 from backend.session.inputs import Inputs
 from backend.session.replay import Replay
@@ -38,10 +38,6 @@ ROUND_SECONDS = 0.25
 """How often sessions are looked over and loading is reported."""
 AFTER_SECONDS = 120.0
 """So long what an ended session left can be kept; as many of them as there are places."""
-ESTIMATE_SECONDS = 5.0
-"""How often those who wait get a new estimate."""
-
-Notify = Callable[[server_messages.ServerMessage], None]
 log = logging.getLogger(__name__)
 
 
@@ -53,14 +49,12 @@ class SessionManager:
         self._free, self._weighed = free_memory(), False
         self.session_bytes = context.config.rollout_bytes
         """Memory of one session's caches: as the world says, or as measured once somebody has played."""
-        self.capacity = self._compute_capacity()
         self.timeouts = Timeouts(self._settings)
         self._sessions: dict[str, Session] = {}
+        self.queue = AdmissionQueue(self._compute_capacity(), lambda: len(self._sessions), self._seconds_until_place)
         self._recently_ended: deque[tuple[float, Session]] = deque()
-        self._starting = 0
         self.draining = False
         """True once the server takes no new visits and waits for its sessions to end."""
-        self._waiting: list[asyncio.Event] = []
         self._register_gauges()
 
     def _register_gauges(self) -> None:
@@ -81,12 +75,17 @@ class SessionManager:
     @property
     def taken(self) -> int:
         """Places taken."""
-        return len(self._sessions) + self._starting
+        return self.queue.taken
+
+    @property
+    def capacity(self) -> int:
+        """Number of places."""
+        return self.queue.capacity
 
     @property
     def waiting(self) -> int:
-        """Visitors in the line."""
-        return len(self._waiting)
+        """Visitors in the queue."""
+        return self.queue.waiting
 
     @property
     def sessions(self) -> list[Session]:
@@ -111,14 +110,13 @@ class SessionManager:
 
         May be cancelled at any point. Raises ProtocolError.
         """
-        await self._acquire_slot(notify)
+        await self.queue.acquire(notify)
         try:
             await self._loaded(notify)
             session = await self._new_session(start)
+            self._sessions[session.token] = session
         finally:
-            self._starting -= 1
-            self._advance_queue()
-        self._sessions[session.token] = session
+            self.queue.release()
         self._context.metrics.began()
         return session
 
@@ -161,14 +159,13 @@ class SessionManager:
         fingerprint = await asyncio.to_thread(lambda: self._context.fingerprint)
         if (state.world, state.fingerprint) != (self._context.config.slug, fingerprint):
             raise ValueError(f"session {state.id} is of world {state.world} with another model or precision")
-        if self.taken >= self.capacity:
+        if not self.queue.reserve():
             raise RuntimeError(f"no place is free for session {state.id}")
-        self._starting += 1
         try:
             session = await self._restored(state)
+            self._sessions[session.token] = session
         finally:
-            self._starting -= 1
-        self._sessions[session.token] = session
+            self.queue.release()
         self._context.metrics.began()
         return session.token
 
@@ -183,6 +180,7 @@ class SessionManager:
                 _new_history(context),
                 every=context.settings.rewind_every,
                 image=context.image_store.file,
+                clock=context.clock,
             ),
             deadline=self._context.clock(),
         )
@@ -225,47 +223,26 @@ class SessionManager:
         if self._engine.loaded and not self._weighed and not self._sessions:
             # The weights are in memory by now.
             self._free, self._weighed = free_memory(), True
-            self.capacity = self._compute_capacity()
+            self.queue.capacity = self._compute_capacity()
         for session in self.sessions:
             # A page that was closed, or does not come back, keeps no place that somebody waits for.
-            bound = math.inf if not self._waiting else LEFT_SECONDS if session.left else LOST_SECONDS
+            bound = math.inf if not self.waiting else LEFT_SECONDS if session.left else LOST_SECONDS
             grace = min(self._settings.grace, bound)
             if (reason := self.timeouts.check(session, now, grace)) is not None:
                 session.end(reason)
             elif session.history.state_size > self.session_bytes:
                 self.session_bytes = session.history.state_size
-                self.capacity = self._compute_capacity()
+                self.queue.capacity = self._compute_capacity()
 
     def close(self) -> None:
         """The server stops: end all sessions."""
         for session in self.sessions:
             session.end("shutdown")
 
-    async def _acquire_slot(self, notify: Notify) -> None:
-        """Wait for a place and take it (`_beginning`)."""
-        if self.taken < self.capacity and not self._waiting:
-            self._starting += 1
-            return
-        moved = asyncio.Event()
-        self._waiting.append(moved)
-        try:
-            while self.taken >= self.capacity or self._waiting[0] is not moved:
-                position = self._waiting.index(moved) + 1
-                seconds = self.timeouts.seconds_until_place(
-                    position, self.sessions, self._context.clock(), beginning=self._starting
-                )
-                notify(server_messages.QueueMessage(position=position, seconds=seconds))
-                moved.clear()
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(moved.wait(), ESTIMATE_SECONDS)
-            self._starting += 1
-        finally:
-            self._waiting.remove(moved)
-            self._advance_queue()
-
-    def _advance_queue(self) -> None:
-        for moved in self._waiting:
-            moved.set()
+    def _seconds_until_place(self, position: int) -> float | None:
+        return self.timeouts.seconds_until_place(
+            position, self.sessions, self._context.clock(), beginning=self.queue.starting
+        )
 
     async def _loaded(self, notify: Notify) -> None:
         told = None
@@ -314,7 +291,7 @@ class SessionManager:
         self._recently_ended.append((now, session))
         self.timeouts.ended(session, now)
         self._context.metrics.ended(reason)
-        self._advance_queue()
+        self.queue.advance()
 
 
 def automatic_capacity(config: WorldConfig, settings: Settings, session_bytes: int, free: int) -> int:
@@ -333,7 +310,9 @@ def free_memory() -> int:
 def _start_rollout(beginning: Beginning, replay: Replay | None, context: Context, world: World) -> SessionRollout:
     script = None if replay is None else replay.script(world.config)
     every, image = context.settings.rewind_every, context.image_store.file
-    return SessionRollout(world, beginning, _new_history(context), every=every, image=image, script=script)
+    return SessionRollout(
+        world, beginning, _new_history(context), every=every, image=image, script=script, clock=context.clock
+    )
 
 
 def _new_history(context: Context) -> History:

@@ -8,7 +8,7 @@ from collections import deque
 import numpy as np
 import numpy.typing as npt
 
-from backend.session.clock import Clock, monotonic
+from backend.clock import Clock, monotonic
 
 PIXELS = 16
 """Every so many pixels one is looked at, in both directions."""

@@ -261,7 +261,9 @@ class Session:
                 match self._state.next_action(self._clock(), moving=moving, scripted=scripted):
                     case Wait(until):
                         with contextlib.suppress(TimeoutError):
-                            await asyncio.wait_for(self._wake.wait(), None if until is None else until - self._clock())
+                            # `wait_for` of Python 3.11 loses a cancellation that comes together with the event.
+                            async with asyncio.timeout(None if until is None else until - self._clock()):
+                                await self._wake.wait()
                     case RunCommand(Restart() as command):
                         await self._restart(command)
                     case RunCommand(RewindTo() as command):

@@ -34,7 +34,7 @@ class TimedSession(Protocol):
 
 
 class Timeouts:
-    """Looks after sessions' time. Lives on the event loop; all times are of `time.monotonic()`."""
+    """Looks after sessions' time. Lives on the event loop; times are seconds of one monotonic clock."""
 
     def __init__(self, settings: Settings) -> None:
         self._minutes, self._idle, self._grace = settings.session_minutes, settings.idle_limit, settings.grace

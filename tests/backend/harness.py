@@ -25,11 +25,26 @@ PATIENCE = 60.0
 """Seconds after which a message is given up; far more than any takes, on a machine that stalls too."""
 
 
+class MovableClock:
+    """Monotonic time that a test moves forward, instead of waiting."""
+
+    def __init__(self) -> None:
+        self._ahead = 0.0
+
+    def __call__(self) -> float:
+        return time.monotonic() + self._ahead
+
+    def advance(self, seconds: float) -> None:
+        """Let so many seconds pass at once."""
+        self._ahead += seconds
+
+
 class Running:
-    """A server that runs in a thread."""
+    """A server that runs in a thread, by a clock of its own."""
 
     def __init__(self, config: WorldConfig, settings: Settings, page: Path = PAGE) -> None:
-        self.app = create_app(config, settings, page)
+        self.clock = MovableClock()
+        self.app = create_app(config, settings, page, clock=self.clock)
         self._socket = bind(settings.host, 0)
         self.port = self._socket.getsockname()[1]
         listening = threading.Event()

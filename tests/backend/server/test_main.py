@@ -20,6 +20,7 @@ from starlette.websockets import WebSocket
 from websockets.exceptions import ConnectionClosedError
 from websockets.sync.client import connect
 
+from backend.clock import monotonic
 from backend.kiosk.browser import has_browser
 from backend.server import websocket
 from backend.server.http_server import SEND_BUFFER_BYTES, bind, make_server
@@ -163,7 +164,7 @@ class StuckSocket:
 
 async def test_a_reader_that_takes_nothing_is_cut_after_the_send_timeout() -> None:
     stuck, metrics = StuckSocket(), Metrics()
-    context = SimpleNamespace(settings=Settings(send_timeout=0.05), metrics=metrics, sockets=set())
+    context = SimpleNamespace(settings=Settings(send_timeout=0.05), metrics=metrics, sockets=set(), clock=monotonic)
     served: Any = Connection(stuck, None, context)  # type: ignore[arg-type]
     task = asyncio.create_task(served.serve())
     served.send(websocket.server_messages.StateMessage(state="idle"))

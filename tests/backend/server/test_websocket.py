@@ -11,6 +11,7 @@ import pytest
 from pydantic import BaseModel
 from starlette.websockets import WebSocket
 
+from backend.clock import monotonic
 from backend.server.websocket import Connection
 from backend.session.context import Context
 from backend.session.manager import SessionManager
@@ -56,7 +57,10 @@ def test_a_page_that_goes_while_it_is_sent_something_is_known_to_have_left(code:
         {"type": "websocket.receive", "text": json.dumps({"type": "start", "seq": 0})},
     ]
     settings = SimpleNamespace(send_timeout=5.0)
-    context = cast(Context, SimpleNamespace(settings=settings, metrics=None, check=lambda start: None, sockets=set()))
+    context = cast(
+        Context,
+        SimpleNamespace(settings=settings, metrics=None, check=lambda start: None, sockets=set(), clock=monotonic),
+    )
     socket = WebSocket({"type": "websocket"}, receive, cast(Any, send))
     asyncio.run(asyncio.wait_for(Connection(socket, cast(SessionManager, place), context).serve(), 5))
     assert place.left is left

@@ -1,4 +1,4 @@
-"""The clock that the backend reads; tests hand in one of their own."""
+"""The clock that the app reads; tests hand in one of their own."""
 
 from __future__ import annotations
 
