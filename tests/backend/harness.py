@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from backend.server.app import create_app
 from backend.server.http_server import bind, make_server
+from backend.session.session import Session
 from backend.settings import Settings
 from flashdreams.infra.world.base import WorldConfig
 from tests.backend.fakes import FakeWorld, fake_config
@@ -64,6 +65,19 @@ class Running:
     def steps(self) -> int:
         """Chunks that the world has dreamed, for anybody."""
         return sum(call == "step" for call, _ in self.world.calls)
+
+    @property
+    def sessions(self) -> list[Session]:
+        """The sessions that are alive."""
+        sessions: list[Session] = self.app.state.manager.sessions
+        return sessions
+
+    def wait_for(self, what: str, condition: Callable[[], bool]) -> None:
+        """Wait until `condition` holds; fails with `what` after PATIENCE seconds."""
+        until = time.monotonic() + PATIENCE
+        while not condition():
+            assert time.monotonic() < until, f"waited in vain for {what}"
+            time.sleep(0.01)
 
     def newest(self, session: str) -> int:
         """Index of the newest chunk that a living session has dreamed, sent or not."""

@@ -95,11 +95,13 @@ def test_only_so_many_may_watch(server: Running, visitor: Visitor) -> None:
 
 
 def test_the_end_of_a_session_is_the_end_of_watching() -> None:
-    with running(fake_config(fps=FPS), grace=0.1) as server, server.visit() as visitor:
+    with running(fake_config(fps=FPS), grace=30.0) as server, server.visit() as visitor:
         visitor.start()
         visitor.settle()
         with watch(server, visitor) as watcher:
             visitor.socket.close()
+            server.wait_for("a session without player", lambda: all(one.detached_since for one in server.sessions))
+            server.clock.advance(31.0)
             assert watcher.wait("ended")["reason"] == "left"
 
 

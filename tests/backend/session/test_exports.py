@@ -106,8 +106,10 @@ def test_a_recording_goes_on_after_a_lost_connection(server: Running) -> None:
 
 
 def test_what_an_ended_session_left_can_still_be_kept() -> None:
-    with running(fake_config(fps=FPS), session_minutes=0.01) as server, server.visit() as visitor:
+    with running(fake_config(fps=FPS), session_minutes=10.0) as server, server.visit() as visitor:
         visitor.start()
+        visitor.settle()
+        server.clock.advance(601.0)
         assert visitor.wait("ended")["reason"] == "time"
         for rest in ("recording.mp4", "still.png", "trajectory.json", "save.json"):
             assert server.get(address(visitor, rest)).status_code == 200, rest

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import socket
-import time
 from collections import Counter
 
 import pytest
 
-from backend.session.manager import MAX_AUTOMATIC_CAPACITY, automatic_capacity
+from backend.session.manager import MAX_AUTOMATIC_CAPACITY, ROUND_SECONDS, automatic_capacity
+from backend.session.timeouts import LOST_SECONDS
 from backend.settings import Settings
 from tests.backend.fakes import fake_config
 from tests.backend.harness import PATIENCE, running
@@ -70,18 +70,21 @@ def test_a_world_that_cannot_be_loaded_is_said_to_every_visitor() -> None:
 
 
 def test_a_lost_session_ends_after_its_grace_time() -> None:
-    with running(grace=0.3) as server:
+    with running(grace=30.0) as server:
         with server.visit() as visitor:
             token = visitor.start()["token"]
+        server.wait_for("detached sessions", lambda: all(one.detached_since for one in server.sessions))
+        server.clock.advance(29.0)
+        with server.visit() as back:
+            assert back.start(token=token)["resumed"], "within the grace time"
+        server.wait_for("detached sessions", lambda: all(one.detached_since for one in server.sessions))
+        server.clock.advance(31.0)
+        server.wait_for("the end", lambda: not server.sessions)
         with server.visit() as late:
-            until = time.monotonic() + PATIENCE
-            while server.get("/healthz").json()["sessions"] and time.monotonic() < until:
-                time.sleep(0.1)
             assert late.refused("start", token=token)["code"] == "session_gone"
-            late.start()
 
 
-def test_a_page_that_was_closed_keeps_no_place_that_somebody_waits_for() -> None:
+def test_a_closed_page_and_a_broken_line_keep_no_place_for_long_while_somebody_waits() -> None:
     with running(capacity=1, grace=60.0) as server:
         with server.visit() as left:
             left.start()
@@ -91,29 +94,27 @@ def test_a_page_that_was_closed_keeps_no_place_that_somebody_waits_for() -> None
         with server.visit() as third:
             third.send("start")
             third.wait("queue")
-            third.listen(1.6)
+            server.clock.advance(LOST_SECONDS - 2.0)
+            third.listen(2 * ROUND_SECONDS)
             assert all(message["type"] == "queue" for message in third.others), "a broken line has more time than that"
+            server.clock.advance(2.1)
+            third.wait("ready")
 
 
-def test_a_broken_line_keeps_no_place_for_long_while_somebody_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("backend.session.manager.LOST_SECONDS", 0.5)
-    with running(capacity=1, grace=60.0) as server:
-        with server.visit() as lost:
-            lost.start()
-            lost.socket.socket.shutdown(socket.SHUT_RDWR)
-            with server.visit() as waiting:
-                waiting.start()
-
-
-def test_an_idle_session_ends_and_says_so() -> None:
-    with running(idle_limit=0.5) as server, server.visit() as visitor:
+def test_an_idle_session_is_warned_and_ends_and_says_so() -> None:
+    with running(idle_limit=900.0) as server, server.visit() as visitor:
         visitor.start()
+        server.clock.advance(850.0)
+        warning = visitor.wait("limit")
+        assert warning["what"] == "idle" and warning["seconds"] == pytest.approx(50.0, abs=20.0)
+        server.clock.advance(51.0)
         assert visitor.wait("ended")["reason"] == "idle"
 
 
 def test_a_session_ends_when_its_minutes_are_up() -> None:
-    with running(session_minutes=0.01, idle_limit=0) as server, server.visit() as visitor:
-        assert visitor.start()["limits"]["minutes"] == 0.01
+    with running(session_minutes=10.0, idle_limit=0) as server, server.visit() as visitor:
+        assert visitor.start()["limits"]["minutes"] == 10.0
+        server.clock.advance(601.0)
         assert visitor.wait("ended")["reason"] == "time"
 
 

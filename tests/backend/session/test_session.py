@@ -376,7 +376,7 @@ def test_when_acknowledgements_lag_the_picture_gets_coarser_and_the_page_is_told
         visitor.send("keys", down=["w"])
         for _ in range(12):
             chunk = visitor.wait("chunk")
-            time.sleep(0.1)  # three chunks' time
+            server.clock.advance(0.1)  # three chunks' time
             visitor.send("shown", chunk=chunk["index"])
             if any(message["type"] == "quality" for message in visitor.others):
                 break
