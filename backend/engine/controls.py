@@ -46,7 +46,10 @@ class InputState:
         *,
         clock: Clock = monotonic,
     ) -> None:
-        """Begin in `scene` at `pose`, with `text` as `World.start` got it; `rollout` returns what is steered, `clock` the time."""
+        """Begin in `scene` at `pose`, with `text` as `World.start` got it.
+
+        Args: `rollout` returns the rollout that is steered, `clock` the time.
+        """
         self._world, self._rollout, self._clock = world, rollout, clock
         self._lock = threading.RLock()
         self._seq = 0
