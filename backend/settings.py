@@ -1,4 +1,4 @@
-"""What can be set: by flag, by FLASHDREAMS_* in the environment, in this order of weight; else the defaults here."""
+"""Settings of the server: flags win over FLASHDREAMS_* in the environment, and these over the defaults."""
 
 from __future__ import annotations
 
@@ -117,12 +117,12 @@ class Settings(BaseSettings):
 
     @property
     def is_local(self) -> bool:
-        """Whether only this machine can reach the server."""
+        """True if only this machine can reach the server."""
         return is_loopback(self.host)
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host name or address without port means this machine itself."""
+    """Return True if a host name or address without port means this machine itself."""
     try:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
@@ -130,7 +130,7 @@ def is_loopback(host: str) -> bool:
 
 
 def settings_from(arguments: list[str] | None = None) -> Settings:
-    """Settings from command line arguments (none given: no arguments) over the environment.
+    """Return the settings of command line arguments and of the environment.
 
     Raises pydantic's ValidationError; argparse leaves with status 2 for an unknown flag and 0 for --help.
     """

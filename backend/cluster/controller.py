@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class ServerSpec:
-    """How a world server is started."""
+    """Command and settings of a world server."""
 
     settings: Mapping[str, Any]
     """Fields of `backend.settings.Settings`."""

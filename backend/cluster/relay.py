@@ -104,7 +104,7 @@ class Relay:
     """Carries requests and sockets to the servers of a fleet."""
 
     def __init__(self, fleet: Fleet, secret: str) -> None:
-        """`secret` is the servers' access token; clients never see it."""
+        """Relay with `secret`, the servers' access token, which clients never see."""
         self._fleet = fleet
         self._cookie = {"cookie": f"{SECRET_COOKIE}={secret}"} if secret else {}
         self._http = httpx.AsyncClient(timeout=REQUEST_SECONDS, limits=httpx.Limits(max_connections=None))

@@ -1,4 +1,4 @@
-"""What a visitor does to the camera and the scene, gathered as it comes and read once per chunk."""
+"""Input state of a visitor: collects messages as they come, sampled once per chunk."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from flashdreams.infra.world.inputs import InputTimeline
 
 @dataclass(frozen=True)
 class ControlSnapshot:
-    """What one chunk is made from."""
+    """Controls of one chunk."""
 
     controls: Controls
     seq: int
@@ -56,7 +56,7 @@ class InputState:
         self._came: float | None = None
         self._look_waits = False
         self.look_continues = False
-        """Whether the newest chunk had a look in it, so that the next look is no beginning."""
+        """True if the newest chunk contains a look, so that the next look continues it."""
         self._new_scene: str | None = None
         self._timeline = InputTimeline(world.config.fps, world.config.actions)
         self._prompts = PromptState(initial_prompt(world, scene, text))
@@ -98,7 +98,7 @@ class InputState:
             self._prompts.follow(controls.text, event)
 
     def place(self, scene: str, pose: npt.NDArray[np.float64], prompt: Prompt | None = None) -> None:
-        """Be in a scene at a pose with nothing pending, and with `prompt` if given. Held keys and actions stay held."""
+        """Move the camera to a pose of a scene, and set `prompt` if given. Held keys and actions stay held."""
         with self._lock:
             self._new_scene = None
             self._prompts.restore(prompt or self._prompts.prompt)
@@ -113,14 +113,14 @@ class InputState:
 
     @property
     def moving(self) -> bool:
-        """Whether the next chunk would differ from a still picture."""
+        """True if the next chunk would differ from a still frame."""
         with self._lock:
             acting = self._world.config.samples_inputs and self._timeline.active
             return self._camera.moving or acting or self._new_scene is not None or self._prompts.pending
 
     @property
     def follows_path(self) -> bool:
-        """Whether a path leads the camera."""
+        """True while the camera follows a path."""
         return self._camera.follows_path
 
     @property
@@ -135,12 +135,12 @@ class InputState:
             self._came = self._clock()
 
     def reset_seq(self) -> None:
-        """A new connection counts its messages anew."""
+        """Count the messages of a new connection from 0."""
         with self._lock:
             self._seq = 0
 
     def keys(self, down: Sequence[str]) -> None:
-        """Raises ValueError for an unknown key."""
+        """Set the keys that are held. Raises ValueError for an unknown key."""
         now = self._clock()
         with self._lock:
             self._camera.keys(down, now)
@@ -165,7 +165,7 @@ class InputState:
             self._timeline.follow(inputs)
 
     def stop_path(self) -> None:
-        """Stay where the path has led."""
+        """Leave the camera path at the present pose."""
         self._camera.leave_path()
 
     def start_path(self, scene: str, path: CameraPath) -> None:
@@ -176,7 +176,7 @@ class InputState:
                 self.path(path)
 
     def change_scene(self, scene: str) -> None:
-        """From the next chunk on, where the camera stands."""
+        """Change the scene from the next chunk on, at the camera's position."""
         with self._lock:
             self._new_scene = scene
             if scene != self.scene:
@@ -210,7 +210,7 @@ class InputState:
             self._timeline.release_all(now)
 
     def sample(self, frames: int) -> ControlSnapshot:
-        """What shapes the next chunk of `frames` frames; advances the camera."""
+        """Return the controls of the next chunk of `frames` frames, and advance the camera."""
         with self._lock:
             now = self._clock()
             if not self._camera.follows_path:  # a key has ended the path, and its track with it

@@ -1,4 +1,4 @@
-"""The engine: one thread that owns the loaded model and runs everybody's work on it, the most urgent first."""
+"""The engine: one thread that owns the loaded model and runs the jobs of all sessions on it, most urgent first."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ log = logging.getLogger(__name__)
 
 
 class Priority(IntEnum):
-    """Which work goes first whatever its deadline."""
+    """Priority of a job; it counts before the deadline."""
 
     GENERATE = 0
-    """Somebody waits for it: dream a chunk, start, rewind."""
+    """A visitor waits for it: generate a chunk, start, rewind."""
     FINALIZE = 1
     """It can wait for a gap: finalize."""
 
@@ -37,7 +37,7 @@ class EngineStopped(RuntimeError):
 
 @dataclass(frozen=True)
 class LoadStage:
-    """How far the loading of the model is."""
+    """Progress of loading the model."""
 
     name: str
     fraction: float
@@ -54,7 +54,7 @@ class _Job:
 
 
 class Engine:
-    """Loads a world in its own thread, then runs jobs on it: pictures before upkeep, earliest deadline first.
+    """Loads a world in its own thread, then runs jobs on it: `GENERATE` before `FINALIZE`, earliest deadline first.
 
     Where owners of jobs compete, each gets its share of the time: deadlines count among those who have not had more
     than the others. A job that raises fails its own future and nothing else. All methods may be called from any thread.
@@ -89,17 +89,17 @@ class Engine:
 
     @property
     def loaded(self) -> bool:
-        """Whether the world is there to be played."""
+        """True once the world is loaded."""
         return self.world.done() and not self.world.cancelled() and self.world.exception() is None
 
     @property
     def failure(self) -> BaseException | None:
-        """Why the world could not be loaded, once that is known."""
+        """Error that ended the loading of the world; None while it loads or once it is loaded."""
         return self.world.exception() if self.world.done() else None
 
     @property
     def busy_seconds(self) -> float:
-        """How long the present job has been running; a hung one never ends."""
+        """Seconds that the present job has been running, 0 between jobs."""
         since = self._busy_since
         return 0.0 if since is None else self._clock() - since
 
@@ -127,21 +127,21 @@ class Engine:
         return result
 
     def reschedule(self, result: Future[Any], deadline: float) -> None:
-        """Work that was submitted and still waits is wanted earlier: `result` is what `submit` returned for it."""
+        """Move the deadline of waiting work forward; `result` is its future from `submit`."""
         with self._changed:
             for place, job in enumerate(self._jobs):
                 if job.result is result:
                     self._jobs[place] = replace(job, deadline=min(job.deadline, deadline))
 
     def forget(self, owner: Hashable) -> None:
-        """Nothing more will be submitted for `owner`."""
+        """Drop the share of `owner`, for whom nothing more will be submitted."""
         with self._changed:
             self._fair_share.forget(owner)
 
     def _run(self) -> None:
         try:
             world = self.config.setup(progress=self._progress)
-        except BaseException as error:  # whatever it raises is to be shown, not to kill the thread unseen
+        except BaseException as error:  # every error is reported; none ends the thread silently
             log.exception("the world %s could not be loaded", self.config.slug)
             self.world.set_exception(error)
             self._refuse_all()

@@ -45,7 +45,7 @@ class Node:
     scene: str
     """The scene it shows."""
     seconds: float
-    """When it was dreamed, since the session began."""
+    """Time at which it was generated, in seconds since the session began."""
     prompt: Prompt = field(default_factory=Prompt)
     """The prompt that acted in it."""
     digest: bytes | None = None
@@ -69,7 +69,7 @@ class State:
 
 @dataclass(frozen=True)
 class RewindPlan:
-    """How to get to the state after a chunk."""
+    """Steps that lead to the state after a chunk."""
 
     target: Node
     state: State | Beginning
@@ -81,7 +81,7 @@ class History:
     """Chunks for saving, and the newest of them to go back to. Safe to use from several threads."""
 
     def __init__(self, *, span: int, max_bytes: int, max_chunks: int) -> None:
-        """Args: how many of the newest chunks can be gone back to; memory of the states; chunks kept altogether."""
+        """Keep `max_chunks` chunks, and states of at most `max_bytes` for the newest `span` of them."""
         self.span, self.max_bytes = span, max_bytes
         self._max_chunks = max(max_chunks, span, 1)
         self._nodes: dict[int, Node] = {}
@@ -135,7 +135,7 @@ class History:
             self.bytes -= state.bytes
 
     def _least_useful(self) -> int:
-        """The state whose loss lengthens a rewind least: gaps may grow with the square root of age."""
+        """Return the state whose loss lengthens a rewind least: gaps may grow with the square root of age."""
         known = sorted(self._states)
         gaps = zip([ROOT, *known], known, [*known[1:], self.newest + 1], strict=False)
         return min(gaps, key=lambda gap: (gap[2] - gap[0]) / math.sqrt(self.newest + 1 - gap[1] + 1))[1]
@@ -155,14 +155,14 @@ class History:
                 self.keep_state(head, snapshot)
 
     def node(self, index: int) -> Node:
-        """Raises LookupError for a chunk that is not kept."""
+        """Return chunk `index`. Raises LookupError if it is not kept."""
         with self._lock:
             if index not in self._nodes:
                 raise LookupError(f"chunk {index} is not kept any more")
             return self._nodes[index]
 
     def lineage(self) -> list[Node]:
-        """The chunks from the beginning of the rollout to the head. Raises LookupError where its beginning is lost."""
+        """Return the chunks from the first of the rollout to the head. Raises LookupError if the first is not kept."""
         with self._lock:
             lineage = self._up_from(self.head, len(self._nodes))
         if lineage and lineage[0].parent != ROOT:
@@ -177,7 +177,7 @@ class History:
         return lineage[::-1]
 
     def plan_rewind(self, index: int) -> RewindPlan:
-        """How to be after chunk `index` again. Raises LookupError where it is too long ago."""
+        """Return the plan of a rewind to chunk `index`. Raises LookupError if it is too long ago."""
         with self._lock:
             target = self._nodes.get(index)
             redo: list[Node] = []
@@ -194,7 +194,7 @@ class History:
         raise LookupError(f"chunk {index} is too long ago: {kept}")
 
     def reachable(self) -> list[Node]:
-        """The chunks that can be gone back to, oldest first."""
+        """Return the chunks that can be rewound to, oldest first."""
         with self._lock:
             nodes = self._recent()
             lowest = min([node.index for node in nodes[:1]] + list(self._states), default=0)
@@ -212,12 +212,12 @@ class History:
         return [self._nodes[index] for index in range(max(0, first), self.newest + 1) if index in self._nodes]
 
     def since(self, index: int) -> list[Node]:
-        """The chunks of the span after chunk `index`, oldest first."""
+        """Return the chunks of the span after chunk `index`, oldest first."""
         with self._lock:
             return [node for node in self._recent() if node.index > index]
 
     def summary(self) -> server_messages.HistoryMessage:
-        """What the visitor is told."""
+        """Return the message that describes the history."""
         with self._lock:
             kept = self.reachable()
             return server_messages.HistoryMessage(
@@ -232,7 +232,7 @@ class History:
             )
 
     def _branches(self) -> list[server_messages.BranchInfo]:
-        """Every chunk goes on with the branch whose newest chunk it continues, or else begins one."""
+        """Return the newest branches: each chunk extends the branch whose tip it continues, or begins a branch."""
         by_tip: dict[int, list[Node]] = {}
         for node in self._recent():
             branch = by_tip.pop(node.parent, [])

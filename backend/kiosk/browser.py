@@ -47,7 +47,7 @@ def has_browser(platform: str, environment: Mapping[str, str]) -> bool:
 
 
 def find_chromium(environment: Mapping[str, str] = os.environ) -> str | None:
-    """The browser's executable: what `CHROMIUM` in the environment names, else the first of `NAMES`; None for none."""
+    """Return the browser's executable: `CHROMIUM` of the environment, else the first of `NAMES`; None if absent."""
     return environment.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
 
 
@@ -90,7 +90,7 @@ class Screen:
     """A browser that is kept open. Every end of it is a line in the log."""
 
     def __init__(self, command: Sequence[str], ready: Callable[[], bool]) -> None:
-        """Args: opens the page, and ends when it is closed; whether there is a server to open it from."""
+        """Args: a function that shows the page until it is closed; one that returns True while the server answers."""
         self._command, self._ready = list(command), ready
         self._stopped = threading.Event()
         self._child: subprocess.Popen[bytes] | None = None
@@ -116,7 +116,7 @@ class Screen:
 
 
 def answers(page: str) -> bool:
-    """Whether the server of a page answers at all; what it says of itself is the page's to show."""
+    """Return True if the server of a page answers at all, whatever status it reports."""
     try:
         urllib.request.urlopen(urljoin(page, "/healthz"), timeout=2).close()
     except OSError as error:
@@ -125,7 +125,7 @@ def answers(page: str) -> bool:
 
 
 def main() -> int:
-    """The command; returns its exit status: 0 after a stop, 2 without a browser."""
+    """Run the command. Returns 0 after a stop, 2 without a browser."""
     page = sys.argv[1] if len(sys.argv) > 1 else "http://127.0.0.1:8000/kiosk"
     if (executable := find_chromium()) is None:
         print(f"no Chromium is on this machine: install one of {', '.join(NAMES)}, or set CHROMIUM", file=sys.stderr)

@@ -87,16 +87,16 @@ class KioskSettings(_Part):
 
     @property
     def restart_at(self) -> datetime.time | None:
-        """When the server is started again every day."""
+        """Time of the daily restart."""
         return datetime.time.fromisoformat(self.nightly) if self.nightly else None
 
     def shown(self, world: WorldConfig) -> tuple[str, ...]:
-        """The scenes of the attract loop, all known. Raises KeyError naming the world's."""
+        """Return the scenes of the attract loop. Raises KeyError if the world lacks one."""
         return tuple(world.scene(name).name for name in self.scenes) or tuple(scene.name for scene in world.scenes)
 
 
 def read_kiosk_settings(file: Path) -> KioskSettings:
-    """The settings of a TOML file; its relative paths begin at its folder.
+    """Read the settings of a TOML file; its relative paths begin at its folder.
 
     Raises ValueError with one sentence that names the file, the field and what it takes.
     """
@@ -119,7 +119,7 @@ def read_kiosk_settings(file: Path) -> KioskSettings:
 
 
 def attract_loop(scenes: tuple[str, ...], paths: list[str]) -> list[dict[str, str]]:
-    """What the attract loop shows, round after round through all scenes: `{scene, path}` with file names of paths.
+    """Return the items of the attract loop, round by round: `{scene, path}` with file names of camera paths.
 
     A path that is named after a scene is shown there, `tour` and `circle` everywhere.
     """

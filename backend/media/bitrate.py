@@ -27,7 +27,7 @@ class BitrateController:
     """Follows one player's connection. All times are seconds of one monotonic clock."""
 
     def __init__(self, chunk_seconds: float, levels: int) -> None:
-        """Args: how long a chunk plays; how many levels of quality there are."""
+        """Args: seconds that a chunk plays; number of quality levels."""
         self.level = 0
         """0 is the best."""
         self._chunk, self._coarsest = chunk_seconds, levels - 1
@@ -39,20 +39,20 @@ class BitrateController:
         self._not_before = 0.0
 
     def sent(self, index: int, size: int, now: float) -> None:
-        """A chunk of `size` bytes was handed to the socket."""
+        """Note that a chunk of `size` bytes was handed to the socket."""
         self._sent[index] = now
         self._sizes.append((now, size))
         while self._sizes[0][0] < now - RATE_SECONDS:
             self._sizes.popleft()
 
     def forget(self) -> None:
-        """The player pauses or is another one: what is on its way tells nothing."""
+        """Forget the chunks on their way: the player pauses or has changed."""
         self._sent.clear()
         self._delays.clear()
         self._quick_since = None
 
     def shown(self, index: int, now: float) -> QualityMessage | None:
-        """A chunk is on the screen, and so are all before it; what to tell where `level` is another one now."""
+        """Note that a chunk, and all before it, is on the screen; return the message if `level` has changed."""
         at = self._sent.get(index)
         for older in [one for one in self._sent if one <= index]:
             del self._sent[older]
@@ -69,7 +69,7 @@ class BitrateController:
         )
 
     def kbps(self, now: float) -> float:
-        """What the video took lately."""
+        """Recent bitrate of the video in kbit/s."""
         recent = sum(size for at, size in self._sizes if at >= now - RATE_SECONDS)
         return recent * 8 / 1e3 / RATE_SECONDS
 

@@ -18,7 +18,7 @@ NOT_FOR_SAMPLES: Final = frozenset({6, SPS, PPS, 9})
 
 
 def nal_units(annex_b: bytes) -> Iterator[bytes]:
-    """The NAL units of an H.264 byte stream, without start codes."""
+    """Return the NAL units of an H.264 byte stream, without start codes."""
     begin = annex_b.find(START_CODE)
     while begin >= 0:
         begin += len(START_CODE)
@@ -31,7 +31,7 @@ def nal_units(annex_b: bytes) -> Iterator[bytes]:
 
 
 def sample_data(annex_b: bytes) -> bytes:
-    """One access unit as MP4 wants it: a length of four bytes before each NAL unit."""
+    """Return one access unit in MP4 form: a length of four bytes before each NAL unit."""
     units = (unit for unit in nal_units(annex_b) if unit[0] & 0x1F not in NOT_FOR_SAMPLES)
     return b"".join(len(unit).to_bytes(4) + unit for unit in units)
 
@@ -42,14 +42,14 @@ class Sample(NamedTuple):
     data: bytes
     """NAL units with lengths of four bytes."""
     key: bool
-    """Whether a decoder can begin with it."""
+    """True if a decoder can begin with it."""
 
 
 class VideoFormat:
-    """What is the same for every player of a stream: codec, size, rate, and the init segment."""
+    """Properties that all players of a stream share: codec, size, rate, and the init segment."""
 
     def __init__(self, parameter_sets: bytes, width: int, height: int, fps: int) -> None:
-        """Args: the encoder's SPS and PPS as a byte stream, picture size in pixels, frames per second.
+        """Args: the encoder's SPS and PPS as a byte stream, frame size in pixels, frames per second.
 
         Raises ValueError where the parameter sets are missing.
         """
@@ -58,7 +58,7 @@ class VideoFormat:
             raise ValueError("H.264 parameter sets: the encoder gave no SPS and PPS to start the stream with")
         self.sps, self.pps = found[SPS], found[PPS]
         self.codec = f"avc1.{self.sps[1:4].hex().upper()}"
-        """What a browser must be asked for; read from the stream, since encoders choose profiles of their own."""
+        """MIME type with the exact codec string; read from the stream, since encoders choose their profile."""
         self.mime = f'video/mp4; codecs="{self.codec}"'
         self.width, self.height, self.fps = width, height, fps
         # Whole numbers add up without rounding, whatever the frame rate.
@@ -90,7 +90,7 @@ class FragmentWriter:
         self._sequence = 0
 
     def fragment(self, samples: Sequence[Sample]) -> bytes:
-        """The next chunk as `moof` + `mdat`. Raises ValueError where it has no frame."""
+        """Return the next chunk as `moof` + `mdat`. Raises ValueError if it has no frame."""
         if not samples:
             raise ValueError("a fragment needs at least one frame")
         self._sequence += 1

@@ -43,7 +43,7 @@ class ChunkEncoder:
     """Encodes one session's stream. Not thread-safe: one thread at a time."""
 
     def __init__(self, width: int, height: int, fps: int) -> None:
-        """Args: picture size in pixels, both even (4:2:0 colour), and frames per second. Raises ValueError."""
+        """Open the encoder for a frame size in even pixels (4:2:0 colour). Raises ValueError for other sizes."""
         if width < 2 or height < 2 or width % 2 or height % 2:
             raise ValueError(f"video size must be even numbers of pixels, got {width} x {height}")
         if fps < 1:

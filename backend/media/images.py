@@ -21,7 +21,7 @@ MAX_DECODED_BYTES = 64 * 1024 * 1024
 MAX_KEPT_PIXELS = 4_000_000
 """Pixels that are kept of an upload: far more than any world shows."""
 FORMATS = {"mjpeg": "JPEG", "png": "PNG", "webp": "WebP"}
-"""What uploads may be, by the names of FFmpeg's decoders."""
+"""Accepted kinds of uploads, by the names of FFmpeg's decoders."""
 
 Picture = npt.NDArray[np.uint8]
 """RGB `[H, W, 3]`."""
@@ -31,7 +31,7 @@ class JpegEncoder:
     """Makes JPEG files of one size. Not thread-safe: one thread at a time."""
 
     def __init__(self, width: int, height: int, quantiser: int) -> None:
-        """Args: size in pixels; quantiser scale from 2, the best, to 31."""
+        """Open an encoder. Args: size in pixels; quantiser scale from 2, the best, to 31."""
         self._codec = _open("mjpeg", width, height, "yuvj420p")
         self._codec.options = {"qmin": str(quantiser), "qmax": str(quantiser)}
         self._codec.flags |= int(Flags.qscale)
@@ -39,7 +39,7 @@ class JpegEncoder:
         self._count = 0
 
     def encode(self, picture: Picture) -> bytes:
-        """The file of a picture, which is scaled where its size is another."""
+        """Encode an image, scaled to the encoder's size."""
         codec = self._codec
         frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24").reformat(
             width=codec.width, height=codec.height, format="yuvj420p", interpolation="AREA", threads=1
@@ -50,12 +50,12 @@ class JpegEncoder:
 
 
 def jpeg(picture: Picture) -> bytes:
-    """A JPEG file of good quality."""
+    """Return a JPEG file of good quality."""
     return JpegEncoder(picture.shape[1], picture.shape[0], JPEG_QUALITIES[0] - 1).encode(picture)
 
 
 def png(picture: Picture) -> bytes:
-    """A PNG file: every pixel as it is."""
+    """Return a PNG file, which is lossless."""
     codec = _open("png", picture.shape[1], picture.shape[0], "rgb24")
     frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
     frame.pts, frame.time_base = 0, codec.time_base
@@ -63,14 +63,14 @@ def png(picture: Picture) -> bytes:
 
 
 def thumbnail_size(width: int, height: int) -> tuple[int, int]:
-    """Width and height in pixels of a thumbnail of pictures of that size."""
+    """Return width and height in pixels of the thumbnail of an image of that size."""
     return THUMBNAIL_WIDTH, max(1, round(THUMBNAIL_WIDTH * height / width))
 
 
 def read_picture(data: bytes) -> Picture:
     """Return the picture in an uploaded JPEG, PNG or WebP file, scaled to at most `MAX_KEPT_PIXELS`.
 
-    The kind is told by the first bytes, and only that kind's decoder sees the file: no demuxer, no protocol. Raises
+    The kind is found by the first bytes, and only that kind's decoder sees the file: no demuxer, no protocol. Raises
     ValueError with one sentence.
     """
     kind, width, height, bits = picture_header(data)

@@ -15,22 +15,22 @@ DELTA_SAMPLE = 0x01010000
 
 
 def box(kind: bytes, *parts: bytes) -> bytes:
-    """A box: its size in four bytes, its four-letter kind, its content."""
+    """Return a box: its size in four bytes, its four-letter kind, its content."""
     return struct.pack(">I4s", 8 + sum(map(len, parts)), kind) + b"".join(parts)
 
 
 def full_box(kind: bytes, version: int, flags: int, *parts: bytes) -> bytes:
-    """A box that begins with a version (8 bits) and flags (24 bits)."""
+    """Return a box that begins with a version (8 bits) and flags (24 bits)."""
     return box(kind, struct.pack(">I", version << 24 | flags), *parts)
 
 
 def file_type() -> bytes:
-    """`ftyp`: which rules the file keeps to."""
+    """Return `ftyp`, the brands of the file."""
     return box(b"ftyp", b"iso5", struct.pack(">I", 512), b"iso5", b"iso6", b"mp41", b"avc1")
 
 
 def avc_configuration(sps: bytes, pps: bytes) -> bytes:
-    """Content of `avcC`: how to set up a baseline decoder; NAL units come with lengths of four bytes."""
+    """Return the content of `avcC`, a decoder's configuration; NAL units have lengths of four bytes."""
     head = bytes((1, sps[1], sps[2], sps[3], 0xFF, 0xE1))
     return head + struct.pack(">H", len(sps)) + sps + b"\x01" + struct.pack(">H", len(pps)) + pps
 
@@ -38,7 +38,7 @@ def avc_configuration(sps: bytes, pps: bytes) -> bytes:
 def movie(
     width: int, height: int, timescale: int, sps: bytes, pps: bytes, *, duration: int = 0, tables: bytes | None = None
 ) -> bytes:
-    """`moov` of a stream without end, or of a whole file where `duration` and its sample `tables` are given.
+    """Return `moov` of a stream, or of a whole file if `duration` and its sample `tables` are given.
 
     Every duration of a stream is 0 and there is no `mehd`: that is what makes browsers treat it as live and
     show a frame as soon as it is there.
@@ -87,7 +87,7 @@ def _media(width: int, height: int, sps: bytes, pps: bytes, tables: bytes) -> by
 
 
 def sample_tables(samples: Sequence[tuple[bytes, bool]], duration: int, offset: int) -> bytes:
-    """Where each frame of a whole file is: `samples` lie one after the other from byte `offset` on.
+    """Return the sample tables of a file: `samples` lie one after the other from byte `offset` on.
 
     Args:
         samples: the frames as (NAL units with lengths, is it a key frame).
@@ -110,11 +110,11 @@ def sample_tables(samples: Sequence[tuple[bytes, bool]], duration: int, offset: 
 NO_SAMPLES = b"".join(
     full_box(kind, 0, 0, bytes(size)) for kind, size in ((b"stts", 4), (b"stsc", 4), (b"stsz", 8), (b"stco", 4))
 )
-"""The tables of a stream, whose samples are told of by its fragments."""
+"""Empty tables of a stream, whose fragments describe the samples."""
 
 
 def fragment(sequence: int, decode_time: int, duration: int, samples: Sequence[tuple[bytes, bool]]) -> bytes:
-    """`moof` and `mdat` of one chunk.
+    """Return `moof` and `mdat` of one chunk.
 
     Args:
         sequence: number of the fragment, from 1.

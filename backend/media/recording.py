@@ -17,7 +17,7 @@ class Recording:
     """A ring of groups of pictures: each begins with a key frame. Safe to use from several threads."""
 
     def __init__(self, video: VideoFormat, max_seconds: float, max_bytes: int) -> None:
-        """Keeps what fits into both limits, and nothing where one of them is 0."""
+        """Keep the newest video within both limits, none if a limit is 0."""
         self._format = video
         self._max_frames = round(max_seconds * video.fps)
         self._max_bytes = min(max_bytes, LARGEST_FILE // 2)
@@ -56,7 +56,7 @@ class Recording:
             return [list(group) for group in self._groups]
 
     def mp4(self, seconds: float | None = None) -> bytes:
-        """A file of all that is kept, or of the last `seconds` and what is before them up to a key frame.
+        """Return a file of all that is kept, or of the last `seconds` and what is before them up to a key frame.
 
         Raises LookupError where nothing is kept.
         """
@@ -74,7 +74,7 @@ class Recording:
 
 
 def movie_file(video: VideoFormat, samples: Sequence[Sample]) -> bytes:
-    """A plain MP4 file, its index first: it can be sought in, and any player opens it."""
+    """Return a plain MP4 file with its index first, so that players can seek in it."""
     duration = video.frame_duration
 
     def head(offset: int) -> bytes:

@@ -1,4 +1,4 @@
-"""Who may come in: the Host and Origin of a request, and the access token; an ASGI layer around the whole app."""
+"""Access control: Host, Origin and access token of each request; an ASGI layer around the whole app."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ PAGE_POLICY = (
     b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; media-src 'self' blob:;"
     b" connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-"""What a page may load: nothing from elsewhere, no code in it, and nobody may frame it."""
+"""Content-Security-Policy of pages: no foreign resources, no inline code, no framing."""
 NO_CONTENT_POLICY = b"default-src 'none'; frame-ancestors 'none'"
-"""Of answers that are no pages."""
+"""Content-Security-Policy of answers that are not pages."""
 
 log = logging.getLogger(__name__)
 
 
 class Guard:
-    """Lets a request through or answers it with one sentence.
+    """Passes a request on, or refuses it with one sentence.
 
     Other sites' pages must not reach a server on the visitor's own machine: a browser names them in `Origin`, and a
     name that was made to point here shows in `Host`.
@@ -49,7 +49,7 @@ class Guard:
         self._own_host = settings.host.lower()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """ASGI entry."""
+        """Handle one ASGI connection."""
         if scope["type"] == "http":
             await self._answer(scope, receive, _with_headers(send, scope["path"]))
         elif scope["type"] == "websocket":
@@ -62,7 +62,7 @@ class Guard:
             await self._app(scope, receive, send)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request; whatever fails on the way is a sentence for the client and one line in the log."""
+        """Answer a request; log an error on the way, and answer it with one sentence."""
         begun = False
 
         async def sending(message: Message) -> None:

@@ -43,7 +43,7 @@ class FreshStaticFiles(StaticFiles):
     """Static files that browsers ask about every time: an upgraded server is never mixed with old files."""
 
     def file_response(self, *args: Any, **kwargs: Any) -> Response:
-        """A file, to be revalidated by its ETag."""
+        """Return a file that browsers revalidate by its ETag."""
         response = super().file_response(*args, **kwargs)
         response.headers["cache-control"] = "no-cache"
         return response
@@ -52,9 +52,9 @@ class FreshStaticFiles(StaticFiles):
 def create_app(
     config: WorldConfig, settings: Settings, folder: Path | None = None, *, clock: Clock = monotonic
 ) -> FastAPI:
-    """The app that plays one world; its model is loaded in the engine's thread while the app already answers.
+    """Create the app of one world. The model is loaded in the engine's thread while the app already answers.
 
-    `folder` is the page's, found by itself where None.
+    `folder` holds the page; None finds it.
     """
     kiosk = KioskSettings() if settings.kiosk is None else read_kiosk_settings(settings.kiosk)
     settings = with_address(settings, kiosk)

@@ -1,4 +1,4 @@
-"""How many connections there may be, in all and from one address, and which one makes room."""
+"""Limits on connections, in all and per address, and the choice of the one that makes room."""
 
 from __future__ import annotations
 

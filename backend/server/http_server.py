@@ -181,7 +181,7 @@ class PlayProtocol(WebSocketsSansIOProtocol):
             self.transport.close()
 
     def send_receive_event_to_app(self) -> None:
-        """Pass a message on; text that is no UTF-8 closes the connection with 1007."""
+        """Send a message to the app; close the connection with 1007 if its text is not UTF-8."""
         if self.curr_msg_data_type == "text" and not self.close_sent:
             try:
                 b"".join(self.frames).decode()
@@ -235,7 +235,7 @@ class Server(uvicorn.Server):
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """A socket bound to an address. Raises PortTaken or OSError, both with one sentence."""
+    """Return a socket bound to an address. Raises PortTaken or OSError, both with one sentence."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # asyncio switches Nagle's delay off (40 ms on every second message) only where the protocol is named.
     bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
@@ -255,7 +255,7 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 def make_server(app: FastAPI, on_listening: Callable[[], None], settings: Settings | None = None) -> Server:
-    """A server for the app, to be run on a socket of `bind`."""
+    """Return a server for the app, to be run on a socket of `bind`."""
     settings = settings or Settings()
     config = Config(
         app,

@@ -1,4 +1,4 @@
-"""What the kiosk's page asks for: its settings, its logo, and a clip of the visit with a QR code to it."""
+"""Routes of the kiosk's page: settings, logo, and a clip of the visit with a QR code."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ router = APIRouter()
 
 
 def page_settings(kiosk: KioskSettings, world: WorldConfig, paths: CameraPathStore) -> dict[str, Any]:
-    """What the page gets: no path of this machine in it."""
+    """Return the settings that the page gets, without paths of this machine."""
     scenes = kiosk.shown(world)
     return {
         "title": kiosk.title,
@@ -42,7 +42,7 @@ def page_settings(kiosk: KioskSettings, world: WorldConfig, paths: CameraPathSto
 
 
 def with_address(settings: Settings, kiosk: KioskSettings) -> Settings:
-    """The settings that also let in who comes by the kiosk's own address."""
+    """Return settings that also allow the kiosk's own address as an origin."""
     if not kiosk.origin:
         return settings
     return settings.model_copy(
@@ -54,11 +54,11 @@ class Kiosk:
     """The kiosk that this server serves: its settings, what its page gets, and its clips."""
 
     def __init__(self, settings: KioskSettings, world: WorldConfig, camera_path_store: CameraPathStore) -> None:
-        """Raises KeyError if the settings name a scene that the world does not have."""
+        """Check the scenes. Raises KeyError if the settings name one that the world does not have."""
         self.settings = settings
         self.clips = ClipStore(settings.clips.folder, settings.clips.keep, settings.clips.mib * 2**20)
         self.kept_at: dict[str, float] = {}
-        """When each of the newest visits kept its last clip, by session."""
+        """Time of the last clip of each recent visit, by session."""
         self.document = page_settings(settings, world, camera_path_store)
 
 

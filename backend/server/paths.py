@@ -30,7 +30,7 @@ FILES: dict[Format, tuple[str, str]] = {
     "tum": ("path.txt", "text/plain"),
     "numpy": ("poses.zip", "application/zip"),
 }
-"""What a format's file is called, and its media type; an archive of NumPy files is a zip of them."""
+"""File name and media type of each format; an archive of NumPy files is a zip of them."""
 
 T = TypeVar("T")
 Tolerance = Annotated[float, Query(ge=0.001, le=100)]
@@ -91,6 +91,6 @@ async def keyframes(
 
 
 def paths_of(scene: str, scenes: list[str], files: list[str]) -> list[str]:
-    """The shipped files that fit a scene: those named after it, and those named after none."""
+    """Return the shipped files that fit a scene: those named after it, and those named after no scene."""
     others = "|".join(re.escape(name) for name in scenes if name != scene)
     return [name for name in files if not others or not re.fullmatch(rf".*-(?:{others})\.\w+", name)]

@@ -82,7 +82,7 @@ ADDRESSES = {
 
 
 def page() -> str:
-    """The whole page."""
+    """Return the whole page."""
     both = schema()
     parts = [BEGINNING]
     for side, title in (("client", "What a client sends"), ("server", "What the server sends")):
@@ -106,7 +106,7 @@ def _codes() -> Sequence[ErrorCode]:
 
 
 def _message(name: str, shape: dict[str, Any], told_above: set[str]) -> str:
-    """A message, or a shape that messages hold."""
+    """Return the section of a message, or of a type that messages hold."""
     fields = {field: told for field, told in shape["properties"].items() if field not in told_above}
     needed = shape.get("required", ())
     rows = [
@@ -129,7 +129,7 @@ def _default(told: dict[str, Any], needed: bool) -> str:
 
 
 def _kind(told: dict[str, Any]) -> str:
-    """What a field may hold, in words."""
+    """Describe the values of a field."""
     if "$ref" in told:
         name = told["$ref"].rpartition("/")[2].removesuffix("Message")
         return f"[`{name}`](#{name.lower()})"
@@ -176,7 +176,7 @@ def _json(value: Any) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Writes the page to the file that is named, or prints it."""
+    """Write the page to a file, or print it."""
     given = sys.argv[1:] if arguments is None else list(arguments)
     if len(given) > 1 or any(name.startswith("-") for name in given):
         print("usage: python -m backend.server.protocol_docs [docs/protocol.md]", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""One socket: reads and checks messages, sends news and video in order, and is cut when nothing is read from it."""
+"""One socket: reads and checks messages, sends messages and video in order, and is cut if its reader stalls."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from backend.wire.client_messages import ProtocolError
 MAX_OUTBOX = 256
 """Messages waiting to be sent; credits keep it near 4, so more means that the client only makes noise."""
 MAX_ERRORS = 20
-"""Mistakes within ERROR_SECONDS that end a connection."""
+"""Errors within ERROR_SECONDS that end a connection."""
 ERROR_SECONDS = 10.0
 MALFORMED = frozenset({"too_large", "bad_json", "bad_message", "unknown_type", "bad_seq"})
-"""Mistakes that no working client makes: only these count."""
+"""Errors that no working client causes: only these count as abuse."""
 MESSAGES_PER_SECOND, BURST = 250, 500
 """Messages that a connection may send a second, and at once after a pause; beyond them its reader waits.
 
@@ -40,7 +40,7 @@ SERVICE_RESTART = 1012
 LEAVING = frozenset({1000, 1001})
 """Codes with which a page closes that was left or reloaded, unlike a line that broke."""
 LAST_WORDS_SECONDS = 1.0
-"""So long the reader may take, once nothing can be sent any more, to come to how the client went."""
+"""Time that the reader has to see the close code after a send fails."""
 ABORT = "flashdreams.abort"
 """Key of the ASGI extension that cuts the transport without waiting for its buffer."""
 
@@ -48,13 +48,13 @@ log = logging.getLogger(__name__)
 
 
 class Connection:
-    """From accept to close; holds at most one session at a time."""
+    """One connection from accept to close; belongs to at most one session at a time."""
 
     def __init__(self, socket: WebSocket, manager: SessionManager, context: Context) -> None:
         self._socket, self._manager, self._context = socket, manager, context
         self._settings, self._metrics = context.settings, context.metrics
         self.player: server_messages.PlayerName = "mse"
-        """What it shows chunks with."""
+        """Player that shows the chunks."""
         self._session: Session | None = None
         self._joining: asyncio.Task[None] | None = None
         self._outbox: asyncio.Queue[tuple[int, str] | list[str | bytes]] = asyncio.Queue()
@@ -138,7 +138,7 @@ class Connection:
             self._metrics.reader_dropped()
             self._abort()
         except (WebSocketDisconnect, RuntimeError):
-            # The client went. Whether it was closed or its line broke, only the reader finds at the end of what came.
+            # The client is gone. Only the reader can tell a closed page from a broken line, by the close code.
             await asyncio.sleep(LAST_WORDS_SECONDS)
 
     async def _send_part(self, part: str | bytes) -> None:
@@ -148,7 +148,7 @@ class Connection:
             await self._socket.send_bytes(part)
 
     def _abort(self) -> None:
-        # A plain close would wait for the full buffer to drain, which is what does not happen.
+        # A plain close would wait until the full buffer is sent, which never happens.
         abort: Callable[[], None] | None = self._socket.scope.get("extensions", {}).get(ABORT, {}).get("abort")
         if abort is not None:
             abort()
@@ -165,7 +165,7 @@ class Connection:
                 self._left = received.get("code") in LEAVING
                 return
             if self._closing:
-                continue  # what comes after the close is not answered
+                continue  # messages after the close are not answered
             await self._pace()
             try:
                 await self._handle_frame(received)
@@ -199,7 +199,7 @@ class Connection:
         if isinstance(message, client_messages.StartMessage):
             self._start(message)
         elif self._joining is not None and not self._joining.done():
-            return  # what is held or seen before `ready` means nothing to the session that is to come
+            return  # input before `ready` is not for the session that is about to begin
         elif self._session is None:
             raise ProtocolError("not_started", f"{message.type}: send start first and wait for ready", message.seq)
         else:
@@ -213,7 +213,7 @@ class Connection:
                 await session.handle(message)
         except ProtocolError:
             raise
-        except Exception as error:  # whatever a world's rules for the camera raise ends this session and no other
+        except Exception as error:  # an error in a world's camera rules ends this session alone
             session.fail(error)
 
     def _start(self, start: client_messages.StartMessage) -> None:
@@ -255,7 +255,7 @@ class Connection:
             )
 
     def _enter(self, session: Session) -> None:
-        """Be in a session, and in no other one."""
+        """Join a session, and leave the previous one."""
         if self._session is not None and self._session is not session:
             self._session.detach(self)
         self._session, self._watching = session, False

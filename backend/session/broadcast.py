@@ -1,4 +1,4 @@
-"""From dreamed jpegs to everybody's screens: encoding, the player and the watchers, and what is kept of it all."""
+"""Broadcast of a session: encodes chunks, sends them to player and viewers, and feeds the exports."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CLOSE_CODES = {"failed": 1011, "moved": 1012, "shutdown": 1012}
 
 
 class Broadcast:
-    """One session's jpegs. All methods run on the event loop unless they say otherwise."""
+    """Broadcast of one session. All methods run on the event loop unless they say otherwise."""
 
     def __init__(
         self,
@@ -40,13 +40,13 @@ class Broadcast:
         """Begin.
 
         Args:
-            services: the server's.
-            stream: encodes; it is closed with this.
+            context: what all sessions share.
+            encoder: encodes chunks; it is closed with this.
             history: the session's.
             viewers: the session's connections.
-            hashed: called when the hash of a chunk is there.
+            hashed: called when the hash of a chunk is computed.
             delivered: called for every chunk that was sent, with the seconds that encoding took.
-            failed: called when encoding went wrong.
+            failed: called with the error if encoding fails.
         """
         self._context, self._encoder = context, encoder
         self._loop = asyncio.get_running_loop()
@@ -57,7 +57,7 @@ class Broadcast:
         self._bitrate = BitrateController(config.frames_per_chunk / config.fps, len(QUALITIES))
         self.exports = Exports(config, context.settings, encoder, history, partial(self.soon, hashed))
         self.last: GeneratedChunk | None = None
-        """The newest chunk of the present rollout, which a new connection sees first."""
+        """Newest chunk of the present rollout, which a new connection sees first."""
 
     @property
     def clock(self) -> float:
@@ -73,14 +73,14 @@ class Broadcast:
             self.exports.restore(last)
 
     def soon(self, call: Callable[..., object], *arguments: object) -> None:
-        """Have the event loop call something; from any thread."""
+        """Call something on the event loop. Safe on any thread."""
         with contextlib.suppress(RuntimeError):  # the loop is closed: the server has stopped
             self._loop.call_soon_threadsafe(call, *arguments)
 
-    # -- who sees it ---------------------------------------------------------------------------------------------
+    # -- connections ---------------------------------------------------------------------------------------------
 
     def attach(self, client: Client, ready: server_messages.ReadyMessage) -> None:
-        """The player's connection is another one now: it sees the newest picture first."""
+        """Set the player's connection, which gets the newest frame first."""
         self.viewers.remove(client)
         viewer = self.viewers.set_player(client)
         self._bitrate.forget()
@@ -94,7 +94,7 @@ class Broadcast:
             client.send(self.viewers.watchers_message())
 
     def detach(self, client: Client) -> bool:
-        """A connection is gone; whether it was the player's."""
+        """Forget a closed connection; return True if it was the player's."""
         was_player = self.viewers.player is not None and self.viewers.player.client is client
         if was_player:
             self.viewers.player = None
@@ -104,10 +104,10 @@ class Broadcast:
         return was_player
 
     def subscribe(self, client: Client, ready: server_messages.ReadyMessage) -> None:
-        """A watcher comes. Raises ProtocolError where there are too many."""
+        """Add a viewer. Raises ProtocolError if there are too many."""
         most = self._context.settings.spectators
         if self.viewers.viewer_of(client) is None and self.viewers.watchers >= most:
-            raise client_messages.ProtocolError("full", f"watch: {most} watch this session already, as many as may")
+            raise client_messages.ProtocolError("full", f"watch: this session has its {most} viewers already")
         viewer = self.viewers.add(client)
         self._encoder.wants_jpeg = self.viewers.wants_jpeg
         viewer.send_ready(ready)
@@ -115,7 +115,7 @@ class Broadcast:
         self.viewers.send_player(self.viewers.watchers_message())
 
     def _show_now(self, viewer: Viewer) -> None:
-        """A watcher gets the newest picture, whatever moves."""
+        """Send a viewer the newest frame, also where nothing moves."""
         last = self.last
         if not viewer.jpeg or last is None:
             self.viewers.catch_up(viewer)
@@ -127,7 +127,7 @@ class Broadcast:
         self._encoder.encode_jpegs(last.frames[-1:], done)
 
     def handle_watcher(self, client: Client, message: client_messages.AnyClientMessage) -> None:
-        """Follow a watcher's message. Raises ProtocolError for one that would change anything."""
+        """Handle a viewer's message. Raises ProtocolError for one that would change the session."""
         viewer = self.viewers.viewer_of(client)
         match message:
             case client_messages.PingMessage():
@@ -142,20 +142,20 @@ class Broadcast:
             case _:
                 raise client_messages.ProtocolError(
                     "read_only",
-                    f"{message.type}: who watches may send start, shown, pause, resume and ping",
+                    f"{message.type}: a viewer may send start, shown, pause, resume and ping",
                     message.seq,
                 )
 
-    # -- from picture to wire ------------------------------------------------------------------------------------
+    # -- encoding and sending ------------------------------------------------------------------------------------
 
     def generated(self, chunk: GeneratedChunk, *, urgent: bool) -> None:
-        """Encode a new chunk, and keep what is to be kept of it. On any thread."""
+        """Encode a new chunk and note it for the exports. Safe on any thread."""
         self.last = chunk
         self.encode(chunk, urgent=urgent)
         self.exports.note(chunk)
 
     def encode(self, chunk: GeneratedChunk, *, urgent: bool = False, repeated: bool = False) -> None:
-        """On any thread. A repeated chunk is its last frame once more, as a key frame."""
+        """Encode a chunk; if `repeated`, only its last frame, as a key frame. Safe on any thread."""
         frames = chunk.frames[-1:] if repeated else chunk.frames
 
         def done(encoded: EncodedFrames) -> None:
@@ -180,22 +180,22 @@ class Broadcast:
                 self._context.lag.note(taken, len(chunk.encoded.samples) / config.fps)
 
     def want_key_frame(self) -> None:
-        """The next chunk is one that a player can begin with."""
+        """Begin the next chunk with a key frame, so that a player can begin with it."""
         self._encoder.want_key_frame()
 
     def rest(self) -> None:
-        """The player pauses or goes on: times before and after say nothing of the network."""
+        """Forget network timings, which a pause makes useless."""
         self._bitrate.forget()
 
     def shown(self, index: int) -> None:
-        """A chunk is on the player's screen: by the time that took, the video gets coarser or finer."""
+        """Note that a chunk is on the player's screen, and adapt the bitrate to the time that took."""
         if change := self._bitrate.shown(index, self._context.clock()):
             self._encoder.set_quality(change.level)
             self.viewers.send_player(change)
             self._context.metrics.quality(change.reason)
 
     def close(self, reason: str) -> None:
-        """The session is over."""
+        """Close encoder and connections."""
         self._encoder.close()
         player, self.viewers.player = self.viewers.player, None
         if player is not None:

@@ -1,4 +1,4 @@
-"""What is said of a chunk on the wire, and the bytes that go with it, for each kind of player."""
+"""Chunk messages and their media, for each kind of player."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ JPEG_MIME = "image/jpeg"
 
 @dataclass(frozen=True)
 class EncodedChunk:
-    """An encoded chunk with what is known of it."""
+    """An encoded chunk with its metadata."""
 
     generated: GeneratedChunk
     encoded: EncodedFrames
     urgent: bool
-    """Whether it answers an input ahead of what is playing."""
+    """True if it answers an input ahead of what is playing."""
     repeated: bool
-    """Whether it is the newest frame once more, for a new connection; then no message of that connection shaped it."""
+    """True for the frame sent again to a new connection (its `seq` is 0)."""
     created_at: float
     """Time at which the session began."""
     clock: Clock = monotonic
 
     def urgent_copy(self) -> EncodedChunk:
-        """The same, to be jumped to."""
+        """Return a copy that the player skips to."""
         return replace(self, urgent=True)
 
     def message(
         self, *, sizes: list[int], keys: list[bool], pts: float, spectator: bool
     ) -> server_messages.ChunkMessage:
-        """The message that goes before its media."""
+        """Return the message that precedes its media."""
         generated = self.generated
         snapshot, node = generated.snapshot, generated.node
         timings = {**generated.timings, "encode": self.encoded.milliseconds}
@@ -59,19 +59,19 @@ class EncodedChunk:
 
 
 class MediaClock:
-    """One viewer's media time: it begins at 0 and goes on without a gap."""
+    """Media time of one viewer: it begins at 0 and has no gaps."""
 
     def __init__(self, video: VideoFormat, *, jpeg: bool, spectator: bool) -> None:
-        """Args: the stream's format; JPEG pictures instead of video; no message of this viewer shapes anything."""
+        """Args: the stream's format; `jpeg` for JPEG images instead of video; `spectator` for one without input."""
         self._fps = video.fps
         self._writer = FragmentWriter(video)
         self._jpeg, self._spectator = jpeg, spectator
         self.frames = 0
-        """Sent so far."""
+        """Frames sent so far."""
 
-    def media(self, parcel: EncodedChunk) -> tuple[server_messages.ChunkMessage, bytes]:
-        """The next chunk: its message and its binary part."""
-        pts, encoded = self.frames / self._fps, parcel.encoded
+    def media(self, chunk: EncodedChunk) -> tuple[server_messages.ChunkMessage, bytes]:
+        """Return message and media of the next chunk."""
+        pts, encoded = self.frames / self._fps, chunk.encoded
         if self._jpeg:
             data = b"".join(encoded.jpegs)
             sizes, keys = [len(picture) for picture in encoded.jpegs], [True] * len(encoded.jpegs)
@@ -80,13 +80,13 @@ class MediaClock:
             sizes = [len(sample.data) for sample in encoded.samples]
             keys = [sample.key for sample in encoded.samples]
         self.frames += len(sizes)
-        return parcel.message(sizes=sizes, keys=keys, pts=pts, spectator=self._spectator), data
+        return chunk.message(sizes=sizes, keys=keys, pts=pts, spectator=self._spectator), data
 
 
 def ready_for_player(
     ready: server_messages.ReadyMessage, video: VideoFormat
 ) -> tuple[server_messages.ReadyMessage, bytes]:
-    """`ready` with what depends on its player filled in, and the init segment."""
+    """Return `ready` with the fields that depend on its player, and the init segment."""
     if ready.player == "jpeg":
         return ready.model_copy(update={"mime": JPEG_MIME, "codec": None, "description": None}), b""
     description = base64.b64encode(video.description).decode()

@@ -1,4 +1,4 @@
-"""What a session does between two chunks: restart its rollout, go back to an earlier chunk, follow a saved session."""
+"""Commands of a session, run between two chunks: restart, rewind, replay of a saved session."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ class Commands:
         self.leave_replay()
         if command.path is not None:
             self._inputs.follow_on(command.path)
-        # A stepping client and one on a path go on from exactly there; others get an image of where they are.
+        # A stepping client and one on a path go on from exactly there; others get a frame from their new place.
         goes_on = self._state.stepwise or command.path is not None
         self._inputs.note_input(command.seq, pending=0 if goes_on else 1)
         self.send_history()

@@ -1,4 +1,4 @@
-"""What all sessions of a server share, and what a start message means with it."""
+"""Parts that all sessions of a server share, and the meaning of a start message."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class ClientSocket(Protocol):
     """A client's connection, as the server's end sees it."""
 
     def say_shutdown(self) -> None:
-        """Tell the client that the server ends, where no session has."""
+        """Tell a client without a session that the server shuts down."""
 
 
 @dataclass
@@ -61,7 +61,7 @@ class Context:
 
     @cached_property
     def quality_failures(self) -> QualityFailures:
-        """When dreams went bad."""
+        """Times at which the frames of rollouts went bad."""
         return QualityFailures(self.clock)
 
     @cached_property
@@ -70,17 +70,17 @@ class Context:
         return LagMeter(self.clock)
 
     def quality_guard(self) -> QualityGuard | None:
-        """What watches a session's pictures, where that is wanted, as in every kiosk."""
+        """Return a guard of a session's frames if one is configured, as in every kiosk."""
         wanted = self.settings.guard or self.settings.kiosk is not None
         return QualityGuard(self.config.fps) if wanted else None
 
     @cached_property
     def fingerprint(self) -> str:
-        """Of the loaded model; waits until it is loaded, and reads all of it the first time."""
+        """Fingerprint of the loaded model; waits until it is loaded, and reads all weights the first time."""
         return self.engine.world.result().fingerprint()
 
     def check(self, start: client_messages.StartMessage) -> None:
-        """Raises ProtocolError for what this server cannot begin; reads nothing."""
+        """Check a start message without reading files. Raises ProtocolError if this server cannot begin it."""
         config, seq = self.config, start.seq
         if start.world is not None and start.world != config.slug:
             raise client_messages.ProtocolError(
@@ -105,9 +105,9 @@ class Context:
     def rollout_start(
         self, start: client_messages.StartMessage, *, scene: str | None = None, seed: int | None = None
     ) -> tuple[Beginning, Replay | None]:
-        """What a dream begins with; `scene` and `seed` where the message says none. Reads files of replays.
+        """Return what a rollout begins with; `scene` and `seed` apply if the message names none.
 
-        Raises ProtocolError.
+        Reads files of replays. Raises ProtocolError.
         """
         if start.replay is not None:
             return self._replayed(start.replay, start.seq)

@@ -1,4 +1,4 @@
-"""What can be kept of a session: its video, a still, its camera path, its chunks' thumbnails, and itself as a file."""
+"""Exports of a session: video, frame, camera path, thumbnails, and the session itself as a file."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ THUMBNAIL_QUANTISER = 8
 
 
 class Exports:
-    """Reading methods may be called from any thread; they raise LookupError where there is nothing to keep yet."""
+    """Exports of one session. Reading is safe on any thread, and raises LookupError before the first chunk."""
 
     def __init__(
         self,
@@ -37,7 +37,7 @@ class Exports:
         history: History,
         hashed: Callable[[Node], None],
     ) -> None:
-        """Args: `hashed` is called on the video's thread when a chunk's hash is there."""
+        """Args: `hashed` is called on the encoder's thread when a chunk's hash is computed."""
         self._config, self._encoder, self._history, self._hashed = config, encoder, history, hashed
         self.recording = Recording(encoder.format, settings.recording_minutes * 60, settings.recording_mib * 2**20)
         self._thumbnail_size = thumbnail_size(config.width, config.height)
@@ -45,7 +45,7 @@ class Exports:
         self._newest: GeneratedChunk | None = None
 
     def note(self, generated: GeneratedChunk) -> None:
-        """A chunk was dreamed: once its video has left, it is hashed and gets a thumbnail."""
+        """Note a new chunk; once it is encoded, it is hashed and gets a thumbnail."""
         self._newest = generated
 
         def work() -> None:
@@ -60,23 +60,24 @@ class Exports:
         self._newest = newest
 
     def record(self, encoded: EncodedFrames) -> None:
-        """A chunk was encoded."""
+        """Add an encoded chunk to the recording."""
         self.recording.add(encoded.samples)
 
     def frame_image(self, kind: str) -> bytes:
-        """The newest frame as a file: `png` or `jpg`."""
+        """Return the newest frame as a file of `kind`: `png` or `jpg`."""
         if self._newest is None:
-            raise LookupError("there is no picture yet")
+            raise LookupError("there is no frame yet")
         frame = self._newest.frames[-1]
         return png(frame) if kind == "png" else jpeg(frame)
 
     def trajectory(self, since: int) -> str:
-        """The camera path of the present line after chunk `since`, as a file that can be read again; a long one at a
-        lower rate.
+        """Return the camera path of the present branch after chunk `since` as a trajectory file.
+
+        A long path has a lower frame rate.
         """
         lineage = [node for node in self._lineage() if node.index > since]
         if not lineage:
-            raise LookupError(f"nothing is dreamed after chunk {since} on this branch")
+            raise LookupError(f"nothing is generated after chunk {since} on this branch")
         poses = np.concatenate([node.controls.poses for node in lineage])
         inputs = tuple(frame for node in lineage for frame in node.controls.inputs)
         inputs = () if all(frame.neutral for frame in inputs) else inputs
@@ -88,13 +89,13 @@ class Exports:
         return dump(path)
 
     def save(self, model: str, image: Callable[[str], bytes]) -> SavedSession:
-        """The present line as a saved session.
+        """Return the present branch as a saved session.
 
-        Args: the model's fingerprint; from the name of a start picture to its file. Raises LookupError also where its
-        beginning is not kept any more.
+        Args: `model` is the model's fingerprint; `image` returns the file of a start image's name. Raises LookupError
+        also if the first chunk is not kept any more.
         """
         lineage = self._lineage()
-        # What was handed to the video's thread before is hashed by the time that this is done.
+        # Chunks submitted earlier are hashed once this job is done.
         reached: Future[None] = Future()
         if self._encoder.submit(lambda: reached.set_result(None)):
             reached.result(timeout=5)
@@ -105,11 +106,11 @@ class Exports:
     def _lineage(self) -> list[Node]:
         lineage = self._history.lineage()
         if not lineage:
-            raise LookupError("nothing is dreamed yet")
+            raise LookupError("nothing is generated yet")
         return lineage
 
     def filmstrip(self, since: int) -> dict[str, Any]:
-        """The chunks after chunk `since` that are recent enough to go back to, oldest first."""
+        """Return the chunks after chunk `since` that are recent enough for a rewind, oldest first."""
         reachable = {node.index for node in self._history.reachable()}
         width, height = self._thumbnail_size
         return {

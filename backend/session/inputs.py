@@ -1,4 +1,4 @@
-"""From a visitor's messages to what the next chunk is made from, and how urgent it is."""
+"""Inputs of a session: apply a visitor's messages to the input state and the schedule."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from flashdreams.infra.world.base import WorldConfig
 from flashdreams.infra.world.inputs import check_inputs
 
 SETTLING_CHUNKS = 4
-"""Dreamed after a new scene or text even where the camera rests, so that the change is seen."""
+"""Chunks generated after a new scene or text even if the camera rests, so that the change is seen."""
 
 CONTROL_OF = {"action": "actions", "event": "text"}
 """The control that a world must have for a message, where its name is not the message's."""
@@ -33,11 +33,11 @@ ControlMessage = (
     | client_messages.SceneMessage
     | client_messages.TextMessage
 )
-"""The messages that shape chunks."""
+"""Messages that control chunks."""
 
 
 class Inputs:
-    """Lives on the event loop."""
+    """Applies control messages. Lives on the event loop."""
 
     def __init__(
         self, config: WorldConfig, camera_path_store: CameraPathStore, input_state: InputState, state: SessionState
@@ -50,9 +50,9 @@ class Inputs:
         )
 
     async def follow(self, message: ControlMessage) -> bool:
-        """Do what a message asks for; whether the picture changes so much that it needs a key frame.
+        """Apply a message; return True if the frames change so much that a key frame is needed.
 
-        Raises ProtocolError and changes nothing where it cannot be done.
+        Raises ProtocolError and changes nothing if it cannot be applied.
         """
         if not (isinstance(message, client_messages.PathMessage) and self._config.samples_inputs):
             # A world without a camera may follow the inputs of a file.
@@ -76,7 +76,7 @@ class Inputs:
             case client_messages.TextMessage():
                 if not message.text.strip():
                     raise client_messages.ProtocolError(
-                        "bad_message", "text: say what is to happen, got nothing", message.seq
+                        "bad_message", "text: a prompt is needed, got an empty text", message.seq
                     )
                 self._input_state.set_prompt(message.text)
                 self.note_input(message.seq, pending=SETTLING_CHUNKS)
@@ -90,7 +90,7 @@ class Inputs:
         self._state.note_input(seq, urgent=urgent, pending=pending)
 
     def check_step(self, step: client_messages.StepMessage) -> None:
-        """Raises ProtocolError for a step that cannot be done."""
+        """Check a step. Raises ProtocolError if it cannot be done."""
         if not self._state.stepwise:
             raise client_messages.ProtocolError("unsupported", "step: begin the session with start.stepwise", step.seq)
         wanted = {
@@ -119,7 +119,7 @@ class Inputs:
             self.checked_poses(step.poses, "step.poses", step.seq)
 
     def step(self, step: client_messages.StepMessage) -> None:
-        """The next chunk is made from a checked step."""
+        """Apply a checked step to the next chunk."""
         if step.scene is not None:
             self._input_state.change_scene(step.scene)
         if step.text is not None:
@@ -185,7 +185,7 @@ class Inputs:
 
     @staticmethod
     def checked_poses(poses: list[client_messages.Pose], name: str, seq: int) -> npt.NDArray[np.float64]:
-        """`[N, 4, 4]`. Raises ProtocolError naming the pose that is none."""
+        """Return poses as an array `[N, 4, 4]`. Raises ProtocolError naming a pose that is not valid."""
         try:
             return check_poses(np.asarray(poses, dtype=np.float64), name)
         except ValueError as error:

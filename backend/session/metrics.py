@@ -12,7 +12,7 @@ MILLISECONDS = (5, 10, 20, 40, 60, 80, 100, 125, 150, 200, 300, 500, 1000, 2000,
 
 
 class Metrics:
-    """One server's numbers, in a registry of their own."""
+    """Metrics of one server, in a registry of their own."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -25,17 +25,17 @@ class Metrics:
         )
         self._began = Counter("flashdreams_sessions_begun", "Sessions begun", registry=self.registry)
         self._over = Counter("flashdreams_sessions_ended", "Sessions ended", ["reason"], registry=self.registry)
-        self._resumed = Counter("flashdreams_resumes", "Sessions taken up again", registry=self.registry)
-        self._rewinds = Counter("flashdreams_rewinds", "Times that a dream went back", registry=self.registry)
+        self._resumed = Counter("flashdreams_resumes", "Sessions resumed", registry=self.registry)
+        self._rewinds = Counter("flashdreams_rewinds", "Rewinds", registry=self.registry)
         self._redone = Counter(
             "flashdreams_chunks_regenerated", "Chunks generated again by rewinds", registry=self.registry
         )
         self._replays = Counter(
-            "flashdreams_replays", "Saved sessions dreamed again to their end", ["matches"], registry=self.registry
+            "flashdreams_replays", "Saved sessions replayed to their end", ["matches"], registry=self.registry
         )
         self._quality = Counter(
             "flashdreams_quality_changes",
-            "Times that video was made coarser or finer",
+            "Changes of the video's quality",
             ["reason"],
             registry=self.registry,
         )
@@ -48,7 +48,7 @@ class Metrics:
         )
 
     def register_gauge(self, name: str, meaning: str, value: Callable[[], float]) -> None:
-        """Show a number that is asked for whenever the metrics are read."""
+        """Register a gauge whose value is computed when the metrics are read."""
         Gauge(f"flashdreams_{name}", meaning, registry=self.registry).set_function(value)
 
     def chunk(self, chunk: EncodedChunk, size: int) -> None:
@@ -69,16 +69,16 @@ class Metrics:
         self._over.labels(reason).inc()
 
     def resumed(self) -> None:
-        """Count a session that was taken up again by its token."""
+        """Count a session that was resumed by its token."""
         self._resumed.inc()
 
     def rewound(self, redone: int) -> None:
-        """Count a rewind that dreamed `redone` chunks again."""
+        """Count a rewind that generated `redone` chunks again."""
         self._rewinds.inc()
         self._redone.inc(redone)
 
     def replayed(self, *, matches: bool) -> None:
-        """Count a saved session that was dreamed to its end."""
+        """Count a saved session that was replayed to its end."""
         self._replays.labels(str(matches).lower()).inc()
 
     def quality(self, reason: str) -> None:
@@ -94,5 +94,5 @@ class Metrics:
         self._dropped.inc()
 
     def text(self) -> bytes:
-        """The Prometheus text form."""
+        """Return the metrics in Prometheus' text format."""
         return generate_latest(self.registry)

@@ -1,4 +1,4 @@
-"""Saved sessions: what a dream was made from, chunk by chunk, as a file; and how it compares when dreamed again."""
+"""Saved sessions: the controls of each chunk as a file, and their replay with a comparison of frames."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ Hash = Annotated[str, Field(pattern=f"^[0-9a-f]{{{2 * DIGEST_BYTES}}}$")]
 
 
 def digest_of(frames: npt.NDArray[np.uint8]) -> bytes:
-    """What tells whether two chunks have the same pixels."""
+    """Return a hash of a chunk's pixels."""
     return hashlib.sha256(np.ascontiguousarray(frames).data).digest()[:DIGEST_BYTES]
 
 
@@ -80,7 +80,7 @@ def saved_inputs(inputs: tuple[FrameInput, ...]) -> list[SavedInput] | None:
 
 
 class SavedChunk(BaseModel):
-    """What one chunk was made from."""
+    """Controls of one chunk, and the hash of its frames."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
     poses: str = Field(description="Base64 of the first three rows of its camera-to-world poses, little-endian float64")
@@ -126,7 +126,7 @@ class SavedSession(BaseModel):
     chunks: list[SavedChunk] = Field(min_length=1)
 
     def start_image(self) -> bytes | None:
-        """The start picture's file. Raises ValueError where it is no base64."""
+        """Return the start image's file. Raises ValueError if it is not base64."""
         if self.image is None:
             return None
         try:
@@ -138,11 +138,11 @@ class SavedSession(BaseModel):
 def save(
     config: WorldConfig, model: str, beginning: Beginning, lineage: list[Node], image: bytes | None = None
 ) -> SavedSession:
-    """The file of a line of chunks. Raises LookupError where a chunk's hash is not there yet."""
+    """Return the saved session of a branch. Raises LookupError if a chunk's hash is not computed yet."""
     chunks = []
     for node in lineage:
         if node.digest is None:
-            raise LookupError("its newest chunk is still being worked on; ask again")
+            raise LookupError("its newest chunk is still being encoded; ask again")
         rows = np.ascontiguousarray(node.controls.poses[:, :3], "<f8").tobytes()
         chunks.append(
             SavedChunk(
@@ -167,7 +167,7 @@ def save(
 
 
 def read_saved(data: bytes, config: WorldConfig) -> SavedSession:
-    """A checked file. Raises ValueError with one sentence naming the field."""
+    """Read and check a saved session. Raises ValueError naming the field."""
     try:
         saved = SavedSession.model_validate_json(data)
     except ValidationError as error:
@@ -194,7 +194,7 @@ def read_saved(data: bytes, config: WorldConfig) -> SavedSession:
         expected = config.frames_per_chunk
         if number > 0 and len(controls.poses) != expected:
             raise ValueError(
-                f"the saved session: chunks.{number}.poses: this world dreams {expected} frames a chunk,"
+                f"the saved session: chunks.{number}.poses: this world has {expected} frames a chunk,"
                 f" got {len(controls.poses)}"
             )
     for where, scene in [("scene", saved.scene), *((f"chunks.{n}.scene", c.scene) for n, c in enumerate(saved.chunks))]:
@@ -223,7 +223,7 @@ class ReplayStore:
     def __init__(
         self, config: WorldConfig, folder: Path | None, keep: int = MAX_FILES, max_bytes: int = MAX_FOLDER_BYTES
     ) -> None:
-        """Args: the world; the folder, None for memory alone; how many files and bytes the folder may hold."""
+        """Args: the world; the folder, None for memory alone; most files and bytes in the folder."""
         self._config, self._folder = config, folder
         self._keep, self._max_bytes = keep, max_bytes
         self._writing = threading.Lock()
@@ -260,7 +260,7 @@ class ReplayStore:
             log.warning("%d of the oldest saved sessions made room in %s", removed, folder)
 
     def get(self, name: str) -> SavedSession:
-        """Raises LookupError for an unknown name, ValueError for a file that is not of this world."""
+        """Return a saved session. Raises LookupError for an unknown name, ValueError for a file of another world."""
         with self._lock:
             packed = self._kept.get(name)
         if packed is None and self._folder is not None and NAME.fullmatch(name):
@@ -273,7 +273,7 @@ class ReplayStore:
 
 @dataclass
 class Replay:
-    """A saved session that is being dreamed again."""
+    """Replay of a saved session."""
 
     name: str
     saved: SavedSession
@@ -291,17 +291,17 @@ class Replay:
 
     @property
     def finished(self) -> bool:
-        """Whether all of it is dreamed."""
+        """True once all of its chunks are generated."""
         return self.generated >= len(self.saved.chunks)
 
     def note(self, node: Node) -> None:
-        """A chunk of it was dreamed."""
+        """Count a generated chunk."""
         if self.first is None:
             self.first = node.index
         self.generated += 1
 
     def compare(self, node: Node) -> bool:
-        """The hash of a chunk is there; whether that was the last one."""
+        """Compare the hash of a chunk with the saved one; return True after the last chunk."""
         if self.first is None or node.digest is None or not 0 <= node.index - self.first < len(self.saved.chunks):
             return False
         position = node.index - self.first
@@ -311,7 +311,7 @@ class Replay:
         return self.compared == len(self.saved.chunks)
 
     def message(self, state: Literal["playing", "done", "left"]) -> server_messages.ReplayMessage:
-        """What the visitor is told."""
+        """Return the message that reports progress."""
         return server_messages.ReplayMessage(
             state=state,
             chunk=self.generated,

@@ -1,4 +1,4 @@
-"""A session: one visitor's dream, when it moves, when it sleeps, and what happens to it on every message."""
+"""A session: one visitor's rollout, its messages, and the loop that generates chunks."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ log = logging.getLogger(__name__)
 
 
 class Session:
-    """All methods run on the event loop unless they say otherwise."""
+    """One visitor's session. All methods run on the event loop unless they say otherwise."""
 
     def __init__(
         self,
@@ -55,7 +55,10 @@ class Session:
         stepwise: bool = False,
         copy: SessionCopy | None = None,
     ) -> None:
-        """Args: the dream as it begins, and what it replays; `on_end` is called once; `stepwise`: it moves by steps."""
+        """Begin with a rollout, and a replay if there is one; `on_end` is called once.
+
+        Args: `stepwise` generates chunks for steps only; `copy` continues a session of another server.
+        """
         self.id = secrets.token_hex(4) if copy is None else copy.id
         self.token = secrets.token_urlsafe(24) if copy is None else copy.token
         self.watch_token = secrets.token_urlsafe(12) if copy is None else copy.watch_token
@@ -112,18 +115,18 @@ class Session:
 
     @property
     def alive(self) -> bool:
-        """Whether it has not ended."""
+        """True until the session ends."""
         return not self._ended
 
     @property
     def history(self) -> History:
-        """What was dreamed, and what can be gone back to."""
+        """Chunks of the session, and the states that can be rewound to."""
         return self._rollout.history
 
     # -- connections ---------------------------------------------------------------------------------------------
 
     def attach(self, client: Client) -> None:
-        """Show the session on a connection from now on; whoever had it before is told and closed."""
+        """Set the player's connection; a previous one gets `ended` and is closed."""
         self._must_live()
         before = self.viewers.player
         if before is not None and before.client is not client:
@@ -144,9 +147,9 @@ class Session:
         self._wake.set()
 
     def detach(self, client: Client, *, left: bool = False) -> None:
-        """A connection is gone. Without its player everything stays warm, and nothing is dreamed.
+        """Forget a closed connection. Without a player the caches stay, and nothing is generated.
 
-        Args: `left`: the page was closed, no line broke.
+        Args: `left` is True if the page was closed, False if the line broke.
         """
         self._handover.gone(client)
         if self._broadcast.detach(client):
@@ -158,7 +161,7 @@ class Session:
             self._rollout.input_state.release_keys()
 
     def watch(self, client: Client) -> None:
-        """Show the session to one more connection, which changes nothing in it. Raises ProtocolError."""
+        """Add a viewer, who cannot change the session. Raises ProtocolError."""
         self._must_live()
         if self.viewers.viewer_of(client) is None:
             self.detach(client)
@@ -167,7 +170,7 @@ class Session:
         self._handover.tell(client)
 
     async def handle_watcher(self, client: Client, message: client_messages.AnyClientMessage) -> None:
-        """Follow a watcher's message. Raises ProtocolError for one that would change anything it may not."""
+        """Handle a viewer's message. Raises ProtocolError for one that would change what it may not."""
         if not await self._handover.follow_watcher(client, message):
             self._broadcast.handle_watcher(client, message)
 
@@ -195,10 +198,10 @@ class Session:
             text=self._commands.beginning.text,
         )
 
-    # -- what the visitor does -----------------------------------------------------------------------------------
+    # -- messages ------------------------------------------------------------------------------------------------
 
     async def handle(self, message: client_messages.AnyClientMessage) -> None:
-        """Follow a message. Raises ProtocolError and changes nothing where it cannot be followed."""
+        """Handle a message. Raises ProtocolError and changes nothing if it cannot be handled."""
         self._handover.check_player(message)
         match message:
             case client_messages.ShownMessage():
@@ -241,7 +244,7 @@ class Session:
         self._wake.set()
 
     def _note_shown(self, message: client_messages.ShownMessage) -> None:
-        # Asked of the history: a chunk may be on the screen before the engine is through with its step.
+        # Read from the history: a chunk may be on the screen before its step is over.
         if message.chunk > (newest := self.history.newest):
             raise client_messages.ProtocolError(
                 "bad_chunk", f"shown: chunk {message.chunk} was never sent, the newest is {newest}", message.seq
@@ -336,9 +339,9 @@ class Session:
         self._commands.send_history_if_changed()
 
     def _step(self, asked: float) -> tuple[GeneratedChunk, bool, Viewer | None]:
-        """On the engine's thread: the frames leave for the encoder before the caches are brought up to date.
+        """Generate a chunk on the engine's thread; it is encoded while the caches are updated.
 
-        Returns the chunk, whether it is eager, and whom it went to.
+        Returns the chunk, True if it is urgent, and the player that it went to.
         """
         begun = self._clock()
         generated = self._rollout.step()
@@ -356,7 +359,7 @@ class Session:
         return generated, urgent, viewer
 
     def _finalized(self, result: Future[None]) -> None:
-        """On the engine's thread."""
+        """Handle the end of `finalize`, on the engine's thread."""
         if result.cancelled():
             return
         if (error := result.exception()) is not None:
@@ -367,22 +370,22 @@ class Session:
     # -- the end -------------------------------------------------------------------------------------------------
 
     def warn(self, what: Literal["minutes", "idle"], seconds: float) -> None:
-        """The session ends for a limit in so many seconds."""
+        """Warn the player that a limit ends the session in `seconds`."""
         self.viewers.send_player(server_messages.LimitMessage(what=what, seconds=seconds))
 
     def fail(self, error: BaseException) -> None:
-        """End the session for what went wrong in it: its visitor gets a sentence, nobody else notices."""
+        """End the session after an error; its player gets the error, other sessions go on."""
         if self._ended:
             return
         log.error("session %s failed", self.id, exc_info=error)
-        # An operating system's error names files of this machine: those words stay in the log.
+        # Errors of the operating system name files of this machine: they stay in the log.
         words = "" if isinstance(error, OSError) else f": {str(error)[:300]}"
-        sentence = f"this dream had to end ({type(error).__name__}{words}); start a new one"
+        sentence = f"this session had to end ({type(error).__name__}{words}); start a new one"
         self.viewers.send_player(server_messages.ErrorMessage(code="session_failed", message=sentence))
         self.end("failed")
 
     def end(self, reason: EndReason) -> None:
-        """End the session: its visitor is told, its place is free. The page of a moved one connects again by itself."""
+        """End the session, tell its player, and free its place. The page of a moved one connects again by itself."""
         if self._ended:
             return
         self._ended = True

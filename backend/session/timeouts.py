@@ -1,4 +1,4 @@
-"""When sessions end by themselves, the warnings before that, and what it means to those who wait for a place."""
+"""Timeouts of sessions: limits, warnings before them, and the estimate for waiting visitors."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Literal, Protocol
 from backend.settings import Settings
 
 EndReason = Literal["idle", "time", "failed", "taken_over", "shutdown", "moved"]
-"""Why a session ends."""
+"""Reason for the end of a session."""
 WARN_SECONDS = (60.0, 10.0)
 """Before the end of a session, where the limit itself is longer than that."""
 SOON = 0.25
@@ -18,11 +18,11 @@ LOST_SECONDS = 10.0
 LEFT_SECONDS = 1.0
 """The same where the page was closed: enough for one that is loaded again."""
 REMEMBER = 0.8
-"""How much of the usual length is kept when another session ends."""
+"""Share of the typical length kept when another session ends."""
 
 
 class TimedSession(Protocol):
-    """What the timeouts read of a session; times are seconds of one monotonic clock."""
+    """Fields of a session that the timeouts read; times are seconds of one monotonic clock."""
 
     id: str
     created_at: float
@@ -34,18 +34,18 @@ class TimedSession(Protocol):
 
 
 class Timeouts:
-    """Looks after sessions' time. Lives on the event loop; times are seconds of one monotonic clock."""
+    """Timeouts of all sessions. Lives on the event loop; times are seconds of one monotonic clock."""
 
     def __init__(self, settings: Settings) -> None:
         self._minutes, self._idle, self._grace = settings.session_minutes, settings.idle_limit, settings.grace
         self._warned: dict[tuple[str, str], float] = {}
         self.typical_seconds: float | None = None
-        """Seconds that sessions last, lately; None before the first has ended."""
+        """Typical seconds of a session; None before the first has ended."""
 
     def check(self, session: TimedSession, now: float, grace: float) -> EndReason | None:
-        """Why a session is to end now, if it is; its visitor is warned before that.
+        """Return the reason to end a session now, or None; warn its player if the end is near.
 
-        Args: `grace`: the longest that this session may be without its connection, in seconds.
+        Args: `grace` is the most seconds that the session may be without its connection.
         """
         if session.detached_since is not None and now - session.detached_since > grace:
             return "idle"
@@ -70,7 +70,7 @@ class Timeouts:
             session.warn(what, round(left, 1))
 
     def ended(self, session: TimedSession, now: float) -> None:
-        """A session is over."""
+        """Count the length of a session that has ended."""
         lasted = now - session.created_at
         self.typical_seconds = (
             lasted if self.typical_seconds is None else REMEMBER * self.typical_seconds + (1 - REMEMBER) * lasted
@@ -81,9 +81,9 @@ class Timeouts:
     def seconds_until_place(
         self, position: int, sessions: Sequence[TimedSession], now: float, *, beginning: int = 0
     ) -> float | None:
-        """How long who waits at `position`, from 1, may have to wait; None while there is nothing to go by.
+        """Return the seconds that the visitor at `position`, from 1, may have to wait; None if unknown.
 
-        Args: the sessions alive, and how many are just beginning.
+        Args: the sessions that are alive; `beginning`, the number of those about to begin.
         """
         whole = self.typical_seconds or self._minutes * 60 or float("inf")
         left = sorted([*(self._seconds_left(session, now) for session in sessions), *[whole] * beginning])

@@ -29,7 +29,7 @@ class SessionCopy:
     fingerprint: str
     """Fingerprint of the model: only a server with the same one continues the session bit for bit."""
     beginning: Beginning
-    """How the present rollout began, which a reset repeats."""
+    """Beginning of the present rollout, which a reset repeats."""
     rollout: RolloutCopy
     last: GeneratedChunk | None
     """The newest chunk with its last frame, which a new connection sees first."""

@@ -1,4 +1,4 @@
-"""Who sees a session: its player and the watchers. All get the same encoded chunks, each on a timeline of its own."""
+"""Viewers of a session: its player and the spectators. All get the same chunks, each with its own media time."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from backend.session.chunk_messages import EncodedChunk, MediaClock, ready_for_p
 from backend.wire import server_messages
 
 MAX_UNSEEN_SECONDS = 3.0
-"""Video on its way to a watcher; one that shows less than it gets is left out until the next key frame."""
+"""Most seconds of video on their way to a spectator; beyond it, one gets nothing until the next key frame."""
 
 
 class Client(Protocol):
@@ -20,7 +20,7 @@ class Client(Protocol):
 
     @property
     def player(self) -> server_messages.PlayerName:
-        """What it shows chunks with."""
+        """Kind of player that shows the chunks."""
 
     def send(self, message: BaseModel, media: bytes | None = None) -> None:
         """Queue a message, and a binary one right behind it."""
@@ -36,7 +36,7 @@ class Viewer:
         self.client = client
         self.jpeg = client.player == "jpeg"
         self.paused = False
-        """Whether this watcher wants nothing for now."""
+        """True while this spectator pauses."""
         self._spectator = spectator
         self._video = video
         self._media_clock = MediaClock(video, jpeg=self.jpeg, spectator=spectator)
@@ -44,11 +44,11 @@ class Viewer:
         self._unseen: deque[tuple[int, int]] = deque()  # (index, frames)
 
     def send_ready(self, ready: server_messages.ReadyMessage) -> None:
-        """The first message, completed with what depends on the player."""
+        """Send the first message, with the fields that depend on the player."""
         self.client.send(*ready_for_player(ready, self._video))
 
     def note_shown(self, index: int) -> None:
-        """A chunk is on this viewer's screen, and so are all before it."""
+        """Note that a chunk, and all before it, is on this viewer's screen."""
         while self._unseen and self._unseen[0][0] <= index:
             self._unseen.popleft()
 
@@ -58,7 +58,7 @@ class Viewer:
         self._unseen.clear()
 
     def show(self, chunk: EncodedChunk) -> int:
-        """Send a chunk, where this viewer can use it; returns the bytes of its media."""
+        """Send a chunk if this viewer can use it; return the bytes of its media."""
         if self._spectator and sum(frames for _, frames in self._unseen) > MAX_UNSEEN_SECONDS * self._video.fps:
             self.leave_out()
         usable = bool(chunk.encoded.jpegs) if self.jpeg else self._begun or chunk.encoded.key
@@ -72,7 +72,7 @@ class Viewer:
 
 
 class Viewers:
-    """Lives on the event loop."""
+    """All viewers of one session. Lives on the event loop."""
 
     def __init__(self, video: VideoFormat) -> None:
         self._video = video
@@ -82,29 +82,29 @@ class Viewers:
         self._numbers: dict[Client, int] = {}
         self._newest_number = 0
         self._watchers: dict[Client, Viewer] = {}
-        # The chunks since the last key frame: with them a watcher begins at once.
+        # The chunks since the last key frame: a new spectator begins with them.
         self._group: list[EncodedChunk] = []
 
     @property
     def watchers(self) -> int:
-        """How many watch."""
+        """Number of spectators."""
         return len(self._watchers)
 
     @property
     def wants_jpeg(self) -> bool:
-        """Whether anybody's player shows JPEG pictures."""
+        """True if any viewer shows JPEG images."""
         return any(viewer.jpeg for viewer in self._viewers())
 
     def _viewers(self) -> list[Viewer]:
         return [*([self.player] if self.player else []), *self._watchers.values()]
 
     def set_player(self, client: Client) -> Viewer:
-        """The player's own viewer, in place of the one before."""
+        """Replace the player's viewer and return it."""
         self.player = Viewer(client, self._video, spectator=False)
         return self.player
 
     def add(self, client: Client) -> Viewer:
-        """A watcher comes. Whoever asks again gets another viewer."""
+        """Add a spectator and return its new viewer."""
         self._watchers[client] = Viewer(client, self._video, spectator=True)
         if client not in self._numbers:
             self._newest_number += 1
@@ -112,7 +112,7 @@ class Viewers:
         return self._watchers[client]
 
     def remove(self, client: Client) -> bool:
-        """A watcher goes; whether it was one."""
+        """Remove a spectator; return False if the client is none."""
         self._numbers.pop(client, None)
         return self._watchers.pop(client, None) is not None
 
@@ -133,11 +133,11 @@ class Viewers:
         return server_messages.AudienceMessage(spectators=self.watchers, watchers=watchers)
 
     def viewer_of(self, client: Client) -> Viewer | None:
-        """The viewer of a watcher."""
+        """Return the viewer of a spectator, or None."""
         return self._watchers.get(client)
 
     def catch_up(self, viewer: Viewer) -> None:
-        """Send a watcher the chunks since the last key frame, the newest one to be jumped to."""
+        """Send a spectator the chunks since the last key frame; its player skips to the newest."""
         viewer.leave_out()
         for chunk in self._group[:-1]:
             viewer.show(chunk)
@@ -145,7 +145,7 @@ class Viewers:
             viewer.show(chunk.urgent_copy())
 
     def deliver(self, chunk: EncodedChunk) -> int:
-        """Send a chunk to everybody; returns the bytes that the player got, 0 without one."""
+        """Send a chunk to all viewers; return the bytes that the player got, 0 without a player."""
         if chunk.encoded.key:
             self._group.clear()
         self._group.append(chunk)
@@ -155,17 +155,17 @@ class Viewers:
         return sent
 
     def send_player(self, message: BaseModel) -> None:
-        """Send the player a message, where there is one."""
+        """Send the player a message, if there is a player."""
         if self.player is not None:
             self.player.client.send(message)
 
     def send_watchers(self, message: BaseModel) -> None:
-        """Send all watchers a message."""
+        """Send all spectators a message."""
         for client in self._watchers:
             client.send(message)
 
     def close(self, reason: str) -> None:
-        """The session is over: the watchers are told and closed."""
+        """Tell the spectators that the session is over, and close their connections."""
         moved = reason == "moved"  # watchers of a moved session connect again as its player does
         if not moved:
             self.send_watchers(server_messages.EndedMessage(reason="shutdown" if reason == "shutdown" else "left"))

@@ -1,4 +1,4 @@
-"""What this server plays, as the page's pickers show it."""
+"""Description of the served world, as the page shows it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from flashdreams.infra.world.base import WorldConfig
 
 
 def scenes_of(config: WorldConfig) -> list[SceneInfo]:
-    """A world's scenes with the addresses of their thumbnails."""
+    """Return a world's scenes with the addresses of their thumbnails."""
     return [
         SceneInfo(
             name=scene.name,
@@ -33,7 +33,7 @@ def events_of(config: WorldConfig) -> list[EventInfo]:
 
 
 def worlds_info(config: WorldConfig) -> dict[str, Any]:
-    """The answer of /api/worlds: one server plays one loaded world."""
+    """Return the answer of /api/worlds: one server plays one loaded world."""
     world = {
         "slug": config.slug,
         "title": config.title,
@@ -55,7 +55,7 @@ def worlds_info(config: WorldConfig) -> dict[str, Any]:
 
 
 def limits_of(settings: Settings) -> SessionLimits:
-    """What a session may take, as visitors are told."""
+    """Return the limits of a session."""
     return SessionLimits(
         fps=settings.session_fps,
         minutes=settings.session_minutes,
@@ -70,7 +70,7 @@ def limits_of(settings: Settings) -> SessionLimits:
 
 
 def ready_message(config: WorldConfig, settings: Settings, **of_session: Any) -> ReadyMessage:
-    """`ready` with what is the same for all sessions; what depends on the player is still to be filled in."""
+    """Return `ready` without the fields that depend on the player."""
     return ReadyMessage(
         mime="",
         codec=None,
@@ -94,7 +94,7 @@ def ready_message(config: WorldConfig, settings: Settings, **of_session: Any) ->
 
 
 def check_scene(config: WorldConfig, scene: str, seq: int) -> None:
-    """Raises ProtocolError for a scene that the world does not have."""
+    """Check a scene. Raises ProtocolError if the world does not have it."""
     try:
         config.scene(scene)
     except KeyError as error:

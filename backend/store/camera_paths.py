@@ -21,7 +21,7 @@ from flashdreams.infra.assets import asset_folder
 MAX_NAME_BYTES = 200
 """Of a path's name."""
 SUFFIXES = frozenset({".json", ".txt", ".tum"})
-"""Of the files that are listed; the format is told by the content."""
+"""Endings of the files that are listed; the content decides the format."""
 MAX_UPLOAD_BYTES = 2 * 1024 * 1024
 """Size of the largest file that is taken."""
 MAX_UPLOADS = 16
@@ -31,7 +31,7 @@ Poses = npt.NDArray[np.float64]
 
 
 def shipped_folder() -> Path | None:
-    """Where the camera paths are that come with the worlds."""
+    """Return the folder of the shipped camera paths."""
     folder = asset_folder("trajectories")
     return folder if folder.is_dir() else None
 
@@ -40,7 +40,7 @@ class CameraPathStore:
     """Uploads live in memory only. Safe to use from several threads."""
 
     def __init__(self, *folders: Path) -> None:
-        """Args: folders whose files are offered by their names."""
+        """Offer the files of `folders` by their names."""
         self._folders = folders
         self._uploads: OrderedDict[str, CameraPath] = OrderedDict()
         self._lock = threading.Lock()
@@ -61,7 +61,7 @@ class CameraPathStore:
         return name, trajectory
 
     def shipped(self) -> list[str]:
-        """Names of the files offered."""
+        """Return the names of the files offered."""
         return sorted({file.name for folder in self._folders for file in folder.iterdir() if file.suffix in SUFFIXES})
 
     def resolve(self, message: PathMessage, world_fps: float) -> CameraPath:
@@ -78,7 +78,7 @@ class CameraPathStore:
         return trajectory if message.fps is None else replace(trajectory, fps=message.fps)
 
     def named(self, name: str, seq: int | None = None) -> CameraPath:
-        """An uploaded or shipped path. Raises ProtocolError."""
+        """Return an uploaded or shipped path. Raises ProtocolError for an unknown name."""
         with self._lock:
             if name in self._uploads:
                 return self._uploads[name]

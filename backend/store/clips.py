@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 
 def draft_of(folder: Path, name: str) -> Path:
-    """Where a clip is written before it takes its name."""
+    """Return the file that a clip is written to before it gets its name."""
     return folder / f".{name}.part"
 
 
@@ -23,7 +23,7 @@ class ClipStore:
     """A folder of clips under names that cannot be guessed. Safe to use from several threads."""
 
     def __init__(self, folder: Path, keep: int, max_bytes: int) -> None:
-        """Args: the folder, made when it is first needed; how many clips and bytes it may hold."""
+        """Args: the folder, created on first use; most clips and bytes in it."""
         self.folder, self._keep, self._max_bytes = folder, keep, max_bytes
         self._lock = threading.Lock()
 
@@ -46,7 +46,7 @@ class ClipStore:
         return name
 
     def file(self, name: str) -> Path:
-        """The file of a clip. Raises LookupError where there is none of that name."""
+        """Return the file of a clip. Raises LookupError for an unknown name."""
         file = self.folder / f"{name}{SUFFIX}"
         if not re.fullmatch(r"[0-9a-f]{16}", name) or not file.is_file():
             raise LookupError(f"there is no clip {name[:40]!r} any more")
@@ -69,7 +69,7 @@ class ClipStore:
                 file.unlink(missing_ok=True)
 
     def _all(self) -> list[Path]:
-        """Oldest first."""
+        """Return all clips, oldest first."""
         return sorted(self.folder.glob(f"*{SUFFIX}"), key=lambda file: file.stat().st_mtime_ns)
 
     def _make_room(self, keep: int, max_bytes: int) -> None:

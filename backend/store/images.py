@@ -66,7 +66,7 @@ class ImageStore:
         return file
 
     def file(self, name: str) -> Path:
-        """The PNG file of a picture. Raises LookupError for an unknown name."""
+        """Return the PNG file of an image. Raises LookupError for an unknown name."""
         with self._lock:
             if name not in self._files:
                 raise LookupError(

@@ -67,12 +67,12 @@ class SampledPath:
     path: CameraPath
     """At the world's rate, where a visitor who follows it is; rounded as files are, so that a file loses nothing."""
     at: npt.NDArray[np.float64]
-    """When it is at each key, seconds `[K]`."""
+    """Time at each keyframe in seconds, `[K]`."""
     moved: int
     """Frames that lie elsewhere than the curve, because one cannot stand or look there."""
 
     def document(self) -> dict[str, Any]:
-        """What the page draws: frames are `[x, y, z, yaw, pitch, roll]`."""
+        """Return what the page draws: frames are `[x, y, z, yaw, pitch, roll]`."""
         return {
             "fps": self.path.fps,
             "seconds": self.path.duration,
@@ -83,7 +83,7 @@ class SampledPath:
 
 
 def parse_keyframe_path(data: bytes) -> KeyframePath:
-    """A shot from JSON. Raises ValueError with one sentence that names the field and what it takes."""
+    """Parse keyframes from JSON. Raises ValueError naming the field and its accepted values."""
     try:
         return KeyframePath.model_validate_json(data)
     except ValidationError as error:
@@ -94,7 +94,10 @@ def parse_keyframe_path(data: bytes) -> KeyframePath:
 
 
 def sample_path(shot: KeyframePath, world: World) -> SampledPath:
-    """The shot's path in its scene. Raises ValueError for a pace that makes none, KeyError for an unknown scene."""
+    """Return the camera path of keyframes.
+
+    Raises ValueError for a pace that makes none, KeyError for an unknown scene.
+    """
     config = world.config
     scene = config.scene(shot.scene).name
     entrance = float(world.start_pose(scene, shot.seed)[1, 3])
@@ -125,7 +128,7 @@ def _times(shot: KeyframePath) -> list[float] | None:
 
 
 def _lens(config: WorldConfig, count: int) -> tuple[npt.NDArray[np.float64], tuple[int, int]] | tuple[()]:
-    """The intrinsics of every pose and their picture's size, where the world knows its lens."""
+    """Return the intrinsics of every pose and their frame size, if the world knows its lens."""
     if config.lens_degrees is None:
         return ()
     lens = Intrinsics.from_fov(config.lens_degrees, config.width, config.height)
@@ -135,7 +138,7 @@ def _lens(config: WorldConfig, count: int) -> tuple[npt.NDArray[np.float64], tup
 def keyframes_document(
     path: CameraPath, world: World, scene: str, seed: int, *, distance: float, degrees: float
 ) -> dict[str, Any]:
-    """The key poses of a file's path, moved to the scene's entrance where it was made in other coordinates.
+    """Return the keyframes of a file's path, moved to the scene's entrance where it was made in other coordinates.
 
     `distance` and `degrees` are how far off a path through the keys may be. Raises KeyError for an unknown scene.
     """
@@ -158,12 +161,12 @@ def keyframes_document(
 
 
 def keyframe_of(pose: npt.NDArray[np.float64]) -> dict[str, float]:
-    """A pose `[4, 4]` as a key."""
+    """Return a pose `[4, 4]` as a keyframe."""
     return dict(zip(("x", "y", "z", "yaw", "pitch", "roll"), _numbers(pose), strict=True))
 
 
 def scene_document(world: World, scene: str, seed: int, paths: list[str]) -> dict[str, Any]:
-    """What the editor must know of a scene: its map, lens, rules and shipped paths. KeyError for an unknown scene."""
+    """Return a scene's map, lens, rules and shipped paths for the editor. Raises KeyError for an unknown scene."""
     config = world.config
     start, constrain = world.start_pose(config.scene(scene).name, seed), world.constrain(scene, seed)
     lifted = start[:3, 3] - [0.0, PROBE, 0.0]
@@ -207,5 +210,5 @@ def _hex(colour: Colour) -> str:
 
 
 def _numbers(pose: npt.NDArray[np.float64]) -> list[float]:
-    """`x, y, z, yaw, pitch, roll`, finer than can be seen."""
+    """Return `x, y, z, yaw, pitch, roll`, rounded below what can be seen."""
     return [round(float(value), 5) + 0.0 for value in (*pose[:3, 3], *yaw_pitch_roll_of(pose))]

@@ -56,21 +56,21 @@ ERROR_MEANINGS: dict[ErrorCode, str] = {
     "unknown_path": "no path of that name was uploaded or is shipped",
     "bad_path": "the poses are no camera path",
     "unsupported": "the world does not take this, or not in a session of this kind",
-    "bad_chunk": "a chunk that was not dreamed yet, or cannot be gone back to",
+    "bad_chunk": "a chunk that is not generated yet, or cannot be rewound to",
     "session_gone": "the session of that token has ended",
     "session_failed": "the session could not begin, or failed and ends",
     "world_failed": "the model could not be loaded; the connection is closed",
-    "read_only": "who watches cannot steer",
+    "read_only": "a viewer cannot send input",
     "unknown_watch": "no session of that watch token",
-    "unknown_watcher": "nobody of that number watches",
-    "handed_over": "a watcher has the controls",
-    "full": "as many watch as may",
+    "unknown_watcher": "no viewer has that number",
+    "handed_over": "a viewer has the controls",
+    "full": "the session has its most viewers",
     "unknown_image": "no start picture of that name was uploaded",
-    "bad_image": "the file is no picture that is read here",
+    "bad_image": "the file is not an image of an accepted kind",
     "unknown_replay": "no saved session of that name",
     "bad_replay": "the saved session is damaged, or of another world",
-    "too_long": "the session is longer than what is kept of one",
-    "not_ready": "what is asked for is not there yet",
+    "too_long": "the session is longer than the limit for saving",
+    "not_ready": "the result is not ready yet",
 }
 PlayerName = Literal["mse", "webcodecs", "jpeg"]
 Holder = Literal["you", "player", "watcher"]
@@ -118,7 +118,7 @@ class EventInfo(BaseModel):
 
 
 class SessionLimits(BaseModel):
-    """What a session may take; 0 means no limit."""
+    """Limits of a session; 0 means no limit."""
 
     fps: float = Field(description="Frames a second.")
     minutes: float = Field(description="Minutes of a session.")
@@ -141,7 +141,7 @@ class BranchInfo(BaseModel):
 
 
 class HistoryMessage(BaseModel):
-    """What can be gone back to, and what that takes. Sent when it changed."""
+    """Chunks that can be rewound to, and the memory that they take. Sent when it changes."""
 
     type: Literal["history"] = "history"
     head: int = Field(description="The chunk that the next one continues; -1 at a beginning.")
@@ -214,7 +214,7 @@ class ChunkMessage(BaseModel):
 
 
 class StateMessage(BaseModel):
-    """What the session does: follows inputs, sleeps until one comes, or is paused."""
+    """State of the session: it follows inputs, sleeps until one comes, or is paused."""
 
     type: Literal["state"] = "state"
     state: Literal["live", "idle", "paused"]
@@ -230,7 +230,7 @@ class RewindingMessage(BaseModel):
 
 
 class ReplayMessage(BaseModel):
-    """How far a saved session is dreamed again, and in the end whether it is the same bit for bit."""
+    """Progress of a replay; at its end, the result of the comparison bit for bit."""
 
     type: Literal["replay"] = "replay"
     state: Literal["playing", "done", "left"]
@@ -257,7 +257,7 @@ class WatcherInfo(BaseModel):
 
 
 class AudienceMessage(BaseModel):
-    """How many watch."""
+    """Number of spectators."""
 
     type: Literal["audience"] = "audience"
     spectators: int

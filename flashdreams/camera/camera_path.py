@@ -58,7 +58,7 @@ class CameraPath:
         return (len(self.poses) - 1) / self.fps
 
     def resample(self, fps: float) -> CameraPath:
-        """The same path at another rate: positions and intrinsics interpolated linearly, rotations along the arc.
+        """Return the path at another rate: positions and intrinsics interpolated linearly, rotations by slerp.
 
         The first pose stays; the last new one lies at most one new frame before the old end. Raises ValueError for a
         rate outside 0.01 to 1000 or for a result of more than 200,000 poses.
@@ -72,7 +72,7 @@ class CameraPath:
         return self.sampled(np.arange(count) * (self.fps / rate), rate)
 
     def sampled(self, places: npt.ArrayLike, fps: float) -> CameraPath:
-        """The path at `places` `[M]`, given as fractional indices, to be played at `fps`."""
+        """Return the path at `places` `[M]`, given as fractional indices, to be played at `fps`."""
         where: FloatArray = np.clip(np.asarray(places, dtype=np.float64), 0.0, len(self.poses) - 1.0)
         before = np.floor(where).astype(np.int64)
         after = np.minimum(before + 1, len(self.poses) - 1)
@@ -88,7 +88,7 @@ class CameraPath:
         return CameraPath(poses, fps, intrinsics, self.size, self.notes, inputs)
 
     def starting_at(self, pose: npt.ArrayLike) -> CameraPath:
-        """The whole path moved and turned about the vertical so that it begins at `pose` `[4, 4]`, heading its way.
+        """Return the path moved and turned about the vertical so that it begins at `pose` `[4, 4]` with its heading.
 
         Pitch, roll and shape stay as they are. For files that were made in another world's coordinates.
         """
@@ -101,7 +101,7 @@ class CameraPath:
 
 
 def check_fps(fps: object) -> float:
-    """The rate as a float, or ValueError."""
+    """Return the rate as a float, or ValueError."""
     low, high = FPS_RANGE
     if isinstance(fps, bool) or not isinstance(fps, (int, float)) or not low <= fps <= high:
         raise ValueError(f"fps must be a number from {low:g} to {high:g}, got {fps!r}")
@@ -109,7 +109,7 @@ def check_fps(fps: object) -> float:
 
 
 def check_count(count: int, name: str) -> None:
-    """ValueError where a trajectory would hold no pose or too many."""
+    """Raise ValueError where a trajectory would hold no pose or too many."""
     if not 1 <= count <= MAX_POSES:
         raise ValueError(f"{name}: expected 1 to {MAX_POSES} poses, got {count}")
 
@@ -130,5 +130,5 @@ def _check_intrinsics(values: npt.ArrayLike, count: int) -> FloatArray:
 def _between(
     values: FloatArray, before: npt.NDArray[np.int64], after: npt.NDArray[np.int64], share: FloatArray
 ) -> FloatArray:
-    """Rows of `values` `[N, C]` interpolated linearly, `[M, C]`."""
+    """Return rows of `values` `[N, C]` interpolated linearly, `[M, C]`."""
     return np.asarray(values[before] + (values[after] - values[before]) * share[:, None])

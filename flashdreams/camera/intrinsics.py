@@ -30,7 +30,7 @@ class Intrinsics:
 
     @classmethod
     def from_fov(cls, h_fov_deg: float, width: int, height: int) -> Intrinsics:
-        """Square pixels, principal point in the middle, horizontal field of view in degrees (above 0, below 180)."""
+        """Return intrinsics of square pixels with a centred principal point; the horizontal field is in degrees."""
         _check_fov("h_fov_deg", h_fov_deg)
         _check_size(width, height)
         focal = width / 2 / math.tan(math.radians(h_fov_deg) / 2)
@@ -38,19 +38,19 @@ class Intrinsics:
 
     @classmethod
     def from_vertical_fov(cls, v_fov_deg: float, width: int, height: int) -> Intrinsics:
-        """As `from_fov` with the vertical field of view in degrees."""
+        """Return intrinsics as `from_fov` does, from the vertical field of view in degrees."""
         _check_fov("v_fov_deg", v_fov_deg)
         _check_size(width, height)
         focal = height / 2 / math.tan(math.radians(v_fov_deg) / 2)
         return cls(focal, focal, width / 2, height / 2)
 
     def scaled(self, x: float, y: float | None = None) -> Intrinsics:
-        """For the same picture resized by factor `x` in width and `y` (default: `x`) in height."""
+        """Return intrinsics of the image resized by factor `x` in width and `y` (default: `x`) in height."""
         factor_y = x if y is None else y
         return Intrinsics(self.fx * x, self.fy * factor_y, self.cx * x, self.cy * factor_y)
 
     def as_tensor(self, dtype: torch.dtype = torch.float32, device: torch.device | str | None = None) -> torch.Tensor:
-        """`[4]`: fx, fy, cx, cy."""
+        """Return `[4]`: fx, fy, cx, cy."""
         return torch.tensor([self.fx, self.fy, self.cx, self.cy], dtype=dtype, device=device)
 
 

@@ -30,13 +30,13 @@ class Pace:
     seconds: float | None = None
     """The whole length, in place of the speed; its proportions stay."""
     times: npt.ArrayLike | None = None
-    """When each key is reached `[K]`, growing seconds from 0."""
+    """Time of each keyframe `[K]`, growing seconds from 0."""
     easing: Easing = "none"
     """See `shaping.EASINGS`."""
 
 
 def shot_through(keys: npt.ArrayLike, pace: Pace, fps: float, *, closed: bool = False) -> tuple[CameraPath, FloatArray]:
-    """The path through key poses `[K, 4, 4]` and when it is at each of them, `[K]` seconds.
+    """Return the path through key poses `[K, 4, 4]` and when it is at each of them, `[K]` seconds.
 
     The curve is that of `shaping.through_keys`; it begins at the first key and its last frame is the last key, or the
     first again where it is `closed`: lengths are rounded up to whole frames. Raises ValueError naming what is wrong.
@@ -61,7 +61,7 @@ def shot_through(keys: npt.ArrayLike, pace: Pace, fps: float, *, closed: bool = 
 
 
 def keys_of(path: CameraPath, distance: float, degrees: float, most: int = 60) -> tuple[FloatArray, float, float]:
-    """Times `[K]` at which poses of `path` are enough to draw it again: the keys of a walk or of a file.
+    """Return times `[K]` at which poses of `path` are enough to draw it again: the keys of a walk or of a file.
 
     A key is added where the curve through those before is furthest off, until it is nowhere further off than `distance`
     units and `degrees`, or there are `most`. Returns the times, and how far off it still is in units and degrees.
@@ -86,7 +86,7 @@ def keys_of(path: CameraPath, distance: float, degrees: float, most: int = 60) -
 
 
 def _knots(ring: FloatArray, pace: Pace, closed: bool) -> FloatArray:
-    """Growing times `[K]` from 0 for the keys, which give the curve its shape."""
+    """Return growing times `[K]` from 0 for the keys, which give the curve its shape."""
     straight = seconds_between(CameraPath(ring, 1.0), pace.move_speed, pace.turn_rate)
     steps = np.maximum(straight, SHORTEST_GAP)
     if pace.times is not None:
@@ -105,14 +105,14 @@ def _knots(ring: FloatArray, pace: Pace, closed: bool) -> FloatArray:
 
 
 def _curve(ring: FloatArray, knots: FloatArray, rate: float) -> CameraPath:
-    """The curve at a rate that has a sample at its very end."""
+    """Return the curve at a rate that has a sample at its very end."""
     span = knots[-1]
     count = min(math.ceil(span * rate) * FINE, MAX_POSES - 1)
     return through_keys(ring, knots, min(count / span, FPS_RANGE[1]))
 
 
 def _closed_curve(ring: FloatArray, knots: FloatArray, rate: float) -> CameraPath:
-    """The curve around, without a kink where it closes: it is drawn one key further at both ends, and cut there."""
+    """Return the closed curve without a kink: it is extended by one keyframe at both ends, and cut there."""
     longer = np.concatenate([ring[-2:-1], ring, ring[1:2]])
     before, after = knots[-1] - knots[-2], knots[1]
     times = np.concatenate([[0.0], knots + before, [knots[-1] + before + after]])
@@ -124,7 +124,10 @@ def _closed_curve(ring: FloatArray, knots: FloatArray, rate: float) -> CameraPat
 def _played(
     curve: CameraPath, reached: FloatArray, knots: FloatArray, pace: Pace, rate: float
 ) -> tuple[CameraPath, FloatArray]:
-    """The curve, each sample reached at its time `reached` `[N]`, as frames; keys lie at `knots` on the even curve."""
+    """Return the curve, each sample reached at its time `reached` `[N]`, as frames.
+
+    Keys lie at `knots` on the even curve.
+    """
     total = reached[-1] if pace.seconds is None else pace.seconds
     if not 0 < total <= LONGEST_SECONDS:
         raise ValueError(f"seconds must lie above 0 and within {LONGEST_SECONDS:g}, got {total:g}")

@@ -1,4 +1,4 @@
-"""Which keys move the camera, and which of the held ones wins."""
+"""Keys that move the camera, and the precedence of those held together."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ KEYS: dict[str, tuple[Group, int]] = {
 
 
 def check_keys(down: Sequence[str]) -> tuple[str, ...]:
-    """The keys without repeats, in their order. Raises TypeError for anything but a list of names, ValueError for an
+    """Return the keys without repeats, in order. Raises TypeError if they are no list of names, ValueError for an
     unknown key, naming it and the accepted ones.
     """
     if isinstance(down, (str, bytes)) or not isinstance(down, Sequence):
@@ -63,7 +63,7 @@ class HeldKeys:
         return pressed, released
 
     def direction(self, group: Group) -> int:
-        """-1, 0 or 1: where the key of `group` that was pressed last drives, 0 where none is held."""
+        """Return -1, 0 or 1: where the key of `group` that was pressed last drives, 0 where none is held."""
         for key in reversed(self.order):
             if KEYS[key][0] == group:
                 return KEYS[key][1]
@@ -71,6 +71,6 @@ class HeldKeys:
 
 
 def rates_of(forward: int, right: int, yaw: int, pitch: int, motion: CameraMotion) -> Rates:
-    """The rates of four directions (-1, 0 or 1 each) under `motion`."""
+    """Return the rates of four directions (-1, 0 or 1 each) under `motion`."""
     speed, turn = motion.move_speed, motion.turn_rate
     return Rates(forward=forward * speed, right=right * speed, yaw=yaw * turn, pitch=pitch * turn)

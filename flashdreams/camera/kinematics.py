@@ -50,7 +50,7 @@ class Rates:
 
 @dataclass(frozen=True)
 class View:
-    """Where a camera is and looks: position in world units, angles in degrees."""
+    """View of a camera: position in world units, angles in degrees."""
 
     x: float
     y: float
@@ -61,7 +61,7 @@ class View:
 
     @classmethod
     def of(cls, pose: npt.ArrayLike, pitch_limit: float) -> Self:
-        """The view of a pose `[4, 4]`, its pitch clamped. Raises ValueError where it is no pose."""
+        """Return the view of a pose `[4, 4]`, its pitch clamped. Raises ValueError where it is no pose."""
         checked = check_pose(pose, "pose")
         yaw, pitch, roll = yaw_pitch_roll_of(checked)
         x, y, z = (float(value) for value in checked[:3, 3])
@@ -73,15 +73,15 @@ class View:
         return np.array([self.x, self.y, self.z])
 
     def pose(self) -> FloatArray:
-        """Camera-to-world `[4, 4]`."""
+        """Return camera-to-world `[4, 4]`."""
         return pose_from_yaw_pitch((self.x, self.y, self.z), self.yaw, self.pitch, self.roll)
 
     def at(self, position: FloatArray) -> Self:
-        """The same view from another place `[3]`."""
+        """Return the same view from another place `[3]`."""
         return replace(self, x=float(position[0]), y=float(position[1]), z=float(position[2]))
 
     def advanced(self, rates: Rates, seconds: float, pitch_limit: float) -> Self:
-        """The view after `seconds` of constant `rates`, exact: moving while turning follows an arc.
+        """Return the view after `seconds` of constant `rates`, exact: moving while turning follows an arc.
 
         With yaw = yaw0 + w t the integrals of sin and cos over the span are the span times sin and cos of the middle
         yaw times sinc(w span / 2), which stays accurate down to w = 0.

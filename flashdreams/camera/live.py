@@ -113,7 +113,7 @@ class LiveCamera:
                 self._drop_path()
 
     def release_all(self, at: float) -> None:
-        """All keys are up: the window lost its focus or its connection."""
+        """Return all keys are up: the window lost its focus or its connection."""
         self.keys((), at)
 
     def look(self, yaw: float, pitch: float) -> None:
@@ -149,7 +149,7 @@ class LiveCamera:
         self._enter(View.of(pose, self.motion.pitch_limit))
 
     def snapshot(self) -> CameraState:
-        """The state to come back to with `restore`; it does not change later."""
+        """Return the state to come back to with `restore`; it does not change later."""
         with self._lock:
             return CameraState(self._view, self._path, self._path_index)
 
@@ -226,7 +226,7 @@ class LiveCamera:
         self._view = view
 
     def _spans(self, seconds: float) -> list[_Span]:
-        """A chunk of `seconds` cut where any group's direction changes."""
+        """Return a chunk of `seconds` cut where any group's direction changes."""
         programs = {group: self._program(group, seconds) for group in GROUPS}
         edges = sorted({0.0, seconds, *(end for program in programs.values() for end, _ in program)})
         yaw, pitch = (degrees / seconds for degrees in self._look)

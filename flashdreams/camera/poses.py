@@ -18,7 +18,7 @@ MAX_COORDINATE = 1e6
 
 
 def pose_from_yaw_pitch(position: npt.ArrayLike, yaw_deg: float, pitch_deg: float, roll_deg: float = 0.0) -> FloatArray:
-    """Camera-to-world `[4, 4]` at `position` `[3]` that looks along yaw and pitch, in degrees.
+    """Return camera-to-world `[4, 4]` at `position` `[3]` that looks along yaw and pitch, in degrees.
 
     Raises ValueError for a position of another shape or for values that are not finite.
     """
@@ -38,7 +38,7 @@ def pose_from_yaw_pitch(position: npt.ArrayLike, yaw_deg: float, pitch_deg: floa
 
 
 def yaw_pitch_roll_of(pose: npt.ArrayLike) -> tuple[float, float, float]:
-    """Yaw (-180 to 180), pitch (-90 to 90) and roll (-180 to 180) of a pose `[4, 4]`, in degrees."""
+    """Return yaw (-180 to 180), pitch (-90 to 90) and roll (-180 to 180) of a pose `[4, 4]`, in degrees."""
     rotation = np.asarray(pose, dtype=np.float64)[:3, :3]
     forward = rotation[:, 2]
     flat = float(np.hypot(forward[0], forward[2]))
@@ -52,18 +52,18 @@ def yaw_pitch_roll_of(pose: npt.ArrayLike) -> tuple[float, float, float]:
 
 
 def yaw_pitch_of(pose: npt.ArrayLike) -> tuple[float, float]:
-    """Yaw and pitch in degrees of a pose `[4, 4]`; a roll is left out."""
+    """Return yaw and pitch in degrees of a pose `[4, 4]`; a roll is left out."""
     return yaw_pitch_roll_of(pose)[:2]
 
 
 def relative_pose(a: npt.ArrayLike, b: npt.ArrayLike) -> FloatArray:
-    """`inv(a) @ b`: pose `b` as seen from camera `a`. Both `[..., 4, 4]`, leading dimensions broadcast."""
+    """Return `inv(a) @ b`: pose `b` as seen from camera `a`. Both `[..., 4, 4]`, leading dimensions broadcast."""
     base, other = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     return np.asarray(invert(base) @ other)
 
 
 def invert(poses: FloatArray) -> FloatArray:
-    """Inverse of rigid poses `[..., 4, 4]` by transposing their rotation."""
+    """Return inverse of rigid poses `[..., 4, 4]` by transposing their rotation."""
     rotation = np.swapaxes(poses[..., :3, :3], -1, -2)
     inverse = np.zeros_like(poses)
     inverse[..., :3, :3] = rotation
@@ -73,7 +73,7 @@ def invert(poses: FloatArray) -> FloatArray:
 
 
 def check_poses(array: npt.ArrayLike, name: str) -> FloatArray:
-    """The poses as float64 `[N, 4, 4]`, N >= 1, or ValueError that names `name`, the index and the fault.
+    """Return the poses as float64 `[N, 4, 4]`, N >= 1, or ValueError that names `name`, the index and the fault.
 
     Accepted are finite matrices with last row (0, 0, 0, 1), an orthonormal right-handed rotation and coordinates within
     a million units.
@@ -90,14 +90,14 @@ def check_poses(array: npt.ArrayLike, name: str) -> FloatArray:
 
 
 def _refuse(wrong: npt.ArrayLike, name: str, sentence: str) -> None:
-    """ValueError naming the first index where `wrong` `[N]` holds."""
+    """Raise ValueError naming the first index where `wrong` `[N]` holds."""
     indices = np.flatnonzero(wrong)
     if len(indices):
         raise ValueError(f"{name}[{indices[0]}]: {sentence}")
 
 
 def _stack_of_matrices(array: npt.ArrayLike, name: str) -> FloatArray:
-    """Float64 `[N, 4, 4]`, or ValueError naming the first entry that is no 4x4 matrix of numbers."""
+    """Return Float64 `[N, 4, 4]`, or ValueError naming the first entry that is no 4x4 matrix of numbers."""
     try:
         poses = np.asarray(array, dtype=np.float64)
     except (TypeError, ValueError, OverflowError):
@@ -116,7 +116,7 @@ def _stack_of_matrices(array: npt.ArrayLike, name: str) -> FloatArray:
 
 
 def _check_rotations(rotations: FloatArray, name: str) -> None:
-    """ValueError naming the first of `[N, 3, 3]` that is no proper rotation."""
+    """Raise ValueError naming the first of `[N, 3, 3]` that is no proper rotation."""
     bounded = np.asarray((np.abs(rotations) <= 2.0).all(axis=(1, 2)))  # keeps the products below from overflowing
     safe: FloatArray = np.where(bounded[:, None, None], rotations, 0.0)
     error: FloatArray = np.abs(np.swapaxes(safe, 1, 2) @ safe - np.eye(3)).max(axis=(1, 2))
@@ -126,7 +126,7 @@ def _check_rotations(rotations: FloatArray, name: str) -> None:
 
 
 def check_pose(array: npt.ArrayLike, name: str) -> FloatArray:
-    """One pose as float64 `[4, 4]`, checked as `check_poses` does."""
+    """Return one pose as float64 `[4, 4]`, checked as `check_poses` does."""
     try:
         return check_poses([array], name)[0]  # type: ignore[arg-type]
     except ValueError as error:

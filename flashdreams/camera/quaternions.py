@@ -8,7 +8,7 @@ from flashdreams.camera.poses import FloatArray
 
 
 def from_matrices(rotations: FloatArray) -> FloatArray:
-    """Unit quaternions `[N, 4]` of rotations `[N, 3, 3]`; slight errors of orthonormality are evened out.
+    """Return unit quaternions `[N, 4]` of rotations `[N, 3, 3]`; slight errors of orthonormality are evened out.
 
     All four ways to read the quaternion off the matrix are formed, and of each matrix the one with the largest divisor
     is kept: no way loses digits at every angle.
@@ -32,7 +32,7 @@ def from_matrices(rotations: FloatArray) -> FloatArray:
 
 
 def to_matrices(quaternions: FloatArray) -> FloatArray:
-    """Rotations `[N, 3, 3]` of unit quaternions `[N, 4]`."""
+    """Return rotations `[N, 3, 3]` of unit quaternions `[N, 4]`."""
     x, y, z, w = quaternions.T
     rows = [
         [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
@@ -43,7 +43,7 @@ def to_matrices(quaternions: FloatArray) -> FloatArray:
 
 
 def slerp(start: FloatArray, end: FloatArray, share: FloatArray) -> FloatArray:
-    """Unit quaternions `[N, 4]` a `share` `[N]` (0 to 1) of the way from `start` to `end`, at even speed, the short way
+    """Return unit quaternions `[N, 4]` at a `share` `[N]` (0 to 1) from `start` to `end`, at even speed, the short way
     round.
     """
     cosine = np.sum(start * end, axis=1)

@@ -11,7 +11,7 @@ from flashdreams.camera.intrinsics import Intrinsics
 
 
 def camera_rays(poses: Tensor, intrinsics: Intrinsics | Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
-    """Where each pixel looks: origins `[..., 3]` and unit directions `[..., H, W, 3]` in world axes.
+    """Return the rays of all pixels: origins `[..., 3]` and unit directions `[..., H, W, 3]` in world axes.
 
     `poses` `[..., 4, 4]` camera-to-world (x right, y down, z forward); `intrinsics` one for all or a tensor
     `[..., 4]` of (fx, fy, cx, cy) in pixels of this `height` x `width`. Rays pass through pixel centres, at +0.5.
@@ -31,7 +31,7 @@ def camera_rays(poses: Tensor, intrinsics: Intrinsics | Tensor, height: int, wid
 
 
 def relative_to_previous(poses: Tensor, previous: Tensor | None = None) -> Tensor:
-    """Each of `poses` `[..., T, 4, 4]` as seen from the one before it; the first from `previous` `[..., 4, 4]`.
+    """Return each of `poses` `[..., T, 4, 4]` as seen from the one before it; the first from `previous` `[..., 4, 4]`.
 
     Without `previous` the first relative pose is the identity.
     """
@@ -49,7 +49,7 @@ def relative_to_previous(poses: Tensor, previous: Tensor | None = None) -> Tenso
 def ray_conditioning(
     poses: Tensor, intrinsics: Intrinsics | Tensor, world_scale: float, height: int, width: int
 ) -> Tensor:
-    """Six channels per pixel, `[..., 6, H, W]`: ray origin over `world_scale`, then the unit ray direction.
+    """Return six channels per pixel, `[..., 6, H, W]`: ray origin over `world_scale`, then the unit ray direction.
 
     The origin is the same for all pixels of a picture.
 
@@ -63,14 +63,14 @@ def ray_conditioning(
 
 
 def pluecker(poses: Tensor, intrinsics: Intrinsics | Tensor, height: int, width: int) -> Tensor:
-    """Pluecker coordinates `[..., 6, H, W]`: the moment origin x direction, then the unit direction."""
+    """Return Pluecker coordinates `[..., 6, H, W]`: the moment origin x direction, then the unit direction."""
     origins, directions = camera_rays(poses, intrinsics, height, width)
     moment = torch.linalg.cross(origins[..., None, None, :].expand_as(directions), directions, dim=-1)
     return torch.cat([moment, directions], dim=-1).movedim(-1, -3)
 
 
 def space_to_depth(x: Tensor, block: int = 8) -> Tensor:
-    """`[..., C, H, W]` to `[..., C * block * block, H / block, W / block]`, channel order (c, row, column).
+    """Return `[..., C, H, W]` to `[..., C * block * block, H / block, W / block]`, channel order (c, row, column).
 
     Raises ValueError where `block` does not divide H and W.
     """
@@ -94,7 +94,7 @@ def _check_size(height: int, width: int) -> None:
 
 
 def _intrinsics_for(poses: Tensor, intrinsics: Intrinsics | Tensor) -> Tensor:
-    """The intrinsics `[..., 4]` in the poses' type and leading shape."""
+    """Return the intrinsics `[..., 4]` in the poses' type and leading shape."""
     if isinstance(intrinsics, Intrinsics):
         values = intrinsics.as_tensor(poses.dtype, poses.device)
     else:

@@ -25,7 +25,7 @@ LONGEST_SECONDS = 3600.0
 
 
 def through_keys(keys: npt.ArrayLike, seconds: npt.ArrayLike, fps: float) -> CameraPath:
-    """A path that is at each of the key poses `[K, 4, 4]` at its time `seconds` `[K]`, sampled at `fps`.
+    """Return a path that is at each of the key poses `[K, 4, 4]` at its time `seconds` `[K]`, sampled at `fps`.
 
     Positions follow a Catmull-Rom spline with the given times as its knots; between two keys the rotation turns evenly
     along the shortest arc (SLERP). It ends at the last frame not after the last key. Raises ValueError for times that
@@ -48,7 +48,7 @@ def through_keys(keys: npt.ArrayLike, seconds: npt.ArrayLike, fps: float) -> Cam
 
 
 def smooth(trajectory: CameraPath, every: float) -> CameraPath:
-    """The path without what is faster than `every` seconds: a curve through a pose taken that often, and the two ends.
+    """Return the path smoothed over `every` seconds: a curve through poses that far apart, and the two ends.
 
     The length stays. Raises ValueError where `every` is not from one frame to 3600 s.
     """
@@ -64,7 +64,7 @@ def smooth(trajectory: CameraPath, every: float) -> CameraPath:
 
 
 def at_speed(trajectory: CameraPath, move_speed: float, turn_rate: float) -> CameraPath:
-    """The same way at an even speed: `move_speed` units a second, and no turn faster than `turn_rate` degrees a second.
+    """Return the path at an even speed: `move_speed` units a second, at most `turn_rate` degrees a second.
 
     Places where the path only waited are passed without waiting. Raises ValueError for speeds not above 0 or a path
     that would become too long.
@@ -78,7 +78,7 @@ def at_speed(trajectory: CameraPath, move_speed: float, turn_rate: float) -> Cam
 
 
 def seconds_between(trajectory: CameraPath, move_speed: float, turn_rate: float) -> FloatArray:
-    """`[N - 1]`: seconds from each pose to the next at `move_speed` units and `turn_rate` degrees a second, whichever
+    """Return seconds `[N - 1]` between poses at `move_speed` units and `turn_rate` degrees a second, whichever
     takes longer. Raises ValueError for speeds not above 0.
     """
     for name, value in (("move_speed", move_speed), ("turn_rate", turn_rate)):
@@ -92,14 +92,17 @@ def seconds_between(trajectory: CameraPath, move_speed: float, turn_rate: float)
 
 
 def faster(trajectory: CameraPath, factor: float) -> CameraPath:
-    """The same way in `duration / factor`. Raises ValueError for a factor outside 0.05 to 20."""
+    """Return the same way in `duration / factor`. Raises ValueError for a factor outside 0.05 to 20."""
     if not 0.05 <= factor <= 20:
         raise ValueError(f"factor must lie within 0.05 and 20, got {factor}")
     return _retimed(trajectory, np.arange(len(trajectory)), np.arange(len(trajectory)) / trajectory.fps / factor)
 
 
 def eased(trajectory: CameraPath, easing: Easing) -> CameraPath:
-    """The same way in the same time, setting off or coming to rest gently. Raises ValueError for an unknown easing."""
+    """Return the same way in the same time, setting off or coming to rest gently.
+
+    Raises ValueError for an unknown easing.
+    """
     if easing not in EASINGS:
         raise ValueError(f"easing must be one of {', '.join(EASINGS)}, got {easing!r:.40}")
     last = len(trajectory) - 1
@@ -108,7 +111,7 @@ def eased(trajectory: CameraPath, easing: Easing) -> CameraPath:
 
 
 def _retimed(trajectory: CameraPath, indices: npt.NDArray[np.int64], times: FloatArray) -> CameraPath:
-    """The path being at its poses `indices` at `times` `[M]`, at its own rate."""
+    """Return the path being at its poses `indices` at `times` `[M]`, at its own rate."""
     count = math.floor(times[-1] * trajectory.fps + 1e-6) + 1
     check_count(count, f"{times[-1]:.0f} s at {trajectory.fps:g} fps")
     return trajectory.sampled(np.interp(np.arange(count) / trajectory.fps, times, indices), trajectory.fps)
@@ -127,7 +130,7 @@ def _check_times(seconds: npt.ArrayLike, count: int) -> FloatArray:
 
 
 def _catmull_rom(points: FloatArray, times: FloatArray, after: npt.NDArray[np.int64], share: FloatArray) -> FloatArray:
-    """Cubic Hermite curves whose velocity at a key is the one from its neighbour before to its neighbour after."""
+    """Return cubic Hermite curves whose velocity at a keyframe is that between its two neighbours."""
     velocity = np.empty_like(points)
     velocity[1:-1] = (points[2:] - points[:-2]) / (times[2:] - times[:-2])[:, None]
     # At the ends, so that the curve leaves and arrives as a parabola through the last three keys would.

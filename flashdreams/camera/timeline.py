@@ -26,7 +26,7 @@ class KeyTimeline:
         start_pose: npt.ArrayLike | None = None,
         start_time: float = 0.0,
     ) -> None:
-        """Raises ValueError for a bad pose, an unknown key (naming its event) or times that go back."""
+        """Raise ValueError for a bad pose, an unknown key (naming its event) or times that go back."""
         self.motion = motion or CameraMotion()
         pose = np.eye(4) if start_pose is None else start_pose
         self._start_time = start_time
@@ -34,7 +34,7 @@ class KeyTimeline:
         self._start = View.of(pose, self.motion.pitch_limit)
 
     def _constant_spans(self, events: Sequence[tuple[float, Sequence[str]]], start: float) -> list[tuple[float, Rates]]:
-        """The rates and the time from which each holds."""
+        """Return the rates and the time from which each holds."""
         held = HeldKeys()
         spans = [(start, Rates())]
         for index, (time, down) in enumerate(events):
@@ -49,7 +49,7 @@ class KeyTimeline:
         return spans
 
     def poses_at(self, times: npt.ArrayLike) -> FloatArray:
-        """Camera-to-world `[N, 4, 4]` at `times` `[N]`, in seconds, not falling and not before the start.
+        """Return camera-to-world `[N, 4, 4]` at `times` `[N]`, in seconds, not falling and not before the start.
 
         Raises ValueError for other times.
         """
@@ -70,7 +70,7 @@ class KeyTimeline:
         return poses
 
     def frames(self, count: int, fps: float) -> FloatArray:
-        """Poses `[count, 4, 4]` of video frames at `fps`, the first at the start time."""
+        """Return poses `[count, 4, 4]` of video frames at `fps`, the first at the start time."""
         if count < 1 or not fps > 0:
             raise ValueError(f"count must be 1 or more and fps above 0, got {count} and {fps}")
         return self.poses_at(self._start_time + np.arange(count) / fps)

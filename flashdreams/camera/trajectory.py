@@ -110,7 +110,7 @@ def log_notes(trajectory: CameraPath, name: str) -> None:
 
 
 def _read(path: Path) -> bytes:
-    """The file's bytes, at most one more than allowed."""
+    """Return the file's bytes, at most one more than allowed."""
     try:
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
@@ -126,7 +126,7 @@ def _check_size(data: bytes) -> None:
 
 
 def _arrays_beside(path: Path, fps: float | None) -> CameraPath:
-    """A folder of NumPy files, or the folder that a `.npy` file lies in."""
+    """Return a folder of NumPy files, or the folder that a `.npy` file lies in."""
     folder = path if path.is_dir() else path.parent
     poses = folder / "poses.npy" if path.is_dir() else path
     if path.is_dir() and not poses.is_file():

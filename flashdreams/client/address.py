@@ -1,4 +1,4 @@
-"""From the address that a person opens to the one that the socket is at."""
+"""WebSocket address of a page's address."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ SCHEMES = {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}
 
 
 def socket_address(url: str, access: str | None) -> str:
-    """The WebSocket address of a server's page: `http://host:port/`, also with `?access=...` as the server prints it.
+    """Return the WebSocket address of a page's: `http://host:port/`, also with `?access=...` as the server prints it.
 
     Raises ValueError for what is no such address.
     """

@@ -81,7 +81,7 @@ class Connection:
         return self._seq
 
     async def receive(self) -> Received:
-        """The next message. Raises ConnectionLost."""
+        """Return the next message. Raises ConnectionLost."""
         try:
             message = json.loads(await self._open_socket.recv())
             media = await self._open_socket.recv() if message["type"] in WITH_MEDIA else b""

@@ -52,7 +52,7 @@ class Environment:
         reward: Any = None,
         **options: Any,
     ) -> None:
-        """Connects. `options` are those of `connect`. Raises ValueError, WorldError, ConnectionLost."""
+        """Connect. `options` are those of `connect`. Raises ValueError, WorldError, ConnectionLost."""
         if not actions or max_steps < 1:
             raise ValueError(f"actions must not be empty and max_steps 1 or more, got {len(actions)} and {max_steps}")
         self._actions = tuple(tuple(keys) for keys in actions)
@@ -87,7 +87,7 @@ class Environment:
         return self.world.frame, self._info()
 
     def step(self, action: int | Sequence[str] | npt.NDArray[np.integer[Any]]) -> Step:
-        """Dream one chunk under an action: its number, or the keys held.
+        """Return dream one chunk under an action: its number, or the keys held.
 
         A number may come as any integer array or tensor of one element, as policies give it. Returns observation,
         reward, terminated, truncated, info; info has `pose`, `frames` (all of the chunk's) and `chunk`.
@@ -100,7 +100,7 @@ class Environment:
         return self.world.frame, reward, False, self._steps >= self._max_steps, info
 
     def render(self) -> Frames:
-        """The newest frame."""
+        """Return the newest frame."""
         return self.world.frame
 
     def close(self) -> None:

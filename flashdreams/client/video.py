@@ -27,7 +27,7 @@ class FrameDecoder:
         self._codec = codec
 
     def decode(self, media: bytes, sizes: Sequence[int]) -> Frames:
-        """RGB frames `[T, H, W, 3]` of a chunk, whose `T` samples of `sizes` bytes are the end of `media`.
+        """Return RGB frames `[T, H, W, 3]` of a chunk, whose `T` samples of `sizes` bytes are the end of `media`.
 
         Raises ValueError where the bytes are not what the message said.
         """

@@ -39,7 +39,7 @@ def connect(
     token: str | None = None,
     patience: float = 60.0,
 ) -> ClientWorld:
-    """A world to be used in `async with`: it begins there, with its first frame dreamed.
+    """Return a world to be used in `async with`: it begins there, with its first frame dreamed.
 
     `access` is the token of a server that asks for one (or have it in the address); `token` takes up an earlier session
     (`ClientWorld.token`); `patience` is how many seconds to wait for a place, an answer or a lost server. Raises
@@ -71,7 +71,7 @@ class ClientWorld:
 
     @property
     def scene(self) -> str:
-        """Where it is now."""
+        """Present scene."""
         return str(self.chunk.get("scene", self.info.get("scene")))
 
     @property
@@ -134,7 +134,7 @@ class ClientWorld:
         text: str | None = None,
         event: str | tuple[str, str] | None = None,
     ) -> Frames:
-        """Dream one chunk: frames `[T, H, W, 3]` uint8 RGB.
+        """Generate one chunk: frames `[T, H, W, 3]` uint8 RGB.
 
         Args:
             keys: keys held meanwhile, such as `{"w"}`; a single string is taken letter by letter.
@@ -250,7 +250,7 @@ class ClientWorld:
                 return
 
     async def _answered(self, kind: str, fields: dict[str, Any]) -> Frames:
-        """The frames of the chunk that a message shaped; a lost connection is taken up again meanwhile."""
+        """Return the frames of the chunk that a message shaped; a lost connection is taken up again meanwhile."""
         before = self.index
         async with _patience(self._patience, kind):
             while True:
@@ -286,7 +286,7 @@ class ClientWorld:
             await asyncio.sleep(delay)
 
     async def _next(self, seq: int | None = None) -> Received:
-        """The next message after what concerns every message was done. Raises WorldError, WorldEnded."""
+        """Return the next message after what concerns every message was done. Raises WorldError, WorldEnded."""
         received = await self._connection.receive()
         message = received.message
         match received.type:
@@ -304,7 +304,7 @@ class ClientWorld:
         return received
 
     async def _show(self, received: Received) -> Frames:
-        """The frames of a chunk, once the server knows that they were seen."""
+        """Return the frames of a chunk, once the server knows that they were seen."""
         if self._decoder is None:
             raise ConnectionLost("the server sent a chunk before its stream began")
         sizes: Sequence[int] = received.message["sizes"]

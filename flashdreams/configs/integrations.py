@@ -1,4 +1,4 @@
-"""What the package's own integrations offer: the tables in `flashdreams.integrations.<name>.config`."""
+"""Tables of the package's own integrations, in `flashdreams.integrations.<name>.config`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ logger = logging.getLogger(__name__)
 
 
 def integration_tables(attribute: str) -> dict[str, dict[str, Any]]:
-    """Return the dicts called `attribute` by config module; an integration that fails to import is skipped, logged."""
+    """Return the dicts called `attribute` by config module.
+
+    An integration that fails to import is logged and skipped.
+    """
     tables = {_config_of(package): integration_table(package, attribute) for package in _packages()}
     return {module: table for module, table in tables.items() if table}
 

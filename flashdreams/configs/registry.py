@@ -10,7 +10,7 @@ from flashdreams.infra.registration import register
 from flashdreams.infra.runner import RunnerConfig
 
 RunnerSource = str
-"""Where a runner comes from, for messages: a module, an entry point, an environment variable."""
+"""Source of a runner, for messages: a module, an entry point, an environment variable."""
 
 _registered: dict[str, RunnerConfig] = {}
 

@@ -1,4 +1,4 @@
-"""Which number type a processor is fastest in: told by its flags and by measuring, since many have bf16 in name only.
+"""Choice of the fastest number type of a processor by its flags and by measuring: many emulate bf16.
 
 A busy machine must decide as a quiet one: the types are measured in turns, the best of each counts, and the measured
 one has to win clearly over what the processor's flags say. The answer is remembered for the machine.

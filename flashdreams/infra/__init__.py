@@ -1,1 +1,1 @@
-"""What every streaming model shares: config, pipeline, diffusion model, scheduler, encoder, decoder, runner."""
+"""Contracts of streaming models: config, pipeline, diffusion model, scheduler, encoder, decoder, runner."""

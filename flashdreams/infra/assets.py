@@ -1,4 +1,4 @@
-"""Where the files are that come along with the package."""
+"""Locations of the files that are shipped with the package."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import flashdreams
 
 
 def asset_folder(name: str) -> Path:
-    """`assets/<name>` of a checkout, or of an installed wheel."""
+    """Return `assets/<name>` of a checkout, or of an installed wheel."""
     package = Path(flashdreams.__file__).parent
     checkout = package.parent / "assets"
     return (checkout if checkout.is_dir() else package / "_assets") / name

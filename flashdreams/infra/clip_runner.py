@@ -54,7 +54,7 @@ class ClipRunner(Runner[Any, Any]):
     config: ClipRunnerConfig
 
     def __init__(self, config: ClipRunnerConfig) -> None:
-        """Raises ValueError or OSError for what cannot be run, before the model is loaded."""
+        """Raise ValueError or OSError for what cannot be run, before the model is loaded."""
         self.check(config)
         self.output = writable_mp4(config.output or config.output_dir / f"{config.runner_name}.mp4")
         config = replace(config, output_dir=self.output.parent)
@@ -64,10 +64,10 @@ class ClipRunner(Runner[Any, Any]):
 
     @abstractmethod
     def begin(self) -> Any:
-        """The cache of the clip's rollout."""
+        """Return the cache of the clip's rollout."""
 
     def generate(self, index: int, cache: Any) -> Tensor:
-        """Chunk `index` of the clip, `[1, T, 3, H, W]` in [-1, 1]; override it where a chunk has controls."""
+        """Return chunk `index` of the clip, `[1, T, 3, H, W]` in [-1, 1]; override it where a chunk has controls."""
         frames: Tensor = self.pipeline.generate(index, cache)
         return frames
 
@@ -112,7 +112,7 @@ class ClipRunner(Runner[Any, Any]):
         return self.output
 
     def _video(self, stack: ExitStack) -> Mp4File | None:
-        """The file to write; None in all processes but the first."""
+        """Return the file to write; None in all processes but the first."""
         if not distributed.is_rank_zero():
             return None
         c = self.config

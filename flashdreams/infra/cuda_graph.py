@@ -61,7 +61,7 @@ class CUDAGraphWrapper(Generic[P, R]):
         return self._run()
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        """`fn(*args, **kwargs)`; tensors in the result are the caller's own."""
+        """Return `fn(*args, **kwargs)`; tensors in the result are the caller's own."""
         if not self._load(args, kwargs):
             return self.fn(*args, **kwargs)
         if self._graph is None and self._warm < self.warmup_iters:
@@ -81,7 +81,7 @@ class CUDAGraphWrapper(Generic[P, R]):
         return self.fn
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        """A wrapper without a graph, around the copy of what `fn` is bound to: a graph knows one set of addresses."""
+        """Return a wrapper without a graph around a copy of `fn`: a graph holds one set of addresses."""
         return type(self)(copy_state(self.fn, memo), self.warmup_iters, capture_error_mode=self.capture_error_mode)
 
     def _load(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:

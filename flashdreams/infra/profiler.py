@@ -54,7 +54,7 @@ class EventProfiler:
         return self.elapsed_ms()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        """A fresh profiler of the same device: measured time is no part of a rollout's state."""
+        """Return a fresh profiler of the same device: measured time is no part of a rollout's state."""
         return type(self)(self.device)
 
     def _now(self) -> Any:
@@ -69,7 +69,7 @@ class EventProfiler:
 
 
 def record_event(profiler: EventProfiler | None, stage: str) -> None:
-    """`profiler.record(stage)` if there is a profiler."""
+    """Return `profiler.record(stage)` if there is a profiler."""
     if profiler is not None:
         profiler.record(stage)
 

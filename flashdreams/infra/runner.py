@@ -40,17 +40,23 @@ class RunnerConfig(InstantiateConfig):
     """Under torchrun, add the process's rank to the seed, so that each process draws noise of its own."""
 
     def picture_size(self) -> tuple[int, int] | None:
-        """Height and width of what will be dreamed, in pixels, for the memory plan; None where it is not known yet."""
+        """Return height and width of what will be dreamed, in pixels, for the memory plan.
+
+        None where it is not known yet.
+        """
         return None
 
     def memory_plan(self) -> MemoryPlan | None:
-        """What a run will need, told and checked before anything is loaded; None where nobody knows."""
+        """Return the memory plan of a run, before anything is loaded; None if it is unknown."""
         size = self.picture_size()
         plan: MemoryPlan | None = size and self.pipeline.memory_plan(*size)
         return plan
 
     def check_checkpoints(self) -> Iterator[CheckedFile]:
-        """Every file of weights, compared with the part that it is for; override it where files are named elsewhere."""
+        """Return every file of weights, compared with the part that it is for.
+
+        Override it where files are named elsewhere.
+        """
         return check_parts(self.pipeline, "pipeline")
 
 
@@ -99,7 +105,7 @@ class Runner(ABC, Generic[RunnerConfigT, PipelineT]):
         """Do what the runner is for."""
 
     def build_pipeline(self) -> StreamInferencePipeline[Any, Any, Any]:
-        """The pipeline on `self.device`; override it where something else loads the model."""
+        """Return the pipeline on `self.device`; override it where something else loads the model."""
         return load_pipeline(self.pipeline_config(), self.device)
 
     def prepare_output_dir(self) -> Path | None:
@@ -113,7 +119,7 @@ class Runner(ABC, Generic[RunnerConfigT, PipelineT]):
         return folder
 
     def pipeline_config(self) -> StreamInferencePipelineConfig:
-        """The config's pipeline with this process's seed."""
+        """Return the config's pipeline with this process's seed."""
         pipeline: StreamInferencePipelineConfig = self.config.pipeline
         seed, rank = pipeline.diffusion_model.seed, distributed.rank()
         if seed is None or rank == 0 or not self.config.offset_seed_by_global_rank:
@@ -122,7 +128,10 @@ class Runner(ABC, Generic[RunnerConfigT, PipelineT]):
 
 
 def resolve_device(name: str) -> torch.device:
-    """The device called `name`, or with "auto" the best there is; raises ValueError for one that is not there."""
+    """Return the device called `name`, or with "auto" the best there is.
+
+    Raises ValueError for one that is not there.
+    """
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 
 def causal_pixel_frames(autoregressive_index: int, latent_frames: int, ratio: int) -> int:
-    """Pixel frames of `latent_frames` latents; raises ValueError for a negative index or fewer than one latent."""
+    """Return pixel frames of `latent_frames` latents.
+
+    Raises ValueError for a negative index or fewer than one latent.
+    """
     _check_index(autoregressive_index)
     if latent_frames < 1:
         raise ValueError(f"there must be at least 1 latent frame, got {latent_frames}")
@@ -16,7 +19,10 @@ def causal_pixel_frames(autoregressive_index: int, latent_frames: int, ratio: in
 
 
 def causal_latent_frames(autoregressive_index: int, pixel_frames: int, ratio: int) -> int:
-    """Latent frames of `pixel_frames` frames; raises ValueError for a count that no whole number of latents has."""
+    """Return latent frames of `pixel_frames` frames.
+
+    Raises ValueError for a count that no whole number of latents has.
+    """
     _check_index(autoregressive_index)
     first = 1 if autoregressive_index == 0 else 0
     extra = ratio if first == 0 else 1

@@ -73,7 +73,10 @@ class Job:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command; returns its exit status: 0 when all clips are there, 1 for a mistake, 130 when it was stopped."""
+    """Run the command.
+
+    Returns its exit status: 0 when all clips are there, 1 for a mistake, 130 when it was stopped.
+    """
     tolerate_any_letter()
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
     config = tyro.cli(BatchConfig, prog="flashdreams-batch", description=__doc__, args=argv)
@@ -113,7 +116,7 @@ def render(config: BatchConfig) -> Path:
 
 
 def plan(config: BatchConfig, world: WorldConfig) -> list[Job]:
-    """All clips, in order. Raises ValueError or KeyError for what cannot be rendered, before anything is."""
+    """Return all clips, in order. Raises ValueError or KeyError for what cannot be rendered, before anything is."""
     if "path" not in world.controls:
         raise ValueError(f"world {world.slug} follows no camera paths: it takes {', '.join(world.controls)}")
     if not config.seeds or any(not 0 <= seed < 2**32 for seed in config.seeds):
@@ -157,7 +160,7 @@ def _named_apart(jobs: list[Job]) -> list[Job]:
 
 
 def _model_digest(world: WorldConfig) -> str:
-    """Of all that shapes a model's frames: its config, and the weights that its files hold now."""
+    """Return a digest of a model's config and of the weights that its files hold now."""
     told = str(replace(world, scenes=(), checkpoint=None))
     return hashlib.sha256(json.dumps([told, *map(checkpoint_identity, world.weights())]).encode()).hexdigest()
 
@@ -168,7 +171,7 @@ def _digest(model: str, trajectory: CameraPath, scene: str, seed: int) -> str:
 
 
 def render_clip(world: World, job: Job, folder: Path, bar: Any) -> Clip:
-    """Dream one clip into the folder; the file appears when it is whole."""
+    """Return dream one clip into the folder; the file appears when it is whole."""
     config, constrain = world.config, world.constrain(job.scene, job.seed)
     path = job.trajectory
     if not lies_in_world(path.poses, constrain):

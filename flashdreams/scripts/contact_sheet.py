@@ -51,7 +51,7 @@ class Clip:
         digest: str,
         frames_sha256: str,
     ) -> Self:
-        """A clip with its strip `[H, W, 3]` written beside it as a JPEG."""
+        """Return a clip with its strip `[H, W, 3]` written beside it as a JPEG."""
         picture = f"{Path(file).stem}.jpg"
         save_image(folder / picture, strip)
         return cls(file, picture, path, scene, seed, round(seconds, 2), moved, digest, frames_sha256)

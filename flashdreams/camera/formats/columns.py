@@ -35,7 +35,7 @@ _UNIT = re.compile(r"\s*[\[(]([^\])]*)[\])]")
 
 @dataclass(frozen=True)
 class Columns:
-    """Where the eight fields of a pose are in a line."""
+    """Columns of the eight fields of a pose in a line."""
 
     places: tuple[int, ...] = tuple(range(len(FIELDS)))
     """Column of each of `FIELDS`."""

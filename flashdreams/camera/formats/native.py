@@ -30,7 +30,7 @@ DECIMALS = 9
 
 
 def parse(document: dict[str, Any]) -> CameraPath:
-    """The trajectory of a parsed file. Raises ValueError naming the field."""
+    """Return the trajectory of a parsed file. Raises ValueError naming the field."""
     if document.get("format", FORMAT) != FORMAT or document.get("version", VERSION) != VERSION:
         raise ValueError(
             f'expected format "{FORMAT}" version {VERSION},'
@@ -58,7 +58,7 @@ def parse(document: dict[str, Any]) -> CameraPath:
 
 
 def dump(trajectory: CameraPath) -> str:
-    """The file's text: one pose a line."""
+    """Return the file's text: one pose a line."""
     head: dict[str, Any] = {"format": FORMAT, "version": VERSION, "fps": trajectory.fps}
     if trajectory.size is not None:
         head["width"], head["height"] = trajectory.size
@@ -78,7 +78,7 @@ def _rows(values: FloatArray) -> str:
 
 
 def _short(value: Any) -> Any:
-    """Nested lists with whole numbers written without a point."""
+    """Return nested lists with whole numbers written without a point."""
     if isinstance(value, list):
         return [_short(item) for item in value]
     return int(value) if value == int(value) else value

@@ -25,7 +25,7 @@ DEFAULT_FOV, DEFAULT_SIZE = 60.0, (1920, 1080)
 
 
 def parse(document: dict[str, Any]) -> CameraPath:
-    """The trajectory of a parsed file, in our axes. Raises ValueError naming the field and the camera."""
+    """Return the trajectory of a parsed file, in our axes. Raises ValueError naming the field and the camera."""
     cameras = document.get("camera_path")
     if not cameras and document.get("keyframes"):
         return keyframes.parse(document)
@@ -43,7 +43,7 @@ def parse(document: dict[str, Any]) -> CameraPath:
 
 
 def dump(trajectory: CameraPath) -> str:
-    """The file's text, in nerfstudio's axes; the lens is written where it is known, and 60 degrees where it is not.
+    """Return the file's text in nerfstudio's axes; an unknown lens is written as 60 degrees.
 
     The format has one field of view per camera and no principal point of its own.
     """
@@ -88,7 +88,7 @@ def _fps(document: dict[str, Any], count: int) -> float:
 def _intrinsics(
     document: dict[str, Any], cameras: list[dict[str, Any]]
 ) -> tuple[FloatArray | None, tuple[int, int] | None]:
-    """Pinhole intrinsics `[N, 4]` and their picture size, or None where the file does not give them."""
+    """Return pinhole intrinsics `[N, 4]` and their picture size, or None where the file does not give them."""
     if document.get("camera_type", "perspective") != "perspective":
         return None, None  # fisheye and panoramas: the path is good, the lens is not ours
     if "render_width" not in document or "render_height" not in document or not all("fov" in c for c in cameras):

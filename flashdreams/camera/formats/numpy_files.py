@@ -42,20 +42,23 @@ _BROKEN = (
     lzma.LZMAError,
     struct.error,
 )
-"""What zipfile raises for an archive that is damaged, encrypted or packed in an unknown way."""
+"""Errors of zipfile for an archive that is damaged, encrypted or of an unknown compression."""
 MAX_MEMBER_BYTES = MAX_POSES * 16 * 8 + 4096
 """Unpacked size of the largest array that can be right."""
 
 
 def parse(data: bytes, fps: float | None) -> CameraPath:
-    """The trajectory of a `.npy` file of poses, or of an archive. Raises ValueError naming the array that is wrong."""
+    """Return the trajectory of a `.npy` file of poses, or of an archive.
+
+    Raises ValueError naming the array that is wrong.
+    """
     if data.startswith(MAGIC):
         return from_arrays({"poses": _array(data, "poses")}, fps)
     return from_arrays(_members(data), fps)
 
 
 def from_arrays(arrays: Mapping[str, npt.NDArray[Any]], fps: float | None) -> CameraPath:
-    """The trajectory of arrays called as the archive's members; `fps` weighs more than the archive's own."""
+    """Return the trajectory of arrays called as the archive's members; `fps` weighs more than the archive's own."""
     name = next((name for name in POSE_NAMES if name in arrays), None)
     if name is None or (name == "data" and arrays[name].shape[1:] not in ((4, 4), (3, 4))):
         raise ValueError(_no_poses(arrays))
@@ -106,13 +109,13 @@ def _in_time(path: CameraPath, arrays: Mapping[str, npt.NDArray[Any]]) -> Camera
 
 
 def arrays_of(trajectory: CameraPath) -> dict[str, npt.NDArray[np.float64]]:
-    """What `poses.npy` and, where the lens is known, `intrinsics.npy` hold."""
+    """Return the arrays of `poses.npy` and, if the lens is known, `intrinsics.npy`."""
     arrays = {"poses": trajectory.poses}
     return arrays if trajectory.intrinsics is None else {**arrays, "intrinsics": trajectory.intrinsics}
 
 
 def dump(trajectory: CameraPath) -> bytes:
-    """One archive with everything, the rate and the picture size too, so that reading it back loses nothing."""
+    """Return one archive with everything, the rate and the picture size too, so that reading it back loses nothing."""
     buffer = io.BytesIO()
     arrays: dict[str, Any] = {"fps": np.array(trajectory.fps), **arrays_of(trajectory)}
     if trajectory.size is not None:
@@ -122,14 +125,14 @@ def dump(trajectory: CameraPath) -> bytes:
 
 
 def array_bytes(array: npt.NDArray[Any]) -> bytes:
-    """One `.npy` file."""
+    """Return one `.npy` file."""
     buffer = io.BytesIO()
     np.save(buffer, array, allow_pickle=False)
     return buffer.getvalue()
 
 
 def read_array(data: bytes, name: str) -> npt.NDArray[Any]:
-    """The array of one `.npy` file that errors call `name`. Raises ValueError."""
+    """Return the array of one `.npy` file that errors call `name`. Raises ValueError."""
     if not data.startswith(MAGIC):
         raise ValueError(f"{name}: not a .npy file")
     return _array(data, name)

@@ -18,7 +18,7 @@ from flashdreams.camera.formats.columns import FIELDS, Columns, columns_of, seco
 from flashdreams.camera.poses import MAX_COORDINATE, FloatArray
 
 NORM_TOLERANCE = 0.02
-"""How far a quaternion's length may be from 1: files with two or three decimals still pass."""
+"""Accepted distance of a quaternion's length from 1: files with two or three decimals pass."""
 EVEN = 1e-3
 """Timestamps this share of a frame off an even grid still count as even, and the poses are kept as they are."""
 USUAL_STEP = 1.5

@@ -39,11 +39,11 @@ class DilatedKVCache(BlockKVCache):
         super().__init__(k_shape, v_shape, seq_dim, chunk_size, kept_chunks * chunk_size, chunk_size, device, dtype)
 
     def is_steady_state(self) -> bool:
-        """True once the ring is full; from here on sizes depend only on `is_kept` of the newest chunk."""
+        """Return true once the ring is full; from here on sizes depend only on `is_kept` of the newest chunk."""
         return self._curr_chunk_idx is not None and self._curr_chunk_idx >= (self.kept_chunks - 1) * self.dilation
 
     def is_kept(self, chunk_idx: int) -> bool:
-        """True if later chunks will see chunk `chunk_idx`."""
+        """Return true if later chunks will see chunk `chunk_idx`."""
         return chunk_idx % self.dilation == 0
 
     def cached_k(self) -> Tensor:

@@ -63,7 +63,7 @@ class BlockKVCache:
     _v: Tensor = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        """Raises ValueError for sizes that cannot hold a chunk."""
+        """Raise ValueError for sizes that cannot hold a chunk."""
         if self.chunk_size < 1:
             raise ValueError(f"chunk_size must be at least 1, got {self.chunk_size}")
         if self.sink_size < 0:
@@ -346,7 +346,7 @@ class BlockKVCache:
 
 
 def _checked_dim(seq_dim: int, k_shape: Sequence[int], v_shape: Sequence[int]) -> int:
-    """`seq_dim` counted from the front, after a look at the shapes."""
+    """Return `seq_dim` counted from the front, after a look at the shapes."""
     if len(k_shape) != len(v_shape):
         raise ValueError(f"k_shape and v_shape must have as many dims, got {list(k_shape)} and {list(v_shape)}")
     if not -len(k_shape) <= seq_dim < len(k_shape):

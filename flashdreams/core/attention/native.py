@@ -45,7 +45,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, scale: f
 
 
 def explicit_is_faster(device: torch.device, dtype: torch.dtype) -> bool:
-    """Whether products and a softmax beat torch's fused kernel on `device`: in 16 bits on most CPUs.
+    """Return True if products and a softmax beat torch's fused kernel on `device`: in 16 bits on most CPUs.
 
     There they are two to three times faster, most of all with keys in the memory order of `BlockKVCache`. With tile
     registers (AMX) for bfloat16 the fused kernel takes half of their time, and in 32 bits it is faster on every CPU.
@@ -55,7 +55,7 @@ def explicit_is_faster(device: torch.device, dtype: torch.dtype) -> bool:
 
 @functools.cache
 def has_tiles() -> bool:
-    """Whether the processor multiplies bfloat16 matrices in tile registers."""
+    """Return True if the processor multiplies bfloat16 matrices in tile registers."""
     capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()  # not in every release since 2.9
     return bool(capabilities.get("amx_bf16", False))
 
@@ -76,7 +76,7 @@ class NativeAttention(nn.Module):
         self.qkv_format, self.backend = qkv_format, backend
 
     def set_context_parallel_group(self, cp_group: dist.ProcessGroup | None) -> None:
-        """Accepts None or a group of one process; ValueError for more, which `ContextParallelAttention` serves."""
+        """Accept None or a group of one process. Raises ValueError for more: see `ContextParallelAttention`."""
         if cp_group is not None and dist.get_world_size(cp_group) > 1:
             raise ValueError(
                 f"NativeAttention serves one process, the group has {dist.get_world_size(cp_group)}: "
@@ -93,14 +93,14 @@ class NativeAttention(nn.Module):
         return 1 if self.cp_group is None else dist.get_world_size(self.cp_group)
 
     def forward(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Attend, with all tensors and the result in `qkv_format`; see `attend` for `mask`."""
+        """Return attend, with all tensors and the result in `qkv_format`; see `attend` for `mask`."""
         if self.qkv_format == "bshd":
             return self._attend(query, key, value, mask)
         query, key, value = (x.transpose(-3, -2) for x in (query, key, value))
         return self._attend(query, key, value, mask).transpose(-3, -2)
 
     def _attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
-        """`q` `[..., Lq, H, D]`, `k`, `v` `[..., Lk, H, D]` -> `[..., Lq, H, D]`."""
+        """Return `q` `[..., Lq, H, D]`, `k`, `v` `[..., Lk, H, D]` -> `[..., Lq, H, D]`."""
         with preferring(self.backend, q.device):
             return attend(q, k, v, mask)
 
@@ -116,7 +116,7 @@ def preferring(backend: Backend | None, device: torch.device) -> AbstractContext
 
 
 def check_choice(name: str, value: object, accepted: tuple[str, ...]) -> None:
-    """Raises ValueError unless `value` is one of the `accepted` ones."""
+    """Raise ValueError unless `value` is one of the `accepted` ones."""
     if value not in accepted:
         raise ValueError(f"{name} must be {' or '.join(map(repr, accepted))}, got {value!r}")
 
@@ -135,7 +135,7 @@ def _fused(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float) -
 
 
 def _explicit(q: Tensor, k_t: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
-    """`softmax(q @ k_t + mask) @ v` with heads before the sequence, a block of queries at a time when it is large."""
+    """Return `softmax(q @ k_t + mask) @ v`, heads before the sequence, by blocks of queries where it is large."""
     rows = q.shape[-2]
     row_scores = q.shape[:-2].numel() * k_t.shape[-1]
     step = max(1, _SCORES_AT_ONCE // max(1, row_scores))

@@ -25,7 +25,7 @@ class RopeTable:
 
     pairs: Tensor
     interleaved: bool = True
-    """Which features make a pair, see `apply_rope_freqs`."""
+    """Pairing of features, see `apply_rope_freqs`."""
 
     @property
     def cos(self) -> Tensor:
@@ -307,7 +307,7 @@ def _places(first: int, end: int) -> Tensor:
 
 
 def _speeds(dim: int, theta: float, extrapolation_ratio: float) -> Tensor:
-    """Radians per position of the `dim / 2` pairs of one axis, fp64, fastest first."""
+    """Return radians per position of the `dim / 2` pairs of one axis, fp64, fastest first."""
     if extrapolation_ratio <= 0:
         raise ValueError(f"an extrapolation ratio must be above 0, got {extrapolation_ratio}")
     if dim > 2:
@@ -316,7 +316,7 @@ def _speeds(dim: int, theta: float, extrapolation_ratio: float) -> Tensor:
 
 
 def _within_a_turn(angles: Tensor) -> Tensor:
-    """fp64 angles as fp32 ones in [0, 2 pi]: in more turns, as in a long rollout, fp32 would lose their fraction."""
+    """Return fp64 angles as fp32 ones in [0, 2 pi]: fp32 loses the fraction of the large angles of a long rollout."""
     return torch.remainder(angles, 2 * math.pi).float()
 
 

@@ -1,4 +1,4 @@
-"""What tells two checkpoints apart without reading all of them: whoever keeps what a model made asks for it."""
+"""Fingerprint of a checkpoint, computed without reading all of it, for caches of a model's results."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ BLOCK, BLOCKS = 1 << 20, 64
 
 
 def checkpoint_identity(path_or_url: str | Path) -> str:
-    """Equal for the same weights wherever they are, and different for others; of a file on the hub, its address.
+    """Return a fingerprint: equal for the same weights in any place; for a file on the hub, its address.
 
     Takes what `load_checkpoint` takes. Raises FileNotFoundError where there is none, ValueError for another address.
     """
@@ -28,7 +28,7 @@ def checkpoint_identity(path_or_url: str | Path) -> str:
 
 
 def _files(path: Path) -> list[Path]:
-    """The files that a checkpoint is made of: those of a folder, or of the folder of a sharded one's index."""
+    """Return the files that a checkpoint is made of: those of a folder, or of the folder of a sharded one's index."""
     sharded = path.name.endswith(".safetensors.index.json")
     files = [path] if path.is_file() and not sharded else []
     files = files or sorted((path.parent if sharded else path).glob("*.safetensors"))

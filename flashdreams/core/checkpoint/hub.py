@@ -13,7 +13,7 @@ from urllib.request import getproxies
 _log = logging.getLogger(__name__)
 _HF = re.compile(r"hf://(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>[^/@]+))?/(?P<filename>.+)")
 _ONE_SLASH = re.compile(r"^(\w{2,}):/(?!/)")
-"""What a Path makes of an address."""
+"""Form that a Path gives to an address."""
 _URL = re.compile(
     r"https?://(huggingface\.co|hf\.co)/(?P<repo>[\w.-]+/[\w.-]+)/(resolve|blob)/(?P<revision>[^/]+)/(?P<filename>[^?]+)(\?.*)?"
 )
@@ -34,13 +34,13 @@ class HubFile:
         return f"hf://{self.repo}{'@' + self.revision if self.revision else ''}/{self.filename}"
 
     def beside(self, filename: str) -> HubFile:
-        """The file of this name in the same folder and revision."""
+        """Return the file of this name in the same folder and revision."""
         folder = self.filename.rpartition("/")[0]
         return HubFile(self.repo, f"{folder}/{filename}" if folder else filename, self.revision)
 
 
 def parse_hub_address(address: str) -> HubFile | None:
-    """The hub file that `address` names, or None when it is no web address at all.
+    """Return the hub file that `address` names, or None when it is no web address at all.
 
     Accepts `hf://owner/name[@revision]/path` and `https://huggingface.co/owner/name/resolve/revision/path`; raises
     ValueError for any other address with a scheme.
@@ -80,7 +80,7 @@ def _answered(file: HubFile, error: BaseException | None) -> OSError | None:
 
 
 def hub_has_no_address() -> bool:
-    """Whether there is no network here to the hub: asking it would be tried again and again for minutes."""
+    """Return True if there is no network here to the hub: asking it would be tried again and again for minutes."""
     from huggingface_hub import constants
 
     if constants.HF_HUB_OFFLINE:
@@ -95,7 +95,7 @@ def hub_has_no_address() -> bool:
 
 
 def download(file: HubFile, cache_dir: str | None = None) -> Path:
-    """The local copy of `file`, fetched with a progress bar unless it is in the hub's cache already.
+    """Return the local copy of `file`, fetched with a progress bar unless it is in the hub's cache already.
 
     A connection that breaks goes on where it was, a few times. With `HF_HUB_OFFLINE=1` only the cache is read.
     Raises FileNotFoundError when the hub has no such repository, revision or file (or one that asks for a login),

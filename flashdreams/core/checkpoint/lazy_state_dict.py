@@ -37,7 +37,7 @@ class MadeTensors(Mapping[str, Tensor]):
         return self._source, recipe if isinstance(recipe, str) else recipe[0]
 
     def shape(self, key: str) -> torch.Size:
-        """The shape of a tensor, without reading it where it is not changed."""
+        """Return the shape of a tensor, without reading it where it is not changed."""
         recipe = self._recipes[key]
         return shape_of(self._source, recipe) if isinstance(recipe, str) else self[key].shape
 
@@ -50,5 +50,5 @@ def dtype_of(tensors: Mapping[str, Tensor], key: str) -> torch.dtype:
 
 
 def shape_of(tensors: Mapping[str, Tensor], key: str) -> torch.Size:
-    """The shape of a tensor, from the header of its file where it is in one."""
+    """Return the shape of a tensor, from the header of its file where it is in one."""
     return tensors.shape(key) if isinstance(tensors, SafetensorsFiles | MadeTensors) else tensors[key].shape

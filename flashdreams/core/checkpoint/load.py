@@ -185,7 +185,7 @@ def _holds_nan(tensor: Tensor) -> bool:
 
 @contextmanager
 def checking_only() -> Iterator[None]:
-    """Inside, `load_into` compares keys and shapes and copies nothing, so that a module may be on the meta device."""
+    """Let `load_into` compare keys and shapes only, so that a module may be on the meta device."""
     token = _checking.set(True)
     try:
         yield
@@ -194,7 +194,7 @@ def checking_only() -> Iterator[None]:
 
 
 def open_checkpoint(path_or_url: str | Path, cache_dir: str | None = None) -> Mapping[str, Tensor]:
-    """The tensors of a checkpoint by key, read from the file when asked for; errors as in `load_checkpoint`."""
+    """Return the tensors of a checkpoint by key, read from the file when asked for; errors as in `load_checkpoint`."""
     hub_file = parse_hub_address(str(path_or_url))
     path = download(hub_file, cache_dir) if hub_file else _local(path_or_url)
     if path.is_dir():
@@ -220,7 +220,7 @@ def open_checkpoint(path_or_url: str | Path, cache_dir: str | None = None) -> Ma
 
 
 def _open_sharded(index_path: Path, hub_file: HubFile | None, cache_dir: str | None) -> SafetensorsFiles:
-    """The shards that an index names, from its folder on disk or on the hub."""
+    """Return the shards that an index names, from its folder on disk or on the hub."""
     try:
         weight_map = json.loads(index_path.read_text(encoding="utf-8"))["weight_map"]
         shard_names = sorted(set(weight_map.values()))
@@ -252,7 +252,7 @@ def _stays(shard: Path) -> bool:
 
 
 def _only_checkpoint_in(folder: Path) -> Path:
-    """The sharded index of a folder or its one safetensors file."""
+    """Return the sharded index of a folder or its one safetensors file."""
     for pattern in ("*.safetensors.index.json", "*.safetensors"):
         found = sorted(folder.glob(pattern))
         if len(found) == 1:

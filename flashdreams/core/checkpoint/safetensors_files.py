@@ -60,7 +60,7 @@ class SafetensorsFiles(Mapping[str, Tensor]):
         return len(self._path_of)
 
     def shape(self, key: str) -> torch.Size:
-        """The shape of a tensor, from its file's header alone."""
+        """Return the shape of a tensor, from its file's header alone."""
         return self._shapes[key]
 
     def dtype(self, key: str) -> torch.dtype:

@@ -87,7 +87,7 @@ def init(device_type: str | None = None, timeout_s: float = 1800.0) -> bool:
 
 
 def peers() -> Heartbeat | None:
-    """The watch over the other processes; None for a process that works alone."""
+    """Return the watch over the other processes; None for a process that works alone."""
     return _peers
 
 
@@ -134,29 +134,32 @@ def rank() -> int:
 
 
 def world_size() -> int:
-    """How many processes there are, 1 for a single process."""
+    """Return the number of processes there are, 1 for a single process."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
 def all_processes() -> dist.ProcessGroup | None:
-    """The group of all processes, None in a single process."""
+    """Return the group of all processes, None in a single process."""
     return dist.group.WORLD if world_size() > 1 else None
 
 
 def agree_on(value: int, group: dist.ProcessGroup, device: torch.device) -> int:
-    """The `value` that the group's first process has, in all of them; all must call. The group works on `device`."""
+    """Return the `value` that the group's first process has, in all of them; all must call.
+
+    The group works on `device`.
+    """
     told = torch.tensor([value], dtype=torch.int64, device=device)
     dist.broadcast(told, dist.get_global_rank(group, 0), group=group)
     return int(told)
 
 
 def local_rank() -> int:
-    """This process's number on its machine: `LOCAL_RANK` of the environment, 0 without a launcher."""
+    """Return this process's number on its machine: `LOCAL_RANK` of the environment, 0 without a launcher."""
     return int(os.environ.get("LOCAL_RANK", "0"))
 
 
 def is_rank_zero() -> bool:
-    """Whether this is the process that writes files and talks to people."""
+    """Return True if this is the process that writes files and talks to people."""
     return rank() == 0
 
 

@@ -73,12 +73,12 @@ def cat_outputs_cp_object_list(object_list: list[T], cp_group: dist.ProcessGroup
 
 
 def group_size(cp_group: dist.ProcessGroup | None) -> int:
-    """How many processes share the sequence; 1 without a group."""
+    """Return the number of processes share the sequence; 1 without a group."""
     return 1 if cp_group is None else cp_group.size()
 
 
 def check_shares(cp_group: dist.ProcessGroup | None, tokens: int, heads: int | None = None) -> None:
-    """Raises ValueError, naming the numbers of processes that work, where a chunk's tokens cannot be shared evenly.
+    """Raise ValueError, naming the numbers of processes that work, where a chunk's tokens cannot be shared evenly.
 
     `heads`: attention heads that must be shared evenly too, as "ulysses" wants.
     """

@@ -22,7 +22,7 @@ _NO_STORE = "the process at which the others met is gone"
 
 
 def connect(name: str) -> dist.Store:
-    """A connection of its own to the store through which the launched processes find each other, for keys of `name`."""
+    """Return a separate connection to the launched processes' rendezvous store, for keys of `name`."""
     host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
     store = dist.TCPStore(host, port, is_master=False, wait_for_workers=False, timeout=timedelta(seconds=60))
     return dist.PrefixStore(f"flashdreams/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}/{name}", store)
@@ -84,7 +84,7 @@ class Heartbeat:
         return int(rank) == self.rank or said != sentence
 
     def is_done(self, rank: int) -> bool:
-        """Whether process `rank` has ended as it should."""
+        """Return True if process `rank` has ended as it should."""
         return self._heard.get(rank, ("", 0.0))[0] == _DONE
 
     def wait_for_failure(self) -> None:
@@ -119,7 +119,7 @@ class Heartbeat:
             self._stopped.wait(self.every)
 
     def _failure_of(self, rank: int) -> str | None:
-        """Why process `rank` makes this one end; None where it does not."""
+        """Return the reason for which process `rank` ends this one; None if it does not."""
         text, who = self._read(rank), f"process {rank} of {self.size}"
         before, since = self._heard.get(rank, ("", 0.0))
         if text != before:

@@ -15,7 +15,7 @@ class Device:
     """The CUDA device of a number."""
 
     def __init__(self, device_idx: int) -> None:
-        """Raises ValueError for a device that is not there."""
+        """Raise ValueError for a device that is not there."""
         if not 0 <= device_idx < torch.cuda.device_count():
             raise ValueError(f"device_idx must be below {torch.cuda.device_count()} on this machine, got {device_idx}")
         self.device_idx = device_idx

@@ -23,7 +23,10 @@ class SharedNoise:
         self.generator, self.group = generator, group
 
     def normal(self, shape: Sequence[int], **options: Any) -> Tensor:
-        """This process's share, of `shape [..., L, D]`, of standard normal noise; `options` as for `torch.randn`."""
+        """Return this process's share, of `shape [..., L, D]`, of standard normal noise.
+
+        `options` as for `torch.randn`.
+        """
         whole = list(shape)
         whole[TOKEN_DIM] *= group_size(self.group)
         return split_inputs_cp(torch.randn(whole, generator=self.generator, **options), TOKEN_DIM, self.group)

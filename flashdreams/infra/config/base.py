@@ -105,7 +105,7 @@ def replace_everywhere(config: T, **values: Any) -> T:
 
 
 def values_everywhere(config: Any, name: str) -> Iterator[Any]:
-    """What fields of this name hold in every dataclass of a tree, outer ones first."""
+    """Return the values of the fields of this name in all dataclasses of a tree, outer ones first."""
     for field, value in _fields_of(config).items():
         if field == name:
             yield value

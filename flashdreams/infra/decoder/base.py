@@ -57,11 +57,17 @@ class StreamingVideoDecoder(StreamingDecoder[StreamingDecoderCacheT]):
 
     @abstractmethod
     def get_output_temporal_size(self, autoregressive_index: int, input_temporal_size: int) -> int:
-        """Pixel frames that a chunk of latent frames gives; raises ValueError for a count that cannot be decoded."""
+        """Return pixel frames that a chunk of latent frames gives.
+
+        Raises ValueError for a count that cannot be decoded.
+        """
 
     @abstractmethod
     def get_input_temporal_size(self, autoregressive_index: int, output_temporal_size: int) -> int:
-        """Latent frames that give a chunk of pixel frames; raises ValueError for a count that cannot be reached."""
+        """Return latent frames that give a chunk of pixel frames.
+
+        Raises ValueError for a count that cannot be reached.
+        """
 
 
 class CausalVideoDecoder(StreamingVideoDecoder[StreamingDecoderCacheT]):

@@ -23,7 +23,7 @@ class EncoderConfig(InstantiateConfig):
         """Raise ValueError for prompts that the encoder cannot take, without loading it; `name` is in the message."""
 
     def weight_bytes(self) -> int:
-        """Bytes of the encoder's weights; nothing is loaded to know them."""
+        """Return bytes of the encoder's weights; nothing is loaded to know them."""
         return weight_bytes(on_meta(self))
 
 
@@ -73,11 +73,17 @@ class StreamingVideoEncoder(StreamingEncoder[StreamingEncoderCacheT]):
 
     @abstractmethod
     def get_output_temporal_size(self, autoregressive_index: int, input_temporal_size: int) -> int:
-        """Latent frames that a chunk of pixel frames gives; raises ValueError for a count that cannot be encoded."""
+        """Return latent frames that a chunk of pixel frames gives.
+
+        Raises ValueError for a count that cannot be encoded.
+        """
 
     @abstractmethod
     def get_input_temporal_size(self, autoregressive_index: int, output_temporal_size: int) -> int:
-        """Pixel frames that give a chunk of latent frames; raises ValueError for a count that cannot be reached."""
+        """Return pixel frames that give a chunk of latent frames.
+
+        Raises ValueError for a count that cannot be reached.
+        """
 
 
 @dataclass(kw_only=True)

@@ -17,7 +17,7 @@ WAN_REPOSITORIES = (
 
 
 def import_transformers() -> Any:
-    """The `transformers` module; raises ImportError that says how to get it."""
+    """Return the `transformers` module; raises ImportError that says how to get it."""
     try:
         return importlib.import_module("transformers")
     except ImportError as error:

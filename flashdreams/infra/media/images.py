@@ -20,7 +20,7 @@ MAX_PIXELS = 64_000_000
 
 
 def read_picture(path: Path, height: int, width: int) -> Tensor:
-    """A picture file (JPEG, PNG, WebP and what else FFmpeg reads) as `[1, 3, height, width]` in [-1, 1].
+    """Return a picture file (JPEG, PNG, WebP and what else FFmpeg reads) as `[1, 3, height, width]` in [-1, 1].
 
     It is turned as its metadata say, scaled to cover the size, and cut at the sides that stand over. Raises
     FileNotFoundError where there is no file, ValueError for one that is no picture or has more than `MAX_PIXELS`.
@@ -29,7 +29,7 @@ def read_picture(path: Path, height: int, width: int) -> Tensor:
 
 
 def covering(rgb: npt.NDArray[np.uint8], height: int, width: int) -> Tensor:
-    """RGB bytes `[H, W, 3]` as `[1, 3, height, width]` in [-1, 1]: scaled to cover the size, cut where too large."""
+    """Return RGB bytes `[H, W, 3]` as `[1, 3, height, width]` in [-1, 1], scaled to cover the size and cropped."""
     pixels = torch.from_numpy(rgb.copy()).permute(2, 0, 1)[None].float()
     rows, columns = pixels.shape[-2:]
     scale = max(height / rows, width / columns)
@@ -46,14 +46,14 @@ def check_finite(video: Tensor) -> None:
 
 
 def to_frames(video: Tensor) -> npt.NDArray[np.uint8]:
-    """A model's video `[T, 3, H, W]` in [-1, 1] as RGB bytes `[T, H, W, 3]`. Raises NotFinite."""
+    """Return a model's video `[T, 3, H, W]` in [-1, 1] as RGB bytes `[T, H, W, 3]`. Raises NotFinite."""
     check_finite(video)
     pixels = video.float().add(1).mul(127.5).round_().clamp_(0, 255).to(torch.uint8)
     return pixels.permute(0, 2, 3, 1).contiguous().cpu().numpy()
 
 
 def _decoded(path: Path) -> npt.NDArray[np.uint8]:
-    """RGB bytes `[H, W, 3]`, the right way up."""
+    """Return RGB bytes `[H, W, 3]`, the right way up."""
     if not path.is_file():
         raise FileNotFoundError(f"there is no picture at {path}")
     try:

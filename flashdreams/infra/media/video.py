@@ -70,7 +70,7 @@ class Mp4File:
 
 
 def writable_mp4(path: Path) -> Path:
-    """`path`, its folder made; raises ValueError or OSError where no MP4 can be written there."""
+    """Return `path`, its folder made; raises ValueError or OSError where no MP4 can be written there."""
     path = path.expanduser()
     if path.suffix.lower() != ".mp4" or path.is_dir():
         raise ValueError(f"output must be a file that ends in .mp4, got {path}")
@@ -84,7 +84,7 @@ def writable_mp4(path: Path) -> Path:
 
 
 def _describe(codec: av.VideoCodecContext, width: int, height: int) -> None:
-    """Size, pixel format, colours, and one thread: pictures this small gain nothing from more."""
+    """Return size, pixel format, colours, and one thread: pictures this small gain nothing from more."""
     codec.width, codec.height, codec.pix_fmt = width, height, "yuv420p"
     codec.color_range = ColorRange.MPEG
     codec.color_primaries, codec.color_trc = ColorPrimaries.SMPTE170M, ColorTrc.SMPTE170M

@@ -32,7 +32,10 @@ class VideoReader:
         self._frames = self._decoded()
 
     def next(self, count: int) -> Tensor:
-        """The next `count` frames, `[count, 3, height, width]` in [-1, 1]; raises ValueError when they have run out."""
+        """Return the next `count` frames, `[count, 3, height, width]` in [-1, 1].
+
+        Raises ValueError when they have run out.
+        """
         frames = list(islice(self._frames, count))
         if len(frames) < count:
             raise ValueError(f"{self.path} has run out of frames: {count} more were wanted, {len(frames)} came")

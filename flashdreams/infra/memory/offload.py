@@ -1,4 +1,4 @@
-"""Offload hooks: networks take turns on a device that has no room for all of them."""
+"""Offload hooks: move one network at a time to a device that cannot hold all of them."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _locked: set[int] = set()
 
 
 class OffloadHooks:
-    """The network at work is on `device`, all others wait in the CPU's memory, where their weights stay forever.
+    """Keeps the active network on `device` and all others in the CPU's memory, where their weights stay.
 
-    Weights do not change while a model dreams: a network that leaves is dropped from the device, nothing is copied
+    Weights do not change during inference: an offloaded network is dropped from the device without a copy
     back. Weights go to a GPU from page-locked memory, queued without waiting: one tensor is copied while the next is
     queued. A rollout's caches are no part of this, they stay on the device.
     """
@@ -27,7 +27,7 @@ class OffloadHooks:
         self._at_home: list[tuple[Tensor, Tensor]] = []
 
     def onload(self, network: nn.Module) -> None:
-        """Bring `network` to the device, after the one that is there has left."""
+        """Move `network` to the device, after offloading the present one."""
         if network is self._present:
             return
         self.offload()
@@ -39,7 +39,7 @@ class OffloadHooks:
             tensor.data = home.to(self.device, copy=True, non_blocking=locked)
 
     def offload(self, network: nn.Module | None = None) -> None:
-        """Take `network` off the device if it is there; None: whichever is."""
+        """Drop `network` from the device if it is there; None drops the present one."""
         if network is not None and network is not self._present:
             return
         for tensor, home in self._at_home:

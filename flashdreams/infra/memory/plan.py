@@ -1,4 +1,4 @@
-"""The memory plan: what a pipeline needs, told before anything is loaded, refused with advice when too much."""
+"""The memory plan: the bytes that a pipeline needs, checked with advice before it is loaded."""
 
 from __future__ import annotations
 
@@ -27,32 +27,32 @@ class PartMemory:
     graphs: int = 0
     """Captured steps of each rollout, where steps are captured; 0 is one for all rollouts."""
     reads: bool = False
-    """Whether it reads prompts or pictures, which can be done on the CPU."""
+    """True if it encodes prompts or images, which can be done on the CPU."""
     when: Literal["always", "before", "between"] = "always"
-    """Whether it is needed throughout, only before the others are loaded, or from time to time beside them."""
+    """Period in which it is needed: always, before the others are loaded, or at times beside them."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class MemoryPlan:
-    """What a pipeline needs for rollouts of one size."""
+    """Memory that a pipeline needs for rollouts of one size."""
 
     size: str
-    """What is dreamed, for people: `480 x 832`."""
+    """Frame size for display: `480 x 832`."""
     parts: tuple[PartMemory, ...]
     rollout: int
     """Bytes of one rollout's caches, its window full."""
     rollouts: int = 1
-    """How many rollouts are there at once."""
+    """Number of rollouts at a time."""
     offload: bool = False
-    """Whether the networks take turns on the device."""
+    """True if the networks are offloaded in turn."""
     captured: bool = False
-    """Whether steps are captured as CUDA graphs, each of which keeps its working memory: one of every part's, and of a
+    """True if steps are captured as CUDA graphs, each of which keeps its working memory: one of every part's, and of a
     network that has caches one for each rollout."""
     prompts_on_cpu: bool = False
-    """Whether prompts and pictures are read on the CPU."""
+    """True if prompts and images are encoded on the CPU."""
 
     def reading(self, name: str, when: Literal["always", "before", "between"]) -> MemoryPlan:
-        """This plan with the reader `name` needed at another time."""
+        """Return this plan with the reader `name` needed at another time."""
         return replace(self, parts=tuple(replace(p, when=when) if p.name == name else p for p in self.parts))
 
     @property
@@ -67,7 +67,7 @@ class MemoryPlan:
 
     @property
     def fullest(self) -> str:
-        """When the device is fullest: while prompts are read, or while a part of this name works."""
+        """Name of the part that works while the device is fullest."""
         return max(self._moments(), key=lambda moment: moment[1])[0]
 
     def check(self, device: torch.device, available: int | None = None, host_available: int | None = None) -> None:
@@ -84,7 +84,7 @@ class MemoryPlan:
             )
 
     def table(self, device: torch.device) -> str:
-        """The plan as a table that ends with what is needed and what there is."""
+        """Return the plan as a table that ends with what is needed and what there is."""
         rows = [(part.name, part.weights, self._where(part)) for part in self.parts]
         count = "a rollout's" if self.rollouts == 1 else f"{self.rollouts} rollouts'"
         rows.append((f"{count} caches", self.rollout * self.rollouts, ""))
@@ -94,7 +94,7 @@ class MemoryPlan:
         return "\n".join([f"memory for {self.size}:", *lines, self._need(device, available_bytes(device))])
 
     def _moments(self) -> Iterator[tuple[str, int]]:
-        """What is on the device while each part works."""
+        """Yield the bytes on the device while each part works."""
         parts = [part for part in self.parts if not self._on_cpu(part)]
         held = 0 if self.offload else sum(part.weights for part in parts if part.when == "always")
         held += sum(self._pools(part) for part in parts)
@@ -118,7 +118,7 @@ class MemoryPlan:
         return part.reads and self.prompts_on_cpu
 
     def _advice(self, room: int, device: torch.device) -> str:
-        """Which settings make it fit, with what each then needs."""
+        """Return the settings that make it fit, with the bytes that each needs."""
         if device.type == "cpu":
             return "Choose a smaller picture, a shorter window or a smaller model"
         changes: list[tuple[str, dict[str, Any]]] = [
@@ -155,7 +155,7 @@ class MemoryPlan:
 
 
 def available_bytes(device: torch.device) -> int | None:
-    """Bytes that can still be allocated on `device`; None where nobody knows."""
+    """Return bytes that can still be allocated on `device`; None where nobody knows."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
     if device.type == "mps":
@@ -167,10 +167,10 @@ def available_bytes(device: torch.device) -> int | None:
 
 
 def trim_memory() -> None:
-    """Free what only refers to itself, and hand the CPU memory that is free back to the system.
+    """Run the garbage collector and return freed heap pages to the OS.
 
-    Python looks for such circles by the number of objects and not by their bytes, and glibc keeps what lies between
-    blocks in use, a fifth of a server's memory after some visits; other C libraries hand it back by themselves.
+    Python collects reference cycles by the number of objects, not by their bytes, and glibc keeps free pages between
+    blocks in use, a fifth of a server's memory after some sessions; other C libraries return them by themselves.
     """
     gc.collect()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
@@ -179,7 +179,7 @@ def trim_memory() -> None:
 
 
 def gib(size: int) -> str:
-    """`size` bytes as people read them."""
+    """Return `size` bytes as people read them."""
     return f"{size / GIB:.1f} GiB" if size >= 0.1 * GIB else f"{size / 1024**2:.1f} MiB"
 
 

@@ -1,4 +1,4 @@
-"""Making a pipeline's memory plan: its rollout is rehearsed on no device, at the size that is asked for."""
+"""Planner of a pipeline's memory: runs a rollout of the given size on the meta device."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from flashdreams.infra.runtime.state import copy_state
 
 
 class PlannedPipeline(Protocol):
-    """What a plan needs of a pipeline."""
+    """Parts of a pipeline that the planner uses."""
 
     encoder: Any
     decoder: Any
@@ -27,7 +27,7 @@ class PlannedPipeline(Protocol):
 
 
 class PlannedConfig(Protocol):
-    """What a plan needs of a pipeline's config."""
+    """Fields of a pipeline's config that the planner uses."""
 
     offload: bool
 
@@ -50,7 +50,7 @@ def plan_memory(
     blank = pipeline.blank_rollout(height, width)
     if blank is None:
         return None
-    # A step holds one block's tensors at a time: a network of one block says what they take, in a fraction of the time.
+    # A step holds one block's tensors at a time: a network of one block gives their size in a fraction of the time.
     shallow = _alone(replace_everywhere(config, num_layers=1, num_blocks=1))
     with torch.no_grad():
         caches = _caches(pipeline, height, width, processes)
@@ -77,27 +77,27 @@ def plan_memory(
 
 
 def _alone(config: PlannedConfig) -> PlannedPipeline:
-    """The pipeline on no device, in one process: no others are there to rehearse with."""
+    """Return the pipeline on no device, in one process: the others are not needed for a plan."""
     pipeline: PlannedPipeline = on_meta(config)
     pipeline.diffusion_model.transformer.set_context_parallel_group(None)
     return pipeline
 
 
 def _caches(pipeline: PlannedPipeline, height: int, width: int, processes: int) -> int:
-    """Bytes of a rollout's caches in the transformer, in each of the processes that share its keys and values."""
+    """Return the bytes of a rollout's transformer caches in each process that shares its keys and values."""
     with MemoryTracker() as tracker:
         blank = pipeline.blank_rollout(height, width)
         assert blank is not None
         cache: Any = pipeline.diffusion_model.transformer.initialize_autoregressive_cache(**blank.transformer_context)
         for chunk in range(blank.chunks):
             cache.start(chunk)
-    del blank  # of which the cache keeps some
+    del blank  # the cache keeps some of it
     shared = int(cache.nbytes)
     return tracker.live - shared + shared // processes
 
 
 def _denoising(pipeline: PlannedPipeline, blank: MetaRollout, control: Any) -> tuple[Tensor, int]:
-    """A chunk's latent, and the bytes that a step with a full window holds at most beyond the caches."""
+    """Return a chunk's latent, and the bytes that a step with a full window holds at most beyond the caches."""
     transformer = pipeline.diffusion_model.transformer
     given = None if control is None else transformer.patchify_and_maybe_split_cp(control)
     with MemoryTracker() as tracker:
@@ -111,7 +111,7 @@ def _denoising(pipeline: PlannedPipeline, blank: MetaRollout, control: Any) -> t
 
 
 def _coding(part: Any, context: dict[str, Any] | None, input: Any) -> tuple[Any, int, int]:
-    """What an encoder or a decoder makes of a chunk, the bytes it holds at most beyond its cache, and the cache's."""
+    """Return a coder's output for a chunk, its peak bytes beyond its cache, and its cache's bytes."""
     if part is None:
         return None, 0, 0
     with MemoryTracker() as tracker:
@@ -120,5 +120,5 @@ def _coding(part: Any, context: dict[str, Any] | None, input: Any) -> tuple[Any,
             given = input(chunk) if callable(input) else input
             made = part(input=given, autoregressive_index=chunk, cache=cache)
     result = copy_state(made)
-    del made, given  # which are no part of the cache
+    del made, given  # not part of the cache
     return result, tracker.peak - tracker.live, tracker.live

@@ -1,4 +1,4 @@
-"""What a model will take, counted before it is loaded: its modules and steps on no device ("meta"), bytes and all."""
+"""Estimate of memory use by running a model on the meta device."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ from flashdreams.infra.config.base import replace_everywhere
 
 
 def on_meta(config: Any) -> Any:
-    """What `config` describes with the shapes and types of all its weights, without their files and their memory."""
+    """Return the object of `config` on the meta device: weights with shapes and types, without memory."""
     with torch.device("meta"):
         return replace_everywhere(config, checkpoint_path=None).setup()
 
 
 def weight_bytes(module: nn.Module) -> int:
-    """Bytes of a module's parameters and buffers, tied ones once."""
+    """Return bytes of a module's parameters and buffers, tied ones once."""
     return sum(tensor.nbytes for tensor in tensors_of(module))
 
 
 def tensors_of(module: nn.Module) -> Iterable[Tensor]:
-    """A module's parameters and buffers, tied ones once."""
+    """Yield a module's parameters and buffers, tied ones once."""
     yield from module.parameters()
     yield from module.buffers()
 
 
 @dataclass(frozen=True, kw_only=True)
 class MetaRollout:
-    """A rollout to rehearse, with zeros for all that a person would give; its tensors are where the pipeline is."""
+    """Inputs of a rollout on the meta device, with zeros for all user input."""
 
     transformer_context: dict[str, Any]
     """Keywords of the transformer's `initialize_autoregressive_cache`."""
@@ -45,13 +45,13 @@ class MetaRollout:
     encoder_context: dict[str, Any] | None = None
     """Keywords of the encoder's `initialize_autoregressive_cache`."""
     input: Any = None
-    """What the encoder gets at every chunk, or a function of the chunk's index; None without an encoder."""
+    """The encoder's input at every chunk, or a function of the chunk's index; None without an encoder."""
     control_of_chunk: Callable[[Any, int], Any] | None = None
     """Makes the transformer's input of a chunk from that of a later one, where they differ in size."""
 
 
 class MemoryTracker:
-    """Counts the bytes of the tensors that are made while it is entered, until they are let go."""
+    """Counts the bytes of the tensors that are created while it is active, until they are freed."""
 
     def __init__(self) -> None:
         self.live = 0

@@ -34,13 +34,13 @@ class StreamInferencePipelineConfig(InstantiateConfig):
     _target: type = field(default_factory=lambda: StreamInferencePipeline)
 
     name: str
-    """What the pipeline is called."""
+    """Name of the pipeline."""
     diffusion_model: DiffusionModelConfig
-    """What dreams the latents."""
+    """Model that generates the latents."""
     decoder: DecoderConfig | None = None
-    """What makes pictures of the latents; None hands out the latents."""
+    """Decoder of the latents; None returns the latents."""
     encoder: EncoderConfig | None = None
-    """What prepares the input of each chunk; None means that chunks take no input."""
+    """Encoder of the input of each chunk; None if chunks take no input."""
     enable_sync_and_profile: bool = False
     """Let `finalize` wait for the device and report the time of each stage."""
     offload: Annotated[bool, tyro.conf.arg(prefix_name=False)] = False
@@ -51,9 +51,9 @@ class StreamInferencePipelineConfig(InstantiateConfig):
     def memory_plan(
         self, height: int, width: int, *, rollouts: int = 1, processes: int | None = None
     ) -> MemoryPlan | None:
-        """What rollouts of `height` x `width` pixels will need, `rollouts` at once, each shared by `processes`.
+        """Return the memory plan of `rollouts` rollouts of `height` x `width` pixels, each shared by `processes`.
 
-        Without `processes` it is as many as work together now. Nothing is loaded for it. None for a pipeline without
+        `processes` defaults to the present number. Nothing is loaded. Returns None for a pipeline without
         `blank_rollout`.
         """
         return plan_memory(self, height, width, rollouts=rollouts, processes=processes)
@@ -76,12 +76,15 @@ class StreamInferencePipelineCache(Generic[StreamingEncoderCacheT, TransformerCa
     event_profiler: EventProfiler | None = None
     """Times of the newest chunk's stages: `encode`, `diffuse`, `decode`, `finalize`."""
     finalized: bool = False
-    """Whether the newest chunk is in the KV cache."""
+    """True once the newest chunk is in the KV cache."""
     side_stream: SideStream | None = None
-    """Where `finalize` runs; None: where all else does."""
+    """Stream on which `finalize` runs; None for the current one."""
 
     def snapshot(self) -> Self:
-        """A copy of the rollout as it stands, of the same type and independent of this one; it can be continued."""
+        """Return a copy of the rollout as it stands, of the same type and independent of this one.
+
+        It can be continued.
+        """
         self.join()
         duplicate: Self = copy_state(self)
         return duplicate
@@ -100,7 +103,7 @@ class StreamInferencePipelineCache(Generic[StreamingEncoderCacheT, TransformerCa
             setattr(self, each.name, getattr(duplicate, each.name))
 
     def join(self) -> None:
-        """Let what is queued from now on wait for a `finalize` that may still run."""
+        """Let later work wait for a `finalize` that may still run."""
         if self.side_stream is not None:
             self.side_stream.join()
 
@@ -122,9 +125,7 @@ class StreamInferencePipeline(nn.Module, Generic[StreamingEncoderCacheT, Transfo
     def __init__(self, config: StreamInferencePipelineConfig) -> None:
         super().__init__()
         if config.offload and config.finalize_aside:
-            raise ValueError(
-                "finalize_aside must be off with offload: networks that take turns cannot work side by side"
-            )
+            raise ValueError("finalize_aside must be off with offload: offloaded networks cannot run in parallel")
         if config.offload:  # A graph knows the addresses that weights have, and they move.
             config = replace_everywhere(config, use_cuda_graph=False)
         self.config = config
@@ -140,11 +141,11 @@ class StreamInferencePipeline(nn.Module, Generic[StreamingEncoderCacheT, Transfo
 
     @property
     def device(self) -> torch.device:
-        """Where the diffusion model works."""
+        """Device of the diffusion model."""
         return self.diffusion_model.device
 
     def blank_rollout(self, height: int, width: int) -> MetaRollout | None:
-        """What a memory plan for `height` x `width` pixels rehearses; None where no plan can be made."""
+        """Return the rollout that a memory plan for `height` x `width` pixels runs; None if no plan can be made."""
         return None
 
     def offload_to(self, device: torch.device) -> None:
@@ -153,7 +154,7 @@ class StreamInferencePipeline(nn.Module, Generic[StreamingEncoderCacheT, Transfo
         Raises ValueError without the config's `offload`, which has consequences when a pipeline is built.
         """
         if not self.config.offload:
-            raise ValueError("offload must be set in the config of a pipeline whose networks take turns")
+            raise ValueError("offload must be set in the config of a pipeline with offloaded networks")
         self.offload_hooks = OffloadHooks(device)
         self.diffusion_model.scheduler.to(device)
         for module in self.modules():
@@ -161,7 +162,7 @@ class StreamInferencePipeline(nn.Module, Generic[StreamingEncoderCacheT, Transfo
                 module.offload_hooks = self.offload_hooks
 
     def onload(self, part: nn.Module) -> None:
-        """Bring `part` to the device where networks take turns on it."""
+        """Move `part` to the device if networks are offloaded."""
         if self.offload_hooks is not None:
             self.offload_hooks.onload(part)
 
@@ -175,7 +176,7 @@ class StreamInferencePipeline(nn.Module, Generic[StreamingEncoderCacheT, Transfo
         seed: int | None = None,
         reuse: StreamInferencePipelineCache[Any, Any, Any] | None = None,
     ) -> StreamInferencePipelineCache[StreamingEncoderCacheT, TransformerCacheT, StreamingDecoderCacheT]:
-        """The cache of a new rollout. Each context goes as keywords to its part's `initialize_autoregressive_cache`.
+        """Return the cache of a new rollout; each context holds keywords of a part's `initialize_autoregressive_cache`.
 
         `seed` replaces the config's seed for this rollout. `reuse` is the cache of a rollout that is over: where the
         new one has its size, KV buffers and captured graphs are used again. The context of a missing part is ignored.
@@ -204,7 +205,7 @@ class StreamInferencePipeline(nn.Module, Generic[StreamingEncoderCacheT, Transfo
         cache: StreamInferencePipelineCache[StreamingEncoderCacheT, TransformerCacheT, StreamingDecoderCacheT],
         input: Any = None,
     ) -> Tensor:
-        """Dream chunk `autoregressive_index`: the decoder's output, or the clean latent without a decoder.
+        """Generate chunk `autoregressive_index`: the decoder's output, or the clean latent without a decoder.
 
         The index is 0 first and then goes up by one. Raises ValueError for any other, for an `input` without an encoder
         and for an encoder without `input`. A chunk that is not finalized before the next one stays in the KV cache as

@@ -32,14 +32,17 @@ class AcceleratedStep(ABC, nn.Module):
 
     @abstractmethod
     def _network(self) -> nn.Module:
-        """What is compiled."""
+        """Compute one step; this is compiled."""
 
     @abstractmethod
     def _step(self, x: Tensor, before: list[Tensor] | None) -> tuple[Tensor, list[Tensor]]:
-        """What becomes of `x`, and the memory after it; `before` is the last step's, None at a rollout's first."""
+        """Return the output for `x` and the next memory; `before` is the last one, None at a rollout's first step."""
 
     def _accelerated(self, x: Tensor, before: list[Tensor] | None) -> tuple[Tensor, list[Tensor]]:
-        """`_step(x, before)`. A step without memory is another computation than the others, and never captured."""
+        """Return `_step(x, before)`.
+
+        A step without memory is another computation than the others, and never captured.
+        """
         if not x.is_cuda:
             return self._step(x, before)
         if self._use_compile and not self._compiled:

@@ -25,7 +25,7 @@ class CheckedFile:
 
 
 def check_parts(config: Any, name: str = "") -> Iterator[CheckedFile]:
-    """Every part below `config` that has a `checkpoint_path`, set up on no device against its file.
+    """Yield every part below `config` that has a `checkpoint_path`, set up on no device against its file.
 
     Files on the hub are fetched. No weight is kept, and no memory is taken for any.
     """
@@ -39,7 +39,7 @@ def check_parts(config: Any, name: str = "") -> Iterator[CheckedFile]:
 
 
 def problem_with(load: Callable[[], Any]) -> str | None:
-    """Why `load`, which sets up a module and calls `load_into`, cannot load its file; None where it can."""
+    """Return the reason for which `load`, which sets up a module and calls `load_into`, fails; None if it does not."""
     try:
         with checking_only(), torch.device("meta"):
             load()

@@ -23,7 +23,7 @@ def announce(plan: MemoryPlan | None, device: torch.device) -> None:
 def load_pipeline(
     config: StreamInferencePipelineConfig, device: torch.device
 ) -> StreamInferencePipeline[Any, Any, Any]:
-    """The pipeline with its weights on `device`, or with its networks taking turns there if its config says `offload`.
+    """Return the pipeline with its weights on `device`, offloaded in turn if its config says `offload`.
 
     Raises ValueError for `offload` to the CPU itself.
     """

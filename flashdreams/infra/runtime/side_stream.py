@@ -1,4 +1,4 @@
-"""Work of a rollout beside all else on its GPU: begun after what it needs, waited for by what needs it."""
+"""Side stream: work of a rollout beside other work on its GPU, ordered by events."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class SideStream:
         self._done: torch.cuda.Event | None = None
 
     def mark(self) -> None:
-        """What is queued up to here is what the work needs; what is queued later may run beside it."""
+        """Record the point that the side stream must wait for."""
         if self.device.type == "cuda":
             self._ready = torch.cuda.current_stream(self.device).record_event()
 
@@ -42,13 +42,13 @@ class SideStream:
                 self._ready, self._done = None, side.record_event()
 
     def join(self) -> None:
-        """Let all that is queued from now on wait for the work."""
+        """Let work that is queued later wait for the side stream."""
         if self._done is not None:
             torch.cuda.current_stream(self.device).wait_event(self._done)
             self._done = None
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        """Of a rollout whose work was joined: nothing is under way in its copy."""
+        """Return a new side stream: a rollout is joined before it is copied."""
         return type(self)(self.device)
 
     def __del__(self) -> None:

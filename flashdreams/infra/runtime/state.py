@@ -22,7 +22,7 @@ SHARED = (
 
 
 def copy_state(value: Any, memo: dict[int, Any] | None = None) -> Any:
-    """A copy of `value` that later changes to the original cannot reach.
+    """Return a copy of `value` that later changes to the original cannot reach.
 
     Tensors that share storage share it in the copy too, and an object met twice is copied once. A class can say how it
     is copied with `__deepcopy__`. Modules hold weights, not rollout state, and are shared.
@@ -40,7 +40,10 @@ def copy_state(value: Any, memo: dict[int, Any] | None = None) -> Any:
 
 
 def state_bytes(value: Any) -> int:
-    """Memory of the tensors and arrays in `value`, each storage counted once; the weights of modules are not state."""
+    """Return memory of the tensors and arrays in `value`, each storage counted once.
+
+    The weights of modules are not state.
+    """
     storages: dict[int, int] = {}
     _count_storages(value, storages, {})
     return sum(storages.values())

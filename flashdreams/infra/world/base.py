@@ -30,7 +30,7 @@ class Scene:
     name: str
     """Identifier used on the wire, lower case."""
     title: str
-    """What a person reads in the scene picker."""
+    """Title in the scene picker."""
     thumbnail: Path | None = None
     """A JPEG picture of the scene; None where there is none."""
     prompt: str = ""
@@ -39,12 +39,12 @@ class Scene:
 
 @dataclass(kw_only=True)
 class WorldConfig(InstantiateConfig):
-    """What the app must know of a world before its model is loaded. `setup(progress=...)` loads it."""
+    """Properties of a world that are known before its model is loaded. `setup(progress=...)` loads it."""
 
     slug: str
     """Name on the command line and on the wire."""
     title: str
-    """What a person reads."""
+    """Title for display."""
     description: str = ""
     """One line about the model."""
     width: int
@@ -66,9 +66,9 @@ class WorldConfig(InstantiateConfig):
     events: tuple[TextEvent, ...] = ()
     """Prompts offered on quick keys, at most 12; only for worlds that take `text`."""
     flows: bool = False
-    """Whether chunk follows chunk without any input; else chunks are dreamed only while something moves."""
+    """True if chunks follow each other without input; else chunks are generated only while something moves."""
     motion: CameraMotion = field(default_factory=CameraMotion)
-    """How keys and looks move the camera."""
+    """Motion of the camera by keys and looks."""
     lens_degrees: float | None = None
     """Horizontal field of view of its pictures; None where it is not known."""
     session_bytes: int | None = None
@@ -94,21 +94,21 @@ class WorldConfig(InstantiateConfig):
         return self.session_bytes or 0
 
     def scene(self, name: str) -> Scene:
-        """The scene called `name`; raises KeyError naming the known scenes."""
+        """Return the scene called `name`; raises KeyError naming the known scenes."""
         for scene in self.scenes:
             if scene.name == name:
                 return scene
         raise KeyError(f"unknown scene {name!r}: this world has {', '.join(s.name for s in self.scenes)}")
 
     def weights(self) -> tuple[str | Path, ...]:
-        """The files that the model is read from, on disk or on the hub."""
+        """Return the files that the model is read from, on disk or on the hub."""
         found = (self.checkpoint, *values_everywhere(self, "checkpoint_path"))
         return tuple(path for path in found if path is not None)
 
 
 @dataclass(kw_only=True)
 class Controls:
-    """What shapes one chunk."""
+    """Controls of one chunk."""
 
     poses: npt.NDArray[np.float64]
     """Camera-to-world `[F, 4, 4]` (OpenCV axes), one per frame; F = `World.frames_in_chunk(index)`."""
@@ -151,15 +151,15 @@ class World(ABC):
 
     @abstractmethod
     def start(self, scene: str, seed: int, *, text: str | None = None, image: Path | None = None) -> Rollout:
-        """A new rollout before its first chunk. Raises KeyError for an unknown scene."""
+        """Return a new rollout before its first chunk. Raises KeyError for an unknown scene."""
 
     @abstractmethod
     def frames_in_chunk(self, index: int) -> int:
-        """How many frames chunk `index` of a rollout has, and how many poses `step` wants for it."""
+        """Return the number of frames chunk `index` of a rollout has, and how many poses `step` wants for it."""
 
     @abstractmethod
     def step(self, rollout: Rollout, controls: Controls) -> npt.NDArray[np.uint8]:
-        """Dream the next chunk: frames uint8 `[F, H, W, 3]` RGB. Must be followed by `finalize` before the next step.
+        """Generate the next chunk: frames uint8 `[F, H, W, 3]` RGB. `finalize` must follow before the next step.
 
         Raises ValueError for poses of the wrong shape or not finite, KeyError for an unknown scene, NotFinite where
         the picture is lost; then the rollout is of no use any more, and need not be finalized.
@@ -171,11 +171,11 @@ class World(ABC):
 
     @abstractmethod
     def snapshot(self, rollout: Rollout) -> Any:
-        """A copy of the rollout's whole state between chunks, unaffected by later steps."""
+        """Return a copy of the rollout's whole state between chunks, unaffected by later steps."""
 
     @abstractmethod
     def restore(self, snapshot: Any) -> Rollout:
-        """A rollout that continues bit for bit as the one that was snapshotted; the snapshot stays usable."""
+        """Return a rollout that continues bit for bit as the one that was snapshotted; the snapshot stays usable."""
 
     def restore_into(self, rollout: Rollout, snapshot: Any) -> Rollout:
         """Return `restore(snapshot)` in place of `rollout`, which is of no use afterwards.
@@ -186,7 +186,7 @@ class World(ABC):
 
     @abstractmethod
     def start_pose(self, scene: str, seed: int) -> npt.NDArray[np.float64]:
-        """Camera-to-world `[4, 4]` where a rollout of `scene` begins."""
+        """Return camera-to-world `[4, 4]` where a rollout of `scene` begins."""
 
     def at_rest(self) -> bool:
         """Do a piece of upkeep as long as a chunk at most, while nobody waits; returns whether there is more to do.
@@ -197,7 +197,7 @@ class World(ABC):
         return False
 
     def fingerprint(self) -> str:
-        """What tells whether two servers dream alike: the world's name, its precision and a sample of every weight."""
+        """Return a hash of the world's name, its precision and a sample of every weight."""
         digest = hashlib.sha256(self.config.slug.encode())
         for module in (value for value in vars(self).values() if isinstance(value, nn.Module)):
             for name, tensor in module.state_dict().items():
@@ -206,11 +206,11 @@ class World(ABC):
         return digest.hexdigest()[:16]
 
     def plan(self, scene: str) -> Plan | None:
-        """What a map of the scene shows; None where nothing is known of it."""
+        """Return the map of a scene; None if it is unknown."""
         return None
 
     def constrain(self, scene: str, seed: int = 0) -> Constrain | None:
-        """Where the camera may go: a function of previous and wanted position `[3]`; None means anywhere."""
+        """Return a function of previous and wanted position `[3]` that limits the camera; None for no limit."""
         return None
 
     def prepare(self, scene: str, seed: int, text: str | None = None) -> None:
@@ -218,9 +218,9 @@ class World(ABC):
         return None
 
     def entrance(self, rollout: Rollout) -> npt.NDArray[np.float64]:
-        """Camera-to-world `[4, 4]` where `rollout` begins: that of its scene and seed, unless its text counts too."""
+        """Return the first pose `[4, 4]` of `rollout`: that of its scene and seed, unless its text counts too."""
         return self.start_pose(rollout.scene, rollout.seed)
 
     def footing(self, rollout: Rollout, scene: str) -> Constrain | None:
-        """Where the camera may go in `rollout` from now on, which is in `scene` or will be with the next chunk."""
+        """Return `constrain` for `rollout`, which is in `scene` or will be with the next chunk."""
         return self.constrain(scene, rollout.seed)

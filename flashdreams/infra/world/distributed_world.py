@@ -34,7 +34,7 @@ _log = logging.getLogger(__name__)
 
 
 def lead(config: WorldConfig) -> WorldConfig:
-    """The config of a world that this process leads: what `setup` makes is a world like any other."""
+    """Return the config of a world that this process leads: what `setup` makes is a world like any other."""
     return dataclasses.replace(config, _target=partial(LeadWorld, config._target))  # type: ignore[arg-type]
 
 
@@ -64,7 +64,7 @@ class LeadWorld(World):
     """A world whose every call is made by all processes; see `World`."""
 
     def __init__(self, build: Callable[..., World], config: WorldConfig, progress: Progress | None = None) -> None:
-        """Raises what `build` raises, which all processes call."""
+        """Raise what `build` raises, which all processes call."""
         self._world = build(config) if progress is None else build(config, progress=progress)
         self.config = self._world.config
         self._store, self._number = connect(_CALLS), 0
@@ -112,7 +112,7 @@ class LeadWorld(World):
         return self._keep(handle, self._together(work, become=handle, **call))
 
     def fingerprint(self) -> str:
-        """Other numbers of processes round otherwise, and are told apart."""
+        """Return a fingerprint that includes the number of processes, which changes rounding."""
         return f"{self._world.fingerprint()}x{distributed.world_size()}"
 
     def start_pose(self, scene: str, seed: int) -> npt.NDArray[np.float64]:
@@ -159,7 +159,7 @@ class LeadWorld(World):
         return self._next_handle
 
     def _keep(self, handle: int, thing: T) -> T:
-        """Know `thing` by its handle for as long as somebody has it; then the others let go of theirs."""
+        """Map `thing` to its handle until it is freed; then the other processes free theirs."""
         key = id(thing)
         self._handles[key] = handle
         weakref.finalize(thing, self._forget, key, handle)
@@ -219,7 +219,7 @@ def _outcome_key(number: int, rank: int) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """A control's value as JSON has it; floats come back bit for bit."""
+    """Return a control's value as JSON has it; floats come back bit for bit."""
     if isinstance(value, tuple):
         return [_plain(each) for each in value]
     if isinstance(value, FrameInput):

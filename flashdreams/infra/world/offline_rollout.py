@@ -1,4 +1,4 @@
-"""Dreaming along a camera path offline: chunk by chunk, with the very poses that a visitor following it would have."""
+"""Offline rollouts along a camera path, with the same poses as those of a visitor who follows it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ OFF_GROUND, OUTSIDE = 0.3, 1.0
 
 
 def lies_in_world(poses: Poses, constrain: Constrain | None) -> bool:
-    """Whether `poses [N, 4, 4]` look like a path of this place: on its ground, beginning where one can stand."""
+    """Return True if `poses [N, 4, 4]` look like a path of this place: on its ground, beginning where one can stand."""
     if constrain is None:
         return True
     places = poses[:, :3, 3]
@@ -30,7 +30,7 @@ def lies_in_world(poses: Poses, constrain: Constrain | None) -> bool:
 
 
 def as_taken(path: CameraPath, config: WorldConfig, constrain: Constrain | None) -> tuple[Poses, int]:
-    """The poses `[N, 4, 4]` of a visitor who follows the path, and how many of them are not quite the path's."""
+    """Return the poses `[N, 4, 4]` of a visitor who follows the path, and how many of them are not quite the path's."""
     wanted = path.resample(config.fps).poses
     camera = LiveCamera(wanted[0], config.motion, config.fps, constrain)
     camera.path(path.poses, path.fps)
@@ -41,7 +41,7 @@ def as_taken(path: CameraPath, config: WorldConfig, constrain: Constrain | None)
 
 
 def generate_along(world: World, scene: str, seed: int, poses: Poses) -> Iterator[npt.NDArray[np.uint8]]:
-    """Frames uint8 `[T, H, W, 3]` of a new rollout along `poses [N, 4, 4]`, a chunk at a time, N frames in all.
+    """Yield frames uint8 `[T, H, W, 3]` of a new rollout along `poses [N, 4, 4]`, a chunk at a time, N frames in all.
 
     Raises what the world raises.
     """
@@ -49,7 +49,7 @@ def generate_along(world: World, scene: str, seed: int, poses: Poses) -> Iterato
     while begin < len(poses):
         count = world.frames_in_chunk(rollout.index)
         chunk = poses[begin : begin + count]
-        # The last chunk is dreamed whole, standing still where the path has ended.
+        # The last chunk is generated whole; the camera rests at the end of the path.
         whole = np.concatenate([chunk, np.repeat(chunk[-1:], count - len(chunk), 0)])
         frames = world.step(rollout, Controls(poses=whole))
         world.finalize(rollout)

@@ -1,4 +1,4 @@
-"""What worlds that are played through a streaming pipeline share: a rollout is its pipeline cache."""
+"""Base of worlds that run a streaming pipeline: a rollout is its pipeline cache."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from flashdreams.infra.world.base import Rollout, World
 
 @dataclass(kw_only=True)
 class PipelineRollout(Rollout):
-    """A visitor's dream; a world may keep more in a subclass."""
+    """Rollout of a pipeline; a world may keep more in a subclass."""
 
     cache: Any
     """All of the pipeline's state of this rollout."""
@@ -25,7 +25,7 @@ class PipelineWorld(World):
     """A `World` whose `pipeline` dreams; a subclass says how a rollout starts and what shapes a step."""
 
     rollout_type: ClassVar[type[PipelineRollout]] = PipelineRollout
-    """What `start` makes."""
+    """Type that `start` returns."""
     pipeline: StreamInferencePipeline[Any, Any, Any]
 
     @torch.inference_mode()
@@ -54,6 +54,6 @@ class PipelineWorld(World):
 
     @staticmethod
     def timings_of(rollout: PipelineRollout) -> dict[str, float]:
-        """Milliseconds of the newest step by stage."""
+        """Return milliseconds of the newest step by stage."""
         profiler = rollout.cache.event_profiler
         return {} if profiler is None else profiler.elapsed_ms()

@@ -1,4 +1,4 @@
-"""What a map of a scene shows: the ground, how far one may walk, and what stands there, seen from above."""
+"""Map of a scene from above: the ground, its limits, and its objects."""
 
 from __future__ import annotations
 
@@ -36,4 +36,4 @@ class Plan:
     things: tuple[Disc | Outline, ...]
     """The lowest first."""
     blocked: tuple[Disc, ...]
-    """Where one cannot walk."""
+    """Areas that the camera cannot enter."""

@@ -119,7 +119,7 @@ def draw_noise(shape: Any, like: Tensor, rng: NoiseSource | None) -> Tensor:
 
 
 def check_steps(num_inference_steps: int, shift: float, num_train_timesteps: int) -> None:
-    """Raises ValueError unless there is a step to make, the shift is positive and there are timesteps."""
+    """Raise ValueError unless there is a step to make, the shift is positive and there are timesteps."""
     if num_train_timesteps < 1:
         raise ValueError(f"num_train_timesteps must be at least 1, got {num_train_timesteps}")
     if num_inference_steps < 1:

@@ -128,14 +128,17 @@ class FlowMatchUniPCScheduler(Scheduler):
 
 
 def wan_sigmas(num_inference_steps: int, shift: float, num_train_timesteps: int) -> npt.NDArray[np.float64]:
-    """fp64 `[num_inference_steps]`: Wan's noise levels, from noise to clean, warped by `shift`, without the final 0."""
+    """Return Wan's noise levels, fp64 `[num_inference_steps]`, warped by `shift`, without the final 0."""
     train = 1 - np.linspace(1, 1 / num_train_timesteps, num_train_timesteps)[::-1]
     s = np.linspace(train.max(), train.min(), num_inference_steps + 1)[:-1]
     return shift * s / (1 + (shift - 1) * s)
 
 
 def kerras_sigmas(num_inference_steps: int) -> npt.NDArray[np.float64]:
-    """fp64 `[num_inference_steps]`: the EDM noise levels (Karras et al. 2022) as flow matching levels `s / (1 + s)`."""
+    """Return fp64 `[num_inference_steps]`: the EDM noise levels (Karras et al.
+
+    2022) as flow matching levels `s / (1 + s)`.
+    """
     first, last = _KERRAS_MAX ** (1 / _KERRAS_RHO), _KERRAS_MIN ** (1 / _KERRAS_RHO)
     s = np.linspace(first, last, num_inference_steps) ** _KERRAS_RHO
     return s / (1 + s)
@@ -151,7 +154,7 @@ def _log_snr(s: float) -> float:
 
 
 def _predictor_weights(s: list[float], i: int, second_order: bool) -> tuple[float, ...]:
-    """Weights of `x, m (, m1)` in the step from level `i` to `i + 1`:
+    """Return the weights of `x, m (, m1)` in the step from level `i` to `i + 1`:
 
     `(s_{i+1} / s_i) x - a_{i+1} e (m + D / 2)` with `h = l_{i+1} - l_i`, `e = expm1(-h)`, and `D` the slope of `m`,
     `(m1 - m) / r` with `r = (l_{i-1} - l_i) / h`; without `D` in first order.
@@ -165,7 +168,7 @@ def _predictor_weights(s: list[float], i: int, second_order: bool) -> tuple[floa
 
 
 def _corrector_weights(s: list[float], i: int) -> tuple[float, ...]:
-    """Weights of `x, m, m1 (, m2)` that redo the step from level `i - 1` to `i`, now knowing `m` there:
+    """Return the weights of `x, m, m1 (, m2)` that redo the step from level `i - 1` to `i`, now knowing `m` there:
 
     `(s_i / s_{i-1}) x - a_i e (m1 + p (m2 - m1) / r + q (m - m1))`; `p` and `q` make it exact for an `m` that is
     quadratic in `l`; at the first level there is no `m2`, and `q = 1/2`.

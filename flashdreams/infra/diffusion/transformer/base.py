@@ -31,10 +31,10 @@ class TransformerAutoregressiveCache:
         return 0.0
 
     def start(self, autoregressive_index: int) -> None:
-        """Called before the first denoising step of chunk `autoregressive_index`."""
+        """Follow a call before the first denoising step of chunk `autoregressive_index`."""
 
     def finalize(self, autoregressive_index: int) -> None:
-        """Called after the clean chunk `autoregressive_index` was written by `finalize_kv_cache`."""
+        """Follow a call after the clean chunk `autoregressive_index` was written by `finalize_kv_cache`."""
 
 
 TransformerCacheT = TypeVar("TransformerCacheT", bound=TransformerAutoregressiveCache)
@@ -54,14 +54,14 @@ class Transformer(nn.Module, ABC, Generic[TransformerCacheT]):
     cp_group: Any = None
     """The processes that share every chunk's tokens; None is this one alone."""
     offload_hooks: OffloadHooks | None = None
-    """Set where networks take turns on the device."""
+    """Hooks that move networks to the device; None without offloading."""
 
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
         self.config: Any = config
 
     def set_context_parallel_group(self, group: Any) -> None:
-        """Share every chunk's tokens among the processes of `group`, for rollouts that begin from now on.
+        """Return share every chunk's tokens among the processes of `group`, for rollouts that begin from now on.
 
         Override it where that is possible and set `cp_group`; here every process goes on doing all of the work.
         """
@@ -70,17 +70,17 @@ class Transformer(nn.Module, ABC, Generic[TransformerCacheT]):
             _log.warning("%s cannot share its tokens: each of the %d processes does all of the work", name, size)
 
     def onload(self) -> None:
-        """Come to the device for the next calls. A transformer of several networks lets each come when it is called."""
+        """Move to the device for the next calls. A transformer of several networks moves each when it is called."""
         if self.offload_hooks is not None:
             self.offload_hooks.onload(self)
 
     def networks(self) -> dict[str, nn.Module]:
-        """What can be on a device by itself, by what people call it."""
+        """Return the networks that can be on a device by themselves, by name."""
         return {"transformer": self}
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are when it works; the CPU for a transformer without any."""
+        """Device of the weights while it works; the CPU for a transformer without weights."""
         if self.offload_hooks is not None:
             return self.offload_hooks.device
         weight = next(self.parameters(), None)
@@ -100,22 +100,28 @@ class Transformer(nn.Module, ABC, Generic[TransformerCacheT]):
     def predict_flow(
         self, noisy_latent: Tensor, timestep: Tensor, cache: TransformerCacheT, input: Any = None
     ) -> Tensor:
-        """Flow of the patchified `noisy_latent` at `timestep` (scalar, per batch or per token), of the same shape."""
+        """Return the flow of the patchified `noisy_latent` at `timestep` (scalar, per batch or per token)."""
 
     @abstractmethod
     def patchify_and_maybe_split_cp(self, x: PayloadT) -> PayloadT:
-        """Latents (or a structured payload of them) as tokens, this rank's share; returns the type it is given."""
+        """Return latents (or a structured payload of them) as tokens, this rank's share.
+
+        Returns the type it is given.
+        """
 
     @abstractmethod
     def unpatchify_and_maybe_gather_cp(self, x: Tensor) -> Tensor:
-        """The inverse of `patchify_and_maybe_split_cp` for a latent."""
+        """Return the inverse of `patchify_and_maybe_split_cp` for a latent."""
 
     def latent_shape_of(self, cache: TransformerCacheT) -> tuple[int, ...]:
-        """`latent_shape` of the rollout `cache`. Override it where rollouts differ in size."""
+        """Return `latent_shape` of the rollout `cache`. Override it where rollouts differ in size."""
         return self.latent_shape
 
     def unpatchify_of(self, x: Tensor, cache: TransformerCacheT) -> Tensor:
-        """`unpatchify_and_maybe_gather_cp` for the rollout `cache`. Override it where rollouts differ in size."""
+        """Return `unpatchify_and_maybe_gather_cp` for the rollout `cache`.
+
+        Override it where rollouts differ in size.
+        """
         return self.unpatchify_and_maybe_gather_cp(x)
 
     def finalize_kv_cache(
@@ -129,9 +135,9 @@ class Transformer(nn.Module, ABC, Generic[TransformerCacheT]):
         return TransformerAutoregressiveCache()  # type: ignore[return-value]
 
     def reuse_autoregressive_cache(self, cache: TransformerCacheT, **context: Any) -> TransformerCacheT:
-        """The cache of a new rollout in the memory of `cache`, whose rollout is over; here a new one."""
+        """Return the cache of a new rollout in the memory of `cache`, whose rollout is over; here a new one."""
         return self.initialize_autoregressive_cache(**context)
 
     def postprocess_clean_latent(self, clean_latent: Tensor, cache: TransformerCacheT, input: Any = None) -> Tensor:
-        """Last change to the patchified clean latent of a chunk; here none."""
+        """Return the patchified clean latent of a chunk after a last change; here none."""
         return clean_latent

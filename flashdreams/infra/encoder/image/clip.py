@@ -82,7 +82,10 @@ class CLIPImageEncoder(Encoder):
 
     @torch.no_grad()
     def forward(self, input: Tensor) -> Tensor:
-        """Hidden states of pictures `[B, 3, H, W]` or `[B, 1, 3, H, W]` in [-1, 1]; raises ValueError for others."""
+        """Return hidden states of pictures `[B, 3, H, W]` or `[B, 1, 3, H, W]` in [-1, 1].
+
+        Raises ValueError for others.
+        """
         pictures = input.squeeze(1) if input.ndim == 5 and input.shape[1] == 1 else input
         if pictures.ndim != 4 or pictures.shape[1] != 3:
             raise ValueError(f"input must have the shape [B, 3, H, W] or [B, 1, 3, H, W], got {tuple(input.shape)}")
@@ -117,7 +120,7 @@ def _load_network(transformers: Any, config: CLIPImageEncoderConfig) -> Any:
 
 
 def _recipes(keys: Iterable[str], unused_layer: int) -> dict[str, str | tuple[str, Make]]:
-    """What each of our tensors is made of, whichever layout `keys` are of."""
+    """Return the sources of each tensor, for any layout of `keys`."""
     keys = list(keys)
     published = any(key.startswith("visual.") for key in keys)
     drop_unused = (rf"encoder\.layers\.{unused_layer}\.", None)

@@ -63,7 +63,7 @@ class CosmosReason1TextEncoderConfig(EncoderConfig):
     """Pairs of a head's features that rotate with time, row and column, which are all alike for a text."""
 
     def weight_bytes(self) -> int:
-        """Bytes of the weights, without loading them."""
+        """Return bytes of the weights, without loading them."""
         return weight_bytes(_network_without_memory(self))
 
     def weights_path(self) -> str:
@@ -105,7 +105,7 @@ class CosmosReason1TextEncoder(Encoder):
 
     @torch.no_grad()
     def forward(self, input: list[str]) -> Tensor:
-        """Embeddings of B prompts; raises TypeError for anything but a list of strings."""
+        """Return embeddings of B prompts; raises TypeError for anything but a list of strings."""
         if not isinstance(input, list) or not input or not all(isinstance(prompt, str) for prompt in input):
             raise TypeError(f"input must be a list of prompts, got {input!r}")
         chats = [
@@ -142,7 +142,7 @@ def _message(role: str, text: str) -> dict[str, Any]:
 
 
 def _normalised(features: Tensor) -> Tensor:
-    """Mean 0 and deviation 1 over the features of every token."""
+    """Return mean 0 and deviation 1 over the features of every token."""
     return (features - features.mean(dim=-1, keepdim=True)) / (features.std(dim=-1, keepdim=True) + 1e-8)
 
 

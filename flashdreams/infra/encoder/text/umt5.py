@@ -80,7 +80,7 @@ class UMT5TextEncoderConfig(EncoderConfig):
                 raise ValueError(f"{name}[{i}] has {len(tokens)} tokens, {limit}")
 
     def weight_bytes(self) -> int:
-        """Bytes of the encoder's weights; neither they nor the tokenizer are loaded to know them."""
+        """Return bytes of the encoder's weights; neither they nor the tokenizer are loaded to know them."""
         return weight_bytes(network_without_memory(import_transformers(), self))
 
 
@@ -94,7 +94,7 @@ class UMT5TextEncoder(Encoder):
 
     @torch.no_grad()
     def forward(self, input: list[str]) -> Tensor:
-        """Embeddings `[B, text_len, dim]` of B prompts.
+        """Return embeddings `[B, text_len, dim]` of B prompts.
 
         Raises TypeError for anything but a list of strings, ValueError for a prompt of too many tokens.
         """
@@ -110,7 +110,7 @@ class UMT5TextEncoder(Encoder):
 
 @cache
 def load_tokenizer(path: str) -> Any:
-    """The tokenizer in a folder or on the hub, once per process; OSError in one sentence where there is none."""
+    """Return the tokenizer in a folder or on the hub, once per process; OSError in one sentence where there is none."""
     try:
         return import_transformers().AutoTokenizer.from_pretrained(path, local_files_only=hub_has_no_address())
     except (OSError, ValueError) as error:
@@ -133,7 +133,7 @@ def prompt_clean(text: str) -> str:
 
 
 def network_without_memory(transformers: Any, config: UMT5TextEncoderConfig) -> Any:
-    """The network of `config` on no device."""
+    """Return the network of `config` on no device."""
     sizes = transformers.UMT5Config(
         vocab_size=config.vocab_size,
         d_model=config.dim,
@@ -160,7 +160,7 @@ def _load_network(transformers: Any, config: UMT5TextEncoderConfig) -> Any:
 
 
 def recipes(keys: Iterable[str]) -> dict[str, str]:
-    """Which of the `keys` of a file each of the network's tensors is; two of them are the same one."""
+    """Return the file's key of each tensor of the network; two tensors share one."""
     found = remap_keys(keys, _PUBLISHED_KEYS)
     if "shared.weight" in found:
         found["encoder.embed_tokens.weight"] = found["shared.weight"]
