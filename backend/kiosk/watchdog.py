@@ -56,7 +56,7 @@ log = logging.getLogger("watchdog")
 
 @dataclass(frozen=True)
 class Watch:
-    """How closely to look."""
+    """Intervals and limits of the watchdog."""
 
     command: list[str]
     """Starts the server."""
@@ -69,7 +69,7 @@ class Watch:
     start_seconds: float = 300.0
     """It may load so long."""
     restart_at: datetime.time | None = None
-    """When to start it again every day."""
+    """Time of the daily restart."""
     secret: str | None = None
     """The server's access token: given in its environment, where no other user reads it, and kept out of the log."""
 
@@ -171,7 +171,7 @@ def visited_seconds_ago(address: str) -> float:
 
 
 def health_of(address: str) -> Health:
-    """What a server says of itself; silent where it says nothing in time."""
+    """Return the health that a server reports; silent if it does not answer in time."""
     try:
         with urllib.request.urlopen(address, timeout=ANSWER_SECONDS) as answer:
             told = json.load(answer)
@@ -186,7 +186,7 @@ def health_of(address: str) -> Health:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; returns its exit status: 0 after a stop, 2 for a mistake in the settings."""
+    """Run the command. Returns 0 after a stop, 2 for a mistake in the settings."""
     tolerate_any_letter()
     given = list(sys.argv[1:] if arguments is None else arguments)
     # Not argparse's: it would take the value of one of the server's options for the file.
@@ -218,7 +218,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _watch_all(watchdog: Watchdog, screen: Screen | None, page: str) -> None:
-    """Runs both until a signal stops them."""
+    """Run both until a signal stops them."""
 
     def stop(_signal: int, _frame: FrameType | None) -> None:
         watchdog.stop()
@@ -240,7 +240,7 @@ def _watch_all(watchdog: Watchdog, screen: Screen | None, page: str) -> None:
 
 
 def screen_of(page: str) -> Screen | None:
-    """The page in a Chromium of this machine; None without one, or without a screen to show it."""
+    """Return the page in a Chromium of this machine; None without Chromium or without a screen."""
     executable = find_chromium()
     if executable is None or not has_browser(sys.platform, os.environ):
         return None
@@ -248,14 +248,14 @@ def screen_of(page: str) -> Screen | None:
 
 
 def access_token(settings: Settings) -> str | None:
-    """The token that a server draws anew at every start must be one that the kiosk's own page knows; None for none."""
+    """Return the access token that server and page share; None if the server needs none."""
     if settings.access_token is not None or settings.is_local:
         return settings.access_token or None
     return secrets.token_urlsafe(DRAWN_TOKEN_BYTES)
 
 
 def server_options(port: int, settings: Path | None, clip_seconds: float) -> list[str]:
-    """What a kiosk's server is told. Nobody goes back there or saves a session: only clips are kept in memory."""
+    """Return the options of a kiosk's server. Visitors cannot rewind or save there: only clips are kept in memory."""
     kept = (clip_seconds + CLIP_SPARE_SECONDS) / 60
     return [
         *("--port", str(port), "--no-browser", "--guard"),
@@ -265,7 +265,7 @@ def server_options(port: int, settings: Path | None, clip_seconds: float) -> lis
 
 
 def log_to(folder: Path) -> None:
-    """Everything said here and by the server goes to files that never take more than 30 MiB, and to the terminal."""
+    """Write the log, the server's too, to files of at most 30 MiB and to the terminal."""
     folder.mkdir(parents=True, exist_ok=True)
     file = logging.handlers.RotatingFileHandler(
         folder / "kiosk.log", maxBytes=LOG_BYTES, backupCount=LOG_FILES, encoding="utf-8"

@@ -1,4 +1,4 @@
-"""The session manager: admission, the queue for a place, and the end of sessions."""
+"""The session manager: begins, finds, moves and ends sessions."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ from flashdreams.infra.memory.plan import available_bytes
 from flashdreams.infra.world.base import World, WorldConfig
 
 MAX_AUTOMATIC_CAPACITY = 4
-"""More visitors than this only by setting: one model's time is shared among those who move."""
+"""Most sessions without a setting: active sessions share the model's time."""
 MEMORY_SHARE = 0.5
 """Share of the free memory that sessions may take."""
 FREE_MEMORY_GUESS = 2 * 1024**3
-"""Taken where the system does not tell."""
+"""Bytes assumed if the system does not report them."""
 ROUND_SECONDS = 0.25
-"""How often sessions are looked over and loading is reported."""
+"""Seconds between two checks of the sessions, and between two reports of loading."""
 AFTER_SECONDS = 120.0
-"""So long what an ended session left can be kept; as many of them as there are places."""
+"""Seconds for which an ended session can still be exported; as many sessions as there are places."""
 log = logging.getLogger(__name__)
 
 
@@ -48,7 +48,7 @@ class SessionManager:
         self._context, self._engine, self._settings = context, context.engine, context.settings
         self._free, self._weighed = free_memory(), False
         self.session_bytes = context.config.rollout_bytes
-        """Memory of one session's caches: as the world says, or as measured once somebody has played."""
+        """Bytes of one session's caches: the world's figure, or the measured one once a session has run."""
         self.timeouts = Timeouts(self._settings)
         self._sessions: dict[str, Session] = {}
         self.queue = AdmissionQueue(self._compute_capacity(), lambda: len(self._sessions), self._seconds_until_place)
@@ -89,11 +89,11 @@ class SessionManager:
 
     @property
     def sessions(self) -> list[Session]:
-        """Those alive."""
+        """Sessions that are alive."""
         return list(self._sessions.values())
 
     def recent_sessions(self) -> list[Session]:
-        """Those alive, and those that ended lately: what they left can still be kept."""
+        """Return the sessions that are alive, and those that ended recently and can still be exported."""
         since = self._context.clock() - AFTER_SECONDS
         while self._recently_ended and (
             len(self._recently_ended) > self.capacity or self._recently_ended[0][0] < since
@@ -106,7 +106,7 @@ class SessionManager:
         return self._settings.capacity or measured
 
     async def begin(self, start: client_messages.StartMessage, notify: Notify) -> Session:
-        """A new session, as soon as there is a place and the model is loaded; `tell` gets news meanwhile.
+        """Begin a session once there is a place and the model is loaded; `notify` gets progress messages.
 
         May be cancelled at any point. Raises ProtocolError.
         """
@@ -195,7 +195,7 @@ class SessionManager:
         return session
 
     def find(self, token: str, seq: int) -> Session:
-        """The session of a resume token. Raises ProtocolError for one that is over or never was."""
+        """Return the session of a resume token. Raises ProtocolError if there is none."""
         session = self._sessions.get(token)
         if session is None:
             raise client_messages.ProtocolError(
@@ -204,7 +204,7 @@ class SessionManager:
         return session
 
     def find_watched(self, token: str, seq: int) -> Session:
-        """The session of a watch token. Raises ProtocolError."""
+        """Return the session of a watch token. Raises ProtocolError if there is none."""
         session = next((one for one in self.sessions if one.watch_token == token), None)
         if session is None:
             raise client_messages.ProtocolError("unknown_watch", "watch: that session has ended, or never was", seq)
@@ -235,7 +235,7 @@ class SessionManager:
                 self.queue.capacity = self._compute_capacity()
 
     def close(self) -> None:
-        """The server stops: end all sessions."""
+        """End all sessions, since the server shuts down."""
         for session in self.sessions:
             session.end("shutdown")
 
@@ -247,7 +247,7 @@ class SessionManager:
     async def _loaded(self, notify: Notify) -> None:
         told = None
         world = asyncio.wrap_future(self._engine.world)
-        world.add_done_callback(lambda done: done.cancelled() or done.exception())  # a failure is told below
+        world.add_done_callback(lambda done: done.cancelled() or done.exception())  # a failure is reported below
         while not self._engine.world.done():
             stage = self._engine.stage
             if stage != told:
@@ -280,7 +280,7 @@ class SessionManager:
         except Exception as error:
             log.error("a session could not begin", exc_info=error)
             raise client_messages.ProtocolError(
-                "session_failed", f"the dream could not begin: {_describe(error)}", start.seq
+                "session_failed", f"the session could not begin: {_describe(error)}", start.seq
             ) from error
         return Session(self._context, rollout, encoder, beginning, replay, self._forget, stepwise=start.stepwise)
 
@@ -295,13 +295,13 @@ class SessionManager:
 
 
 def automatic_capacity(config: WorldConfig, settings: Settings, session_bytes: int, free: int) -> int:
-    """How many sessions fit into a share of the free bytes, each with all it may keep; at least 1."""
+    """Return the number of sessions that fit into a share of the free bytes with all they may keep; at least 1."""
     kept = (settings.rewind_mib + settings.recording_mib) * 2**20
     return max(1, min(MAX_AUTOMATIC_CAPACITY, int(free * MEMORY_SHARE) // max(1, session_bytes + kept)))
 
 
 def free_memory() -> int:
-    """Bytes that are free where sessions live, the machine's or the GPU's, or a careful guess where nobody tells."""
+    """Return the free bytes of the device that sessions live on, or a low estimate if they are unknown."""
     devices = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
     known = [available_bytes(torch.device(device)) for device in devices]
     return min((room for room in known if room is not None), default=FREE_MEMORY_GUESS)
@@ -326,5 +326,5 @@ def _new_history(context: Context) -> History:
 
 
 def _describe(error: BaseException) -> str:
-    """Return an error's words for visitors: not those of the operating system, which name files of this machine."""
+    """Return an error's text for visitors, without the file names in errors of the operating system."""
     return f"{type(error).__name__}, see the server's log" if isinstance(error, OSError) else str(error)[:300]

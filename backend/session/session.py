@@ -257,7 +257,7 @@ class Session:
 
     async def _run(self) -> None:
         try:
-            while not self._ended:  # wait_for loses a cancellation that comes together with what it waits for
+            while not self._ended:
                 self._wake.clear()
                 self._announce()
                 moving, scripted = self._rollout.input_state.moving, self._commands.scripted

@@ -30,14 +30,14 @@ class MovableClock:
     """Monotonic time that a test moves forward, instead of waiting."""
 
     def __init__(self) -> None:
-        self._ahead = 0.0
+        self._offset = 0.0
 
     def __call__(self) -> float:
-        return time.monotonic() + self._ahead
+        return time.monotonic() + self._offset
 
     def advance(self, seconds: float) -> None:
         """Let so many seconds pass at once."""
-        self._ahead += seconds
+        self._offset += seconds
 
 
 class Running:

@@ -14,7 +14,7 @@ from flashdreams.infra.config.types import check_field
 
 
 def to_jsonable(value: Any, path: str = "") -> Any:
-    """`value` as JSON types; raises TypeError naming the dotted `path` of what has no JSON form."""
+    """Return `value` as JSON types; raises TypeError naming the dotted `path` of what has no JSON form."""
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, Path):
