@@ -149,7 +149,7 @@ def main() -> int:
 
         return app
 
-    backend.server.app.create_app = created
+    backend.server.app.create_app = created  # type: ignore[assignment]
     return backend.server.main.serve(dataclasses.replace(get_world(settings.world)), settings)
 
 

@@ -87,6 +87,47 @@ PRIVATE_NAMES_MEANT: dict[str, set[str]] = {
 """By file, names that stay, and why."""
 
 
+TESTED_IN = {
+    "backend/clock.py": "session/test_admission.py",
+    "backend/cluster/controller.py": "cluster/test_ray.py",
+    "backend/cluster/front_door.py": "cluster/test_relay.py",
+    "backend/cluster/main.py": "cluster/test_ray.py",
+    "backend/cluster/vault.py": "cluster/test_ray.py",
+    "backend/cluster/world_server.py": "cluster/test_ray.py",
+    "backend/engine/controls.py": "session/test_session.py",
+    "backend/engine/rollout.py": "session/test_commands.py",
+    "backend/kiosk/browser.py": "kiosk/test_kiosk.py",
+    "backend/kiosk/nightly.py": "kiosk/test_watchdog.py",
+    "backend/kiosk/settings.py": "kiosk/test_kiosk.py",
+    "backend/media/encoder_thread.py": "session/test_broadcast.py",
+    "backend/media/h264.py": "media/test_fmp4.py",
+    "backend/media/images.py": "session/test_exports.py",
+    "backend/media/mp4_boxes.py": "media/test_fmp4.py",
+    "backend/media/recording.py": "session/test_exports.py",
+    "backend/origins.py": "server/test_app.py",
+    "backend/server/access.py": "server/test_app.py",
+    "backend/server/connections.py": "server/test_safety.py",
+    "backend/server/dependencies.py": "server/test_app.py",
+    "backend/server/http_server.py": "server/test_safety.py",
+    "backend/server/kiosk.py": "kiosk/test_kiosk.py",
+    "backend/server/log_limits.py": "server/test_safety.py",
+    "backend/server/paths.py": "store/test_keyframes.py",
+    "backend/server/sessions.py": "session/test_exports.py",
+    "backend/server/uploads.py": "server/test_app.py",
+    "backend/session/chunk_messages.py": "session/test_viewers.py",
+    "backend/session/context.py": "session/test_session.py",
+    "backend/session/inputs.py": "session/test_session.py",
+    "backend/session/metrics.py": "server/test_app.py",
+    "backend/session/replay.py": "session/test_exports.py",
+    "backend/session/workers.py": "server/test_safety.py",
+    "backend/session/world_info.py": "server/test_app.py",
+    "backend/settings.py": "server/test_main.py",
+    "backend/store/camera_paths.py": "server/test_app.py",
+    "backend/wire/server_messages.py": "server/test_protocol_docs.py",
+}
+"""Modules of the app without a test file of their name, and the file in tests/backend that tests them."""
+
+
 def tracked_files() -> list[Path]:
     """The files of the source tree that git tracks, or all but caches where there is no git."""
     try:
@@ -300,6 +341,20 @@ def test_the_check_of_names_finds_classes_fields_and_metrics(tmp_path: Path) -> 
         "def fine(): return 'a dream in prose, told'\n"
     )
     assert private_names(path) == {"lobby", "Dreamed", "owed", "say", "_pilot", "flashdreams_dreams"}
+
+
+def test_a_module_of_the_app_has_a_test_file_of_its_name() -> None:
+    wrong = []
+    for module, path in modules("backend"):
+        if path.stem.startswith("__"):
+            continue
+        inside = path.relative_to(ROOT).as_posix()
+        own = ROOT / "tests" / Path(inside).parent / f"test_{path.stem}.py"
+        if own.is_file() == (inside in TESTED_IN):
+            wrong.append(f"{module}: {own.relative_to(ROOT)} must exist, or TESTED_IN name another test file")
+        if inside in TESTED_IN and not (ROOT / "tests" / "backend" / TESTED_IN[inside]).is_file():
+            wrong.append(f"{module}: there is no {TESTED_IN[inside]}")
+    assert not wrong, "\n".join(wrong)
 
 
 def test_every_module_says_what_it_is_for() -> None:

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from backend.engine.engine import Engine, EngineStopped, Priority
-from backend.session.pacing import LEAD_FRAMES, LEAD_SECONDS, Pacer
 from tests.backend.fakes import fake_config
 from tests.backend.harness import PATIENCE
 
@@ -115,30 +114,6 @@ def test_stopping_fails_what_waits() -> None:
     assert running.result(PATIENCE) is True
     with pytest.raises(EngineStopped):
         waiting.result(PATIENCE)
-
-
-def test_a_chunk_begins_so_that_it_is_there_before_the_last_has_played_out() -> None:
-    pacer = Pacer(fps=24, cost=0.08)
-    pacer.generated(began=10.0, finished=10.08, frames=4, urgent=False)
-    assert pacer.played_out == pytest.approx(10.08 + 4 / 24)
-    assert pacer.begin_at() == pytest.approx(pacer.played_out - 0.08 - LEAD_FRAMES / 24 - LEAD_SECONDS)
-
-
-def test_chunks_that_come_early_queue_up_and_eager_ones_replace_the_queue() -> None:
-    pacer = Pacer(fps=20)
-    pacer.generated(began=0.0, finished=1.0, frames=4, urgent=False)
-    pacer.generated(began=1.0, finished=1.1, frames=4, urgent=False)
-    assert pacer.played_out == pytest.approx(1.4)
-    pacer.generated(began=1.1, finished=1.2, frames=4, urgent=True)
-    assert pacer.played_out == pytest.approx(1.4), "the player skips to the eager chunk, 0.2 s long"
-
-
-def test_the_cost_rises_at_once_and_falls_slowly() -> None:
-    pacer = Pacer(fps=20, cost=0.1)
-    pacer.generated(began=0.0, finished=0.3, frames=4, urgent=False)
-    assert pacer.cost == pytest.approx(0.3)
-    pacer.generated(began=1.0, finished=1.1, frames=4, urgent=False)
-    assert pacer.cost == pytest.approx(0.27)
 
 
 def test_a_world_at_rest_does_its_upkeep_and_work_goes_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
