@@ -1,4 +1,4 @@
-"""One visitor's rollout: what the engine's thread does for a session, chunk by chunk."""
+"""One session's rollout, run on the engine thread."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class GeneratedChunk:
     finished: float
     """Time at which the frames were there."""
     scripted: bool
-    """Whether it followed a script instead of the visitor."""
+    """True if it follows a script instead of the visitor."""
     notice: str | None = None
     """A sentence of the world for the visitor."""
 
@@ -46,7 +46,7 @@ class GeneratedChunk:
         return self.node.index
 
     def without_frames(self) -> GeneratedChunk:
-        """The same, without the memory of its pictures."""
+        """Return a copy without the frames."""
         return replace(self, frames=np.empty((0, 0, 0, 3), np.uint8))
 
 
@@ -88,8 +88,8 @@ class SessionRollout:
         """Begin.
 
         Args:
-            world: what dreams.
-            beginning: where.
+            world: the loaded world.
+            beginning: scene, seed, text and image to begin with.
             history: gets every chunk, and the state after every `every` chunks.
             every: see `history`.
             image: from the name of a start picture to its file.
@@ -165,7 +165,7 @@ class SessionRollout:
         return self._world.start(beginning.scene, beginning.seed, text=beginning.text, image=image)
 
     def step(self) -> GeneratedChunk:
-        """Dream the next chunk from the controls as they are now, or from the script that is followed."""
+        """Generate the next chunk from the present controls, or from the script if there is one."""
         self.finalize()
         rollout = self._world_rollout
         snapshot = self._scripted()
@@ -198,7 +198,7 @@ class SessionRollout:
         return GeneratedChunk(node, frames, snapshot, rollout.kv_fill, timings, finished, scripted, notice)
 
     def _scripted(self) -> ControlSnapshot | None:
-        """What the script says of the next chunk; None where there is none, or it is through."""
+        """Return the script's controls for the next chunk; None without a script or at its end."""
         recorded = None if self._script is None else next(self._script, None)
         if recorded is None:
             self._script = None
@@ -216,7 +216,7 @@ class SessionRollout:
         return frames
 
     def finalize(self) -> None:
-        """Write the newest chunk into the caches, where that is still to be done, and keep the state when it is due."""
+        """Write the newest chunk into the caches unless that is done, and keep the state if one is due."""
         if not self._to_finalize:
             return
         self._to_finalize = False
@@ -233,7 +233,7 @@ class SessionRollout:
         return self.history.max_bytes >= max(1, size) and self.history.span > 0
 
     def restart(self, beginning: Beginning, script: Script | None) -> None:
-        """Begin a new rollout in place of this one, by a script if given; the old one stays to go back to."""
+        """Begin a new rollout in place of this one, by a script if given; the old one can be rewound to."""
         self.finalize()
         self._world_rollout = self._start(beginning)
         self._beginning, self._script = beginning, script
@@ -242,20 +242,20 @@ class SessionRollout:
         self.input_state.place(beginning.scene, pose, initial_prompt(self._world, beginning.scene, beginning.text))
 
     def release(self) -> None:
-        """Give up the model's state, which is large: nothing is dreamed any more, whoever still holds this."""
+        """Release the model's state, which is large. No chunk can be generated afterwards."""
         self._world_rollout = Rollout(scene=self._world_rollout.scene, seed=self._world_rollout.seed)
         self._script, self._to_finalize = None, False
         trim_memory()
 
     def take_over(self) -> None:
-        """The visitor's controls count again, from where the script has led."""
+        """Follow the visitor's controls again, from the camera pose that the script has led to."""
         self._script = None
 
     def rewind(self, index: int) -> Iterator[tuple[int, int]]:
-        """Go back to the state after chunk `index`: every step of the iterator dreams one chunk again.
+        """Rewind to the state after chunk `index`: each step of the iterator generates one chunk again.
 
-        Yields (chunks dreamed again, chunks to dream again). Nothing has changed where it is given up before its end.
-        Raises LookupError at the first step where the chunk cannot be gone back to.
+        Yields (chunks generated again, chunks to generate again). Nothing changes if it is abandoned before its end.
+        Raises LookupError at the first step if the chunk cannot be rewound to.
         """
         way = self.history.plan_rewind(index)
         self.finalize()

@@ -1,4 +1,4 @@
-"""One session's video: a thread of its own turns dreamed chunks into samples and pictures, in their order."""
+"""One session's video: a thread of its own encodes chunks as samples and JPEG images, in order."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ class EncodedFrames:
     jpegs: list[bytes]
     """JPEG files; empty where nobody needs them."""
     milliseconds: float
-    """What encoding took."""
+    """Milliseconds that encoding took."""
 
     @property
     def key(self) -> bool:
-        """Whether a player can begin with it."""
+        """True if a player can begin with it."""
         return not self.samples or self.samples[0].key
 
 
@@ -37,7 +37,7 @@ class EncoderThread:
     """Encodes beside the model and the event loop."""
 
     def __init__(self, width: int, height: int, fps: int) -> None:
-        """Opens an encoder; takes some milliseconds. Raises ValueError for a size that cannot be encoded."""
+        """Open an encoder, which takes some milliseconds. Raises ValueError for a size that cannot be encoded."""
         self._encoder: ChunkEncoder | NoEncoder
         self.format: VideoFormat
         if has_encoder():
@@ -49,7 +49,7 @@ class EncoderThread:
         self._level = 0
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="video")
         self.wants_jpeg = False
-        """Whether somebody's player shows JPEG pictures."""
+        """True if a connected player shows JPEG images."""
 
     def encode(
         self,
@@ -80,11 +80,11 @@ class EncoderThread:
         self.submit(lambda: done([self._jpeg[self._level].encode(frame) for frame in frames]))
 
     def want_key_frame(self) -> None:
-        """The next chunk handed in begins with a key frame."""
+        """Begin the next chunk with a key frame."""
         self.submit(self._encoder.want_key_frame)
 
     def set_quality(self, level: int) -> None:
-        """The next chunk handed in has another level of quality; 0 is the best."""
+        """Encode the next chunks at another quality level; 0 is the best."""
 
         def work() -> None:
             self._level = level
