@@ -147,10 +147,7 @@ class Session:
         self._wake.set()
 
     def detach(self, client: Client, *, left: bool = False) -> None:
-        """Forget a closed connection. Without a player the caches stay, and nothing is generated.
-
-        Args: `left` is True if the page was closed, False if the line broke.
-        """
+        """Forget a connection that closed its page (`left`) or broke; without a player nothing is generated."""
         self._handover.gone(client)
         if self._broadcast.detach(client):
             self.left = left
