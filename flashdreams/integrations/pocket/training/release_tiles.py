@@ -60,7 +60,8 @@ def thumbnail(world: EndlessWorld, scene: str) -> Pixels:
 
 def card(weights: Path, report: dict[str, Any]) -> str:
     """Return the card of a weights file and the report of its evaluation."""
-    figures = {name: value for name, value in report.items() if isinstance(value, float)}
+    of_weights = (name for name in report if not name.startswith("tile_seconds"))  # those are of a machine
+    figures = {name: report[name] for name in of_weights if isinstance(report[name], float)}
     rows = ["| figure | value |", "| --- | --: |"]
     rows += [f"| {name.replace('_', ' ')} | {value:.3g} |" for name, value in figures.items()]
     return CARD.format(
