@@ -96,7 +96,7 @@ VECTORS: list[tuple[str, dict[str, Any], list[float], list[float] | None]] = [
 ]
 
 
-@pytest.mark.parametrize(("game", "given", "keyboard", "mouse"), VECTORS, ids=str)
+@pytest.mark.parametrize(("game", "given", "keyboard", "mouse"), VECTORS)
 def test_input_becomes_the_vectors_that_the_models_were_trained_with(
     game: Any, given: dict[str, Any], keyboard: list[float], mouse: list[float] | None
 ) -> None:
