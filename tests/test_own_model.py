@@ -83,10 +83,8 @@ def test_a_broken_package_is_reported_and_skipped(packages: Path, tmp_path: Path
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 1.0\n")
     groups = ("flashdreams.runner_configs", "flashdreams.worlds")
-    (info / "entry_points.txt").write_text(
-        "\n".join(f"[{group}]\nbroken = no_such_module:RUNNERS\n" for group in groups)
-    )
+    (info / "entry_points.txt").write_text("\n".join(f"[{group}]\nbroken = json:RUNNERS\n" for group in groups))
     listed = command("--help", packages, tmp_path)
     assert listed.returncode == 0
     assert "  swirl " in listed.stdout and "  pocket " in listed.stdout
-    assert "skipping flashdreams.runner_configs entry 'broken' (no_such_module:RUNNERS)" in listed.stderr
+    assert "skipping flashdreams.runner_configs entry 'broken' (json:RUNNERS)" in listed.stderr

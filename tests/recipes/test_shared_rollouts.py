@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -43,11 +45,11 @@ def test_the_numbers_of_processes_that_work_are_named(
 
 
 def test_shares_of_noise_are_what_one_process_draws(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dist, "get_world_size", lambda group: 3)
+    group: Any = SimpleNamespace(size=lambda: 3)
     shares = []
     for rank in range(3):
         monkeypatch.setattr(dist, "get_rank", lambda group, rank=rank: rank)
-        noise = SharedNoise(torch.Generator().manual_seed(5), object())  # type: ignore[arg-type]
+        noise = SharedNoise(torch.Generator().manual_seed(5), group)
         shares.append(torch.stack([noise.normal((1, 4, 2), dtype=torch.float32) for _ in range(2)]))
     alone = torch.Generator().manual_seed(5)
     whole = torch.stack([torch.randn(1, 12, 2, generator=alone) for _ in range(2)])

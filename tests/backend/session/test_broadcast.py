@@ -89,7 +89,7 @@ def test_a_watcher_that_rests_comes_back_to_the_newest_picture(server: Running, 
 def test_only_so_many_may_watch(server: Running, visitor: Visitor) -> None:
     with watch(server, visitor), watch(server, visitor), server.visit() as third:
         error = third.refused("start", watch=visitor.ready["watch"])
-        assert error["code"] == "full" and "2 watch this session already" in error["message"]
+        assert error["code"] == "full" and "2 viewers" in error["message"]
         assert third.refused("start", watch="nothing")["code"] == "unknown_watch"
         third.start()
 
