@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import threading
 import time
 import zlib
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -34,6 +35,8 @@ class FakeWorld(World):
             if progress is not None:
                 progress(f"loading part {part + 1}", part / config.load_stages)
             time.sleep(config.load_seconds / config.load_stages)
+            if config.load_gate is not None:
+                config.load_gate.acquire()
         if config.load_error:
             raise RuntimeError(config.load_error)
         self.calls: list[tuple[str, int]] = []
@@ -134,6 +137,8 @@ class FakeWorldConfig(WorldConfig):
     load_seconds: float = 0.0
     load_stages: int = 1
     load_error: str = ""
+    load_gate: ClassVar[threading.Semaphore | None] = None
+    """Set to let each stage of loading wait for a release."""
     bad_seed: int = 666
     """Rollouts with this seed fail at their fourth chunk."""
     lost_seed: int = 668

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 from collections import Counter
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from backend.session.manager import MAX_AUTOMATIC_CAPACITY, ROUND_SECONDS, automatic_capacity
 from backend.session.timeouts import LOST_SECONDS
 from backend.settings import Settings
-from tests.backend.fakes import fake_config
+from tests.backend.fakes import FakeWorldConfig, fake_config
 from tests.backend.harness import PATIENCE, running
 
 
@@ -45,17 +46,19 @@ def test_who_leaves_the_line_makes_room() -> None:
         assert third.wait("queue")["position"] == 1
 
 
-def test_the_page_is_served_and_stages_are_told_while_the_model_loads() -> None:
-    config = fake_config(load_seconds=1.2, load_stages=3)
-    with running(config) as server, server.visit() as visitor:
+def test_the_page_is_served_and_stages_are_told_while_the_model_loads(monkeypatch: pytest.MonkeyPatch) -> None:
+    gate = threading.Semaphore(0)
+    monkeypatch.setattr(FakeWorldConfig, "load_gate", gate)
+    with running(fake_config(load_stages=3)) as server, server.visit() as visitor:
         visitor.send("start")
-        assert visitor.wait("loading")["stage"].startswith(("starting", "loading part"))
-        assert server.get("/healthz").json()["status"] == "loading"
-        assert server.get("/").status_code == 200
+        for part in (1, 2, 3):  # each stage lasts until it was reported
+            while visitor.wait("loading")["stage"] != f"loading part {part}":
+                pass
+            assert server.get("/healthz").json()["status"] == "loading"
+            assert server.get("/").status_code == 200
+            gate.release()
         visitor.wait("ready")
-        told = [message for message in visitor.others if message["type"] == "loading"]
-        assert {"loading part 2", "loading part 3"} <= {message["stage"] for message in told}
-        fractions = [message["fraction"] for message in told]
+        fractions = [message["fraction"] for message in visitor.others if message["type"] == "loading"]
         assert fractions == sorted(fractions) and max(fractions) <= 1
         assert server.get("/healthz").json()["status"] == "ok"
 
