@@ -45,10 +45,10 @@ def test_the_numbers_of_processes_that_work_are_named(
 
 
 def test_shares_of_noise_are_what_one_process_draws(monkeypatch: pytest.MonkeyPatch) -> None:
-    group: Any = SimpleNamespace(size=lambda: 3)
     shares = []
     for rank in range(3):
-        monkeypatch.setattr(dist, "get_rank", lambda group, rank=rank: rank)
+        group: Any = SimpleNamespace(size=lambda: 3, rank=lambda rank=rank: rank)
+        monkeypatch.setattr(dist, "get_rank", lambda group: group.rank())
         noise = SharedNoise(torch.Generator().manual_seed(5), group)
         shares.append(torch.stack([noise.normal((1, 4, 2), dtype=torch.float32) for _ in range(2)]))
     alone = torch.Generator().manual_seed(5)
