@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
 
 import numpy as np
@@ -80,7 +80,9 @@ def sides(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[World, Recorder]]:
     monkeypatch.setattr(distributed_world, "_POLL", distributed_world.timedelta(seconds=0.2))
     alone = Alone()
     monkeypatch.setattr(distributed, "peers", lambda: alone)
-    values = {each: getattr(fake_config(), each) for each in FakeWorldConfig.__dataclass_fields__ if each != "_target"}
+    values = {
+        each.name: getattr(fake_config(), each.name) for each in fields(FakeWorldConfig) if each.name != "_target"
+    }
     config = RecorderConfig(**values)
     Recorder.instances.clear()
     leader: World = lead(config).setup(progress=lambda stage, share: None)
