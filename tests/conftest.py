@@ -45,8 +45,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if config.pluginmanager.hasplugin("rerunfailures"):
         for item in items:
-            # Real servers and pages on a busy machine; a test that passed only when it ran again is reported.
-            if BROWSER in item.path.parents or item.path.name == "test_manager.py":
+            if BROWSER in item.path.parents:
                 item.add_marker(pytest.mark.flaky(reruns=1))
     wants_gpu = [item for item in items if item.get_closest_marker("gpu")]
     if not wants_gpu:
