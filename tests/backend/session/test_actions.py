@@ -22,14 +22,6 @@ def server() -> Iterator[Running]:
         yield server
 
 
-@pytest.fixture
-def visitor(server: Running) -> Iterator[Visitor]:
-    with server.visit() as visitor:
-        visitor.start(seed=5)
-        visitor.settle()
-        yield visitor
-
-
 def inputs_of(server: Running, visitor: Visitor, index: int) -> tuple[FrameInput, ...]:
     (session,) = (one for one in server.app.state.manager.sessions if one.id == visitor.ready["session"])
     inputs: tuple[FrameInput, ...] = session.history.node(index).controls.inputs

@@ -31,14 +31,6 @@ def server(folder: Path) -> Iterator[Running]:
         yield server
 
 
-@pytest.fixture
-def visitor(server: Running) -> Iterator[Visitor]:
-    with server.visit() as visitor:
-        visitor.start(seed=5)
-        visitor.settle()
-        yield visitor
-
-
 def address(visitor: Visitor, rest: str) -> str:
     return f"/api/sessions/{visitor.ready['token']}/{rest}"
 

@@ -17,14 +17,6 @@ def server() -> Iterator[Running]:
         yield server
 
 
-@pytest.fixture
-def visitor(server: Running) -> Iterator[Visitor]:
-    with server.visit() as visitor:
-        visitor.start(seed=5)
-        visitor.settle()
-        yield visitor
-
-
 def watch(server: Running, visitor: Visitor) -> tuple[Visitor, int]:
     watcher = server.visit()
     watcher.send("start", watch=visitor.ready["watch"])

@@ -19,7 +19,7 @@ def picture(colour: tuple[int, int, int], contrast: int) -> np.ndarray:
 
 
 def noticed(guard: QualityGuard, scene: str, frames: np.ndarray, chunks: int, every: float = 4 / 24) -> list[bool]:
-    """What the guard says of so many chunks, one every so many seconds."""
+    """Return the guard's answers to so many chunks, one every so many seconds."""
     clock = itertools.count(guard._seen if math.isfinite(guard._seen) else 0.0, every)
     next(clock)
     return [guard.note(scene, frames, next(clock)) for _ in range(chunks)]
