@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -55,11 +55,6 @@ class LingBotTransformer(Wan21Transformer):
         if not isinstance(x, LingBotCtrl) or x._is_patchified:
             return tokens
         return replace(tokens, camera=self.network.patchify_and_maybe_split_cp(x.camera))
-
-    def initialize_autoregressive_cache(self, **context: Any) -> LingBotTransformerCache:
-        """Return the cache of a rollout, as in `Wan21Transformer`."""
-        base = super().initialize_autoregressive_cache(**context)
-        return LingBotTransformerCache(**{each.name: getattr(base, each.name) for each in fields(base) if each.init})
 
     @torch.no_grad()
     def predict_flow(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -91,11 +91,6 @@ class LongLiveTransformer(Wan21Transformer):
             loaded = replace(config, lora=LoRAConfig(), state_dict_transform=partial(_with_lora, config.lora))
         super().__init__(loaded)
         self.config = config
-
-    def initialize_autoregressive_cache(self, **context: Any) -> LongLiveTransformerCache:
-        """Return the cache of a rollout, as in `Wan21Transformer`."""
-        base = super().initialize_autoregressive_cache(**context)
-        return LongLiveTransformerCache(**{each.name: getattr(base, each.name) for each in fields(base) if each.init})
 
     @torch.no_grad()
     def predict_flow(

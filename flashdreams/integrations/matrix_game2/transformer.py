@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -68,9 +68,9 @@ class MatrixGameTransformerCache(Wan21TransformerCache):
     present: dict[str, Tensor] = field(default_factory=dict)
     """Those of the window and the present chunk, from its first step on."""
     actions: dict[str, Tensor] = field(default_factory=dict)
-    """What the blocks read of them, likewise."""
-    action_window: int
-    """Frames that a latent sees."""
+    """Their embeddings that the blocks read, likewise."""
+    action_window: int = 0
+    """Frames that a latent sees; the transformer sets it."""
 
     def start(self, autoregressive_index: int) -> None:
         """Turn to chunk `autoregressive_index`, whose controls are not known yet."""
@@ -119,9 +119,10 @@ class MatrixGameTransformer(Wan21Transformer):
         name for them, since they stand in the place of a prompt. Raises ValueError as in `Wan21Transformer`.
         """
         features = _features(image_embeddings, text_embeddings)
-        base = super().initialize_autoregressive_cache(height=height, width=width, text_embeddings=features)
-        state = {each.name: getattr(base, each.name) for each in fields(base) if each.init}
-        return MatrixGameTransformerCache(**state, action_window=self.config.network.action_window)
+        cache = super().initialize_autoregressive_cache(height=height, width=width, text_embeddings=features)
+        assert isinstance(cache, MatrixGameTransformerCache)
+        cache.action_window = self.config.network.action_window
+        return cache
 
     @torch.no_grad()
     def restart(

@@ -121,7 +121,7 @@ class Wan21Transformer(PatchifiedTransformer[Wan21TransformerCache]):
     config: Wan21TransformerConfig
     network: WanDiTNetwork
     cache_type: type[Wan21TransformerCache] = Wan21TransformerCache
-    """The type of the caches that `restart` makes ready for another rollout."""
+    """The type of the caches that it makes, and that `restart` makes ready for another rollout."""
 
     def __init__(self, config: Wan21TransformerConfig) -> None:
         """Raises what `build_network` raises for a checkpoint that is missing or of another model."""
@@ -177,7 +177,7 @@ class Wan21Transformer(PatchifiedTransformer[Wan21TransformerCache]):
         rotation = RopeTables(rope, self.cp_group)
         shape = self._shape(height, width)
         branches = [self._branch(shape[-2], rotation, prompt, image_embeddings) for prompt in prompts]
-        return Wan21TransformerCache(
+        return self.cache_type(
             height=height,
             width=width,
             network_cache=branches[0].network,
