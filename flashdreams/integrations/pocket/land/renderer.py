@@ -17,9 +17,15 @@ from flashdreams.integrations.pocket.land.light import Light
 from flashdreams.integrations.pocket.land.maps import lamp_light, sun_shadow
 from flashdreams.integrations.pocket.land.region import REACH, Region
 from flashdreams.integrations.pocket.land.sky import sky_color, sky_fields
+from flashdreams.integrations.pocket.renderer.intersections import (
+    FAR,
+    box_normal,
+    hit_boxes,
+    hit_rounds,
+    round_normal,
+    rows_of,
+)
 
-FAR = 1.0e4
-"""Metres: the distance of the sky."""
 _STRIPS, _TOP_ROUNDS, _TOP_BOXES = 8, 28, 20
 
 
@@ -117,32 +123,15 @@ def cast_rays(o: Tensor, d: Tensor, rounds: Tensor, boxes: Tensor) -> tuple[Tens
 
     `o [S, 3]` and `d [S, 3, P]` are east, up, north; `rounds [S, K, 17]`, `boxes [S, K, 24]`.
     """
-    t_round, i_round = _hit_rounds(o, d, rounds)
-    t_box, i_box = _hit_boxes(o, d, boxes)
+    t_round, i_round = hit_rounds(o, d, rounds)
+    t_box, i_box = hit_boxes(o, d, boxes)
     t = torch.minimum(t_round, t_box)
     px, py, pz = (o[:, i, None] + d[:, i] * t for i in range(3))
     is_round = t_round <= t_box
 
-    def of_round(i: int) -> Tensor:
-        return rounds[..., i].gather(1, i_round)
-
-    def of_box(i: int) -> Tensor:
-        return boxes[..., i].gather(1, i_box)
-
-    ax, ay, az = (
-        of_round(2) * (px - of_round(0)),
-        of_round(3) * py + 0.5 * of_round(4),
-        of_round(2) * (pz - of_round(1)),
-    )
-    bx, by, bz = torch.zeros_like(px), torch.zeros_like(px), torch.zeros_like(px)
-    deepest = torch.full_like(px, -1.0)
-    rel = (px - of_box(0), py - of_box(1), pz - of_box(2))
-    for axis in range(3):
-        e = [of_box(6 + 3 * axis + i) for i in range(3)]
-        own = (rel[0] * e[0] + rel[1] * e[1] + rel[2] * e[2]) / of_box(3 + axis)
-        more = own.abs() > deepest
-        deepest = torch.where(more, own.abs(), deepest)
-        bx, by, bz = (torch.where(more, e[i], n) for i, n in enumerate((bx, by, bz)))
+    of_round, of_box = rows_of(rounds, i_round), rows_of(boxes, i_box)
+    ax, ay, az = round_normal(of_round, px, py, pz)
+    bx, by, bz = box_normal(of_box, px, py, pz)
     nx, ny, nz = torch.where(is_round, ax, bx), torch.where(is_round, ay, by), torch.where(is_round, az, bz)
     scale = -torch.sign(nx * d[:, 0] + ny * d[:, 1] + nz * d[:, 2]) * torch.rsqrt(nx * nx + ny * ny + nz * nz + 1e-12)
     paint = [torch.where(is_round, of_round(8 + i), of_box(15 + i)) for i in range(8)]
@@ -150,48 +139,6 @@ def cast_rays(o: Tensor, d: Tensor, rounds: Tensor, boxes: Tensor) -> tuple[Tens
     striped = (paint[6] > 0) & ((py / period).frac() >= 0.5)
     color = torch.stack([torch.where(striped, paint[3 + c], paint[c]) for c in range(3)], 1)
     return t[:, None], torch.stack([nx, ny, nz], 1) * scale[:, None], color, paint[7][:, None]
-
-
-def _hit_rounds(o: Tensor, d: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-    dx, dy, dz = d.unbind(1)
-    flat = dx * dx + dz * dz
-    best, index = torch.full_like(dx, FAR), torch.zeros_like(dx)
-    for k in range(rows.shape[1]):
-        x, z, scale, quad, lin, const, bottom, top = (rows[:, k, i, None] for i in range(8))
-        ox, oy, oz = o[:, 0, None] - x, o[:, 1, None], o[:, 2, None] - z
-        a = scale * flat + quad * dy * dy
-        b = scale * ox * dx + scale * oz * dz + (quad * oy + 0.5 * lin) * dy
-        disc = b * b - a * (scale * (ox * ox + oz * oz) + quad * oy * oy + lin * oy + const)
-        root = torch.sqrt(disc.clamp_min(0))
-        inverse = 1.0 / torch.where(a.abs() < 1e-6, 1e-6, a)
-        t1, t2 = (-b - root) * inverse, (-b + root) * inverse
-        first, second = torch.minimum(t1, t2), torch.maximum(t1, t2)
-        y1, y2 = oy + first * dy, oy + second * dy
-        t = torch.where((second > 0.02) & (y2 >= bottom) & (y2 <= top), second, FAR)
-        t = torch.where((first > 0.02) & (y1 >= bottom) & (y1 <= top), first, t)
-        t = torch.where(disc > 0, t, FAR)
-        index = torch.where(t < best, float(k), index)
-        best = torch.minimum(best, t)
-    return best, index.long()
-
-
-def _hit_boxes(o: Tensor, d: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-    dx, dy, dz = d.unbind(1)
-    best, index = torch.full_like(dx, FAR), torch.zeros_like(dx)
-    for k in range(rows.shape[1]):
-        near, far = torch.full_like(dx, -FAR), torch.full_like(dx, FAR)
-        rel = o - rows[:, k, :3]
-        for axis in range(3):
-            e = rows[:, k, 6 + 3 * axis : 9 + 3 * axis]
-            start = (rel * e).sum(-1)[:, None]
-            slope = dx * e[:, 0, None] + dy * e[:, 1, None] + dz * e[:, 2, None]
-            inverse = 1.0 / torch.where(slope.abs() < 1e-6, 1e-6, slope)
-            centre, reach = -start * inverse, rows[:, k, 3 + axis, None] * inverse.abs()
-            near, far = torch.maximum(near, centre - reach), torch.minimum(far, centre + reach)
-        t = torch.where((near < far) & (near > 0.02), near, FAR)
-        index = torch.where(t < best, float(k), index)
-        best = torch.minimum(best, t)
-    return best, index.long()
 
 
 def compiled_cast() -> Callable[..., tuple[Tensor, ...]]:

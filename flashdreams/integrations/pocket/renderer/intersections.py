@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -154,3 +154,31 @@ def hit_boxes(o: Tensor, d: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
         index = torch.where(t < best, float(k), index)
         best = torch.minimum(best, t)
     return best, index.long()
+
+
+def rows_of(table: Tensor, index: Tensor) -> Callable[[int], Tensor]:
+    """Return a function from a column of `table [B, N, C]` to its values `[B, P]` for the rows `index [B, P]`."""
+    return lambda column: table[..., column].gather(1, index)
+
+
+def round_normal(of_round: Callable[[int], Tensor], px: Tensor, py: Tensor, pz: Tensor) -> tuple[Tensor, ...]:
+    """Return a normal `[B, P]` each for x, y, z, outwards or inwards, of any length."""
+    return (
+        of_round(2) * (px - of_round(0)),
+        of_round(3) * py + 0.5 * of_round(4),
+        of_round(2) * (pz - of_round(1)),
+    )
+
+
+def box_normal(of_box: Callable[[int], Tensor], px: Tensor, py: Tensor, pz: Tensor) -> tuple[Tensor, ...]:
+    """Return the axis of the face that was hit: the one along which the point is nearest to the half size."""
+    bx, by, bz = torch.zeros_like(px), torch.zeros_like(px), torch.zeros_like(px)
+    deepest = torch.full_like(px, -1.0)
+    rel = (px - of_box(0), py - of_box(1), pz - of_box(2))
+    for axis in range(3):
+        e = [of_box(6 + 3 * axis + i) for i in range(3)]
+        own = (rel[0] * e[0] + rel[1] * e[1] + rel[2] * e[2]) / of_box(3 + axis)
+        more = own.abs() > deepest
+        deepest = torch.where(more, own.abs(), deepest)
+        bx, by, bz = (torch.where(more, e[i], n) for i, n in enumerate((bx, by, bz)))
+    return bx, by, bz

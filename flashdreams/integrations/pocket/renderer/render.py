@@ -7,13 +7,23 @@ pictures on every run.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
 from flashdreams.integrations.pocket.renderer.backdrop import GROUND_REACH, SKY_LOW, bake_ground, bake_sky, mix, smooth
-from flashdreams.integrations.pocket.renderer.intersections import FAR, NOWHERE, Solids, hit_boxes, hit_rounds, padded
+from flashdreams.integrations.pocket.renderer.intersections import (
+    FAR,
+    NOWHERE,
+    Solids,
+    box_normal,
+    hit_boxes,
+    hit_rounds,
+    padded,
+    round_normal,
+    rows_of,
+)
 from flashdreams.integrations.pocket.scenes.objects import Color, SceneLayout
 
 
@@ -103,10 +113,10 @@ def _draw(
     level = _lookup(sky, scene, azimuth, torch.full_like(dy, (0.02 - SKY_LOW) / (1 - SKY_LOW)))
     ground = _lookup(floor, scene, px / (2 * GROUND_REACH) + 0.5, pz / (2 * GROUND_REACH) + 0.5)
 
-    of_round, of_box = _rows(rounds, i_round), _rows(boxes, i_box)
+    of_round, of_box = rows_of(rounds, i_round), rows_of(boxes, i_box)
     is_round = t_round <= t_box
-    ax, ay, az = _round_normal(of_round, px, py, pz)
-    bx, by, bz = _box_normal(of_box, px, py, pz)
+    ax, ay, az = round_normal(of_round, px, py, pz)
+    bx, by, bz = box_normal(of_box, px, py, pz)
     nx, ny, nz = torch.where(is_round, ax, bx), torch.where(is_round, ay, by), torch.where(is_round, az, bz)
     scale = -torch.sign(nx * dx + ny * dy + nz * dz) * torch.rsqrt(nx * nx + ny * ny + nz * nz + 1e-12)
     paint = [torch.where(is_round, of_round(8 + i), of_box(15 + i)) for i in range(8)]
@@ -127,34 +137,6 @@ def _draw(
         seen = mix(surface, level[:, c], fog)
         channels.append(torch.where(t < FAR * 0.5, seen, behind[:, c]))
     return torch.stack(channels, 1)
-
-
-def _rows(table: Tensor, index: Tensor) -> Callable[[int], Tensor]:
-    """From a column of `table [B, N, C]` to what it says of every pixel's thing, `index [B, P]`."""
-    return lambda column: table[..., column].gather(1, index)
-
-
-def _round_normal(of_round: Callable[[int], Tensor], px: Tensor, py: Tensor, pz: Tensor) -> tuple[Tensor, ...]:
-    """Outwards or inwards, of any length."""
-    return (
-        of_round(2) * (px - of_round(0)),
-        of_round(3) * py + 0.5 * of_round(4),
-        of_round(2) * (pz - of_round(1)),
-    )
-
-
-def _box_normal(of_box: Callable[[int], Tensor], px: Tensor, py: Tensor, pz: Tensor) -> tuple[Tensor, ...]:
-    """The axis of the face that was hit: the one whose axis is nearest to its half size."""
-    bx, by, bz = torch.zeros_like(px), torch.zeros_like(px), torch.zeros_like(px)
-    deepest = torch.full_like(px, -1.0)
-    rel = (px - of_box(0), py - of_box(1), pz - of_box(2))
-    for axis in range(3):
-        e = [of_box(6 + 3 * axis + i) for i in range(3)]
-        own = (rel[0] * e[0] + rel[1] * e[1] + rel[2] * e[2]) / of_box(3 + axis)
-        more = own.abs() > deepest
-        deepest = torch.where(more, own.abs(), deepest)
-        bx, by, bz = (torch.where(more, e[i], n) for i, n in enumerate((bx, by, bz)))
-    return bx, by, bz
 
 
 def _stripe(height: Tensor, period: Tensor, t: Tensor) -> Tensor:
