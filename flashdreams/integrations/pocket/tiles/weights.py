@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from flashdreams.infra.diffusion.model import DiffusionModel
@@ -46,34 +46,22 @@ def restored(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     return result
 
 
-def export_weights(tiles: Path, views: Path, target: Path) -> dict[str, int]:
-    """Write the averaged weights of two runs' checkpoints to `target`; answers the steps that they were trained for."""
-    weights: dict[str, Tensor] = {}
-    steps: dict[str, int] = {}
-    for name, folder in (("tiles", tiles), ("views", views)):
-        saved = torch.load(folder / "checkpoint.pt", weights_only=True, map_location="cpu")
-        steps[name] = int(saved["step"])
-        weights |= {f"{name}.{key}": value for key, value in saved["average"].items()}
-    save_file(compressed(weights), target, metadata={"steps": json.dumps(steps)})
-    return steps
-
-
 def load_tile_model(path: Path, steps: int = STEPS, transformer: TileTransformerConfig | None = None) -> DiffusionModel:
-    """The tile model of a file of `export_weights`. Raises RuntimeError for weights of another model."""
+    """The tile model of a file of `compressed` weights. Raises RuntimeError for weights of another model."""
     model: DiffusionModel = tile_model_config(steps, transformer).setup()
     model.transformer.load_state_dict(_part(path, "tiles."))
     return model.eval()
 
 
 def load_view_network(path: Path) -> ViewNetwork:
-    """The network of views of a file of `export_weights`. Raises RuntimeError for weights of another network."""
+    """The network of views of a file of `compressed` weights. Raises RuntimeError for weights of another network."""
     network: ViewNetwork = ViewNetworkConfig().setup()
     network.load_state_dict(_part(path, "views."))
     return network.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def trained_steps(path: Path) -> dict[str, int]:
-    """How many steps each part was trained for."""
+    """Return the number of steps that each part was trained for."""
     with safe_open(path, "pt") as file:
         steps: dict[str, int] = json.loads(file.metadata()["steps"])
     return steps

@@ -15,13 +15,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
 
 from flashdreams.infra.world.base import Controls
 from flashdreams.integrations.pocket.assets import TILE_CARD, TILE_THUMBNAIL, TILE_WEIGHTS, asset_folder
 from flashdreams.integrations.pocket.config import ENDLESS_PARAMETERS, endless_world
 from flashdreams.integrations.pocket.endless_world import EndlessWorld
 from flashdreams.integrations.pocket.image_files import Pixels, save_image
-from flashdreams.integrations.pocket.tiles.weights import export_weights
+from flashdreams.integrations.pocket.tiles.weights import compressed
+from flashdreams.integrations.pocket.training.run import CHECKPOINT
 
 THUMBNAIL_SEED = 4
 SETTLED_CHUNKS = 40
@@ -45,6 +49,18 @@ PSNR is of views from given tiles against the renderer, in decibels.
 
 {table}
 """
+
+
+def export_weights(tiles: Path, views: Path, target: Path) -> dict[str, int]:
+    """Write the averaged weights of two runs' checkpoints to `target`; return the steps that they were trained for."""
+    weights: dict[str, Tensor] = {}
+    steps: dict[str, int] = {}
+    for name, folder in (("tiles", tiles), ("views", views)):
+        saved = torch.load(folder / CHECKPOINT, weights_only=True, map_location="cpu")
+        steps[name] = int(saved["figures"]["step"])
+        weights |= {f"{name}.{key}": value for key, value in saved["average"].items()}
+    save_file(compressed(weights), target, metadata={"steps": json.dumps(steps)})
+    return steps
 
 
 def thumbnail(world: EndlessWorld, scene: str) -> Pixels:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import csv
+import argparse
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -13,8 +13,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from flashdreams.files import drafted
+from flashdreams.integrations.pocket.training.run_log import Checkpoint, RunLog
 
+CHECKPOINT = "checkpoint.pt"
+"""Name of the file in a run's folder."""
 SAVE_SECONDS = 240.0
 
 
@@ -46,38 +48,23 @@ class Average:
 
 
 class TrainingRun:
-    """Counts steps, saves `parts` to `folder/checkpoint.pt`, and appends figures to `folder/log.csv`.
+    """Counts steps, saves `parts` to `folder`'s checkpoint, and appends figures to `folder/log.csv`.
 
     `parts` are modules, optimizers and averages. All randomness must follow from the step's number alone.
     """
 
     def __init__(self, folder: Path, **parts: Any) -> None:
-        self.folder, self.parts, self.step = folder, parts, 0
-        self.path = folder / "checkpoint.pt"
-        self.stopping = False
-        if self.path.exists():
-            saved = torch.load(self.path, weights_only=True, map_location="cpu")
-            for name, part in parts.items():
-                part.load_state_dict(saved[name])
-            self.step = int(saved["step"])
+        self.parts, self.stopping = parts, False
+        self._checkpoint, self._log = Checkpoint(folder / CHECKPOINT), RunLog(folder / "log.csv")
+        self.step = int(self._checkpoint.load(**parts).get("step", 0))
 
     def save(self) -> None:
         """Write the checkpoint, replacing the old one at once."""
-        with drafted(self.path) as draft:
-            torch.save({"step": self.step, **{name: part.state_dict() for name, part in self.parts.items()}}, draft)
+        self._checkpoint.save({"step": self.step}, **self.parts)
 
     def log(self, **figures: float) -> None:
         """Append a row of figures, and print it."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        path = self.folder / "log.csv"
-        new = not path.exists()
-        row = {"step": self.step, "time": round(time.time()), **{k: round(v, 5) for k, v in figures.items()}}
-        with path.open("a", newline="") as file:
-            writer = csv.DictWriter(file, fieldnames=list(row))
-            if new:
-                writer.writeheader()
-            writer.writerow(row)
-        print("  ".join(f"{k} {v}" for k, v in row.items() if k != "time"), flush=True)
+        self._log.write(step=self.step, **figures)
 
     def steps(self, until: int, seconds: float | None = None) -> Iterator[int]:
         """Numbers of the steps up to `until`, or for so long; saves now and then and at the end.
@@ -117,3 +104,16 @@ class _signals:
     def __exit__(self, *_: object) -> None:
         for each, handler in self.before.items():
             signal.signal(each, handler)
+
+
+def run_parser(description: str | None, *, batch: int, rate: float) -> argparse.ArgumentParser:
+    """Return the options that every training run has, with its own defaults for batch and learning rate."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--run", type=Path, required=True, help="folder of the checkpoint and the log")
+    parser.add_argument("--steps", type=int, default=1_000_000)
+    parser.add_argument("--seconds", type=float, default=None)
+    parser.add_argument("--batch", type=int, default=batch)
+    parser.add_argument("--rate", type=float, default=rate)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    return parser

@@ -59,4 +59,4 @@ class RunLog:
             if new:
                 writer.writeheader()
             writer.writerow(row)
-        print("  ".join(f"{k} {v:.4g}" for k, v in figures.items()), flush=True)
+        print("  ".join(f"{k} {v}" if isinstance(v, int) else f"{k} {v:.4g}" for k, v in figures.items()), flush=True)

@@ -5,7 +5,6 @@ python -m flashdreams.integrations.pocket.training.train_tiles --run FOLDER
 
 from __future__ import annotations
 
-import argparse
 import time
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from flashdreams.integrations.pocket.tiles.config import TileTransformerConfig
 from flashdreams.integrations.pocket.tiles.masks import CLASSES, class_mask
 from flashdreams.integrations.pocket.tiles.transformer import TileTransformer
 from flashdreams.integrations.pocket.training.regions import RegionPool, windows
-from flashdreams.integrations.pocket.training.run import Average, TrainingRun
+from flashdreams.integrations.pocket.training.run import Average, TrainingRun, run_parser
 
 BATCH = 16
 RATE = 1e-3
@@ -94,14 +93,7 @@ def train_tiles(
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--run", type=Path, required=True, help="folder of the checkpoint and the log")
-    parser.add_argument("--steps", type=int, default=1_000_000)
-    parser.add_argument("--seconds", type=float, default=None)
-    parser.add_argument("--batch", type=int, default=BATCH)
-    parser.add_argument("--rate", type=float, default=RATE)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser = run_parser(__doc__, batch=BATCH, rate=RATE)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     train_tiles(args.run, args.steps, seconds=args.seconds, batch=args.batch, device=args.device, rate=args.rate)

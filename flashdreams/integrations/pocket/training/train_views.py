@@ -5,7 +5,6 @@ python -m flashdreams.integrations.pocket.training.train_views --run FOLDER
 
 from __future__ import annotations
 
-import argparse
 import math
 import time
 from collections import OrderedDict
@@ -26,7 +25,7 @@ from flashdreams.integrations.pocket.land.state import CELL, OCCUPANCY
 from flashdreams.integrations.pocket.tiles.sight import LocalState, look
 from flashdreams.integrations.pocket.tiles.view_network import ViewNetworkConfig
 from flashdreams.integrations.pocket.training.regions import HELD_OUT_SEEDS
-from flashdreams.integrations.pocket.training.run import Average, TrainingRun
+from flashdreams.integrations.pocket.training.run import Average, TrainingRun, run_parser
 
 BATCH = 8
 RATE = 1.5e-3
@@ -168,15 +167,8 @@ ALBEDO_NORMAL_EAST = 9
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--run", type=Path, required=True, help="folder of the checkpoint and the log")
-    parser.add_argument("--steps", type=int, default=1_000_000)
-    parser.add_argument("--seconds", type=float, default=None)
-    parser.add_argument("--batch", type=int, default=BATCH)
-    parser.add_argument("--rate", type=float, default=RATE)
-    parser.add_argument("--threads", type=int, default=1)
+    parser = run_parser(__doc__, batch=BATCH, rate=RATE)
     parser.add_argument("--no-compile", action="store_true", help="draw without compiling the renderer first")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     examples = Examples(cast=None if args.no_compile else compiled_cast())
