@@ -57,7 +57,7 @@ QUICK = Plan(visits=24, seconds=45, visit_seconds=8, kill_every=20, presses=20)
 
 @dataclass
 class Log:
-    """What was done to the cluster, and what was seen in it."""
+    """Actions taken on the cluster, and what was observed."""
 
     events: list[str] = field(default_factory=list)
     kills: int = 0

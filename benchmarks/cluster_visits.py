@@ -45,7 +45,7 @@ class Visit:
     """Connections that brought another session than the visit's own."""
     stuck: bool = False
     file: bytes = b""
-    """What it was made from, as a saved session."""
+    """The saved session that it was made from."""
     story: list[tuple[float, str]] = field(default_factory=list)
     """Connections and their ends, with times."""
 

@@ -80,9 +80,6 @@ PRIVATE_NAMES_MEANT: dict[str, set[str]] = {
     "flashdreams/integrations/pocket/tiles/network.py": {"told"},
     # A metric's name that the check below makes up.
     "tests/test_house.py": {"flashdreams_dreams"},
-    # The field's word for the joins between pictures that are stitched.
-    "flashdreams/integrations/pocket/tiles/seams.py": {"seams"},
-    "tests/integrations/pocket/test_seams.py": {"seams"},
 }
 """By file, names that stay, and why."""
 

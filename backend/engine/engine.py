@@ -71,7 +71,7 @@ class Engine:
         self._changed = threading.Condition()
         self._stopped = False
         self._rests = False
-        """Whether the world may have upkeep to do: after work, until it says that there is none."""
+        """True while the world may have upkeep to do: after work, until it reports that there is none."""
         self._busy_since: float | None = None
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
 

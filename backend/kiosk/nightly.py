@@ -29,7 +29,7 @@ class Nightly:
         self._schedule()
 
     def due(self, visited_seconds_ago: Callable[[], float]) -> bool:
-        """Whether the restart is to be made now; the next one is tomorrow's then."""
+        """Return True if the restart is due now; the next one is then tomorrow's."""
         offset = self._now().timestamp() - self._monotonic()
         if abs(offset - self._offset) > JUMP_SECONDS:
             self._schedule()  # the hour may be past by the new clock: then it is tomorrow's, as at a start

@@ -42,7 +42,7 @@ class ClipRunnerConfig(RunnerConfig):
     output: Path | None = None
     """The MP4 to write, with its config beside it; None is the runner's name in the output folder."""
     post_processor: PostProcessorConfig | None = None
-    """What the frames go through before they are written, such as an upscaler; none is part of this project."""
+    """Processor of the frames before they are written, such as an upscaler; none is part of this project."""
 
     def picture_size(self) -> tuple[int, int]:
         return self.height, self.width

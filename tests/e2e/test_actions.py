@@ -19,7 +19,7 @@ from tests.e2e.wire import GREY, Wire, plain
 
 
 def declared(config: WorldConfig) -> dict[str, Any]:
-    """What `ready` tells of a world's controls."""
+    """Return the controls of a world in the form of `ready`."""
     return {
         "controls": list(config.controls),
         "camera": "path" in config.controls,

@@ -24,7 +24,7 @@ class ProcessedWorldConfig(WorldConfig):
     inner: WorldConfig
     """The world before the post-processor."""
     post_processor: PostProcessorConfig
-    """What its frames go through."""
+    """Processor of its frames."""
 
     @property
     def rollout_bytes(self) -> int:

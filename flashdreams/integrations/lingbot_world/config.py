@@ -49,7 +49,7 @@ class Memory(TypedDict):
 
 @dataclass(frozen=True, kw_only=True)
 class LingBotRow:
-    """What the published models differ in."""
+    """Differences between the published models."""
 
     checkpoint: str
     """The transformer's weights."""

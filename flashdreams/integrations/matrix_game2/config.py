@@ -32,7 +32,7 @@ class MatrixGamePreset:
     slug: str
     """Name on the command line and on the wire."""
     title: str
-    """What a person reads."""
+    """Name in the page."""
     file: str
     """The weights in the repository."""
     keyboard_dim: int

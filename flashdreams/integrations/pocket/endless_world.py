@@ -287,7 +287,7 @@ def unknown_words(words: Words) -> str | None:
 
 
 def _free_metres(footing: Footing, x: float, z: float, yaw: float) -> float:
-    """How far one can go within the entrance's tile."""
+    """Return the distance that one can walk within the entrance's tile."""
     for step in range(1, 32):
         reach = step * 0.5
         there = x + reach * math.sin(yaw), z + reach * math.cos(yaw)

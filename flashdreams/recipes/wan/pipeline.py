@@ -44,7 +44,7 @@ class WanInferencePipelineConfig(StreamInferencePipelineConfig):
     image_encoder: EncoderConfig | None = None
     """Makes embeddings of the picture, for networks with a branch for them; loaded like `text_encoder`."""
     negative_prompt: str | None = NEGATIVE_PROMPT
-    """What guidance leads away from in rollouts without a negative prompt of their own; may be empty. None has none."""
+    """Negative prompt of guidance in rollouts without one of their own; may be empty. None has none."""
     prompts_on_cpu: Annotated[bool, tyro.conf.arg(prefix_name=False)] = False
     """Read prompts and pictures on the CPU: slower, and the GPU needs no room for their encoders."""
 

@@ -44,5 +44,5 @@ def camera_origin(pose: Tensor) -> Tensor:
 
 
 def mist(distance: Tensor, haze: float) -> Tensor:
-    """How much of what is at `distance` metres is hidden, 0 to 1."""
+    """Return the share, 0 to 1, of a thing at `distance` metres that mist hides."""
     return 1 - torch.exp(-haze * distance - (distance.clamp_max(200.0) / THICK) ** 3)

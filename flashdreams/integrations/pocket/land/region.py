@@ -29,7 +29,7 @@ _WATER_AT = {"meadow": 1.75, "forest": 1.95, "desert": 2.3, "town": 2.4, "snow":
 
 @dataclass(frozen=True)
 class Region:
-    """What is where in one region."""
+    """State, kinds and parts of one region."""
 
     seed: int
     state: Tensor
@@ -204,7 +204,7 @@ class _Layout:
         return min(max(row, 0), last), min(max(column, 0), last)
 
     def _free(self, x: float, z: float, radius: float, take: bool = True) -> bool:
-        """Whether nothing is within `radius`; then it is taken."""
+        """Return True if nothing is within `radius`, which is then taken unless `take` is False."""
         row, column = self._index(x, z)
         reach = max(1, int(radius / CELL * FINE))
         window = self.taken[max(row - reach, 0) : row + reach, max(column - reach, 0) : column + reach]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
 from dataclasses import dataclass
 
 from flashdreams.integrations.pocket.tiles.config import TILE_METRES
@@ -16,7 +17,7 @@ MAX_CHANGES = 256
 
 @dataclass(frozen=True)
 class Land:
-    """What a world's tiles are a function of, beside their coordinates."""
+    """Seed and texts of a world: with their coordinates they determine its tiles."""
 
     seed: int
     text: str = ""
@@ -34,7 +35,7 @@ class Land:
 
     @property
     def words(self) -> Words:
-        """What all its texts together ask for, far from where they were said."""
+        """Return the words of all its texts together, which hold far from where they were said."""
         words = understand(self.text).updated(Words())
         for text, _ in self.changes:
             words = words.updated(understand(text))
@@ -49,7 +50,7 @@ class Land:
         return Land(self.seed, self.text, (*self.changes, (text, spot)))
 
     def same_tile(self, spot: Spot, older: Land) -> bool:
-        """Whether tile `spot` is the same here as in `older`, from which this land came by one more text."""
+        """Return True if tile `spot` is the same as in `older`, of which this land has one more text."""
         if older.changes != self.changes[:-1] or (older.seed, older.text) != (self.seed, self.text):
             return False
         change = Change(Words(), self.changes[-1][1])
@@ -66,8 +67,8 @@ def closure(spot: Spot) -> set[Spot]:
     return found
 
 
-def next_missing(spot: Spot, there: set[Spot]) -> Spot | None:
-    """What must be dreamed first so that tile `spot` can be; None if it is `there`."""
+def next_missing(spot: Spot, there: Set[Spot]) -> Spot | None:
+    """Return the tile to dream next so that tile `spot` can be dreamed; None if it is `there`."""
     if spot in there:
         return None
     for neighbour in known_neighbours(*spot):

@@ -56,7 +56,7 @@ WEATHER_WORDS = {"clear": 0.1, "sunny": 0.15, "cloudy": 0.75, "overcast": 0.95, 
 
 @dataclass(frozen=True)
 class Words:
-    """What a line of text asks for."""
+    """Kinds, attributes and weather named by a line of text."""
 
     kinds: tuple[str, ...] = ()
     attributes: dict[str, float] = field(default_factory=dict)
@@ -73,12 +73,12 @@ class Words:
 
     @property
     def changes_land(self) -> bool:
-        """Whether they are about what stands where, rather than light or weather."""
+        """True if they name kinds or attributes of land, rather than light or weather."""
         return bool(self.kinds or self.attributes)
 
 
 def understand(text: str) -> Words:
-    """What `text` asks for, by the words known; others are named in `unknown`."""
+    """Return the known words of `text` as a request; all others are in `unknown`."""
     kinds: list[str] = []
     attributes: dict[str, float] = {}
     hour, clouds, fog, unknown = None, None, False, []
@@ -115,7 +115,7 @@ class Change:
     """The tile where they were said."""
 
     def reaches(self, i: int, j: int) -> bool:
-        """Whether tile (i, j) follows the words."""
+        """Return True if tile (i, j) follows the words."""
         return max(abs(i - self.spot[0]), abs(j - self.spot[1])) > HELD
 
 

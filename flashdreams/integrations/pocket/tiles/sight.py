@@ -74,7 +74,7 @@ class LocalState:
 
 
 class Seen(NamedTuple):
-    """What the rays of one view see."""
+    """Features of the cells that the rays of one view hit."""
 
     features: Tensor
     """`[34, 72, 128]`"""
@@ -100,7 +100,7 @@ def _distances() -> Tensor:
 
 @torch.no_grad()
 def look(place: LocalState, pose: Tensor) -> Seen:
-    """What a camera-to-world `pose [4, 4]` sees of a `place`."""
+    """Return what the rays from camera-to-world `pose [4, 4]` hit in a `place`."""
     direction = camera_rays(pose, RAY_COLUMNS, RAY_ROWS)
     origin, rays = camera_origin(pose), direction.flatten(1)
     horizontal = (rays[0] ** 2 + rays[2] ** 2).sqrt().clamp_min(1e-4)

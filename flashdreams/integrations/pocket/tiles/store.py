@@ -19,11 +19,11 @@ from torch import Tensor
 from flashdreams.infra.diffusion.model import DiffusionModel
 from flashdreams.infra.diffusion.scheduler.base import draw_noise
 from flashdreams.integrations.pocket.land.state import CHANNELS, GROUND, OCCUPANCY, WATER
+from flashdreams.integrations.pocket.tiles.blending import blend_ground
 from flashdreams.integrations.pocket.tiles.config import TILE, WINDOW
-from flashdreams.integrations.pocket.tiles.lands import Spot
+from flashdreams.integrations.pocket.tiles.lands import Spot, closure, next_missing
 from flashdreams.integrations.pocket.tiles.masks import edge, known_neighbours
 from flashdreams.integrations.pocket.tiles.plan import WorldPlan
-from flashdreams.integrations.pocket.tiles.seams import blend_ground
 from flashdreams.integrations.pocket.tiles.transformer import TileCache
 
 CAPACITY = 256
@@ -115,11 +115,6 @@ class TileStore:
         self._tiles.move_to_end(spot)
         return unpacked(self._tiles[spot])
 
-    def peek(self, spot: Spot) -> Tensor | None:
-        """The state of a tile, if it is there."""
-        kept = self._tiles.get(spot)
-        return None if kept is None else unpacked(kept)
-
     @torch.no_grad()
     def work(self, wanted: Iterable[Spot], passes: int) -> int:
         """Do at most `passes` passes of the network for the first tiles of `wanted` that are not there.
@@ -140,14 +135,12 @@ class TileStore:
         return passes
 
     def _next(self, spot: Spot) -> Spot | None:
-        """What must be dreamed first of `spot` and the neighbours that it is dreamed from; None if it is there."""
-        if spot in self._tiles:
-            return None
-        for neighbour in known_neighbours(*spot):
-            if neighbour not in self._tiles:
-                return self._next(neighbour)
-            self._tiles.move_to_end(neighbour)
-        return spot
+        """Return `next_missing`; what is there of the tiles that `spot` is dreamed from is kept meanwhile."""
+        missing = next_missing(spot, self._tiles.keys())
+        if missing is not None:
+            for needed in sorted(closure(spot) & self._tiles.keys()):
+                self._tiles.move_to_end(needed)
+        return missing
 
     def _pass(self, sampling: Sampling) -> None:
         tile = self._sampler.advance(sampling)

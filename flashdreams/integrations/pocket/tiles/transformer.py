@@ -15,7 +15,7 @@ from flashdreams.integrations.pocket.tiles.network import TileNetwork
 
 
 class TileCache(TransformerAutoregressiveCache):
-    """What one tile is dreamed from."""
+    """Inputs of one tile."""
 
     def __init__(self, known: Tensor, mask: Tensor, condition: Tensor) -> None:
         self.known, self.mask, self.condition = known, mask, condition

@@ -132,7 +132,7 @@ class TileWorkers:
 
     @property
     def _may_go_on(self) -> bool:
-        """Whether another thread may begin a pass."""
+        """Return True if another thread may begin a pass."""
         return not self._drawing or bool(self._awaited) or self._passing < self._beside
 
     def _tiles_of(self, land: Land) -> OrderedDict[Spot, Tensor]:

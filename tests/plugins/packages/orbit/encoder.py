@@ -16,7 +16,7 @@ ANGLES = 2
 
 @dataclass(kw_only=True)
 class OrbitInput:
-    """What a chunk takes: the picture's frames, and an angle per frame `[*batch, T, 2]`."""
+    """Input of a chunk: the picture's frames, and an angle per frame `[*batch, T, 2]`."""
 
     frames: Tensor | None = None
     angles: Tensor
@@ -24,7 +24,7 @@ class OrbitInput:
 
 @dataclass(kw_only=True)
 class OrbitCtrl:
-    """What the transformer takes: the picture's control, and the camera's planes `[*batch, T, 2, h, w]`."""
+    """Input of the transformer: the picture's control, and the camera's planes `[*batch, T, 2, h, w]`."""
 
     picture: I2VCtrl
     camera: Tensor

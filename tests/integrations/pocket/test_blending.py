@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 
 from flashdreams.integrations.pocket.land.state import CHANNELS, GROUND, OCCUPANCY
+from flashdreams.integrations.pocket.tiles.blending import blend_ground
 from flashdreams.integrations.pocket.tiles.config import MARGIN, TILE, WINDOW
 from flashdreams.integrations.pocket.tiles.masks import class_mask
-from flashdreams.integrations.pocket.tiles.seams import blend_ground
 
 MIDDLE = slice(MARGIN, MARGIN + TILE)
 
