@@ -37,7 +37,8 @@ class Mp4File:
             raise OSError(f"cannot write to the folder {path.parent}: {error.strerror}") from error
         self._container = av.open(str(self._draft), "w", format="mp4", options={"movflags": "+faststart"})
         self._container.metadata["comment"] = comment
-        options = {"preset": "medium", "crf": str(QUALITY)}
+        # With AVX-512, x264's macroblock tree reads memory that nobody wrote: the same frames gave different files.
+        options = {"preset": "medium", "crf": str(QUALITY), "x264-params": "mbtree=0"}
         self._stream = self._container.add_stream("libx264", rate=fps, options=options)
         _describe(self._stream.codec_context, width, height)
 
@@ -84,7 +85,7 @@ def writable_mp4(path: Path) -> Path:
 
 
 def _describe(codec: av.VideoCodecContext, width: int, height: int) -> None:
-    """Return size, pixel format, colours, and one thread: pictures this small gain nothing from more."""
+    """Set size, pixel format, colours, and one thread: pictures this small gain nothing from more."""
     codec.width, codec.height, codec.pix_fmt = width, height, "yuv420p"
     codec.color_range = ColorRange.MPEG
     codec.color_primaries, codec.color_trc = ColorPrimaries.SMPTE170M, ColorTrc.SMPTE170M
