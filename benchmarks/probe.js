@@ -56,7 +56,7 @@
 
   const meanDifference = (a, b) => a.reduce((sum, value, i) => sum + Math.abs(value - b[i]), 0) / a.length;
 
-  /** How far the picture moved to the right since `then`, in pixels of the small picture: the shift that fits best. */
+  /** Return the picture's move to the right since `then`, in pixels of the small picture: the shift that fits best. */
   function sideways(then, now) {
     let best = 0;
     let least = Infinity;

@@ -1,4 +1,4 @@
-"""What all tests share: GPU tests skip themselves where there is no CUDA device, processes side by side keep apart."""
+"""Set-up of all tests: GPU tests are skipped where there is no CUDA device, processes side by side keep apart."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def printed(module: Any, arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: Any) -> dict[str, Any]:
-    """What `python -m benchmarks.<module> <arguments>` prints."""
+    """Return the output of `python -m benchmarks.<module> <arguments>`."""
     monkeypatch.setattr(sys, "argv", ["benchmark", *arguments])
     module.main()
     told: dict[str, Any] = json.loads(capsys.readouterr().out)

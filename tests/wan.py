@@ -1,4 +1,4 @@
-"""What the tests of the Wan models share: small sizes, random weights, and attention written plainly."""
+"""Helpers of the Wan models' tests: small sizes, random weights, and attention written plainly."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def relative_error(value: Tensor, reference: Tensor) -> float:
 
 
 def same(a: list[Tensor], b: list[Tensor]) -> bool:
-    """Whether two lists of tensors agree to the last bit."""
+    """Return True if two lists of tensors agree to the last bit."""
     return all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
 
 

@@ -17,7 +17,7 @@ from backend.settings import Settings, settings_from
 
 USAGE_ERROR = 2
 RAY_TOKEN = Path("~/.ray/auth_token")
-"""Where Ray keeps the token of its clusters."""
+"""File in which Ray keeps the token of its clusters."""
 SECRET_BYTES = 24
 KEY = b"flashdreams-secret"
 """Key in Ray's internal store under which every process of the cluster finds the servers' access token."""

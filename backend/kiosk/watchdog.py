@@ -83,7 +83,7 @@ class Watchdog:
         self._child: subprocess.Popen[str] | None = None
         self._missed = self._failures = 0
         self.well = False
-        """Whether the server has said that it is, since it was started."""
+        """True once the server has said that it is ready, since it was started."""
         self._started = self._down_since = time.monotonic()
         self._nightly = None if watch.restart_at is None else Nightly(watch.restart_at)
 

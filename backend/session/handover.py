@@ -15,7 +15,7 @@ CONTROL_MESSAGES: tuple[type[client_messages.ClientMessage], ...] = get_args(Con
 
 
 class Handover:
-    """Who may steer a session. Lives on the event loop."""
+    """The right to steer a session. Lives on the event loop."""
 
     def __init__(
         self, viewers: Viewers, input_state: InputState, control: Callable[[ControlMessage], Awaitable[None]]

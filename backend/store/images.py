@@ -23,7 +23,7 @@ class ImageStore:
         self._folder: Path | None = None
         self._files: OrderedDict[str, Path] = OrderedDict()
         self._known: dict[bytes, tuple[str, int, int]] = {}
-        """What `add` answered, by the upload's digest: the same file is decoded once."""
+        """Answers of `add`, by the upload's digest: the same file is decoded once."""
         self._lock = threading.Lock()
 
     def add(self, data: bytes) -> tuple[str, int, int]:

@@ -1,4 +1,4 @@
-"""What runs a pipeline from the command line: device and processes set up, seeds, and where results go."""
+"""Runner of a pipeline from the command line: sets up device, processes and seeds, and names the outputs."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class RunnerConfig(InstantiateConfig):
     output_dir: Path = Path("outputs")
     """Folder for results."""
     device: str = "auto"
-    """Where to run: cpu, cuda, cuda:1, mps; auto takes cuda, then mps, then cpu."""
+    """Device to run on: cpu, cuda, cuda:1, mps; auto takes cuda, then mps, then cpu."""
     offset_seed_by_global_rank: bool = True
     """Under torchrun, add the process's rank to the seed, so that each process draws noise of its own."""
 

@@ -1,4 +1,4 @@
-"""How pixel frames pair with latent frames in a causal video codec, and chunk follows chunk.
+"""Pairing of pixel frames with latent frames in a causal video codec, chunk by chunk.
 
 With `r` pixel frames to a latent frame, the first latent of a rollout stands for one pixel frame, all others for `r`:
 at AR step 0 `T` latents pair with `1 + (T - 1) r` frames, from step 1 on with `T r`.

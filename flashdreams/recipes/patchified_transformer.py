@@ -28,7 +28,7 @@ class NetworkConfig(Protocol):
     num_heads: int
     """Attention heads."""
     cp_method: Literal["ring", "ulysses"]
-    """How attention is shared among processes."""
+    """The method by which processes share attention."""
 
     @property
     def dim(self) -> int:

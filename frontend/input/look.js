@@ -6,7 +6,7 @@ const MOUSE_DEG_PER_PX = 0.1;
 const TOUCH_DEG_PER_PX = 0.22;
 const CLICK_PX = 6;
 const LARGEST_LOOK_DEG = 60; // some mice report single large jumps
-/** What a wheel reports for a notch, by `deltaMode`: pixels, lines, pages. */
+/** The wheel's report for one notch, by `deltaMode`: pixels, lines, pages. */
 const PER_NOTCH = Object.freeze([100, 3, 1]);
 const MOST_NOTCHES = 20;
 

@@ -40,7 +40,7 @@ class FakeWorld(World):
         if config.load_error:
             raise RuntimeError(config.load_error)
         self.calls: list[tuple[str, int]] = []
-        """What was asked for, as (method, id of the rollout)."""
+        """Calls so far, as (method, id of the rollout)."""
 
     def start(self, scene: str, seed: int, *, text: str | None = None, image: Path | None = None) -> FakeRollout:
         self.config.scene(scene)

@@ -94,7 +94,7 @@ def test_the_ending_chooses_the_format(tmp_path: Path, name: str, format_first: 
 
 
 class Evil:
-    """What a pickled file could run."""
+    """The function that a pickled file could run."""
 
     def __reduce__(self) -> tuple[object, ...]:
         return (exec, ("raise SystemExit('a pickle was run')",))

@@ -24,7 +24,7 @@ def camera() -> LiveCamera:
 
 
 def forward_frames(poses: np.ndarray) -> float:
-    """How many frames of walking lie between the origin and the last pose."""
+    """Return the frames of walking between the origin and the last pose."""
     return float(poses[-1, 2, 3] / (MOTION.move_speed * FRAME))
 
 

@@ -1,4 +1,4 @@
-"""What a test reads from the page."""
+"""Readings of the page for tests."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Picture = npt.NDArray[np.float64]
 PATIENCE = 60.0
 """Seconds that a busy machine may take to dream and show something."""
 NEAR = 12.0
-"""How far a colour may be off: 4:2:0, quantisation and the rounding of two conversions."""
+"""Allowed error of a colour: 4:2:0, quantisation and the rounding of two conversions."""
 KEEP_SOCKETS = """
 window.sockets = [];
 window.WebSocket = class extends WebSocket {
@@ -33,7 +33,7 @@ RESTED = """() => {
 
 
 def picture(page: Page, width: int = 96, height: int = 54) -> Picture:
-    """What is on screen: `[height, width, 3]`, 0 to 255."""
+    """Return the picture on screen: `[height, width, 3]`, 0 to 255."""
     shown = page.evaluate(f"() => window.flashdreams.readback({width}, {height})")
     pixels = np.frombuffer(base64.b64decode(shown["rgba"]), np.uint8)
     return pixels.reshape(height, width, 4)[..., :3].astype(np.float64)

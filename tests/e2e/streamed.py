@@ -1,4 +1,4 @@
-"""What a page got over its socket, and what it shows, as frames."""
+"""Frames that a page got over its socket, and frames that it shows."""
 
 from __future__ import annotations
 

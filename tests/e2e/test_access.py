@@ -28,7 +28,7 @@ STATES = (
     ("filmstrip", "Escape KeyB"),
     ("text", "Escape KeyT"),
 )
-"""What is looked at, and how it is reached from the one before."""
+"""The views to check, and the way to each from the one before."""
 
 
 @pytest.fixture

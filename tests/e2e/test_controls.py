@@ -1,4 +1,4 @@
-"""What the visitor's hands do, as the server hears it. The test itself is the server."""
+"""The visitor's input as the server receives it. The test itself is the server."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ def page(open_page: OpenPage) -> Page:
 
 @pytest.fixture
 def streamed(page: Page, app: str) -> Streamed:
-    """What the page gets; it is in play after a walk and a turn."""
+    """Return the messages that the page gets; it is in play after a walk and a turn."""
     streamed = Streamed(page)
     page.goto(f"{app}?scene=meadow&seed=4")
     first_picture(page)

@@ -1,4 +1,4 @@
-"""What the page says when there is nothing to play, and what it does about it. The test itself is the server."""
+"""Messages of the page when there is nothing to play, and its next attempts. The test itself is the server."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ ORIGIN = "http://127.0.0.1:9"  # nothing listens there: every request is answere
 WIDTH, HEIGHT, FPS = 256, 144, 24
 GREY = (120, 120, 120)
 MARK = "mark"
-"""What the page's socket is made to send so that all before it has come."""
+"""A message that the page's socket is made to send so that all before it has come."""
 Frames = npt.NDArray[np.uint8]
 Message = dict[str, Any]
 
@@ -43,7 +43,7 @@ class Wire:
         self.page = page
         self.received: list[Message] = []
         self.refused: list[str] = []
-        """What the real server would not have taken."""
+        """Messages that the real server would not have taken."""
         self.sockets: list[WebSocketRoute] = []
         self.on_start: Callable[[Message], None] = lambda message: self.ready()
         self.on_connect: Callable[[WebSocketRoute], None] = lambda socket: None

@@ -1,4 +1,4 @@
-"""What holds for every world that dreams with a Wan model, shown with Self-Forcing at a tiny size."""
+"""Rules for every world that dreams with a Wan model, shown with Self-Forcing at a tiny size."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ def loaded(path: Path, net: dict[str, Any] | None = None, **changes: Any) -> Wan
 
 
 def holds(transformer: Wan21Transformer, tensors: Mapping[str, Tensor]) -> bool:
-    """Whether the weights are those of the file, but for the head's rows, which are ordered channel first."""
+    """Return True if the weights are those of the file, but for the head's rows, which are ordered channel first."""
     wanted: WanDiTNetwork = transformer.config.network.setup()
     wanted.load_state_dict(dict(tensors))
     wanted.update_parameters_after_loading_checkpoint()

@@ -1,4 +1,4 @@
-"""What makes a step fast: nothing computed twice, nothing allocated that could stay, no wait for the device."""
+"""A fast step computes nothing twice, allocates nothing that could stay, and never waits for the device."""
 
 from __future__ import annotations
 

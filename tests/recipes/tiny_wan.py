@@ -28,7 +28,7 @@ SIZE = {"height": 4, "width": 6}
 PIXELS = {"height": 32, "width": 48}
 """Of a latent, and of the pictures that it stands for."""
 LOADED: list[str] = []
-"""Which encoders were built, in order; a test that looks clears it first."""
+"""The encoders that were built, in order; a test that looks clears it first."""
 
 
 class WordEncoder(Encoder):

@@ -14,14 +14,14 @@ from flashdreams.core.checkpoint.load import checking_only
 
 @dataclass(frozen=True)
 class CheckedFile:
-    """What became of one part's file."""
+    """Result of checking one part's file."""
 
     part: str
     """Dotted name of the part in the config."""
     file: str
-    """Where its weights are to come from."""
+    """Source of its weights."""
     problem: str | None
-    """Why they cannot be used; None where they fit."""
+    """Reason why they cannot be used; None where they fit."""
 
 
 def check_parts(config: Any, name: str = "") -> Iterator[CheckedFile]:

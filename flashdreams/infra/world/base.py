@@ -78,7 +78,7 @@ class WorldConfig(InstantiateConfig):
     checkpoint: Path | None = None
     """The weights file; None takes the world's own."""
     adapts: bool = False
-    """Whether loading tries how this machine dreams best, where there is a choice: what is dreamed may depend on it."""
+    """True to probe while loading for the fastest way to dream on this machine; the frames may depend on the choice."""
 
     def __post_init__(self) -> None:
         check_declared(self.actions, self.events)

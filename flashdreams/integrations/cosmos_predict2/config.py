@@ -18,7 +18,7 @@ HEIGHT, WIDTH, FPS = 704, 1280, 16
 LEN_T = 24
 """Latents of a clip: 93 frames."""
 GUIDANCE = 7.0
-"""How often the difference that the prompt makes is added to the flow of the prompt."""
+"""Weight of the difference that the prompt makes, added to the flow of the prompt."""
 
 
 def cosmos_pipeline(slug: str) -> CosmosInferencePipelineConfig:

@@ -19,7 +19,7 @@ INTRINSICS, INTRINSICS_SIZE = Intrinsics(969.697, 969.697, 960.0, 540.0), (1920,
 
 @dataclass(kw_only=True)
 class HyWorldPlayCtrl(I2VCtrl):
-    """What a chunk of T latents is conditioned on. The cameras' tensors are fp64 on the CPU."""
+    """Conditioning of a chunk of T latents. The cameras' tensors are fp64 on the CPU."""
 
     poses: Tensor
     """Camera-to-world `[*batch, T, 4, 4]`."""

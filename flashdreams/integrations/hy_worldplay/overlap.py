@@ -1,4 +1,4 @@
-"""Which part of the past is looked at again: how much of what a camera sees another one saw, counted on points."""
+"""Overlap of two cameras' views, counted on points: it decides which part of the past is looked at again."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from flashdreams.infra.config.base import PrintableConfig
 
 @dataclass(kw_only=True)
 class ViewConeConfig(PrintableConfig):
-    """What counts as seen by a camera."""
+    """Limits of a camera's view."""
 
     fov_h_deg: float = 60.0
     """Horizontal field of view, in degrees."""
     fov_v_deg: float = 35.0
     """Vertical field of view, in degrees."""
     reach: float = 8.0
-    """How far a camera sees, in units of the world."""
+    """Distance that a camera sees, in units of the world."""
     points: int = 50_000
     """Points spread over the ball within reach, on which overlaps are counted."""
 
@@ -40,7 +40,7 @@ class ViewCone:
         radii = config.reach * like.new_empty(config.points, 1).uniform_(generator=rng) ** (1 / 3)
         points = points / points.norm(dim=-1, keepdim=True) * radii
         self.points = points[self.sees(torch.eye(4, dtype=torch.float64, device="cpu"), points)]
-        """Those that a camera at the origin sees, fp64 `[N, 3]`."""
+        """Points that a camera at the origin sees, fp64 `[N, 3]`."""
 
     def sees(self, poses: Tensor, points: Tensor) -> Tensor:
         """Return whether cameras at camera-to-world `poses [..., 4, 4]` see `points [N, 3]`: booleans `[..., N]`.

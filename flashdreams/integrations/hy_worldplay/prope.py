@@ -15,7 +15,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Projections:
-    """What the cameras of F frames do to features; matrices fp32 `[..., F, 4, 4]`."""
+    """Transforms of features by the cameras of F frames (PRoPE); matrices fp32 `[..., F, 4, 4]`."""
 
     of_queries: Tensor
     of_keys: Tensor
@@ -24,7 +24,7 @@ class Projections:
 
 
 def projections(poses: Tensor, lenses: Tensor, device: torch.device | None = None) -> Projections:
-    """Those of cameras with rigid camera-to-world `poses [..., F, 4, 4]` and `lenses [..., F, 2]`.
+    """Return the transforms of cameras with rigid camera-to-world `poses [..., F, 4, 4]` and `lenses [..., F, 2]`.
 
     Lenses are fx over the picture's width and fy over its height. The arithmetic is in the poses' dtype.
     """

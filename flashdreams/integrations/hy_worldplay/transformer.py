@@ -42,7 +42,7 @@ class HyWorldPlayTransformerConfig(Wan21TransformerConfig):
     history_size_t: int = 1024
     """Latents to choose from, at most; a longer rollout forgets its first ones."""
     view_cone: ViewConeConfig = field(default_factory=ViewConeConfig)
-    """What counts as seen when views are compared."""
+    """Limits of a view when views are compared."""
     memory_timestep: float = 14.0
     """The timestep that the network is told for latents of the past."""
     stamp_image_latent: bool = True

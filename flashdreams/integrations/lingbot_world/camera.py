@@ -22,7 +22,7 @@ INTRINSICS, INTRINSICS_SIZE = Intrinsics(502.91, 503.11, 415.78, 239.78), (832, 
 
 @dataclass(kw_only=True)
 class LingBotCtrl(I2VCtrl):
-    """What a chunk is conditioned on, as latents or, once patchified, as tokens."""
+    """Conditioning of one chunk, as latents or, once patchified, as tokens."""
 
     camera: Tensor
     """Rays `[*batch, T, 384, h, w]`: of each pixel in an 8 x 8 block its origin and its direction."""

@@ -28,7 +28,7 @@ class MatrixGamePreset:
     """One of the three published models."""
 
     game: Game
-    """Whose controls it understands."""
+    """The game whose controls it understands."""
     slug: str
     """Name on the command line and on the wire."""
     title: str

@@ -32,7 +32,7 @@ class MatrixGameRunnerConfig(ClipRunnerConfig):
     pipeline: MatrixGamePipelineConfig
     """The model."""
     game: Game
-    """Whose controls the model understands."""
+    """The game whose controls the model understands."""
     image: Path | None = None
     """The picture that the clip begins with: a JPEG, PNG or WebP file of any size."""
     actions: Path | None = None

@@ -66,7 +66,7 @@ class MatrixGameTransformerCache(Wan21TransformerCache):
     past: dict[str, Tensor] = field(default_factory=dict)
     """Controls `[*batch, action_window, ...]` of the frames before the present chunk; empty in the first one."""
     present: dict[str, Tensor] = field(default_factory=dict)
-    """Those of the window and the present chunk, from its first step on."""
+    """Actions of the window and the present chunk, from its first step on."""
     actions: dict[str, Tensor] = field(default_factory=dict)
     """Their embeddings that the blocks read, likewise."""
     action_window: int = 0

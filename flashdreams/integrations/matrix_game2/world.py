@@ -27,7 +27,7 @@ class MatrixGameWorldConfig(WanWorldConfig):
     pipeline: MatrixGamePipelineConfig
     """The model."""
     game: Game
-    """Whose controls the model understands."""
+    """The game whose controls the model understands."""
 
 
 class MatrixGameWorld(WanWorld):

@@ -1,4 +1,4 @@
-"""Where the pocket world's files are: its weights, its scenes' thumbnails, its card."""
+"""Paths of the pocket world's files: its weights, its scenes' thumbnails, its card."""
 
 from __future__ import annotations
 

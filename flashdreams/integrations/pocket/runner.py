@@ -50,7 +50,7 @@ class PocketRunnerConfig(RunnerConfig):
     seed: int = 0
     """The same seed, scene and path give the same frames on the same machine; 0 or more."""
     anchor: Literal["auto", "file", "entrance"] = "auto"
-    """Where the path begins: at its own coordinates (file), or moved to the scene's entrance; auto moves those paths
+    """Origin of the path: at its own coordinates (file), or moved to the scene's entrance; auto moves those paths
     that do not lie at eye height inside the scene."""
     checkpoint: Path | None = None
     """The weights, a safetensors file; None takes the ones that come along."""

@@ -44,7 +44,7 @@ class PocketWorldConfig(WorldConfig):
     pipeline: StreamInferencePipelineConfig
     """The pipeline that generates its frames."""
     device: str = "auto"
-    """Where to run: auto takes cuda, then mps, then cpu."""
+    """Device to run on: auto takes cuda, then mps, then cpu."""
 
     def weights(self) -> tuple[str | Path, ...]:
         return (self.checkpoint or asset_folder() / WEIGHTS,)

@@ -1,4 +1,4 @@
-"""What a person holds and moves as Waypoint's control vector: mouse, buttons by Windows virtual-key code, scroll."""
+"""Waypoint's control vector of a person's input: mouse, buttons by Windows virtual-key code, scroll."""
 
 from __future__ import annotations
 

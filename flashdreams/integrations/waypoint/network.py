@@ -39,7 +39,7 @@ class WaypointNetworkConfig(InstantiateConfig):
     patch_size: tuple[int, int, int] = (1, 2, 2)
     """Latent frames, rows and columns in one token."""
     cp_method: Literal["ring", "ulysses"] = "ring"
-    """How attention is shared among processes."""
+    """The method by which processes share attention."""
     dim: int = 2048
     """Width."""
     num_heads: int = 32

@@ -66,7 +66,7 @@ class WaypointCache(SizedCache):
         self.layers, self.rotation = layers, rotation
         self.autoregressive_index: int | None = None
         self.steady: dict[bool, Callable[..., Tensor]] = {}
-        """What runs a step with full windows, for latents that global layers keep and for others."""
+        """Runners of a step with full windows, for latents that global layers keep and for others."""
 
     def start(self, autoregressive_index: int) -> None:
         """Turn to latent `autoregressive_index`."""

@@ -35,7 +35,7 @@ class WaypointWorldConfig(WorldConfig):
     scenes: tuple[PromptScene, ...]
     """Pictures to begin with; their prompts are not used."""
     device: str = "auto"
-    """Where to run: auto takes cuda, then mps, then cpu."""
+    """Device to run on: auto takes cuda, then mps, then cpu."""
 
     frames_per_chunk: int = field(default=TIME_RATIO, init=False)
     """Frames of an action."""

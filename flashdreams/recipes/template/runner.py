@@ -21,7 +21,7 @@ class TemplateRunnerConfig(RunnerConfig):
     _target: type[TemplateRunner] = field(default_factory=lambda: TemplateRunner)
 
     device: str = "auto"
-    """Where to run: auto takes cuda, then mps, then cpu."""
+    """Device to run on: auto takes cuda, then mps, then cpu."""
     num_ar_steps: int = 1
     """Chunks to make."""
     height: int = 6

@@ -33,7 +33,7 @@ class CameraInput:
 
 
 def latent_frames(chunk: int) -> slice:
-    """Which frames stand for the latents of chunk `chunk`: 0, 4, 8, ... in the first, 3, 7, 11, ... in all others."""
+    """Return the frames that stand for the latents of a chunk: 0, 4, 8, ... in the first, 3, 7, 11, ... in others."""
     return slice(0 if chunk == 0 else TIME_RATIO - 1, None, TIME_RATIO)
 
 

@@ -16,7 +16,7 @@ from flashdreams.recipes.wan.camera_pipeline import TIME_RATIO, CameraPipeline, 
 from flashdreams.recipes.wan.runner import WanRunner, WanRunnerConfig
 
 SAME_SHAPE = 0.1
-"""How far the shape of a lens's picture may be from the clip's, as a share of it."""
+"""Allowed difference between the aspect of a lens's picture and the clip's, as a share of it."""
 
 
 @dataclass(kw_only=True)

@@ -19,7 +19,7 @@ class WanModel:
     description: str
     """One line about it."""
     pipeline: WanInferencePipelineConfig
-    """What is loaded; its name is the slug of runner and world."""
+    """The pipeline to load; its name is the slug of runner and world."""
     height: int = 480
     """Picture height in pixels."""
     width: int = 832
@@ -27,7 +27,7 @@ class WanModel:
     fps: int = 16
     """Frames per second that it was trained with."""
     prompt: str
-    """What the runner dreams if nothing else is said."""
+    """The runner's default prompt."""
     chunks: int = 7
     """Chunks that the runner makes if nothing else is said."""
     runner: type[WanRunnerConfig] = WanRunnerConfig
@@ -35,7 +35,7 @@ class WanModel:
     runner_options: Mapping[str, Any] = field(default_factory=dict)
     """Further fields of it."""
     title: str = ""
-    """What a person reads in the app; empty for a model that cannot be played."""
+    """The description that the app shows; empty for a model that cannot be played."""
     controls: tuple[Control, ...] = ()
     """The controls that it understands."""
     scenes: tuple[PromptScene, ...] = ()

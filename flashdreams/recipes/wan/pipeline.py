@@ -253,7 +253,7 @@ class WanInferencePipeline(StreamInferencePipeline[Any, Any, Any]):
         )
 
     def _image_context(self, image: Tensor | None) -> dict[str, Tensor]:
-        """What the transformer must know of a rollout's picture."""
+        """Return the transformer's inputs that come from a rollout's picture."""
         if image is None or self.config.image_encoder is None:
             return {}
         return {"image_embeddings": self._embedded_image(image)}

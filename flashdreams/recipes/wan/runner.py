@@ -31,13 +31,13 @@ class WanRunnerConfig(ClipRunnerConfig):
     pipeline: WanInferencePipelineConfig
     """The model."""
     prompt: str
-    """What to dream."""
+    """The prompt."""
     image: Path | None = None
     """The picture that the clip begins with, for models that take one: a JPEG, PNG or WebP file of any size."""
     events: tuple[tuple[int, str], ...] = ()
     """Text events, for models that dream in chunks: `--events 3 "rain sets in"` is the prompt from chunk 3 on."""
     one_pass: Suppress[bool] = False
-    """Whether the model makes its whole video in one autoregressive step."""
+    """True for a model that makes its whole video in one autoregressive step."""
 
     def memory_plan(self) -> MemoryPlan | None:
         plan = super().memory_plan()
@@ -93,7 +93,7 @@ class WanRunner(ClipRunner):
         return self.pipeline.generate(index, cache, *self.controls(index))
 
     def controls(self, index: int) -> tuple[Any, ...]:
-        """What the pipeline wants for chunk `index` beside the cache; here nothing."""
+        """Return the pipeline's inputs for chunk `index` beside the cache; here none."""
         return ()
 
     def _embed_prompts(self) -> None:

@@ -33,7 +33,7 @@ class PromptScene(Scene):
     """A scene that a model is told in words, and shown where it takes a picture."""
 
     prompt: str = field()
-    """What the model dreams."""
+    """The prompt."""
     image: Path | None = None
     """The picture that a dream of this scene begins with, for models that take one."""
 
@@ -49,7 +49,7 @@ class WanWorldConfig(WorldConfig):
     scenes: tuple[PromptScene, ...]
     """Scenes to start in; the first is the default."""
     device: str = "auto"
-    """Where to run: auto takes cuda, then mps, then cpu."""
+    """Device to run on: auto takes cuda, then mps, then cpu."""
 
     frames_per_chunk: int = field(init=False)
     """Frames in every chunk after the first, by the model."""

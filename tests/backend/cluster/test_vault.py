@@ -1,4 +1,4 @@
-"""What the vault keeps of the sessions of servers."""
+"""The vault keeps the state of the sessions of servers."""
 
 from __future__ import annotations
 

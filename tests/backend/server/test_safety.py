@@ -1,4 +1,4 @@
-"""What strangers may send: bad hosts, unfinished requests, floods, heavy work, files that are something else."""
+"""Requests of strangers: bad hosts, unfinished requests, floods, heavy work, files of another kind than told."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def server() -> Iterator[Running]:
 
 
 def raw(server: Running, head: str, timeout: float = 20.0) -> bytes:
-    """What the server answers to these bytes until it closes."""
+    """Return the server's answer to these bytes, until it closes."""
     with socket.create_connection(("127.0.0.1", server.port), timeout) as line:
         line.sendall(head.encode("latin-1"))
         answer = b""

@@ -135,7 +135,7 @@ def test_a_watcher_with_pictures_sees_a_resting_session(server: Running, visitor
 
 
 def test_frames_can_be_decoded_without_reading_the_file_around_them(server: Running, visitor: Visitor) -> None:
-    """What WebCodecs is given: the codec's description, then sample by sample from the end of each message."""
+    """Return the input of WebCodecs: the codec's description, then the samples at the end of each message."""
     visitor.hold("d", 4)
     decoder = av.CodecContext.create("h264", "r")
     decoder.extradata = base64.b64decode(visitor.ready["description"])

@@ -1,4 +1,4 @@
-"""What can be kept of a session: recording, still, camera path, and the session itself to be dreamed again."""
+"""Exports of a session: recording, still, camera path, and the session itself to be dreamed again."""
 
 from __future__ import annotations
 

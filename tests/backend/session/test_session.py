@@ -42,7 +42,7 @@ def place(chunk: dict) -> np.ndarray:
 
 
 def yaw(chunk: dict) -> float:
-    """Which way it looked, in degrees."""
+    """Return the yaw in degrees."""
     return yaw_pitch_of(np.array(chunk["pose"]))[0]
 
 

@@ -63,7 +63,7 @@ def hashes_along(server: Running, visitor: Visitor, file: str, chunks: int = 10)
 
 
 def offline(file: bytes) -> list[str]:
-    """What `flashdreams-run` dreams along a file: see `flashdreams.integrations.pocket.runner`."""
+    """Return the poses that `flashdreams-run` dreams along a file: see `flashdreams.integrations.pocket.runner`."""
     world = FakeWorld(fake_config())
     poses, _ = as_taken(load_trajectory(file).resample(world.config.fps), world.config, world.constrain("meadow"))
     return [digest_of(frames).hex() for frames in generate_along(world, "meadow", 5, poses)]

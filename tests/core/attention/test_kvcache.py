@@ -35,7 +35,7 @@ def write(cache: BlockKVCache, index: int, offset: float = 0.0) -> None:
 
 
 def expected_tokens(chunks: int, chunk: int, window: int, sink: int) -> Tensor:
-    """What a list that keeps its first `sink` and the newest `window` of the rest holds, in order of time."""
+    """Return the entries of a list of the first `sink` and the newest `window` of the rest, in order of time."""
     held = list(range(chunks * chunk))
     held = held[:sink] + held[sink:][-window:]
     return torch.cat([token_chunk(token, 1) for token in held], dim=1)

@@ -82,7 +82,7 @@ def test_nested_pickle_has_dotted_keys(tmp_path: Path) -> None:
 
 
 class Intruder:
-    """What a hostile pickle would hold: loading it would leave a trace."""
+    """Content of a hostile pickle: loading it would leave a trace."""
 
     def __init__(self, trace: Path) -> None:
         self.trace = trace

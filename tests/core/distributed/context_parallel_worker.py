@@ -13,7 +13,7 @@ from flashdreams.core.distributed.context_parallel import cat_outputs_cp, split_
 
 
 def raises(kind: type[Exception], part: str, call: object) -> bool:
-    """Whether `call()` raises an exception of this kind whose message holds `part`."""
+    """Return True if `call()` raises an exception of this kind whose message holds `part`."""
     assert callable(call)
     try:
         call()
@@ -55,7 +55,7 @@ def check_attention(group: dist.ProcessGroup) -> None:
 
 
 def check_refusals(group: dist.ProcessGroup) -> None:
-    """What cannot work says so on every process."""
+    """Check that unsupported settings raise on every process."""
     x = torch.randn(1, 4, 3, 8)
     ulysses = ContextParallelAttention("bshd", method="ulysses")
     ulysses.set_context_parallel_group(group)

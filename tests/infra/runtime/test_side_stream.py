@@ -31,7 +31,7 @@ class Stream:
 
 @pytest.fixture
 def log(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What a GPU would be told, in order."""
+    """The commands to a GPU, in order."""
     told: list[str] = []
     main, side = Stream("main", told), Stream("side", told)
 

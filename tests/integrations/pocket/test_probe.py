@@ -1,4 +1,4 @@
-"""How many denoising steps a machine is given, and what a weights file says of them."""
+"""Choice of the number of denoising steps for a machine, and the record of it in a weights file."""
 
 from __future__ import annotations
 

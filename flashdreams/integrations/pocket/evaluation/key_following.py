@@ -33,9 +33,9 @@ class Trial:
     key: str
     commanded: float
     true: float
-    """As registered in the true pictures."""
+    """Motion registered in the true pictures."""
     generated: float
-    """As registered in the dreamed pictures."""
+    """Motion registered in the dreamed pictures."""
 
     @property
     def counts(self) -> bool:

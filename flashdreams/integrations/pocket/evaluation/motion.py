@@ -91,7 +91,7 @@ class Pair:
         return sample(self.second.expand(len(motions), -1, -1, -1), grid) - self.first, inside
 
     def _seen_after(self, motions: Tensor) -> tuple[Tensor, Tensor]:
-        """Where the first picture's pixels are after motions: a grid `[N, h, w, 2]`, and which are in view."""
+        """Move the first picture's pixels: a grid `[N, h, w, 2]`, and a mask of those in view."""
         forward, right, yaw, tilt = (motions[:, i, None, None] for i in range(len(PARTS)))
         turn = yaw.deg2rad()
         x, y, z = self.points

@@ -12,9 +12,9 @@ KINDS = ("meadow", "forest", "desert", "town", "snow", "coast", "garden")
 HELD_OUT_KIND = "garden"
 """The kind that views are never trained on."""
 ATTRIBUTES = ("trees", "houses", "water", "rocks", "ways", "towers")
-"""How much there is of what, 0 to 1; 0.5 is usual."""
+"""Amounts by name, 0 to 1; 0.5 is usual."""
 STYLE = ("leaf", "roof", "wall", "ground", "path", "accent")
-"""Where in a kind's colours a world lies, 0 to 1 each."""
+"""A world's place in the range of a kind's colours, 0 to 1 each."""
 CONDITION = len(KINDS) + len(ATTRIBUTES) + len(STYLE)
 """Entries of a tile's condition: weights of the kinds, attributes, style."""
 

@@ -38,7 +38,7 @@ class Light:
     """Strength of lamps and windows, 0 to 1."""
     stars: float
     drift: tuple[float, float] = (0.0, 0.0)
-    """Where the clouds are, in metres."""
+    """Position of the clouds, in metres."""
     ridges: tuple[float, float] = (0.0, 0.1)
     """Phase and height of the far hills."""
 

@@ -1,4 +1,4 @@
-"""What follows from a state by computation alone: the sun's shadow on the ground, and the light of lamps."""
+"""Maps computed from a state alone: the sun's shadow on the ground, and the light of lamps."""
 
 from __future__ import annotations
 

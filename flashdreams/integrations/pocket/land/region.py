@@ -24,7 +24,7 @@ REACH = CELLS * CELL / 2
 FINE = 2
 """Texels of the true ground in a cell, along each side."""
 _WATER_AT = {"meadow": 1.75, "forest": 1.95, "desert": 2.3, "town": 2.4, "snow": 1.7, "coast": 0.55, "garden": 1.45}
-"""Where the water's noise, in standard deviations, becomes water."""
+"""Level above which the water's noise, in standard deviations, becomes water."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What lies in a direction of the sky: clouds, far hills and stars, as fields; and the true colours made of them."""
+"""The sky by direction: clouds, far hills and stars, as fields; and the true colours made of them."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ class OccupancyGrid(nn.Module):
         return found[:, 0, 0].unflatten(0, up.shape[:2]) * SCALE + OFFSET
 
     def ends(self, log_odds: Tensor, rays: Tensor, ground: Tensor) -> tuple[Tensor, Tensor]:
-        """Where rays end: inverse depth `[N, R]` in 1/m, and how sure it is that they end at a thing, 0 to 1.
+        """Return the rays' ends: inverse depth `[N, R]` in 1/m, and the confidence that they end at a thing, 0 to 1.
 
         `log_odds` are those of `rays`, `ground [N, R]` the inverse depth at which they end when nothing is in the way.
         The end is where a ray has more likely than not ended, as a mean with the steps beside that one.
@@ -86,7 +86,7 @@ class OccupancyGrid(nn.Module):
 
 
 def level_of(height: Tensor) -> Tensor:
-    """Where heights in metres lie in a grid's levels, -1 to 1: low cells are less high, there is more to see."""
+    """Return heights in metres as a grid's levels, -1 to 1: low cells are less high, there is more to see."""
     return (height.clamp_min(0) / TOP).clamp_max(1).pow(0.7) * 2 - 1
 
 

@@ -31,7 +31,7 @@ def pixel_rays(height: int = HEIGHT, width: int = WIDTH) -> Tensor:
 
 
 def pixel_grid(points: Tensor, size: tuple[int, int] = (HEIGHT, WIDTH)) -> Tensor:
-    """Where points `[N, 3, h * w]` in camera axes lie in the picture: `[N, h, w, 2]` for `sample`, -1..1 inside."""
+    """Project points `[N, 3, h * w]` in camera axes into the picture: `[N, h, w, 2]` for `sample`, -1..1 inside."""
     x, y, z = points.unbind(1)
     z = z.clamp_min(0.1)
     grid = torch.stack([x / z * (2 * FOCAL / WIDTH), y / z * (2 * FOCAL / HEIGHT)], -1)

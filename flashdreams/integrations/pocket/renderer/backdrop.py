@@ -124,7 +124,7 @@ def _shadows(rounds: Tensor, boxes: Tensor, sun_dir: Tensor) -> Tensor:
 
 
 def _falling_on(shadows: Tensor, z: Tensor) -> Tensor:
-    """Those of `shadows` that touch the band of rows `z`."""
+    """Return the `shadows` that touch the band of rows `z`."""
     begin, end, reach = shadows[:, 1], shadows[:, 1] + shadows[:, 3], _outer(shadows[:, 4])
     return shadows[(torch.minimum(begin, end) - reach < z[-1]) & (torch.maximum(begin, end) + reach > z[0])]
 

@@ -1,4 +1,4 @@
-"""Where rays meet the things of a place: bodies of revolution, boxes and the ground. Geometry without light."""
+"""Intersections of rays with a place: bodies of revolution, boxes and the ground. Geometry without light."""
 
 from __future__ import annotations
 

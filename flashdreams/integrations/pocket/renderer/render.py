@@ -140,7 +140,7 @@ def _draw(
 
 
 def _stripe(height: Tensor, period: Tensor, t: Tensor) -> Tensor:
-    """Where a thing has the second of its colours, 0 to 1: in stripes of `period` metres, if any; softer far away."""
+    """Share of a thing's second colour, 0 to 1: in stripes of `period` metres, if any; softer far away."""
     full = period.clamp_min(0.1)
     soft = 0.04 + 0.012 * t
     saw = (height / full).frac() * full

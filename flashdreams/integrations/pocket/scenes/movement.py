@@ -43,7 +43,7 @@ class Footing:
         return xz
 
     def constrain(self, previous: Floats, wanted: Floats) -> Floats:
-        """Where a camera gets that goes from `previous` to `wanted`, both `[3]`: on the ground, around things."""
+        """Return where a camera from `previous` to `wanted`, both `[3]`, gets: on the ground, around things."""
         # One position at a time, on the way from key to picture: plain numbers are fifty times faster than arrays here.
         x, z = float(wanted[0]), float(wanted[2])
         for _ in range(2):

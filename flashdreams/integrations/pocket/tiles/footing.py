@@ -1,4 +1,4 @@
-"""Where a visitor may stand: collisions from the solidity of a state."""
+"""Ground that a visitor may stand on: collisions from the solidity of a state."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Footing:
         return float(F.grid_sample(self.field[None, None], at, padding_mode="border", align_corners=False))
 
     def slide(self, before: Ground, wanted: Ground) -> Ground:
-        """Where a visitor gets who goes from `before` to `wanted`, see `slide`."""
+        """Return the position of a visitor who goes from `before` to `wanted`, see `slide`."""
         return slide(self.height, before, wanted)
 
     def free_near(self, x: float, z: float) -> tuple[float, float]:
@@ -52,7 +52,7 @@ class Footing:
 
 
 def slide(height: Callable[[float, float], float], before: Ground, wanted: Ground) -> Ground:
-    """Where a visitor gets who goes from `before` to `wanted`: along what is in the way, never further in."""
+    """Return where a visitor from `before` to `wanted` gets: along what is in the way, never further in."""
     there = height(*wanted)
     if there <= 0 or there < height(*before):
         return wanted

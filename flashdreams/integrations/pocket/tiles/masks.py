@@ -1,4 +1,4 @@
-"""What is known when a tile is dreamed: tiles come in three classes, and each is given only the classes before it."""
+"""Masks of known neighbours of a tile: tiles come in three classes, and each is given only the classes before it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def known_neighbours(i: int, j: int) -> list[tuple[int, int]]:
 
 
 def edge(step: int) -> tuple[slice, slice]:
-    """Where a neighbour `step` (-1, 0, 1) tiles away lies: cells of the window, and cells of the neighbour's tile."""
+    """Locate a neighbour `step` (-1, 0, 1) tiles away: cells of the window, and cells of the neighbour's tile."""
     if step < 0:
         return slice(0, MARGIN), slice(TILE - MARGIN, TILE)
     if step > 0:

@@ -1,4 +1,4 @@
-"""Which tiles a rollout knows at which chunk: a function of its poses alone, so that it is seen alike in every replay.
+"""Tiles that a rollout knows at each chunk: a function of its poses alone, so that it is seen alike in every replay.
 
 Tiles come at a fixed pace of so many chunks each, the nearest to where the visitor looks first; those under the
 visitor's feet come at once. How fast a machine dreams decides how long a step waits for them, never what it shows.

@@ -33,7 +33,7 @@ from flashdreams.integrations.pocket.land.state import (
 RAY_ROWS, RAY_COLUMNS = 72, 128
 """Rays of a view: one for 2x2 pixels."""
 FEATURES = 28 + SKY_FIELDS
-"""What is known of a ray; the first three after `ALBEDO` are the colour that it ends on."""
+"""Features of a ray; the first three after `ALBEDO` are the colour that it ends on."""
 ALBEDO = 6
 _PLANES = 256
 """Planes of the fan."""
@@ -83,7 +83,7 @@ class Seen(NamedTuple):
 
 
 class _Ends(NamedTuple):
-    """Where rays `[R]` end."""
+    """Ends of rays `[R]`."""
 
     level: Tensor
     """Level distance in metres to the first solid spot; far where there is none."""

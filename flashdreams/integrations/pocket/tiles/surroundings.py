@@ -53,7 +53,7 @@ class Surroundings:
 
 
 def in_sight(spots: Iterable[Spot], middle: Spot) -> list[Spot]:
-    """Those of `spots` that are seen from tile `middle`."""
+    """Return the `spots` that are seen from tile `middle`."""
     return [s for s in spots if max(abs(s[0] - middle[0]), abs(s[1] - middle[1])) <= REACH]
 
 
@@ -87,6 +87,6 @@ class Barriers:
         return self._footings[spot].height(x, z)
 
     def constrain(self, previous: Floats, wanted: Floats) -> Floats:
-        """Where a camera gets that goes from `previous` to `wanted`, both `[3]`: on the ground, around things."""
+        """Return where a camera from `previous` to `wanted`, both `[3]`, gets: on the ground, around things."""
         x, z = slide(self.height, (float(previous[0]), float(previous[2])), (float(wanted[0]), float(wanted[2])))
         return np.array([x, -EYE_HEIGHT, z])

@@ -47,7 +47,7 @@ class Weather:
         return replace(self, hour=hour, clouds=clouds, haze=haze)
 
     def later(self, seconds: float) -> Weather:
-        """As it is after `seconds`."""
+        """Return the weather after `seconds`."""
         x, z = self.drift
         hour = (self.hour + seconds * 24 / DAY_SECONDS) % 24
         return replace(self, hour=hour, drift=((x + WIND * seconds) % 1024.0, (z + 0.4 * WIND * seconds) % 1024.0))

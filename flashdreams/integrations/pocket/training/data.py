@@ -41,7 +41,7 @@ class Shard:
 
 
 def shard_path(folder: Path, kind: Kind, index: int) -> Path:
-    """Where shard `index` lies."""
+    """Return the path of shard `index`."""
     return folder / f"{kind}-{index:04d}.npz"
 
 

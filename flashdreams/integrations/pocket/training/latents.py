@@ -58,7 +58,7 @@ class Stretches:
 
     @classmethod
     def join(cls, *parts: Stretches) -> Stretches:
-        """Those of all `parts`, equally long ones."""
+        """Return the latents of all `parts`, equally long ones."""
         return cls(*(torch.cat(same) for same in zip(*(vars(part).values() for part in parts), strict=True)))
 
     def to(self, device: torch.device) -> Stretches:

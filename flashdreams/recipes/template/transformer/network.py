@@ -50,7 +50,7 @@ class TemplateDiTConfig(InstantiateConfig):
     ffn_mult: float = 2.0
     """Width of the feed-forward layers, in `model_channels`."""
     cp_method: Literal["ring", "ulysses"] = "ring"
-    """How attention is shared among processes."""
+    """The method by which processes share attention."""
 
 
 class TemplateDiT(nn.Module):

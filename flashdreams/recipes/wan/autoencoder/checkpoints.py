@@ -67,7 +67,7 @@ class WanVAEShape:
     """The sizes in which Wan's autoencoders differ. None where a file holds one half only."""
 
     is_residual: bool
-    """Whether it has the stages of 2.2."""
+    """True for the stages of Wan 2.2."""
     base_dim: int | None
     """Channels of the encoder's first stage."""
     decoder_base_dim: int | None
@@ -115,7 +115,7 @@ def wan22_ti2v_5b_vae_state_dict_transform(state_dict: Mapping[str, Tensor]) -> 
 
 
 def read_wan_vae_shape(tensors: Mapping[str, Tensor]) -> WanVAEShape:
-    """Which autoencoder a state dict or an opened checkpoint holds, from keys and shapes alone.
+    """Recognise the autoencoder of a state dict or an opened checkpoint by keys and shapes alone.
 
     Raises ValueError when it is none of Wan's, or when the tensors that tell are not there.
     """

@@ -98,7 +98,7 @@ class WanVAECache(StreamingEncoderCache, StreamingDecoderCache):
 
 
 class WanVAEHalf(AcceleratedStep):
-    """What the encoder and the decoder share: one latent per step, graphs of the step, checks.
+    """Base of encoder and decoder: one latent per step, graphs of the step, checks.
 
     One latent at a time, the arithmetic does not depend on how a clip is cut into chunks, so that any chunking gives
     the same result bit for bit, and a long clip takes no more memory than a short one.

@@ -15,7 +15,7 @@ from flashdreams.recipes.wan.autoencoder.vae import WanVAECache, WanVAEEncoder, 
 
 @dataclass(kw_only=True)
 class I2VCtrl:
-    """What a chunk of an image-to-video rollout is conditioned on, as latents or, once patchified, as tokens."""
+    """Conditioning of one chunk of an image-to-video rollout, as latents or, once patchified, as tokens."""
 
     latent: Tensor
     """Normalised latents `[*batch, T, C, h, w]` of the picture, those of grey frames where there is none."""

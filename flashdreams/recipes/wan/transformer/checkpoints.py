@@ -59,25 +59,25 @@ _OTHERS = (
     (r"^(token_embedding|shared|encoder\.block\.\d+)\.", "a UMT5 text encoder"),
     (r"^(visual|vision_model)\.", "a CLIP image encoder"),
 )
-"""What else a file may be that was given for a transformer's."""
+"""Other files that are given by mistake for a transformer's."""
 
 
 @dataclass(frozen=True)
 class WanCheckpoint:
-    """What a file of a Wan transformer is."""
+    """The kind and layout of a Wan transformer's file."""
 
     layout: str
-    """Whose keys it has: "official" or "diffusers"."""
+    """The layout of its keys: "official" or "diffusers"."""
     prefix: str
-    """What stands before every key, wrappers aside: `generator_ema.model.` in Self-Forcing's."""
+    """The prefix of every key, wrappers aside: `generator_ema.model.` in Self-Forcing's."""
     sizes: dict[str, int | bool]
-    """What its shapes say, by the names of `WanDiTNetworkConfig`; `num_heads` is not in them."""
+    """The sizes that its shapes show, by the names of `WanDiTNetworkConfig`; `num_heads` is not among them."""
     patterns: Patterns
-    """What makes our keys of the file's."""
+    """The renaming of the file's keys to ours."""
 
 
 def read_wan_checkpoint(tensors: Mapping[str, Tensor], patch_size: tuple[int, int, int] = (1, 2, 2)) -> WanCheckpoint:
-    """What `tensors` are, from their keys and shapes alone.
+    """Recognise `tensors` by their keys and shapes alone.
 
     Raises ValueError for anything but one Wan transformer, saying what it seems to be instead.
     """

@@ -1,4 +1,4 @@
-"""How a chunk's given latents reach the network: stamped over the noise, as further channels, at their own timestep."""
+"""Ways to give latents to the network: stamped over the noise, as further channels, at their own timestep."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MASK_CHANNELS = 4
 
 @dataclass(frozen=True)
 class ImageModes:
-    """Which uses a transformer makes of an `I2VCtrl`; they compose."""
+    """The uses that a transformer makes of an `I2VCtrl`; they compose."""
 
     stamp: bool
     """Given latents replace the noisy ones before every step, and the clean ones at the end."""

@@ -107,7 +107,7 @@ class Wan21TransformerConfig(PatchifiedTransformerConfig):
 
     @property
     def image_modes(self) -> ImageModes | None:
-        """How an image control is used; None where none is taken."""
+        """The use of an image control; None where none is taken."""
         per_token = self.ti2v_first_frame_per_token_timestep
         if not (self.stamp_image_latent or self.concat_image_mask_to_latent or per_token):
             return None

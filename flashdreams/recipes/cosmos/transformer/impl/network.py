@@ -119,7 +119,7 @@ class CosmosDiTNetworkConfig(InstantiateConfig):
     timestep_scale: float = 0.001
     """Factor from the scheduler's timesteps, 0 to 1000, to those that the network was trained with."""
     cp_method: Literal["ring", "ulysses"] = "ring"
-    """How attention is shared among processes."""
+    """The method by which processes share attention."""
     control_channels: int = 0
     """Latent channels of a control video, such as 16 of an HD map; 0: the network takes none."""
 

@@ -68,11 +68,11 @@ class WanDiTNetworkConfig(InstantiateConfig):
     concat_padding_mask: bool = False
     """Every token gets one more input channel, all zeros (nothing is padded)."""
     patch_embedding_type: Literal["linear", "conv3d"] = "conv3d"
-    """How the patch embedding's weight is stored."""
+    """The layout of the patch embedding's weight."""
     apply_rope_before_kvcache: bool = True
     """Rotate keys before they are cached; False stores them unrotated and rotates on read."""
     cp_method: Literal["ring", "ulysses"] = "ring"
-    """How attention is shared among processes."""
+    """The method by which processes share attention."""
 
     def __post_init__(self) -> None:
         check_network(self)
