@@ -11,16 +11,17 @@ import sys
 import threading
 import webbrowser
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
 from backend.kiosk.browser import has_browser
 from backend.server.log_limits import limit_log
 from backend.settings import ACCESS_QUERY, DRAWN_TOKEN_BYTES, Settings, describe_error, settings_from
-from flashdreams.core import distributed
-from flashdreams.infra.world.base import WorldConfig
-from flashdreams.infra.world.distributed_world import follow, lead
 from flashdreams.terminal import tolerate_any_letter
+
+if TYPE_CHECKING:  # torch is imported by `main`, without garbage collection
+    from flashdreams.infra.world.base import WorldConfig
 
 USAGE_ERROR = 2
 LOG_FORMAT = "%(levelname)s %(name)s: %(message)s"
@@ -33,14 +34,11 @@ def main(arguments: list[str] | None = None) -> int:
     tolerate_any_letter()
     logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
     limit_log()
+    gc.disable()  # modules are never garbage: looking through them while they are imported takes a tenth of the start
     try:
-        settings = settings_from(sys.argv[1:] if arguments is None else arguments)
-        config = _world(settings)
-    except ValidationError as error:
-        return _refuse(describe_error(error, sys.argv[1:] if arguments is None else arguments))
-    except (KeyError, ValueError) as error:
-        return _refuse(str(error.args[0]))
-    return _play(config, settings)
+        return _run(sys.argv[1:] if arguments is None else arguments)
+    finally:
+        gc.enable()
 
 
 def serve(config: WorldConfig, settings: Settings) -> int:
@@ -66,13 +64,28 @@ def serve(config: WorldConfig, settings: Settings) -> int:
 
     sys.setswitchinterval(SWITCH_SECONDS)
     gc.freeze()  # what was imported stays: collecting after every session need not look through it
+    gc.enable()
     with listening, contextlib.suppress(KeyboardInterrupt):  # uvicorn raises it again once all is closed
         make_server(app, on_listening, settings).run(sockets=[listening])
     return 0
 
 
+def _run(arguments: list[str]) -> int:
+    try:
+        settings = settings_from(arguments)
+        config = _world(settings)
+    except ValidationError as error:
+        return _refuse(describe_error(error, arguments))
+    except (KeyError, ValueError) as error:
+        return _refuse(str(error.args[0]))
+    return _play(config, settings)
+
+
 def _play(config: WorldConfig, settings: Settings) -> int:
     """Serve the world; of several processes, which torchrun starts, the first one serves and the others work for it."""
+    from flashdreams.core import distributed
+    from flashdreams.infra.world.distributed_world import follow, lead
+
     try:
         several = distributed.init()
     except (RuntimeError, ValueError) as error:
