@@ -116,6 +116,20 @@ def test_a_restored_rollout_goes_on_bit_for_bit() -> None:
         assert all(np.array_equal(a, b) for a, b in zip(ahead, again, strict=True))
 
 
+def test_a_restored_rollout_takes_over_what_the_inner_world_keeps(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = processed(acting_config(width=32, height=16), TrailConfig(scale=2)).setup()
+    rollout = world.start("meadow", 3)
+    chunks(world, rollout, 2)
+    kept = world.snapshot(rollout)
+    ahead = chunks(world, rollout, 2)
+    replaced: list[Any] = []
+    inner = world._inner
+    monkeypatch.setattr(inner, "restore_into", lambda old, content: replaced.append(old) or inner.restore(content))
+    restored = world.restore_into(rollout, kept)
+    assert replaced == [rollout.inner]
+    assert all(np.array_equal(a, b) for a, b in zip(ahead, chunks(world, restored, 2), strict=True))
+
+
 def test_a_session_is_played_through_a_processor(tmp_path: Path) -> None:
     from tests.backend.harness import running
 

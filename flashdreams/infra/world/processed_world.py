@@ -90,10 +90,11 @@ class ProcessedWorld(World):
 
     def restore(self, snapshot: Any) -> ProcessedRollout:
         kept, state = snapshot
-        inner = self._inner.restore(kept)
-        typed = ProcessedRollout(scene=inner.scene, seed=inner.seed, inner=inner, state=copy_state(state))
-        self._follow(typed)
-        return typed
+        return self._wrapped(self._inner.restore(kept), copy_state(state))
+
+    def restore_into(self, rollout: Rollout, snapshot: Any) -> ProcessedRollout:
+        kept, state = snapshot
+        return self._wrapped(self._inner.restore_into(self._checked(rollout).inner, kept), copy_state(state))
 
     def start_pose(self, scene: str, seed: int) -> npt.NDArray[np.float64]:
         return self._inner.start_pose(scene, seed)
@@ -119,6 +120,11 @@ class ProcessedWorld(World):
 
     def at_rest(self) -> bool:
         return self._inner.at_rest()
+
+    def _wrapped(self, inner: Rollout, state: Any) -> ProcessedRollout:
+        typed = ProcessedRollout(scene=inner.scene, seed=inner.seed, inner=inner, state=state)
+        self._follow(typed)
+        return typed
 
     @staticmethod
     def _checked(rollout: Rollout) -> ProcessedRollout:
