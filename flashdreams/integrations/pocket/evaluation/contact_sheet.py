@@ -38,7 +38,7 @@ def light_of(index: int) -> Light:
     return light_at(HOURS[index % len(HOURS)], heading=float(index), ridges=(float(index), 0.1))
 
 
-def views_of_procedural_worlds() -> Iterator[Tensor]:
+def procedural_views() -> Iterator[Tensor]:
     """Render one view `[3, H, W]` of each of `COUNT` held-out procedural worlds."""
     for index in range(COUNT):
         region = make_region(HELD_OUT_SEEDS[300 + index], (KINDS[index % len(KINDS)],))
@@ -46,7 +46,7 @@ def views_of_procedural_worlds() -> Iterator[Tensor]:
         yield TrueViews(region, light_of(index)).view(camera_pose(x, z, 0.6, -0.03))
 
 
-def views_of_dreamed_worlds(weights: Path) -> Iterator[Tensor]:
+def tile_model_views(weights: Path) -> Iterator[Tensor]:
     """Dream the tiles of `COUNT` worlds and draw one view `[3, H, W]` of each."""
     model, network = load_tile_model(weights), load_view_network(weights)
     half = TILE_METRES / 2
@@ -62,7 +62,7 @@ def sheet(weights: Path) -> Image.Image:
     half, rows = COLUMNS * (WIDTH + MARGIN), COUNT // COLUMNS
     page = Image.new("RGB", (2 * half + 5 * MARGIN, TITLE + rows * (HEIGHT + MARGIN)), (16, 18, 24))
     pen = ImageDraw.Draw(page)
-    halves = (("drawn by the renderer", views_of_procedural_worlds()), ("dreamed", views_of_dreamed_worlds(weights)))
+    halves = (("drawn by the renderer", procedural_views()), ("dreamed", tile_model_views(weights)))
     for side, (title, views) in enumerate(halves):
         left = side * (half + 4 * MARGIN) + MARGIN
         pen.text((left, 4), title, fill=(226, 230, 238), font_size=14)
