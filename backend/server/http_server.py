@@ -32,8 +32,8 @@ BODY_SECONDS = 60.0
 """Time for the body of a request."""
 ANSWER_SECONDS = 60.0
 """Time for which a reader of an answer may take nothing."""
-BACKLOG = 128
-"""Connections that wait to be accepted."""
+BACKLOG = 24
+"""Connections that wait to be accepted. So many are accepted at once, before those above the limit are cut."""
 MAX_HEAD_BYTES = 64 * 1024
 """Of a request's line and headers together; more is answered with 431."""
 MAX_HEADERS = 256
