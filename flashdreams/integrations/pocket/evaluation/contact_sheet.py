@@ -1,89 +1,53 @@
-"""Draws 24 worlds of the renderer's grammar beside 24 dreamed ones, for a look with one's own eyes.
-
-python -m flashdreams.integrations.pocket.evaluation.contact_sheet --weights FILE docs/media/endless.webp
-"""
+"""A contact sheet: dreamed pictures over the true ones, scene by scene, at several times of a walk, as a PNG."""
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 
-import torch
-from PIL import Image, ImageDraw
+import numpy as np
 from torch import Tensor
-from tqdm import tqdm
 
-from flashdreams.integrations.pocket.evaluation.tiles import block, draw
-from flashdreams.integrations.pocket.land.camera import camera_pose
-from flashdreams.integrations.pocket.land.kinds import KINDS
-from flashdreams.integrations.pocket.land.light import Light, light_at
-from flashdreams.integrations.pocket.land.region import make_region
-from flashdreams.integrations.pocket.land.renderer import TrueViews
-from flashdreams.integrations.pocket.tiles.config import TILE_METRES
-from flashdreams.integrations.pocket.tiles.footing import Footing
-from flashdreams.integrations.pocket.tiles.plan import Words, WorldPlan
-from flashdreams.integrations.pocket.tiles.sight import LocalState
-from flashdreams.integrations.pocket.tiles.store import TileStore
-from flashdreams.integrations.pocket.tiles.weights import load_tile_model, load_view_network
-from flashdreams.integrations.pocket.training.regions import HELD_OUT_SEEDS
+from flashdreams.integrations.pocket.evaluation.drift import Moment
+from flashdreams.integrations.pocket.image_files import Pixels
+from flashdreams.integrations.pocket.scenes.movement import FPS, FRAMES_PER_CHUNK
 
-COUNT, COLUMNS = 24, 4
-WIDTH, HEIGHT, MARGIN, TITLE = 192, 108, 4, 24
-HOURS = (10, 13, 17, 18.4, 9, 15, 22, 7.5)
+_GAP = 4
+_LETTERS = " 0123456789:.-abcdefghijklmnopqrstuvwxyz"
+# Every letter is five rows of three dots, each row an octal digit: enough to label pictures without a font file.
+_ROWS = (
+    "00000 75557 26227 71747 71717 55711 74717 74757 71222 75757 75717 02020 00002 00700 25755 65656 34443 65556 74647 "
+    "74644 34553 55755 72227 11152 55655 44447 57755 65555 25552 65644 25563 65655 34216 72222 55557 55552 55775 "
+    "55255 55222 71247"
+).split()
+_FONT = dict(zip(_LETTERS, _ROWS, strict=True))
 
 
-def light_of(index: int) -> Light:
-    """Return the light of world `index`: the same for both halves of the sheet."""
-    return light_at(HOURS[index % len(HOURS)], heading=float(index), ridges=(float(index), 0.1))
+def label(text: str, scale: int = 2) -> Pixels:
+    """White on black `[5 * scale, 4 * scale * len(text), 3]`: letters, digits and :.- of any case; others are blank."""
+    glyphs = [[[int(row) >> bit & 1 for bit in (2, 1, 0, 3)] for row in _FONT.get(c, _FONT[" "])] for c in text.lower()]
+    dots = np.concatenate(np.array(glyphs, dtype=np.uint8), axis=1) * 255
+    return np.repeat(dots.repeat(scale, 0).repeat(scale, 1)[..., None], 3, 2)
 
 
-def procedural_views() -> Iterator[Tensor]:
-    """Render one view `[3, H, W]` of each of `COUNT` held-out procedural worlds."""
-    for index in range(COUNT):
-        region = make_region(HELD_OUT_SEEDS[300 + index], (KINDS[index % len(KINDS)],))
-        x, z = Footing(region.state, (0.0, 0.0)).free_near(0.0, 0.0)
-        yield TrueViews(region, light_of(index)).view(camera_pose(x, z, 0.6, -0.03))
+def contact_sheet(camera_paths: Mapping[str, Sequence[Moment]]) -> Pixels:
+    """One picture `[H, W, 3]` of the moments of every scene's walk: dreamed above true, time goes to the right."""
+    return np.concatenate(
+        [np.concatenate([_pair(scene, m) for m in camera_path], 1) for scene, camera_path in camera_paths.items()], 0
+    )
 
 
-def tile_model_views(weights: Path) -> Iterator[Tensor]:
-    """Dream the tiles of `COUNT` worlds and draw one view `[3, H, W]` of each."""
-    model, network = load_tile_model(weights), load_view_network(weights)
-    half = TILE_METRES / 2
-    for index in range(COUNT):
-        store = TileStore(model, WorldPlan(300 + index, Words(kinds=(KINDS[index % len(KINDS)],))))
-        state = block(store, (0, 0), 2)
-        x, z = Footing(state, (half, half)).free_near(half, half)
-        yield draw(network, LocalState.of(state, (half, half), light_of(index)), camera_pose(x, z, 0.6, -0.03))
+def _pair(scene: str, moment: Moment) -> Pixels:
+    """Two pictures under their label, with a gap to the right and below."""
+    generated, true = (_pixels(image) for image in (moment.generated, moment.true))
+    seconds = (moment.chunk - 1) * FRAMES_PER_CHUNK / FPS
+    text = label(f"{scene} {seconds:.1f} s")
+    height, width = generated.shape[:2]
+    cell = np.zeros((2 * height + len(text) + 3 * _GAP, width + _GAP, 3), dtype=np.uint8)
+    top, shown = len(text) + 2 * _GAP, text[:, :width]
+    cell[_GAP : _GAP + len(text), : shown.shape[1]] = shown
+    cell[top : top + 2 * height, :width] = np.concatenate([generated, true])
+    return cell
 
 
-def sheet(weights: Path) -> Image.Image:
-    """Draw both halves: procedural worlds on the left, dreamed ones on the right."""
-    half, rows = COLUMNS * (WIDTH + MARGIN), COUNT // COLUMNS
-    page = Image.new("RGB", (2 * half + 5 * MARGIN, TITLE + rows * (HEIGHT + MARGIN)), (16, 18, 24))
-    pen = ImageDraw.Draw(page)
-    halves = (("drawn by the renderer", procedural_views()), ("dreamed", tile_model_views(weights)))
-    for side, (title, views) in enumerate(halves):
-        left = side * (half + 4 * MARGIN) + MARGIN
-        pen.text((left, 4), title, fill=(226, 230, 238), font_size=14)
-        for index, view in enumerate(tqdm(views, title, total=COUNT, unit="world")):
-            image = Image.fromarray(view.clamp(0, 1).permute(1, 2, 0).mul(255).byte().numpy())
-            at = (left + index % COLUMNS * (WIDTH + MARGIN), TITLE + index // COLUMNS * (HEIGHT + MARGIN))
-            page.paste(image.resize((WIDTH, HEIGHT), Image.Resampling.LANCZOS), at)
-    return page
-
-
-def main() -> None:
-    """Write the picture."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("output", type=Path)
-    parser.add_argument("--weights", type=Path, required=True)
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    page = sheet(arguments.weights)
-    page.save(arguments.output, quality=80, method=6)
-    print(f"{arguments.output}: {page.width} x {page.height}, {arguments.output.stat().st_size / 1024:.0f} KiB")
-
-
-if __name__ == "__main__":
-    main()
+def _pixels(image: Tensor) -> Pixels:
+    return (image.clamp(0, 1) * 255 + 0.5).byte().permute(1, 2, 0).numpy()
