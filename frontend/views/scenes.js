@@ -5,6 +5,8 @@
 
 /** Largest seed of the protocol. */
 export const LARGEST_SEED = 2 ** 32 - 1;
+/** Characters that the server takes of a text and of any other field. */
+const LONGEST_TEXT = 2000, LONGEST_NAME = 128;
 
 export class ScenePicker {
   /** @type {HTMLElement} */
@@ -83,7 +85,7 @@ export function wantedFromAddress() {
   const wanted = {};
   for (const name of /** @type {const} */ (['world', 'scene', 'text', 'replay', 'watch'])) {
     const value = asked.get(name);
-    if (value) wanted[name] = value.slice(0, 128);
+    if (value) wanted[name] = value.slice(0, name === 'text' ? LONGEST_TEXT : LONGEST_NAME);
   }
   const seed = parseSeed(asked.get('seed') ?? '');
   if (seed !== null) wanted.seed = seed;

@@ -123,6 +123,12 @@ def test_a_session_that_is_gone_is_followed_by_a_new_one(wire: Wire) -> None:
     assert "new one" in wire.page.inner_text("#toast")
 
 
+def test_a_link_s_text_is_sent_whole_as_far_as_the_server_takes_it(wire: Wire) -> None:
+    words = "a snowy village " * 12  # 192 characters, more than a name may have
+    wire.open("?text=" + words.replace(" ", "+"))
+    assert wire.next("start")["text"] == words
+
+
 def test_a_new_dream_behind_the_menu_gets_its_picture_before_it_is_paused(wire: Wire) -> None:
     wire.begin()
     wire.page.keyboard.press("KeyW")
