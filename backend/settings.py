@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import ipaddress
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from backend.origins import normal_origin
+
+if TYPE_CHECKING:  # it imports PyTorch
+    from flashdreams.infra.world.base import WorldConfig
 
 DRAWN_TOKEN_BYTES = 12
 """Random bytes of an access token that the server draws."""
@@ -37,6 +41,7 @@ class Settings(BaseSettings):
         default=None, description="weights: a file, folder or hf:// address; none: those of the world"
     )
     adapt: bool = Field(default=True, description="choose cores and denoising steps by trying, where the world can")
+    flow: bool = Field(default=True, description="let a world that can move while nobody acts; off: it rests")
     host: str = Field(default="127.0.0.1", description="address to listen on; 0.0.0.0 means all of them")
     port: int = Field(default=8000, ge=0, le=65535, description="TCP port; 0 takes a free one")
     browser: bool = Field(default=True, description="open the page in a browser where there is one")
@@ -136,6 +141,15 @@ def settings_from(arguments: list[str] | None = None) -> Settings:
     """
     options: dict[str, Any] = {"_cli_parse_args": arguments} if arguments else {}
     return Settings(**options)
+
+
+def world_config(settings: Settings) -> WorldConfig:
+    """Return the config of the world to serve. Raises KeyError for an unknown slug."""
+    from flashdreams.configs.worlds import get_world
+
+    config = get_world(settings.world)
+    flows = config.flows and settings.flow
+    return replace(config, checkpoint=settings.checkpoint, adapts=settings.adapt, flows=flows)
 
 
 def describe_error(error: ValidationError, arguments: list[str]) -> str:

@@ -11,10 +11,9 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Coroutine
-from dataclasses import replace
 from typing import Any
 
-from backend.settings import Settings
+from backend.settings import Settings, world_config
 
 LISTEN_SECONDS = 120.0
 """Time in which the app must listen; the model is loaded meanwhile and takes its own time."""
@@ -45,7 +44,7 @@ class WorldServer:
         self.run = f"{name} {secrets.token_hex(6)}"
         """Another one each time that the server starts."""
         chosen = Settings(**settings, host=host, port=0, browser=False)
-        self._app = create_app(_world(chosen, module), chosen)
+        self._app = create_app(config_from(module) if module else world_config(chosen), chosen)
         self._socket = bind(host, 0)
         self._address = f"http://{host}:{self._socket.getsockname()[1]}"
         listening = threading.Event()
@@ -135,11 +134,3 @@ def config_from(module: str) -> Any:
     """Return the world config that `package.module:function` makes."""
     path, _, function = module.partition(":")
     return getattr(importlib.import_module(path), function)()
-
-
-def _world(settings: Settings, module: str | None) -> Any:
-    if module is not None:
-        return config_from(module)
-    from flashdreams.configs.worlds import get_world
-
-    return replace(get_world(settings.world), checkpoint=settings.checkpoint, adapts=settings.adapt)

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from backend.kiosk.browser import has_browser
 from backend.server.log_limits import limit_log
-from backend.settings import ACCESS_QUERY, DRAWN_TOKEN_BYTES, Settings, describe_error, settings_from
+from backend.settings import ACCESS_QUERY, DRAWN_TOKEN_BYTES, Settings, describe_error, settings_from, world_config
 from flashdreams.terminal import tolerate_any_letter
 
 if TYPE_CHECKING:  # torch is imported by `main`, without garbage collection
@@ -73,7 +73,7 @@ def serve(config: WorldConfig, settings: Settings) -> int:
 def _run(arguments: list[str]) -> int:
     try:
         settings = settings_from(arguments)
-        config = _world(settings)
+        config = world_config(settings)
     except ValidationError as error:
         return _refuse(describe_error(error, arguments))
     except (KeyError, ValueError) as error:
@@ -110,12 +110,6 @@ def _play(config: WorldConfig, settings: Settings) -> int:
         raise
     finally:
         distributed.shutdown()
-
-
-def _world(settings: Settings) -> WorldConfig:
-    from flashdreams.configs.worlds import get_world
-
-    return replace(get_world(settings.world), checkpoint=settings.checkpoint, adapts=settings.adapt)
 
 
 def _address(settings: Settings, port: int) -> str:

@@ -27,7 +27,7 @@ from backend.server.http_server import SEND_BUFFER_BYTES, bind, make_server
 from backend.server.main import main, serve
 from backend.server.websocket import ABORT, Connection
 from backend.session.metrics import Metrics
-from backend.settings import Settings, settings_from
+from backend.settings import Settings, settings_from, world_config
 from tests.backend.fakes import fake_config
 from tests.backend.harness import PATIENCE
 
@@ -40,6 +40,12 @@ def test_flags_weigh_more_than_the_environment(monkeypatch: pytest.MonkeyPatch) 
     settings = settings_from(["--port", "9002", "--no-browser", "--allowed-origins", "https://a.example"])
     assert (settings.port, settings.idle_limit, settings.browser) == (9002, 60.0, False)
     assert settings.origins == {"https://a.example"} and settings.world == "pocket" and settings.is_local
+
+
+def test_a_world_flows_unless_it_is_told_to_rest() -> None:
+    assert world_config(Settings(world="endless")).flows
+    assert not world_config(settings_from(["--world", "endless", "--no-flow"])).flows
+    assert not world_config(Settings(world="pocket")).flows
 
 
 def test_weights_may_be_a_file_a_folder_or_on_the_hub(tmp_path: Path) -> None:
