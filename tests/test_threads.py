@@ -67,7 +67,8 @@ def test_it_is_set_before_torch_is_imported(module: str) -> None:
         "class Look(importlib.abc.MetaPathFinder):\n"
         "    def find_spec(self, name, *_):\n"
         "        if name == 'torch': print(os.environ.get('OMP_WAIT_POLICY')); sys.meta_path.remove(self)\n"
-        f"sys.meta_path.insert(0, Look())\nimport {module}"
+        f"sys.meta_path.insert(0, Look())\nimport {module}\n"
+        "import torch"  # the server imports it after its settings are read
     )
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("OMP", "GOMP", "KMP"))}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=300)
