@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
+
+from backend.clock import Clock, monotonic
 
 WORKERS = 1
 """Heavy requests that are worked on at a time."""
 QUEUE = 8
 """Heavy requests that may wait for a worker."""
+REST = 3.0
+"""Rest of a worker before its next request, as a multiple of the time that the last one took: sessions need cores."""
+LONGEST_REST = 2.0
+"""Seconds of such a rest at most."""
 RETRY_SECONDS = 2
 """Seconds after which a refused client may try again."""
 MAX_BODY_BYTES = 48 * 1024 * 1024
@@ -26,9 +33,11 @@ class Busy(Exception):
 class Workers:
     """A pool of `WORKERS` threads that refuses work beyond its queue, and the memory of uploads on their way."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock = monotonic) -> None:
+        self._clock = clock
         self._pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="request")
         self._taken = 0
+        self._rests_until = 0.0
         self._body_bytes = 0
 
     async def run(self, work: Callable[..., T], *arguments: Any) -> T:
@@ -36,9 +45,18 @@ class Workers:
         if self._taken >= WORKERS + QUEUE:
             raise Busy
         self._taken += 1
-        future = asyncio.get_running_loop().run_in_executor(self._pool, work, *arguments)
+        future = asyncio.get_running_loop().run_in_executor(self._pool, self._paced, work, *arguments)
         future.add_done_callback(self._done)  # the thread works on where the client went away
         return await future
+
+    def _paced(self, work: Callable[..., T], *arguments: Any) -> T:
+        time.sleep(max(0.0, self._rests_until - self._clock()))
+        began = self._clock()
+        try:
+            return work(*arguments)
+        finally:
+            now = self._clock()
+            self._rests_until = now + min(REST * (now - began), LONGEST_REST)
 
     def _done(self, future: asyncio.Future[Any]) -> None:
         self._taken -= 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import errno
 import io
@@ -29,7 +30,7 @@ from backend.server.http_server import BACKLOG
 from backend.server.log_limits import OncePerMinute
 from backend.server.websocket import MAX_ERRORS
 from backend.session.replay import ReplayStore, read_saved
-from backend.session.workers import QUEUE, WORKERS
+from backend.session.workers import QUEUE, REST, WORKERS, Workers
 from backend.settings import Settings
 from tests.backend.fakes import FakeWorld, fake_config
 from tests.backend.harness import Running, running
@@ -389,6 +390,20 @@ def test_heavy_requests_do_not_hold_up_visitors(monkeypatch: pytest.MonkeyPatch)
         assert statuses == [400] * (WORKERS + QUEUE) + [503] * 10
         refused = [one.result() for one in asked if one.result().status_code == 503]
         assert all(int(one.headers["retry-after"]) > 0 and one.json()["code"] == "busy" for one in refused)
+
+
+async def test_a_worker_rests_after_heavy_work_in_proportion_to_it() -> None:
+    workers, times = Workers(), list[tuple[float, float]]()
+
+    def work() -> None:
+        began = time.monotonic()
+        time.sleep(0.1)
+        times.append((began, time.monotonic()))
+
+    await asyncio.gather(workers.run(work), workers.run(work))
+    workers.close()
+    (first, ended), (second, _) = times
+    assert second - ended >= REST * (ended - first) - 0.01
 
 
 def test_a_path_that_would_be_work_for_seconds_is_refused(server: Running) -> None:
