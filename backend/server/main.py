@@ -97,6 +97,7 @@ def _play(config: WorldConfig, settings: Settings) -> int:
     try:
         if distributed.is_rank_zero():
             return serve(lead(config), settings)
+        gc.enable()
         with contextlib.suppress(KeyboardInterrupt):
             follow(config)
         return 0
