@@ -8,7 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from backend.clock import Clock, monotonic
+from backend.clock import monotonic
 
 WORKERS = 1
 """Heavy requests that are worked on at a time."""
@@ -33,8 +33,7 @@ class Busy(Exception):
 class Workers:
     """A pool of `WORKERS` threads that refuses work beyond its queue, and the memory of uploads on their way."""
 
-    def __init__(self, clock: Clock = monotonic) -> None:
-        self._clock = clock
+    def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="request")
         self._taken = 0
         self._rests_until = 0.0
@@ -50,12 +49,12 @@ class Workers:
         return await future
 
     def _paced(self, work: Callable[..., T], *arguments: Any) -> T:
-        time.sleep(max(0.0, self._rests_until - self._clock()))
-        began = self._clock()
+        time.sleep(max(0.0, self._rests_until - monotonic()))
+        began = monotonic()
         try:
             return work(*arguments)
         finally:
-            now = self._clock()
+            now = monotonic()
             self._rests_until = now + min(REST * (now - began), LONGEST_REST)
 
     def _done(self, future: asyncio.Future[Any]) -> None:
