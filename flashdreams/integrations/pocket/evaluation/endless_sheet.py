@@ -14,10 +14,9 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 from tqdm import tqdm
 
-from flashdreams.integrations.pocket.evaluation.tiles import block, draw
+from flashdreams.integrations.pocket.evaluation.tiles import block, draw, light_of
 from flashdreams.integrations.pocket.land.camera import camera_pose
 from flashdreams.integrations.pocket.land.kinds import KINDS
-from flashdreams.integrations.pocket.land.light import Light, light_at
 from flashdreams.integrations.pocket.land.region import make_region
 from flashdreams.integrations.pocket.land.renderer import TrueViews
 from flashdreams.integrations.pocket.tiles.config import TILE_METRES
@@ -30,12 +29,6 @@ from flashdreams.integrations.pocket.training.regions import HELD_OUT_SEEDS
 
 COUNT, COLUMNS = 24, 4
 WIDTH, HEIGHT, MARGIN, TITLE = 192, 108, 4, 24
-HOURS = (10, 13, 17, 18.4, 9, 15, 22, 7.5)
-
-
-def light_of(index: int) -> Light:
-    """Return the light of world `index`: the same for both halves of the sheet."""
-    return light_at(HOURS[index % len(HOURS)], heading=float(index), ridges=(float(index), 0.1))
 
 
 def procedural_views() -> Iterator[Tensor]:

@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 from flashdreams.integrations.pocket.land.camera import camera_pose
 from flashdreams.integrations.pocket.land.kinds import HELD_OUT_KIND, KINDS
-from flashdreams.integrations.pocket.land.light import light_at, random_light
+from flashdreams.integrations.pocket.land.light import Light, light_at, random_light
 from flashdreams.integrations.pocket.land.region import CELLS, make_region
 from flashdreams.integrations.pocket.land.renderer import TrueViews
 from flashdreams.integrations.pocket.land.state import COLOR, GROUND, LEVELS, OCCUPANCY, PAIRS
@@ -34,6 +34,9 @@ from flashdreams.integrations.pocket.tiles.view_network import ViewNetwork
 from flashdreams.integrations.pocket.tiles.weights import load_tile_model, load_view_network, trained_steps
 from flashdreams.integrations.pocket.training.regions import HELD_OUT_SEEDS
 from flashdreams.integrations.pocket.training.train_views import TRAINED_KINDS, lit, psnr, random_pose
+
+HOURS = (10, 13, 17, 18.4, 9, 15, 22, 7.5)
+"""Times of day of the worlds of a sheet."""
 
 
 def from_above(state: Tensor) -> Tensor:
@@ -150,6 +153,11 @@ def measure(weights: Path, *, views: int = 48, bfloat16: bool = False) -> dict[s
     }  # fmt: skip
 
 
+def light_of(index: int) -> Light:
+    """Return the light of world `index` of a sheet: another hour and another horizon for each."""
+    return light_at(HOURS[index % len(HOURS)], heading=float(index), ridges=(float(index), 0.1))
+
+
 def sheet(weights: Path, path: Path, bfloat16: bool = False) -> None:
     """A picture: for every kind of land procedural land from above, dreamed land, and two views in each."""
     from PIL import Image
@@ -157,7 +165,7 @@ def sheet(weights: Path, path: Path, bfloat16: bool = False) -> None:
     model, network = load_tile_model(weights), load_view_network(weights)
     rows = []
     for index, kind in enumerate(KINDS):
-        light = light_at((10, 13, 17, 18.4, 9, 15, 22)[index], heading=float(index), ridges=(float(index), 0.1))
+        light = light_of(index)
         region = make_region(HELD_OUT_SEEDS[500 + index], (kind,))
         store = TileStore(model, WorldPlan(500 + index, Words(kinds=(kind,))), bfloat16=bfloat16)
         state = block(store, (0, 0), 2)
