@@ -84,6 +84,14 @@ def _foreign(url: str) -> list[str]:
     return [] if url.startswith(near) else [f"the page asked for {url}"]
 
 
+@pytest.fixture(scope="module")
+def tab(browser: Browser) -> Iterator[Page]:
+    """One tab for all tests of a module, so that they share one place on the server."""
+    context = browser.new_context(viewport={"width": 640, "height": 360}, bypass_csp=True)
+    yield context.new_page()
+    context.close()
+
+
 @pytest.fixture
 def playing(open_page: OpenPage, address: str) -> Page:
     """A page on what the test's module serves at `address`, in play."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Page
 
 from tests.e2e.chromium import Picture, first_picture, picture, until, view
 from tests.e2e.conftest import serving
@@ -22,13 +22,6 @@ def address(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
     log = tmp_path_factory.mktemp("endless") / "log.txt"
     with serving(repository, log, "backend", "--world", "endless", "--no-browser") as started:
         yield started
-
-
-@pytest.fixture(scope="module")
-def tab(browser: Browser) -> Iterator[Page]:
-    context = browser.new_context(viewport={"width": 640, "height": 360}, bypass_csp=True)
-    yield context.new_page()
-    context.close()
 
 
 def land(page: Page, address: str, query: str) -> Picture:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Page
 
 from tests.e2e.chromium import Picture, first_picture, hold, picture, settle, tap, until, view
 from tests.e2e.conftest import serving
@@ -31,14 +31,6 @@ def address(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
     log = tmp_path_factory.mktemp("pocket") / "log.txt"
     with serving(repository, log, "backend", "--world", "pocket", "--no-browser") as started:
         yield started
-
-
-@pytest.fixture(scope="module")
-def tab(browser: Browser) -> Iterator[Page]:
-    """One tab for all of these tests, so that they share one place on the server."""
-    context = browser.new_context(viewport={"width": 640, "height": 360}, bypass_csp=True)
-    yield context.new_page()
-    context.close()
 
 
 @pytest.fixture(scope="module", params=SCENES)
