@@ -7,7 +7,7 @@ from flashdreams.infra.diffusion.model.base import DiffusionModelConfig
 from flashdreams.infra.diffusion.scheduler.fm import FlowMatchSchedulerConfig
 from flashdreams.infra.pipeline.base import StreamInferencePipelineConfig
 from flashdreams.infra.world.base import Scene, WorldConfig
-from flashdreams.infra.world.inputs import TextEvent
+from flashdreams.infra.world.inputs import Action, TextEvent
 from flashdreams.integrations.pocket.assets import TILE_THUMBNAIL, asset_folder
 from flashdreams.integrations.pocket.endless_runner import EndlessRunnerConfig
 from flashdreams.integrations.pocket.endless_world import EndlessWorldConfig
@@ -39,6 +39,7 @@ ENDLESS_SCENES = (
 """Name, title and words of each kind of land to begin in."""
 ENDLESS_EVENTS = ("morning", "noon", "sunset", "night", "clear", "cloudy", "fog")
 """Words of light and weather on quick keys."""
+ENDLESS_ACTIONS = (Action(name="jump", title="Jump", key="Space", group="Move"),)
 
 
 def pocket_pipeline(timesteps: tuple[float, ...] = TIMESTEPS[1]) -> StreamInferencePipelineConfig:
@@ -98,12 +99,13 @@ def endless_world() -> EndlessWorldConfig:
         fps=FPS,
         frames_per_chunk=FRAMES_PER_CHUNK,
         window_chunks=1,
-        controls=("keys", "look", "path", "scene", "text"),
+        controls=("keys", "look", "path", "scene", "text", "actions"),
         scenes=tuple(
             Scene(name=name, title=title, prompt=words, thumbnail=asset_folder() / f"{TILE_THUMBNAIL}{name}.jpg")
             for name, title, words in ENDLESS_SCENES
         ),
         events=tuple(TextEvent(name=name, title=name.capitalize(), text=name) for name in ENDLESS_EVENTS),
+        actions=ENDLESS_ACTIONS,
         flows=True,
         motion=CameraMotion(move_speed=MOVE_SPEED, turn_rate=TURN_RATE, pitch_limit=PITCH_LIMIT),
         lens_degrees=FOV_DEGREES,

@@ -1,7 +1,7 @@
 """Worlds without end as something to play: tiles dreamed ahead by diffusion, views drawn of them by a network.
 
-A rollout's pictures are a function of its seed, its words and its poses alone. Nothing that is shown depends on how
-fast tiles are dreamed: where one is late, the step waits for it.
+A rollout's pictures are a function of its seed, its words, its poses and the visitor's actions alone. Nothing that is
+shown depends on how fast tiles are dreamed: where one is late, the step waits for it.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from flashdreams.camera.poses import check_poses, pose_from_yaw_pitch
 from flashdreams.core.precision import fastest_dtype
 from flashdreams.infra.media.images import check_finite
 from flashdreams.infra.world.base import Constrain, Controls, Progress, Rollout, World, WorldConfig
+from flashdreams.infra.world.inputs import FrameInput
 from flashdreams.integrations.pocket.assets import TILE_WEIGHTS, asset_folder
 from flashdreams.integrations.pocket.land.camera import EYE_HEIGHT
 from flashdreams.integrations.pocket.model.interpolation import End, frames_between
@@ -33,6 +34,7 @@ from flashdreams.integrations.pocket.probe import Speed, candidate_threads
 from flashdreams.integrations.pocket.scenes.movement import FRAMES_PER_CHUNK
 from flashdreams.integrations.pocket.tiles.config import STEPS, TILE_METRES, TileTransformerConfig
 from flashdreams.integrations.pocket.tiles.footing import Footing
+from flashdreams.integrations.pocket.tiles.jump import Jump
 from flashdreams.integrations.pocket.tiles.lands import Land, Spot, centre_of, spot_of
 from flashdreams.integrations.pocket.tiles.plan import Words, understand
 from flashdreams.integrations.pocket.tiles.schedule import LIFT, Schedule
@@ -78,6 +80,8 @@ class EndlessRollout(Rollout):
     land: Land
     weather: Weather
     schedule: Schedule = field(default_factory=Schedule)
+    jump: Jump = field(default_factory=Jump)
+    """Height above the ground, which is added to that of the poses."""
     shown: End | None = None
     """The last frame shown."""
     surroundings: Surroundings | None = None
@@ -130,6 +134,7 @@ class EndlessWorld(World):
         if poses.shape != (frames, 4, 4):
             raise ValueError(f"poses must have shape ({frames}, 4, 4) for this chunk, got {poses.shape}")
         check_poses(poses, "poses")
+        poses = self._raised(own, poses, controls.inputs)
         if controls.scene is not None and controls.scene != own.scene:
             self._hear(own, self.config.scene(controls.scene).prompt, poses[-1])
             own.scene = controls.scene
@@ -224,6 +229,19 @@ class EndlessWorld(World):
         if land != own.land:
             self._workers.derive(land, own.land)
             own.land = land
+
+    def _raised(
+        self, own: EndlessRollout, poses: npt.NDArray[np.float64], inputs: tuple[FrameInput, ...]
+    ) -> npt.NDArray[np.float64]:
+        """Return `poses [F, 4, 4]` as high as the visitor jumps in each frame."""
+        if inputs and len(inputs) != len(poses):
+            raise ValueError(f"inputs must have {len(poses)} frames, as many as poses, got {len(inputs)}")
+        raised = poses.copy()
+        for frame, pose in enumerate(raised):
+            pressed = bool(inputs) and "jump" in inputs[frame].actions
+            own.jump = own.jump.after(1 / self.config.fps, pressed)
+            pose[1, 3] -= own.jump.height
+        return raised
 
     def _draw(self, own: EndlessRollout, poses: Tensor) -> Tensor:
         """Frames `[F, 3, 144, 256]`: the last one by the network, those between redrawn from both ends."""

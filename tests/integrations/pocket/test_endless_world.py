@@ -18,12 +18,14 @@ from flashdreams.camera.camera_path import CameraPath
 from flashdreams.camera.motion import LiveCamera
 from flashdreams.camera.trajectory import save_trajectory
 from flashdreams.infra.world.base import Controls
+from flashdreams.infra.world.inputs import FrameInput
 from flashdreams.integrations.pocket.config import ENDLESS_PARAMETERS, RUNNERS, endless_world
 from flashdreams.integrations.pocket.endless_world import EndlessWorld
-from flashdreams.integrations.pocket.land.camera import camera_pose
+from flashdreams.integrations.pocket.land.camera import EYE_HEIGHT, camera_pose
 from flashdreams.integrations.pocket.land.light import light_at
 from flashdreams.integrations.pocket.land.state import CHANNELS
 from flashdreams.integrations.pocket.tiles.config import TILE, TILE_METRES, TileTransformerConfig, tile_model_config
+from flashdreams.integrations.pocket.tiles.jump import GRAVITY, TAKE_OFF, Jump
 from flashdreams.integrations.pocket.tiles.lands import Land, closure, spot_of
 from flashdreams.integrations.pocket.tiles.plan import HELD
 from flashdreams.integrations.pocket.tiles.schedule import BEGINNING, KEPT, PACE, Schedule
@@ -101,6 +103,7 @@ def test_a_walk_is_a_function_of_seed_words_and_poses_however_many_threads_dream
 def test_a_snapshot_goes_on_alike_on_another_server_and_small(world: EndlessWorld, weights: Path) -> None:
     walk = a_walk(world, 6)
     walk[2] = replace(walk[2], text="more trees, night, xyzzy")
+    walk[3] = replace(walk[3], inputs=(FrameInput(actions=frozenset(("jump",))),) * 4)
     rollout = world.start("anywhere", 5)
     play(world, rollout, walk[:4])
     kept = pickle.dumps(world.snapshot(rollout))
@@ -120,6 +123,35 @@ def test_a_session_rewinds_bit_for_bit(world: EndlessWorld) -> None:
     for _ in rollout.rewind(chunks[1].index):
         pass
     rollout.input_state.path(CameraPath(chunks[2].node.controls.poses, world.config.fps))
+    assert np.array_equal(rollout.step().frames, chunks[2].frames)
+
+
+def test_a_jump_rises_falls_and_lands_as_bodies_do() -> None:
+    seconds, jump, heights = 1 / 24, Jump(), []
+    for frame in range(30):
+        jump = jump.after(seconds, pressed=frame < 4)
+        heights.append(jump.height)
+    time = np.arange(1, 31) * seconds
+    flight = TAKE_OFF * time - GRAVITY / 2 * time**2
+    assert np.allclose(heights, np.maximum(flight, 0), atol=1e-9)
+    assert max(heights) == pytest.approx(TAKE_OFF**2 / (2 * GRAVITY), abs=0.01)
+    assert jump == Jump()
+
+
+def test_a_jump_moves_the_camera_and_rewinds_bit_for_bit(world: EndlessWorld) -> None:
+    history = History(span=50, max_bytes=0, max_chunks=50)
+    rollout = SessionRollout(world, Beginning("forest", 9), history, every=2, image=lambda name: Path(name))
+    first = rollout.step()
+    rollout.input_state.action("jump", "tap")
+    chunks = [rollout.step() for _ in range(3)]
+    assert all(np.all(chunk.node.controls.poses[:, 1, 3] == -EYE_HEIGHT) for chunk in chunks)
+    still = world.start("forest", 9)
+    play(world, still, [first.node.controls])
+    assert not np.array_equal(chunks[0].frames, world.step(still, Controls(poses=chunks[0].node.controls.poses)))
+    for _ in rollout.rewind(chunks[1].index):  # from the beginning, since no states are kept
+        pass
+    assert 0.5 < rollout._world_rollout.jump.height < 1.0
+    assert rollout._world_rollout.shown.pose[0, 1, 3] == pytest.approx(-EYE_HEIGHT - rollout._world_rollout.jump.height)
     assert np.array_equal(rollout.step().frames, chunks[2].frames)
 
 
@@ -206,6 +238,9 @@ def test_what_the_world_does_not_understand_is_refused(world: EndlessWorld, tmp_
         world.start("meadow", 0, image=tmp_path / "photo.jpg")
     with pytest.raises(ValueError, match=r"shape \(1, 4, 4\)"):
         world.step(world.start("meadow", 0), Controls(poses=np.eye(4)))
+    with pytest.raises(ValueError, match="inputs"):
+        pose = world.start_pose("meadow", 0)[None]
+        world.step(world.start("meadow", 0), Controls(poses=pose, inputs=(FrameInput(),) * 2))
     with pytest.raises(TypeError, match="rollout"):
         world.finalize(object())  # type: ignore[arg-type]
 
