@@ -31,6 +31,8 @@ MESSAGES_PER_SECOND, BURST = 250, 500
 
 A page sends one for each frame of the screen while the view is dragged.
 """
+BYTES_PER_MESSAGE = 1024
+"""Size from which a message counts as more than one: the work of reading it grows with its bytes."""
 START_SECONDS = 60.0
 """Time until a connection has to send `start`."""
 ABORT_SECONDS = 1.0
@@ -166,7 +168,7 @@ class Connection:
                 return
             if self._closing:
                 continue  # messages after the close are not answered
-            await self._pace()
+            await self._pace(len(received.get("text") or received.get("bytes") or ""))
             try:
                 await self._handle_frame(received)
             except ProtocolError as error:
@@ -175,10 +177,10 @@ class Connection:
                     self._answer(ProtocolError("abuse", f"more than {MAX_ERRORS} mistakes in {ERROR_SECONDS:g} s"))
                     self.close(POLICY_VIOLATION, "too many wrong messages")
 
-    async def _pace(self) -> None:
+    async def _pace(self, size: int) -> None:
         """Wait where messages come faster than the rate: the socket is not read meanwhile, and TCP slows the client."""
-        now = self._clock()
-        self._allowed = min(float(BURST), self._allowed + (now - self._paced) * MESSAGES_PER_SECOND) - 1
+        now, cost = self._clock(), 1 + size / BYTES_PER_MESSAGE
+        self._allowed = min(float(BURST), self._allowed + (now - self._paced) * MESSAGES_PER_SECOND) - cost
         self._paced = now
         if self._allowed < 0:
             await asyncio.sleep(-self._allowed / MESSAGES_PER_SECOND)

@@ -351,16 +351,19 @@ def test_a_flood_of_commands_keeps_one_of_each(server: Running, kind: str) -> No
             pytest.fail("the newest command was never followed")
 
 
-def test_a_connection_that_sends_too_fast_is_read_more_slowly(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("messages", "blanks"), [(70, 0), (4, 15_000)], ids=["many", "large"])
+def test_a_connection_that_sends_too_much_is_read_more_slowly(
+    monkeypatch: pytest.MonkeyPatch, messages: int, blanks: int
+) -> None:
     monkeypatch.setattr("backend.server.websocket.MESSAGES_PER_SECOND", 50)
     monkeypatch.setattr("backend.server.websocket.BURST", 20)
     with running() as server, server.visit() as visitor:
         visitor.start()
         began = time.monotonic()
-        last = [visitor.send("ping", time=1) for _ in range(70)][-1]
-        del last
+        for seq in range(100, 100 + messages):
+            visitor.socket.send(json.dumps({"type": "ping", "seq": seq, "time": 1}) + " " * blanks)
         pongs = 0
-        while pongs < 70:
+        while pongs < messages:
             pongs += visitor.receive()["type"] == "pong"
         assert time.monotonic() - began > 0.7
 
