@@ -34,7 +34,7 @@ from backend.wire import client_messages
 from flashdreams.infra.world.base import WorldConfig
 
 FAREWELL_SECONDS = 0.3
-"""Time for the clients to be told that the server ends, before their sockets are closed."""
+"""Most time for the clients to be told that the server ends, before the sockets that are left are closed."""
 
 router = APIRouter()
 
@@ -96,7 +96,9 @@ async def _before_shutdown(context: Context, manager: SessionManager) -> None:
     manager.close()
     for client in list(context.sockets):
         client.say_shutdown()
-    await asyncio.sleep(FAREWELL_SECONDS)
+    until = context.clock() + FAREWELL_SECONDS
+    while context.sockets and context.clock() < until:
+        await asyncio.sleep(0.01)
 
 
 @router.websocket("/ws/play")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
 import time
@@ -17,6 +18,7 @@ from websockets.sync.client import ClientConnection, connect
 from backend.server.app import create_app
 from backend.server.http_server import bind, make_server
 from backend.session.session import Session
+from backend.session.state import Wait
 from backend.settings import Settings
 from flashdreams.infra.world.base import WorldConfig
 from tests.backend.fakes import FakeWorld, fake_config
@@ -72,6 +74,14 @@ class Running:
         sessions: list[Session] = self.app.state.manager.sessions
         return sessions
 
+    def on_loop(self, call: Callable[[], None]) -> None:
+        """Run something on the server's event loop, and wait for it."""
+
+        async def run() -> None:
+            call()
+
+        asyncio.run_coroutine_threadsafe(run(), self.app.state.loop).result(PATIENCE)
+
     def wait_for(self, what: str, condition: Callable[[], bool]) -> None:
         """Wait until `condition` holds; fails with `what` after PATIENCE seconds."""
         until = time.monotonic() + PATIENCE
@@ -79,10 +89,14 @@ class Running:
             assert time.monotonic() < until, f"waited in vain for {what}"
             time.sleep(0.01)
 
+    def session(self, name: str) -> Session:
+        """The living session of an id."""
+        (found,) = (one for one in self.sessions if one.id == name)
+        return found
+
     def newest(self, session: str) -> int:
         """Index of the newest chunk that a living session has dreamed, sent or not."""
-        (found,) = (one for one in self.app.state.manager.sessions if one.id == session)
-        return int(found.history.newest)
+        return self.session(session).history.newest
 
     def configure(self, **options: Any) -> None:
         """Change uvicorn's settings for the connections to come."""
@@ -104,9 +118,13 @@ class Running:
             f"http://127.0.0.1:{self.port}{path}", content=content, timeout=PATIENCE, trust_env=False, **options
         )
 
+    def begin_stop(self) -> None:
+        """Shut down without waiting for it."""
+        self._server.should_exit = True
+
     def stop(self) -> None:
         """Shut down and wait for it."""
-        self._server.should_exit = True
+        self.begin_stop()
         self._thread.join(PATIENCE)
         self._socket.close()
 
@@ -119,6 +137,15 @@ def running(config: WorldConfig | None = None, *, page: Path = PAGE, **settings:
         yield server
     finally:
         server.stop()
+
+
+def stands_still(session: Session) -> bool:
+    """Return True if a session would generate nothing by itself, were it left alone for an hour."""
+    state = session._state
+    if state.has_command or state._steps or session._generating is not None:
+        return False
+    moving, scripted = session._rollout.input_state.moving, session._commands.scripted
+    return state.next_action(session._clock() + 3600, moving=moving, scripted=scripted) == Wait(None)
 
 
 class Visitor:
@@ -226,7 +253,22 @@ class Visitor:
         assert self.server is not None
         while not self.chunks or self.chunks[-1]["index"] < self.server.newest(self.ready["session"]):
             self.receive()
-        self.listen(0.05)
+        self.flush()
+
+    def flush(self) -> list[dict[str, Any]]:
+        """Return what was on its way; the server has handled all that was sent."""
+        self.send("ping")
+        heard = []
+        while (message := self.receive())["type"] != "pong":
+            heard.append(message)
+        return heard
+
+    def still(self) -> list[dict[str, Any]]:
+        """Wait until nothing more comes by itself, however long one waits, and return what was on its way."""
+        assert self.server is not None
+        session = self.server.session(self.ready["session"])
+        self.server.wait_for("a session that stands still", lambda: stands_still(session))
+        return self.flush()
 
     def listen(self, seconds: float) -> list[dict[str, Any]]:
         """Everything that arrives within a time."""

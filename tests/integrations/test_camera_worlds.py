@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from torch import Tensor
 from flashdreams.camera.camera_path import CameraPath
 from flashdreams.camera.trajectory import save_trajectory
 from flashdreams.configs.worlds import all_worlds
+from flashdreams.infra.config.base import replace_everywhere
 from flashdreams.infra.world.base import Controls, Rollout, World
 from flashdreams.integrations.hy_worldplay.config import HISTORY_BYTES
 from flashdreams.integrations.hy_worldplay.config import SLUG as HY_WORLDPLAY
@@ -99,7 +101,7 @@ def test_published_files_are_checked_without_a_run(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("slug", list(SLUGS))
+@pytest.mark.parametrize("slug", [LINGBOT, LINGBOT_STREAMING, HY_WORLDPLAY, V2_SLUG, V2_SMALL_TINY])
 def test_published_files_a_picture_and_a_path_become_a_clip(
     slug: str, files: Callable[[str], list[str]], tmp_path: Path
 ) -> None:
@@ -259,9 +261,25 @@ def test_networks_have_the_sizes_that_are_stated(slug: str) -> None:
     assert sum(parameter.numel() for parameter in network.parameters()) == config.parameters
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("slug", list(SLUGS))
-def test_sessions_have_the_sizes_that_are_stated(slug: str) -> None:
-    config: Any = all_worlds()[slug]
-    planned = config.pipeline.memory_plan(config.height, config.width).rollout
-    assert config.rollout_bytes == planned + (HISTORY_BYTES if slug == HY_WORLDPLAY else 0)
+def test_a_session_s_size_is_the_plan_s_and_that_of_its_history(slug: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    config: Any = replace_everywhere(all_worlds()[slug], checkpoint_path=None)  # a copy, which has planned nothing yet
+    asked: list[tuple[int, int]] = []
+
+    def plan(self: Any, height: int, width: int) -> Any:
+        asked.append((height, width))
+        return SimpleNamespace(rollout=1000)
+
+    monkeypatch.setattr(type(config.pipeline), "memory_plan", plan)
+    assert config.rollout_bytes == 1000 + (HISTORY_BYTES if slug == HY_WORLDPLAY else 0)
+    assert asked == [(config.height, config.width)]
+
+
+@pytest.mark.slow
+def test_a_session_takes_the_keys_and_values_of_its_window_and_little_more() -> None:
+    """By hand: bf16 keys and values of every block, for the window and for the prompt."""
+    config: Any = all_worlds()[V2_STREAMING]
+    rollout, tokens = config.pipeline.rollout, (config.height // 16) * (config.width // 16)
+    rows = rollout.window_size_t * tokens + rollout.network.text_len
+    keys_values = 2 * 2 * rollout.network.num_layers * rows * rollout.network.dim
+    assert keys_values <= config.rollout_bytes < 1.5 * keys_values

@@ -161,8 +161,9 @@ def test_what_cannot_be_run_is_reported_in_one_sentence(
     assert message in capsys.readouterr().err.strip().splitlines()[-1]
 
 
-@pytest.fixture(scope="module", params=SLUGS)
+@pytest.fixture(scope="module", params=[UNIVERSAL.slug, TEMPLERUN.slug])
 def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> World:
+    """With mouse and keyboard, and without a mouse; the third model has the modules of the first."""
     folder = tmp_path_factory.mktemp(request.param)
     made: World = tiny_world(request.param, folder, published, height=HEIGHT, width=WIDTH).setup()
     return made
@@ -221,9 +222,9 @@ def test_the_picture_begins_the_dream(world: World, photo: Path) -> None:
 
 def test_interleaved_rollouts_equal_rollouts_alone(world: World) -> None:
     places = (("meadow", 1), ("snow", 2))
-    alone = [generate(world, world.start(*place), 5) for place in places]
+    alone = [generate(world, world.start(*place), 4) for place in places]
     both = [world.start(*place) for place in places]
-    for chunk in range(5):
+    for chunk in range(4):  # the window of three is full before
         for rollout, expected in zip(both, alone, strict=True):
             assert same(generate(world, rollout, 1), expected[chunk : chunk + 1])
 
@@ -291,8 +292,9 @@ def test_the_memory_of_a_rollout_is_planned() -> None:
             features = torch.zeros(1, 257, 1280)
             cache = transformer.initialize_autoregressive_cache(height=44, width=80, image_embeddings=features)
         assert cache.nbytes == 2 * 2 * window * per_latent
-        planned = config.pipeline.memory_plan(352, 640).rollout
-        assert planned > cache.nbytes + 2 * 2 * cross
+        if preset is UNIVERSAL:
+            planned = config.pipeline.memory_plan(352, 640).rollout
+            assert cache.nbytes + 2 * 2 * cross < planned < 2.5 * (cache.nbytes + 2 * 2 * cross)
 
 
 def test_a_trajectory_s_inputs_are_the_clip_s_controls(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Protocol
 
 import torch
@@ -42,11 +43,27 @@ _CODED_CHUNKS = 2
 def plan_memory(
     config: PlannedConfig, height: int, width: int, *, rollouts: int = 1, processes: int | None = None
 ) -> MemoryPlan | None:
-    """See `StreamInferencePipelineConfig.memory_plan`."""
-    pipeline = _alone(config)
+    """See `StreamInferencePipelineConfig.memory_plan`. The same plan is made once in a process: it takes seconds."""
     processes = group_size(distributed.all_processes()) if processes is None else processes
     if rollouts < 1 or processes < 1:
         raise ValueError(f"rollouts and processes must be at least 1, got {rollouts} and {processes}")
+    bare = replace_everywhere(config, checkpoint_path=None)
+    known = (repr(bare), height, width, processes, torch.cuda.is_available())
+    if known not in _plans:
+        while len(_plans) >= _KEPT_PLANS:
+            _plans.pop(next(iter(_plans)))
+        _plans[known] = _plan(bare, height, width, processes)
+    plan = _plans[known]
+    return None if plan is None else replace(plan, rollouts=rollouts)
+
+
+_KEPT_PLANS = 32
+_plans: dict[tuple[str, int, int, int, bool], MemoryPlan | None] = {}
+
+
+def _plan(config: PlannedConfig, height: int, width: int, processes: int) -> MemoryPlan | None:
+    """Return the plan of one rollout, by running it."""
+    pipeline = _alone(config)
     blank = pipeline.blank_rollout(height, width)
     if blank is None:
         return None
@@ -70,7 +87,6 @@ def plan_memory(
             if part is not None
         ),
         rollout=caches + encoder_cache + decoder_cache,
-        rollouts=rollouts,
         offload=config.offload,
         captured=torch.cuda.is_available() and any(values_everywhere(config, "use_cuda_graph")),
     )

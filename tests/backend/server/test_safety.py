@@ -204,11 +204,14 @@ def test_a_second_request_that_drips_is_cut_too(monkeypatch: pytest.MonkeyPatch,
 
 
 def test_idle_connections_leave_the_player_alone() -> None:
-    with running(max_connections=40) as server:
+    with running(max_connections=BACKLOG + 10) as server:
         with server.visit() as visitor:
             visitor.start()
             visitor.settle()
-            idle = [socket.create_connection(("127.0.0.1", server.port), 20) for _ in range(120)]
+            idle = []
+            for _ in range(4):  # in groups that the listening socket's queue holds
+                idle += [socket.create_connection(("127.0.0.1", server.port), 20) for _ in range(BACKLOG)]
+                visitor.flush()
             visitor.hold("w", 5)
             assert server.get("/healthz").json()["sessions"] == 1
             for line in idle:

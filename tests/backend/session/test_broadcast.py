@@ -65,7 +65,7 @@ def test_a_watcher_changes_nothing(server: Running, visitor: Visitor) -> None:
             ("path", {"file": "x"}),
         ):
             assert watcher.refused(kind, **fields)["code"] == "read_only"
-        told = [visitor.receive(), *visitor.listen(0.1)]
+        told = visitor.flush()
         assert [(one["type"], one["spectators"]) for one in told] == [("audience", 1)] and server.steps == steps
         seq = watcher.send("ping")
         assert watcher.wait("pong")["seq"] == seq
@@ -79,7 +79,7 @@ def test_a_watcher_that_rests_comes_back_to_the_newest_picture(server: Running, 
         watcher.wait("pong")
         seen = len(watcher.chunks)
         visitor.hold("w", 4)
-        watcher.listen(0.1)
+        watcher.flush()
         assert len(watcher.chunks) == seen
         watcher.send("resume")
         watcher.catch_up()

@@ -25,12 +25,12 @@ def test_lag_is_time_taken_over_time_played_of_recent_chunks() -> None:
 
 
 def test_a_slow_world_lags_and_a_quick_one_does_not() -> None:
-    slow = fake_config(fps=24, step_seconds=0.25)  # chunks of 4 frames play for 0.167 s
+    slow = fake_config(fps=48, step_seconds=0.125)  # chunks of 4 frames play for 0.083 s
     lags = []
-    for config in (fake_config(fps=24), slow):
+    for config in (fake_config(fps=48), slow):
         with running(config) as server, server.visit() as visitor:
             assert server.get("/healthz").json()["lag"] == 0.0
             visitor.start()
-            visitor.hold("w", 4)
+            visitor.hold("w", 3)
             lags.append(server.get("/healthz").json()["lag"])
     assert lags[0] < 1 < lags[1] < 4

@@ -20,7 +20,7 @@ from backend.session.state import Wait
 from flashdreams.camera.poses import pose_from_yaw_pitch, yaw_pitch_of
 from flashdreams.infra.world.base import World
 from tests.backend.fakes import COLOURS, fake_config
-from tests.backend.harness import PATIENCE, Running, Visitor, running
+from tests.backend.harness import PATIENCE, Running, Visitor, running, stands_still
 from tests.backend.media.test_fmp4 import decode, read_fragment
 
 
@@ -61,7 +61,7 @@ def test_a_picture_comes_without_any_input_and_then_the_session_sleeps(server: R
     visitor.settle()
     assert [chunk["frames"] for chunk in visitor.chunks] == [1, 4]
     steps = server.steps
-    assert visitor.listen(0.4) == [] and server.steps == steps
+    assert visitor.still() == [] and server.steps == steps
 
 
 def test_fragments_of_a_session_are_one_gapless_stream(visitor: Visitor) -> None:
@@ -96,7 +96,7 @@ def test_motion_is_paced_in_real_time(visitor: Visitor) -> None:
     visitor.settle()
     visitor.answer_to(visitor.send("keys", down=["w"]))
     begun, seen = time.monotonic(), len(visitor.chunks)
-    visitor.listen(1.0)
+    visitor.listen(0.3)
     seconds = 4 / 24 * (len(visitor.chunks) - seen)
     # Two chunks may be dreamed ahead; far more would mean that nothing waits for the playing.
     assert seconds <= time.monotonic() - begun + 3 * 4 / 24
@@ -109,7 +109,7 @@ def test_a_tap_between_two_chunks_is_not_lost(visitor: Visitor) -> None:
     released = visitor.send("keys", down=[])
     assert yaw(visitor.answer_to(pressed)) >= 60 / 24 - 1e-6, "at least one frame of turning"
     visitor.rest()
-    visitor.listen(0.3)
+    visitor.still()
     assert sum(chunk["seq"] >= released for chunk in visitor.chunks) <= 2, "and then it rests"
 
 
@@ -131,14 +131,15 @@ def test_without_word_from_the_page_two_chunks_are_dreamed_at_most(server: Runni
         if reads:
             while len(visitor.chunks) < 2:
                 visitor.receive()
-            visitor.listen(0.3)
+            visitor.still()
             assert [chunk["index"] for chunk in visitor.chunks] == [0, 1]
             visitor.send("shown", chunk=0)
             assert visitor.wait("chunk")["index"] == 2
-            visitor.listen(0.3)
+            visitor.still()
             assert visitor.chunks[-1]["index"] == 2
         else:
-            time.sleep(0.6)
+            session = server.session(visitor.ready["session"])
+            server.wait_for("no more credit", lambda: session.history.newest == 1 and stands_still(session))
             assert server.steps - steps <= 2
 
 
@@ -148,10 +149,10 @@ def test_pause_stops_motion_and_resume_goes_on_with_a_key_frame(visitor: Visitor
     visitor.answer_to(visitor.send("keys", down=["w"]))
     visitor.send("pause")
     visitor.wait_state("paused")
-    visitor.listen(0.3)  # what was in the making
+    visitor.still()
     visitor.catch_up()
     before = visitor.chunks[-1]
-    assert visitor.listen(0.3) == []
+    assert visitor.still() == []
     visitor.send("resume")
     after = visitor.wait("chunk")
     assert after["pts"] == pytest.approx(before["pts"] + before["frames"] / 24), "a pause is no gap in media time"
@@ -412,8 +413,9 @@ def test_a_world_that_flows_goes_on_without_any_input_until_it_is_paused() -> No
         assert {message["state"] for message in visitor.others if message["type"] == "state"} == {"live"}
         visitor.send("pause")
         visitor.wait_state("paused")
-        visitor.listen(0.3)
-        assert all(message["type"] != "chunk" for message in visitor.listen(0.4))
+        visitor.still()
+        visitor.catch_up()
+        assert visitor.still() == []
 
 
 def test_a_text_without_words_is_refused_and_the_dream_goes_on() -> None:

@@ -23,12 +23,12 @@ def test_a_stepwise_session_dreams_one_chunk_per_step_and_none_else(server: Runn
         visitor.start(stepwise=True)
         visitor.wait("chunk")
         visitor.send("keys", down=["w"])
-        visitor.listen(0.3)
+        visitor.still()
         assert [chunk["index"] for chunk in visitor.chunks] == [0]
         seqs = [visitor.send("step", keys=["w"]) for _ in range(3)]
         while len(visitor.chunks) < 4:
             visitor.receive()
-        visitor.listen(0.3)
+        visitor.still()
         assert [chunk["seq"] for chunk in visitor.chunks[1:]] == seqs and len(visitor.chunks) == 4
 
 
