@@ -13,7 +13,7 @@ import numpy.typing as npt
 from flashdreams.configs.runner_configs import all_runners
 from flashdreams.configs.worlds import all_worlds
 from flashdreams.infra.config.base import derive_config
-from flashdreams.infra.world.base import WorldConfig
+from flashdreams.infra.world.base import Controls, Rollout, World, WorldConfig
 from flashdreams.scripts.cli import entrypoint as main
 from tests.published import Layout, flags, official, tiny_changes
 
@@ -55,3 +55,14 @@ def run_clip(arguments: list[str], output: Path) -> Clip:
     """The clip that `flashdreams-run` makes of `arguments`."""
     assert main([*arguments, "--output", str(output)]) == 0
     return read_clip(output)
+
+
+def generate(world: World, rollout: Rollout, chunks: int, **controls: Any) -> list[npt.NDArray[np.uint8]]:
+    """The next chunks; `controls` shape the first of them."""
+    shown = []
+    for _ in range(chunks):
+        poses = np.repeat(np.eye(4)[None], world.frames_in_chunk(rollout.index), 0)
+        shown.append(world.step(rollout, Controls(poses=poses, **controls)))
+        world.finalize(rollout)
+        controls = {}
+    return shown

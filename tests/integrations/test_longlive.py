@@ -12,13 +12,13 @@ from torch import Tensor
 
 from flashdreams.configs.worlds import all_worlds
 from flashdreams.infra.runtime.state import copy_state
-from flashdreams.infra.world.base import Controls, Rollout, World
+from flashdreams.infra.world.base import World
 from flashdreams.integrations.longlive import LongLiveTransformer, LongLiveTransformerConfig, LoRAConfig
 from flashdreams.integrations.longlive.config import PIPELINES, SLUG, TINY
 from flashdreams.recipes.wan import Wan21TransformerConfig
 from flashdreams.recipes.wan.transformer.impl.caches import BlockCache
 from flashdreams.scripts.cli import entrypoint as main
-from tests.integrations.clips import HEIGHT, WIDTH, run_clip, tiny_arguments, tiny_world
+from tests.integrations.clips import HEIGHT, WIDTH, generate, run_clip, tiny_arguments, tiny_world
 from tests.published import network_tensors
 from tests.wan import HEAD_DIM, TEXT_DIM, Layout, PlainMemory, noise, randomize, relative_error, small_network
 
@@ -279,17 +279,8 @@ def test_a_world_follows_a_new_prompt(tmp_path: Path) -> None:
     tiny.pipeline.diffusion_model.transformer.lora.checkpoint_path = next(tmp_path.rglob("lora.pt"))
     world: World = tiny.setup()
 
-    def generate(rollout: Rollout, chunks: int, **controls: Any) -> list[Any]:
-        shown = []
-        for _ in range(chunks):
-            poses = np.repeat(np.eye(4)[None], world.frames_in_chunk(rollout.index), 0)
-            shown.append(world.step(rollout, Controls(poses=poses, **controls)))
-            world.finalize(rollout)
-            controls = {}
-        return shown
-
     calm, told = world.start("lighthouse", 1), world.start("lighthouse", 1)
-    assert all(map(np.array_equal, generate(calm, 2), generate(told, 2)))
-    assert not np.array_equal(generate(calm, 1)[0], generate(told, 1, text="a storm")[0])
+    assert all(map(np.array_equal, generate(world, calm, 2), generate(world, told, 2)))
+    assert not np.array_equal(generate(world, calm, 1)[0], generate(world, told, 1, text="a storm")[0])
     kept = world.snapshot(told)
-    assert all(map(np.array_equal, generate(told, 2), generate(world.restore(kept), 2)))
+    assert all(map(np.array_equal, generate(world, told, 2), generate(world, world.restore(kept), 2)))

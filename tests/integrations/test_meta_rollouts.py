@@ -15,6 +15,7 @@ from flashdreams.integrations.lingbot_world.camera import LingBotCtrl
 from flashdreams.integrations.longlive import config as longlive
 from flashdreams.integrations.matrix_game2 import MatrixGameCtrl, MatrixGameTransformerConfig
 from flashdreams.integrations.matrix_game2 import config as matrix_game
+from flashdreams.integrations.rolling_forcing import config as rolling_forcing
 from flashdreams.integrations.waypoint import config as waypoint
 from flashdreams.recipes.wan import Wan21TransformerConfig
 
@@ -22,6 +23,7 @@ ALL: dict[str, tuple[Any, int, int]] = {
     **{slug: (pipeline, 44, 80) for slug, pipeline in matrix_game.PIPELINES.items()},
     **{slug: (lingbot.PIPELINES[slug], 58, 104) for slug in (lingbot.V2_SLUG, lingbot.V2_STREAMING, lingbot.V2_SMALL)},
     longlive.SLUG: (longlive.PIPELINES[longlive.SLUG], 60, 104),
+    rolling_forcing.SLUG: (rolling_forcing.PIPELINES[rolling_forcing.SLUG], 60, 104),
 }
 """Pipelines with the height and width of their latents."""
 
@@ -59,8 +61,9 @@ def test_every_tensor_of_a_rollout_is_on_the_device(slug: str) -> None:
             control = None if control is None else transformer.patchify_and_maybe_split_cp(control)
             cache.start(chunk)
             tokens = torch.zeros(transformer.latent_shape_of(cache), dtype=config.dtype)
-            flow: Tensor = transformer.predict_flow(tokens, torch.zeros(()), cache, control)
-            assert flow.device.type == "meta" and flow.shape == tokens.shape and flow.dtype == tokens.dtype
+            window, times = torch.cat([tokens] * config.joint_chunks, -2), torch.zeros(config.joint_chunks)
+            flow: Tensor = transformer.predict_flow(window, times, cache, control)
+            assert flow.device.type == "meta" and flow.shape == window.shape and flow.dtype == window.dtype
             transformer.finalize_kv_cache(tokens, torch.zeros(()), cache, control)
             cache.finalize(chunk)
 

@@ -11,11 +11,11 @@ import pytest
 import torch
 
 from flashdreams.configs.worlds import all_worlds
-from flashdreams.infra.world.base import Controls, Rollout, World
+from flashdreams.infra.world.base import World
 from flashdreams.integrations.self_forcing.config import SLUG
 from flashdreams.recipes.wan import Wan22TransformerConfig
 from flashdreams.recipes.wan.world import WanWorldConfig
-from tests.integrations.clips import HEIGHT, WIDTH, tiny_world
+from tests.integrations.clips import HEIGHT, WIDTH, generate, tiny_world
 from tests.published import self_forcing
 
 Frames = npt.NDArray[np.uint8]
@@ -25,17 +25,6 @@ Frames = npt.NDArray[np.uint8]
 def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     made: World = tiny_world(SLUG, tmp_path_factory.mktemp("files"), self_forcing).setup()
     return made
-
-
-def generate(world: World, rollout: Rollout, chunks: int, **controls: Any) -> list[Frames]:
-    """The next chunks; `controls` shape the first of them."""
-    shown = []
-    for _ in range(chunks):
-        poses = np.repeat(np.eye(4)[None], world.frames_in_chunk(rollout.index), 0)
-        shown.append(world.step(rollout, Controls(poses=poses, **controls)))
-        world.finalize(rollout)
-        controls = {}
-    return shown
 
 
 def same(one: list[Frames], other: list[Frames]) -> bool:

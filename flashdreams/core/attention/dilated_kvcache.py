@@ -60,6 +60,10 @@ class DilatedKVCache(BlockKVCache):
             return min(kept_before + 1, self.kept_chunks) * self.chunk_size
         return (min(kept_before, self.kept_chunks) + 1) * self.chunk_size
 
+    def _holds(self, chunk_idx: int, newest: int) -> bool:
+        first = newest - self.kept_chunks * self.dilation + 1
+        return chunk_idx == newest or (self.is_kept(chunk_idx) and chunk_idx >= first)
+
     def _first_slot(self, chunk_idx: int | None) -> int:
         return self.chunk_size if chunk_idx is not None and self.is_kept(chunk_idx) else 0
 

@@ -191,6 +191,20 @@ class BlockKVCache:
         """Return the valid values, `size` long in `seq_dim`, in the order of `cached_k()`."""
         return self._in_order_of_time(self.ring_v())
 
+    def chunk(self, chunk_idx: int) -> tuple[Tensor, Tensor]:
+        """Return the keys and the values of one chunk that the cache holds: views that later updates change.
+
+        Raises ValueError for a chunk that was evicted or is still to come, and for one that lies in several pieces.
+        """
+        newest = -1 if self._curr_chunk_idx is None else self._curr_chunk_idx
+        if not (0 <= chunk_idx <= newest and self._holds(chunk_idx, newest)):
+            raise ValueError(f"chunk_idx must be one of the chunks held, the newest is {newest}, got {chunk_idx}")
+        spans = self._spans_of(chunk_idx)
+        if len(spans) != 1:
+            raise ValueError(f"chunk {chunk_idx} lies in {len(spans)} pieces: chunk_idx must be one that is whole")
+        ((_, slot, count),) = spans
+        return self._k.narrow(self.seq_dim, slot, count), self._v.narrow(self.seq_dim, slot, count)
+
     def after_update(self, chunk_idx: int) -> None:
         """End the step of `before_update(chunk_idx)`; raises ValueError for another index, RuntimeError if no
         `update` wrote the chunk."""
@@ -260,6 +274,11 @@ class BlockKVCache:
     def _size_at(self, chunk_idx: int) -> int:
         """Return the number of valid tokens while `chunk_idx` is the newest chunk."""
         return min((chunk_idx + 1) * self.chunk_size, self.capacity)
+
+    def _holds(self, chunk_idx: int, newest: int) -> bool:
+        """Return whether no token of chunk `chunk_idx` is evicted while `newest` is the newest chunk."""
+        begin, end = chunk_idx * self.chunk_size, (chunk_idx + 1) * self.chunk_size
+        return end <= self.sink_size or max(begin, self.sink_size) >= (newest + 1) * self.chunk_size - self.window_size
 
     def _first_slot(self, chunk_idx: int | None) -> int:
         """Return the first of the slots in use while `chunk_idx` is the newest chunk."""

@@ -115,14 +115,18 @@ def _caches(pipeline: PlannedPipeline, height: int, width: int, processes: int) 
 def _denoising(pipeline: PlannedPipeline, blank: MetaRollout, control: Any) -> tuple[Tensor, int]:
     """Return a chunk's latent, and the bytes that a step with a full window holds at most beyond the caches."""
     transformer = pipeline.diffusion_model.transformer
-    given = None if control is None else transformer.patchify_and_maybe_split_cp(control)
+    given, joint = None if control is None else transformer.patchify_and_maybe_split_cp(control), blank.joint_chunks
     with MemoryTracker() as tracker:
         cache = transformer.initialize_autoregressive_cache(**blank.transformer_context)
         tokens = torch.zeros(transformer.latent_shape_of(cache), device="meta", dtype=transformer.dtype)
         for chunk in range(blank.chunks):
             cache.start(chunk)
             own = given if blank.control_of_chunk is None else blank.control_of_chunk(given, chunk)
-            transformer.predict_flow(tokens, torch.zeros(()), cache, own)
+            if joint == 1:
+                transformer.predict_flow(tokens, torch.zeros(()), cache, own)
+                continue
+            transformer.predict_flow(torch.cat([tokens] * joint, -2), torch.zeros(joint, device="meta"), cache, own)
+            transformer.finalize_kv_cache(tokens, torch.zeros(()), cache, own)
     return transformer.unpatchify_of(tokens, cache), tracker.peak - tracker.live
 
 

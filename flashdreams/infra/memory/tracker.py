@@ -48,6 +48,8 @@ class MetaRollout:
     """The encoder's input at every chunk, or a function of the chunk's index; None without an encoder."""
     control_of_chunk: Callable[[Any, int], Any] | None = None
     """Makes the transformer's input of a chunk from that of a later one, where they differ in size."""
+    joint_chunks: int = 1
+    """Chunks that a step denoises together. With more than one, only `finalize_kv_cache` writes the KV cache."""
 
 
 class MemoryTracker:

@@ -249,6 +249,7 @@ class WanInferencePipeline(StreamInferencePipeline[Any, Any, Any]):
         return MetaRollout(
             transformer_context=context,
             chunks=rollout.window_chunks,
+            joint_chunks=rollout.joint_chunks,
             input=None if self.encoder is None else partial(self._preprocess_i2v_input, image=image),
         )
 

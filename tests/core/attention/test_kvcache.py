@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from flashdreams.core.attention import BlockKVCache, native
+from flashdreams.core.attention.dilated_kvcache import DilatedKVCache
 
 HEADS, DIM = 2, 3
 
@@ -359,6 +360,41 @@ def test_past_chunks_are_rewritten_where_they_still_are(chunk: int, window: int,
             assert torch.equal(cache.cached_k(), expected)
             assert torch.equal(cache.cached_v(), -expected)
             write(cache, seen // chunk)
+
+
+@pytest.mark.parametrize(("chunk", "window", "sink"), [(2, 4, 0), (2, 6, 2), (2, 4, 4), (3, 6, 2)])
+def test_a_chunk_is_read_by_itself_as_long_as_it_is_whole(chunk: int, window: int, sink: int) -> None:
+    """Against a list of tokens; a chunk in which the sink ends, or which the ring's end cuts, is in two pieces."""
+    cache = make_cache(chunk, window, sink)
+    for newest in range(6):
+        write(cache, newest)
+        held = expected_tokens(newest + 1, chunk, window, sink)[0, :, 0, 0].tolist()
+        for index in range(-1, 8):
+            tokens = [index * chunk + i for i in range(chunk)]
+            cut = index * chunk < sink < (index + 1) * chunk or (
+                index * chunk >= sink and (index * chunk - sink) % window + chunk > window
+            )
+            if index >= 0 and set(tokens) <= set(held) and not cut:
+                keys, values = cache.chunk(index)
+                assert torch.equal(keys, token_chunk(index * chunk, chunk))
+                assert torch.equal(values, -keys)
+            else:
+                with pytest.raises(ValueError, match="chunk_idx"):
+                    cache.chunk(index)
+
+
+@torch.no_grad()
+def test_a_dilated_cache_gives_the_chunks_that_it_keeps() -> None:
+    cache = DilatedKVCache((1, 0, HEADS, DIM), (1, 0, HEADS, DIM), 1, 2, 2, 3, dtype=torch.float64)
+    for newest in range(11):
+        write(cache, newest)
+        kept = {p for p in range(newest) if p % 3 == 0 and p > newest - 6} | {newest}
+        for index in range(12):
+            if index in kept:
+                assert torch.equal(cache.chunk(index)[0], token_chunk(index * 2, 2))
+            else:
+                with pytest.raises(ValueError, match="chunk_idx"):
+                    cache.chunk(index)
 
 
 def test_a_chunk_that_was_never_written_cannot_be_rewritten() -> None:

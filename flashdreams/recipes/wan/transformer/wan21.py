@@ -100,6 +100,11 @@ class Wan21TransformerConfig(PatchifiedTransformerConfig):
         return -(-(self.sink_size_t + self.window_size_t) // self.len_t)
 
     @property
+    def joint_chunks(self) -> int:
+        """Chunks that a step denoises together."""
+        return 1
+
+    @property
     def input_channels(self) -> int:
         """Channels that the network must read."""
         noisy = self.network.out_dim
