@@ -9,14 +9,20 @@ from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from enum import IntEnum
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any, Literal, TypeVar
 
 from backend.clock import Clock, monotonic
 from backend.engine.fair_share import FairShare
+from backend.engine.passes import Begin, PassTimes, step_alone, step_in_one_pass
 from flashdreams.infra.world.base import World, WorldConfig
 
 REST_SECONDS = 0.5
 """Seconds without work after which the world may do its upkeep: longer than the gaps between the chunks of a walk."""
+
+TOGETHER_SECONDS = 0.25
+"""Steps whose deadlines lie this close may share a pass: the answer to a key, which goes before all that is late by up
+to a second, waits for no other than such answers."""
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -51,6 +57,8 @@ class _Job:
     owner: Hashable
     work: Callable[[World], Any]
     result: Future[Any]
+    step: Begin[Any] | None = None
+    """The same as work with one step, which can be made in one pass with others; None for other work."""
 
 
 class Engine:
@@ -60,8 +68,12 @@ class Engine:
     than the others. A job that raises fails its own future and nothing else. All methods may be called from any thread.
     """
 
-    def __init__(self, config: WorldConfig, clock: Clock = monotonic) -> None:
+    def __init__(
+        self, config: WorldConfig, clock: Clock = monotonic, *, together: Literal["auto", "on", "off"] = "off"
+    ) -> None:
+        """Args: `together` says whether steps of several sessions are made in one pass, see `PassTimes`."""
         self.config, self._clock = config, clock
+        self._passes, self._timed = PassTimes(together, clock), False
         self.stage = LoadStage("starting", 0.0)
         self.world: Future[World] = Future()
         """Resolves to the loaded world, or to what went wrong while loading it."""
@@ -118,13 +130,26 @@ class Engine:
         Raises EngineStopped once the engine was stopped or the world failed to load.
         """
         result: Future[T] = Future()
+        self._queue(_Job(priority, deadline, next(self._order), owner, work, result))
+        return result
+
+    def submit_step(self, begin: Begin[T], *, deadline: float, owner: Hashable, alone: bool = False) -> Future[T]:
+        """Queue work with one step of the world, which may share its pass with those of other owners unless `alone`.
+
+        Else as `submit`.
+        """
+        result: Future[T] = Future()
+        work, step = partial(step_alone, begin), None if alone else begin
+        self._queue(_Job(Priority.GENERATE, deadline, next(self._order), owner, work, result, step))
+        return result
+
+    def _queue(self, job: _Job) -> None:
         with self._changed:
             if self._stopped:
                 raise EngineStopped("the engine takes no more work: the server is stopping or its world did not load")
-            self._fair_share.arrive(owner, self._clock())
-            self._jobs.append(_Job(priority, deadline, next(self._order), owner, work, result))
+            self._fair_share.arrive(job.owner, self._clock())
+            self._jobs.append(job)
             self._changed.notify()
-        return result
 
     def reschedule(self, result: Future[Any], deadline: float) -> None:
         """Move the deadline of waiting work forward; `result` is its future from `submit`."""
@@ -148,18 +173,32 @@ class Engine:
             return
         self.stage = LoadStage("ready", 1.0)
         self.world.set_result(world)
-        while (job := self._next(world)) is not None:
+        while jobs := self._next(world):
             began = self._busy_since = self._clock()
-            _run(job, world)
-            self._busy_since = None
+            if len(jobs) == 1:
+                _run(jobs[0], world)
+            else:
+                self._run_together(jobs, world)
+            self._busy_since, ended = None, self._clock()
+            share = (ended - began) / len(jobs)
             with self._changed:
-                self._fair_share.charge(job.owner, began, self._clock())
+                for job in jobs:
+                    self._fair_share.charge(job.owner, ended - share, ended)
+            if self._timed:
+                self._passes.note(len(jobs), ended - began)
         self._refuse_all()
+
+    def _run_together(self, jobs: list[_Job], world: World) -> None:
+        works = [(job.step, job.result) for job in jobs if job.step is not None]
+        if not step_in_one_pass(works, world):
+            log.error("%d chunks in one pass failed together: from now on they go one by one", len(jobs))
+            self._passes.fail()
 
     def _progress(self, stage: str, fraction: float) -> None:
         self.stage = LoadStage(stage, min(max(float(fraction), 0.0), 1.0))
 
-    def _next(self, world: World) -> _Job | None:
+    def _next(self, world: World) -> list[_Job]:
+        """Wait for work, and return one job, or steps for one pass; none once the engine was stopped."""
         wait = REST_SECONDS if self._rests else None
         while not self._work_comes(wait):
             try:
@@ -170,22 +209,31 @@ class Engine:
             wait = 0.0 if self._rests else None
         with self._changed:
             if self._stopped:
-                return None
-            job = self._most_urgent()
-            self._jobs.remove(job)
+                return []
+            jobs = self._most_urgent(world)
+            for job in jobs:
+                self._jobs.remove(job)
             self._rests = True
-            return job
+            return jobs
 
     def _work_comes(self, seconds: float | None) -> bool:
         """Wait for work or the end for so many seconds, None without end; returns whether there is any."""
         with self._changed:
             return bool(self._changed.wait_for(lambda: self._stopped or self._jobs, seconds))
 
-    def _most_urgent(self) -> _Job:
+    def _most_urgent(self, world: World) -> list[_Job]:
+        """Return the job that is next, and the steps that share its pass."""
         highest = min(job.priority for job in self._jobs)
         jobs = [job for job in self._jobs if job.priority == highest]
         waiting = {job.owner for job in jobs}
-        return min(jobs, key=lambda job: (self._fair_share.is_ahead(job.owner, waiting), job.deadline, job.order))
+        jobs.sort(key=lambda job: (self._fair_share.is_ahead(job.owner, waiting), job.deadline, job.order))
+        first, self._timed = jobs[0], False
+        if first.step is None or len(jobs) == 1 or world.rows_together == 1:
+            return [first]
+        together = [job for job in jobs if job.step is not None and job.deadline <= first.deadline + TOGETHER_SECONDS]
+        together = [job for job in together if not self._fair_share.is_ahead(job.owner, waiting)] or [first]
+        self._timed = len(together) > 1
+        return together[: self._passes.rows(len(together), world.rows_together)]
 
     def _refuse_all(self) -> None:
         with self._changed:

@@ -48,6 +48,8 @@ class Node:
     """Time at which it was generated, in seconds since the session began."""
     prompt: Prompt = field(default_factory=Prompt)
     """The prompt that acted in it."""
+    rows: int = 1
+    """Rollouts that were stepped in the same pass, this one included."""
     digest: bytes | None = None
     """Of its frames, once that was computed."""
     thumbnail: bytes | None = None

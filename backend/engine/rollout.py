@@ -13,6 +13,7 @@ import numpy.typing as npt
 from backend.clock import Clock, monotonic
 from backend.engine.controls import ControlSnapshot, InputState, initial_prompt
 from backend.engine.history import ROOT, Beginning, History, Node, State
+from backend.engine.passes import Stepping, step_alone
 from backend.engine.prompts import Prompt
 from flashdreams.camera.live import CameraState
 from flashdreams.infra.memory.plan import trim_memory
@@ -166,13 +167,18 @@ class SessionRollout:
 
     def step(self) -> GeneratedChunk:
         """Generate the next chunk from the present controls, or from the script if there is one."""
+        return step_alone(self.stepping, self._world)
+
+    def stepping(self) -> Stepping[GeneratedChunk]:
+        """Generate the next chunk as `step`, in a pass that the caller makes, maybe together with other rollouts."""
         self.finalize()
         rollout = self._world_rollout
         snapshot = self._scripted()
         scripted = snapshot is not None
         if snapshot is None:
             snapshot = self.input_state.sample(self._world.frames_in_chunk(rollout.index))
-        frames = self._generate(rollout, snapshot.controls)
+        frames, rows = yield rollout, snapshot.controls
+        self._check(rollout, frames)
         self._to_finalize = True
         finished = self._clock()
         node = Node(
@@ -183,6 +189,7 @@ class SessionRollout:
             rollout.scene,
             round(snapshot.at - self._created_at, 3),
             snapshot.prompt,
+            rows,
         )
         self._beginning = None
         self.history.add(node)
@@ -207,13 +214,11 @@ class SessionRollout:
         self.input_state.follow_recorded(controls.scene or self._world_rollout.scene, controls, event)
         return ControlSnapshot(controls, 0, self._clock(), 0.0, self.input_state.prompt)
 
-    def _generate(self, rollout: Rollout, controls: Controls) -> npt.NDArray[np.uint8]:
+    def _check(self, rollout: Rollout, frames: npt.NDArray[np.uint8]) -> None:
         config = self._world.config
         wanted = (self._world.frames_in_chunk(rollout.index), config.height, config.width, 3)
-        frames = self._world.step(rollout, controls)
         if frames.shape != wanted or frames.dtype != np.uint8:
             raise RuntimeError(f"world {config.slug} gave {frames.dtype} {frames.shape}, not uint8 {wanted}")
-        return frames
 
     def finalize(self) -> None:
         """Write the newest chunk into the caches unless that is done, and keep the state if one is due."""
@@ -268,7 +273,7 @@ class SessionRollout:
         else:  # nothing can be given up any more: the present memory and its captured graphs serve
             rollout = self._world.restore_into(self._world_rollout, state.snapshot)
         for done, node in enumerate(way.redo, 1):
-            self._generate(rollout, node.controls)
+            self._check(rollout, self._world.step(rollout, node.controls))
             self._world.finalize(rollout)
             yield done, len(way.redo)
         if way.redo and self._keeps_states:

@@ -58,7 +58,7 @@ def create_app(
     """
     kiosk = KioskSettings() if settings.kiosk is None else read_kiosk_settings(settings.kiosk)
     settings = with_address(settings, kiosk)
-    engine = Engine(config, clock)
+    engine = Engine(config, clock, together=settings.passes)
     camera_path_store = CameraPathStore(
         *(folder for folder in (settings.paths_dir, shipped_folder()) if folder is not None)
     )

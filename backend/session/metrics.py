@@ -17,6 +17,9 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self._chunks = Counter("flashdreams_chunks", "Chunks sent", registry=self.registry)
+        self._together = Counter(
+            "flashdreams_chunks_together", "Chunks computed in one pass with other sessions", registry=self.registry
+        )
         self._frames = Counter("flashdreams_frames", "Frames sent", registry=self.registry)
         self._bytes = Counter("flashdreams_video_bytes", "Bytes of video sent", registry=self.registry)
         self._errors = Counter("flashdreams_errors", "Errors answered", ["code"], registry=self.registry)
@@ -54,6 +57,7 @@ class Metrics:
     def chunk(self, chunk: EncodedChunk, size: int) -> None:
         """Count a chunk sent to a player with `size` bytes of video."""
         self._chunks.inc()
+        self._together.inc(chunk.generated.node.rows > 1)
         self._frames.inc(len(chunk.encoded.samples) or len(chunk.encoded.jpegs))
         self._bytes.inc(size)
         timings = {**chunk.generated.timings, "encode": chunk.encoded.milliseconds}

@@ -88,6 +88,7 @@ class SavedChunk(BaseModel):
     text: str | None = Field(default=None, max_length=2000)
     event: str | None = Field(default=None, max_length=64, description="Name of the event that acts")
     inputs: list[SavedInput] | None = Field(default=None, description="Input of its frames; none: nothing was done")
+    rows: int | None = Field(default=None, ge=2, description="Rollouts in its pass, if it was not computed alone")
     hash: Hash = Field(description="SHA-256 of its RGB frames, the first half")
 
     def controls(self, *, samples_inputs: bool = False) -> Controls:
@@ -151,6 +152,7 @@ def save(
                 text=node.controls.text,
                 event=node.prompt.event,
                 inputs=saved_inputs(node.controls.inputs),
+                rows=node.rows if node.rows > 1 else None,
                 hash=node.digest.hex(),
             )
         )
@@ -319,4 +321,5 @@ class Replay:
             matches=self.differs_at is None if state == "done" else None,
             differs_at=self.differs_at,
             same_model=self.same_model,
+            together=sum(chunk.rows is not None for chunk in self.saved.chunks),
         )

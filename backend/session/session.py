@@ -12,6 +12,7 @@ from typing import Literal
 
 from backend.engine.engine import EngineStopped, Priority
 from backend.engine.history import Beginning, History
+from backend.engine.passes import Stepping
 from backend.engine.rollout import GeneratedChunk, SessionRollout
 from backend.media.encoder_thread import EncoderThread
 from backend.session.broadcast import Broadcast
@@ -306,8 +307,8 @@ class Session:
 
     async def _generate_chunk(self, deadline: float) -> None:
         asked = self._clock()
-        self._generating = self._context.engine.submit(
-            lambda _world: self._step(asked), deadline=deadline, owner=self.id
+        self._generating = self._context.engine.submit_step(
+            lambda: self._step(asked), deadline=deadline, owner=self.id, alone=self._commands.scripted
         )
         try:
             generated, urgent, viewer = await asyncio.wrap_future(self._generating)
@@ -335,13 +336,13 @@ class Session:
         self._commands.send_replay_progress(generated)
         self._commands.send_history_if_changed()
 
-    def _step(self, asked: float) -> tuple[GeneratedChunk, bool, Viewer | None]:
+    def _step(self, asked: float) -> Stepping[tuple[GeneratedChunk, bool, Viewer | None]]:
         """Generate a chunk on the engine's thread; it is encoded while the caches are updated.
 
         Returns the chunk, True if it is urgent, and the player that it went to.
         """
         begun = self._clock()
-        generated = self._rollout.step()
+        generated = yield from self._rollout.stepping()
         generated.timings["queue"] = (begun - asked) * 1e3
         urgent, viewer = self._state.answers(generated.snapshot.seq), self.viewers.player
         self._commands.note(generated)

@@ -211,6 +211,7 @@ class ChunkMessage(BaseModel):
     state_time: float = Field(description="Seconds since the session began at which the controls were read.")
     at: float = Field(description="Seconds since the session began at which this message was handed to the socket.")
     eager: bool = Field(description="It was begun at once for an input, ahead of what is still playing.")
+    rows: int = Field(default=1, description="Sessions whose chunks were computed in one pass, this one included.")
 
 
 class StateMessage(BaseModel):
@@ -239,6 +240,11 @@ class ReplayMessage(BaseModel):
     matches: bool | None = Field(description="Whether all frames are the saved ones; null until it is done.")
     differs_at: int | None = Field(description="The first chunk of it, from 0, with other frames.")
     same_model: bool = Field(description="Whether it was saved with this very model.")
+    together: int = Field(
+        default=0,
+        description="Chunks of it that were computed in one pass with other sessions when it was saved. A replay "
+        "computes them alone, and from the first of them on the last bits may differ.",
+    )
 
 
 class PongMessage(BaseModel):

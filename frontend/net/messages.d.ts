@@ -262,6 +262,8 @@ export interface ChunkMessage {
   at: number;
   /** It was begun at once for an input, ahead of what is still playing. */
   eager: boolean;
+  /** Sessions whose chunks were computed in one pass, this one included. */
+  rows: number;
 }
 
 /** The controls went into other hands. */
@@ -416,6 +418,8 @@ export interface ReplayMessage {
   differs_at: number | null;
   /** Whether it was saved with this very model. */
   same_model: boolean;
+  /** Chunks of it that were computed in one pass with other sessions when it was saved. A replay computes them alone, and from the first of them on the last bits may differ. */
+  together: number;
 }
 
 /** A rewind dreams again what lies between a kept state and the chunk asked for. */

@@ -73,11 +73,12 @@ export class Notices {
   }
 
   /** @param {ServerMessages['replay']} message */
-  #replay({ state, chunk, of, matches, differs_at: differsAt, same_model: sameModel }) {
+  #replay({ state, chunk, of, matches, differs_at: differsAt, same_model: sameModel, together = 0 }) {
     this.#badges.set('replay', state === 'playing' ? `Replay: ${chunk} of ${of} chunks. Any key takes over.` : null, 'live');
     if (state === 'left') this.#toast('It is your dream from here on.');
     if (state !== 'done') return;
-    const model = sameModel ? '' : ' It was saved with another model.';
+    const others = together > 0 ? ` ${together} of its chunks were computed together with other visitors', which rounds otherwise.` : '';
+    const model = sameModel ? others : ' It was saved with another model.';
     if (matches === true) this.#toast(`Replayed exactly: all ${of} chunks are the same, bit for bit. Walk on from here.`);
     else if (matches === false) this.#toast(`Replayed, but from chunk ${differsAt} on the frames are not the same bits.${model}`);
     else this.#toast(`Replayed. Walk on from here.${model}`);

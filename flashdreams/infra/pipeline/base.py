@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field, fields
-from typing import Annotated, Any, Generic, Self
+from functools import partial
+from typing import Annotated, Any, Generic, NamedTuple, Self
 
 import torch
 import tyro
@@ -106,6 +107,14 @@ class StreamInferencePipelineCache(Generic[StreamingEncoderCacheT, TransformerCa
         """Let later work wait for a `finalize` that may still run."""
         if self.side_stream is not None:
             self.side_stream.join()
+
+
+class PipelineRow(NamedTuple):
+    """The next chunk of a rollout: the arguments of `StreamInferencePipeline.generate`."""
+
+    index: int
+    cache: StreamInferencePipelineCache[Any, Any, Any]
+    input: Any = None
 
 
 class StreamInferencePipeline(nn.Module, Generic[StreamingEncoderCacheT, TransformerCacheT, StreamingDecoderCacheT]):
@@ -225,6 +234,40 @@ class StreamInferencePipeline(nn.Module, Generic[StreamingEncoderCacheT, Transfo
                 )
         cache.final_state, cache.autoregressive_index, cache.finalized = final_state, index, False
         return output
+
+    @property
+    def takes_rows(self) -> bool:
+        """True where `generate_rows` can be called."""
+        return self.diffusion_model.transformer.takes_rows and not self.config.offload
+
+    @torch.no_grad()
+    def generate_rows(self, rows: Sequence[PipelineRow]) -> list[Callable[[], Tensor]]:
+        """Denoise the next chunks of several rollouts of one size as the rows of one batch.
+
+        Returns for each row a function to be called once, which decodes it: what `generate` returns, but for the
+        rounding of matrix products, which may depend on the number of rows. Errors as in `generate`.
+        """
+        for row in rows:
+            self._check_generate(*row)
+        inputs = []
+        for index, cache, input in rows:
+            with self._stage("encode", cache, self.encoder):
+                if self.encoder is not None:
+                    input = self.encoder(input=input, autoregressive_index=index, cache=cache.encoder_cache)
+            inputs.append((index, cache.transformer_cache, input))
+        with ExitStack() as stages:
+            for row in rows:
+                stages.enter_context(self._stage("diffuse", row.cache, self.diffusion_model.transformer))
+            found = self.diffusion_model.generate_rows(inputs)
+        return [partial(self._finish_row, row, *each) for row, each in zip(rows, found, strict=True)]
+
+    def _finish_row(self, row: PipelineRow, latent: Tensor, final_state: DiffusionModel.FinalState[Any]) -> Tensor:
+        cache = row.cache
+        with torch.no_grad(), self._stage("decode", cache, self.decoder):
+            if self.decoder is not None:
+                latent = self.decoder(input=latent, autoregressive_index=row.index, cache=cache.decoder_cache)
+        cache.final_state, cache.autoregressive_index, cache.finalized = final_state, row.index, False
+        return latent
 
     @torch.no_grad()
     def finalize(

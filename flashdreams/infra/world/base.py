@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -164,6 +164,27 @@ class World(ABC):
         Raises ValueError for poses of the wrong shape or not finite, KeyError for an unknown scene, NotFinite where
         the picture is lost; then the rollout is of no use any more, and need not be finalized.
         """
+
+    @property
+    def rows_together(self) -> int:
+        """Rollouts that `step_together` can step in one pass, at most; 1 where it steps them one after the other."""
+        return 1
+
+    def step_together(
+        self, rows: Sequence[tuple[Rollout, Controls]]
+    ) -> Iterator[tuple[int, npt.NDArray[np.uint8] | Exception]]:
+        """Step several rollouts at once; they may stand at any chunks, and none of them occurs twice.
+
+        Yields (number of the row, what `step` returns, or what went wrong in this row alone), each when it is done. In
+        one pass the frames may differ from those of `step` by rounding. An error that is raised is of all rows that
+        were not yielded yet.
+        """
+        for number, (rollout, controls) in enumerate(rows):
+            try:
+                frames: npt.NDArray[np.uint8] | Exception = self.step(rollout, controls)
+            except Exception as error:  # of this rollout alone
+                frames = error
+            yield number, frames
 
     @abstractmethod
     def finalize(self, rollout: Rollout) -> None:

@@ -13,6 +13,7 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from flashdreams.camera.poses import pose_from_yaw_pitch
 from flashdreams.core.precision import fastest_dtype
@@ -33,6 +34,9 @@ from flashdreams.integrations.pocket.scenes.catalog import scene_layouts
 from flashdreams.integrations.pocket.scenes.movement import EYE_HEIGHT, FRAMES_PER_CHUNK, Footing
 from flashdreams.integrations.pocket.scenes.scene_map import scene_map_of
 from flashdreams.integrations.pocket.tuner import Tuner
+
+MOST_ROWS = 8
+"""Visitors whose chunks are denoised in one pass, at most."""
 
 
 @dataclass(kw_only=True)
@@ -100,32 +104,44 @@ class PocketWorld(PipelineWorld):
 
     @torch.inference_mode()
     def step(self, rollout: Rollout, controls: Controls) -> npt.NDArray[np.uint8]:
-        own: PocketRollout = self.typed_rollout(rollout)
-        poses, began = self._checked_poses(controls.poses, self.frames_in_chunk(own.index)), time.perf_counter()
-        last: PocketDecoderCache = own.cache.decoder_cache
-        shown = None if last.end is None else last.end.image
-        if controls.scene is not None and controls.scene != own.scene:
-            self.pipeline.diffusion_model.transformer.change_scene(  # type: ignore[operator]
-                own.cache.transformer_cache, self._scene_index(controls.scene)
-            )
-            own.scene = controls.scene
-            if last.end is not None:
-                own.leaving = CrossFade(last.end.image if own.leaving is None else own.leaving.newest, last.end.pose)
-            shown = None  # it is of another place
-        device = self.pipeline.device
-        cameras = torch.from_numpy(poses).float().to(device)[None]
-        last.poses, last.sight = cameras, own.cache.encoder_cache
-        scene = torch.tensor([self._scene_index(own.scene)], device=device)
-        frames = self.pipeline.generate(own.index, own.cache, SceneInput(cameras[:, -1], scene, shown))
-        if own.leaving is not None:
-            frames = own.leaving.blend(frames, cameras)
-            own.leaving = None if own.leaving.over else own.leaving
-        check_finite(frames)
-        pixels = frames[0].mul(255).add_(0.5).clamp_(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
-        own.timings, shown_frames = self.timings_of(own), pixels.contiguous().cpu().numpy()
+        own, began = self.typed_rollout(rollout), time.perf_counter()
+        frames = self.shown(own, controls, self.pipeline.generate(own.index, own.cache, self.input_of(own, controls)))
         if self._tuner is not None and own.index > 0:
             self._tuner.note(time.perf_counter() - began)
-        return shown_frames
+        return frames
+
+    @property
+    def rows_together(self) -> int:
+        return MOST_ROWS if self.pipeline.takes_rows else 1
+
+    def input_of(self, rollout: PocketRollout, controls: Controls) -> SceneInput:
+        """Return the camera and the place of the next chunk, and what was shown before it."""
+        self._check_poses(controls.poses, self.frames_in_chunk(rollout.index))
+        last: PocketDecoderCache = rollout.cache.decoder_cache
+        shown = None if last.end is None else last.end.image
+        if controls.scene is not None and controls.scene != rollout.scene:
+            self.pipeline.diffusion_model.transformer.change_scene(  # type: ignore[operator]
+                rollout.cache.transformer_cache, self._scene_index(controls.scene)
+            )
+            rollout.scene = controls.scene
+            if last.end is not None:
+                old = last.end.image if rollout.leaving is None else rollout.leaving.newest
+                rollout.leaving = CrossFade(old, last.end.pose)
+            shown = None  # it is of another place
+        cameras = self._cameras(controls)
+        last.poses, last.sight = cameras, rollout.cache.encoder_cache
+        scene = torch.tensor([self._scene_index(rollout.scene)], device=cameras.device)
+        return SceneInput(cameras[:, -1], scene, shown)
+
+    def shown(self, rollout: PocketRollout, controls: Controls, video: Tensor) -> npt.NDArray[np.uint8]:
+        """Return the frames, with the place that is being left."""
+        if rollout.leaving is not None:
+            video = rollout.leaving.blend(video, self._cameras(controls))
+            rollout.leaving = None if rollout.leaving.over else rollout.leaving
+        check_finite(video)
+        pixels = video[0].mul(255).add_(0.5).clamp_(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
+        rollout.timings = self.timings_of(rollout)
+        return pixels.contiguous().cpu().numpy()
 
     def start_pose(self, scene: str, seed: int) -> npt.NDArray[np.float64]:
         """At the scene's entrance; the seed shifts it a little, so that no two visits begin alike."""
@@ -145,14 +161,18 @@ class PocketWorld(PipelineWorld):
     def _scene_index(self, name: str) -> int:
         return self._scenes.index(self.config.scene(name).name)
 
+    def _cameras(self, controls: Controls) -> Tensor:
+        """Return the poses as `[1, F, 4, 4]` on the pipeline's device."""
+        poses = np.asarray(controls.poses, dtype=np.float64)
+        return torch.from_numpy(poses).float().to(self.pipeline.device)[None]
+
     @staticmethod
-    def _checked_poses(poses: npt.NDArray[np.float64], frames: int) -> npt.NDArray[np.float64]:
+    def _check_poses(poses: npt.NDArray[np.float64], frames: int) -> None:
         poses = np.asarray(poses, dtype=np.float64)
         if poses.shape != (frames, 4, 4):
             raise ValueError(f"poses must have shape ({frames}, 4, 4) for this chunk, got {poses.shape}")
         if not np.isfinite(poses).all():
             raise ValueError("poses must be finite numbers")
-        return poses
 
     def at_rest(self) -> bool:
         return self._tuner is not None and self._tuner.at_rest()

@@ -27,6 +27,9 @@ from flashdreams.recipes.wan.pipeline import (
 from flashdreams.recipes.wan.runner import check_rollout
 from flashdreams.recipes.wan.transformer.wan22 import Wan22TransformerConfig
 
+MOST_ROWS = 4
+"""Rollouts whose chunks are denoised in one pass, at most: each takes memory for its activations."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class PromptScene(Scene):
@@ -134,14 +137,27 @@ class WanWorld(PipelineWorld):
     def step(self, rollout: Rollout, controls: Controls) -> npt.NDArray[np.uint8]:
         """Return the next chunk; a text, else the prompt of a new scene, shapes it and all after it."""
         own = self.typed_rollout(rollout)
-        scene = own.scene if controls.scene is None else self._scene(controls.scene).name
-        text = self._scene(scene).prompt if controls.text is None and scene != own.scene else controls.text
+        self.input_of(own, controls)
+        return self.shown(own, controls, self.generate(own, controls))
+
+    @property
+    def rows_together(self) -> int:
+        plain = type(self).generate is WanWorld.generate and not self.config.pipeline.begins_with_image
+        return MOST_ROWS if plain and self.pipeline.takes_rows else 1
+
+    def input_of(self, rollout: PipelineRollout, controls: Controls) -> None:
+        """Apply scene and text; a model of text alone takes nothing else."""
+        scene = rollout.scene if controls.scene is None else self._scene(controls.scene).name
+        text = self._scene(scene).prompt if controls.text is None and scene != rollout.scene else controls.text
         if text is not None:
             self.check_text(text)
-            self.pipeline.replace_text(own.cache, [text])
-        own.scene = scene
-        frames = to_frames(self.generate(own, controls)[0])
-        own.timings = self.timings_of(own)
+            self.pipeline.replace_text(rollout.cache, [text])
+        rollout.scene = scene
+
+    def shown(self, rollout: PipelineRollout, controls: Controls, video: Tensor) -> npt.NDArray[np.uint8]:
+        """Return the model's `video [1, T, 3, H, W]` as frames."""
+        frames = to_frames(video[0])
+        rollout.timings = self.timings_of(rollout)
         return frames
 
     def start_pose(self, scene: str, seed: int) -> npt.NDArray[np.float64]:

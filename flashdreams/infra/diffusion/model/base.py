@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Generic, TypeVar
@@ -13,7 +14,14 @@ from flashdreams.core.distributed import agree_on
 from flashdreams.core.distributed.context_parallel import group_size
 from flashdreams.core.distributed.noise import SharedNoise
 from flashdreams.infra.config.base import InstantiateConfig
-from flashdreams.infra.diffusion.scheduler.base import NoiseSource, Scheduler, SchedulerConfig, draw_noise
+from flashdreams.infra.diffusion.scheduler.base import (
+    FlowPredictor,
+    NoiseOfRows,
+    NoiseSource,
+    Scheduler,
+    SchedulerConfig,
+    draw_noise,
+)
 from flashdreams.infra.diffusion.transformer.base import (
     Transformer,
     TransformerAutoregressiveCache,
@@ -142,6 +150,29 @@ class DiffusionModel(nn.Module, Generic[TransformerCacheT]):
         return self.transformer.unpatchify_of(clean, cache), state
 
     @torch.no_grad()
+    def generate_rows(
+        self, rows: Sequence[tuple[int, TransformerCacheT, Any]]
+    ) -> list[tuple[Tensor, FinalState[TransformerCacheT]]]:
+        """Return `generate(*row)` of several rollouts of one size, denoised as the rows of one batch.
+
+        Only for a transformer that `takes_rows`. Each row has its own noise; its latent is that of `generate` but for
+        the rounding of matrix products, which may depend on the number of rows.
+        """
+        transformer, caches = self.transformer, [cache for _, cache, _ in rows]
+        inputs = [None if each is None else transformer.patchify_and_maybe_split_cp(each) for _, _, each in rows]
+        for index, cache, _ in rows:
+            cache.start(index)
+        one = transformer.latent_shape_of(caches[0])
+        noise = NoiseOfRows([self._noise_source(cache) for cache in caches])
+        clean = self._sampled(transformer.rows(caches, inputs), caches[0], (len(rows) * one[0], *one[1:]), noise)
+        found = []
+        for (index, cache, _), input, own in zip(rows, inputs, clean.chunk(len(rows)), strict=True):
+            own = transformer.postprocess_clean_latent(own, cache, input)
+            state = self.FinalState(clean_latent=own, autoregressive_index=index, cache=cache, input=input)
+            found.append((transformer.unpatchify_of(own, cache), state))
+        return found
+
+    @torch.no_grad()
     def finalize(self, final_state: FinalState[TransformerCacheT]) -> None:
         """Write a generated chunk into its rollout's KV cache, noised to `context_noise`."""
         cache, latent = final_state.cache, final_state.clean_latent
@@ -154,8 +185,13 @@ class DiffusionModel(nn.Module, Generic[TransformerCacheT]):
     def _sample(self, cache: TransformerCacheT, input: Any) -> Tensor:
         """Return the patchified clean latent of a chunk."""
         predict_flow = partial(self._predict_flow, cache, input)
+        return self._sampled(predict_flow, cache, self.transformer.latent_shape_of(cache), self._noise_source(cache))
+
+    def _sampled(
+        self, predict_flow: FlowPredictor, cache: TransformerCacheT, shape: tuple[int, ...], rng: NoiseSource | None
+    ) -> Tensor:
+        """Return a patchified clean latent of `shape`, for a rollout or a batch of rollouts of the size of `cache`."""
         like = torch.empty(0, dtype=self.dtype, device=self.device)
-        shape, rng = self.transformer.latent_shape_of(cache), self._noise_source(cache)
         if not self.config.noise_in_unpatchified_shape:
             return self.scheduler.sample(draw_noise(shape, like, rng), predict_flow, rng=rng)
         patchify = self.transformer.patchify_and_maybe_split_cp
@@ -196,7 +232,7 @@ class DiffusionModel(nn.Module, Generic[TransformerCacheT]):
         return self._context_timestep
 
 
-def _of_whole_sequence(rng: NoiseSource | None) -> torch.Generator | None:
+def _of_whole_sequence(rng: NoiseSource | None) -> torch.Generator | NoiseOfRows | None:
     """Return the generator that all processes of a group hold alike, to draw noise for all of their tokens."""
     return rng.generator if isinstance(rng, SharedNoise) else rng
 

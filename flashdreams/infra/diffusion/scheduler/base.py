@@ -6,7 +6,7 @@ Flow matching throughout: `x_t = (1 - s) x_0 + s eps`, and a flow `v` gives `x_0
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, Self
 
@@ -16,7 +16,20 @@ from torch import Tensor, nn
 from flashdreams.core.distributed.noise import SharedNoise
 from flashdreams.infra.config.base import InstantiateConfig
 
-NoiseSource = torch.Generator | SharedNoise
+
+class NoiseOfRows:
+    """A source of noise for a batch, each of whose rows has a source of its own."""
+
+    def __init__(self, sources: Sequence[torch.Generator | SharedNoise | None]) -> None:
+        self._sources = sources
+
+    def normal(self, shape: Sequence[int], *, dtype: torch.dtype, device: torch.device) -> Tensor:
+        """Return standard normal noise of `shape`, whose first dim the sources share evenly."""
+        like, own = torch.empty(0, dtype=dtype, device=device), (shape[0] // len(self._sources), *shape[1:])
+        return torch.cat([draw_noise(own, like, source) for source in self._sources])
+
+
+NoiseSource = torch.Generator | SharedNoise | NoiseOfRows
 """Source of noise; processes that share a sequence share the noise too."""
 
 
@@ -113,7 +126,7 @@ def arithmetic_dtype(x: Tensor) -> torch.dtype:
 
 def draw_noise(shape: Any, like: Tensor, rng: NoiseSource | None) -> Tensor:
     """Return standard normal noise of `shape` with the dtype and device of `like`."""
-    if isinstance(rng, SharedNoise):
+    if isinstance(rng, SharedNoise | NoiseOfRows):
         return rng.normal(shape, dtype=like.dtype, device=like.device)
     return torch.randn(shape, dtype=like.dtype, device=like.device, generator=rng)
 

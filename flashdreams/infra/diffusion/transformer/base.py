@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 
 from flashdreams.core.distributed.context_parallel import group_size
 from flashdreams.infra.config.base import InstantiateConfig
-from flashdreams.infra.diffusion.scheduler.base import NoiseSource
+from flashdreams.infra.diffusion.scheduler.base import FlowPredictor, NoiseSource
 from flashdreams.infra.memory.offload import OffloadHooks
 
 _log = logging.getLogger(__name__)
@@ -101,6 +102,18 @@ class Transformer(nn.Module, ABC, Generic[TransformerCacheT]):
         self, noisy_latent: Tensor, timestep: Tensor, cache: TransformerCacheT, input: Any = None
     ) -> Tensor:
         """Return the flow of the patchified `noisy_latent` at `timestep` (scalar, per batch or per token)."""
+
+    @property
+    def takes_rows(self) -> bool:
+        """True where `rows` can be called."""
+        return False
+
+    def rows(self, caches: Sequence[TransformerCacheT], inputs: Sequence[Any]) -> FlowPredictor:
+        """Return the flow of the present chunks of several rollouts of one size, as `predict_flow` of a batch.
+
+        The latents `[rows, ...]` have one row for each of `caches`, which stand at any chunks; `timestep` is scalar.
+        """
+        raise NotImplementedError(f"{type(self).__name__} takes one rollout at a time")
 
     @abstractmethod
     def patchify_and_maybe_split_cp(self, x: PayloadT) -> PayloadT:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,10 +11,12 @@ from torch import Tensor, nn
 
 from flashdreams.core.attention import RotaryPositionEmbedding3D
 from flashdreams.core.distributed.context_parallel import check_shares, group_size
+from flashdreams.infra.diffusion.scheduler.base import FlowPredictor
 from flashdreams.infra.diffusion.transformer.base import Transformer, TransformerAutoregressiveCache, TransformerConfig
 from flashdreams.integrations.pocket.model.codec import LATENT_CHANNELS, LATENT_SIZE
 from flashdreams.recipes.wan import WanDiTNetwork, WanDiTNetworkCache, WanDiTNetworkConfig
 from flashdreams.recipes.wan.transformer.rollout_cache import RopeTables
+from flashdreams.recipes.wan.transformer.rows import NetworkRow, NetworkRows
 
 PLACE_FEATURES = 160 + 49
 """Features of a token from the scene encoder: 160 of the place, 49 of the picture shown last."""
@@ -111,8 +114,21 @@ class PocketTransformer(Transformer[PocketTransformerCache]):
     ) -> Tensor:
         """`v = (x_t - x_0) / s` of the predicted clean latent `x_0`; `input` are the scene encoder's features."""
         clean = self._network(noisy_latent, timestep, cache, input)
-        level = (timestep.float() / TIMESTEPS).clamp_min(1e-3)
-        return ((noisy_latent.float() - clean.float()) / level).to(noisy_latent.dtype)
+        return flow_of(clean, noisy_latent, timestep)
+
+    @property
+    def takes_rows(self) -> bool:
+        return group_size(self.cp_group) == 1
+
+    def rows(self, caches: Sequence[PocketTransformerCache], inputs: Sequence[Tensor]) -> FlowPredictor:
+        network = NetworkRows(self.network, [NetworkRow(c.network, c.rotation.tables, c.index) for c in caches])
+        features = torch.cat(list(inputs))
+
+        def predict_flow(noisy_latent: Tensor, timestep: Tensor) -> Tensor:
+            clean = network(network_input(noisy_latent, timestep / TIMESTEPS, features), timestep)
+            return flow_of(clean, noisy_latent, timestep)
+
+        return predict_flow
 
     def finalize_kv_cache(
         self, noisy_latent: Tensor, timestep: Tensor, cache: PocketTransformerCache, input: Any = None
@@ -143,6 +159,12 @@ class PocketTransformer(Transformer[PocketTransformerCache]):
 
     def _tokens_of(self, scene: int) -> Tensor:
         return self.scene_tokens[scene : scene + 1]
+
+
+def flow_of(clean: Tensor, noisy: Tensor, timestep: Tensor) -> Tensor:
+    """`v = (x_t - x_0) / s` of noisy latents and the clean ones predicted of them."""
+    level = (timestep.float() / TIMESTEPS).clamp_min(1e-3)
+    return ((noisy.float() - clean.float()) / level).to(noisy.dtype)
 
 
 def network_input(noisy: Tensor, level: Tensor, features: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ from flashdreams.core.attention import (
 )
 from flashdreams.core.distributed.context_parallel import group_size
 from flashdreams.infra.compile import compile_module
+from flashdreams.infra.diffusion.scheduler.base import FlowPredictor
 from flashdreams.recipes.patchified_transformer import PatchifiedTransformer, PatchifiedTransformerConfig
 from flashdreams.recipes.wan.autoencoder.i2v import I2VCtrl
 from flashdreams.recipes.wan.transformer.checkpoints import StateDictTransform, build_network
@@ -30,6 +31,7 @@ from flashdreams.recipes.wan.transformer.impl.network import (
     WanDiTNetworkConfig,
 )
 from flashdreams.recipes.wan.transformer.rollout_cache import Branch, RopeTables, Wan21TransformerCache, steady_step
+from flashdreams.recipes.wan.transformer.rows import NetworkRow, NetworkRows
 
 NetworkTimesteps = Tensor | Modulation | MaskedModulation
 """The `timesteps` of `WanDiTNetwork.forward`."""
@@ -265,6 +267,32 @@ class Wan21Transformer(PatchifiedTransformer[Wan21TransformerCache]):
         if not self._guided:
             return flow
         return self._flow(x, modulation, cache, cache.branches[1], extra).lerp_(flow, self.config.guidance_scale)
+
+    @property
+    def takes_rows(self) -> bool:
+        # A subclass may have more state than the KV caches, and images have masks for each chunk.
+        plain = type(self) is Wan21Transformer and self.config.image_modes is None and len(self.config.batch_shape) == 1
+        return (
+            plain
+            and not self.config.network.reads_clip
+            and NetworkRows.takes(self.network)
+            and group_size(self.cp_group) == 1
+        )
+
+    def rows(self, caches: Sequence[Wan21TransformerCache], inputs: Sequence[Any]) -> FlowPredictor:
+        sides = [
+            NetworkRows(
+                self.network,
+                [NetworkRow(c.branches[side].network, c.rotation.tables, c.autoregressive_index) for c in caches],
+            )
+            for side in range(len(caches[0].branches))
+        ]
+
+        def predict_flow(noisy_latent: Tensor, timestep: Tensor) -> Tensor:
+            flow = sides[0](noisy_latent, timestep)
+            return sides[1](noisy_latent, timestep).lerp_(flow, self.config.guidance_scale) if self._guided else flow
+
+        return predict_flow
 
     def postprocess_clean_latent(self, clean_latent: Tensor, cache: Wan21TransformerCache, input: Any = None) -> Tensor:
         """With `stamp_image_latent`, the given latents in their places."""
