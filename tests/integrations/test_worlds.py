@@ -67,6 +67,32 @@ def test_rollouts_are_told_apart_by_their_seed_and_do_not_disturb_each_other(wor
             assert same(generate(world, rollout, 1), expected[chunk : chunk + 1])
 
 
+def test_rollouts_in_one_pass_are_what_they_are_alone(world: World) -> None:
+    """In fp32 to a step of 8 bits: a value may lie on either side of a half."""
+    assert world.rows_together > 1
+    together, alone = ([world.start("lighthouse", seed) for seed in (1, 2)] for _ in range(2))
+    for rollouts in (together, alone):
+        generate(world, rollouts[1], 2)
+    told = (None, "a storm")
+    for _ in range(2):
+        poses = [np.repeat(np.eye(4)[None], world.frames_in_chunk(each.index), 0) for each in together]
+        controls = [Controls(poses=each, text=text) for each, text in zip(poses, told, strict=True)]
+        for number, frames in world.step_together(list(zip(together, controls, strict=True))):
+            expected = world.step(alone[number], controls[number]).astype(int)
+            assert not isinstance(frames, Exception) and np.abs(frames - expected).max() <= 1
+            world.finalize(together[number])
+            world.finalize(alone[number])
+        told = (None, None)
+
+
+def test_a_row_that_is_refused_leaves_the_others_alone(world: World) -> None:
+    fine, refused = world.start("lighthouse", 1), world.start("lighthouse", 2)
+    poses = np.repeat(np.eye(4)[None], world.frames_in_chunk(0), 0)
+    found = dict(world.step_together([(refused, Controls(poses=poses, text=" ")), (fine, Controls(poses=poses))]))
+    assert isinstance(found[0], ValueError)
+    assert not isinstance(found[1], Exception) and len(found[1]) == len(poses)
+
+
 def test_a_restored_rollout_goes_on_as_the_one_that_was_kept(world: World) -> None:
     rollout = world.start("market", 3)
     generate(world, rollout, 2, text="a storm")

@@ -112,7 +112,7 @@ class StreamInferencePipelineCache(Generic[StreamingEncoderCacheT, TransformerCa
 class PipelineRow(NamedTuple):
     """The next chunk of a rollout: the arguments of `StreamInferencePipeline.generate`."""
 
-    index: int
+    chunk: int
     cache: StreamInferencePipelineCache[Any, Any, Any]
     input: Any = None
 
@@ -265,8 +265,8 @@ class StreamInferencePipeline(nn.Module, Generic[StreamingEncoderCacheT, Transfo
         cache = row.cache
         with torch.no_grad(), self._stage("decode", cache, self.decoder):
             if self.decoder is not None:
-                latent = self.decoder(input=latent, autoregressive_index=row.index, cache=cache.decoder_cache)
-        cache.final_state, cache.autoregressive_index, cache.finalized = final_state, row.index, False
+                latent = self.decoder(input=latent, autoregressive_index=row.chunk, cache=cache.decoder_cache)
+        cache.final_state, cache.autoregressive_index, cache.finalized = final_state, row.chunk, False
         return latent
 
     @torch.no_grad()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -123,12 +124,8 @@ def test_one_by_one_unless_it_is_asked_for() -> None:
 
 def test_a_session_tells_the_rows_of_its_chunks() -> None:
     world = Rows(fake_config())
-    dreams = [
-        SessionRollout(
-            world, Beginning("meadow", seed), History(span=9, max_bytes=0, max_chunks=9), every=4, image=None
-        )  # type: ignore[arg-type]
-        for seed in (1, 2)
-    ]
+    history = [History(span=9, max_bytes=0, max_chunks=9) for _ in range(2)]
+    dreams = [SessionRollout(world, Beginning("meadow", 1), each, every=4, image=Path) for each in history]
     works: list[tuple[Any, Future[Any]]] = [(dream.stepping, Future()) for dream in dreams]
     assert step_in_one_pass(works, world)
     assert [future.result(0).node.rows for _, future in works] == [2, 2]

@@ -20,7 +20,7 @@ from flashdreams.infra.config.base import InstantiateConfig
 class NoiseOfRows:
     """A source of noise for a batch, each of whose rows has a source of its own."""
 
-    def __init__(self, sources: Sequence[torch.Generator | SharedNoise | None]) -> None:
+    def __init__(self, sources: Sequence[NoiseSource | None]) -> None:
         self._sources = sources
 
     def normal(self, shape: Sequence[int], *, dtype: torch.dtype, device: torch.device) -> Tensor:

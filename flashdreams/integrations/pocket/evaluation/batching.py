@@ -1,124 +1,104 @@
-"""Milliseconds of a chunk for 1, 2, 4, 8 rollouts of the pocket world: one after the other, and as rows of one batch.
+"""Milliseconds of a chunk for 1, 2, 4, 8 rollouts of the pocket world, one after the other and in one pass, in turns.
 
-The batch runs in lockstep and gathers nothing, so it shows the most that a batch of separate sessions could gain.
+The rollouts have places, cameras and positions in time of their own. Also tells how far the frames of the two ways are
+apart after all chunks.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 import time
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
-from torch import Tensor
 
+from flashdreams.infra.world.base import Controls
 from flashdreams.integrations.pocket.config import pocket_world
-from flashdreams.integrations.pocket.model.denoiser import (
-    PocketTransformer,
-    PocketTransformerCache,
-    PocketTransformerConfig,
-)
-from flashdreams.integrations.pocket.model.scene_encoder import SceneInput
-from flashdreams.integrations.pocket.world import PocketWorld
+from flashdreams.integrations.pocket.world import PocketRollout, PocketWorld
 
-STAGES = ("encode", "diffuse", "decode")
-SERIES = (*STAGES, "chunk", "cpu")
-"""Wall time of the stages and of all, and the processor's time, which other work on the machine disturbs less."""
 TURN_DEGREES = 4.0
 """Between two chunks, so that no chunk is like the one before."""
+AHEAD = 3
+"""Chunks by which each rollout is ahead of the next one."""
+Frames = npt.NDArray[np.uint8]
 
 
-@dataclass(kw_only=True)
-class RowsTransformerConfig(PocketTransformerConfig):
-    """Config of `RowsTransformer`."""
+@dataclass
+class Series:
+    """Milliseconds of one way."""
 
-    _target: type = field(default_factory=lambda: RowsTransformer)
+    wall: list[float] = field(default_factory=list)
+    cpu: list[float] = field(default_factory=list)
+    """The processor's time, which other work on the machine disturbs less."""
+    first: list[float] = field(default_factory=list)
+    """From the beginning to the first rollout's frames."""
 
-
-class RowsTransformer(PocketTransformer):
-    """Several rollouts of one scene as rows of one batch, all at the same chunk."""
-
-    rows = 1
-
-    def latent_shape_of(self, cache: PocketTransformerCache) -> tuple[int, ...]:
-        return (self.rows, *self.latent_shape[1:])
-
-    def _tokens_of(self, scene: int) -> Tensor:
-        return super()._tokens_of(scene).repeat(self.rows, 1, 1)
+    def medians(self, begin: int) -> dict[str, float]:
+        """Return the medians without the first `begin` chunks."""
+        return {name: round(float(np.median(values[begin:])), 2) for name, values in vars(self).items()}
 
 
-class Rows:
-    """A batch of `rows` rollouts that look around."""
-
-    def __init__(self, world: PocketWorld, rows: int) -> None:
-        self._world, self._rows = world, rows
-        scene = world.config.scenes[0].name
-        self._pose = torch.from_numpy(world.start_pose(scene, 7)).float()
-        self._transformer.rows = rows
-        self._cache = world.pipeline.initialize_cache(transformer_context={"scene": 0}, seed=7)
-        self._index = 0
-
-    @property
-    def _transformer(self) -> Any:
-        return self._world.pipeline.diffusion_model.transformer
-
-    @torch.inference_mode()
-    def step(self) -> dict[str, float]:
-        """Generate and finalize one chunk of each row; returns milliseconds by name of `SERIES`."""
-        began, cpu = time.perf_counter(), time.process_time()
-        self._transformer.rows = self._rows
-        frames = self._world.frames_in_chunk(self._index)
-        turns = torch.arange(1, frames + 1) / frames + self._index
-        poses = self._pose @ _turned(turns * TURN_DEGREES)
-        cameras = poses[None].repeat(self._rows, 1, 1, 1).to(self._world.pipeline.device)
-        decoder: Any = self._cache.decoder_cache
-        shown = None if decoder.end is None else decoder.end.image
-        decoder.poses, decoder.sight = cameras, self._cache.encoder_cache
-        scenes = torch.zeros(self._rows, dtype=torch.long, device=cameras.device)
-        pictures = self._world.pipeline.generate(self._index, self._cache, SceneInput(cameras[:, -1], scenes, shown))
-        pictures.mul(255).to(torch.uint8).cpu()
-        self._world.pipeline.finalize(self._index, self._cache)
-        self._index += 1
-        profiler = self._cache.event_profiler
-        found = {} if profiler is None else profiler.elapsed_ms()
-        took = {"chunk": 1e3 * (time.perf_counter() - began), "cpu": 1e3 * (time.process_time() - cpu)}
-        return {**{name: found.get(name, 0.0) for name in STAGES}, **took}
+def controls_of(world: PocketWorld, rollout: PocketRollout) -> Controls:
+    """Return a look around from the entrance: each rollout turns at a speed of its own."""
+    frames = world.frames_in_chunk(rollout.index)
+    chunks = rollout.index + np.arange(1, frames + 1) / frames
+    angles = np.radians(TURN_DEGREES * (1 + 0.1 * rollout.seed) * chunks)
+    turns = np.repeat(np.eye(4)[None], frames, 0)
+    turns[:, 0, 0] = turns[:, 2, 2] = np.cos(angles)
+    turns[:, 0, 2], turns[:, 2, 0] = np.sin(angles), -np.sin(angles)
+    return Controls(poses=world.start_pose(rollout.scene, rollout.seed) @ turns)
 
 
-def _turned(degrees: Tensor) -> Tensor:
-    """Return rotations `[N, 4, 4]` about the vertical axis."""
-    angle = torch.deg2rad(degrees)
-    found = torch.eye(4).repeat(len(angle), 1, 1)
-    found[:, 0, 0], found[:, 0, 2] = angle.cos(), angle.sin()
-    found[:, 2, 0], found[:, 2, 2] = -angle.sin(), angle.cos()
+def begun(world: PocketWorld, rows: int) -> list[PocketRollout]:
+    """Return rollouts in different places, each ahead of the next."""
+    scenes = [scene.name for scene in world.config.scenes]
+    rollouts = [world.start(scenes[row % len(scenes)], row) for row in range(rows)]
+    for row, rollout in enumerate(rollouts):
+        for _ in range(AHEAD * (rows - 1 - row)):
+            world.step(rollout, controls_of(world, rollout))
+            world.finalize(rollout)
+    return rollouts
+
+
+def step(world: PocketWorld, rollouts: list[PocketRollout], series: Series, *, together: bool) -> dict[int, Frames]:
+    """Generate and finalize a chunk of each rollout in one of the two ways; returns the frames by row."""
+    rows = [(rollout, controls_of(world, rollout)) for rollout in rollouts]
+    found: dict[int, Frames] = {}
+    began, cpu = time.perf_counter(), time.process_time()
+    for row, frames in world.step_together(rows) if together else enumerate(world.step(*each) for each in rows):
+        if isinstance(frames, Exception):
+            raise frames
+        if not found:
+            series.first.append(1e3 * (time.perf_counter() - began))
+        found[row] = frames
+    series.wall.append(1e3 * (time.perf_counter() - began))
+    series.cpu.append(1e3 * (time.process_time() - cpu))
+    for rollout in rollouts:
+        world.finalize(rollout)
     return found
 
 
 def compared(world: PocketWorld, rows: int, chunks: int) -> dict[str, Any]:
     """Generate chunks of `rows` rollouts in both ways, in turns."""
-    apart, together = [Rows(world, 1) for _ in range(rows)], Rows(world, rows)
-    series: dict[str, dict[str, list[float]]] = {
-        way: {name: [] for name in SERIES} for way in ("one_after_the_other", "batch")
-    }
+    apart, together = begun(world, rows), begun(world, rows)
+    one_by_one, one_pass = Series(), Series()
     warm = world.config.window_chunks + 2
-    for number in range(warm + chunks):
-        alone = [one.step() for one in apart]
-        batch = together.step()
-        for name in SERIES:
-            if number >= warm:
-                series["one_after_the_other"][name].append(sum(one[name] for one in alone))
-                series["batch"][name].append(batch[name])
-    medians = {way: {name: float(np.median(ms)) for name, ms in found.items()} for way, found in series.items()}
+    for _ in range(warm + chunks):
+        alone = step(world, apart, one_by_one, together=False)
+        batch = step(world, together, one_pass, together=True)
+    error = max(float(((alone[row].astype(float) - batch[row]) ** 2).mean()) for row in alone)
+    slow, fast = one_by_one.medians(warm), one_pass.medians(warm)
     return {
         "rollouts": rows,
-        "median_ms": {way: {name: round(ms, 2) for name, ms in found.items()} for way, found in medians.items()},
-        "times_faster_in_a_batch": {
-            name: round(medians["one_after_the_other"][name] / medians["batch"][name], 3) for name in SERIES
-        },
+        "median_ms": {"one_after_the_other": slow, "one_pass": fast},
+        "times_faster_in_one_pass": {name: round(slow[name] / fast[name], 3) for name in ("wall", "cpu")},
+        "psnr_db_of_the_last_chunk": None if error == 0 else round(10 * math.log10(255**2 / error), 1),
     }
 
 
@@ -128,9 +108,7 @@ def main() -> None:
     parser.add_argument("--chunks", type=int, default=25, help="chunks measured for each number of rollouts")
     parser.add_argument("--rollouts", type=int, nargs="+", default=[1, 2, 4, 8])
     options = parser.parse_args()
-    config = pocket_world()
-    config.pipeline.diffusion_model.transformer = RowsTransformerConfig()
-    world = PocketWorld(config)
+    world = PocketWorld(pocket_world())
     found = []
     for rows in options.rollouts:
         print(f"{rows} rollouts", file=sys.stderr, flush=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -30,8 +30,8 @@ class NetworkRows:
     def __init__(self, network: WanDiTNetwork, rows: Sequence[NetworkRow]) -> None:
         """Make it once for all steps of the chunks: the rows' prompts are copied together here."""
         self._network, self._rows = network, rows
-        layers = zip(network.blocks, *(row.cache.block_caches for row in rows), strict=True)
-        self._caches = [_together(block, caches, rows) for block, *caches in layers]  # type: ignore[arg-type]
+        layers: Any = zip(network.blocks, *(row.cache.block_caches for row in rows), strict=True)
+        self._caches = [_together(block, caches, rows) for block, *caches in layers]
 
     @staticmethod
     def takes(network: WanDiTNetwork) -> bool:
@@ -56,8 +56,8 @@ class _RowsMemory:
 
     def __call__(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """See `AttentionOverMemory`; every tensor is split into the rows' shares of the batch."""
-        parts = zip(*(x.chunk(len(self._rows)) for x in (q, k, v)), strict=True)
-        return torch.cat([self._attend(*part, *row) for part, row in zip(parts, self._rows, strict=True)])
+        shares = [x.chunk(len(self._rows)) for x in (q, k, v)]
+        return torch.cat([self._attend(q, k, v, *row) for q, k, v, row in zip(*shares, self._rows, strict=True)])
 
     def _attend(self, q: Tensor, k: Tensor, v: Tensor, cache: BlockKVCache, rotation: Rope) -> Tensor:
         of_queries, of_cached_keys = rotation if isinstance(rotation, tuple) else (rotation, None)

@@ -270,14 +270,10 @@ class Wan21Transformer(PatchifiedTransformer[Wan21TransformerCache]):
 
     @property
     def takes_rows(self) -> bool:
-        # A subclass may have more state than the KV caches, and images have masks for each chunk.
-        plain = type(self) is Wan21Transformer and self.config.image_modes is None and len(self.config.batch_shape) == 1
-        return (
-            plain
-            and not self.config.network.reads_clip
-            and NetworkRows.takes(self.network)
-            and group_size(self.cp_group) == 1
-        )
+        c = self.config
+        if type(self) is not Wan21Transformer or group_size(self.cp_group) > 1 or len(c.batch_shape) != 1:
+            return False  # a subclass may have more state than the KV caches
+        return c.image_modes is None and not c.network.reads_clip and NetworkRows.takes(self.network)
 
     def rows(self, caches: Sequence[Wan21TransformerCache], inputs: Sequence[Any]) -> FlowPredictor:
         sides = [
