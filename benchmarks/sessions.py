@@ -1,4 +1,4 @@
-"""Benchmark of several sessions: frames and answers for 1, 2, 4; resuming, watching, rewinding, memory."""
+"""Benchmark of several sessions: frames and answers, one by one and in one pass; resuming, watching, rewinding."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from benchmarks.common import log_progress, machine, report, summary
 from benchmarks.server import Server, running_server
 from benchmarks.steady import Visitor, open_socket
 
+WAYS = {"one_by_one": "off", "in_one_pass": "on"}
+"""The ways in which sessions share the model, each with its server, and its `--together`."""
 TURN_EVERY = 0.8
 """Seconds from one change of the held keys to the next: each is answered at once, and timed."""
 HELD = (["w", "d"], ["w", "a"])
@@ -37,27 +39,30 @@ def hold_keys(visitor: Visitor, seconds: float) -> dict[str, Any]:
     begin, frames, turns = time.perf_counter(), 0, 0
     asked: tuple[int, float] | None = None
     answers: list[float] = []
+    chunks = shared = 0
     while (now := time.perf_counter()) < begin + seconds:
         if now >= begin + turns * TURN_EVERY:
             asked = (visitor.send("keys", down=HELD[turns % 2]), now)
             turns += 1
         chunk = visitor.show_chunk()
         frames += chunk["frames"]
+        chunks, shared = chunks + 1, shared + (chunk["rows"] > 1)
         if asked is not None and chunk["seq"] >= asked[0]:
             answers.append(1000 * (time.perf_counter() - asked[1]))
             asked = None
     visitor.send("keys", down=[])
-    return {"fps": frames / (time.perf_counter() - begin), "answers": answers}
+    took = time.perf_counter() - begin
+    return {"fps": frames / took, "frames": frames, "answers": answers, "chunks": chunks, "shared": shared}
 
 
 def together(server: Server, world: str, count: int, seconds: float) -> dict[str, Any]:
     """Several visitors walk at the same time."""
-    before = server.memory_bytes()
+    before, cpu = server.memory_bytes(), server.processor_seconds()
     with ExitStack() as stack, ThreadPoolExecutor(count) as threads:
         sockets = [stack.enter_context(open_socket(server)) for _ in range(count)]
         visitors = [Visitor(socket, world) for socket in sockets]
         walks = list(threads.map(lambda visitor: hold_keys(visitor, seconds), visitors))
-        memory = server.memory_bytes()
+        memory, cpu = server.memory_bytes(), server.processor_seconds() - cpu
     wait_for_room(server)
     rates = [one["fps"] for one in walks]
     return {
@@ -66,6 +71,10 @@ def together(server: Server, world: str, count: int, seconds: float) -> dict[str
         "frames_per_second_together": round(sum(rates), 2),
         "least_share_of_an_even_one": round(min(rates) * count / sum(rates), 3),
         "key_to_chunk_ms": summary([answer for one in walks for answer in one["answers"]]),
+        "share_of_chunks_in_one_pass": round(
+            sum(one["shared"] for one in walks) / sum(one["chunks"] for one in walks), 3
+        ),
+        "server_s_processor_ms_per_frame": round(1e3 * cpu / sum(one["frames"] for one in walks), 2),
         "server_memory_mib_more": round((memory - before) / 2**20, 1),
     }
 
@@ -182,21 +191,32 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--world", default="pocket")
     parser.add_argument("--seconds", type=float, default=8.0, help="how long the visitors walk together")
+    parser.add_argument("--visitors", type=int, nargs="+", default=[1, 2, 4, 8], help="numbers of visitors")
+    parser.add_argument("--only-together", action="store_true", help="leave out resuming, watching and rewinding")
     arguments = parser.parse_args()
     if arguments.seconds < 2:
         parser.error("--seconds must be 2 or more")
     before = machine()
-    result: dict[str, Any] = {"world": arguments.world, "together": []}
-    with running_server(arguments.world, "--grace", "2") as server:
-        server.wait("ok")
-        for count in (1, 2, 4):
-            log_progress(f"{count} walk for {arguments.seconds:g} s")
-            result["together"].append(together(server, arguments.world, count, arguments.seconds))
-        log_progress("resuming and watching")
-        result["resume_ms"] = resuming(server, arguments.world)
-        result["watcher_s_first_picture_ms"] = joining(server, arguments.world)
-        log_progress(f"walking {BACK[-1]:g} s and going back")
-        result["rewind"] = rewinding(server, arguments.world)
+    result: dict[str, Any] = {"world": arguments.world, **{name: [] for name in WAYS}}
+    options = ("--grace", "2", "--capacity", str(max(arguments.visitors)))
+    with ExitStack() as stack:
+        servers = {
+            name: stack.enter_context(running_server(arguments.world, *options, "--together", way))
+            for name, way in WAYS.items()
+        }
+        for server in servers.values():
+            server.wait("ok")
+        for count in arguments.visitors:
+            for name, server in servers.items():
+                log_progress(f"{count} walk for {arguments.seconds:g} s, {name}")
+                result[name].append(together(server, arguments.world, count, arguments.seconds))
+        server = servers["one_by_one"]
+        if not arguments.only_together:
+            log_progress("resuming and watching")
+            result["resume_ms"] = resuming(server, arguments.world)
+            result["watcher_s_first_picture_ms"] = joining(server, arguments.world)
+            log_progress(f"walking {BACK[-1]:g} s and going back")
+            result["rewind"] = rewinding(server, arguments.world)
     report("sessions", before, result)
 
 
