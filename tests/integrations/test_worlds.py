@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from flashdreams.configs.worlds import all_worlds
-from flashdreams.infra.world.base import World
+from flashdreams.infra.world.base import Controls, World
 from flashdreams.integrations.self_forcing.config import SLUG
 from flashdreams.recipes.wan import Wan22TransformerConfig
 from flashdreams.recipes.wan.world import WanWorldConfig

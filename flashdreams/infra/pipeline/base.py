@@ -238,7 +238,7 @@ class StreamInferencePipeline(nn.Module, Generic[StreamingEncoderCacheT, Transfo
     @property
     def takes_rows(self) -> bool:
         """True where `generate_rows` can be called."""
-        return self.diffusion_model.transformer.takes_rows and not self.config.offload
+        return self.diffusion_model.takes_rows and not self.config.offload
 
     @torch.no_grad()
     def generate_rows(self, rows: Sequence[PipelineRow]) -> list[Callable[[], Tensor]]:

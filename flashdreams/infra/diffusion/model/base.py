@@ -149,13 +149,18 @@ class DiffusionModel(nn.Module, Generic[TransformerCacheT]):
         state = self.FinalState(clean_latent=clean, autoregressive_index=autoregressive_index, cache=cache, input=input)
         return self.transformer.unpatchify_of(clean, cache), state
 
+    @property
+    def takes_rows(self) -> bool:
+        """True where `generate_rows` can be called: a model that samples in a way of its own takes one rollout."""
+        return self.transformer.takes_rows and type(self)._sample is DiffusionModel._sample
+
     @torch.no_grad()
     def generate_rows(
         self, rows: Sequence[tuple[int, TransformerCacheT, Any]]
     ) -> list[tuple[Tensor, FinalState[TransformerCacheT]]]:
         """Return `generate(*row)` of several rollouts of one size, denoised as the rows of one batch.
 
-        Only for a transformer that `takes_rows`. Each row has its own noise; its latent is that of `generate` but for
+        Only with `takes_rows`. Each row has its own noise; its latent is that of `generate` but for
         the rounding of matrix products, which may depend on the number of rows.
         """
         transformer, caches = self.transformer, [cache for _, cache, _ in rows]
