@@ -66,7 +66,7 @@ def test_it_is_set_before_torch_is_imported(module: str) -> None:
         "import sys, os, importlib.abc\n"
         "class Look(importlib.abc.MetaPathFinder):\n"
         "    def find_spec(self, name, *_):\n"
-        "        if name == 'torch': print(os.environ.get('OMP_WAIT_POLICY')); sys.meta_path.remove(self)\n"
+        "        if name == 'torch': print(os.environ.get('OMP_WAIT_POLICY'), flush=True); os._exit(0)\n"
         f"sys.meta_path.insert(0, Look())\nimport {module}\n"
         "import torch"  # the server imports it after its settings are read
     )

@@ -119,14 +119,14 @@ def test_visitors_of_two_processes_see_what_one_process_shows() -> None:
 
 
 def test_a_process_that_is_killed_ends_the_others() -> None:
-    with served(2, peer_timeout=20.0) as server:
+    with served(2, peer_timeout=10.0) as server:
         with server.visit() as visitor:
             visitor.send("start", seed=5)
             visitor.wait("chunk", PATIENCE)
             server.processes[1].kill()
             assert server.wait(0) == 1
-        assert "process 1 of 2 has given no sign of life for 20 seconds: process 0 of 2 ends too" in server.said[0]
-    with served(2, peer_timeout=20.0) as server:
+        assert "process 1 of 2 has given no sign of life for 10 seconds: process 0 of 2 ends too" in server.said[0]
+    with served(2, peer_timeout=10.0) as server:
         server.visit().socket.close()
         server.processes[0].kill()
         assert server.wait(1) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
@@ -72,23 +73,28 @@ class Plain:
 
     def rotate(self, x: Tensor, t: int, rows: int, columns: int) -> Tensor:
         """One head of a frame `[L, D]`: real parts first, then imaginary ones."""
-        d = x.shape[-1]
+        angles = torch.tensor(self.angles(x.shape[-1], t, rows, columns), dtype=torch.float64)
+        cos, sin = angles.cos().float(), angles.sin().float()
+        pairs = torch.stack([x[:, 0::2], x[:, 1::2]])
+        return torch.cat([pairs[0] * cos - pairs[1] * sin, pairs[0] * sin + pairs[1] * cos], 1)
+
+    @staticmethod
+    @functools.cache
+    def angles(d: int, t: int, rows: int, columns: int) -> list[list[float]]:
+        """Angles `[L, D / 2]` of the tokens of frame `t`."""
         spatial = [
             math.pi * f for f in torch.linspace(1, 0.8 * min(rows, columns) / 2, d // 16, dtype=torch.float64).tolist()
         ]
         temporal = [10000 ** (-k / (d // 4)) for k in range(0, d // 4, 2)]
-        out = torch.empty_like(x)
+        table = []
         for token in range(rows * columns):
             row, column = divmod(token, columns)
             px, py = (2 * column + 1) / columns - 1, (2 * row + 1) / rows - 1
             angles = [px * f for f in spatial for _ in (0, 1)]
             angles += [py * f for f in spatial for _ in (0, 1)]
             angles += [t * f for f in temporal for _ in (0, 1)]
-            for i, angle in enumerate(angles):
-                a, b = x[token, 2 * i], x[token, 2 * i + 1]
-                out[token, i] = a * math.cos(angle) - b * math.sin(angle)
-                out[token, d // 2 + i] = a * math.sin(angle) + b * math.cos(angle)
-        return out
+            table.append(angles)
+        return table
 
     def sees(self, layer: int, t: int) -> list[int]:
         if layer % 4 == 3:

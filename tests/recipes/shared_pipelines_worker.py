@@ -1,4 +1,4 @@
-"""One of the processes that share Wan pipelines: exits 0 when together they dream what one of them dreams alone."""
+"""Wan pipelines that processes share: together they generate what one of them generates alone."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from typing import Any
 
 from torch import Tensor
 
-from flashdreams.core import distributed
 from flashdreams.recipes.wan import Wan21TransformerConfig, Wan22TransformerConfig, WanInferencePipeline
 from tests.recipes.tiny_wan import SIZE, generate, picture, pipeline, transformer
 
@@ -33,8 +32,8 @@ def rollout(made: WanInferencePipeline, image: Tensor | None) -> list[Tensor]:
     return videos + generate(made, cache, range(3, CHUNKS))
 
 
-def main() -> None:
-    assert distributed.init("cpu") and distributed.world_size() == 2
+def check() -> None:
+    """Compare rollouts of all models. Raises AssertionError."""
     for method in ("ring", "ulysses"):
         networks = {"high": shared(method), "low": shared(method)}
         models: dict[str, tuple[Any, Tensor | None]] = {
@@ -48,14 +47,10 @@ def main() -> None:
             ),
         }
         for name, (net, image) in models.items():
+            if method == "ulysses" and name in ("guidance", "two networks"):
+                continue  # nothing in them depends on how attention is shared
             made = pipeline(image is not None, net, negative_prompt="" if name == "guidance" else None)
             together = rollout(made, image)
             made.diffusion_model.transformer.set_context_parallel_group(None)
             worst = max(float((one - two).abs().max()) for one, two in zip(rollout(made, image), together, strict=True))
             assert worst <= 2e-5, f"{name}, {method}: the largest difference is {worst:.1e}"
-    distributed.barrier()
-    distributed.shutdown()
-
-
-if __name__ == "__main__":
-    main()

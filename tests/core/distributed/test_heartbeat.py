@@ -59,13 +59,13 @@ def test_a_process_without_a_sign_of_life_ends_the_others(watch: Watch, capsys: 
 
 
 def test_a_machine_that_was_asleep_ends_nobody(watch: Watch) -> None:
-    (first, ended), (other, other_ended) = watch(0, 4.0), watch(1, 4.0)
+    (first, ended), (other, other_ended) = watch(0, 2.5), watch(1, 2.5)
     with other._lock:  # it says nothing new from now on
         time.sleep(2 * first.every)
         with first._lock:  # and now both stand still, for longer than the time after which a process counts as gone
-            time.sleep(6.0)
+            time.sleep(4.0)
         time.sleep(first.every)  # the first one wakes first
-    assert not ended.happened.wait(2.0) and not other_ended.happened.is_set()
+    assert not ended.happened.wait(1.0) and not other_ended.happened.is_set()
 
 
 def test_a_failure_ends_the_others_with_its_reason(watch: Watch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -86,7 +86,7 @@ def test_a_process_that_is_done_ends_nobody(watch: Watch) -> None:
             break
         seen.wait(0.1)
     assert first.is_done(1)
-    assert not ended.happened.wait(4.0)
+    assert not ended.happened.wait(2.5)
 
 
 def test_who_is_done_early_stays_until_the_others_have_joined(watch: Watch) -> None:

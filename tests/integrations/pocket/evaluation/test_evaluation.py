@@ -221,7 +221,7 @@ def test_the_truth_remembers_and_noise_does_not(truth: Truth) -> None:
 
 @pytest.mark.slow
 def test_the_truth_follows_every_command_and_noise_does_not(truth: Truth) -> None:
-    kept, lost = (action_following.action_following(stage(truth, alter), SCENE, 1, 24) for alter in (None, noise))
+    kept, lost = (action_following.action_following(stage(truth, alter), SCENE, 1, 14) for alter in (None, noise))
     assert kept["counted_percent"] == lost["counted_percent"]
     assert kept["counted_percent"][0] > 50
     for part in ("forward", "yaw"):

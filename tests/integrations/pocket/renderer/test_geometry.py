@@ -22,7 +22,7 @@ from flashdreams.integrations.pocket.training.views import TrueDepth
 
 @pytest.fixture(scope="module")
 def renderer() -> Renderer:
-    return Renderer(scene_layouts())
+    return Renderer(scene_layouts(), supersample=1)
 
 
 @pytest.fixture(scope="module")
