@@ -53,7 +53,7 @@ bench: $(VENV)/.dev  ## measure speed, latency, steadiness and start; needs an i
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 test: $(VENV)/.dev  ## the tests: about ten minutes on two cores (ALL=1 for the slow ones too, ARGS="-k name" for some)
-	@$(BIN)/python -m pytest -n auto --dist loadfile $(if $(ALL),,-m "not slow") $(ARGS)
+	@$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder $(if $(ALL),,-m "not slow") $(ARGS)
 
 lock: $(VENV)/.dev  ## requirements.lock: constraints.txt with the hashes of every file but torch's (pip install --require-hashes -r)
 	@$(PIP) install --quiet "pip-tools>=7.4"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,17 @@ import torch
 from safetensors.torch import save_file
 
 from flashdreams.integrations.pocket.config import pocket_pipeline, pocket_world
+from flashdreams.integrations.pocket.renderer import render
 from flashdreams.integrations.pocket.world import PocketWorld
+
+
+@pytest.fixture(scope="module", autouse=True)
+def coarse_backdrops() -> Iterator[None]:
+    """Bake the ground and the sky of the renderer's scenes with a ninth and a quarter of the points."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(render, "bake_ground", partial(render.bake_ground, size=512))
+        patch.setattr(render, "bake_sky", partial(render.bake_sky, width=1024, height=256))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -46,8 +46,8 @@ def few_walks() -> Iterator[None]:
         patch.setitem(data.CHUNKS, "keyframes", 6)
         renderer = data.Renderer(data.scene_layouts(), supersample=1)
         patch.setattr(views, "VIEWS_PER_SCENE", 1)
-        for module in (data, views):
-            patch.setattr(module, "Renderer", lambda *scene_layouts, **options: renderer)
+        for module in (data, views, release):
+            patch.setattr(module, "Renderer", lambda *_, **options: renderer)
         yield
 
 
@@ -70,7 +70,6 @@ def run(few_walks: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.slow
 def test_a_run_leaves_weights_that_play(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(release, "THUMBNAIL_CHUNKS", 2)
-    monkeypatch.setattr(release, "START_SIZE", (128, 72))
     release.release(run / "pocket.safetensors", tmp_path, None)
     assert sorted(p.name for p in tmp_path.iterdir()) == [
         "dusk.jpg",
