@@ -39,7 +39,16 @@ ENDLESS_SCENES = (
 """Name, title and words of each kind of land to begin in."""
 ENDLESS_EVENTS = ("morning", "noon", "sunset", "night", "clear", "cloudy", "fog")
 """Words of light and weather on quick keys."""
-ENDLESS_ACTIONS = (Action(name="jump", title="Jump", key="Space", group="Move"),)
+ENDLESS_ACTIONS = (
+    Action(name="jump", title="Jump", key="Space", group="Move"),
+    Action(name="tree", title="Plant a tree", key="KeyZ", group="Build"),
+    Action(name="lamp", title="Put up a lamp", key="Comma", group="Build"),
+    Action(name="remove", title="Remove what is in front", key="Backspace", group="Act"),
+    Action(name="use", title="Switch a lamp", key="Quote", group="Act"),
+    Action(name="house", title="Build a house", key="Period", group="Build"),
+    Action(name="rock", title="Put down a rock", key="Semicolon", group="Build"),
+)
+"""Those that a gamepad has buttons for come first."""
 
 
 def pocket_pipeline(timesteps: tuple[float, ...] = TIMESTEPS[1]) -> StreamInferencePipelineConfig:

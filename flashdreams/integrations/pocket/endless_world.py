@@ -32,7 +32,9 @@ from flashdreams.integrations.pocket.model.interpolation import End, frames_betw
 from flashdreams.integrations.pocket.model.optics import pixel_rays
 from flashdreams.integrations.pocket.probe import Speed, candidate_threads
 from flashdreams.integrations.pocket.scenes.movement import FRAMES_PER_CHUNK
+from flashdreams.integrations.pocket.tiles.building import ACTIONS, Visitor
 from flashdreams.integrations.pocket.tiles.config import STEPS, TILE_METRES, TileTransformerConfig
+from flashdreams.integrations.pocket.tiles.edits import Edits
 from flashdreams.integrations.pocket.tiles.footing import Footing
 from flashdreams.integrations.pocket.tiles.jump import Jump
 from flashdreams.integrations.pocket.tiles.lands import Land, Spot, centre_of, spot_of
@@ -79,6 +81,10 @@ class EndlessRollout(Rollout):
 
     land: Land
     weather: Weather
+    edits: Edits
+    """What the visitor has put up or taken away."""
+    held: frozenset[str] = frozenset()
+    """Actions held in the newest frame."""
     schedule: Schedule = field(default_factory=Schedule)
     jump: Jump = field(default_factory=Jump)
     """Height above the ground, which is added to that of the poses."""
@@ -120,7 +126,12 @@ class EndlessWorld(World):
         land = self._land(scene, seed, text)
         words = understand(land.text)
         return EndlessRollout(
-            scene=scene, seed=seed, land=land, weather=Weather.of(seed, words), notice=unknown_words(words)
+            scene=scene,
+            seed=seed,
+            land=land,
+            weather=Weather.of(seed, words),
+            edits=Edits(seed),
+            notice=unknown_words(words),
         )
 
     def frames_in_chunk(self, index: int) -> int:
@@ -145,6 +156,7 @@ class EndlessWorld(World):
         self._workers.want(id(own), own.land, [*new, *own.schedule.upcoming(poses[-1], UPCOMING)])
         for spot in new:
             self._workers.get(own.land, spot)
+        self._act(own, poses, controls.inputs)
         waited = time.perf_counter()
         with self._workers.drawing():
             images = self._draw(own, torch.from_numpy(poses).float())
@@ -188,17 +200,25 @@ class EndlessWorld(World):
     def constrain(self, scene: str, seed: int = 0) -> Constrain:
         """Visitors stay on the ground and outside things, as they are before anything is said."""
         land = self._land(scene, seed, None)
-        return Barriers(lambda spot: self._workers.get(land, spot)).constrain
+        untouched = Edits(seed)
+        return Barriers(lambda spot: self._workers.get(land, spot), lambda: untouched).constrain
 
     def footing(self, rollout: Rollout, scene: str) -> Constrain:
         """Visitors stay on the ground, outside the things on tiles that have come."""
-        known = weakref.ref(self._typed(rollout))
+        known, untouched = weakref.ref(self._typed(rollout)), Edits(rollout.seed)
 
         def tile_at(spot: Spot) -> Tensor | None:
             own = known()
-            return self._workers.get(own.land, spot) if own is not None and spot in own.schedule.came else None
+            return None if own is None else self._tile_at(own, spot)
 
-        return Barriers(tile_at).constrain
+        def edits() -> Edits:
+            own = known()
+            return untouched if own is None else own.edits
+
+        return Barriers(tile_at, edits).constrain
+
+    def _tile_at(self, own: EndlessRollout, spot: Spot) -> Tensor | None:
+        return self._workers.get(own.land, spot) if spot in own.schedule.came else None
 
     def _entrance(self, land: Land) -> npt.NDArray[np.float64]:
         best: tuple[float, Footing, Spot] | None = None
@@ -243,13 +263,22 @@ class EndlessWorld(World):
             pose[1, 3] -= own.jump.height
         return raised
 
+    def _act(self, own: EndlessRollout, poses: npt.NDArray[np.float64], inputs: tuple[FrameInput, ...]) -> None:
+        """Do the actions that begin in one of the frames, on the land that has come."""
+        for pose, frame in zip(poses, inputs, strict=False):
+            begun, own.held = frame.actions - own.held, frame.actions
+            for name in (each for each in ACTIONS if each in begun):
+                visitor = Visitor(lambda spot: self._tile_at(own, spot), own.land, own.edits, own.index)
+                own.edits, notice = visitor.act(name, pose)
+                own.notice = notice or own.notice
+
     def _draw(self, own: EndlessRollout, poses: Tensor) -> Tensor:
         """Frames `[F, 3, 144, 256]`: the last one by the network, those between redrawn from both ends."""
         middle = spot_of(float(poses[-1, 0, 3]), float(poses[-1, 2, 3]))
         light = own.weather.light()
         shadow_light = own.weather.light(round(own.weather.hour / SHADOW_HOURS) * SHADOW_HOURS)
         tiles = {spot: self._workers.get(own.land, spot) for spot in in_sight(own.schedule.came, middle)}
-        own.surroundings = Surroundings.of(tiles, middle, light, shadow_light, own.surroundings)
+        own.surroundings = Surroundings.of(tiles, own.edits, middle, light, shadow_light, own.surroundings)
         place, pose = own.surroundings.place, poses[-1]
         seen = look(place, pose)
         image = self.views(seen.features[None], light.vector()[None])[0]

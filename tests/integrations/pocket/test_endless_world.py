@@ -103,25 +103,40 @@ def test_a_walk_is_a_function_of_seed_words_and_poses_however_many_threads_dream
 def test_a_snapshot_goes_on_alike_on_another_server_and_small(world: EndlessWorld, weights: Path) -> None:
     walk = a_walk(world, 6)
     walk[2] = replace(walk[2], text="more trees, night, xyzzy")
-    walk[3] = replace(walk[3], inputs=(FrameInput(actions=frozenset(("jump",))),) * 4)
+    walk[3] = replace(walk[3], inputs=(FrameInput(actions=frozenset(("jump", "remove"))),) * 4)
+    walk[5] = replace(walk[5], inputs=(FrameInput(), FrameInput(), *[FrameInput(actions=frozenset(("remove",)))] * 2))
     rollout = world.start("anywhere", 5)
     play(world, rollout, walk[:4])
+    assert len(rollout.edits.records) == 1, "held over four frames, it is done once"
     kept = pickle.dumps(world.snapshot(rollout))
     assert len(kept) < world.config.rollout_bytes
     onward = play(world, rollout, walk[4:])
     assert same(play(world, world.restore(pickle.loads(kept)), walk[4:]), onward)
     other = loaded(weights, 1)
-    assert same(play(other, other.restore(pickle.loads(kept)), walk[4:]), onward)
+    moved = other.restore(pickle.loads(kept))
+    assert same(play(other, moved, walk[4:]), onward)
+    assert len(rollout.edits.records) == 2 and moved.edits == rollout.edits
 
 
-def test_a_session_rewinds_bit_for_bit(world: EndlessWorld) -> None:
+def test_a_session_with_actions_rewinds_bit_for_bit(world: EndlessWorld) -> None:
     history = History(span=50, max_bytes=0, max_chunks=50)
     rollout = SessionRollout(world, Beginning("forest", 9, "evening"), history, every=4, image=lambda name: Path(name))
     assert np.array_equal(rollout.input_state._camera.pose, world.entrance(world.start("forest", 9, text="evening")))
     rollout.input_state.keys(("w",))
-    chunks = [rollout.step() for _ in range(4)]
-    for _ in rollout.rewind(chunks[1].index):
+    chunks = [rollout.step()]
+    for name in ("jump", "remove"):
+        rollout.input_state.action(name, "tap")
+    chunks += [rollout.step() for _ in range(3)]
+    assert all(np.all(chunk.node.controls.poses[:, 1, 3] == -EYE_HEIGHT) for chunk in chunks)
+    made = rollout._world_rollout.edits.records
+    for _ in rollout.rewind(chunks[0].index):
         pass
+    assert rollout._world_rollout.jump == Jump() and rollout._world_rollout.edits.records == () != made
+    for _ in rollout.rewind(chunks[1].index):  # from the beginning, since no states are kept
+        pass
+    again = rollout._world_rollout
+    assert again.edits.records == made and 0.5 < again.jump.height < 1.0
+    assert again.shown.pose[0, 1, 3] == pytest.approx(-EYE_HEIGHT - again.jump.height)
     rollout.input_state.path(CameraPath(chunks[2].node.controls.poses, world.config.fps))
     assert np.array_equal(rollout.step().frames, chunks[2].frames)
 
@@ -136,23 +151,6 @@ def test_a_jump_rises_falls_and_lands_as_bodies_do() -> None:
     assert np.allclose(heights, np.maximum(flight, 0), atol=1e-9)
     assert max(heights) == pytest.approx(TAKE_OFF**2 / (2 * GRAVITY), abs=0.01)
     assert jump == Jump()
-
-
-def test_a_jump_moves_the_camera_and_rewinds_bit_for_bit(world: EndlessWorld) -> None:
-    history = History(span=50, max_bytes=0, max_chunks=50)
-    rollout = SessionRollout(world, Beginning("forest", 9), history, every=2, image=lambda name: Path(name))
-    first = rollout.step()
-    rollout.input_state.action("jump", "tap")
-    chunks = [rollout.step() for _ in range(3)]
-    assert all(np.all(chunk.node.controls.poses[:, 1, 3] == -EYE_HEIGHT) for chunk in chunks)
-    still = world.start("forest", 9)
-    play(world, still, [first.node.controls])
-    assert not np.array_equal(chunks[0].frames, world.step(still, Controls(poses=chunks[0].node.controls.poses)))
-    for _ in rollout.rewind(chunks[1].index):  # from the beginning, since no states are kept
-        pass
-    assert 0.5 < rollout._world_rollout.jump.height < 1.0
-    assert rollout._world_rollout.shown.pose[0, 1, 3] == pytest.approx(-EYE_HEIGHT - rollout._world_rollout.jump.height)
-    assert np.array_equal(rollout.step().frames, chunks[2].frames)
 
 
 def test_words_change_the_land_out_of_sight_and_the_light_at_once(world: EndlessWorld) -> None:

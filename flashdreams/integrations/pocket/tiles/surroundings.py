@@ -13,6 +13,7 @@ from torch import Tensor
 from flashdreams.integrations.pocket.land.camera import EYE_HEIGHT
 from flashdreams.integrations.pocket.land.light import Light
 from flashdreams.integrations.pocket.land.maps import lamp_light, sun_shadow
+from flashdreams.integrations.pocket.tiles.edits import Edits
 from flashdreams.integrations.pocket.tiles.footing import Footing, slide
 from flashdreams.integrations.pocket.tiles.lands import Spot, centre_of, spot_of
 from flashdreams.integrations.pocket.tiles.sight import LocalState
@@ -33,23 +34,32 @@ class Surroundings:
     middle: Spot
     spots: frozenset[Spot]
     """The tiles that were there."""
+    edits: Edits
+    """The visitor's changes of them."""
     shadow_light: Light
     place: LocalState
 
     @classmethod
     def of(
-        cls, tiles: Mapping[Spot, Tensor], middle: Spot, light: Light, shadow_light: Light, before: Surroundings | None
+        cls,
+        tiles: Mapping[Spot, Tensor],
+        edits: Edits,
+        middle: Spot,
+        light: Light,
+        shadow_light: Light,
+        before: Surroundings | None,
     ) -> Surroundings:
-        """Made of the packed `tiles` in sight, with as much as can be of those `before`."""
+        """Made of the packed `tiles` in sight and their `edits`, with as much as can be of those `before`."""
         spots = frozenset(tiles)
-        if before is None or (before.middle, before.spots) != (middle, spots):
-            state = assembled(tiles, middle, REACH)
+        if before is None or (before.middle, before.spots) != (middle, spots) or before.edits is not edits:
+            centre = centre_of(middle)
+            state = edits.applied(assembled(tiles, middle, REACH), centre)
             shadow, lamps = sun_shadow(state, shadow_light.sun_dir), lamp_light(state)
-            return cls(middle, spots, shadow_light, LocalState(state, centre_of(middle), shadow, lamps, light))
+            return cls(middle, spots, edits, shadow_light, LocalState(state, centre, shadow, lamps, light))
         place = before.place
         if before.shadow_light.sun_dir != shadow_light.sun_dir:
             place = replace(place, shadow=sun_shadow(place.state, shadow_light.sun_dir))
-        return cls(middle, spots, shadow_light, replace(place, light=light))
+        return cls(middle, spots, edits, shadow_light, replace(place, light=light))
 
 
 def in_sight(spots: Iterable[Spot], middle: Spot) -> list[Spot]:
@@ -69,21 +79,29 @@ def clearness(came: Mapping[Spot, int], middle: Spot, now: int, chunks: int) -> 
 class Barriers:
     """Collisions, tile by tile: the same wherever a visitor came from."""
 
-    def __init__(self, tile_at: Callable[[Spot], Tensor | None]) -> None:
-        """`tile_at` answers the packed tile of a spot, or None where nothing is known: there one may go."""
-        self._tile_at = tile_at
+    def __init__(self, tile_at: Callable[[Spot], Tensor | None], edits: Callable[[], Edits]) -> None:
+        """`tile_at` answers the packed tile of a spot, or None where nothing is known: there one may go.
+
+        `edits` answers the changes of the land by now.
+        """
+        self._tile_at, self._edits = tile_at, edits
+        self._known = edits()
         self._footings: dict[Spot, Footing] = {}
 
     def height(self, x: float, z: float) -> float:
         """The barrier at a position in metres; above 0 it cannot be entered."""
-        spot = spot_of(x, z)
+        spot, edits = spot_of(x, z), self._edits()
+        if edits is not self._known:
+            self._known = edits
+            self._footings.clear()
         if spot not in self._footings:
             tile = self._tile_at(spot)
             if tile is None:
                 return -1.0
             if len(self._footings) > 64:
                 self._footings.clear()
-            self._footings[spot] = Footing(unpacked(tile), centre_of(spot))
+            centre = centre_of(spot)
+            self._footings[spot] = Footing(edits.applied(unpacked(tile), centre), centre)
         return self._footings[spot].height(x, z)
 
     def constrain(self, previous: Floats, wanted: Floats) -> Floats:

@@ -1,0 +1,198 @@
+"""Changes that a visitor makes to a land: things put up or taken away, as small records, applied to its state.
+
+A state with its changes is a function of the state without them and of the records, cell by cell: tiles stay as they
+were dreamed, and any part of the land can be read with its changes.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal, NamedTuple, get_args
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from flashdreams.integrations.pocket.land.kinds import KINDS, STYLE
+from flashdreams.integrations.pocket.land.state import CELL, COLOR, GLOW, LEVELS, OCCUPANCY, PAIRS, solid_state
+from flashdreams.integrations.pocket.land.things import Builder
+from flashdreams.integrations.pocket.tiles.plan import WorldPlan
+
+Kind = Literal["tree", "lamp", "rock", "house", "removal", "darkness"]
+"""Things that can be put up; a removal of what stands there; a lamp switched off."""
+
+MAX_EDITS = 128
+"""Changes that a world keeps; the oldest is undone by one more."""
+SIDE = 24
+"""Cells along each side of what one change can touch."""
+SOLID = -0.5
+"""Occupancy from which a cell belongs to a thing."""
+_DARK = 1.5
+"""Metres around a lamp that is switched off within which nothing glows."""
+
+
+@dataclass(frozen=True)
+class Edit:
+    """One change of a land. Raises ValueError naming the field that is wrong."""
+
+    kind: Kind
+    x: float
+    """Metres eastward."""
+    z: float
+    """Metres northward."""
+    land: str = KINDS[0]
+    """Kind of land there, which decides what a tree is."""
+    cells: bytes = b""
+    """Of a removal: the cells that become empty, as packed bits `[16, SIDE, SIDE]` around (x, z)."""
+    chunk: int = 0
+    """Chunk in which it was made."""
+
+    def __post_init__(self) -> None:
+        if self.kind not in get_args(Kind):
+            raise ValueError(f"kind must be one of {', '.join(get_args(Kind))}, got {self.kind!r:.40}")
+        for name, value in (("x", self.x), ("z", self.z)):
+            if not math.isfinite(value):
+                raise ValueError(f"{name} must be a finite number of metres, got {value}")
+        if self.land not in KINDS:
+            raise ValueError(f"land must be one of {', '.join(KINDS)}, got {self.land!r:.40}")
+        wanted = LEVELS * SIDE * SIDE // 8 if self.kind == "removal" else 0
+        if len(self.cells) != wanted:
+            raise ValueError(f"cells must be {wanted} bytes for a {self.kind}, got {len(self.cells)}")
+
+    @property
+    def corner(self) -> tuple[int, int]:
+        """The first row (along z) and column (along x) of the cells that it touches, counted from the origin."""
+        return round(self.z / CELL) - SIDE // 2, round(self.x / CELL) - SIDE // 2
+
+    def covers(self, x: float, z: float, seed: int) -> bool:
+        """Return True if it is a thing that stands at a position of the world of `seed`."""
+        row, column = (math.floor(at / CELL) - first for at, first in zip((z, x), self.corner, strict=True))
+        if self.kind not in THINGS or not (0 <= row < SIDE and 0 <= column < SIDE):
+            return False
+        return bool(_stamp(self, seed)[OCCUPANCY, row, column].max() > SOLID)
+
+
+@dataclass(frozen=True)
+class Edits:
+    """The changes of the world of a seed, in their order."""
+
+    seed: int
+    records: tuple[Edit, ...] = ()
+
+    def with_one_more(self, edit: Edit) -> Edits:
+        """These changes and `edit`, the newest `MAX_EDITS` of them."""
+        return Edits(self.seed, (*self.records, edit)[-MAX_EDITS:])
+
+    def without(self, edit: Edit) -> Edits:
+        """All of these but `edit`."""
+        return Edits(self.seed, tuple(each for each in self.records if each is not edit))
+
+    def applied(self, state: Tensor, centre: tuple[float, float]) -> Tensor:
+        """Return `state [45, H, H]`, centred on `centre` (x and z in metres), with the changes there.
+
+        It is the same tensor where there are none.
+        """
+        size = state.shape[-1]
+        row, column = (round(centre[axis] / CELL) - size // 2 for axis in (1, 0))
+        changed = state
+        for edit in self.records:
+            top, left = edit.corner[0] - row, edit.corner[1] - column
+            if not (-SIDE < top < size and -SIDE < left < size):
+                continue
+            if changed is state:
+                changed = state.clone()
+            rows, columns = (slice(max(first, 0), min(first + SIDE, size)) for first in (top, left))
+            own_rows, own_columns = (
+                slice(at.start - first, at.stop - first) for at, first in ((rows, top), (columns, left))
+            )
+            part = changed[:, rows, columns]
+            if edit.kind == "removal":
+                _clear(part, _cells(edit.cells)[:, own_rows, own_columns])
+            elif edit.kind == "darkness":
+                part[GLOW].masked_fill_(_disc(edit)[own_rows, own_columns], 0.0)
+            else:
+                _merge(part, _stamp(edit, self.seed)[:, own_rows, own_columns])
+        return changed
+
+
+def bits(cells: Tensor) -> bytes:
+    """`cells [16, SIDE, SIDE]`, True where a removal empties them, as `Edit.cells` holds them."""
+    return np.packbits(cells.numpy()).tobytes()
+
+
+@lru_cache(maxsize=MAX_EDITS)
+def _cells(cells: bytes) -> Tensor:
+    unpacked = np.unpackbits(np.frombuffer(cells, np.uint8)).astype(bool)
+    return torch.from_numpy(unpacked).view(LEVELS, SIDE, SIDE)
+
+
+def _disc(edit: Edit) -> Tensor:
+    """`[SIDE, SIDE]`: True around the lamp of a darkness."""
+    z, x = (
+        (torch.arange(SIDE) + 0.5 + first) * CELL - at for first, at in zip(edit.corner, (edit.z, edit.x), strict=True)
+    )
+    return z[:, None] ** 2 + x**2 < _DARK**2
+
+
+def _clear(part: Tensor, cells: Tensor) -> None:
+    """Empty `cells [16, h, w]` of `part [45, h, w]`, and what has no solid cell left loses its colour and glow."""
+    occupancy, color = part[OCCUPANCY], part[COLOR].view(PAIRS, 3, *part.shape[1:])
+    occupancy.masked_fill_(cells, -1.0)
+    bare = cells.view(PAIRS, 2, *cells.shape[1:]).any(1)
+    bare &= occupancy.view(PAIRS, 2, *cells.shape[1:]).amax(1) <= SOLID
+    color.masked_fill_(bare[:, None], 0.0)
+    part[GLOW].masked_fill_(cells.any(0) & (occupancy.amax(0) <= SOLID), 0.0)
+
+
+def _merge(part: Tensor, stamp: Tensor) -> None:
+    """Put the thing of `stamp [45, h, w]` into `part [45, h, w]`: what lies deeper inside gives the colour."""
+    here, there = (each[OCCUPANCY].unflatten(0, (PAIRS, 2)).amax(1) for each in (part, stamp))
+    there_color = stamp[COLOR].unflatten(0, (PAIRS, 3))
+    here = torch.where(here < -0.9, -1.0, here)  # dreamed air is not quite -1
+    wins = (there_color != 0).any(1) & (there >= here)
+    color = part[COLOR].unflatten(0, (PAIRS, 3))
+    part[COLOR] = torch.where(wins[:, None], there_color, color).flatten(0, 1)
+    part[OCCUPANCY] = torch.maximum(part[OCCUPANCY], stamp[OCCUPANCY])
+    part[GLOW] = torch.maximum(part[GLOW], stamp[GLOW])
+
+
+class Thing(NamedTuple):
+    """How a thing is put up."""
+
+    title: str
+    distance: float
+    """Metres in front of the visitor."""
+    room: float
+    """Metres around its middle that must be free."""
+
+
+THINGS: dict[str, Thing] = {
+    "tree": Thing("a tree", 4.0, 0.6),
+    "lamp": Thing("a lamp", 4.0, 0.6),
+    "rock": Thing("a rock", 3.5, 0.9),
+    "house": Thing("a house", 6.5, 2.6),
+}
+
+
+@lru_cache(maxsize=MAX_EDITS)
+def _stamp(edit: Edit, seed: int) -> Tensor:
+    """`[45, SIDE, SIDE]`: the thing alone, of the parts that things of its kind of land have."""
+    row, column = edit.corner
+    rng = np.random.default_rng([43, seed, row % 2**32, column % 2**32])
+    build = Builder(rng, dict(zip(STYLE, WorldPlan(seed).style.tolist(), strict=True)))
+    x, z = edit.x - (column + SIDE // 2) * CELL, edit.z - (row + SIDE // 2) * CELL
+    size = float(rng.uniform(0.85, 1.15))
+    if edit.kind == "house":
+        build.house(edit.land, x, z, float(rng.uniform(0, math.pi)), size)
+    else:
+        make = {"tree": _TREES[edit.land], "lamp": Builder.lamp, "rock": Builder.rock}[edit.kind]
+        make(build, edit.land, x, z, size)
+    return solid_state(*build.parts.tables(), SIDE)
+
+
+_TREES = {
+    "meadow": Builder.tree, "forest": Builder.pine, "desert": Builder.cactus, "town": Builder.tree,
+    "snow": Builder.pine, "coast": Builder.palm, "garden": Builder.tree,
+}  # fmt: skip
