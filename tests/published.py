@@ -108,6 +108,13 @@ def official(config: Wan21TransformerConfig, folder: Path) -> Path:
     return path
 
 
+def flat(config: Wan21TransformerConfig, folder: Path) -> Path:
+    """One safetensors file with the official keys below `model.`, as Krea Realtime has."""
+    tensors = {f"model.{key}": value for key, value in network_tensors(config.network).items()}
+    save_file(tensors, path := folder / "krea-realtime-video-14b.safetensors")
+    return path
+
+
 def sharded(config: Wan21TransformerConfig, folder: Path) -> Path:
     """Two safetensors files with the official keys and their index, as Wan's larger models have."""
     return _save_sharded(network_tensors(config.network), folder / "diffusion_pytorch_model.safetensors.index.json")

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from flashdreams.infra.config.base import replace_everywhere
 from flashdreams.infra.temporal import causal_pixel_frames
+from flashdreams.integrations.krea_realtime import config as krea
 from flashdreams.integrations.lingbot_world import config as lingbot
 from flashdreams.integrations.lingbot_world.camera import LingBotCtrl
 from flashdreams.integrations.longlive import config as longlive
@@ -23,6 +24,7 @@ ALL: dict[str, tuple[Any, int, int]] = {
     **{slug: (pipeline, 44, 80) for slug, pipeline in matrix_game.PIPELINES.items()},
     **{slug: (lingbot.PIPELINES[slug], 58, 104) for slug in (lingbot.V2_SLUG, lingbot.V2_STREAMING, lingbot.V2_SMALL)},
     longlive.SLUG: (longlive.PIPELINES[longlive.SLUG], 60, 104),
+    krea.SLUG: (krea.PIPELINES[krea.SLUG], 60, 104),
     rolling_forcing.SLUG: (rolling_forcing.PIPELINES[rolling_forcing.SLUG], 60, 104),
 }
 """Pipelines with the height and width of their latents."""

@@ -282,6 +282,7 @@ def test_the_published_keys_are_read_at_their_real_size() -> None:
     assert all(old.startswith("generator_ema.") for old in taken.values())
 
 
+@pytest.mark.slow
 def test_a_prompt_becomes_a_clip_and_files_are_checked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = tiny_arguments(SLUG, tmp_path, self_forcing)
     assert main([*arguments, "--check-checkpoint"]) == 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -10,10 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from flashdreams.core.attention import BlockKVCache, RopeTable, apply_rope_freqs, rope_table
+from flashdreams.core.attention import BlockKVCache
 from flashdreams.core.checkpoint import remap_keys
 from flashdreams.core.checkpoint.lazy_state_dict import MadeTensors
-from flashdreams.core.distributed.context_parallel import split_inputs_cp
 from flashdreams.integrations.longlive.lora import LoRAConfig
 from flashdreams.recipes.wan import (
     I2VCtrl,
@@ -22,7 +21,7 @@ from flashdreams.recipes.wan import (
     Wan21TransformerConfig,
     read_wan_checkpoint,
 )
-from flashdreams.recipes.wan.transformer.impl.caches import BlockCache
+from flashdreams.recipes.wan.transformer.reading import read_again
 
 
 @dataclass(kw_only=True)
@@ -105,7 +104,9 @@ class LongLiveTransformer(Wan21Transformer):
         assert isinstance(cache, LongLiveTransformerCache)
         if cache.stale:
             if cache.clean is not None and self.config.recache_size_t:
-                self._read_again(cache, cache.clean)
+                chunks = cache.clean.shape[-2] // noisy_latent.shape[-2]
+                first = cache.autoregressive_index - chunks
+                read_again(self, cache, cache.clean, range(first, first + chunks), BlockKVCache.rewrite)
             cache.stale = False
         return super().predict_flow(noisy_latent, timestep, cache, input, network_extra_kwargs)
 
@@ -119,41 +120,6 @@ class LongLiveTransformer(Wan21Transformer):
         kept = noisy_latent.shape[-2] * self.config.recache_size_t // self.config.len_t
         tokens = noisy_latent if cache.clean is None else torch.cat([cache.clean, noisy_latent], -2)
         cache.clean = tokens[..., max(0, tokens.shape[-2] - kept) :, :].clone()
-
-    def _read_again(self, cache: LongLiveTransformerCache, tokens: Tensor) -> None:
-        length = self.latent_shape_of(cache)[-2]
-        first = cache.autoregressive_index - tokens.shape[-2] // length
-        angles = [
-            split_inputs_cp(cache.rope_adapter.shift_t_queries(chunk), 0, self.cp_group)
-            for chunk in range(first, cache.autoregressive_index)
-        ]
-        table = rope_table(torch.cat(angles), interleaved=True)
-        network = cache.branches[0].network
-        caches = [
-            BlockCache(_Rewriting(own.self_attn, table, length, first, block.self_attn.attn_op), own.cross_attn)  # type: ignore[arg-type, union-attr]
-            for block, own in zip(self.network.blocks, network.block_caches, strict=True)
-        ]
-        self.network.run_blocks(tokens, torch.zeros(1, device=tokens.device), caches)
-
-
-@dataclass
-class _Rewriting:
-    """Attention of several chunks at once, each to itself and those before it, that rewrites their keys and values."""
-
-    cache: BlockKVCache
-    table: RopeTable
-    length: int
-    first: int
-    attention: Callable[[Tensor, Tensor, Tensor], Tensor]
-
-    def __call__(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        q, k = apply_rope_freqs(q, self.table), apply_rope_freqs(k, self.table)
-        answers = []
-        for chunk, end in enumerate(range(self.length, q.shape[-3] + 1, self.length)):
-            own = slice(end - self.length, end)
-            self.cache.rewrite(self.first + chunk, k[..., own, :, :], v[..., own, :, :])
-            answers.append(self.attention(q[..., own, :, :], k[..., :end, :, :], v[..., :end, :, :]))
-        return torch.cat(answers, -3)
 
 
 def _with_lora(config: LoRAConfig, state_dict: Mapping[str, Tensor]) -> Mapping[str, Tensor]:

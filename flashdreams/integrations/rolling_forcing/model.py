@@ -46,7 +46,7 @@ class RollingForcingModel(DiffusionModel[RollingForcingCache]):
     scheduler: FlowMatchScheduler
 
     def _sample(self, cache: RollingForcingCache, input: Any) -> Tensor:
-        index, last = cache.autoregressive_index, len(self.scheduler.sigmas) - 1
+        index, last = cache.autoregressive_index, len(self.scheduler.levels) - 1
         if cache.chunks is not None and index >= cache.chunks:
             raise ValueError(f"chunk {index} is after the end of a rollout of {cache.chunks} chunks")
         finished = None
@@ -64,16 +64,16 @@ class RollingForcingModel(DiffusionModel[RollingForcingCache]):
             window.append(draw_noise(shape, like, rng).to(arithmetic_dtype(like)))
         newest = turn - (cache.autoregressive_index + len(window) - 1)
         steps = slice(newest, newest + len(window))
-        timesteps, levels = self.scheduler.timesteps[steps].flip(0), self.scheduler.sigmas[steps].tolist()[::-1]
+        timesteps, levels = self.scheduler.timesteps[steps].flip(0), self.scheduler.levels[steps][::-1]
         noisy = torch.cat(window, -2)
         flow = self.transformer.predict_flow(
             noisy_latent=noisy.to(like.dtype), timestep=timesteps, cache=cache, input=None
         )
         flows = flow.split(shape[-2], -2)
         clean = [x.sub(v, alpha=level) for x, v, level in zip(window, flows, levels, strict=True)]
-        is_last = newest + len(window) == len(self.scheduler.sigmas)
+        is_last = newest + len(window) == len(self.scheduler.levels)
         finished = clean.pop(0).to(like.dtype) if is_last else None
-        following = self.scheduler.sigmas[newest + 1 : newest + 1 + len(clean)].tolist()[::-1]
+        following = self.scheduler.levels[newest + 1 : newest + 1 + len(clean)][::-1]
         window = [
             (x0 * (1 - level)).add_(draw_noise(shape, like, rng), alpha=level)
             for x0, level in zip(clean, following, strict=True)

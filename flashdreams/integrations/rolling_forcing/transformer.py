@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from flashdreams.core.attention import BlockKVCache, RopeTable, apply_rope_freqs, rope_table
-from flashdreams.core.distributed.context_parallel import split_inputs_cp
+from flashdreams.core.attention import BlockKVCache, RopeTable, apply_rope_freqs
 from flashdreams.recipes.wan import Wan21Transformer, Wan21TransformerCache, Wan21TransformerConfig
 from flashdreams.recipes.wan.transformer.impl.caches import BlockCache
+from flashdreams.recipes.wan.transformer.reading import table_of
 
 
 @dataclass(kw_only=True)
@@ -142,8 +142,8 @@ class RollingForcingTransformer(Wan21Transformer):
     ) -> Tensor:
         """Return the flow of the chunks `own`, which attend to each other, to cached chunks `clean`, and to the anchor
         as if it were chunk `anchor`; None leaves it out."""
-        table = self._table(cache, own)
-        of_anchor = None if anchor is None else self._table(cache, range(anchor, anchor + 1))
+        table = table_of(self, cache, own)
+        of_anchor = None if anchor is None else table_of(self, cache, range(anchor, anchor + 1))
         layers = [
             BlockCache(
                 _WindowAttention(
@@ -153,7 +153,7 @@ class RollingForcingTransformer(Wan21Transformer):
                     anchor=of_anchor,
                     written=own.start if writes else None,
                     attention=block.self_attn.attn_op,  # type: ignore[union-attr, arg-type]
-                ),  # type: ignore[arg-type]
+                ),
                 of_block.cross_attn,
             )
             for block, of_block in zip(self.network.blocks, cache.network_cache.block_caches, strict=True)
@@ -162,11 +162,6 @@ class RollingForcingTransformer(Wan21Transformer):
         return self.network.run_blocks(
             tokens, timesteps.reshape(-1) if isinstance(timesteps, Tensor) else timesteps, layers
         )
-
-    def _table(self, cache: Wan21TransformerCache, chunks: range) -> RopeTable:
-        """Return the rotation of this process's tokens of `chunks`."""
-        angles = [split_inputs_cp(cache.rope_adapter.shift_t_queries(chunk), 0, self.cp_group) for chunk in chunks]
-        return rope_table(torch.cat(angles), interleaved=True)
 
 
 @dataclass

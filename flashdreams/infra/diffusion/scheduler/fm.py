@@ -93,6 +93,11 @@ class FlowMatchScheduler(Scheduler):
         """`denoising_sigmas` under the name that the other schedulers use."""
         return self.denoising_sigmas
 
+    @property
+    def levels(self) -> tuple[float, ...]:
+        """`denoising_sigmas` as Python numbers, for which no device is asked."""
+        return tuple(self._levels)
+
     def sample(self, initial_noise: Tensor, predict_flow: FlowPredictor, rng: NoiseSource | None = None) -> Tensor:
         """See `Scheduler.sample`; `rng` draws the noise between the steps."""
         dtype, exact = initial_noise.dtype, arithmetic_dtype(initial_noise)

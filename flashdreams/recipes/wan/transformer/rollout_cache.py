@@ -135,10 +135,14 @@ class Wan21TransformerCache(SizedCache):
         if autoregressive_index != self.autoregressive_index:
             for branch in self.branches:
                 branch.take_next_prompt()
-        self.rope_freqs = self.rotation.turn_to(autoregressive_index)
+        self.rope_freqs = self.rotation.turn_to(self.place_of(autoregressive_index))
         self.autoregressive_index = autoregressive_index
         if self.conditions is not None:
             self.conditions.present = None
+
+    def place_of(self, autoregressive_index: int) -> int:
+        """Return the index that a chunk has in the KV cache and in rotations; here its own."""
+        return autoregressive_index
 
     def restart(self) -> None:
         """Make this the cache of a new rollout of the same size: nothing is allocated, and graphs stay captured."""

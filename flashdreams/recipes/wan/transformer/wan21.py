@@ -317,7 +317,7 @@ class Wan21Transformer(PatchifiedTransformer[Wan21TransformerCache]):
         branch: Branch,
         extra: dict[str, Any],
     ) -> Tensor:
-        index, tables = cache.autoregressive_index, cache.rotation.tables
+        index, tables = cache.place_of(cache.autoregressive_index), cache.rotation.tables
         if not branch.network.block_caches[0].self_attn.is_steady_state():
             # Sizes still grow: `forward` itself, which is never compiled.
             return self.network.forward(
