@@ -12,7 +12,9 @@ ALL ?=
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
-INSTALL := $(PIP) install -c constraints.txt $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
+INSTALL := $(PIP) install -c constraints.txt
+# Of the index that is named only torch is taken: no other package's name there can win over PyPI's.
+INSTALL_TORCH := $(if $(TORCH_INDEX),$(INSTALL) --no-deps --index-url $(TORCH_INDEX) torch && )
 
 .DEFAULT_GOAL := help
 .PHONY: help play cluster clip batch kiosk soak picture train eval-world bench test lock lint wheel clean
@@ -84,7 +86,7 @@ $(VENV)/.play: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing into $(VENV): PyTorch and a few small packages, one to five minutes, once."
 	@$(if $(TORCH_INDEX),,command -v nvidia-smi >/dev/null || [ "$$(uname -s)" != Linux ] || \
 	  echo "Without an NVIDIA GPU, TORCH_INDEX=<address of PyTorch's CPU wheels> makes this a far smaller download.")
-	@start=$$(date +%s); $(INSTALL) -e . && echo "Installed in $$(( $$(date +%s) - start )) s."
+	@start=$$(date +%s); $(INSTALL_TORCH)$(INSTALL) -e . && echo "Installed in $$(( $$(date +%s) - start )) s."
 	@touch $@
 
 $(VENV)/.cluster: $(VENV)/.play
