@@ -25,9 +25,6 @@ if TYPE_CHECKING:  # torch is imported by `main`, without garbage collection
 
 USAGE_ERROR = 2
 LOG_FORMAT = "%(levelname)s %(name)s: %(message)s"
-SWITCH_SECONDS = 0.00005
-"""After so long a busy thread makes room for another, where Python's own time is 5 ms: the model's thread asks for the
-interpreter a thousand times a chunk, and would wait so long each time."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -63,7 +60,6 @@ def serve(config: WorldConfig, settings: Settings) -> int:
         if opens:
             threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
 
-    sys.setswitchinterval(SWITCH_SECONDS)
     gc.freeze()  # what was imported stays: collecting after every session need not look through it
     gc.enable()
     with listening, contextlib.suppress(KeyboardInterrupt):  # uvicorn raises it again once all is closed
