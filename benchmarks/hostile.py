@@ -31,9 +31,9 @@ from benchmarks.server import Server, free_port
 
 OPEN_FILES = 256
 REST_SECONDS = 10.0
-KEEP_LITTLE = ("--grace", "5", "--rewind-minutes", "0")
+KEEP_LITTLE = ("--grace", "5", "--rewind-minutes", "0", "--recording-minutes", "0")
 """Settings under which memory 10 s after an attack is what the attack holds: not a lost session within its grace time,
-nor the player's own states to go back to, which grow to `--rewind-mib` while it plays."""
+nor the player's own states to go back to and its recording, which grow to their bounds while it plays."""
 TOGGLE_SECONDS = 0.5
 """A key is pressed or released so often; each is one measurement of latency."""
 KEYS = (["w"], ["w", "d"], ["w"], ["w", "a"])
@@ -173,7 +173,7 @@ async def measure(server: Server, names: list[str], seconds: float, messages: in
 
 
 def traceback_count(server: Server) -> int:
-    """Return how many tracebacks the server's log has."""
+    """Return the number of tracebacks in the server's log."""
     return server.log.read_text("utf-8", "replace").count("Traceback (most recent call last)")
 
 

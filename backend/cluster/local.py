@@ -79,7 +79,7 @@ class LocalCluster:
         self.wait_for(servers)
 
     def health(self) -> dict[str, Any]:
-        """Return what the front door says of all servers; of none while it does not answer."""
+        """Return the front door's account of all servers; an empty one while it does not answer."""
         try:
             answer: dict[str, Any] = httpx.get(f"{self.address}/healthz", timeout=30, trust_env=False).json()
         except (httpx.HTTPError, ValueError):  # Ray Serve's proxy does not know the way yet, or the door was killed

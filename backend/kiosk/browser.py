@@ -52,7 +52,7 @@ def find_chromium(environment: Mapping[str, str] = os.environ) -> str | None:
 
 
 def chromium_command(executable: str, page: str, environment: Mapping[str, str] = os.environ) -> list[str]:
-    """Return what shows `page` on the whole screen; more flags come from `CHROMIUM_ARGS` in the environment.
+    """Return the command that shows `page` full screen; more flags come from `CHROMIUM_ARGS` in the environment.
 
     Its profile is in the user's own folder, which nobody else can make first. A page with an access token is opened
     by a file there that only this user reads: a command line is everybody's to read.

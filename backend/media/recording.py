@@ -51,7 +51,7 @@ class Recording:
         self.bytes += sign * sum(len(sample.data) for sample in samples)
 
     def groups(self) -> list[list[Sample]]:
-        """Return what is kept, group by group, oldest first."""
+        """Return the fragments that are kept, group by group, oldest first."""
         with self._lock:
             return [list(group) for group in self._groups]
 

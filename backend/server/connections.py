@@ -83,7 +83,7 @@ def raise_file_limit() -> int | None:
 
 
 def connections_within(wanted: int, files: int | None) -> int:
-    """Return how many connections there may be where `files` can be open."""
+    """Return the bound of connections for a process that may open `files` files."""
     return wanted if files is None or files < 0 else max(8, min(wanted, files - RESERVED_FILES))
 
 

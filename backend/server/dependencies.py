@@ -30,14 +30,14 @@ class ApiError(Exception):
         self.status, self.code, self.message, self.retry_after = status, code, message, retry_after
 
     def answer(self) -> Response:
-        """Return what is sent."""
+        """Return the response."""
         headers = None if self.retry_after is None else {"retry-after": f"{self.retry_after:g}"}
         return JSONResponse({"code": self.code, "message": self.message}, self.status, headers)
 
 
 # The dependencies are coroutines: FastAPI runs plain functions in a thread.
 async def get_context(connection: HTTPConnection) -> Context:
-    """Return what all sessions of the running app share."""
+    """Return the context that all sessions of the running app share."""
     context: Context = connection.app.state.context
     return context
 
@@ -93,7 +93,7 @@ async def read_body(request: Request, limit: int, name: str) -> bytes:
 async def in_thread(
     context: Context, read: Callable[..., T], *arguments: Any, status: int = 409, code: str = "not_ready"
 ) -> T:
-    """Return what a blocking function gives. Raises ApiError in place of a LookupError, and Busy."""
+    """Return the result of a blocking function, run in a thread. Raises ApiError for a LookupError, and Busy."""
     try:
         return await context.workers.run(read, *arguments)
     except LookupError as error:

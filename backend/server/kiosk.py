@@ -73,7 +73,7 @@ KioskDep = Annotated[Kiosk, Depends(get_kiosk)]
 
 @router.get("/api/kiosk")
 async def kiosk_settings(kiosk: KioskDep) -> dict[str, Any]:
-    """Return what the kiosk's page shows."""
+    """Return the document of settings that the kiosk's page reads."""
     return kiosk.document
 
 

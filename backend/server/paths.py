@@ -38,7 +38,7 @@ Seed = Annotated[int, Query(ge=0, lt=2**32)]
 
 
 async def with_world(context: Context, work: Callable[[World], T]) -> T:
-    """Return what `work` makes with the loaded world, in a thread. Raises ApiError if it cannot."""
+    """Return the result of `work` on the loaded world, run in a thread. Raises ApiError if it cannot be had."""
     if not context.engine.loaded:
         raise ApiError(503, "not_ready", "the world is still being loaded; try again")
     world = context.engine.world.result()

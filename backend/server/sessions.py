@@ -56,7 +56,7 @@ Saved = Annotated[SavedSession, Depends(saved_session)]
 
 @router.get("")
 async def capacity(manager: ManagerDep) -> dict[str, Any]:
-    """Return how many sessions there are and may be."""
+    """Return the number of sessions and its bound."""
     return {
         "capacity": manager.capacity,
         "taken": manager.taken,

@@ -21,7 +21,7 @@ POSE_CHARACTERS = 3 * 4 * 8 * 4 // 3
 
 
 def replay_summary(name: str, saved: SavedSession) -> dict[str, Any]:
-    """Return what a client is told about a saved session."""
+    """Return the fields of a saved session's answer."""
     frames = sum(len(chunk.poses) for chunk in saved.chunks) // POSE_CHARACTERS
     return {
         "name": name,
@@ -87,7 +87,7 @@ async def add_replay(request: Request, context: ContextDep) -> Response:
 
 @router.get("/replays/{name}")
 async def get_replay(name: str, context: ContextDep) -> dict[str, Any]:
-    """Return what is known of a saved session."""
+    """Return a saved session's fields."""
     return replay_summary(name, await _saved(context, name))
 
 

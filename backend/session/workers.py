@@ -40,7 +40,7 @@ class Workers:
         self._body_bytes = 0
 
     async def run(self, work: Callable[..., T], *arguments: Any) -> T:
-        """Return what `work` returns. Raises Busy where too much waits, and what `work` raises."""
+        """Return the result of `work`, run by a worker. Raises Busy if too much waits, and what `work` raises."""
         if self._taken >= WORKERS + QUEUE:
             raise Busy
         self._taken += 1

@@ -72,7 +72,7 @@ class SampledPath:
     """Frames that lie elsewhere than the curve, because one cannot stand or look there."""
 
     def document(self) -> dict[str, Any]:
-        """Return what the page draws: frames are `[x, y, z, yaw, pitch, roll]`."""
+        """Return the document that the page draws: frames are `[x, y, z, yaw, pitch, roll]`."""
         return {
             "fps": self.path.fps,
             "seconds": self.path.duration,

@@ -87,7 +87,7 @@ class Environment:
         return self.world.frame, self._info()
 
     def step(self, action: int | Sequence[str] | npt.NDArray[np.integer[Any]]) -> Step:
-        """Return dream one chunk under an action: its number, or the keys held.
+        """Generate one chunk under an action: its number, or the keys held.
 
         A number may come as any integer array or tensor of one element, as policies give it. Returns observation,
         reward, terminated, truncated, info; info has `pose`, `frames` (all of the chunk's) and `chunk`.

@@ -171,7 +171,7 @@ def _digest(model: str, trajectory: CameraPath, scene: str, seed: int) -> str:
 
 
 def render_clip(world: World, job: Job, folder: Path, bar: Any) -> Clip:
-    """Return dream one clip into the folder; the file appears when it is whole."""
+    """Generate one clip into the folder; the file appears when it is whole."""
     config, constrain = world.config, world.constrain(job.scene, job.seed)
     path = job.trajectory
     if not lies_in_world(path.poses, constrain):

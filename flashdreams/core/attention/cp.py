@@ -96,7 +96,7 @@ def _explicit(query: Tensor, key: Tensor, value: Tensor, return_lse: bool) -> tu
 
 
 def _ring(q: Tensor, k: Tensor, v: Tensor, group: dist.ProcessGroup, kernel: Kernel, merged_in: torch.dtype) -> Tensor:
-    """Return attend to one shard of keys while the next is on its way, and merge by the shards' softmax normalisers."""
+    """Attend to one shard of keys while the next is on its way; merge by the shards' softmax normalisers."""
     size, rank = dist.get_world_size(group), dist.get_rank(group)
     to_rank = dist.get_global_rank(group, (rank + 1) % size)
     from_rank = dist.get_global_rank(group, (rank - 1) % size)

@@ -89,7 +89,7 @@ class NativeAttention(nn.Module):
         return self.context_parallel_size() > 1
 
     def context_parallel_size(self) -> int:
-        """Return how many processes share the sequence."""
+        """Return the number of processes that share the sequence."""
         return 1 if self.cp_group is None else dist.get_world_size(self.cp_group)
 
     def forward(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> Tensor:

@@ -69,7 +69,7 @@ class SafetensorsFiles(Mapping[str, Tensor]):
 
     @staticmethod
     def _dtype_in(file: safe_open) -> Callable[[str], str]:
-        """Return what gives the safetensors name of a tensor's number type."""
+        """Return the function from a key to its tensor's safetensors type name."""
         return lambda key: str(file.get_slice(key).get_dtype())
 
     def _opened(self, path: Path) -> safe_open:

@@ -65,7 +65,7 @@ def _count_storages(value: Any, storages: dict[int, int], seen: dict[int, Any]) 
 
 
 def parts(value: Any) -> list[Any]:
-    """Return what a container or an object holds."""
+    """Return the elements of a container, or the attributes of an object."""
     if isinstance(value, dict):
         return list(value.values())
     if isinstance(value, list | tuple | set | frozenset | deque):

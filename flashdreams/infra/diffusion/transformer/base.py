@@ -62,7 +62,7 @@ class Transformer(nn.Module, ABC, Generic[TransformerCacheT]):
         self.config: Any = config
 
     def set_context_parallel_group(self, group: Any) -> None:
-        """Return share every chunk's tokens among the processes of `group`, for rollouts that begin from now on.
+        """Share every chunk's tokens among the processes of `group`, for rollouts that begin from now on.
 
         Override it where that is possible and set `cp_group`; here every process goes on doing all of the work.
         """
