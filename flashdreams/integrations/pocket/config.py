@@ -40,13 +40,13 @@ ENDLESS_SCENES = (
 ENDLESS_EVENTS = ("morning", "noon", "sunset", "night", "clear", "cloudy", "fog")
 """Words of light and weather on quick keys."""
 ENDLESS_ACTIONS = (
-    Action(name="jump", title="Jump", key="Space", group="Move"),
-    Action(name="tree", title="Plant a tree", key="KeyZ", group="Build"),
-    Action(name="lamp", title="Put up a lamp", key="Comma", group="Build"),
-    Action(name="remove", title="Remove what is in front", key="Backspace", group="Act"),
-    Action(name="use", title="Switch a lamp", key="Quote", group="Act"),
-    Action(name="house", title="Build a house", key="Period", group="Build"),
-    Action(name="rock", title="Put down a rock", key="Semicolon", group="Build"),
+    Action(name="jump", title="Jump", key="Space", group="Act"),
+    Action(name="tree", title="Tree", key="KeyZ", group="Act"),
+    Action(name="lamp", title="Lamp", key="Comma", group="Act"),
+    Action(name="remove", title="Remove", key="Backspace", group="Act"),
+    Action(name="use", title="Switch", key="Quote", group="Act"),
+    Action(name="house", title="House", key="Period", group="Act"),
+    Action(name="rock", title="Rock", key="Semicolon", group="Act"),
 )
 """Those that a gamepad has buttons for come first."""
 
