@@ -149,3 +149,12 @@ def test_a_session_takes_the_keys_and_values_of_its_windows_and_little_more(slug
     rows = rollout.window_size_t * tokens + network.text_len
     keys_values = 2 * 2 * experts * network.num_layers * rows * network.dim
     assert keys_values <= config.rollout_bytes < 1.5 * keys_values
+
+
+def test_worlds_that_take_text_offer_events_and_others_none() -> None:
+    """An event's text takes the place of the scene's: a word alone would say too little."""
+    wan = {slug: world for slug, world in all_worlds().items() if isinstance(world, WanWorldConfig)}
+    for slug, world in wan.items():
+        assert bool(world.events) == ("text" in world.controls), slug
+        assert all(len(event.text.split()) > 10 for event in world.events), slug
+    assert {bool(world.events) for world in wan.values()} == {True, False}

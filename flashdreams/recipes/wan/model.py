@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from flashdreams.infra.world.base import Control
+from flashdreams.infra.world.inputs import TextEvent
 from flashdreams.recipes.wan.pipeline import WanInferencePipelineConfig
+from flashdreams.recipes.wan.prompts import TEXT_EVENTS
 from flashdreams.recipes.wan.runner import WanRunnerConfig
 from flashdreams.recipes.wan.world import PromptScene, WanWorldConfig
 
@@ -40,6 +42,8 @@ class WanModel:
     """The controls that it understands."""
     scenes: tuple[PromptScene, ...] = ()
     """Scenes to start in; the first is the default."""
+    events: tuple[TextEvent, ...] = TEXT_EVENTS
+    """Prompts on quick keys, for models that take text while they are played."""
     parameters: int = 0
     """Number of trained parameters, for display."""
     world: type[WanWorldConfig] = WanWorldConfig
@@ -69,6 +73,7 @@ class WanModel:
             title=self.title,
             controls=self.controls,
             scenes=self.scenes,
+            events=self.events if "text" in self.controls else (),
             parameters=self.parameters,
             **self._shared(),
             **self.world_options,

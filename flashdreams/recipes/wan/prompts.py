@@ -1,7 +1,8 @@
-"""Scenes in words, for the models that dream from text: what the page offers to start with."""
+"""Scenes and events in words, for the models that read text: offered by the page to start with and on quick keys."""
 
 from __future__ import annotations
 
+from flashdreams.infra.world.inputs import TextEvent
 from flashdreams.recipes.wan.world import PromptScene
 
 TEXT_SCENES = (
@@ -33,3 +34,43 @@ TEXT_SCENES = (
 """The first is the default."""
 PICTURE_PROMPT = "The scene of the picture comes to life, the camera moves slowly forward, natural motion, fine detail."
 """For models that begin with a picture, where nothing else is said."""
+
+TEXT_EVENTS = (
+    TextEvent(
+        name="rain",
+        title="Rain",
+        text="The same place in heavy rain, dense drops streaking past, wet surfaces shining, ripples in the puddles, "
+        "low grey clouds, natural motion, fine detail.",
+    ),
+    TextEvent(
+        name="snow",
+        title="Snow",
+        text="The same place in heavy snowfall, large flakes drifting down, everything turning white, soft pale light, "
+        "natural motion, fine detail.",
+    ),
+    TextEvent(
+        name="night",
+        title="Night",
+        text="The same place as night falls, a deep blue sky with the first stars, lamps and windows starting to glow, "
+        "long dark shadows, natural motion, fine detail.",
+    ),
+    TextEvent(
+        name="storm",
+        title="Storm",
+        text="The same place in a violent thunderstorm, lightning flashing across black clouds, wind tearing at all "
+        "that is loose, sheets of rain, natural motion, fine detail.",
+    ),
+    TextEvent(
+        name="fog",
+        title="Fog",
+        text="The same place as thick fog rolls in, shapes fading into a white haze, a dim sun behind it, muted "
+        "colours, natural motion, fine detail.",
+    ),
+    TextEvent(
+        name="dragon",
+        title="A dragon appears",
+        text="The same place as a huge dragon appears, gliding in on wide leathery wings, circling overhead and "
+        "breathing a long stream of fire, natural motion, fine detail.",
+    ),
+)
+"""Events that need no scene of their own: an event's text takes the place of the scene's while it acts."""
