@@ -77,7 +77,7 @@ class Engine:
     ) -> None:
         """Args: `together` says whether steps of several sessions are made in one pass, see `PassTimes`."""
         self.config, self._clock = config, clock
-        self._passes, self._timed = PassTimes(together, clock), False
+        self._passes, self._timed = PassTimes(together, clock, lasts=config.frames_per_chunk / config.fps), False
         self.stage = LoadStage("starting", 0.0)
         self.world: Future[World] = Future()
         """Resolves to the loaded world, or to what went wrong while loading it."""

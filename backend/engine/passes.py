@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future
 from statistics import median
@@ -93,33 +94,48 @@ def _finish(work: Stepping[T], result: Stepped | Exception) -> T:
 class PassTimes:
     """Choice of the number of rows, by the times of passes in play while several rollouts wait to be stepped."""
 
-    def __init__(self, mode: Literal["auto", "on", "off"] = "auto", clock: Clock = monotonic) -> None:
-        """Args: `auto` measures, `on` always takes as many as it can, `off` none together."""
-        self._mode, self._clock = mode, clock
+    def __init__(
+        self, mode: Literal["auto", "on", "off"] = "auto", clock: Clock = monotonic, *, lasts: float = math.inf
+    ) -> None:
+        """Begin without any times.
+
+        Args:
+            mode: `auto` takes together what is faster so, `on` all that it can, `off` nothing.
+            clock: returns the time.
+            lasts: seconds that a pass of more than two rows may take: the answer to a key waits for the present one.
+        """
+        self._mode, self._clock, self._lasts = mode, clock, lasts
         self._times: dict[int, list[float]] = {}
+        """Seconds of a row, by the number of rows."""
         self._no_gain_up_to = 1
         """Most rows that were measured not to be worth it: fewer gain less."""
         self._began = clock()
 
     def rows(self, waiting: int, most: int) -> int:
         """Return how many of `waiting` rollouts to step in one pass; a world takes `most`."""
-        wanted = min(waiting, most)
-        if wanted < 2 or self._mode != "auto":
-            return 1 if self._mode == "off" else wanted
+        if self._mode == "off" or min(waiting, most) < 2:
+            return 1
         if self._clock() - self._began > AGAIN_SECONDS:
             self._times.clear()
             self._no_gain_up_to, self._began = 1, self._clock()
+        wanted = min(waiting, most, self._most_in_time())
+        if self._mode == "on":
+            return wanted
         if wanted <= self._no_gain_up_to:
             return 1
         alone, together = self._measured(1), self._measured(wanted)
         if min(alone, together) <= TRIALS:  # in turns, so that both meet the same other work
-            return 1 if alone < together else wanted
+            return 1 if alone <= together else wanted
         gain = self._seconds(1) / self._seconds(wanted)
         if gain < WORTH:
             self._no_gain_up_to = wanted
             log.info("%d chunks in one pass gain nothing here (%.2f times): they go one by one", wanted, gain)
             return 1
         return wanted
+
+    def _most_in_time(self) -> int:
+        fastest = min((self._seconds(rows) for rows in self._times), default=0.0)
+        return max(2, int(min(self._lasts / fastest, 1e6))) if fastest > 0 else 2
 
     def note(self, rows: int, seconds: float) -> None:
         """Count a pass of `rows` rows, begun while several rollouts waited."""
@@ -136,4 +152,4 @@ class PassTimes:
 
     def _seconds(self, rows: int) -> float:
         """Median seconds of a row, without the first measured."""
-        return median(self._times[rows][1:])
+        return median(self._times[rows][1:] or self._times[rows])

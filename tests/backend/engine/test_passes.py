@@ -78,7 +78,7 @@ def test_a_row_that_fails_fails_alone_and_a_pass_that_fails_fails_all() -> None:
 
 @pytest.fixture
 def engine() -> Iterator[Engine]:
-    engine = Engine(fake_config(_target=Rows), together="on")
+    engine = Engine(fake_config(_target=Rows, fps=1), together="on")
     engine.start()
     yield engine
     engine.stop()
@@ -162,6 +162,14 @@ def test_the_first_pass_of_a_kind_does_not_count() -> None:
     assert times.rows(2, 8) == 2
 
 
+def test_a_pass_takes_no_longer_than_a_chunk_plays_unless_it_is_of_two() -> None:
+    for mode, lasts, rows in (("auto", 0.25, 3), ("on", 0.25, 3), ("auto", 0.01, 2), ("on", 0.01, 2)):
+        times = PassTimes(mode, clock=lambda: 0.0, lasts=lasts)  # type: ignore[arg-type]
+        seconds = {1: 0.1, **{each: 0.08 * each for each in range(2, 9)}}
+        played(times, seconds, 60, waiting=6)
+        assert times.rows(6, 8) == rows
+
+
 def test_it_is_measured_again_later_and_never_where_it_is_off() -> None:
     now = [0.0]
     times = PassTimes("auto", clock=lambda: now[0])
@@ -171,4 +179,4 @@ def test_it_is_measured_again_later_and_never_where_it_is_off() -> None:
     assert 4 in played(times, {1: 0.1, 4: 0.2}, 4)
     times.fail()
     assert set(played(times, {1: 0.1, 4: 0.2}, 9)) == {1}
-    assert PassTimes("on").rows(5, 3) == 3
+    assert PassTimes("on").rows(5, 2) == 2
