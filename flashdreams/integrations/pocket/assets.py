@@ -9,6 +9,8 @@ from flashdreams.infra import assets
 WEIGHTS = "pocket.safetensors"
 TILE_WEIGHTS = "dreamed.safetensors"
 """The tile model and the network of views of the worlds without end."""
+MOVER_WEIGHTS = "movers.safetensors"
+"""The transition of people, animals, birds and boats in them."""
 TILE_THUMBNAIL = "endless-"
 """Start of the names of their thumbnails, before the scene's."""
 TILE_CARD = "ENDLESS.md"

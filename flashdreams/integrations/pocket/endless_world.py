@@ -26,10 +26,15 @@ from flashdreams.core.precision import fastest_dtype
 from flashdreams.infra.media.images import check_finite
 from flashdreams.infra.world.base import Constrain, Controls, Progress, Rollout, World, WorldConfig
 from flashdreams.infra.world.inputs import FrameInput
-from flashdreams.integrations.pocket.assets import TILE_WEIGHTS, asset_folder
+from flashdreams.integrations.pocket.assets import MOVER_WEIGHTS, TILE_WEIGHTS, asset_folder
 from flashdreams.integrations.pocket.land.camera import EYE_HEIGHT
 from flashdreams.integrations.pocket.model.interpolation import End, frames_between
 from flashdreams.integrations.pocket.model.optics import pixel_rays
+from flashdreams.integrations.pocket.movers.drawing import with_movers
+from flashdreams.integrations.pocket.movers.population import Population
+from flashdreams.integrations.pocket.movers.state import Movers
+from flashdreams.integrations.pocket.movers.tracks import Tracks
+from flashdreams.integrations.pocket.movers.transition import SECONDS
 from flashdreams.integrations.pocket.probe import Speed, candidate_threads
 from flashdreams.integrations.pocket.scenes.movement import FRAMES_PER_CHUNK
 from flashdreams.integrations.pocket.tiles.building import ACTIONS, Visitor
@@ -72,7 +77,7 @@ class EndlessWorldConfig(WorldConfig):
     """Threads that dream tiles; None takes as many as there are cores, at most 4."""
 
     def weights(self) -> tuple[str | Path, ...]:
-        return (self.checkpoint or asset_folder() / TILE_WEIGHTS,)
+        return (self.checkpoint or asset_folder() / TILE_WEIGHTS, asset_folder() / MOVER_WEIGHTS)
 
 
 @dataclass(kw_only=True)
@@ -88,6 +93,8 @@ class EndlessRollout(Rollout):
     schedule: Schedule = field(default_factory=Schedule)
     jump: Jump = field(default_factory=Jump)
     """Height above the ground, which is added to that of the poses."""
+    movers: Movers = field(default_factory=Movers)
+    """People, animals, birds and boats around the visitor."""
     shown: End | None = None
     """The last frame shown."""
     surroundings: Surroundings | None = None
@@ -112,6 +119,7 @@ class EndlessWorld(World):
             self.views.bfloat16()
         workers = config.workers or max(1, min(4, available_cores()))
         self._workers = TileWorkers(TileSampler(self.tiles, bfloat16=self._bfloat16), workers)
+        self._population = Population(Path(config.weights()[1]))
         self._rays, self._few_rays = pixel_rays(), pixel_rays(RAY_ROWS, RAY_COLUMNS)
         progress("Dreaming the first tiles", 0.5)
         self._tuner = self._new_tuner(path) if config.adapts else None
@@ -283,14 +291,18 @@ class EndlessWorld(World):
         seen = look(place, pose)
         image = self.views(seen.features[None], light.vector()[None])[0]
         check_finite(image[None, None])
-        hidden = veil(place, clear_map(clearness(own.schedule.came, middle, own.index, LIFT)), pose, seen)
+        clear = clear_map(clearness(own.schedule.came, middle, own.index, LIFT))
+        hidden = veil(place, clear, pose, seen)
         image = veiled(image.clamp(0, 1), hidden, pose, light)
         end = End(image[None], pose[None], seen.inverse_depth[None])
         before, own.shown = own.shown, end
-        if before is None or len(poses) == 1:
-            return end.image
-        between = frames_between(before, end, poses[None, :-1], self._rays, self._few_rays)
-        return torch.cat([between[0], end.image])
+        visitor, moving = (float(pose[0, 3]), float(pose[2, 3])), own.index > 0
+        earlier, own.movers = own.movers, self._population.advance(own.movers, own.land, tiles, place, visitor, moving)
+        found = Tracks.of(earlier, own.movers, place, clear, poses, own.index * SECONDS)
+        frames = end.image
+        if before is not None and len(poses) > 1:
+            frames = torch.cat([frames_between(before, end, poses[None, :-1], self._rays, self._few_rays)[0], frames])
+        return with_movers(frames, found, poses, seen, light, self._few_rays)
 
     def _typed(self, rollout: Any) -> EndlessRollout:
         if not isinstance(rollout, EndlessRollout):

@@ -112,12 +112,15 @@ def test_a_snapshot_goes_on_alike_on_another_server_and_small(world: EndlessWorl
     assert len(rollout.edits.records) == 1, "held over four frames, it is done once"
     kept = pickle.dumps(world.snapshot(rollout))
     assert len(kept) < world.config.rollout_bytes
+    then = rollout.movers
     onward = play(world, rollout, walk[4:])
-    assert same(play(world, world.restore(pickle.loads(kept)), walk[4:]), onward)
-    other = loaded(weights, 1)
-    moved = other.restore(pickle.loads(kept))
-    assert same(play(other, moved, walk[4:]), onward)
-    assert len(rollout.edits.records) == 2 and moved.edits == rollout.edits
+    assert len(then) and not rollout.movers.same(then)
+    for server in (world, loaded(weights, 1)):
+        again = server.restore(pickle.loads(kept))
+        assert again.movers.same(then)
+        assert same(play(server, again, walk[4:]), onward)
+        assert again.movers.same(rollout.movers)
+        assert len(rollout.edits.records) == 2 and again.edits == rollout.edits
 
 
 def test_a_session_with_actions_rewinds_bit_for_bit(world: EndlessWorld) -> None:
@@ -167,6 +170,20 @@ def test_a_jump_rises_falls_and_lands_as_bodies_do() -> None:
     assert np.allclose(heights, np.maximum(flight, 0), atol=1e-9)
     assert max(heights) == pytest.approx(TAKE_OFF**2 / (2 * GRAVITY), abs=0.01)
     assert jump == Jump()
+
+
+def test_movers_go_on_with_chunks_alone_and_the_first_picture_has_them(world: EndlessWorld) -> None:
+    """Where a world rests (`--no-flow`) no chunk follows, and nothing else moves them."""
+    rollout = world.start("anywhere", 5)
+    walk = a_walk(world, 3, step=0.0)
+    play(world, rollout, walk[:1])
+    born = rollout.movers
+    assert len(born) and not born.ages.any()
+    world.finalize(rollout)
+    assert rollout.movers is born
+    rollout.index = 1
+    play(world, rollout, walk[1:])
+    assert set(rollout.movers.ages[np.isin(rollout.movers.keys, born.keys)].tolist()) == {2}
 
 
 def test_words_change_the_land_out_of_sight_and_the_light_at_once(world: EndlessWorld) -> None:

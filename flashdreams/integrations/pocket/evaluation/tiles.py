@@ -1,4 +1,4 @@
-"""Measures of dreamed tiles and of views from given tiles, beside procedural land that was never trained on.
+"""Measures of dreamed tiles, of views from given tiles, and of movers, on procedural land that was never trained on.
 
     python -m flashdreams.integrations.pocket.evaluation.tiles --weights FILE [--sheet SHEET.png]
 
@@ -19,12 +19,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from flashdreams.integrations.pocket.assets import MOVER_WEIGHTS, asset_folder
+from flashdreams.integrations.pocket.evaluation.movers import mover_errors
 from flashdreams.integrations.pocket.land.camera import camera_pose
 from flashdreams.integrations.pocket.land.kinds import HELD_OUT_KIND, KINDS
 from flashdreams.integrations.pocket.land.light import Light, light_at, random_light
 from flashdreams.integrations.pocket.land.region import CELLS, make_region
 from flashdreams.integrations.pocket.land.renderer import TrueViews
 from flashdreams.integrations.pocket.land.state import COLOR, GROUND, LEVELS, OCCUPANCY, PAIRS
+from flashdreams.integrations.pocket.movers.transition import load_mover_network
 from flashdreams.integrations.pocket.tiles.config import TILE, TILE_METRES
 from flashdreams.integrations.pocket.tiles.footing import Footing
 from flashdreams.integrations.pocket.tiles.plan import Words, WorldPlan
@@ -150,6 +153,7 @@ def measure(weights: Path, *, views: int = 48, bfloat16: bool = False) -> dict[s
         "tile_seconds_2_threads": tile_seconds(store, 2),
         "view_psnr": known, "view_edges_kept": edges,
         "view_psnr_held_out_kind": unknown, "view_edges_kept_held_out_kind": unknown_edges,
+        **mover_errors(load_mover_network(asset_folder() / MOVER_WEIGHTS), HELD_OUT_SEEDS[:24]),
     }  # fmt: skip
 
 

@@ -40,10 +40,10 @@ def frames_between(first: End, last: End, poses: Tensor, rays: Tensor, few_rays:
 def _redrawn(end: End, poses: Tensor, count: int, rays: Tensor, few_rays: Tensor) -> tuple[Tensor, Tensor]:
     """`end` as cameras `poses [B * count, 4, 4]` see it, and where it was in view: see `seen_next`."""
     end = End(*(x.repeat_interleave(count, 0) for x in end))
-    return seen_next(end.image, end.pose, poses, _turned(end, poses, few_rays), rays)
+    return seen_next(end.image, end.pose, poses, turned_inverse_depth(end, poses, few_rays), rays)
 
 
-def _turned(end: End, target: Tensor, few_rays: Tensor) -> Tensor:
+def turned_inverse_depth(end: End, target: Tensor, few_rays: Tensor) -> Tensor:
     """The inverse depth `[N, h, w]` of `end` as cameras `target` would see it if they had only turned."""
     turn = product(end.pose[:, :3, :3].transpose(1, 2), target[:, :3, :3])
     size = (end.inverse_depth.shape[-2], end.inverse_depth.shape[-1])

@@ -149,6 +149,11 @@ class WorldPlan:
         style = self.style.view(1, -1, 1, 1).expand(1, -1, WINDOW, WINDOW)
         return torch.cat([fine, style], 1) * 2 - 1
 
+    def kind_at(self, i: int, j: int) -> str:
+        """The kind of land that there is most of in the middle of tile (i, j)."""
+        middle = (np.array([[i, j]]) + 0.5) * (TILE * CELL)
+        return KINDS[int(self._mixture(self.words_of(i, j), middle)[:, 0].argmax())]
+
     def words_of(self, i: int, j: int) -> Words:
         """The words that tile (i, j) follows."""
         for change in reversed(self.changes):
