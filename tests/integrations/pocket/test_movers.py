@@ -92,9 +92,9 @@ def test_the_network_learns_what_the_simulator_does() -> None:
     assert all(math.isfinite(loss) for loss in train(network, 4, regions=1, report=2))
     simulator, _ = simulator_of([make_region(HELD_OUT_SEEDS.stop)], torch.Generator().manual_seed(1))
     for _ in range(12):
-        simulator.step(*simulator.with_movers())
+        simulator.step(*simulator.drawn())
     senses = perceive(simulator.values, simulator.kinds, simulator.flocks, simulator.ground, simulator.visitors)
-    change, moves = simulator.with_movers()
+    change, moves = simulator.drawn()
     optimizer, losses = torch.optim.Adam(network.parameters(), lr=1e-2), []
     for _ in range(40):
         loss = transition_loss(network, senses, change, moves, (simulator.kinds == Kind.BIRD).float())
