@@ -39,8 +39,8 @@ diffusion U-Net that dreams tiles of land from noise, {steps} steps each, given 
 a network that draws a view from the tiles in sight in one pass. How they work is told in
 `flashdreams/integrations/pocket/README.md`. Same licence as the project (Apache-2.0).
 
-`movers.safetensors`: 17,863 parameters, the transition of people, animals, birds and boats, trained for 5,000 steps on a simulator in the same
-grammar's lands (`training/train_movers.py`).
+`movers.safetensors`: 17,863 parameters, the transition of people, animals, birds and boats, trained for 5,000 steps on
+a simulator in the same grammar's lands (`training/train_movers.py`).
 
 **Data.** Procedural land of the project's own grammar and its own renderer, made as training went; nothing else, no
 picture from anywhere. One kind of land, the garden, was never trained on by the network of views.
