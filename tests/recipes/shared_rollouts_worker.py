@@ -12,7 +12,9 @@ from flashdreams.infra.diffusion.model.base import DiffusionModelConfig
 from flashdreams.infra.diffusion.scheduler import FlowMatchSchedulerConfig
 from flashdreams.infra.diffusion.transformer.base import TransformerConfig
 from flashdreams.infra.pipeline.base import StreamInferencePipelineConfig
+from flashdreams.integrations.krea_realtime import KreaTransformerConfig
 from flashdreams.integrations.pocket.model.denoiser import PocketTransformerConfig
+from flashdreams.integrations.rolling_forcing import RollingForcingModelConfig, RollingForcingTransformerConfig
 from flashdreams.recipes.cosmos import CosmosDiTNetworkConfig, CosmosTransformerConfig
 from flashdreams.recipes.wan import Wan21TransformerConfig, WanDiTNetworkConfig
 from tests.recipes import shared_pipelines_worker
@@ -25,7 +27,7 @@ CONTROLS = torch.randn(CHUNKS, 1, 2, 3, 4, 8, generator=torch.Generator().manual
 PLACES = torch.randn(CHUNKS, 1, 1, 209, 9, 16, generator=torch.Generator().manual_seed(4))
 
 
-def wan(method: Any) -> TransformerConfig:
+def wan(method: Any, kind: Any = Wan21TransformerConfig, **fields: Any) -> TransformerConfig:
     network = WanDiTNetworkConfig(
         text_len=3,
         in_dim=4,
@@ -38,7 +40,8 @@ def wan(method: Any) -> TransformerConfig:
         num_layers=2,
         cp_method=method,
     )
-    return Wan21TransformerConfig(network=network, dtype=torch.float32, len_t=2, window_size_t=4)
+    made: TransformerConfig = kind(network=network, dtype=torch.float32, **({"len_t": 2, "window_size_t": 4} | fields))
+    return made
 
 
 def cosmos(method: Any) -> TransformerConfig:
@@ -57,9 +60,15 @@ def cosmos(method: Any) -> TransformerConfig:
     return CosmosTransformerConfig(network=network, dtype=torch.float32, len_t=2, window_size_t=4)
 
 
+ROLLING: dict[str, Any] = {"kind": RollingForcingTransformerConfig, "steps": 2, "window_size_t": 8, "sink_size_t": 2}
+KREA: dict[str, Any] = {"kind": KreaTransformerConfig, "context_size_t": 4, "window_size_t": 6}
 MODELS: list[tuple[str, TransformerConfig, dict[str, Any], Any]] = [
     ("Wan, ring", wan("ring"), SIZE | TEXT, None),
     ("Wan, ulysses", wan("ulysses"), SIZE | TEXT, None),
+    ("Rolling Forcing, ring", wan("ring", **ROLLING), SIZE | TEXT, None),
+    ("Rolling Forcing, ulysses", wan("ulysses", **ROLLING), SIZE | TEXT, None),
+    ("Krea Realtime, ring", wan("ring", **KREA), SIZE | TEXT, None),
+    ("Krea Realtime, ulysses", wan("ulysses", **KREA), SIZE | TEXT, None),
     ("Cosmos, ring", cosmos("ring"), SIZE | TEXT | {"image_embeddings": PICTURE}, CONTROLS),
     ("Cosmos, ulysses", cosmos("ulysses"), SIZE | TEXT | {"image_embeddings": PICTURE}, CONTROLS),
     ("pocket", PocketTransformerConfig(dtype=torch.float32), {"scene": 1}, PLACES),
@@ -84,10 +93,13 @@ def check() -> None:
         for name, transformer, context, inputs in MODELS:
             if in_picture and "ulysses" in name:
                 continue  # noise does not depend on how attention is shared
+            rolling = isinstance(transformer, RollingForcingTransformerConfig)
+            if in_picture and rolling:
+                continue  # it draws its noise chunk by chunk
             torch.manual_seed(0)
             pipeline: Any = StreamInferencePipelineConfig(
                 name=name,
-                diffusion_model=DiffusionModelConfig(
+                diffusion_model=(RollingForcingModelConfig if rolling else DiffusionModelConfig)(
                     transformer=transformer,
                     scheduler=FlowMatchSchedulerConfig(num_inference_steps=2, denoising_timesteps=[1000, 450]),
                     context_noise=128,
