@@ -28,6 +28,7 @@ from flashdreams.infra.world.base import Constrain, Controls, Progress, Rollout,
 from flashdreams.infra.world.inputs import FrameInput
 from flashdreams.integrations.pocket.assets import MOVER_WEIGHTS, TILE_WEIGHTS, asset_folder
 from flashdreams.integrations.pocket.land.camera import EYE_HEIGHT
+from flashdreams.integrations.pocket.land.state import CELL, OCCUPANCY
 from flashdreams.integrations.pocket.model.interpolation import End, frames_between
 from flashdreams.integrations.pocket.model.optics import pixel_rays
 from flashdreams.integrations.pocket.movers.drawing import with_movers
@@ -38,9 +39,9 @@ from flashdreams.integrations.pocket.movers.transition import SECONDS
 from flashdreams.integrations.pocket.probe import Speed, candidate_threads
 from flashdreams.integrations.pocket.scenes.movement import FRAMES_PER_CHUNK
 from flashdreams.integrations.pocket.tiles.building import ACTIONS, Visitor
-from flashdreams.integrations.pocket.tiles.config import STEPS, TILE_METRES, TileTransformerConfig
+from flashdreams.integrations.pocket.tiles.config import STEPS, TILE, TILE_METRES, TileTransformerConfig
 from flashdreams.integrations.pocket.tiles.edits import Edits
-from flashdreams.integrations.pocket.tiles.footing import Footing
+from flashdreams.integrations.pocket.tiles.footing import Footing, floor_below
 from flashdreams.integrations.pocket.tiles.jump import Jump
 from flashdreams.integrations.pocket.tiles.lands import Land, Spot, centre_of, spot_of
 from flashdreams.integrations.pocket.tiles.plan import Words, understand
@@ -223,7 +224,22 @@ class EndlessWorld(World):
             own = known()
             return untouched if own is None else own.edits
 
-        return Barriers(tile_at, edits).constrain
+        def feet() -> float:
+            own = known()
+            return 0.0 if own is None else own.jump.height
+
+        return Barriers(tile_at, edits, feet).constrain
+
+    def _floor(self, own: EndlessRollout, x: float, z: float) -> float:
+        """Return the height of what is below a visitor in the air, or on top of something."""
+        spot = spot_of(x, z)
+        tile, centre = self._tile_at(own, spot), centre_of(spot)
+        if tile is None:
+            return 0.0
+        row, column = (
+            math.floor((at - middle) / CELL) + TILE // 2 for at, middle in zip((z, x), reversed(centre), strict=True)
+        )
+        return floor_below(own.edits.applied(unpacked(tile), centre)[OCCUPANCY, row, column], own.jump.height)
 
     def _tile_at(self, own: EndlessRollout, spot: Spot) -> Tensor | None:
         return self._workers.get(own.land, spot) if spot in own.schedule.came else None
@@ -267,7 +283,8 @@ class EndlessWorld(World):
         raised = poses.copy()
         for frame, pose in enumerate(raised):
             pressed = bool(inputs) and "jump" in inputs[frame].actions
-            own.jump = own.jump.after(1 / self.config.fps, pressed)
+            floor = 0.0 if own.jump == Jump() else self._floor(own, float(pose[0, 3]), float(pose[2, 3]))
+            own.jump = own.jump.after(1 / self.config.fps, pressed, floor)
             pose[1, 3] -= own.jump.height
         return raised
 

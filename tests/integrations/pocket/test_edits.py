@@ -25,6 +25,8 @@ from flashdreams.integrations.pocket.land.state import (
 from flashdreams.integrations.pocket.tiles.building import ARM, Visitor, thing_at
 from flashdreams.integrations.pocket.tiles.config import TILE, TILE_METRES
 from flashdreams.integrations.pocket.tiles.edits import MAX_EDITS, SIDE, THINGS, Edit, Edits
+from flashdreams.integrations.pocket.tiles.footing import floor_below
+from flashdreams.integrations.pocket.tiles.jump import Jump
 from flashdreams.integrations.pocket.tiles.lands import Land, Spot, centre_of
 from flashdreams.integrations.pocket.tiles.sight import RAY_COLUMNS, RAY_ROWS, LocalState, look
 from flashdreams.integrations.pocket.tiles.store import assembled, packed
@@ -63,9 +65,10 @@ class Place:
         state[OCCUPANCY], state[COLOR], state[GLOW] = stamp[OCCUPANCY], stamp[COLOR], stamp[GLOW]
         self.tiles[0, 0] = packed(state)
 
-    def walked(self, metres: float) -> float:
-        """How far north the visitor gets."""
-        barriers, place = Barriers(self.tiles.get, lambda: self.edits), NORTH[:3, 3].astype(float)
+    def walked(self, metres: float, feet: float = 0.0) -> float:
+        """How far north the visitor gets with feet so high."""
+        barriers = Barriers(self.tiles.get, lambda: self.edits, lambda: feet)
+        place = NORTH[:3, 3].astype(float)
         for _ in range(round(metres / 0.1)):
             place = barriers.constrain(place, place + np.array([0.0, 0.0, 0.1]))
         return float(place[2] - NORTH[2, 3])
@@ -157,6 +160,23 @@ def test_a_removal_is_bounded() -> None:
     floating[4, 4:8, 4:8] = 1
     cells = thing_at(floating, (6, 6))
     assert cells[4, 4:8, 4:8].all() and not cells[:, 12:].any()
+
+
+def test_low_things_can_be_jumped_over_and_stood_on() -> None:
+    place = Place()
+    parts = Parts()
+    parts.ellipsoid(0.25, 3.0, 0.0, 0.9, 0.8, (0.6, 0.6, 0.6))
+    place.put(solid_state(*parts.tables(), TILE))
+    assert place.walked(6.0) < 2.5
+    assert place.walked(6.0, feet=0.8) == pytest.approx(6.0, abs=1e-5)
+    row, column = (math.floor(at / CELL) + TILE for at in (11.0, 8.25))
+    levels = place.state()[OCCUPANCY, row, column]
+    assert floor_below(levels, 0.8) == floor_below(levels, 0.5) == pytest.approx(0.8, abs=0.15)
+    assert floor_below(levels, 0.1) == 0, "too far above the feet"
+    assert floor_below(torch.full((16,), -1.0), 0.9) == 0
+    jump = Jump(floor_below(levels, 0.8))
+    assert jump.after(1 / 24, False, jump.height) == jump, "a visitor stands there"
+    assert 0 < jump.after(1 / 24, False).height < jump.height, "and falls beside it"
 
 
 def test_a_lamp_is_switched_off_and_on() -> None:

@@ -137,7 +137,7 @@ def test_a_session_with_actions_rewinds_bit_for_bit(world: EndlessWorld) -> None
     for _ in rollout.rewind(chunks[1].index):  # from the beginning, since no states are kept
         pass
     again = rollout._world_rollout
-    assert again.edits.records == made and 0.5 < again.jump.height < 1.0
+    assert again.edits.records == made and again.jump.height > 0.5
     assert again.shown.pose[0, 1, 3] == pytest.approx(-EYE_HEIGHT - again.jump.height)
     rollout.input_state.path(CameraPath(chunks[2].node.controls.poses, world.config.fps))
     assert np.array_equal(rollout.step().frames, chunks[2].frames)

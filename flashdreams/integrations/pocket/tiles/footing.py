@@ -8,27 +8,48 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from flashdreams.integrations.pocket.land.state import CELL, WATER
+from flashdreams.integrations.pocket.land.state import CELL, LEVELS, OCCUPANCY, WATER
 
 Ground = tuple[float, float]
 """x and z in metres."""
-_LEVELS = slice(1, 4)
-"""Levels that stop a visitor: from half a metre, above flowers, to two metres, below branches."""
+_LOWEST, _COUNT = 1, 3
+"""Levels that stop a visitor: from half a metre above the feet, above flowers, to two metres, below branches."""
+HIGHEST = LEVELS - _LOWEST - _COUNT
+"""Levels that the feet may be high at most for the ones above to be looked at."""
+_TOP = -0.2
+"""Occupancy of a surface to stand on, as `sight` sees it."""
+_STEP = 0.5
+"""Metres above the feet up to which a visitor in the air still gets on top of something."""
 _NEAR = -0.55
 """Occupancy that a visitor may not pass: about a quarter of a metre from a surface."""
 _WET = 0.0
 
 
-def barrier(state: Tensor) -> Tensor:
-    """`[H, H]`: above 0 where a visitor may not be, for `state [45, H, H]`."""
-    return torch.maximum(state[_LEVELS].amax(0) - _NEAR, state[WATER] - _WET)
+def barrier(state: Tensor, raised: int = 0) -> Tensor:
+    """`[H, H]`: above 0 where a visitor may not be whose feet are `raised` levels high, for `state [45, H, H]`."""
+    levels = state[OCCUPANCY][_LOWEST + raised : _LOWEST + raised + _COUNT]
+    return torch.maximum(levels.amax(0) - _NEAR, state[WATER] - _WET)
+
+
+def floor_below(column: Tensor, feet: float) -> float:
+    """Return the height in metres on which a visitor with `feet` so high comes down, of a `column [16]` of levels.
+
+    It is 0 on the ground, and on what is less than half a metre high.
+    """
+    floor = 0.0
+    for level in range(1, min(int((feet + _STEP) / CELL) + 1, len(column) - 1)):
+        here, above = float(column[level]), float(column[level + 1])
+        top = (level + 0.5 + (here - _TOP) / max(here - above, 1e-6)) * CELL
+        if here > _TOP >= above and top <= feet + _STEP:
+            floor = top
+    return floor
 
 
 class Footing:
     """The walkable part of a state centred on `centre` (x and z in metres)."""
 
-    def __init__(self, state: Tensor, centre: tuple[float, float]) -> None:
-        self.field, self.centre = barrier(state), centre
+    def __init__(self, state: Tensor, centre: tuple[float, float], raised: int = 0) -> None:
+        self.field, self.centre = barrier(state, raised), centre
         self.reach = state.shape[-1] * CELL / 2
 
     def height(self, x: float, z: float) -> float:

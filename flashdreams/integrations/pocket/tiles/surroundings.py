@@ -13,8 +13,9 @@ from torch import Tensor
 from flashdreams.integrations.pocket.land.camera import EYE_HEIGHT
 from flashdreams.integrations.pocket.land.light import Light
 from flashdreams.integrations.pocket.land.maps import lamp_light, sun_shadow
+from flashdreams.integrations.pocket.land.state import CELL
 from flashdreams.integrations.pocket.tiles.edits import Edits
-from flashdreams.integrations.pocket.tiles.footing import Footing, slide
+from flashdreams.integrations.pocket.tiles.footing import HIGHEST, Footing, slide
 from flashdreams.integrations.pocket.tiles.lands import Spot, centre_of, spot_of
 from flashdreams.integrations.pocket.tiles.sight import LocalState
 from flashdreams.integrations.pocket.tiles.store import assembled, unpacked
@@ -79,14 +80,19 @@ def clearness(came: Mapping[Spot, int], middle: Spot, now: int, chunks: int) -> 
 class Barriers:
     """Collisions, tile by tile: the same wherever a visitor came from."""
 
-    def __init__(self, tile_at: Callable[[Spot], Tensor | None], edits: Callable[[], Edits]) -> None:
+    def __init__(
+        self,
+        tile_at: Callable[[Spot], Tensor | None],
+        edits: Callable[[], Edits],
+        feet: Callable[[], float] = lambda: 0.0,
+    ) -> None:
         """`tile_at` answers the packed tile of a spot, or None where nothing is known: there one may go.
 
-        `edits` answers the changes of the land by now.
+        `edits` answers the changes of the land by now, and `feet` the height of the visitor's in metres.
         """
-        self._tile_at, self._edits = tile_at, edits
+        self._tile_at, self._edits, self._feet = tile_at, edits, feet
         self._known = edits()
-        self._footings: dict[Spot, Footing] = {}
+        self._footings: dict[tuple[Spot, int], Footing] = {}
 
     def height(self, x: float, z: float) -> float:
         """The barrier at a position in metres; above 0 it cannot be entered."""
@@ -94,15 +100,16 @@ class Barriers:
         if edits is not self._known:
             self._known = edits
             self._footings.clear()
-        if spot not in self._footings:
+        key = spot, min(int(self._feet() / CELL), HIGHEST)
+        if key not in self._footings:
             tile = self._tile_at(spot)
             if tile is None:
                 return -1.0
             if len(self._footings) > 64:
                 self._footings.clear()
             centre = centre_of(spot)
-            self._footings[spot] = Footing(edits.applied(unpacked(tile), centre), centre)
-        return self._footings[spot].height(x, z)
+            self._footings[key] = Footing(edits.applied(unpacked(tile), centre), centre, key[1])
+        return self._footings[key].height(x, z)
 
     def constrain(self, previous: Floats, wanted: Floats) -> Floats:
         """Return where a camera from `previous` to `wanted`, both `[3]`, gets: on the ground, around things."""
