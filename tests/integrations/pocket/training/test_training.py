@@ -33,7 +33,7 @@ from flashdreams.integrations.pocket.training.train_denoiser import (
 )
 from flashdreams.integrations.pocket.training.train_scene_encoder import scene_encoder_loss
 
-STEPS = 1, 3
+STEPS = 1, 2
 """After a run's first command, and in all after its second."""
 
 
