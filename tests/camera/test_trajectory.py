@@ -14,10 +14,6 @@ from hypothesis import strategies as st
 from flashdreams.camera.poses import pose_from_yaw_pitch
 from flashdreams.camera.trajectory import MAX_BYTES, CameraPath, load_trajectory
 
-ANGLE = st.floats(-179.0, 179.0)
-POSE = st.builds(
-    pose_from_yaw_pitch, st.tuples(*[st.floats(-100, 100)] * 3), ANGLE, st.floats(-85.0, 85.0), st.floats(-90.0, 90.0)
-)
 WALK = np.stack([pose_from_yaw_pitch([0, -1.6, 0.1 * n], 2.0 * n, -n) for n in range(9)])
 
 
@@ -29,6 +25,10 @@ def nerfstudio(**changes: Any) -> dict[str, Any]:
     cameras = [{"camera_to_world": LEVEL, "fov": 60, "aspect": 16 / 9} for _ in range(4)]
     document = {"keyframes": [], "camera_type": "perspective", "render_height": 720, "render_width": 1280}
     return {**document, "camera_path": cameras, "fps": 30, "seconds": 2, "is_cycle": False, **changes}
+
+
+def own_format(**changes: Any) -> dict[str, Any]:
+    return {"format": "flashdreams-trajectory", "version": 1, "fps": 24, "poses": WALK.tolist(), **changes}
 
 
 def load(document: Any) -> CameraPath:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,6 @@ import pytest
 import torch
 
 from flashdreams.infra.post_processor import Frames, PostProcessor, PostProcessorConfig, ProcessedStream
-from flashdreams.infra.world.base import Controls
 from flashdreams.infra.world.processed_world import processed
 from tests.backend.fakes import acting_config
 
@@ -77,65 +75,3 @@ def test_a_processor_that_keeps_frames_or_changes_the_size_is_refused() -> None:
         TrailConfig(scale=0)
     with pytest.raises(ValueError, match=r"post_processor\.delay"):
         processed(acting_config(), TrailConfig(delay=1))
-
-
-def chunks(world: Any, rollout: Any, count: int) -> list[Frames]:
-    made = []
-    for _ in range(count):
-        poses = np.repeat(np.eye(4)[None], world.frames_in_chunk(rollout.index), 0)
-        made.append(world.step(rollout, Controls(poses=poses)))
-        world.finalize(rollout)
-    return made
-
-
-def test_a_world_shows_processed_frames_and_sessions_do_not_mix() -> None:
-    config = processed(acting_config(width=32, height=16), TrailConfig(scale=2))
-    assert (config.width, config.height, config.slug, config.actions) == (64, 32, "fake", acting_config().actions)
-    world, plain = config.setup(), config.inner.setup()
-    frames = np.concatenate(chunks(plain, plain.start("meadow", 3), 4))
-    first, second = world.start("meadow", 3), world.start("night", 4)
-    mixed = [made for _ in range(4) for made in (chunks(world, first, 1), chunks(world, second, 1))]
-    assert np.array_equal(np.concatenate([made[0] for made in mixed[::2]]), expected(frames, 2))
-    assert first.index == 4 and first.kv_fill == plain_fill(plain)
-
-
-def plain_fill(world: Any) -> float:
-    rollout = world.start("meadow", 3)
-    chunks(world, rollout, 4)
-    return float(rollout.kv_fill)
-
-
-def test_a_restored_rollout_goes_on_bit_for_bit() -> None:
-    world = processed(acting_config(width=32, height=16), TrailConfig(scale=2)).setup()
-    rollout = world.start("meadow", 3)
-    chunks(world, rollout, 2)
-    kept = world.snapshot(rollout)
-    ahead = chunks(world, rollout, 2)
-    for _ in range(2):
-        again = chunks(world, world.restore(kept), 2)
-        assert all(np.array_equal(a, b) for a, b in zip(ahead, again, strict=True))
-
-
-def test_a_restored_rollout_takes_over_what_the_inner_world_keeps(monkeypatch: pytest.MonkeyPatch) -> None:
-    world = processed(acting_config(width=32, height=16), TrailConfig(scale=2)).setup()
-    rollout = world.start("meadow", 3)
-    chunks(world, rollout, 2)
-    kept = world.snapshot(rollout)
-    ahead = chunks(world, rollout, 2)
-    replaced: list[Any] = []
-    inner = world._inner
-    monkeypatch.setattr(inner, "restore_into", lambda old, content: replaced.append(old) or inner.restore(content))
-    restored = world.restore_into(rollout, kept)
-    assert replaced == [rollout.inner]
-    assert all(np.array_equal(a, b) for a, b in zip(ahead, chunks(world, restored, 2), strict=True))
-
-
-def test_a_session_is_played_through_a_processor(tmp_path: Path) -> None:
-    from tests.backend.harness import running
-
-    config = processed(acting_config(width=64, height=48), TrailConfig(scale=2))
-    with running(config) as server, server.visit() as visitor:
-        ready = visitor.start(seed=1)
-        assert (ready["width"], ready["height"]) == (128, 96)
-        visitor.wait("chunk")
-        assert visitor.answer_to(visitor.send("keys", down=["w"]))["frames"] == 4

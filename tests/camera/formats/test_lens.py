@@ -15,7 +15,7 @@ from flashdreams.camera.trajectory import (
     load_trajectory,
 )
 
-COUNT, FPS = 12, 24.0
+COUNT = 12
 POSES = np.stack([pose_from_yaw_pitch([0.05 * n, -1.6, 0.1 * n - 6], 4.0 * n, -0.5 * n) for n in range(COUNT)])
 
 

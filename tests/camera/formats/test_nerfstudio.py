@@ -8,9 +8,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from flashdreams.camera.poses import yaw_pitch_of
 from flashdreams.camera.trajectory import CameraPath, load_trajectory
+
+# nerfstudio: a level camera at (1, 2, 3) of a z-up world, looking along its +y.
+LEVEL = [1, 0, 0, 1, 0, 0, -1, 2, 0, 1, 0, 3, 0, 0, 0, 1]
+
+
+def turn_about(axis: np.ndarray, radians: float) -> np.ndarray:
+    x, y, z = axis * radians
+    return torch.linalg.matrix_exp(torch.tensor([[0, -z, y], [z, 0, -x], [-y, x, 0]], dtype=torch.float64)).numpy()
 
 
 def nerfstudio(**changes: Any) -> dict[str, Any]:

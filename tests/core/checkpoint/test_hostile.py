@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import json
 import logging
-import pickle
 import random
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-import torch.distributed.checkpoint as dcp
 from safetensors.torch import save_file
 from torch import nn
 
 from flashdreams.core.checkpoint import load_checkpoint, load_into, remap_checkpoint_keys
-from flashdreams.core.checkpoint.load import get_storage_reader, load_distributed_checkpoint, load_single_checkpoint
+from flashdreams.core.checkpoint.load import load_single_checkpoint
 
 
 def linear() -> nn.Linear:
@@ -99,44 +97,6 @@ def test_a_model_takes_a_checkpoint_and_is_returned(tmp_path: Path, caplog: pyte
         load_checkpoint(tmp_path / "w.safetensors", checkpoint_type="other")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="credential_path"):
         load_checkpoint(tmp_path / "w.safetensors", credential_path="key.json")
-
-
-def test_a_distributed_checkpoint_loads_into_a_model(tmp_path: Path) -> None:
-    saved = linear()
-    nn.init.normal_(saved.weight)
-    dcp.save(saved.state_dict(), checkpoint_id=tmp_path, no_dist=True)
-    model = linear()
-    assert load_checkpoint(tmp_path, model) is model
-    assert torch.equal(model.weight, saved.weight)
-    with pytest.raises(ValueError, match="give the model"):
-        load_checkpoint(tmp_path)
-    with pytest.raises(ValueError, match="another shape"):
-        load_distributed_checkpoint(nn.Linear(2, 4), str(tmp_path))
-    with pytest.raises(ValueError, match="1 missing"):
-        load_distributed_checkpoint(_with_one_more(), str(tmp_path), check_success=True)
-    with pytest.raises(ValueError, match="local folder"):
-        get_storage_reader("s3://bucket/model")
-
-
-def _with_one_more() -> nn.Module:
-    model = linear()
-    model.register_buffer("more", torch.zeros(1))
-    return model
-
-
-class Intruder:
-    def __init__(self, trace: Path) -> None:
-        self.trace = trace
-
-    def __reduce__(self) -> tuple[Any, tuple[Path]]:
-        return Path.touch, (self.trace,)
-
-
-def test_metadata_of_a_distributed_checkpoint_runs_nothing(tmp_path: Path) -> None:
-    (tmp_path / ".metadata").write_bytes(pickle.dumps(Intruder(tmp_path / "trace")))
-    with pytest.raises(ValueError, match="was refused"):
-        load_checkpoint(tmp_path, linear())
-    assert not (tmp_path / "trace").exists()
 
 
 def test_the_first_match_at_a_keys_start_renames_it_once() -> None:

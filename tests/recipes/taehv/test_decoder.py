@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -13,15 +12,10 @@ from torch import Tensor
 from flashdreams.infra.runtime.state import copy_state
 from flashdreams.recipes.taehv import (
     AVAILABLE_TAEHV_CHECKPOINT_PATHS,
-    TAEHV,
     TAEHVCache,
     TAEHVDecoderConfig,
     TeahvVAEDecoder,
     TeahvVAEDecoderConfig,
-    compose,
-    legacy_to_blocks_keys,
-    lighttae_state_dict_transform,
-    truncate_oversize_tgrow_weights,
 )
 
 
@@ -123,18 +117,6 @@ def test_state_dict_has_the_published_keys_at_the_published_sizes() -> None:
     assert shapes["decoder.22.weight"] == (3, 64, 3, 3)
 
 
-def test_transform_keeps_the_decoder_and_the_last_rows_of_decoder_7() -> None:
-    published = {
-        "encoder.0.weight": torch.zeros(64, 3, 3, 3),
-        "decoder.7.conv.weight": torch.arange(512 * 256.0).view(512, 256, 1, 1),
-        "decoder.13.conv.weight": torch.ones(256, 128, 1, 1),
-    }
-    ours = lighttae_state_dict_transform(published)
-    assert list(ours) == ["decoder.7.conv.weight", "decoder.13.conv.weight"]
-    assert torch.equal(ours["decoder.7.conv.weight"], published["decoder.7.conv.weight"][-256:])
-    assert ours["decoder.13.conv.weight"].shape == (256, 128, 1, 1)
-
-
 def test_weights_come_from_the_checkpoint_in_the_configs_dtype(decoder: TeahvVAEDecoder, tmp_path: Path) -> None:
     torch.save({**decoder.state_dict(), "encoder.0.weight": torch.zeros(1)}, tmp_path / "tiny.pth")
     config = tiny_config(checkpoint_path=tmp_path / "tiny.pth", dtype=torch.bfloat16, latents="normalised")
@@ -227,25 +209,3 @@ def test_a_file_that_is_saved_again_decodes_the_same_latents(
     given = latents(2) * 2 + 0.5 if raw else latents(2)
     assert (loaded(latents(2)) - decoder(given)).abs().mean() < 1e-2
     assert loaded.std.flatten().tolist() == [2.0 if raw else 1.0] * 4
-
-
-def test_transforms_compose_and_both_layouts_load(decoder: TeahvVAEDecoder, tmp_path: Path) -> None:
-    published = dict(decoder.state_dict())
-    published["decoder.7.conv.weight"] = torch.cat([torch.zeros(8, 8, 1, 1), published["decoder.7.conv.weight"]])
-    transform = compose(legacy_to_blocks_keys, truncate_oversize_tgrow_weights(channels=(8, 8, 6, 6)))
-    renamed = transform(published)
-    assert set(renamed) == {key.replace("decoder.", "decoder.blocks.") for key in published}
-    assert renamed["decoder.blocks.7.conv.weight"].shape == (8, 8, 1, 1)
-    torch.save(published, tmp_path / "published.pth")
-    sizes: dict[str, Any] = {"latent_channels": 4, "channels": (8, 8, 6, 6)}
-    models = [
-        TAEHV(str(tmp_path / "published.pth"), **sizes),
-        TAEHV(str(tmp_path / "published.pth"), **sizes, state_dict_transform=transform),
-    ]
-    expected = (decoder(latents(3)) + 1) / 2
-    for model in models:
-        torch.testing.assert_close(model.decode(latents(3)), expected, rtol=0, atol=1e-5)
-        cache = model.prepare_cache()
-        chunks = [model.decode(latents(3)[:, :1], cache), model.decode(latents(3)[:, 1:], cache)]
-        torch.testing.assert_close(torch.cat(chunks, 1), expected, rtol=0, atol=1e-5)
-        assert len(cache.dec_state) == 9

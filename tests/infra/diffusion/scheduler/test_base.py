@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import pytest
 import torch
 from torch import Tensor
@@ -92,42 +90,6 @@ def test_sampling_leaves_the_noise_as_it_was(kind: type[SchedulerConfig]) -> Non
     assert torch.equal(noise, before)
 
 
-def test_flow_match_noises_again_with_fresh_noise_of_the_generator() -> None:
-    scheduler = FM(num_inference_steps=2, denoising_timesteps=[1000, 500], shift=5.0).setup()
-    noise, s = torch.randn(7, generator=rng(1)), 2.5 / 3
-    eps = torch.randn(7, generator=rng(9))
-    x = (1 - s) * (noise - noise / 3) + s * eps
-    expected = x - s * (x / 3)
-    torch.testing.assert_close(scheduler.sample(noise, lambda x, t: x / 3, rng(9)), expected, rtol=0, atol=1e-6)
-
-
-def test_flow_match_without_warp_takes_the_timesteps_as_they_stand() -> None:
-    scheduler = FM(num_inference_steps=2, denoising_timesteps=[937.4, 0], shift=5.0, warp_denoising_step=False).setup()
-    torch.testing.assert_close(scheduler.timesteps, torch.tensor([937.4, 0.0]))
-    # The nearest table entry to 937.4 is 937.5, a quarter down the unwarped table; to 0 it is the last one.
-    torch.testing.assert_close(scheduler.sigmas, torch.tensor([0.9375, 5 * 0.001 / (1 + 4 * 0.001)]))
-
-
-def test_flow_match_reads_timestep_zero_past_the_end_of_the_table() -> None:
-    scheduler = FM(num_inference_steps=2, denoising_timesteps=[1000, 0], shift=5.0).setup()
-    assert scheduler.timesteps.tolist() == [1000.0, 0.0]
-    assert scheduler.sigmas[1] == scheduler._full_sigmas[-1]
-
-
-def test_flow_match_table_without_the_extra_step_ends_at_sigma_min() -> None:
-    scheduler = FM(extra_one_step=False, sigma_min=0.002, shift=1.0).setup()
-    assert scheduler._full_sigmas.shape == (1000,)
-    assert scheduler._full_sigmas[0] == 1
-    assert float(scheduler._full_sigmas[-1]) == pytest.approx(0.002)
-
-
-def test_flow_match_adds_noise_at_the_nearest_table_entry() -> None:
-    scheduler, clean = FM(shift=5.0).setup(), torch.randn(3, 4, generator=rng(1))
-    eps = torch.randn(3, 4, generator=rng(2))
-    noisy = scheduler.add_noise(clean, 937.4, rng(2))
-    torch.testing.assert_close(noisy, 0.0625 * clean + 0.9375 * eps)
-
-
 @pytest.mark.parametrize(
     ("config", "level"),
     [
@@ -140,27 +102,6 @@ def test_the_others_add_noise_at_the_nearest_step(config: SchedulerConfig, level
     clean, eps = torch.randn(3, 4, generator=rng(1)), torch.randn(3, 4, generator=rng(2))
     noisy = config.setup().add_noise(clean, 945, rng(2))
     torch.testing.assert_close(noisy, (1 - level) * clean + level * eps, rtol=0, atol=1e-5)
-
-
-def test_euler_can_add_the_noise_of_its_end() -> None:
-    scheduler = EULER(num_inference_steps=2).setup()
-    assert scheduler.timesteps.shape == scheduler.sigmas.shape == (3,)
-    clean = torch.randn(3, generator=rng(1))
-    assert torch.equal(scheduler.add_noise(clean, 10, rng()), clean)
-
-
-def test_the_tables_of_unipc_are_the_weights_of_its_steps() -> None:
-    scheduler, x = UNIPC(num_inference_steps=3).setup(), torch.ones(())
-    flows = iter((0.3, -0.2, 0.5))
-    result = scheduler.sample(x, lambda x, t: x * next(flows), rng())
-    s, predicted, m1, m2 = scheduler.sigmas, x, torch.zeros(()), torch.zeros(())
-    for i, flow in enumerate((0.3, -0.2, 0.5)):
-        m = predicted - s[i] * predicted * flow
-        x = scheduler.a_corr[i] * x + scheduler.b_corr_m0[i] * m1
-        x = x + scheduler.b_corr_dprev[i] * (m2 - m1) + scheduler.b_corr_dt[i] * (m - m1)
-        predicted = scheduler.a_pred[i] * x + scheduler.b_pred_m0[i] * m + scheduler.b_pred_dprev[i] * (m1 - m)
-        m1, m2 = m, m1
-    torch.testing.assert_close(result, predicted, rtol=0, atol=1e-5)
 
 
 @all_kinds
@@ -187,35 +128,6 @@ def test_add_noise_names_bad_timesteps(kind: type[SchedulerConfig]) -> None:
 @all_kinds
 def test_add_noise_keeps_the_dtype(kind: type[SchedulerConfig]) -> None:
     assert make(kind, 4).add_noise(torch.zeros(2, dtype=torch.bfloat16), 500.0).dtype == torch.bfloat16
-
-
-def test_euler_follows_fixed_timesteps() -> None:
-    scheduler = EULER(num_inference_steps=2, fixed_timesteps=(1000, 888.8889, 100)).setup()
-    torch.testing.assert_close(scheduler.timesteps, torch.tensor([1000, 888.8889, 100]))
-    noise = torch.randn(4, generator=rng())
-    x = noise + (0.8888889 - 1) * noise * 2
-    torch.testing.assert_close(scheduler.sample(noise, lambda x, t: 2 * x), x + (0.1 - 0.8888889) * x * 2)
-
-
-def test_kerras_levels_run_from_200_to_a_hundredth() -> None:
-    scheduler = UNIPC(num_inference_steps=5, use_kerras_sigma=True).setup()
-    edm = scheduler.sigmas[:-1].double() / (1 - scheduler.sigmas[:-1].double())
-    expected = torch.tensor([200 ** (1 / 7) + i / 4 * (0.01 ** (1 / 7) - 200 ** (1 / 7)) for i in range(5)]) ** 7
-    torch.testing.assert_close(edm.float(), expected, rtol=1e-3, atol=0)
-    assert scheduler.sigmas[-1] == 0
-
-
-@pytest.mark.parametrize("steps", [10, 20, 40])
-def test_unipc_is_far_closer_to_a_smooth_flow_than_euler(steps: int) -> None:
-    def error(kind: type[SchedulerConfig]) -> float:
-        scheduler: Scheduler = kind(num_inference_steps=steps, shift=1.0).setup()
-        levels = iter(scheduler.sigmas.tolist())
-        result = scheduler.sample(torch.ones(1, dtype=torch.float64), lambda x, t: x + next(levels))
-        # dx/ds = x + s, x(s0) = 1 has the solution x(s) = (2 + s0) e^(s - s0) - s - 1.
-        s0 = float(scheduler.sigmas[0])
-        return abs(float(result) - ((2 + s0) * math.exp(-s0) - 1))
-
-    assert error(UNIPC) < error(EULER) / 8
 
 
 @pytest.mark.parametrize(

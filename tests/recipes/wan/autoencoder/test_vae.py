@@ -13,15 +13,13 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from flashdreams.core.checkpoint.load import SafetensorsFiles
-from flashdreams.infra.runtime.state import copy_state
 from flashdreams.recipes.wan.autoencoder.checkpoints import (
     AVAILABLE_WAN_VAE_CHECKPOINT_PATHS,
     WanVAEShape,
     read_wan_vae_shape,
     wan22_ti2v_5b_vae_state_dict_transform,
 )
-from flashdreams.recipes.wan.autoencoder.i2v import I2VCtrlEncoder, WanI2VCtrlEncoderConfig, blank_frames
-from flashdreams.recipes.wan.autoencoder.network import SETTLED_FROM
+from flashdreams.recipes.wan.autoencoder.i2v import WanI2VCtrlEncoderConfig
 from flashdreams.recipes.wan.autoencoder.vae import (
     CausalConv3d,
     Resample,
@@ -329,76 +327,6 @@ def test_refused_latents_leave_the_rollout_as_it_was(
     with pytest.raises(ValueError, match=message):
         decoder(chunk, index, cache)
     assert torch.equal(decoder(latents(1), 1, cache), expected)
-
-
-@pytest.fixture(scope="module")
-def control(encoder: WanVAEEncoder) -> I2VCtrlEncoder:
-    module: I2VCtrlEncoder = WanI2VCtrlEncoderConfig(encoder=WanVAEEncoderConfig(**tiny())).setup()
-    module.encoder.load_state_dict(encoder.state_dict())
-    return module
-
-
-def shown(control: I2VCtrlEncoder, picture: Tensor, chunk: int, latents: int) -> Tensor:
-    """Frames of a chunk of a video that begins with the picture."""
-    frames = control.get_input_temporal_size(chunk, latents)
-    return blank_frames(picture, frames) if chunk else torch.cat([picture, blank_frames(picture, frames - 1)], -4)
-
-
-@pytest.mark.parametrize("latent_frames", [1, 3])
-def test_control_is_the_picture_then_grey(control: I2VCtrlEncoder, encoder: WanVAEEncoder, latent_frames: int) -> None:
-    picture, chunks = video(1, batch=(2,)), 45 // latent_frames
-    cache = control.initialize_autoregressive_cache()
-    made = [control(shown(control, picture, i, latent_frames), i, cache) for i in range(chunks)]
-    grey = torch.zeros(2, (chunks * latent_frames - 1) * 4, 3, 16, 8)
-    assert torch.equal(torch.cat([each.latent for each in made], 1), encoder(torch.cat([picture, grey], 1)))
-    mask = torch.cat([each.mask for each in made], 1)
-    assert mask.shape == (2, chunks * latent_frames, 1, 2, 1)
-    assert mask[:, 0].min() == 1 and mask[:, 1:].max() == 0
-    assert cache.settled is not None and cache.video.memory is None and cache.blank <= SETTLED_FROM + latent_frames
-
-
-def test_control_alone_is_one_marked_latent(control: I2VCtrlEncoder, encoder: WanVAEEncoder) -> None:
-    alone = control(video(1))
-    assert torch.equal(alone.latent, encoder(video(1))) and alone.mask.min() == 1
-
-
-def test_control_continues_from_a_snapshot(control: I2VCtrlEncoder) -> None:
-    picture = video(1, seed=5)
-    cache = control.initialize_autoregressive_cache()
-    control(shown(control, picture, 0, 7), 0, cache)
-    snapshot = copy_state(cache)
-    went_on = [control(shown(control, picture, i, 7), i, cache).latent for i in range(1, 7)]
-    again = [control(shown(control, picture, i, 7), i, snapshot).latent for i in range(1, 7)]
-    assert all(map(torch.equal, went_on, again))
-
-
-def test_control_refuses_what_is_not_its_picture(control: I2VCtrlEncoder) -> None:
-    with pytest.raises(ValueError, match=r"input must be floats \[..., T, 3, H, W\]"):
-        control(video(1).int())
-    with pytest.raises(ValueError, match=r"takes 1 \+ a multiple of 4 pixel frames, got 2"):
-        control(video(2))
-    with pytest.raises(ValueError, match="sides that 8 divides, got 20 x 8"):
-        control(video(1, height=20))
-    for chunks in (1, 6):  # before and after the latents settle
-        cache = control.initialize_autoregressive_cache()
-        for i in range(chunks):
-            control(shown(control, video(1), i, 8), i, cache)
-        with pytest.raises(ValueError, match=f"must be {chunks} for this cache, got {chunks + 1}"):
-            control(shown(control, video(1), chunks, 8), chunks + 1, cache)
-        with pytest.raises(ValueError, match="this rollout"):
-            control(shown(control, video(1, height=24), chunks, 8), chunks, cache)
-        assert control(shown(control, video(1), chunks, 8), chunks, cache).latent.shape == (1, 8, 3, 2, 1)
-    with pytest.raises(ValueError, match="input must be blank_frames"):
-        control(video(32), chunks + 1, cache)
-
-
-def test_frames_that_are_not_blank_are_encoded_however_late(control: I2VCtrlEncoder, encoder: WanVAEEncoder) -> None:
-    clip = video(1 + 4 * 20)
-    cache, plain = control.initialize_autoregressive_cache(), encoder.initialize_autoregressive_cache()
-    for i, frames in enumerate([clip[:, :1], *clip[:, 1:].split(4 * 5, 1)]):
-        assert torch.equal(control(frames, i, cache).latent, encoder(frames, i, plain))
-    assert (control.spatial_compression_ratio, control.temporal_compression_ratio) == (8, 4)
-    assert control.get_output_temporal_size(0, 9) == 3 and control.get_input_temporal_size(1, 3) == 12
 
 
 def test_both_halves_in_one_module_stream_like_the_halves(

@@ -1,0 +1,31 @@
+"""Procedural lands: the same by seed, states that agree with the parts, true views that agree with geometry."""
+
+import pytest
+import torch
+
+from flashdreams.integrations.pocket.land.kinds import CONDITION, KINDS
+from flashdreams.integrations.pocket.land.region import CELLS, Region, make_region
+from flashdreams.integrations.pocket.land.state import CHANNELS, OCCUPANCY
+
+
+@pytest.fixture(scope="module")
+def region() -> Region:
+    return make_region(7, ("town", "meadow"))
+
+
+def test_a_region_is_the_same_for_the_same_seed_and_another_for_another(region: Region) -> None:
+    again = make_region(7, ("town", "meadow"))
+    assert torch.equal(again.state, region.state)
+    assert torch.equal(again.ground, region.ground)
+    assert torch.equal(again.boxes, region.boxes)
+    assert not torch.equal(make_region(8, ("town", "meadow")).state, region.state)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_land_has_things_and_a_state_in_bounds(kind: str) -> None:
+    region = make_region(3, (kind,))
+    assert region.state.shape == (CHANNELS, CELLS, CELLS)
+    assert region.state.abs().max() <= 1
+    assert (region.state[OCCUPANCY] > 0).float().mean() > 0.002
+    assert region.condition().shape == (CONDITION, CELLS, CELLS)
+    assert torch.equal(region.mixture[KINDS.index(kind)], torch.ones(CELLS, CELLS))

@@ -1,0 +1,45 @@
+"""Plans of the land: windows that agree, words, and seeds."""
+
+import pytest
+import torch
+
+from flashdreams.infra.diffusion.model import DiffusionModel
+from flashdreams.integrations.pocket.land.kinds import ATTRIBUTES, KINDS
+from flashdreams.integrations.pocket.tiles.config import MARGIN, WINDOW, TileTransformerConfig, tile_model_config
+from flashdreams.integrations.pocket.tiles.plan import WorldPlan, understand
+
+STEPS = 3
+
+
+@pytest.fixture(scope="module")
+def model() -> DiffusionModel:
+    torch.manual_seed(1)
+    config = TileTransformerConfig(widths=(8, 16, 16, 16), blocks=1, heads=2)
+    model: DiffusionModel = tile_model_config(STEPS, config).setup()
+    for weight in model.parameters():  # zero-initialised layers would leave out most of the network
+        torch.nn.init.normal_(weight, std=0.08)
+    return model.eval()
+
+
+def test_plans_agree_where_windows_overlap() -> None:
+    plan = WorldPlan(11)
+    here, east = plan.condition(3, 4), plan.condition(4, 4)
+    # The strip of 2 MARGIN cells that both windows cover; between coarse points the plan is interpolated.
+    assert torch.allclose(here[..., -2 * MARGIN :], east[..., : 2 * MARGIN], atol=0.03)
+    assert torch.allclose((here[:, : len(KINDS)] / 2 + 0.5).sum(1), torch.ones(1, WINDOW, WINDOW), atol=1e-5)
+
+
+def test_words_choose_the_land_and_how_much_there_is_of_what() -> None:
+    words = understand("A snowy village at night, more trees, no water - and a flurble")
+    assert words.kinds == ("snow",) and words.hour == 23.0
+    assert words.attributes["trees"] > 0.9 and words.attributes["water"] < 0.1
+    assert words.unknown == ("flurble",)
+    condition = WorldPlan(2, understand("desert with many towers")).condition(0, 0)
+    assert float(condition[0, KINDS.index("desert")].min()) > 0.9999
+    assert float(condition[0, len(KINDS) + ATTRIBUTES.index("towers")].min()) > 0.8
+
+
+def test_seeds_outside_the_range_are_refused() -> None:
+    for seed in (-1, 2**63, True):
+        with pytest.raises(ValueError, match="seed"):
+            WorldPlan(seed)
