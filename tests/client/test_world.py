@@ -13,7 +13,6 @@ import pytest
 from backend.settings import Settings
 from flashdreams.camera.poses import pose_from_yaw_pitch, yaw_pitch_of
 from flashdreams.client import ClientWorld, ConnectionLost, WorldEnded, WorldError, connect
-from flashdreams.client.address import socket_address
 from flashdreams.infra.world.inputs import FrameInput
 from flashdreams.infra.world.offline_rollout import generate_along
 from tests.backend.fakes import FakeWorld, acting_config, fake_config
@@ -212,24 +211,6 @@ async def test_no_server_no_place_and_no_permission_are_told() -> None:
             with pytest.raises(ConnectionLost, match=r"no picture within 0\.3 s"):
                 async with connect(url, access="secret", patience=0.3):
                     pass
-
-
-@pytest.mark.parametrize(
-    ("url", "address"),
-    [
-        ("http://127.0.0.1:8000", "ws://127.0.0.1:8000/ws/play"),
-        ("localhost:8000/", "ws://localhost:8000/ws/play"),
-        ("https://dream.example.org/world/?access=a%20b", "wss://dream.example.org/world/ws/play?access=a+b"),
-        ("wss://dream.example.org/ws/play", "wss://dream.example.org/ws/play"),
-    ],
-)
-def test_a_page_s_address_leads_to_its_socket(url: str, address: str) -> None:
-    assert socket_address(url, None) == address
-
-
-def test_what_is_no_address_is_told() -> None:
-    with pytest.raises(ValueError, match="url must be an address like"):
-        socket_address("ftp://somewhere", None)
 
 
 @pytest.mark.parametrize("variable", ["http_proxy", "https_proxy", "all_proxy", "ws_proxy"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,11 +22,8 @@ from flashdreams.integrations.matrix_game2 import (
     PRESETS,
     TEMPLERUN,
     UNIVERSAL,
-    control_vector,
-    control_vectors,
 )
 from flashdreams.integrations.matrix_game2.controls import RUN_ACTIONS
-from flashdreams.integrations.matrix_game2.runner import held_vectors, track_vectors
 from flashdreams.integrations.pocket.image_files import save_image
 from flashdreams.recipes.wan import Wan21TransformerConfig
 from flashdreams.scripts.cli import entrypoint as main
@@ -69,59 +65,6 @@ def files(tmp_path_factory: pytest.TempPathFactory, photo: Path) -> Callable[[st
 
 
 # The fact sheet's table: keyboard is forward, back, left, right; the mouse is pitch, yaw.
-VECTORS: list[tuple[str, dict[str, Any], list[float], list[float] | None]] = [
-    ("universal", {}, [0, 0, 0, 0], [0, 0]),
-    ("universal", {"keys": {"w"}}, [1, 0, 0, 0], [0, 0]),
-    ("universal", {"keys": {"s"}}, [0, 1, 0, 0], [0, 0]),
-    ("universal", {"keys": {"a", "w"}}, [1, 0, 1, 0], [0, 0]),
-    ("universal", {"keys": {"d", "q"}}, [0, 0, 0, 1], [0, 0]),
-    ("universal", {"keys": {"arrowup"}}, [0, 0, 0, 0], [0.1, 0]),
-    ("universal", {"keys": {"arrowdown", "arrowleft"}}, [0, 0, 0, 0], [-0.1, -0.1]),
-    ("universal", {"mouse": (3.0, 0.0)}, [0, 0, 0, 0], [0, 0.1]),
-    ("universal", {"mouse": (-0.2, 7.0)}, [0, 0, 0, 0], [0.1, -0.1]),
-    ("universal", {"mouse": (0.01, -0.01)}, [0, 0, 0, 0], [0, 0]),
-    ("universal", {"keys": {"arrowright"}, "mouse": (2.0, 0.0)}, [0, 0, 0, 0], [0, 0.1]),
-    ("gta_drive", {"keys": {"w", "a"}}, [1, 0], [0, -0.1]),
-    ("gta_drive", {"keys": {"s", "d"}}, [0, 1], [0, 0.1]),
-    ("gta_drive", {"keys": {"a", "d"}}, [0, 0], [0, 0]),
-    ("gta_drive", {"mouse": (5.0, 5.0)}, [0, 0], [0, 0.1]),
-    ("templerun", {}, [1, 0, 0, 0, 0, 0, 0], None),
-    ("templerun", {"actions": {"jump"}}, [0, 1, 0, 0, 0, 0, 0], None),
-    ("templerun", {"actions": {"slide"}}, [0, 0, 1, 0, 0, 0, 0], None),
-    ("templerun", {"actions": {"turn_left"}}, [0, 0, 0, 1, 0, 0, 0], None),
-    ("templerun", {"actions": {"turn_right"}}, [0, 0, 0, 0, 1, 0, 0], None),
-    ("templerun", {"actions": {"side_left"}}, [0, 0, 0, 0, 0, 1, 0], None),
-    ("templerun", {"actions": {"side_right"}, "keys": {"w"}}, [0, 0, 0, 0, 0, 0, 1], None),
-    ("templerun", {"actions": {"side_right", "jump"}}, [0, 1, 0, 0, 0, 0, 0], None),
-]
-
-
-@pytest.mark.parametrize(("game", "given", "keyboard", "mouse"), VECTORS)
-def test_input_becomes_the_vectors_that_the_models_were_trained_with(
-    game: Any, given: dict[str, Any], keyboard: list[float], mouse: list[float] | None
-) -> None:
-    assert control_vector(game, **given) == (keyboard, mouse)
-
-
-def test_inputs_of_frames_become_rows() -> None:
-    rows = control_vectors("universal", [FrameInput(keys=frozenset("w")), FrameInput(mouse=(1.0, 0.0))])
-    assert rows.keyboard.tolist() == [[1, 0, 0, 0], [0, 0, 0, 0]]
-    assert rows.mouse is not None and rows.mouse.tolist() == [[0, 0], [0, pytest.approx(0.1)]]
-    for game, preset in PRESETS.items():
-        one = control_vectors(game, [FrameInput()])  # type: ignore[arg-type]
-        assert one.keyboard.shape == (1, preset.keyboard_dim)
-        assert (0 if one.mouse is None else one.mouse.shape[1]) == preset.mouse_dim
-    with pytest.raises(ValueError, match="game must be"):
-        control_vector("chess")  # type: ignore[arg-type]
-
-
-def test_what_is_held_is_spread_over_frames() -> None:
-    rows = held_vectors("gta_drive", ((2, "w"), (1, "s+a"), (1, "none")), 6)
-    assert rows.keyboard.tolist() == [[1, 0], [1, 0], [0, 1], [0, 0], [0, 0], [0, 0]]
-    assert held_vectors("gta_drive", ((9, "w"),), 2).keyboard.tolist() == [[1, 0], [1, 0]]
-    for hold in (((0, "w"),), ((1, "fly"),), ((1, "jump"),)):
-        with pytest.raises(ValueError, match="hold must be"):
-            held_vectors("gta_drive", hold, 6)
 
 
 @pytest.mark.parametrize("slug", SLUGS)
@@ -295,17 +238,3 @@ def test_the_memory_of_a_rollout_is_planned() -> None:
         if preset is UNIVERSAL:
             planned = config.pipeline.memory_plan(352, 640).rollout
             assert cache.nbytes + 2 * 2 * cross < planned < 2.5 * (cache.nbytes + 2 * 2 * cross)
-
-
-def test_a_trajectory_s_inputs_are_the_clip_s_controls(tmp_path: Path) -> None:
-    held, file = [{"frames": 3, "keys": ["w"], "mouse": [1, 0]}, {"frames": 2, "keys": ["s"]}], tmp_path / "track.json"
-    file.write_text(json.dumps({"fps": 25, "inputs": held}))
-    vectors = track_vectors("universal", file, 6, 25)
-    assert vectors.keyboard.tolist() == [[1, 0, 0, 0]] * 3 + [[0, 1, 0, 0]] * 2 + [[0] * 4]
-    assert vectors.mouse is not None and vectors.mouse[:, 1].tolist() == pytest.approx([0.1] * 3 + [0] * 3)
-    file.write_text(json.dumps({"fps": 25, "inputs": [{"actions": ["fly"]}]}))
-    with pytest.raises(ValueError, match="inputs"):
-        track_vectors("universal", file, 6, 25)
-    file.write_text(json.dumps({"fps": 25, "poses": [[[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]]}))
-    with pytest.raises(ValueError, match="inputs"):
-        track_vectors("universal", file, 6, 25)

@@ -19,7 +19,6 @@ from flashdreams.infra.world.inputs import FrameInput
 from flashdreams.integrations.waypoint.config import PARAMETERS, PIPELINES, RUNNERS, WORLDS
 from flashdreams.integrations.waypoint.controls import control_of_frames, control_vector, read_action_track
 from flashdreams.integrations.waypoint.pipeline import WaypointPipeline, WaypointPipelineConfig
-from flashdreams.integrations.waypoint.scheduler import WaypointSchedulerConfig
 from flashdreams.recipes.wan.images import PICTURE_SCENES
 from flashdreams.scripts.cli import entrypoint as main
 from tests.integrations.clips import read_clip
@@ -177,27 +176,6 @@ def test_wrong_input_is_refused(pipeline: WaypointPipeline) -> None:
     roll(pipeline, cache, 0, 1)
     with pytest.raises(ValueError, match="control must be"):
         pipeline.generate(1, cache, torch.zeros(1, 258))
-
-
-def test_the_schedule_is_rounded_to_the_latents_type() -> None:
-    sampler = WaypointSchedulerConfig(num_train_timesteps=1, fixed_timesteps=(1.0, 0.9, 0.75, 0.3, 0.0)).setup()
-    for dtype, levels in (
-        (torch.bfloat16, [1.0, 0.8984375, 0.75, 0.30078125, 0.0]),
-        (torch.float32, torch.tensor([1.0, 0.9, 0.75, 0.3, 0.0]).tolist()),
-    ):
-        seen: list[float] = []
-
-        def predict(x: torch.Tensor, sigma: torch.Tensor, seen: list[float] = seen) -> torch.Tensor:
-            assert sigma.dtype == torch.float32
-            seen.append(float(sigma))
-            return torch.full_like(x, float(len(seen)))
-
-        got = sampler.sample(torch.zeros(2, dtype=dtype), predict)
-        assert seen == levels[:-1]
-        expected = torch.zeros(2, dtype=dtype)
-        for i in range(4):
-            expected = (expected.float() + (levels[i + 1] - levels[i]) * (i + 1)).to(dtype)
-        assert got.dtype == dtype and torch.allclose(got, expected, rtol=0, atol=1e-6)
 
 
 def test_a_file_whose_copies_differ_is_refused(config: WaypointPipelineConfig, tmp_path: Path) -> None:

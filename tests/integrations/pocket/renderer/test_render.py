@@ -14,9 +14,8 @@ from flashdreams.integrations.pocket.model.optics import HEIGHT, WIDTH, ground_i
 from flashdreams.integrations.pocket.model.scene_encoder import SceneEncoder, SceneEncoderConfig
 from flashdreams.integrations.pocket.renderer.render import Renderer
 from flashdreams.integrations.pocket.scenes.catalog import WALK_RADIUS, scene_layouts
-from flashdreams.integrations.pocket.scenes.movement import EYE_HEIGHT, Footing, key_path_poses, random_camera_paths
+from flashdreams.integrations.pocket.scenes.movement import EYE_HEIGHT
 from flashdreams.integrations.pocket.scenes.scene_map import scene_map_of
-from flashdreams.integrations.pocket.training.latents import poses_of
 from flashdreams.integrations.pocket.training.views import TrueDepth
 
 
@@ -53,39 +52,6 @@ def test_distances_on_the_ground_are_those_of_the_plane(true_depth: TrueDepth) -
     empty = ground_inverse_depth(pose, next_chunk)[0].unflatten(0, true.shape)
     assert torch.allclose(true[-3:], empty[-3:], rtol=1e-4), "the foot of the picture is bare ground"
     assert (true >= empty - 1e-4).all(), "things stand before the ground, never behind it"
-
-
-def test_rows_and_matrices_of_walks_agree() -> None:
-    camera_path = torch.tensor([[1.5, -2.0, 40.0, 10.0], [0.0, 3.0, -170.0, -25.0]])
-    made = key_path_poses(
-        camera_path[:, :2].numpy()[None], camera_path[:, 2].numpy()[None], camera_path[:, 3].numpy()[None]
-    )[0]
-    assert np.allclose(poses_of(camera_path).numpy(), made, atol=1e-6)
-
-
-def test_walks_stay_inside_and_out_of_things() -> None:
-    for layout in scene_layouts():
-        xz, _, pitch = random_camera_paths(layout, np.random.default_rng(3), 6, 20)
-        assert np.linalg.norm(xz, axis=-1).max() <= WALK_RADIUS + 1e-6
-        assert np.abs(pitch).max() <= 30
-        for x, z, radius in layout.obstacles:
-            assert np.hypot(xz[..., 0] - x, xz[..., 1] - z).min() > radius
-
-
-def test_a_visitor_slides_along_a_wall() -> None:
-    layout = scene_layouts()[0]
-    x, z, radius = layout.obstacles[0]
-    before = np.array([x - radius - 1, -EYE_HEIGHT, z + 0.3])
-    after = Footing(layout).constrain(before, np.array([x, -EYE_HEIGHT, z + 0.3]))
-    assert np.hypot(after[0] - x, after[2] - z) >= radius
-
-
-def test_one_camera_is_kept_where_all_of_a_walk_would_be() -> None:
-    wanted = np.random.default_rng(0).uniform(-20, 20, (200, 2))
-    for layout in scene_layouts():
-        footing = Footing(layout)
-        alone = [footing.constrain(np.zeros(3), np.array([x, -EYE_HEIGHT, z])) for x, z in wanted]
-        assert np.array_equal(np.stack(alone)[:, [0, 2]], footing.slide(wanted))
 
 
 def test_the_plan_shows_what_is_bumped_into() -> None:

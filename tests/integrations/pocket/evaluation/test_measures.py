@@ -31,7 +31,6 @@ from flashdreams.integrations.pocket.evaluation.jobs import (
     measure_names,
 )
 from flashdreams.integrations.pocket.evaluation.motion import View, commanded_motion
-from flashdreams.integrations.pocket.evaluation.report import Report
 from flashdreams.integrations.pocket.evaluation.stage import Samples, Stage, Truth
 from flashdreams.integrations.pocket.image_files import save_image
 from flashdreams.integrations.pocket.model.decoder import PocketDecoder, PocketDecoderConfig
@@ -280,31 +279,6 @@ def test_walks_are_the_same_for_every_world_and_other_with_another_seed(truth: T
 
 
 # --- report, contact sheet, command
-
-
-def test_a_report_means_over_scenes_and_leaves_out_what_is_not_finite(tmp_path: Path) -> None:
-    report = Report({"seed": 1})
-    report.add("prediction", "meadow", {"psnr_db": [20.0, 30.0], "none": [float("nan")]})
-    report.add("prediction", "dusk", {"psnr_db": [40.0, float("inf")]})
-    text = report.save(tmp_path / "report.json")
-    assert (
-        json.loads(text)
-        == json.loads((tmp_path / "report.json").read_text())
-        == {
-            "settings": {"seed": 1},
-            "measures": {
-                "prediction": {
-                    "psnr_db": {
-                        "mean": 30.0,
-                        "deviation": 10.0,
-                        "samples": 3,
-                        "scenes": {"dusk": 40.0, "meadow": 25.0},
-                    },
-                    "none": {"mean": None, "deviation": None, "samples": 0, "scenes": {"meadow": None}},
-                }
-            },
-        }
-    )
 
 
 def test_a_contact_sheet_shows_dreams_above_truths_and_survives_png(tmp_path: Path) -> None:
