@@ -124,6 +124,65 @@ TESTED_IN = {
 """Modules of the app without a test file of their name, and the file in tests/backend that tests them."""
 
 
+LIBRARY_TESTED_IN = {
+    "client/test_world.py": "client/connection",
+    "configs/test_registry.py": "configs/integrations plugins/registry",
+    "configs/test_run.py": "scripts/cli",
+    "core/attention/test_attention.py": "core/attention/cp",
+    "core/checkpoint/test_load.py": "core/checkpoint/safetensors_files",
+    "infra/pipeline/test_base.py": "infra/encoder/base",
+    "infra/test_runner.py": "infra/clip_runner",
+    "infra/world/test_distributed_world.py": "infra/world/base",
+    "integrations/pocket/evaluation/test_measures.py": (
+        "integrations/pocket/evaluation: drift jobs key_following motion stage"
+    ),
+    "integrations/pocket/evaluation/test_path_error.py": "integrations/pocket/camera_paths",
+    "integrations/pocket/land/test_region.py": "integrations/pocket/land/things",
+    "integrations/pocket/renderer/test_render.py": (
+        "integrations/pocket: model/codec model/interpolation model/optics renderer/backdrop scenes/catalog"
+        " scenes/objects training/views"
+    ),
+    "integrations/pocket/test_edits.py": "integrations/pocket/tiles/building",
+    "integrations/pocket/test_endless_world.py": (
+        "integrations/pocket: endless_runner tiles/lands tiles/schedule tiles/surroundings tiles/veil tiles/workers"
+    ),
+    "integrations/pocket/test_world.py": (
+        "integrations/pocket: model/decoder model/denoiser model/scene_encoder training/training_clips"
+    ),
+    "integrations/pocket/tiles/test_store.py": "integrations/pocket/tiles/network",
+    "integrations/pocket/training/test_train.py": (
+        "integrations/pocket/training: data export latents release train_decoder train_denoiser"
+    ),
+    "integrations/pocket/training/test_train_views.py": "integrations/pocket/tiles/view_network",
+    "integrations/test_camera_worlds.py": "recipes/wan: camera_pipeline camera_runner camera_world",
+    "integrations/test_commands.py": "recipes/wan/runner",
+    "integrations/test_longlive.py": "recipes/wan/transformer/reading",
+    "integrations/test_omnidreams.py": "recipes/cosmos: pipeline transformer/transformer",
+    "integrations/test_worlds.py": "recipes/wan/world",
+    "parity/test_attention.py": "core/attention/native",
+    "parity/test_cosmos_network.py": "recipes/cosmos/transformer/impl: modules network",
+    "parity/test_taehv.py": "recipes/taehv/impl",
+    "parity/test_taehv_encoder.py": "recipes/taehv/encoder",
+    "plugins/test_ripple.py": "infra/world/pipeline_world",
+    "recipes/test_template.py": "recipes/template/transformer/network",
+    "recipes/test_wan_memory.py": "infra/memory/planner",
+    "recipes/test_wan_network.py": "recipes/wan/transformer/impl: caches modules network",
+    "recipes/test_wan_rows.py": "recipes/wan/transformer/rows",
+    "recipes/wan/autoencoder/test_vae.py": "recipes/wan/autoencoder: checkpoints half layers network",
+    "recipes/wan/transformer/test_wan21.py": (
+        "recipes: patchified_transformer wan/transformer/image_control wan/transformer/rollout_cache"
+    ),
+}
+"""Files in tests that test modules of other names: a pair of halves, a model end to end, a network against another.
+
+Modules of one folder are named after it and a colon.
+"""
+FIGURES_ONLY = {f"integrations/pocket/evaluation/{name}" for name in ("batching", "endless_sheet", "tiles")}
+"""Commands that print figures or draw a sheet of pictures with the shipped weights: they are run, and have no test."""
+FUNCTIONS_OF_LOGIC = 3
+"""A module of the library has logic if so many of its functions do more than return one expression."""
+
+
 def tracked_files() -> list[Path]:
     """The files of the source tree that git tracks, or all but caches where there is no git."""
     try:
@@ -351,6 +410,67 @@ def test_a_module_of_the_app_has_a_test_file_of_its_name() -> None:
         if inside in TESTED_IN and not (ROOT / "tests" / "backend" / TESTED_IN[inside]).is_file():
             wrong.append(f"{module}: there is no {TESTED_IN[inside]}")
     assert not wrong, "\n".join(wrong)
+
+
+def functions_of_logic(tree: ast.Module) -> int:
+    """Return the number of functions that hold more than one statement beside their docstring, or a branch or loop."""
+    found = 0
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            body = node.body[1:] if ast.get_docstring(node) is not None else node.body
+            found += len(body) > 1 or any(isinstance(one, ast.If | ast.For | ast.While | ast.With) for one in body)
+    return found
+
+
+def is_tested(module: Path) -> bool:
+    """Return True if a module of the library, by its path in it, has a test file: see the test below."""
+    name = module.with_suffix("").as_posix()
+    for folder in module.parents:  # its own, or one above it
+        if (ROOT / "tests" / folder / f"test_{module.stem}.py").is_file():
+            return True
+    if module.parts[0] == "integrations" and module.parts[1] != "pocket":
+        return any((ROOT / "tests").glob(f"*/test_{module.parts[1]}*.py"))
+    return name in FIGURES_ONLY or any(name in named_by(line) for line in LIBRARY_TESTED_IN.values())
+
+
+def named_by(line: str) -> set[str]:
+    """Return the modules of a line of `LIBRARY_TESTED_IN`."""
+    folder, colon, names = line.rpartition(": ")
+    return {f"{folder}/{name}" for name in names.split()} if colon else set(names.split())
+
+
+def test_a_module_of_logic_of_the_library_has_a_test_file_of_its_name() -> None:
+    """In the folder that mirrors its own or one above it; a model's package is tested as a whole, by its name.
+
+    Configs declare. What else has no file of its name is in `LIBRARY_TESTED_IN`.
+    """
+    wrong = []
+    for module, path in modules("flashdreams"):
+        inside = path.relative_to(ROOT / "flashdreams")
+        if path.stem in ("__init__", "config") or is_tested(inside):
+            continue
+        if functions_of_logic(ast.parse(path.read_text(encoding="utf-8"))) >= FUNCTIONS_OF_LOGIC:
+            wrong.append(
+                f"{module}: tests/{inside.parent}/test_{path.stem}.py must exist, or LIBRARY_TESTED_IN name one"
+            )
+    for file, line in LIBRARY_TESTED_IN.items():
+        wrong += [] if (ROOT / "tests" / file).is_file() else [f"there is no tests/{file}"]
+        wrong += [f"{name}: there is no such module" for name in named_by(line) if not library_file(name).is_file()]
+    wrong += [f"{name}: there is no such module" for name in FIGURES_ONLY if not library_file(name).is_file()]
+    assert not wrong, "\n".join(wrong)
+
+
+def library_file(name: str) -> Path:
+    """Return the path of a module of the library, named by its path without the ending."""
+    return ROOT / "flashdreams" / f"{name}.py"
+
+
+def test_the_check_for_logic_counts_functions_that_decide_or_do_something() -> None:
+    source = "def one(): return 1\ndef two():\n    'Say.'\n    return 2\ndef three(x):\n    if x: return 1\n"
+    assert functions_of_logic(ast.parse(source)) == 1
+    assert named_by("a/b: c d/e") == {"a/b/c", "a/b/d/e"} and named_by("a/b c/d") == {"a/b", "c/d"}
+    assert not is_tested(Path("core/attention/no_such_module.py"))
+    assert is_tested(Path("integrations/waypoint/network.py"))
 
 
 def test_every_module_says_what_it_is_for() -> None:
