@@ -20,6 +20,7 @@ from backend.cluster import relay
 from backend.cluster.front_door import front_door_app
 from backend.cluster.relay import Relay, _labelled
 from backend.server.http_server import bind, make_server
+from backend.session import admission
 from backend.settings import Settings
 from tests.backend.harness import PATIENCE, Running, Visitor, running
 
@@ -81,6 +82,8 @@ def front_door(fleet: FixedFleet, **settings: Any) -> Iterator[Door]:
 def servers() -> Iterator[dict[str, Running]]:
     with running(capacity=1, access_token=SECRET) as one, running(capacity=1, access_token=SECRET) as other:
         yield {"world-0": one, "world-1": other}
+        one.begin_stop()
+        other.begin_stop()
 
 
 @pytest.fixture
@@ -116,7 +119,11 @@ def test_visits_spread_over_the_servers_and_a_third_waits(door: Door, servers: d
         assert third.wait("queue")["position"] == 1
 
 
-def test_a_visit_that_waits_goes_to_a_server_that_is_added(servers: dict[str, Running]) -> None:
+def test_a_visit_that_waits_goes_to_a_server_that_is_added(
+    servers: dict[str, Running], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(admission, "ESTIMATE_SECONDS", 0.1)  # each estimate is a chance to go elsewhere
+    monkeypatch.setattr(relay, "LOADS_SECONDS", 0.05)
     fleet = FixedFleet({"world-0": servers["world-0"]})
     with front_door(fleet) as door, door.visit() as first, door.visit() as second:
         first.start()

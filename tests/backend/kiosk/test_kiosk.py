@@ -175,7 +175,7 @@ def test_a_path_is_followed_anew_where_its_dream_was_lost(file: Path) -> None:
         visitor.settle()
         begun = len(visitor.chunks)
         visitor.send("reset", seed=668, file="tour.json")
-        while len(visitor.chunks) < begun + 16:  # far more than a dream without a path would have
+        while len(visitor.chunks) < begun + 12:  # far more than a dream without a path would have
             visitor.receive()
         poses = [chunk["pose"] for chunk in visitor.chunks[begun:]]
         assert poses[3:6] == poses[:3] and poses[-1] != poses[3]

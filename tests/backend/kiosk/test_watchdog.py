@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -26,11 +27,12 @@ import json, sys, time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 life, port, runs = sys.argv[1], int(sys.argv[2]), sys.argv[3]
 with open(runs, "a") as file: file.write("run\\n")
-first = len(open(runs).readlines()) == 1
+first, asked = len(open(runs).readlines()) == 1, []
 if first and life == "ends": sys.exit(3)
 class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
-        if first and life == "hangs": time.sleep(30)
+        asked.append(1)
+        if first and life == "hangs" and len(asked) > 1: time.sleep(30)
         status = "failed" if first and life == "fails" else "ok"
         body = json.dumps({"status": status, "busy_seconds": 99 if first and life == "stalls" else 0}).encode()
         self.send_response(503 if status == "failed" else 200); self.end_headers(); self.wfile.write(body)
@@ -95,6 +97,15 @@ def test_a_server_that_goes_wrong_is_started_again(
     runs, _ = watch(tmp_path, life, twice(tmp_path))
     assert runs == 2
     assert reason in caplog.text and re.search(r"the server is well, \d+\.\d s after it was not", caplog.text)
+
+
+def test_a_server_that_loads_for_too_long_is_started_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    dog = Watchdog(Watch(["server"], "http://127.0.0.1:9/healthz", patience=2, start_seconds=60.0))
+    dog._child = SimpleNamespace(poll=lambda: None)  # type: ignore[assignment]
+    monkeypatch.setattr(watchdog, "health_of", lambda _address: "silent")
+    assert [dog._reason_to_restart() for _ in range(5)] == [None] * 5, "it is loading"
+    dog._started -= 61.0
+    assert [dog._reason_to_restart() for _ in range(2)] == [None, "no answer 2 times"]
 
 
 def test_a_server_that_is_well_is_left_alone(tmp_path: Path) -> None:
