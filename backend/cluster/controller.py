@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import ray
 
-from backend.cluster.placement import Load, ScalingPolicy, choose_server, scale, spare_server
+from backend.cluster.placement import Load, ScalingPolicy, StartWaits, choose_server, scale, spare_server
 from backend.cluster.ray_fleet import NAMESPACE, PREFIX, RayFleet, server_names, start_server, stop_server
 from backend.cluster.relay import Relay
 from backend.cluster.vault import keep_moved
@@ -40,8 +41,11 @@ class ServerSpec:
 class Controller:
     """Keeps the number of servers within a policy. Holds nothing that a restart would lose but what is draining."""
 
-    def __init__(self, spec: ServerSpec, policy: ScalingPolicy, secret: str) -> None:
-        self._spec, self._policy = spec, policy
+    def __init__(
+        self, spec: ServerSpec, policy: ScalingPolicy, secret: str, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._spec, self._policy, self._clock = spec, policy, clock
+        self._waits = StartWaits()
         self._relay = Relay(RayFleet(), secret)
         self._draining: set[str] = set()
         self._idle_rounds = 0
@@ -62,10 +66,14 @@ class Controller:
         # A server that does not answer yet counts as loading, or the next round would add another one.
         known = {name: loads.get(name, Load(status="loading")) for name in names}
         await self._finish_drains(known)
+        if (wait := self._waits.look(known, self._clock())) is not None:
+            log.warning("a world server could not start, its own log says why; the next try is in %g s", wait)
         self._idle_rounds = self._idle_rounds + 1 if spare_server(known, self._policy) else 0
         decision = scale(known, self._policy, self._idle_rounds)
         if decision.action == "add":
-            await self.add()
+            if self._clock() >= self._waits.not_before:
+                await self._clear_away(known)
+                self._waits.started(await self.add())
         elif decision.action == "drain" and decision.server is not None:
             self._idle_rounds = 0
             await self.drain(decision.server)
@@ -132,6 +140,12 @@ class Controller:
                 await self.move(token)
             except (LookupError, ray.exceptions.RayError) as error:
                 log.info("a session stays at %s until it ends: %s", name, error)
+
+    async def _clear_away(self, loads: Mapping[str, Load]) -> None:
+        """Stop servers whose world did not load: they would keep cores and GPUs from the next one."""
+        for name in [name for name, load in loads.items() if load.status == "failed" and not load.sessions]:
+            await asyncio.to_thread(stop_server, name)
+            log.warning("world server %s was stopped: its world could not be loaded", name)
 
     async def _finish_drains(self, loads: Mapping[str, Load]) -> None:
         for name in sorted(self._draining):

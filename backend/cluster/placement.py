@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 5.0, 300.0
+"""Waits after the first server that could not start, and after many in a row."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Load:
@@ -55,6 +58,36 @@ class ScalingDecision:
     action: Literal["none", "add", "drain"]
     server: str | None = None
     """The server to drain."""
+
+
+class StartWaits:
+    """Wait before the next server is started: it doubles with each start in a row that came to nothing."""
+
+    def __init__(self) -> None:
+        self._starting: set[str] = set()
+        self._in_vain = 0
+        self.not_before = float("-inf")
+        """Time from which on a server may be started."""
+
+    def started(self, name: str) -> None:
+        """Note a server that was started just now."""
+        self._starting.add(name)
+
+    def look(self, loads: Mapping[str, Load], now: float) -> float | None:
+        """Note what became of the servers that were started, and return the wait that begins if one failed.
+
+        `loads` has all servers that there are; one that is gone before it played has failed as well.
+        """
+        wait = None
+        for name in sorted(self._starting):
+            status = loads[name].status if name in loads else "failed"
+            if status == "loading":
+                continue
+            self._starting.discard(name)
+            self._in_vain = self._in_vain + 1 if status == "failed" else 0
+            wait = min(FIRST_WAIT_SECONDS * 2.0 ** (self._in_vain - 1), LONGEST_WAIT_SECONDS) if self._in_vain else None
+            self.not_before = now + (wait or 0.0)
+        return wait
 
 
 def choose_server(loads: Mapping[str, Load]) -> str | None:

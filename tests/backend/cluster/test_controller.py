@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -155,6 +156,36 @@ def test_a_server_that_died_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None
     fleet = Fleet(monkeypatch, world_1=Server())
     rounds(fleet.controller(min_servers=2, max_servers=2), 2)
     assert sorted(fleet.servers) == ["world-0", "world-1"]
+
+
+def test_servers_that_cannot_start_are_tried_again_after_growing_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    fleet, now, starts = Fleet(monkeypatch), [0.0], []
+
+    def start(name: str, *_: Any, **__: Any) -> None:
+        assert not fleet.servers, "what failed keeps no cores from the next try"
+        starts.append(now[0])
+        fleet.servers[name] = Server(status="failed")
+
+    monkeypatch.setattr(module, "start_server", start)
+    controller = fleet.controller(min_servers=1, max_servers=1)
+    controller._clock = lambda: now[0]
+
+    async def pass_time(seconds: int) -> None:
+        for _ in range(seconds):
+            await controller.step()
+            now[0] += 1.0
+
+    asyncio.run(pass_time(1200))
+    waits = [later - earlier for earlier, later in pairwise(starts)]
+    assert waits == [6.0, 11.0, 21.0, 41.0, 81.0, 161.0, 301.0, 301.0], "each is seen a round later"
+    assert list(fleet.servers) == ["world-0"], "the page is still served, and says what went wrong"
+
+    monkeypatch.setattr(module, "start_server", lambda name, *_, **__: fleet.servers.setdefault(name, Server()))
+    asyncio.run(pass_time(302))
+    assert fleet.servers["world-0"].status == "ok"
+    fleet.servers.clear()  # it played, and died: the next one comes at once
+    rounds(controller, 1)
+    assert list(fleet.servers) == ["world-0"]
 
 
 def test_a_move_to_a_server_without_a_place_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

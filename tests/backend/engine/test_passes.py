@@ -15,6 +15,7 @@ from backend.engine.engine import TOGETHER_SECONDS, Engine
 from backend.engine.history import Beginning, History
 from backend.engine.passes import AGAIN_SECONDS, TRIALS, PassTimes, Stepping, step_alone, step_in_one_pass
 from backend.engine.rollout import SessionRollout
+from backend.session.replay import Replay, save
 from flashdreams.infra.world.base import Controls, NotFinite, Rollout
 from tests.backend.fakes import FakeWorld, fake_config
 from tests.backend.harness import PATIENCE
@@ -130,6 +131,11 @@ def test_a_session_tells_the_rows_of_its_chunks() -> None:
     assert step_in_one_pass(works, world)
     assert [future.result(0).node.rows for _, future in works] == [2, 2]
     assert dreams[0].step().node.rows == 1
+    for node in (lineage := history[0].lineage()):
+        node.digest = bytes(16)
+    saved = save(world.config, "model", Beginning("meadow", 1), lineage)
+    assert [chunk.rows for chunk in saved.chunks] == [2, None]
+    assert Replay("name", saved, same_model=True).message("playing").together == 1
 
 
 def played(times: PassTimes, seconds: dict[int, float], passes: int, waiting: int = 4) -> list[int]:
