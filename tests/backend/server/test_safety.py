@@ -354,9 +354,17 @@ def test_a_flood_of_commands_keeps_one_of_each(server: Running, kind: str) -> No
             pytest.fail("the newest command was never followed")
 
 
-@pytest.mark.parametrize(("messages", "blanks"), [(70, 0), (4, 15_000)], ids=["many", "large"])
+@pytest.mark.parametrize(
+    ("messages", "blanks", "fields"),
+    [
+        (70, 0, {"type": "ping", "time": 1}),
+        (4, 15_000, {"type": "ping", "time": 1}),
+        (4, 0, {"type": "path", "file": "nowhere.json"}),
+    ],
+    ids=["many", "large", "costly"],
+)
 def test_a_connection_that_sends_too_much_is_read_more_slowly(
-    monkeypatch: pytest.MonkeyPatch, messages: int, blanks: int
+    monkeypatch: pytest.MonkeyPatch, messages: int, blanks: int, fields: dict[str, Any]
 ) -> None:
     monkeypatch.setattr("backend.server.websocket.MESSAGES_PER_SECOND", 50)
     monkeypatch.setattr("backend.server.websocket.BURST", 20)
@@ -364,10 +372,10 @@ def test_a_connection_that_sends_too_much_is_read_more_slowly(
         visitor.start()
         began = time.monotonic()
         for seq in range(100, 100 + messages):
-            visitor.socket.send(json.dumps({"type": "ping", "seq": seq, "time": 1}) + " " * blanks)
-        pongs = 0
-        while pongs < messages:
-            pongs += visitor.receive()["type"] == "pong"
+            visitor.socket.send(json.dumps({"seq": seq, **fields}) + " " * blanks)
+        answers = 0
+        while answers < messages:
+            answers += visitor.receive()["type"] in ("pong", "error")
         assert time.monotonic() - began > 0.7
 
 
