@@ -169,10 +169,18 @@ def available_bytes(device: torch.device) -> int | None:
 def trim_memory() -> None:
     """Run the garbage collector and return freed heap pages to the OS.
 
-    Python collects reference cycles by the number of objects, not by their bytes, and glibc keeps free pages between
-    blocks in use, a fifth of a server's memory after some sessions; other C libraries return them by themselves.
+    Python collects reference cycles by the number of objects, not by their bytes.
     """
     gc.collect()
+    return_free_pages()
+
+
+def return_free_pages() -> None:
+    """Return freed heap pages to the OS.
+
+    glibc keeps free pages between blocks in use, a fifth of a server's memory after some sessions; other C libraries
+    return them by themselves.
+    """
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
     if trim is not None:
         trim(0)

@@ -171,3 +171,12 @@ def test_capacity_follows_memory_within_limits() -> None:
     assert automatic_capacity(config, settings, 8 << 20, gigabyte // 2) == 2
     assert automatic_capacity(config, settings, 8 << 40, gigabyte) == 1
     assert automatic_capacity(config, settings, 1, 100 * gigabyte) == MAX_AUTOMATIC_CAPACITY
+
+
+def test_free_memory_is_returned_every_few_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    returned = threading.Semaphore(0)
+    monkeypatch.setattr("backend.session.manager.ROUND_SECONDS", 0.01)
+    monkeypatch.setattr("backend.session.manager.return_free_pages", returned.release)
+    with running():
+        for _ in range(2):
+            assert returned.acquire(timeout=PATIENCE)
