@@ -42,9 +42,9 @@ class Settings(BaseSettings):
     )
     adapt: bool = Field(default=True, description="choose cores and denoising steps by trying, where the world can")
     together: Literal["auto", "on", "off"] = Field(
-        default="auto",
-        description="denoise chunks of several visitors in one pass: auto where that is measured to be faster, and not "
-        "with --no-adapt",
+        default="off",
+        description="denoise chunks of several visitors in one pass; rewinds and replays then agree to a tolerance, not"
+        " bit for bit. auto: where that is measured to be faster, and not with --no-adapt",
     )
     flow: bool = Field(default=True, description="let a world that can move while nobody acts; off: it rests")
     host: str = Field(default="127.0.0.1", description="address to listen on; 0.0.0.0 means all of them")
