@@ -33,8 +33,8 @@ A page sends one for each frame of the screen while the view is dragged.
 """
 BYTES_PER_MESSAGE = 1024
 """Size from which a message counts as more than one: the work of reading it grows with its bytes."""
-EXTRA_COST = {"path": 20}
-"""Messages that one of a type counts as besides: a path is checked, and its file read, in a thread."""
+PATH_COST = 20
+"""Messages that a `path` counts as besides: it is checked, and its file read, in a thread."""
 START_SECONDS = 60.0
 """Time until a connection has to send `start`."""
 ABORT_SECONDS = 1.0
@@ -200,7 +200,7 @@ class Connection:
         if message.seq <= self._seq:
             raise ProtocolError("bad_seq", f"seq must grow: {message.seq} came after {self._seq}", message.seq)
         self._seq = message.seq
-        self._allowed -= EXTRA_COST.get(message.type, 0)
+        self._allowed -= PATH_COST if message.type == "path" else 0
         if isinstance(message, client_messages.StartMessage):
             self._start(message)
         elif self._joining is not None and not self._joining.done():
