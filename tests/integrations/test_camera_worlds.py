@@ -27,6 +27,7 @@ from flashdreams.integrations.lingbot_world.config import V2_SLUG, V2_SMALL, V2_
 from flashdreams.integrations.pocket.image_files import save_image
 from flashdreams.recipes.wan import Wan21TransformerConfig
 from flashdreams.scripts.cli import entrypoint as main
+from tests.infra.late_copies import weights_come_late
 from tests.integrations.clips import run_clip, tiny_arguments, tiny_world
 from tests.parity.test_lingbot_world import camera_path
 from tests.published import Layout, diffusers, network_tensors, sharded
@@ -187,6 +188,12 @@ def test_chunks_have_the_frames_that_were_promised(world: World) -> None:
     assert counts[0] == counts[1] - 3 and counts[1] == counts[2] == world.config.frames_per_chunk
     assert all(chunk.dtype == np.uint8 and chunk.std() > 1 for chunk in chunks)
     assert 0 < rollout.kv_fill <= 1
+
+
+def test_no_weight_is_read_before_it_has_come(world: Any) -> None:
+    expected = generate(world, world.start("meadow", 1), camera_path(200), 2)
+    with weights_come_late(world.pipeline):
+        assert same(generate(world, world.start("meadow", 1), camera_path(200), 2), expected)
 
 
 def test_the_camera_is_obeyed_from_the_chunk_that_it_turns_in(world: World) -> None:

@@ -27,6 +27,7 @@ from flashdreams.integrations.matrix_game2.controls import RUN_ACTIONS
 from flashdreams.integrations.pocket.image_files import save_image
 from flashdreams.recipes.wan import Wan21TransformerConfig
 from flashdreams.scripts.cli import entrypoint as main
+from tests.infra.late_copies import weights_come_late
 from tests.integrations.clips import run_clip, tiny_arguments, tiny_world
 from tests.published import network_tensors
 
@@ -133,6 +134,12 @@ def generate(world: World, rollout: Rollout, chunks: int, play: bool = True, **c
 
 def same(one: list[Frames], other: list[Frames]) -> bool:
     return all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def test_no_weight_is_read_before_it_has_come(world: Any) -> None:
+    expected = generate(world, world.start("meadow", 1), 2)
+    with weights_come_late(world.pipeline):
+        assert same(generate(world, world.start("meadow", 1), 2), expected)
 
 
 def test_chunks_have_the_frames_that_were_promised(world: World) -> None:

@@ -15,6 +15,7 @@ from flashdreams.infra.world.base import Controls, World
 from flashdreams.integrations.self_forcing.config import SLUG
 from flashdreams.recipes.wan import Wan22TransformerConfig
 from flashdreams.recipes.wan.world import WanWorldConfig
+from tests.infra.late_copies import weights_come_late
 from tests.integrations.clips import HEIGHT, WIDTH, generate, tiny_world
 from tests.published import self_forcing
 
@@ -65,6 +66,12 @@ def test_rollouts_are_told_apart_by_their_seed_and_do_not_disturb_each_other(wor
     for chunk in range(3):
         for rollout, expected in zip(both, alone, strict=True):
             assert same(generate(world, rollout, 1), expected[chunk : chunk + 1])
+
+
+def test_no_weight_is_read_before_it_has_come(world: Any) -> None:
+    expected = generate(world, world.start("market", 1), 2)
+    with weights_come_late(world.pipeline):
+        assert same(generate(world, world.start("market", 1), 2), expected)
 
 
 def test_rollouts_in_one_pass_are_what_they_are_alone(world: World) -> None:

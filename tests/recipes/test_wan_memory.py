@@ -13,13 +13,14 @@ from torch import Tensor, nn
 
 from flashdreams.infra.encoder.image.clip import CLIPImageEncoderConfig
 from flashdreams.infra.encoder.text.umt5 import UMT5TextEncoderConfig
-from flashdreams.infra.memory import plan
+from flashdreams.infra.memory import offload, plan
 from flashdreams.recipes.wan import (
     Wan22TransformerConfig,
     WanInferencePipelineConfig,
     WanVAEDecoderConfig,
 )
 from flashdreams.recipes.wan.runner import WanRunnerConfig
+from tests.infra.late_copies import LateCopies
 from tests.recipes.tiny_wan import CHANNELS, PIXELS, SIZE, config, generate, picture, same, transformer
 
 
@@ -140,10 +141,12 @@ def test_the_plan_is_told_and_refused_before_anything_is_loaded(
     assert caplog.text.count("memory for 32 x 48:") == 1
 
 
+@pytest.mark.parametrize("copies", [offload.PlainCopies, LateCopies])
 @pytest.mark.parametrize(("name", "readers"), [("picture", True), ("picture", False), ("two networks", True)])
 def test_a_pipeline_that_takes_turns_dreams_the_same_with_one_network_there(
-    name: str, readers: bool, monkeypatch: pytest.MonkeyPatch
+    name: str, readers: bool, copies: type[offload.PlainCopies], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(offload, "PlainCopies", copies)
     torch.manual_seed(0)
     made = made_of(name, offload=True, prompts_on_cpu=not readers).setup()
     transformer = made.diffusion_model.transformer

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
+from collections.abc import Callable, Sequence
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from flashdreams.infra.config.base import derive_config
-from flashdreams.infra.memory.offload import OffloadHooks, page_lock
+from flashdreams.infra.memory.offload import OffloadHooks, PlainCopies, page_lock
 from flashdreams.infra.runtime.loading import announce, load_pipeline
 from tests.infra.toy import toy_pipeline
 
@@ -35,6 +37,59 @@ def test_only_the_network_at_work_is_there() -> None:
     assert [tensor.data_ptr() for tensor in second.state_dict().values()] == there
     hooks.offload()
     assert not any(away(second, homes[1]))
+
+
+class Layers(nn.Module):
+    """A head and two layers that share a weight."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(3, 3)
+        self.layers = nn.ModuleList(nn.Sequential(nn.Linear(3, 3)) for _ in range(2))
+        self.layers[1][0].bias = self.layers[0][0].bias  # type: ignore[index]
+
+
+class Noted(PlainCopies):
+    """Copies that note what was sent and waited for, and arrive at the second wait."""
+
+    def __init__(self) -> None:
+        super().__init__(CPU)
+        self.events: list[str] = []
+
+    def send(self, tensors: Sequence[Tensor]) -> Callable[[], bool]:
+        number, waits = len([event for event in self.events if event.startswith("send")]), itertools.count()
+        self.events.append(f"send {len(tensors)}")
+        super().send(tensors)
+
+        def wait() -> bool:
+            self.events.append(f"wait {number}")
+            return next(waits) > 0
+
+        return wait
+
+    def finish(self) -> None:
+        self.events.append("finish")
+
+
+def test_a_layer_waits_for_its_own_weights_alone_until_they_have_arrived() -> None:
+    network, copies = Layers(), Noted()
+    hooks = OffloadHooks(CPU, copies)
+    hooks.onload(network)
+    assert copies.events == ["send 2", "send 2", "send 1", "wait 0"]
+    copies.events.clear()
+    for _ in range(3):
+        network.layers[1](torch.ones(1, 3))
+    assert copies.events == ["wait 2", "wait 2"]  # by the layer, then by the module inside; they have come by then
+    hooks.offload()
+    network.layers[0](torch.ones(1, 3))
+    assert copies.events == ["wait 2", "wait 2", "finish"], "an offloaded network waits for nothing"
+
+
+def test_a_compiled_network_waits_for_all_of_its_weights_at_once() -> None:
+    network, copies = Layers(), Noted()
+    network.layers[0].compile(backend="eager")
+    OffloadHooks(CPU, copies).onload(network)
+    assert copies.events[3:] == ["wait 0", "wait 1", "wait 2"]
 
 
 def test_memory_is_locked_once_in_place_and_unlocked_when_freed(monkeypatch: pytest.MonkeyPatch) -> None:
