@@ -127,6 +127,15 @@ def test_a_killed_server_comes_back_and_its_session_goes_on_elsewhere(cluster: L
         until(lambda: cluster.health()["capacity"] == 12)
 
 
+def moved(cluster: LocalCluster, token: str) -> bool:
+    """Move a session; returns False while the server that came back has no place yet."""
+    try:
+        ray.get(cluster.controller.move.remote(token))
+    except LookupError:
+        return False
+    return True
+
+
 @pytest.mark.slow
 def test_a_page_goes_on_when_a_server_a_node_and_a_front_door_are_killed(cluster: LocalCluster) -> None:
     pytest.importorskip("playwright.sync_api", reason="the browser tests need the package playwright")
@@ -162,7 +171,7 @@ def test_a_page_goes_on_when_a_server_a_node_and_a_front_door_are_killed(cluster
             cluster.kill_node_of(server_of(cluster, token))
         except LookupError:  # it is on the head: away from there
             until(lambda: cluster.health()["capacity"] == 12)
-            ray.get(cluster.controller.move.remote(token))
+            until(lambda: moved(cluster, token))
             goes_on()
             cluster.kill_node_of(server_of(cluster, token))
         page_until(page, "f.status !== null")
