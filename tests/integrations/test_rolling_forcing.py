@@ -195,7 +195,7 @@ def test_passes_and_their_timesteps() -> None:
 
 @torch.no_grad()
 def test_a_prompt_shapes_the_newest_noise_most() -> None:
-    """How much a new prompt changes grows from the chunk that it is said for to the chunk that enters with it."""
+    """The change by a new prompt grows from the chunk that it is said for to the chunk that enters with it."""
     model = model_of()
     plain = finished(model, begin(model), range(10))
     told = finished(model, begin(model), range(10), {4: text(7)})

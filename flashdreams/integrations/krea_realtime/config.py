@@ -9,13 +9,11 @@ from flashdreams.integrations.krea_realtime.pipeline import KreaPipelineConfig
 from flashdreams.integrations.krea_realtime.transformer import KreaTransformerConfig
 from flashdreams.recipes.taehv import TeahvVAEDecoderConfig
 from flashdreams.recipes.wan import WanVAEDecoderConfig
-from flashdreams.recipes.wan.model import WanModel, runners_of, worlds_of
-from flashdreams.recipes.wan.prompts import TEXT_SCENES
+from flashdreams.recipes.wan.model import WanModel, runners_of, text_model, worlds_of
 
 CHECKPOINT = "hf://krea/krea-realtime-video/krea-realtime-video-14b.safetensors"
 """Official keys below `model.`."""
 SLUG, TINY = "krea-realtime-14b", "krea-realtime-14b-taehv"
-HEIGHT, WIDTH, FPS = 480, 832, 16
 CHUNKS = 9
 """Of 3 latents: the authors' default."""
 PARAMETERS = 14_288_491_584
@@ -39,19 +37,12 @@ def krea_pipeline(slug: str, decoder: DecoderConfig) -> KreaPipelineConfig:
 
 
 def _model(about: str, pipeline: KreaPipelineConfig) -> WanModel:
-    return WanModel(
+    return text_model(
         title="Krea Realtime",
         description=f"Krea Realtime 14B{about}",
         pipeline=pipeline,
-        height=HEIGHT,
-        width=WIDTH,
-        fps=FPS,
-        prompt=TEXT_SCENES[0].prompt,
         chunks=CHUNKS,
-        controls=("text", "scene"),
-        scenes=TEXT_SCENES,
         parameters=PARAMETERS,
-        world_options={"flows": True},
     )
 
 

@@ -9,14 +9,12 @@ from flashdreams.integrations.longlive.lora import LoRAConfig
 from flashdreams.integrations.longlive.transformer import LongLiveTransformerConfig
 from flashdreams.recipes.taehv import TeahvVAEDecoderConfig
 from flashdreams.recipes.wan import WanDiTNetwork1pt3BConfig, WanInferencePipelineConfig, WanVAEDecoderConfig
-from flashdreams.recipes.wan.model import WanModel, runners_of, worlds_of
-from flashdreams.recipes.wan.prompts import TEXT_SCENES
+from flashdreams.recipes.wan.model import WanModel, runners_of, text_model, worlds_of
 
 REPOSITORY = "hf://Efficient-Large-Model/LongLive-1.3B"
 CHECKPOINT, LORA = f"{REPOSITORY}/models/longlive_base.pt", f"{REPOSITORY}/models/lora.pt"
 """Official keys below `generator.model.` or `model.`, and a LoRA of rank 256 on every linear layer of the blocks."""
 SLUG, TINY = "longlive-1.3b", "longlive-1.3b-taehv"
-HEIGHT, WIDTH, FPS = 480, 832, 16
 CHUNKS = 40
 """Of 3 latents: 30 seconds."""
 PARAMETERS = 1_418_996_800
@@ -42,19 +40,12 @@ def longlive_pipeline(slug: str, decoder: DecoderConfig) -> WanInferencePipeline
 
 
 def _model(about: str, pipeline: WanInferencePipelineConfig) -> WanModel:
-    return WanModel(
+    return text_model(
         title="LongLive",
         description=f"LongLive 1.3B{about}",
         pipeline=pipeline,
-        height=HEIGHT,
-        width=WIDTH,
-        fps=FPS,
-        prompt=TEXT_SCENES[0].prompt,
         chunks=CHUNKS,
-        controls=("text", "scene"),
-        scenes=TEXT_SCENES,
         parameters=PARAMETERS,
-        world_options={"flows": True},
     )
 
 

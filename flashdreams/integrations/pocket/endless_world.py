@@ -88,7 +88,7 @@ class EndlessRollout(Rollout):
     land: Land
     weather: Weather
     edits: Edits
-    """What the visitor has put up or taken away."""
+    """Changes that the visitor has made, oldest first."""
     held: frozenset[str] = frozenset()
     """Actions held in the newest frame."""
     schedule: Schedule = field(default_factory=Schedule)

@@ -9,13 +9,11 @@ from flashdreams.integrations.rolling_forcing.runner import RollingForcingRunner
 from flashdreams.integrations.rolling_forcing.transformer import RollingForcingTransformerConfig
 from flashdreams.recipes.taehv import TeahvVAEDecoderConfig
 from flashdreams.recipes.wan import WanDiTNetwork1pt3BConfig, WanInferencePipelineConfig, WanVAEDecoderConfig
-from flashdreams.recipes.wan.model import WanModel, runners_of, worlds_of
-from flashdreams.recipes.wan.prompts import TEXT_SCENES
+from flashdreams.recipes.wan.model import WanModel, runners_of, text_model, worlds_of
 
 CHECKPOINT = "hf://TencentARC/RollingForcing/checkpoints/rolling_forcing_dmd.pt"
 """Official keys below `generator_ema.` or `generator.`, see README.md."""
 SLUG, TINY = "rolling-forcing-1.3b", "rolling-forcing-1.3b-taehv"
-HEIGHT, WIDTH, FPS = 480, 832, 16
 CHUNKS = 42
 """Of 3 latents: half a minute."""
 STEPS = [1000, 800, 600, 400, 200]
@@ -42,20 +40,13 @@ def rolling_forcing_pipeline(slug: str, decoder: DecoderConfig) -> WanInferenceP
 
 
 def _model(about: str, pipeline: WanInferencePipelineConfig) -> WanModel:
-    return WanModel(
+    return text_model(
         title="Rolling Forcing",
         description=f"Rolling Forcing 1.3B{about}",
         pipeline=pipeline,
-        height=HEIGHT,
-        width=WIDTH,
-        fps=FPS,
-        prompt=TEXT_SCENES[0].prompt,
         chunks=CHUNKS,
         runner=RollingForcingRunnerConfig,
-        controls=("text", "scene"),
-        scenes=TEXT_SCENES,
         parameters=PARAMETERS,
-        world_options={"flows": True},
     )
 
 

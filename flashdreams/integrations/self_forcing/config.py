@@ -12,13 +12,11 @@ from flashdreams.recipes.wan import (
     WanInferencePipelineConfig,
     WanVAEDecoderConfig,
 )
-from flashdreams.recipes.wan.model import WanModel, runners_of, worlds_of
-from flashdreams.recipes.wan.prompts import TEXT_SCENES
+from flashdreams.recipes.wan.model import WanModel, runners_of, text_model, worlds_of
 
 CHECKPOINT = "hf://gdhe17/Self-Forcing/checkpoints/self_forcing_dmd.pt"
 """Official keys below `generator_ema.model.` (and `generator.model.`), see README.md."""
 SLUG = "self-forcing-wan2.1-t2v-1.3b"
-HEIGHT, WIDTH, FPS = 480, 832, 16
 LEN_T = 3
 PARAMETERS = 1_418_996_800
 """Of the transformer; a test counts them."""
@@ -57,18 +55,11 @@ _ABOUT = "Self-Forcing 1.3B"
 
 
 def _model(about: str, pipeline: WanInferencePipelineConfig) -> WanModel:
-    return WanModel(
+    return text_model(
         title="Self-Forcing",
         description=f"{_ABOUT}{about}",
         pipeline=pipeline,
-        height=HEIGHT,
-        width=WIDTH,
-        fps=FPS,
-        prompt=TEXT_SCENES[0].prompt,
-        controls=("text", "scene"),
-        scenes=TEXT_SCENES,
         parameters=PARAMETERS,
-        world_options={"flows": True},
     )
 
 

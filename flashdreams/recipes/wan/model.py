@@ -9,7 +9,7 @@ from typing import Any
 from flashdreams.infra.world.base import Control
 from flashdreams.infra.world.inputs import TextEvent
 from flashdreams.recipes.wan.pipeline import WanInferencePipelineConfig
-from flashdreams.recipes.wan.prompts import TEXT_EVENTS
+from flashdreams.recipes.wan.prompts import TEXT_EVENTS, TEXT_SCENES
 from flashdreams.recipes.wan.runner import WanRunnerConfig
 from flashdreams.recipes.wan.world import PromptScene, WanWorldConfig
 
@@ -82,6 +82,17 @@ class WanModel:
     def _shared(self) -> dict[str, Any]:
         names = ("description", "pipeline", "height", "width", "fps")
         return {name: getattr(self, name) for name in names}
+
+
+def text_model(**fields: Any) -> WanModel:
+    """Return a model that is begun and steered by prompts alone, in the common scenes; `fields` are its own."""
+    return WanModel(
+        prompt=TEXT_SCENES[0].prompt,
+        controls=("text", "scene"),
+        scenes=TEXT_SCENES,
+        world_options={"flows": True},
+        **fields,
+    )
 
 
 def runners_of(models: Iterable[WanModel]) -> dict[str, WanRunnerConfig]:

@@ -1,4 +1,4 @@
-"""What is held or recorded, as the controls of a clip."""
+"""Controls of a clip, held or recorded."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ class Place:
         self.tiles[0, 0] = packed(state)
 
     def walked(self, metres: float, feet: float = 0.0) -> float:
-        """How far north the visitor gets with feet so high."""
+        """Return the distance north that the visitor reaches with feet so high."""
         barriers = Barriers(self.tiles.get, lambda: self.edits, lambda: feet)
         place = NORTH[:3, 3].astype(float)
         for _ in range(round(metres / 0.1)):

@@ -1,4 +1,4 @@
-"""How well the learnt transition of movers tells where they are a second later, on land that it never saw.
+"""Errors of the movers' learnt transition: positions after a second and later, on land that it never saw.
 
     python -m flashdreams.integrations.pocket.evaluation.movers [--weights FILE]
 

@@ -1,1 +1,1 @@
-"""What moves in worlds without end: people and animals, birds, boats."""
+"""Movers of worlds without end: people and animals, birds, boats."""

@@ -184,7 +184,7 @@ class _Patch:
         return result
 
     def covered(self, splats: Splats, parts: slice) -> tuple[Floats, Floats]:
-        """How far each of `parts` covers each spot, and the squared distance from its middle in radii, `[F, K, P]`."""
+        """Return each part's cover of each spot, and the squared distance from its middle in radii, `[F, K, P]`."""
         values = splats.forms(parts, self.origins) @ self.basis
         square, steep = np.split(values, 2, axis=1)
         np.sqrt(np.maximum(steep, 1e-6, out=steep), out=steep)

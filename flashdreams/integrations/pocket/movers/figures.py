@@ -1,4 +1,4 @@
-"""What movers look like: ellipsoids joined to figures, of colours that follow from who they are and where they live."""
+"""Figures of movers: ellipsoids joined together, of colours that follow from who they are and where they live."""
 
 from __future__ import annotations
 

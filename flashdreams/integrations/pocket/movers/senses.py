@@ -1,4 +1,4 @@
-"""What a mover perceives of the land around it, of its flock and of the visitor, in its own axes."""
+"""Senses of a mover: its view of the land around it, of its flock and of the visitor, in its own axes."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def blocked(sampled: Tensor, kinds: Tensor) -> Tensor:
 
 
 def likeness(sampled: Tensor, values: Tensor) -> Tensor:
-    """How much ground is like that which each mover keeps to, 0 to 1; `sampled [R, N, P, C]` gives `[R, N, P]`."""
+    """Return the likeness to each mover's own ground, 0 to 1; `sampled [R, N, P, C]` gives `[R, N, P]`."""
     away = (sampled[..., 2:5] - values[:, :, None, GROUND_COLOR]).square().sum(-1)
     return torch.exp(away * (-1 / _WAY))
 

@@ -29,7 +29,7 @@ SECONDS = 1 / 6
 """Of one transition: a chunk."""
 HIDDEN = 96
 STEPS = 3
-"""What a transition tells: metres a second, radians a second, metres a second upwards."""
+"""Outputs of a transition: metres a second, radians a second, metres a second upwards."""
 SCALES = ((0.25, 0.2, 0.5, 0.08), (0.5, 0.5, 0.3, 0.1), (0.3, 0.3, 0.3, 0.3))
 """Units of their changes, by kind."""
 _KEEPING = 0.03

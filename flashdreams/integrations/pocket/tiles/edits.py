@@ -159,7 +159,7 @@ def _merge(part: Tensor, stamp: Tensor) -> None:
 
 
 class Thing(NamedTuple):
-    """How a thing is put up."""
+    """Way in which a thing is put up."""
 
     title: str
     distance: float

@@ -1,4 +1,4 @@
-"""What a transformer need not say itself."""
+"""Defaults that a transformer inherits."""
 
 from __future__ import annotations
 
