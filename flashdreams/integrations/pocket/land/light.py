@@ -13,6 +13,16 @@ from flashdreams.integrations.pocket.land.kinds import Color
 
 LIGHT = 24
 """Entries of a light's vector."""
+SUNRISE, SUNSET = 5.25, 19.25
+"""Hours at which sun and moon take turns."""
+_DUSK = 0.75
+"""Hours before and after these in which the light of one ends and that of the other begins."""
+_SINKS = 34.0
+"""Degrees that sun and moon are lower in between than by their arcs."""
+_SWEEP = 150.0
+"""Degrees of bearing from where they rise to where they set."""
+_SCATTERED = 0.45
+"""Share of the light that they lack by then that comes from all sides instead."""
 
 
 @dataclass(frozen=True)
@@ -83,10 +93,9 @@ def light_at(
     part = (hour - a[0]) / (b[0] - a[0])
     zenith, horizon, sun = (np.array(a[i]) + part * (np.array(b[i]) - np.array(a[i])) for i in (1, 2, 3))
     sunlight, ambient = a[4] + part * (b[4] - a[4]), a[5] + part * (b[5] - a[5])
-    day = 5.25 <= hour <= 19.25
-    share = (hour - 5.25) / 14 if day else ((hour - 19.25) % 24) / 10
-    elevation = math.radians(7 + (50 if day else 32) * math.sin(math.pi * share))
-    azimuth = heading + math.radians((share - 0.5) * 150)
+    elevation, azimuth, there = _key_light(hour)
+    sunlight, ambient = sunlight * there, ambient + _SCATTERED * sunlight * (1 - there)
+    azimuth += heading
     grey = 0.55 * max(0.0, clouds - 0.45) / 0.55
     mean_z, mean_h = float(zenith.mean()), float(horizon.mean())
     zenith = zenith + grey * (0.6 * mean_z + 0.25 * mean_h - zenith)
@@ -99,6 +108,28 @@ def light_at(
         _color(sun), _color(zenith), _color(horizon), _color(ridge), sunlight, ambient, haze, clouds, night,
         night * (1 - clouds), drift, ridges,
     )  # fmt: skip
+
+
+def _key_light(hour: float) -> tuple[float, float, float]:
+    """Return elevation and azimuth, in radians, of the sun or the moon, and the share of its light that is there.
+
+    One sinks below the horizon and its light ends before the direction turns to where the other rises.
+    """
+    day = SUNRISE <= hour < SUNSET
+    share = (hour - SUNRISE) / (SUNSET - SUNRISE) if day else ((hour - SUNSET) % 24) / (24 - SUNSET + SUNRISE)
+    elevation, azimuth = 7 + (50 if day else 32) * math.sin(math.pi * share), (share - 0.5) * _SWEEP
+    # 0 at the turn from one to the other, 1 where dusk begins or dawn has ended.
+    off = min(abs((hour - turn + 12) % 24 - 12) for turn in (SUNRISE, SUNSET)) / _DUSK
+    if off < 1:
+        elevation -= _SINKS * (1 - _smooth((off - 0.3) / 0.7))
+    if off < 0.5:
+        azimuth *= _smooth(2 * off)  # both arcs end as far from noon's bearing, on either side
+    return math.radians(elevation), math.radians(azimuth), _smooth(2 * off - 1)
+
+
+def _smooth(x: float) -> float:
+    x = min(max(x, 0.0), 1.0)
+    return x * x * (3 - 2 * x)
 
 
 def random_light(rng: np.random.Generator) -> Light:

@@ -23,6 +23,29 @@ def test_lights_have_a_vector_and_change_smoothly_over_the_day() -> None:
     assert torch.equal(random_light(np.random.default_rng(3)).vector(), random_light(np.random.default_rng(3)).vector())
 
 
+def test_the_light_never_jumps_from_sun_to_moon() -> None:
+    """A chunk is 1/600 hour: over sixteen of them no entry moves by more than 0.12."""
+    lights = [light_at(step * 24 / 900, heading=0.4) for step in range(901)]
+    vectors = torch.stack([light.vector() for light in lights])
+    steps = (vectors[1:] - vectors[:-1]).abs()
+    assert float(steps.max()) < 0.12
+    lit = vectors[:, :3] * vectors[:, 15:16]  # the direction counts as much as there is of its light
+    assert float((lit[1:] - lit[:-1]).abs().max()) < 0.06
+    for before, turn, after in ((4.0, 5.25, 6.5), (18.0, 19.25, 20.5)):
+        assert light_at(turn).sunlight == 0 and light_at(turn).sun_dir[1] < -0.3, "neither shines at the turn"
+        assert light_at(before).sunlight > 0 and light_at(after).sunlight > 0
+        assert min(light_at(h).sun_dir[1] for h in (before, after)) > 0.1
+
+
+def test_the_middle_of_the_day_follows_the_arc_of_the_sun() -> None:
+    for hour in (6.5, 9.0, 12.25, 16.0, 18.0):
+        share = (hour - 5.25) / 14
+        up, bearing = np.radians(7 + 50 * np.sin(np.pi * share)), np.radians((share - 0.5) * 150)
+        wanted = np.sin(bearing) * np.cos(up), np.sin(up), np.cos(bearing) * np.cos(up)
+        np.testing.assert_allclose(light_at(hour).sun_dir, wanted, atol=1e-9)
+    assert (light_at(12.0).sunlight, light_at(12.0).ambient) == (0.6, 0.58)
+
+
 def test_a_post_throws_its_shadow_away_from_the_sun() -> None:
     state = torch.full((CHANNELS, 32, 32), -1.0)
     state[OCCUPANCY][:6, 15:17, 15:17] = 1
