@@ -1,12 +1,10 @@
 """From a camera to what it sees of a given state: rays walk through the occupancy and read the state where they end.
 
-Geometry only, in fp32, without any learnt weight. Rays of a view share a fan of vertical planes through the camera: the
-occupancy is read once along the fan, all levels together, and every ray then looks its heights up in its own plane.
+Geometry only, in fp32, without any learnt weight.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -24,24 +22,17 @@ from flashdreams.integrations.pocket.land.state import (
     GLOW,
     GROUND,
     HIGH,
-    LEVELS,
     OCCUPANCY,
     PAIRS,
     WATER,
 )
+from flashdreams.integrations.pocket.tiles.ray_march import FAR, Ends, march
 
 RAY_ROWS, RAY_COLUMNS = 72, 128
 """Rays of a view: one for 2x2 pixels."""
 FEATURES = 28 + SKY_FIELDS
 """Features of a ray; the first three after `ALBEDO` are the colour that it ends on."""
 ALBEDO = 6
-_PLANES = 256
-"""Planes of the fan."""
-_SAMPLES = 72
-"""Distances along a plane."""
-_SOLID = -0.2
-"""Occupancy from which a ray stops: thin things never reach 0 between cells."""
-_FAR = 1.0e4
 
 
 @dataclass(frozen=True)
@@ -82,86 +73,29 @@ class Seen(NamedTuple):
     """`[72, 128]` in 1/m, along the camera's axis; 0 for the sky."""
 
 
-class _Ends(NamedTuple):
-    """Ends of rays `[R]`."""
-
-    level: Tensor
-    """Level distance in metres to the first solid spot; far where there is none."""
-    missed: Tensor
-    """Highest occupancy before it."""
-    missed_level: Tensor
-    """Level distance in metres where that is."""
-
-
-def _distances() -> Tensor:
-    """`[72]` level distances: dense near the camera."""
-    return 0.25 + 15.5 * (torch.exp(0.0195 * torch.arange(_SAMPLES)) - 1)
-
-
 @torch.no_grad()
 def look(place: LocalState, pose: Tensor) -> Seen:
     """Return what the rays from camera-to-world `pose [4, 4]` hit in a `place`."""
     direction = camera_rays(pose, RAY_COLUMNS, RAY_ROWS)
     origin, rays = camera_origin(pose), direction.flatten(1)
     horizontal = (rays[0] ** 2 + rays[2] ** 2).sqrt().clamp_min(1e-4)
-    ends = _march(place, origin, rays, horizontal)
-    ground = torch.where(rays[1] < -1e-4, origin[1] / (-rays[1]).clamp_min(1e-4), _FAR)
+    ends = march(place.state[OCCUPANCY], place.centre, origin, direction)
+    ground = torch.where(rays[1] < -1e-4, origin[1] / (-rays[1]).clamp_min(1e-4), FAR)
     thing_at = ends.level / horizontal
-    is_thing = (thing_at < ground) & (thing_at < _FAR * 0.5)
-    is_ground = ~is_thing & (ground < _FAR * 0.5)
-    distance = torch.where(is_thing, thing_at, torch.where(is_ground, ground, _FAR))
+    is_thing = (thing_at < ground) & (thing_at < FAR * 0.5)
+    is_ground = ~is_thing & (ground < FAR * 0.5)
+    distance = torch.where(is_thing, thing_at, torch.where(is_ground, ground, FAR))
     features = _features(place, origin, rays, horizontal, ends, is_thing, is_ground, distance)
     forward = pose[:3, 2].float() * torch.tensor([1.0, -1.0, 1.0])
     depth = distance * (rays * forward[:, None]).sum(0)
-    inverse = torch.where(distance < _FAR * 0.5, 1 / depth.clamp_min(0.05), 0.0)
+    inverse = torch.where(distance < FAR * 0.5, 1 / depth.clamp_min(0.05), 0.0)
     sky = sky_fields(direction, place.light)
     sky[2:4] = (sky[2:4] * 30).clamp(-1, 1)
     return Seen(torch.cat([features.unflatten(1, direction.shape[1:]), sky]), inverse.unflatten(0, direction.shape[1:]))
 
 
-def _march(place: LocalState, origin: Tensor, rays: Tensor, horizontal: Tensor) -> _Ends:
-    """Walk along `rays [3, R]` to where they meet something solid."""
-    azimuth = torch.atan2(rays[0], rays[2])
-    middle = torch.atan2(rays[0].mean(), rays[2].mean())
-    relative = torch.remainder(azimuth - middle + math.pi, 2 * math.pi) - math.pi
-    low, high = relative.min(), relative.max()
-    planes = middle + torch.lerp(low, high, torch.linspace(0, 1, _PLANES))
-    steps = _distances()
-    x = origin[0] + planes.sin()[:, None] * steps
-    z = origin[2] + planes.cos()[:, None] * steps
-    fan = F.grid_sample(
-        place.state[None, OCCUPANCY], place.flat(x, z)[None], padding_mode="border", align_corners=False
-    )[0]
-    fan = fan.permute(1, 2, 0).contiguous()
-    plane = ((relative - low) / (high - low).clamp_min(1e-6) * (_PLANES - 1)).round().long()
-    height = origin[1] + (rays[1] / horizontal)[:, None] * steps
-    level = (height / CELL - 0.5).clamp(0, LEVELS - 1.001)
-    below = level.floor()
-    base = (plane[:, None] * _SAMPLES + torch.arange(_SAMPLES)) * LEVELS + below.long()
-    flat = fan.flatten()
-    value = torch.lerp(flat[base], flat[base + 1], level - below)
-    value = torch.where((height > HIGH) | (height < -0.05), -1.0, value)
-    return _first(value, steps)
-
-
-def _first(value: Tensor, steps: Tensor) -> _Ends:
-    """Ends of rays with occupancies `value [R, S]` at level distances `steps [S]`."""
-    solid = value > _SOLID
-    index = solid.int().argmax(1, keepdim=True)
-    hit = solid.gather(1, index)[:, 0]
-    here, before = value.gather(1, index)[:, 0], value.gather(1, (index - 1).clamp_min(0))[:, 0]
-    at, from_ = steps[index[:, 0]], steps[(index[:, 0] - 1).clamp_min(0)]
-    part = ((_SOLID - before) / (here - before).clamp_min(1e-4)).clamp(0, 1)
-    level = torch.where(hit, torch.lerp(from_, at, part), _FAR)
-    earlier = torch.where(
-        torch.arange(value.shape[1]) < torch.where(hit, index[:, 0], value.shape[1])[:, None], value, -1.0
-    )
-    missed, missed_index = earlier.max(1)
-    return _Ends(level, missed, steps[missed_index])
-
-
 def _features(
-    place: LocalState, origin: Tensor, rays: Tensor, horizontal: Tensor, ends: _Ends, is_thing: Tensor,
+    place: LocalState, origin: Tensor, rays: Tensor, horizontal: Tensor, ends: Ends, is_thing: Tensor,
     is_ground: Tensor, distance: Tensor,
 ) -> Tensor:  # fmt: skip
     """`[28, R]`, see `FEATURES`."""

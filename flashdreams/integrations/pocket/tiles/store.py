@@ -28,6 +28,8 @@ from flashdreams.integrations.pocket.tiles.transformer import TileCache
 
 CAPACITY = 256
 """Tiles kept at most: 46 kB each."""
+_EMPTY = -0.9
+"""Occupancy below which a cell is as empty as procedural land: diffusion leaves a little everywhere."""
 
 
 @dataclass
@@ -170,6 +172,8 @@ def assembled(tiles: Mapping[Spot, Tensor], middle: Spot, reach: int) -> Tensor:
     for i, j in there:
         row, column = (j - middle[1] + reach) * TILE, (i - middle[0] + reach) * TILE
         result[:, row : row + TILE, column : column + TILE] = unpacked(tiles[i, j])
+    occupancy = result[OCCUPANCY]
+    occupancy.masked_fill_(occupancy < _EMPTY, -1.0)
     return result
 
 
