@@ -48,6 +48,15 @@ def sky_fields(direction: Tensor, light: Light) -> Tensor:
     return torch.stack([up, cloud, up - height * far, up - height * near, toward, star])
 
 
+def horizon_fields(direction: Tensor, light: Light) -> Tensor:
+    """`[6, ...]` fields of a clear horizon without hills, of which mist has its colour, in directions `[3, ...]`."""
+    x, up, z = direction
+    sun = light.sun_dir
+    none = torch.zeros_like(up)
+    toward = x * sun[0] + up * sun[1] + z * sun[2]
+    return torch.stack([none + 0.02, none, none + 1, none + 1, toward, none])
+
+
 def sky_color(fields: Tensor, light: Tensor) -> Tensor:
     """True colours `[3, ...]` of `fields [6, ...]` in a light of vector `[24]`."""
     assert light.shape == (LIGHT,)

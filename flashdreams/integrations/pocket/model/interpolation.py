@@ -39,7 +39,7 @@ def frames_between(first: End, last: End, poses: Tensor, rays: Tensor, few_rays:
 
 def _redrawn(end: End, poses: Tensor, count: int, rays: Tensor, few_rays: Tensor) -> tuple[Tensor, Tensor]:
     """`end` as cameras `poses [B * count, 4, 4]` see it, and where it was in view: see `seen_next`."""
-    end = End(*(x.repeat_interleave(count, 0) for x in end))
+    end = End(*(x[:, None].expand(-1, count, *x.shape[1:]).flatten(0, 1) for x in end))
     return seen_next(end.image, end.pose, poses, turned_inverse_depth(end, poses, few_rays), rays)
 
 

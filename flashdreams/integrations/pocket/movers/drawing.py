@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from flashdreams.integrations.pocket.land.camera import HEIGHT, THICK, WIDTH
 from flashdreams.integrations.pocket.land.light import Light
-from flashdreams.integrations.pocket.land.sky import sky_color, sky_fields
+from flashdreams.integrations.pocket.land.sky import horizon_fields, sky_color
 from flashdreams.integrations.pocket.model.codec import product
 from flashdreams.integrations.pocket.model.interpolation import End, turned_inverse_depth
 from flashdreams.integrations.pocket.model.optics import pixel_grid, sample
@@ -71,11 +71,8 @@ class _Painter:
         self.canvas, self.hiding, self.splats, self.light = canvas, hiding, splats, light
         self.sun = np.array(light.sun_dir, np.float32)
         self.warm = (0.5 + 0.5 * np.array(light.sun, np.float32))[:, None]
-        # The colour of the horizon, as in `veil.veiled`.
-        fields = sky_fields(torch.tensor([[0.0], [0.02], [1.0]]), light)
-        fields[1], fields[5] = 0.0, 0.0
-        fields[2:4] = 1.0
-        self.fog = sky_color(fields, light.vector()).numpy()
+        ahead = horizon_fields(torch.tensor([[0.0], [0.02], [1.0]]), light)
+        self.fog = sky_color(ahead, light.vector()).numpy()
 
     def paint(self, mover: int, visible: float, shadow: float, lamp: float) -> None:
         """Lay one mover over its shadow."""

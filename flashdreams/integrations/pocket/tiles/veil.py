@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from flashdreams.integrations.pocket.land.camera import HEIGHT, WIDTH, camera_origin, camera_rays
 from flashdreams.integrations.pocket.land.light import Light
-from flashdreams.integrations.pocket.land.sky import sky_color, sky_fields
+from flashdreams.integrations.pocket.land.sky import horizon_fields, sky_color
 from flashdreams.integrations.pocket.tiles.sight import LocalState, Seen
 
 _FINE = 4
@@ -55,9 +55,6 @@ def veil(place: LocalState, clear: Tensor, pose: Tensor, seen: Seen) -> Tensor:
 def veiled(image: Tensor, hidden: Tensor, pose: Tensor, light: Light) -> Tensor:
     """`image [3, 144, 256]` with mist of the horizon's colour where it is `hidden [72, 128]`."""
     direction = camera_rays(pose, hidden.shape[1], hidden.shape[0])
-    fields = sky_fields(direction, light)
-    fields[0], fields[1], fields[5] = 0.02, 0.0, 0.0
-    fields[2:4] = 1.0
-    mist = torch.cat([sky_color(fields, light.vector()), hidden[None]])
+    mist = torch.cat([sky_color(horizon_fields(direction, light), light.vector()), hidden[None]])
     fine = F.interpolate(mist[None], size=(HEIGHT, WIDTH), mode="bilinear")[0]
     return torch.lerp(image, fine[:3], fine[3:])
