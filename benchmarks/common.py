@@ -40,9 +40,24 @@ def median_slope(at: Sequence[float] | Floats, values: Sequence[float] | Floats)
 
     One slow chunk, or one collected cycle of garbage, near an end would tilt a line of least squares.
     """
+    return float(np.median(_slopes(at, values)))
+
+
+def slope_interval(at: Sequence[float] | Floats, values: Sequence[float] | Floats) -> tuple[float, float]:
+    """Return the 95 % interval of `median_slope` by Kendall's variance (Sen, 1968): values must be independent."""
+    slopes, count = np.sort(_slopes(at, values)), len(values)
+    reach = 1.96 * np.sqrt(count * (count - 1) * (2 * count + 5) / 18)
+    low, high = (len(slopes) - reach) / 2, (len(slopes) + reach) / 2
+    last = len(slopes) - 1
+    return float(slopes[int(np.clip(low, 0, last))]), float(slopes[int(np.clip(np.ceil(high), 0, last))])
+
+
+def _slopes(at: Sequence[float] | Floats, values: Sequence[float] | Floats) -> Floats:
+    """Slopes between all pairs of `values` over `at`."""
     where, series = np.asarray(at, dtype=np.float64), np.asarray(values, dtype=np.float64)
     first, second = np.triu_indices(len(series), 1)
-    return float(np.median((series[second] - series[first]) / (where[second] - where[first])))
+    slopes: Floats = (series[second] - series[first]) / (where[second] - where[first])
+    return slopes
 
 
 def growth_percent(values: Sequence[float]) -> float:

@@ -52,17 +52,17 @@ keep = 20
 mib = 20
 """
 LOGGED = {
-    "socket_cut": "lost its connection",
+    "socket_cut": "it lost its connection",
     "engine_exception": "soak: the model raised",
     "page_reload": "its page was closed or loaded again",
-    "nan_latent": "drift: the picture is not made of finite numbers any more",
+    "nan_latent": "the picture is not made of finite numbers any more",
     "silent_client": "a client that answered nothing for",
     "encoder_error": "soak: the encoder raised",
-    "disk_full": "a visitor's clip could not be kept: [Errno 28]",
-    "grey_picture": "drift: the picture is flat",
+    "disk_full": "could not be kept: [Errno 28]",
+    "grey_picture": "the frame is flat",
     "greedy_client": "was dropped",
-    "server_killed": "restart: the server has ended",
-    "engine_hang": "restart: the model has been at one step",
+    "server_killed": "the server has ended with status",
+    "engine_hang": "the model has been at one step for",
 }
 """Every fault, and what the log must say of it."""
 ENDING = ("server_killed", "engine_hang")

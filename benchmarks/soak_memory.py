@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.common import median_slope
+from benchmarks.common import median_slope, slope_interval
 
 EVERY_SECONDS = 5.0
 WARM_SECONDS = 180.0
@@ -39,7 +39,8 @@ class Memory:
             pages = int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1])
         except (OSError, ValueError, IndexError):
             return  # it has just ended
-        self._lives.setdefault(pid, []).append((now, pages * os.sysconf("SC_PAGE_SIZE") / 2**20))
+        if pages:  # a process that was killed holds none until it is waited for
+            self._lives.setdefault(pid, []).append((now, pages * os.sysconf("SC_PAGE_SIZE") / 2**20))
 
     def report(self) -> list[dict[str, Any]]:
         """Every life that was long enough to be told."""
@@ -48,16 +49,22 @@ class Memory:
 
 
 def summary_of(life: Sequence[Sample]) -> dict[str, Any] | None:
-    """First and last MiB of a life after its warm-up, and MiB per hour by the median slope; None if short."""
+    """First and last MiB of a life after its warm-up, and MiB per hour by the median slope; None if short.
+
+    The slope's 95 % interval takes one value for each minute, since samples of a few seconds are not independent.
+    """
     if not life:
         return None
     warm = np.array([sample for sample in life if sample[0] - life[0][0] >= WARM_SECONDS])
     if len(warm) < 3 or warm[-1, 0] - warm[0, 0] < SHORTEST_SECONDS:
         return None
+    of_minutes = [part.mean(0) for part in np.split(warm, np.flatnonzero(np.diff(warm[:, 0] // 60)) + 1)]
+    interval = slope_interval(*np.transpose(of_minutes))
     return {
         "minutes": round((life[-1][0] - life[0][0]) / 60, 1),
         "first_warm_mib": round(float(warm[0, 1])),
         "last_mib": round(float(warm[-1, 1])),
         "most_mib": round(float(warm[:, 1].max())),
         "mib_per_hour": round(median_slope(warm[:, 0], warm[:, 1]) * 3600, 1),
+        "mib_per_hour_95": [round(bound * 3600, 1) for bound in interval],
     }

@@ -48,12 +48,13 @@ def soak_table(result: dict[str, Any]) -> str:
         lines.append(f"| {' | '.join('-' if cell is None else str(cell) for cell in cells)} |")
     lines += [
         "",
-        "| life of the server, minutes | MiB once warm | last | most | MiB an hour |",
+        "| life of the server, minutes | MiB once warm | last | most | MiB an hour (95 % interval) |",
         "|---|---|---|---|---|",
     ]
     for life in result["memory_by_server_life"]:
-        names = ("minutes", "first_warm_mib", "last_mib", "most_mib", "mib_per_hour")
-        lines.append(f"| {' | '.join(str(life[name]) for name in names)} |")
+        cells = [str(life[name]) for name in ("minutes", "first_warm_mib", "last_mib", "most_mib")]
+        low, high = life["mib_per_hour_95"]
+        lines.append(f"| {' | '.join(cells)} | {life['mib_per_hour']} ({low} to {high}) |")
     return "\n".join(lines)
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from backend.session.quality_guard import QualityFailures
 from backend.store.clips import ClipStore
+from benchmarks.common import slope_interval
 from benchmarks.soak import LOGGED, Recovery, judged
 from benchmarks.soak_clients import Unread
 from benchmarks.soak_memory import WARM_SECONDS, summary_of
@@ -27,6 +28,7 @@ def test_memory_is_told_per_hour_and_without_the_warm_up() -> None:
     told = summary_of(warm_up + after)
     assert told is not None and told["mib_per_hour"] == pytest.approx(10.0)
     assert (told["first_warm_mib"], told["last_mib"], told["minutes"]) == (400, 405, 33.0)
+    assert told["mib_per_hour_95"] == pytest.approx([10.0, 10.0])
     assert summary_of(warm_up) is None and summary_of([]) is None
 
 
@@ -49,10 +51,30 @@ def test_a_stuck_screen_and_a_silent_log_are_held_against_the_kiosk() -> None:
     assert told["faults"]["socket_cut"]["recovered_max_seconds"] is None
 
 
+def test_a_slope_s_interval_holds_the_true_slope_as_often_as_it_says() -> None:
+    rng = np.random.default_rng(3)
+    at = np.arange(40.0)
+    inside = [
+        low <= 0.2 <= high for low, high in (slope_interval(at, 0.2 * at + rng.normal(size=40)) for _ in range(300))
+    ]
+    assert 0.92 <= np.mean(inside) <= 0.98
+
+
+@pytest.mark.parametrize("fault", LOGGED)
+def test_the_log_is_searched_for_what_the_program_says(fault: str) -> None:
+    words = LOGGED[fault].removesuffix("[Errno 28]")
+    root = Path(__file__).parent.parent
+    sources = [
+        *(root / "backend").rglob("*.py"), *(root / "flashdreams").rglob("*.py"), root / "benchmarks/soak_server.py"
+    ]  # fmt: skip
+    assert any(words in source.read_text("utf-8") for source in sources), words
+
+
 def test_the_page_gets_every_fault_and_every_long_life() -> None:
     assert set(FAULTS) == set(LOGGED)
     told = judged([Recovery("disk_full", 1.0, 0.0, 4.0), Recovery("socket_cut", 9.0, None, None)])
-    life = {"minutes": 41.5, "first_warm_mib": 500, "last_mib": 501, "most_mib": 502, "mib_per_hour": 1.4}
+    life = {"minutes": 41.5, "first_warm_mib": 500, "last_mib": 501, "most_mib": 502}
+    life |= {"mib_per_hour": 1.4, "mib_per_hour_95": [-0.5, 3.0]}
     result = {
         **told,
         "command": "make it --output x",
@@ -71,7 +93,10 @@ def test_the_page_gets_every_fault_and_every_long_life() -> None:
     assert "`make it` at commit abc" in page
     assert "**60 minutes, 2 faults, 1 of them told in the log, 1 stuck screens**" in page
     assert "| the disk is full when a clip is written | 1 | 0.0 | 0.0 | 1 of 1 | 4.0 |" in page
-    assert "| the socket is cut | 1 | - | - | 0 of 1 | - |" in page and "| 41.5 | 500 | 501 | 502 | 1.4 |" in page
+    assert (
+        "| the socket is cut | 1 | - | - | 0 of 1 | - |" in page
+        and "| 41.5 | 500 | 501 | 502 | 1.4 (-0.5 to 3.0) |" in page
+    )
 
 
 def test_poison_ruins_one_dream_and_no_other() -> None:
