@@ -55,8 +55,8 @@ class GeneratedChunk:
 class RolloutCopy:
     """A session's rollout between two chunks, to continue on another server. Can be pickled."""
 
-    snapshot: Any
-    """State of the world's rollout, as `World.snapshot` made it."""
+    state: Any
+    """State of the world's rollout, as `World.pack` made it."""
     nodes: list[Node]
     head: int
     beginning: Beginning | None
@@ -127,8 +127,9 @@ class SessionRollout:
         rollout._world, rollout._image, rollout._every, rollout._clock = world, image, every, clock
         rollout.history = history
         rollout._created_at = clock() - copy.seconds
-        rollout._world_rollout = world.restore(copy.snapshot)
-        history.restore(copy.nodes, copy.head, copy.snapshot)
+        snapshot = world.unpack(copy.state)
+        rollout._world_rollout = world.restore(snapshot)
+        history.restore(copy.nodes, copy.head, snapshot)
         rollout._beginning = copy.beginning
         here = copy.camera.view.pose()
         rollout.input_state = InputState(world, lambda: rollout._world_rollout, copy.scene, here, clock=clock)
@@ -146,7 +147,7 @@ class SessionRollout:
             raise LookupError("a saved session is being replayed: it can be moved when it is over")
         self.finalize()
         return RolloutCopy(
-            self._world.snapshot(self._world_rollout),
+            self._world.pack(self._world.snapshot(self._world_rollout)),
             self.history.nodes(),
             self.history.head,
             self._beginning,

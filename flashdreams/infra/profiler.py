@@ -57,6 +57,9 @@ class EventProfiler:
         """Return a fresh profiler of the same device: measured time is no part of a rollout's state."""
         return type(self)(self.device)
 
+    def __reduce__(self) -> tuple[type[Self], tuple[torch.device]]:
+        return type(self), (self.device,)  # as a copy: a GPU's events cannot leave their process
+
     def _now(self) -> Any:
         if self.device.type != "cuda":
             return time.perf_counter_ns()

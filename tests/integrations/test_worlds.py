@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 import torch
 
 from flashdreams.configs.worlds import all_worlds
+from flashdreams.infra.runtime.state import state_bytes
 from flashdreams.infra.world.base import Controls, World
 from flashdreams.integrations.self_forcing.config import SLUG
 from flashdreams.recipes.wan import Wan22TransformerConfig
@@ -41,6 +43,15 @@ def test_chunks_have_the_frames_that_were_promised(world: World) -> None:
     assert all(chunk.dtype == np.uint8 and chunk.std() > 1 for chunk in chunks)
     assert rollout.kv_fill == pytest.approx(3 / world.config.window_chunks)
     assert {"diffuse", "decode", "finalize"} <= set(rollout.timings)
+
+
+def test_a_packed_rollout_goes_on_bit_for_bit_in_another_process(world: World) -> None:
+    rollout = world.start("lighthouse", 1)
+    generate(world, rollout, 3)
+    packed = pickle.dumps(world.pack(world.snapshot(rollout)))
+    again = world.restore(world.unpack(pickle.loads(packed)))
+    assert same(generate(world, rollout, 3), generate(world, again, 3))
+    assert len(packed) < 2 * state_bytes(again) + 50_000, "the weights stay"
 
 
 def test_a_text_event_changes_only_chunks_after_it(world: World) -> None:

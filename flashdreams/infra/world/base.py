@@ -15,6 +15,7 @@ from torch import nn
 
 from flashdreams.camera.motion import CameraMotion
 from flashdreams.infra.config.base import InstantiateConfig, values_everywhere
+from flashdreams.infra.runtime.portable import PortableState, named_modules
 from flashdreams.infra.world.inputs import Action, FrameInput, TextEvent, check_declared
 from flashdreams.infra.world.scene_map import Plan
 
@@ -204,6 +205,26 @@ class World(ABC):
         A world may use its memory and captured graphs again; here it does not.
         """
         return self.restore(snapshot)
+
+    def pack(self, snapshot: Any) -> Any:
+        """Return `snapshot` as something that can be pickled, for `unpack` of a world like this in another process.
+
+        On the engine's thread, as all calls; pickling it may take place on another one.
+        """
+        return PortableState(snapshot, dict(self.named_modules()))
+
+    def unpack(self, packed: Any) -> Any:
+        """Return the snapshot that a world with the same fingerprint packed. Only for data of the same cluster.
+
+        Raises TypeError or ValueError for what a world of another kind packed.
+        """
+        if not isinstance(packed, PortableState):
+            raise TypeError(f"packed must be what the same world packed elsewhere, got {type(packed).__name__}")
+        return packed.open(dict(self.named_modules()))
+
+    def named_modules(self) -> Iterator[tuple[str, nn.Module]]:
+        """Yield the world's modules by name: their weights are no part of a rollout's state."""
+        return named_modules(self)
 
     @abstractmethod
     def start_pose(self, scene: str, seed: int) -> npt.NDArray[np.float64]:

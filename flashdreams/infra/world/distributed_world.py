@@ -1,6 +1,7 @@
 """One world in several processes: the first is asked and answers, the others make the same calls at the same time.
 
-Calls travel as JSON through the store at which the launched processes met: nothing that is read could run code.
+Calls travel as JSON through the store at which the launched processes met: nothing that is read could run code. Only the
+state of a session that comes from another server of the same cluster is a pickle.
 """
 
 from __future__ import annotations
@@ -8,8 +9,9 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+import pickle
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -20,6 +22,7 @@ import numpy.typing as npt
 
 from flashdreams.core import distributed
 from flashdreams.core.distributed.heartbeat import connect
+from flashdreams.core.distributed.transfer import gather_bytes, scatter_bytes
 from flashdreams.infra.world.base import Constrain, Controls, Progress, Rollout, World, WorldConfig
 from flashdreams.infra.world.inputs import FrameInput
 from flashdreams.infra.world.scene_map import Plan
@@ -111,6 +114,23 @@ class LeadWorld(World):
         work = partial(self._world.restore_into, rollout, snapshot.content)
         return self._keep(handle, self._together(work, become=handle, **call))
 
+    def pack(self, snapshot: Any) -> Any:
+        """Return the parts of the state that all processes hold, gathered in this one."""
+        if not isinstance(snapshot, _Snapshot):
+            raise TypeError(f"snapshot must be one that this world made, got {type(snapshot).__name__}")
+        work = partial(_gathered, self._world, snapshot.content)
+        return SharedState(tuple(self._together(work, do="pack", on=self._handle(snapshot))))
+
+    def unpack(self, packed: Any) -> Any:
+        """Return the snapshot that `pack` of as many processes elsewhere made. Raises ValueError for other numbers."""
+        if not isinstance(packed, SharedState):
+            raise TypeError(f"packed must be what a world in several processes packed, got {type(packed).__name__}")
+        if len(packed.parts) != distributed.world_size():
+            raise ValueError(f"packed is of {len(packed.parts)} processes, and these are {distributed.world_size()}")
+        handle = self._new_handle()
+        work = partial(_scattered, self._world, packed.parts)
+        return self._keep(handle, _Snapshot(self._together(work, do="unpack", become=handle)))
+
     def fingerprint(self) -> str:
         """Return a fingerprint that includes the number of processes, which changes rounding."""
         return f"{self._world.fingerprint()}x{distributed.world_size()}"
@@ -176,6 +196,14 @@ class LeadWorld(World):
         return handle
 
 
+@dataclasses.dataclass(frozen=True)
+class SharedState:
+    """A rollout's state of which each process has a part."""
+
+    parts: tuple[bytes, ...]
+    """Pickles by process. Only for data of the same cluster."""
+
+
 class _Snapshot:
     """A world's snapshot, whatever that is, as something that a weak reference can watch."""
 
@@ -212,6 +240,25 @@ def _obey(world: World, held: dict[int, Any], call: dict[str, Any]) -> None:
             snapshot, over = held[call["on"]], call.get("into")
             restored = world.restore(snapshot) if over is None else world.restore_into(held[over], snapshot)
             held[call["become"]] = restored
+        case "pack":
+            _gathered(world, held[call["on"]])
+        case "unpack":
+            held[call["become"]] = _scattered(world, ())
+
+
+def _gathered(world: World, snapshot: Any) -> list[bytes]:
+    """Return the packed states of all processes in the first one, and none in the others. Raises what packing does."""
+    try:
+        mine = pickle.dumps(world.pack(snapshot), protocol=5)
+    except Exception:
+        gather_bytes(None)
+        raise
+    return gather_bytes(mine)
+
+
+def _scattered(world: World, parts: Sequence[bytes]) -> Any:
+    """Return this process's snapshot of those that the first one has."""
+    return world.unpack(pickle.loads(scatter_bytes(parts)))
 
 
 def _outcome_key(number: int, rank: int) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from torch import nn
 
 from flashdreams.infra.post_processor import PostProcessor, PostProcessorConfig, process_checked
 from flashdreams.infra.runtime.state import copy_state
@@ -117,6 +119,11 @@ class ProcessedWorld(World):
 
     def footing(self, rollout: Rollout, scene: str) -> Constrain | None:
         return self._inner.footing(self._checked(rollout).inner, scene)
+
+    def named_modules(self) -> Iterator[tuple[str, nn.Module]]:
+        """Yield the modules of the world and of the post-processor."""
+        yield from super().named_modules()
+        yield from ((f"_inner.{name}", module) for name, module in self._inner.named_modules())
 
     def at_rest(self) -> bool:
         return self._inner.at_rest()
