@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ import ray
 
 from backend.cluster.placement import Load, ScalingPolicy, StartWaits, choose_server, scale, spare_server
 from backend.cluster.ray_fleet import NAMESPACE, PREFIX, RayFleet, server_names, start_server, stop_server
+from backend.cluster.ray_group import group_waits, remove_groups_without
 from backend.cluster.relay import Relay
 from backend.cluster.vault import keep_moved
 
@@ -30,8 +31,15 @@ class ServerSpec:
     settings: Mapping[str, Any]
     """Fields of `backend.settings.Settings`."""
     cpus: float = 2.0
+    """CPU cores of each of its processes."""
     gpus: float = 0.0
+    """GPUs of each."""
+    ranks: int = 1
+    """Processes that share the world."""
+    across_nodes: bool = False
+    """True if they may be on several nodes."""
     host: str = "127.0.0.1"
+    """Address at which it listens; empty: that of its node."""
     replicate: float = 5.0
     """Seconds between copies of sessions outside their server; 0: none."""
     module: str | None = None
@@ -49,6 +57,8 @@ class Controller:
         self._relay = Relay(RayFleet(), secret)
         self._draining: set[str] = set()
         self._idle_rounds = 0
+        self._told: dict[str, str] = {}
+        """What each server that has no place was said to wait for."""
 
     async def run(self) -> None:
         """Look at the loads every other second, until the actor ends."""
@@ -65,6 +75,7 @@ class Controller:
         loads = await self._relay.loads()
         # A server that does not answer yet counts as loading, or the next round would add another one.
         known = {name: loads.get(name, Load(status="loading")) for name in names}
+        await self._look_at_groups(names, loads)
         await self._finish_drains(known)
         if (wait := self._waits.look(known, self._clock())) is not None:
             log.warning("a world server could not start, its own log says why; the next try is in %g s", wait)
@@ -92,6 +103,8 @@ class Controller:
             host=spec.host,
             module=spec.module,
             replicate=spec.replicate,
+            ranks=spec.ranks,
+            across_nodes=spec.across_nodes,
         )
         log.info("world server %s was started", name)
         return name
@@ -128,6 +141,17 @@ class Controller:
         await origin.release.remote(token, chosen)
         log.info("a session was moved from %s to %s", source, chosen)
         return chosen
+
+    async def _look_at_groups(self, names: Sequence[str], loads: Mapping[str, Load]) -> None:
+        """Tell of groups that wait for a place, whenever the reason changes; give bundles of lost servers back."""
+        if self._spec.ranks == 1:
+            return
+        await asyncio.to_thread(remove_groups_without, names, PREFIX)
+        waits = await asyncio.to_thread(group_waits, [name for name in names if name not in loads])
+        for name, reason in waits.items():
+            if self._told.get(name) != reason:
+                log.warning("world server %s has no place: it %s", name, reason)
+        self._told = waits
 
     async def _empty(self, name: str) -> None:
         """Move the sessions of a draining server to others, as far as there are places."""

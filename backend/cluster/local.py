@@ -44,6 +44,7 @@ class LocalCluster:
         max_servers: int,
         front_doors: int = 1,
         replicate: float = 5.0,
+        ranks: int = 1,
     ) -> None:
         """Start all, and wait until the servers can play.
 
@@ -56,20 +57,25 @@ class LocalCluster:
             max_servers: at most.
             front_doors: replicas.
             replicate: seconds between copies of sessions.
+            ranks: processes of each server.
         """
         from ray import serve
         from ray.cluster_utils import Cluster
 
         self.address = f"http://127.0.0.1:{port}"
         os.environ["PYTHONPATH"] = str(ROOT)
-        cpus = SERVER_CPUS * -(-max_servers // nodes) + 1  # one for the parts that take a tenth each
+        cpus = SERVER_CPUS * ranks * -(-max_servers // nodes) + 1  # one for the parts that take a tenth each
         self._cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": cpus, "include_dashboard": False})
         self.nodes = [self._cluster.add_node(num_cpus=cpus) for _ in range(nodes - 1)]
         """Nodes beside the head."""
         ray.init(address=self._cluster.address, namespace=NAMESPACE, log_to_driver=False)
         self.secret = cluster_secret()
         spec = ServerSpec(
-            settings={**settings, "access_token": self.secret}, cpus=SERVER_CPUS, module=module, replicate=replicate
+            settings={**settings, "access_token": self.secret},
+            cpus=SERVER_CPUS,
+            module=module,
+            replicate=replicate,
+            ranks=ranks,
         )
         serve.start(http_options={"host": "127.0.0.1", "port": port})
         start_vaults()

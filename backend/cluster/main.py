@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from backend.cluster.groups import RankSpec
 from backend.settings import Settings, settings_from
 
 USAGE_ERROR = 2
@@ -27,6 +28,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a subcommand; returns the exit status: 0, or 2 after a mistake."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     options, rest = parser().parse_known_args(sys.argv[1:] if arguments is None else list(arguments))
+    if options.command == "serve":
+        try:
+            RankSpec(ranks=options.ranks, cpus=options.cpus, gpus=options.gpus, across_nodes=options.across_nodes)
+        except ValueError as error:
+            return _refuse(str(error))
     if options.command == "serve" and not options.ray:
         # Whoever reaches Ray's ports can run anything. Ray reads this when it is imported, on every system in spite of
         # the name: a cluster of one machine listens on the loopback address alone.
@@ -62,8 +68,12 @@ def parser() -> argparse.ArgumentParser:
     serve.add_argument("--servers", type=_count, default=1, help="world servers to begin with, and at least")
     serve.add_argument("--max-servers", type=_count, default=None, help="at most; none: as many as --servers")
     serve.add_argument("--front-doors", type=_count, default=1, help="replicas of the front door")
-    serve.add_argument("--cpus", type=float, default=2.0, help="CPU cores of a world server")
-    serve.add_argument("--gpus", type=float, default=0.0, help="GPUs of a world server")
+    serve.add_argument("--cpus", type=float, default=2.0, help="CPU cores of each process of a world server")
+    serve.add_argument("--gpus", type=float, default=0.0, help="GPUs of each process of a world server")
+    serve.add_argument(
+        "--ranks", type=int, default=1, help="processes of a world server, which share its model (context parallelism)"
+    )
+    serve.add_argument("--across-nodes", action="store_true", help="let the processes of a server be on several nodes")
     serve.add_argument("--spare-places", type=_count, default=1, help="free places to keep")
     serve.add_argument(
         "--replicate", type=float, default=5.0, help="seconds between copies of sessions outside their server; 0: none"
@@ -95,7 +105,6 @@ def _connect(ray: Any, options: argparse.Namespace) -> None:
 
 
 def _serve(options: argparse.Namespace, settings: Settings) -> int:
-    import ray
     from ray import serve
 
     from backend.cluster.controller import ServerSpec, start_controller
@@ -107,12 +116,14 @@ def _serve(options: argparse.Namespace, settings: Settings) -> int:
     if most < options.servers:
         return _refuse(f"--max-servers must be at least --servers ({options.servers}), got {most}")
     secret = cluster_secret()
-    host = "127.0.0.1" if settings.is_local and not options.ray else ray.util.get_node_ip_address()
+    host = "127.0.0.1" if settings.is_local and not options.ray else ""  # then every server takes its node's
     inner = settings.model_dump(exclude={"host", "port", "browser", "access_token"}) | {"access_token": secret}
     spec = ServerSpec(
         settings=inner,
         cpus=options.cpus,
         gpus=options.gpus,
+        ranks=options.ranks,
+        across_nodes=options.across_nodes,
         host=host,
         module=options.world_module,
         replicate=options.replicate,
@@ -148,8 +159,10 @@ def cluster_secret() -> str:
 def _status(_options: argparse.Namespace) -> int:
     import asyncio
 
-    from backend.cluster.ray_fleet import RayFleet
+    from backend.cluster.ray_fleet import RayFleet, ranks_of, server_names
+    from backend.cluster.ray_group import group_waits
     from backend.cluster.relay import Relay
+    from backend.cluster.status import status_lines
 
     async def loads() -> dict[str, Any]:
         relay = Relay(RayFleet(), cluster_secret())
@@ -158,10 +171,9 @@ def _status(_options: argparse.Namespace) -> int:
         finally:
             await relay.close()
 
-    found = asyncio.run(loads())
-    print(f"{'server':<12} {'status':<9} {'sessions':>8} {'places':>6} {'waiting':>7} {'lag':>5}")
-    for name, load in sorted(found.items()):
-        print(f"{name:<12} {load.status:<9} {load.sessions:>8} {load.capacity:>6} {load.waiting:>7} {load.lag:>5.2f}")
+    found, names = asyncio.run(loads()), server_names()
+    waits = group_waits(name for name in names if name not in found)
+    print("\n".join(status_lines(names, found, ranks_of(found), waits)))
     return 0
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import ray
 from ray.util import list_named_actors
 
+from backend.cluster.groups import RankPlace, RankSpec
+from backend.cluster.ray_group import group_strategy, remove_group
 from backend.cluster.vault import copy_of, has_copy
 from backend.cluster.world_server import WorldServer
 
@@ -23,6 +25,8 @@ ADDRESS_SECONDS = 10.0
 """Time after which a server that told no address is asked anew."""
 FIRST_SECONDS = 1.0
 """Time that one list waits for the addresses of new servers."""
+RANKS_SECONDS = 3.0
+"""Time in which a server must tell its ranks."""
 RESTORE_SECONDS = 20.0
 """Time in which a server must have taken up a session again."""
 
@@ -111,8 +115,16 @@ def start_server(
     host: str,
     module: str | None = None,
     replicate: float = 0.0,
+    ranks: int = 1,
+    across_nodes: bool = False,
 ) -> Any:
-    """Start a world server as a detached named actor and return its handle. Ray places it and restarts it."""
+    """Start a world server as a detached named actor and return its handle. Ray places it and restarts it.
+
+    With more than one of `ranks` it is the first process of a group, and `cpus` and `gpus` are those of each.
+    """
+    group = RankSpec(ranks=ranks, cpus=cpus, gpus=gpus, across_nodes=across_nodes)
+    # A node that dies should take few servers along.
+    strategy: Any = "SPREAD" if ranks == 1 else group_strategy(name, group)
     actor: Any = ray.remote(WorldServer)
     return actor.options(
         name=name,
@@ -122,8 +134,19 @@ def start_server(
         num_gpus=gpus,
         max_restarts=-1,
         max_concurrency=16,
-        scheduling_strategy="SPREAD",  # a node that dies should take few servers along
-    ).remote(name, dict(settings), host, module, replicate)
+        scheduling_strategy=strategy,
+    ).remote(name, dict(settings), host, module, replicate, group)
+
+
+def ranks_of(names: Iterable[str]) -> dict[str, list[RankPlace]]:
+    """Return the places of the processes of world servers, of those that tell them."""
+    found = {}
+    for name in names:
+        try:
+            found[name] = ray.get(ray.get_actor(name, NAMESPACE).ranks.remote(), timeout=RANKS_SECONDS)
+        except (ValueError, ray.exceptions.RayError) as error:
+            log.info("world server %s does not tell its ranks: %s", name, type(error).__name__)
+    return found
 
 
 def stop_server(name: str) -> None:
@@ -131,9 +154,11 @@ def stop_server(name: str) -> None:
     try:
         actor = ray.get_actor(name, NAMESPACE)
     except ValueError:
+        remove_group(name)
         return
     try:
         ray.get(actor.stop.remote(), timeout=15)
     except ray.exceptions.RayError as error:
         log.warning("world server %s did not stop by itself: %s", name, type(error).__name__)
     ray.kill(actor, no_restart=True)
+    remove_group(name)

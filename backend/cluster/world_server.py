@@ -11,8 +11,11 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import replace
 from typing import Any
 
+from backend.cluster.groups import RankSpec
 from backend.settings import Settings, world_config
 
 LISTEN_SECONDS = 120.0
@@ -25,16 +28,23 @@ class WorldServer:
     """Serves one world to the front doors. Ray restarts it when its process ends."""
 
     def __init__(
-        self, name: str, settings: dict[str, Any], host: str, module: str | None = None, replicate: float = 0.0
+        self,
+        name: str,
+        settings: dict[str, Any],
+        host: str,
+        module: str | None = None,
+        replicate: float = 0.0,
+        group: RankSpec | None = None,
     ) -> None:
         """Start to listen and to load the model.
 
         Args:
             name: the server's name, part of no token: front doors ask who has a session.
             settings: fields of `Settings`, the access token that front doors send among them.
-            host: address of this node that front doors reach.
+            host: address of this node that front doors reach; empty: the one that Ray knows.
             module: `package.module:function` of a world config to play instead of `settings["world"]`, for tests.
             replicate: seconds between copies of sessions outside this server; 0: none.
+            group: processes that share the world, of which this one is the first; None: it is alone.
         """
         # Imported here: the controller and the front doors know this class, and need no PyTorch.
         from backend.server.app import create_app
@@ -43,8 +53,9 @@ class WorldServer:
         self.name = name
         self.run = f"{name} {secrets.token_hex(6)}"
         """Another one each time that the server starts."""
+        host = host or _node_address()
         chosen = Settings(**settings, host=host, port=0, browser=False)
-        self._app = create_app(config_from(module) if module else world_config(chosen), chosen)
+        self._app = create_app(self._config(settings, module or "", host, group), chosen)
         self._socket = bind(host, 0)
         self._address = f"http://{host}:{self._socket.getsockname()[1]}"
         listening = threading.Event()
@@ -55,6 +66,36 @@ class WorldServer:
             raise RuntimeError(f"world server {name} did not listen within {LISTEN_SECONDS:g} s")
         if replicate > 0:  # here and not by a call: Ray makes the server anew when its process ends, and calls nothing
             asyncio.run_coroutine_threadsafe(self._replicate(replicate), self._app.state.loop)
+
+    def _config(self, settings: dict[str, Any], module: str, host: str, group: RankSpec | None) -> Any:
+        """Return the world's config: of a group, after its processes have met, one that this process leads."""
+        config = config_of(settings, module)
+        self._group: Any = None
+        if group is None or group.ranks == 1:
+            return config
+        from backend.cluster.ray_group import Group
+        from flashdreams.infra.world.distributed_world import lead
+
+        with ThreadPoolExecutor(1) as waiting:  # Ray dislikes an actor with coroutines that waits on its own thread
+            self._group = waiting.submit(Group, self.name, group, settings, module, host).result()
+        self._group.fails_if(self._fails_to_load)
+        return lead(replace(config, adapts=False))  # all must do the same
+
+    def _fails_to_load(self) -> bool:
+        """Return True if loading ends with an error, which the controller sees: it waits before the next try."""
+        from backend.cluster.ray_group import FAILED_SECONDS
+
+        if not hasattr(self, "_app"):
+            return False
+        engine = self._app.state.engine
+        wait([engine.world], FAILED_SECONDS)
+        return engine.failure is not None
+
+    def ranks(self) -> list[Any]:
+        """Return the places of the server's processes, by rank, as `RankPlace`."""
+        from backend.cluster.ray_group import own_place
+
+        return [own_place()] if self._group is None else self._group.places
 
     def address(self) -> str:
         """Return the base address that front doors use."""
@@ -115,6 +156,8 @@ class WorldServer:
 
     def stop(self) -> None:
         """Tell every visitor that the server stops, and end the process."""
+        if self._group is not None:
+            self._group.stop()
         self._server.should_exit = True
         self._thread.join(10)
         with contextlib.suppress(OSError):
@@ -128,6 +171,17 @@ class WorldServer:
 
 async def _called(function: Callable[..., Any], *arguments: Any) -> Any:
     return function(*arguments)
+
+
+def config_of(settings: dict[str, Any], module: str) -> Any:
+    """Return the config of the settings' world, or the one that `package.module:function` makes if it is given."""
+    return config_from(module) if module else world_config(Settings(**settings))
+
+
+def _node_address() -> str:
+    import ray
+
+    return str(ray.util.get_node_ip_address())
 
 
 def config_from(module: str) -> Any:

@@ -54,6 +54,16 @@ def test_a_packed_rollout_goes_on_bit_for_bit_in_another_process(world: World) -
     assert len(packed) < 2 * state_bytes(again) + 50_000, "the weights stay"
 
 
+def test_a_fingerprint_does_not_depend_on_what_was_played(tmp_path: Path) -> None:
+    fresh: World = tiny_world(SLUG, tmp_path, self_forcing).setup()
+    before = fresh.fingerprint()
+    fresh.start("lighthouse", 1)  # reads a prompt: its encoder is loaded now
+    assert fresh.fingerprint() == before
+    with torch.no_grad():
+        next(fresh.pipeline.diffusion_model.parameters()).add_(1.0)  # type: ignore[attr-defined]
+    assert fresh.fingerprint() != before
+
+
 def test_a_text_event_changes_only_chunks_after_it(world: World) -> None:
     calm, told = world.start("lighthouse", 1), world.start("lighthouse", 1)
     assert same(generate(world, calm, 2), generate(world, told, 2))

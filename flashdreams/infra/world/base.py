@@ -15,6 +15,7 @@ from torch import nn
 
 from flashdreams.camera.motion import CameraMotion
 from flashdreams.infra.config.base import InstantiateConfig, values_everywhere
+from flashdreams.infra.encoder.base import Encoder
 from flashdreams.infra.runtime.portable import PortableState, named_modules
 from flashdreams.infra.world.inputs import Action, FrameInput, TextEvent, check_declared
 from flashdreams.infra.world.scene_map import Plan
@@ -239,10 +240,16 @@ class World(ABC):
         return False
 
     def fingerprint(self) -> str:
-        """Return a hash of the world's name, its precision and a sample of every weight."""
+        """Return a hash of the world's name, its precision and a sample of every weight.
+
+        Encoders of prompts and pictures do not count: they may be loaded when the first prompt comes, and given up.
+        """
         digest = hashlib.sha256(self.config.slug.encode())
         for module in (value for value in vars(self).values() if isinstance(value, nn.Module)):
+            readers = tuple(f"{name}." for name, part in module.named_modules() if isinstance(part, Encoder))
             for name, tensor in module.state_dict().items():
+                if name.startswith(readers):
+                    continue
                 sample = tensor.detach().flatten()[:: max(1, tensor.numel() // 64)].double().cpu()
                 digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode() + sample.numpy().tobytes())
         return digest.hexdigest()[:16]

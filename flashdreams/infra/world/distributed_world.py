@@ -1,7 +1,7 @@
 """One world in several processes: the first is asked and answers, the others make the same calls at the same time.
 
-Calls travel as JSON through the store at which the launched processes met: nothing that is read could run code. Only the
-state of a session that comes from another server of the same cluster is a pickle.
+Calls travel as JSON through the store at which the launched processes met: nothing that is read could run code. Only
+the state of a session that comes from another server of the same cluster is a pickle.
 """
 
 from __future__ import annotations

@@ -196,3 +196,28 @@ def test_a_move_to_a_server_without_a_place_is_refused(monkeypatch: pytest.Monke
     with pytest.raises(LookupError):
         asyncio.run(controller.move("nobody"))
     assert fleet.servers["world-1"].sessions == {"e"} and not fleet.servers["world-1"].frozen
+
+
+def test_a_group_without_a_place_is_told_once_and_stops_no_other_server(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    fleet, reasons, kept = Fleet(monkeypatch, world_0=Server(set("abcd"), waiting=1)), ["needs 4 GPU"], []
+    monkeypatch.setattr(module, "group_waits", lambda names: dict.fromkeys(set(names) - {"world-0"}, reasons[0]))
+    monkeypatch.setattr(module, "remove_groups_without", lambda names, _prefix: kept.append(list(names)))
+    answers = fleet.loads
+
+    async def loads() -> dict[str, Load]:
+        return {name: load for name, load in (await answers()).items() if load.status != "loading"}
+
+    controller = fleet.controller(min_servers=1, max_servers=4)
+    controller._spec = ServerSpec(settings={}, replicate=0, ranks=4, gpus=1)
+    monkeypatch.setattr(fleet, "loads", loads)
+    rounds(controller, 4)
+    assert sorted(fleet.servers) == ["world-0", "world-1"], "a group counts as one server, and no other is added"
+    assert [one.getMessage() for one in caplog.records if "no place" in one.getMessage()] == [
+        "world server world-1 has no place: it needs 4 GPU"
+    ]
+    reasons[0] = "needs 2 GPU"
+    rounds(controller, 2)
+    assert sum("no place" in one.getMessage() for one in caplog.records) == 2
+    assert fleet.servers["world-0"].status == "ok" and kept[-1] == ["world-0", "world-1"]
