@@ -12,7 +12,7 @@ import ray
 from ray.util import list_named_actors
 
 from backend.cluster.groups import RankPlace, RankSpec
-from backend.cluster.ray_group import group_strategy, remove_group
+from backend.cluster.ray_group import group_strategy, group_waits, remove_group
 from backend.cluster.vault import copy_of, has_copy
 from backend.cluster.world_server import WorldServer
 
@@ -157,7 +157,8 @@ def stop_server(name: str) -> None:
         remove_group(name)
         return
     try:
-        ray.get(actor.stop.remote(), timeout=15)
+        if not group_waits([name]):  # else it has not begun, and nobody would answer
+            ray.get(actor.stop.remote(), timeout=15)
     except ray.exceptions.RayError as error:
         log.warning("world server %s did not stop by itself: %s", name, type(error).__name__)
     ray.kill(actor, no_restart=True)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import pickle
 import sys
-import tempfile
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -15,9 +13,8 @@ from flashdreams.core import distributed
 from flashdreams.infra.runtime.portable import PortableState
 from flashdreams.infra.world.base import World
 from flashdreams.infra.world.distributed_world import SharedState, follow, lead
-from flashdreams.integrations.self_forcing.config import SLUG
-from tests.integrations.clips import generate, tiny_world
-from tests.published import self_forcing
+from tests.integrations.clips import generate
+from tests.recipes.tiny_world import tiny_config
 
 
 def check(leader: World, alone: list[npt.NDArray[np.uint8]]) -> None:
@@ -30,8 +27,9 @@ def check(leader: World, alone: list[npt.NDArray[np.uint8]]) -> None:
     again = generate(leader, leader.restore(leader.unpack(packed)), 2)
     assert all(np.array_equal(one, two) for one, two in zip(ahead, again, strict=True))
     for one, two in zip([*shown, *ahead], alone, strict=True):
-        assert two.std() > 1
-        assert np.abs(one.astype(int) - two).mean() < two.astype(float).std() / 20  # bf16, as for clips
+        assert two.std() > 10
+        assert np.abs(one.astype(int) - two).max() <= 1, "fp32: the last step of 8 bits"
+    assert np.abs(alone[-1].astype(int) - alone[-2]).mean() > 1, "chunks differ"
     for wrong in (SharedState(packed.parts[:1]), PortableState(None, {})):
         try:
             leader.unpack(wrong)
@@ -42,16 +40,15 @@ def check(leader: World, alone: list[npt.NDArray[np.uint8]]) -> None:
 
 
 def main() -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        config, shown = tiny_world(SLUG, Path(folder), self_forcing), []
-        if os.environ["RANK"] == "0":  # before the processes join: afterwards all must make the same calls
-            alone: World = config.setup()
-            shown = generate(alone, alone.start(config.scenes[0].name, 3), 5)
-        assert distributed.init("cpu") and distributed.world_size() == 2
-        if distributed.is_rank_zero():
-            check(lead(config).setup(), shown)
-        else:
-            follow(config)
+    config, shown = tiny_config(), []
+    if os.environ["RANK"] == "0":  # before the processes join: afterwards all must make the same calls
+        alone: World = config.setup()
+        shown = generate(alone, alone.start(config.scenes[0].name, 3), 5)
+    assert distributed.init("cpu") and distributed.world_size() == 2
+    if distributed.is_rank_zero():
+        check(lead(config).setup(), shown)
+    else:
+        follow(config)
     distributed.shutdown()
 
 
