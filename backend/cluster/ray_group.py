@@ -38,6 +38,13 @@ log = logging.getLogger(__name__)
 class Follower:
     """A rank after the first: makes the first one's calls on its own share of the model."""
 
+    def __init__(self) -> None:
+        """Import what takes long, while the first rank does."""
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # torch would tell of each look for a call that is none
+        from flashdreams.infra.world import distributed_world
+
+        self._follow = distributed_world.follow
+
     def place(self) -> RankPlace:
         """Return where Ray has put this process."""
         return own_place()
@@ -45,16 +52,12 @@ class Follower:
     def follow(self, environment: Mapping[str, str], spec: RankSpec, settings: dict[str, Any], module: str) -> None:
         """Load the world and work for the first rank until it ends. Raises what loading raises."""
         from backend.cluster.world_server import config_of
-
-        # Before the first use of a GPU, which reads them. A follower looks for calls every other second, of which torch
-        # would tell each time.
-        os.environ.update({"TORCH_CPP_LOG_LEVEL": "ERROR", **environment})
         from flashdreams.core import distributed
-        from flashdreams.infra.world.distributed_world import follow
 
+        os.environ.update(environment)  # before the first use of a GPU, which reads them
         distributed.init(device_of(spec))
         try:
-            follow(replace(config_of(settings, module), adapts=False))  # all must do the same
+            self._follow(replace(config_of(settings, module), adapts=False))  # all must do the same
         except BaseException:
             if (peers := distributed.peers()) is not None:
                 peers.done()  # Ray tells the first rank
@@ -65,17 +68,12 @@ class Follower:
 class Group:
     """The other ranks, held by the first one."""
 
-    def __init__(self, name: str, spec: RankSpec, settings: dict[str, Any], module: str, address: str) -> None:
-        """Begin all ranks, and join them as the first. Raises RuntimeError if they do not come.
-
-        Args:
-            name: the world server's.
-            spec: number of ranks, and what each gets.
-            settings: fields of `Settings`.
-            module: `package.module:function` of a world config instead of the settings' world; may be empty.
-            address: address of this node that the other ranks reach.
-        """
-        self._name, self._stopping = name, False
+    def __init__(self, name: str, spec: RankSpec) -> None:
+        """Begin the ranks of world server `name`, without waiting for them."""
+        self._name, self._spec, self._stopping = name, spec, False
+        self._failing: Callable[[], bool] = lambda: False
+        self.places: list[RankPlace] = []
+        """Places of all ranks, once they have joined."""
         own: Any = ray.util.get_current_placement_group()
         actor: Any = ray.remote(Follower)
         self._actors = [
@@ -86,19 +84,25 @@ class Group:
             ).remote()
             for rank in range(1, spec.ranks)
         ]
-        try:
-            others = ray.get([each.place.remote() for each in self._actors], timeout=RANKS_SECONDS)
-        except ray.exceptions.RayError as error:
-            raise RuntimeError(f"not all of the {spec.ranks} processes of {name} began: {error}") from error
-        self.places: list[RankPlace] = [own_place(), *others]
-        """Places of all ranks."""
-        self._join(spec, settings, module, address)
 
-    def _join(self, spec: RankSpec, settings: dict[str, Any], module: str, address: str) -> None:
+    def join(self, settings: dict[str, Any], module: str, address: str) -> None:
+        """Meet the other ranks, which load the world then. Raises RuntimeError if they do not come.
+
+        Args:
+            settings: fields of `Settings`.
+            module: `package.module:function` of a world config instead of the settings' world; may be empty.
+            address: address of this node that the other ranks reach.
+        """
         from torch.distributed import TCPStore
 
         from flashdreams.core import distributed
 
+        spec = self._spec
+        try:
+            others = ray.get([each.place.remote() for each in self._actors], timeout=RANKS_SECONDS)
+        except ray.exceptions.RayError as error:
+            raise RuntimeError(f"not all of the {spec.ranks} ranks of {self._name} began: {error}") from error
+        self.places = [own_place(), *others]
         self._store = TCPStore(address, 0, is_master=True, wait_for_workers=False)
         first, *rest = rank_environments(self.places, address, self._store.port)
         self._work = [
@@ -106,7 +110,6 @@ class Group:
             for each, environment in zip(self._actors, rest, strict=True)
         ]
         os.environ.update(first)
-        self._failing = lambda: False
         threading.Thread(target=self._watch, name="ranks", daemon=True).start()
         distributed.init(device_of(spec))
         log.warning("world server %s has %d ranks: %s", self._name, spec.ranks, "; ".join(map(_told, self.places)))

@@ -46,16 +46,21 @@ class WorldServer:
             replicate: seconds between copies of sessions outside this server; 0: none.
             group: processes that share the world, of which this one is the first; None: it is alone.
         """
+        self.name = name
+        self._group: Any = None
+        if group is not None and group.ranks > 1:  # first: its processes import at the same time as this one
+            from backend.cluster.ray_group import Group
+
+            self._group = Group(name, group)
         # Imported here: the controller and the front doors know this class, and need no PyTorch.
         from backend.server.app import create_app
         from backend.server.http_server import bind, make_server
 
-        self.name = name
         self.run = f"{name} {secrets.token_hex(6)}"
         """Another one each time that the server starts."""
         host = host or _node_address()
         chosen = Settings(**settings, host=host, port=0, browser=False)
-        self._app = create_app(self._config(settings, module or "", host, group), chosen)
+        self._app = create_app(self._config(settings, module or "", host), chosen)
         self._socket = bind(host, 0)
         self._address = f"http://{host}:{self._socket.getsockname()[1]}"
         listening = threading.Event()
@@ -67,18 +72,16 @@ class WorldServer:
         if replicate > 0:  # here and not by a call: Ray makes the server anew when its process ends, and calls nothing
             asyncio.run_coroutine_threadsafe(self._replicate(replicate), self._app.state.loop)
 
-    def _config(self, settings: dict[str, Any], module: str, host: str, group: RankSpec | None) -> Any:
+    def _config(self, settings: dict[str, Any], module: str, host: str) -> Any:
         """Return the world's config: of a group, after its processes have met, one that this process leads."""
         config = config_of(settings, module)
-        self._group: Any = None
-        if group is None or group.ranks == 1:
+        if self._group is None:
             return config
-        from backend.cluster.ray_group import Group
         from flashdreams.infra.world.distributed_world import lead
 
-        with ThreadPoolExecutor(1) as waiting:  # Ray dislikes an actor with coroutines that waits on its own thread
-            self._group = waiting.submit(Group, self.name, group, settings, module, host).result()
         self._group.fails_if(self._fails_to_load)
+        with ThreadPoolExecutor(1) as waiting:  # an actor's own thread should not wait, says Ray
+            waiting.submit(self._group.join, settings, module, host).result()
         return lead(replace(config, adapts=False))  # all must do the same
 
     def _fails_to_load(self) -> bool:

@@ -6,12 +6,14 @@ import asyncio
 import subprocess
 import sys
 import time
+from typing import Any
 
 import pytest
 
 pytest.importorskip("ray", reason="the extra `cluster` is not installed")
 
-from backend.cluster import ray_fleet
+from backend.cluster import ray_fleet, ray_group
+from backend.cluster.groups import RankSpec
 from backend.cluster.ray_fleet import RayFleet
 
 
@@ -64,3 +66,32 @@ def test_the_controller_and_the_front_doors_need_no_pytorch() -> None:
     asked = "import sys, backend.cluster.controller, backend.cluster.front_door; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize(
+    ("ending", "loading_fails", "stopping", "ends"),
+    [
+        (ray_group.ray.exceptions.ActorDiedError(), True, False, True),
+        (ray_group.ray.exceptions.RayTaskError("follow", "", ValueError("no such weights")), True, False, False),
+        (ray_group.ray.exceptions.RayTaskError("follow", "", MemoryError("of this rank alone")), False, False, True),
+        (None, False, False, True),
+        (None, False, True, False),
+    ],
+    ids=["killed", "a world that fails to load in all", "an error of one rank", "ended", "stopped"],
+)
+def test_a_group_ends_with_a_rank_unless_all_of_it_tells_why_it_failed(
+    monkeypatch: pytest.MonkeyPatch, ending: Exception | None, loading_fails: bool, stopping: bool, ends: bool
+) -> None:
+    def get(_work: Any, **_options: Any) -> None:
+        if ending is not None:
+            raise ending
+
+    ended: list[int] = []
+    monkeypatch.setattr(ray_group.ray, "wait", lambda work: (work[1:2], [work[0]]))
+    monkeypatch.setattr(ray_group.ray, "get", get)
+    monkeypatch.setattr(ray_group.os, "_exit", ended.append)
+    group = ray_group.Group.__new__(ray_group.Group)
+    group._name, group._spec, group._work, group._stopping = "world-0", RankSpec(ranks=3), ["one", "two"], stopping
+    group.fails_if(lambda: loading_fails)
+    group._watch()
+    assert ended == [ray_group.GONE_STATUS] * ends
