@@ -57,7 +57,7 @@ class Controller:
         self._relay = Relay(RayFleet(), secret)
         self._draining: set[str] = set()
         self._idle_rounds = 0
-        self._told: dict[str, str] = {}
+        self._reasons: dict[str, str] = {}
         """What each server that has no place was said to wait for."""
 
     async def run(self) -> None:
@@ -149,9 +149,9 @@ class Controller:
         await asyncio.to_thread(remove_groups_without, names, PREFIX)
         waits = await asyncio.to_thread(group_waits, [name for name in names if name not in loads])
         for name, reason in waits.items():
-            if self._told.get(name) != reason:
+            if self._reasons.get(name) != reason:
                 log.warning("world server %s has no place: it %s", name, reason)
-        self._told = waits
+        self._reasons = waits
 
     async def _empty(self, name: str) -> None:
         """Move the sessions of a draining server to others, as far as there are places."""

@@ -100,7 +100,7 @@ def missing_resources(spec: RankSpec, total: Mapping[str, Resources], free: Mapp
         free: those that nobody has taken.
     """
     (bundle, *_), count = spec.bundles, spec.ranks
-    each = _told(bundle)
+    each = _described(bundle)
     where = "on any nodes" if spec.across_nodes else "on one node"
     wanted = f"needs {count} x {each} {where}"
     if not total:
@@ -126,8 +126,8 @@ def _rooms(bundle: Resources, nodes: Mapping[str, Resources], spec: RankSpec) ->
 def _most(bundle: Resources, nodes: Mapping[str, Resources], spec: RankSpec) -> str:
     """Return the amounts of the bundle's resources there are: in all, or at most on a node."""
     combine = sum if spec.across_nodes else max
-    return _told({name: combine(node.get(name, 0.0) for node in nodes.values()) for name in bundle})
+    return _described({name: combine(node.get(name, 0.0) for node in nodes.values()) for name in bundle})
 
 
-def _told(resources: Resources) -> str:
+def _described(resources: Resources) -> str:
     return " and ".join(f"{amount:g} {name}" for name, amount in sorted(resources.items(), reverse=True)) or "nothing"

@@ -112,7 +112,7 @@ class Group:
         os.environ.update(first)
         threading.Thread(target=self._watch, name="ranks", daemon=True).start()
         distributed.init(device_of(spec))
-        log.warning("world server %s has %d ranks: %s", self._name, spec.ranks, "; ".join(map(_told, self.places)))
+        log.warning("world server %s has %d ranks: %s", self._name, spec.ranks, "; ".join(map(_described, self.places)))
 
     def fails_if(self, failing: Callable[[], bool]) -> None:
         """Let the group live on after an error in a rank where `failing` returns True: the first rank tells of it."""
@@ -211,5 +211,5 @@ def _resources() -> tuple[dict[str, Any], dict[str, Any]]:
     return total, {node: free for node, free in available_resources_per_node().items() if node in total}
 
 
-def _told(place: RankPlace) -> str:
+def _described(place: RankPlace) -> str:
     return f"{place.address} " + (f"GPU {' '.join(place.gpus)}" if place.gpus else f"process {place.pid}")
