@@ -6,6 +6,7 @@ The same seed gives the same region on every run. `x` points east, `z` north; th
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,10 +54,17 @@ class Region:
         return torch.cat([self.mixture, whole]) * 2 - 1
 
 
-def make_region(seed: int, kinds: tuple[str, ...] = KINDS, mixed: bool = True) -> Region:
-    """The region of `seed`: of one or more of `kinds`, and of only one if not `mixed`."""
+def make_region(
+    seed: int, kinds: tuple[str, ...] = KINDS, mixed: bool = True, amounts: Mapping[str, float] | None = None
+) -> Region:
+    """The region of `seed`: of one or more of `kinds`, and of only one if not `mixed`.
+
+    `amounts` takes the place of the seed's own attributes, 0 to 1 by name.
+    """
     rng = np.random.default_rng([19, seed])
     attributes = np.clip(0.5 + rng.normal(0, 0.22, len(ATTRIBUTES)), 0, 1)
+    for name, amount in (amounts or {}).items():
+        attributes[ATTRIBUTES.index(name)] = amount
     style = rng.uniform(0, 1, len(STYLE))
     count = 1 if not mixed or len(kinds) == 1 else int(rng.choice([1, 2, 3], p=[0.5, 0.38, 0.12]))
     chosen = rng.choice(len(kinds), min(count, len(kinds)), replace=False)

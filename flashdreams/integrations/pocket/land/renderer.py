@@ -39,14 +39,23 @@ class TrueViews:
         self.floor = torch.cat([region.ground, fine])[None]
 
     @torch.no_grad()
-    def view(self, pose: Tensor) -> Tensor:
-        """`[3, 144, 256]` in 0..1 from camera-to-world `pose [4, 4]`."""
+    def view(self, pose: Tensor, height: int = HEIGHT) -> Tensor:
+        """`[3, 144, 256]` in 0..1 from camera-to-world `pose [4, 4]`; smaller for another `height`, a multiple of 9."""
+        return self._seen(pose, height)[0]
+
+    @torch.no_grad()
+    def distance(self, pose: Tensor, height: int = HEIGHT) -> Tensor:
+        """Metres `[144, 256]` from the camera to what it sees; the sky is far."""
+        return self._seen(pose, height)[1]
+
+    def _seen(self, pose: Tensor, height: int) -> tuple[Tensor, Tensor]:
+        """The view and its distances."""
         light, vector = self.light, self.light.vector()
-        origin, direction = camera_origin(pose), camera_rays(pose, WIDTH, HEIGHT)
+        origin, direction = camera_origin(pose), camera_rays(pose, height * WIDTH // HEIGHT, height)
         strips = direction.unflatten(2, (_STRIPS, -1)).permute(2, 0, 1, 3).flatten(2)
         rounds, boxes = (_nearest(rows, origin, strips, keep, at) for rows, keep, at in self._tables())
         found = self.cast(origin.expand(_STRIPS, 3), strips, rounds, boxes)
-        t, normal, paint, glow = (self._joined(x) for x in found)
+        t, normal, paint, glow = (self._joined(x, height) for x in found)
         fields = sky_fields(direction, light)
         sky = sky_color(fields, vector)
         level = fields.clone()
@@ -61,15 +70,15 @@ class TrueViews:
         floor = F.grid_sample(self.floor, spot, padding_mode="border", align_corners=False)[0]
         color = torch.where(on_ground, self._ground(floor, direction, fields), self._thing(normal, paint, glow, floor))
         color = color + (fog_color - color) * mist(distance, light.haze)
-        return torch.where(distance < FAR * 0.5, color, sky).clamp(0, 1)
+        return torch.where(distance < FAR * 0.5, color, sky).clamp(0, 1), distance[0]
 
     def _tables(self) -> tuple[tuple[Tensor, int, int], ...]:
         return (self.region.rounds, _TOP_ROUNDS, 1), (self.region.boxes, _TOP_BOXES, 2)
 
     @staticmethod
-    def _joined(x: Tensor) -> Tensor:
+    def _joined(x: Tensor, height: int) -> Tensor:
         """Strips `[S, C, P]` as a picture `[C, H, W]`."""
-        return x.unflatten(2, (HEIGHT, -1)).permute(1, 2, 0, 3).flatten(2)
+        return x.unflatten(2, (height, -1)).permute(1, 2, 0, 3).flatten(2)
 
     def _warm(self) -> Tensor:
         return torch.lerp(torch.ones(3), torch.tensor(self.light.sun), 0.5).view(3, 1, 1)

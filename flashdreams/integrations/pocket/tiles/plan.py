@@ -29,7 +29,7 @@ _COARSE = 7
 """Points along each side of a window where the plan is computed; between them it is interpolated."""
 
 _KIND_WORDS = {
-    "meadow": "meadow field grass spring countryside hills farm",
+    "meadow": "meadow meadows field fields grass spring countryside hills farm",
     "forest": "forest wood woods woodland jungle pines autumn mushroom wild",
     "desert": "desert sand dunes canyon mesa cactus oasis dry tent",
     "town": "town city street streets houses square urban market lamps",

@@ -19,7 +19,7 @@ from torch import Tensor
 from flashdreams.infra.diffusion.model import DiffusionModel
 from flashdreams.infra.diffusion.scheduler.base import draw_noise
 from flashdreams.integrations.pocket.land.state import CHANNELS, GROUND, OCCUPANCY, WATER
-from flashdreams.integrations.pocket.tiles.blending import blend_ground
+from flashdreams.integrations.pocket.tiles.blending import blend
 from flashdreams.integrations.pocket.tiles.config import TILE, WINDOW
 from flashdreams.integrations.pocket.tiles.lands import Spot, closure, next_missing
 from flashdreams.integrations.pocket.tiles.masks import edge, known_neighbours
@@ -80,7 +80,7 @@ class TileSampler:
         sampling.step += 1
         if sampling.step < self.passes:
             return None
-        return packed(blend_ground(sampling.noisy[0], sampling.cache.mask[0]))
+        return packed(blend(sampling.noisy[0], sampling.cache.mask[0]))
 
 
 class TileStore:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from flashdreams.integrations.pocket.land.kinds import CONDITION, KINDS
+from flashdreams.integrations.pocket.land.kinds import ATTRIBUTES, CONDITION, KINDS
 from flashdreams.integrations.pocket.land.region import CELLS, Region, make_region
 from flashdreams.integrations.pocket.land.state import CHANNELS, OCCUPANCY
 
@@ -29,3 +29,11 @@ def test_every_kind_of_land_has_things_and_a_state_in_bounds(kind: str) -> None:
     assert (region.state[OCCUPANCY] > 0).float().mean() > 0.002
     assert region.condition().shape == (CONDITION, CELLS, CELLS)
     assert torch.equal(region.mixture[KINDS.index(kind)], torch.ones(CELLS, CELLS))
+
+
+def test_given_amounts_take_the_place_of_the_seed_s_own() -> None:
+    own, given = make_region(3), make_region(3, amounts={"trees": 0.0})
+    index = ATTRIBUTES.index("trees")
+    assert given.attributes[index] == 0
+    others = [i for i in range(len(ATTRIBUTES)) if i != index]
+    assert torch.equal(given.attributes[others], own.attributes[others])

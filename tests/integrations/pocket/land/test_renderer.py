@@ -33,3 +33,14 @@ def test_true_views_are_deterministic_and_follow_the_light(region: Region) -> No
     assert day.shape == (3, 144, 256)
     assert torch.equal(day, TrueViews(region, light_at(12)).view(pose))
     assert float(day.mean()) > 2 * float(night.mean())
+
+
+def test_a_smaller_view_is_the_larger_one_seen_coarsely_and_distances_are_the_ground_s(region: Region) -> None:
+    views, pose = TrueViews(region, light_at(12)), camera_pose(1.0, 2.0, 0.7, 0.0)
+    small, large = views.view(pose, 72), views.view(pose)
+    assert small.shape == (3, 72, 128)
+    assert float((torch.nn.functional.avg_pool2d(large, 2) - small).abs().mean()) < 0.02
+    distance = views.distance(camera_pose(1.0, 2.0, 0.7, -1.2))
+    assert distance.shape == (144, 256)
+    # Straight down the camera's axis the ground is as far as its height and pitch say, or something stands before it.
+    assert float(distance[71:73, 127:129].mean()) <= 1.6 / torch.sin(torch.tensor(1.2)) + 0.02
