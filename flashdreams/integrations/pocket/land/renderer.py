@@ -70,7 +70,7 @@ class TrueViews:
         floor = F.grid_sample(self.floor, spot, padding_mode="border", align_corners=False)[0]
         color = torch.where(on_ground, self._ground(floor, direction, fields), self._thing(normal, paint, glow, floor))
         color = color + (fog_color - color) * mist(distance, light.haze)
-        return torch.where(distance < FAR * 0.5, color, sky).clamp(0, 1), distance[0]
+        return torch.where(distance < FAR * 0.5, color, sky).clamp(0, 1), distance
 
     def _tables(self) -> tuple[tuple[Tensor, int, int], ...]:
         return (self.region.rounds, _TOP_ROUNDS, 1), (self.region.boxes, _TOP_BOXES, 2)
