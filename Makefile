@@ -48,7 +48,7 @@ soak: $(VENV)/.dev  ## run the kiosk with visitors and a fault every minute (ARG
 train: $(VENV)/.play  ## train the pocket world; stop at any moment, the same command goes on
 	@$(BIN)/python -m flashdreams.integrations.pocket.training.train $(ARGS)
 
-eval-world: $(VENV)/.play  ## measure the pocket world against the true renderer, as JSON
+eval-world: $(VENV)/.play  ## measure the pocket world against the true renderer, as JSON (ARGS="--world endless" for the endless worlds)
 	@$(BIN)/python -m flashdreams.integrations.pocket.evaluation.evaluate $(ARGS)
 
 bench: $(VENV)/.dev  ## measure speed, latency, steadiness and start; needs an idle machine (about 12 minutes)

@@ -1,7 +1,8 @@
 """Evaluation of the pocket world's weights against the true renderer.
 
 `python -m flashdreams.integrations.pocket.evaluation.evaluate` prints figures as JSON, writes them to report.json, and
-puts dreamed frames beside true ones in sheet.png.
+puts dreamed frames beside true ones in sheet.png. `--world endless` measures the endless worlds instead, into
+endless.json.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from flashdreams.integrations.pocket.assets import WEIGHTS, asset_folder
+from flashdreams.integrations.pocket.assets import TILE_WEIGHTS, WEIGHTS, asset_folder
 from flashdreams.integrations.pocket.config import PARAMETERS, pocket_pipeline, pocket_world
 from flashdreams.integrations.pocket.deflated import load_weights
 from flashdreams.integrations.pocket.evaluation.contact_sheet import contact_sheet
@@ -30,8 +31,10 @@ SHORTEST_MINUTES, LONGEST_MINUTES = 0.2, 600.0
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; answers the exit status."""
-    parser = argparse.ArgumentParser(description="Judge the pocket world's weights against the true renderer.")
-    parser.add_argument("--checkpoint", type=Path, default=asset_folder() / WEIGHTS, help="weights, a safetensors file")
+    parser = argparse.ArgumentParser(description="Judge the weights of a world against the true renderer.")
+    parser.add_argument("--world", choices=("pocket", "endless"), default="pocket")
+    parser.add_argument("--checkpoint", type=Path, help="weights, a safetensors file; none: those that come along")
+    parser.add_argument("--only", default="", help="of the endless worlds, the measures to take: names with commas")
     parser.add_argument(
         "--output", type=Path, default=Path("outputs/evaluation"), help="folder of report.json, sheet.png"
     )
@@ -43,17 +46,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = parser.parse_args(arguments)
     if args.threads < 1 or args.seed < 0:
         parser.error(f"--threads must be 1 or more and --seed 0 or more, got {args.threads} and {args.seed}")
+    checkpoint = args.checkpoint or asset_folder() / (TILE_WEIGHTS if args.world == "endless" else WEIGHTS)
+    if args.world == "endless":
+        from flashdreams.integrations.pocket.evaluation import endless  # most of it is nothing to the pocket world
+
+        return endless.answer(parser, args, checkpoint)
+    if args.only:
+        parser.error("--only chooses among the measures of the endless worlds: add --world endless")
     size = QUICK if args.quick else FULL
     if args.minutes is not None:
         if not SHORTEST_MINUTES <= args.minutes <= LONGEST_MINUTES:
             parser.error(f"--minutes must lie within {SHORTEST_MINUTES} and {LONGEST_MINUTES}, got {args.minutes}")
         size = replace(size, long_chunks=round(args.minutes * 60 * FPS / FRAMES_PER_CHUNK))
     try:
-        load_weights(pocket_pipeline().setup(), args.checkpoint)  # now, rather than in the middle of a progress bar
+        load_weights(pocket_pipeline().setup(), checkpoint)  # now, rather than in the middle of a progress bar
         args.output.mkdir(parents=True, exist_ok=True)
     except (OSError, ValueError) as error:
         parser.error(str(error))
-    print(evaluate(Judged(args.checkpoint, size, args.seed, args.device), args.output, args.threads))
+    print(evaluate(Judged(checkpoint, size, args.seed, args.device), args.output, args.threads))
     print(f"{args.output / 'report.json'}, {args.output / 'sheet.png'}", file=sys.stderr)
     return 0
 

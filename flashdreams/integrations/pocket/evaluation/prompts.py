@@ -15,7 +15,7 @@ class Prompt:
     """A line of text, and what it asks for: written down by hand, whatever the world's parser understands."""
 
     text: str
-    kind: str | None = None
+    kind: str
     time: str | None = None
     more: tuple[str, ...] = ()
     less: tuple[str, ...] = ()
@@ -30,9 +30,7 @@ class Prompt:
 
     def seen(self, reading: Reading) -> dict[str, bool]:
         """By what is asked for, True where `reading` shows it."""
-        found: dict[str, bool] = {}
-        if self.kind is not None:
-            found["kind"] = max(reading.kinds, key=lambda name: reading.kinds[name]) == self.kind
+        found = {"kind": max(reading.kinds, key=lambda name: reading.kinds[name]) == self.kind}
         if self.time is not None:
             found["time"] = max(reading.times, key=lambda name: reading.times[name]) == self.time
         found |= {f"more {name}": reading.more[name] >= LIKELY for name in self.more}

@@ -62,7 +62,11 @@ def seam_ratio(state: Tensor) -> float:
 
 
 def copying_ratio(dreamed: Tensor, held_out: Tensor, trained: Tensor) -> float:
-    """Mean distance of dreamed tiles `[N, 45, 32, 32]` to the nearest trained one, over that of held-out ones."""
+    """Mean distance of dreamed tiles `[N, 45, 32, 32]` to the nearest trained one, over that of held-out ones.
+
+    Trained ones are turned and mirrored in all eight ways, as in training.
+    """
+    trained = torch.cat([torch.rot90(x, turn, (2, 3)) for x in (trained, trained.flip(3)) for turn in range(4)])
     reduced = [F.avg_pool2d(x, 4).flatten(1) for x in (dreamed, held_out, trained)]
     nearest = [torch.cdist(x, reduced[2]).amin(1).mean() for x in reduced[:2]]
     return float(nearest[0] / nearest[1])

@@ -2,7 +2,7 @@
 
 python -m flashdreams.integrations.pocket.training.release_tiles --tiles FOLDER --views FOLDER
 
-The card is left as it is without `--report`, the JSON that `flashdreams.integrations.pocket.evaluation.tiles` prints.
+The card is left as it is without `--report`, the JSON that `make eval-world ARGS="--world endless"` writes.
 """
 
 from __future__ import annotations
@@ -47,10 +47,17 @@ picture from anywhere. One kind of land, the garden, was never trained on by the
 
 **Training.** On one processor core each: {tiles:,} steps of tiles, {views:,} steps of views.
 
-**Evaluation.** By `python -m flashdreams.integrations.pocket.evaluation.tiles`, on seeds that were never trained on.
-PSNR is of views from given tiles against the renderer, in decibels.
+**Evaluation.** By `make eval-world ARGS="--world endless"`, on seeds that were never trained on. PSNR is in decibels.
 
 {table}
+
+Views of tiles (`frechet ratio`, `precision`, `recall`, `words obeyed`) are told from each other by a small classifier
+of views that the evaluation trains on procedural land and keeps in its folder; how much of held-out true views it
+tells right stands beside, and figures `of land` are of procedural land judged in the same way: what there is to
+reach. In `frechet ratio` one network draws dreamed and procedural tiles alike, in `frechet ratio shown` the renderer
+draws the procedural ones. `turn` and `circle` are taken while time, clouds and movers go on, `land` figures while
+they stand still; 99 dB means equal in every bit: tiles are dreamed again as they were. The kilometre is gone at 36
+m/s through whatever stands in the way, since what it shows depends on the tiles and not on the pace.
 """
 
 
@@ -79,10 +86,12 @@ def thumbnail(world: EndlessWorld, scene: str) -> Pixels:
 
 def card(weights: Path, report: dict[str, Any]) -> str:
     """Return the card of a weights file and the report of its evaluation."""
-    of_weights = (name for name in report if not name.startswith("tile_seconds"))  # those are of a machine
-    figures = {name: report[name] for name in of_weights if isinstance(report[name], float)}
-    rows = ["| figure | value |", "| --- | --: |"]
-    rows += [f"| {name.replace('_', ' ')} | {value:.3g} |" for name, value in figures.items()]
+    rows = ["| figure | value | goal |", "| --- | --: | --: |"]
+    for name, value in report["figures"].items():
+        goal = report["goals"].get(name, {})
+        told = " ".join(f"{side} {goal[side]:g}" for side in ("at least", "at most") if side in goal)
+        missed = "" if goal.get("met", True) else ": missed"
+        rows.append(f"| {name.replace('_', ' ')} | {value:.3g} | {told}{missed} |")
     return CARD.format(
         file=weights.name,
         parameters=ENDLESS_PARAMETERS,

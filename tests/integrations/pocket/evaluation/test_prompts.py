@@ -36,4 +36,4 @@ def test_what_obeys_is_seen_and_what_does_not_is_not() -> None:
 
 
 def test_land_that_obeys_is_given_much_or_little() -> None:
-    assert Prompt("", more=("rocks",), less=("trees",)).amounts == {"rocks": 0.9, "trees": 0.05}
+    assert Prompt("", "desert", more=("rocks",), less=("trees",)).amounts == {"rocks": 0.9, "trees": 0.05}

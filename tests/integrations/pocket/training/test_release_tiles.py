@@ -12,11 +12,14 @@ def test_the_card_holds_every_figure_and_what_was_trained(tmp_path: Path) -> Non
     weights.write_bytes(bytes(3 * 2**19))
     report = {
         "trained_steps": {"tiles": 1234, "views": 56789},
-        "weights_mib": 1.5,
-        "seam_ratio": 1.2345,
-        "view_psnr": 27.5,
+        "figures": {"seam_ratio": 1.2345, "view_psnr": 27.5, "recall": 0.7},
+        "goals": {
+            "seam_ratio": {"value": 1.2345, "at most": 1.1, "met": False},
+            "recall": {"value": 0.7, "at least": 0.6, "met": True},
+        },
     }
     text = card(weights, report)
     assert "`tiles.safetensors`" in text and "1.5 MiB" in text
     assert "1,234 steps of tiles, 56,789 steps of views" in text
-    assert "| seam ratio | 1.23 |" in text and "| view psnr | 27.5 |" in text
+    assert "| seam ratio | 1.23 | at most 1.1: missed |" in text
+    assert "| view psnr | 27.5 |  |" in text and "| recall | 0.7 | at least 0.6 |" in text

@@ -1,0 +1,197 @@
+"""Views of dreamed tiles as a classifier of views sees them: how like procedural land, and how obedient to words.
+
+Tiles are dreamed of the conditions of held-out procedural regions, so that the two differ in the dreaming alone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from flashdreams.infra.diffusion.model import DiffusionModel
+from flashdreams.integrations.pocket.evaluation.distributions import frechet_distance, precision_recall
+from flashdreams.integrations.pocket.evaluation.prompts import Prompt
+from flashdreams.integrations.pocket.evaluation.tiles import block, draw
+from flashdreams.integrations.pocket.evaluation.view_classifier import ROWS, ViewClassifier
+from flashdreams.integrations.pocket.land.camera import camera_pose
+from flashdreams.integrations.pocket.land.light import Light, random_light
+from flashdreams.integrations.pocket.land.region import CELLS, Region, make_region
+from flashdreams.integrations.pocket.land.renderer import TrueViews
+from flashdreams.integrations.pocket.tiles.config import MARGIN, TILE, TILE_METRES, WINDOW
+from flashdreams.integrations.pocket.tiles.footing import Footing
+from flashdreams.integrations.pocket.tiles.lands import Land
+from flashdreams.integrations.pocket.tiles.plan import WorldPlan, understand
+from flashdreams.integrations.pocket.tiles.sight import LocalState
+from flashdreams.integrations.pocket.tiles.store import TileStore
+from flashdreams.integrations.pocket.tiles.view_network import ViewNetwork
+from flashdreams.integrations.pocket.tiles.weather import Weather
+from flashdreams.integrations.pocket.training.regions import HELD_OUT_SEEDS
+
+BLOCK = slice((CELLS - 3 * TILE) // 2, (CELLS + 3 * TILE) // 2)
+"""Cells of a region, along each side, that are three tiles in its middle."""
+LIGHTS = 2
+"""Lights of a place; its views are shared out among them."""
+STROLL = 6.0
+"""Metres from the middle of the three tiles to a camera at most, along each axis."""
+PROMPT_VIEWS = 4
+_DREAMED_FIRST, _OTHERS_FIRST, _PROMPTS_FIRST = 600, 700, 800
+"""First of the held-out seeds of each set of regions."""
+
+
+class RegionPlan(WorldPlan):
+    """The conditions of a procedural region, in place of a seed's own; tile (0, 0) lies in its middle."""
+
+    def __init__(self, region: Region) -> None:
+        super().__init__(region.seed)
+        self._whole = region.condition()
+
+    def condition(self, i: int, j: int) -> Tensor:
+        """Return those of tile (i, j), -2 to 2 each."""
+        row, column = ((CELLS - TILE) // 2 + at * TILE - MARGIN for at in (j, i))
+        if min(row, column) < 0 or max(row, column) + WINDOW > CELLS:
+            raise ValueError(f"i and j must be from -2 to 2, got {i} and {j}")
+        return self._whole[None, :, row : row + WINDOW, column : column + WINDOW]
+
+
+@dataclass(frozen=True)
+class TileViews:
+    """The networks under test, and the classifier that judges them."""
+
+    model: DiffusionModel
+    network: ViewNetwork
+    classifier: ViewClassifier
+    bfloat16: bool = False
+
+    def sample(self, plan: WorldPlan) -> Tensor:
+        """The state `[45, 96, 96]` of nine tiles."""
+        return block(TileStore(self.model, plan, bfloat16=self.bfloat16), (0, 0), 1)
+
+    def drawn(self, state: Tensor, views: int, rng: np.random.Generator, light: Light | None = None) -> Tensor:
+        """Views `[N, 3, 144, 256]` that the network draws of nine tiles around the origin; in any light if None."""
+        found = []
+        for poses, chosen in _lit_poses(state, views, rng, light):
+            place = LocalState.of(state, (0.0, 0.0), chosen)
+            found += [draw(self.network, place, pose) for pose in poses]
+        return torch.stack(found)
+
+
+def true_views(region: Region, views: int, rng: np.random.Generator, light: Light | None = None) -> Tensor:
+    """Views `[N, 3, 72, 128]` that the renderer draws of nine tiles in a region's middle; nothing stands outside."""
+    state, reach = region.state[:, BLOCK, BLOCK], 1.5 * TILE_METRES
+    rounds, boxes = (
+        parts[(parts[:, 0].abs() < reach) & (parts[:, z].abs() < reach)]
+        for parts, z in ((region.rounds, 1), (region.boxes, 2))
+    )
+    cut = replace(region, rounds=rounds, boxes=boxes)
+    found = []
+    for poses, chosen in _lit_poses(state, views, rng, light):
+        true = TrueViews(cut, chosen)
+        found += [true.view(pose, 2 * ROWS) for pose in poses]
+    return torch.stack(found)
+
+
+def _lit_poses(
+    state: Tensor, views: int, rng: np.random.Generator, light: Light | None
+) -> Iterator[tuple[list[Tensor], Light]]:
+    """Random cameras on free spots of nine tiles, by the light that they share."""
+    footing, lights = Footing(state, (0.0, 0.0)), 1 if light is not None else LIGHTS
+    for index in range(lights):
+        chosen, poses = light or random_light(rng), []
+        for _ in range(index, views, lights):
+            x, z = footing.free_near(*(float(v) for v in rng.uniform(-STROLL, STROLL, 2)))
+            pitch = float(np.clip(rng.normal(0, 0.1), -0.3, 0.3))
+            poses.append(camera_pose(x, z, float(rng.uniform(-math.pi, math.pi)), pitch))
+        yield poses, chosen
+
+
+@dataclass(frozen=True)
+class Likeness:
+    """Figures of dreamed tiles beside procedural land, and the states that they were taken of."""
+
+    figures: dict[str, float]
+    states: list[Tensor]
+    """Nine dreamed tiles each."""
+
+
+@torch.no_grad()
+def likeness(judged: TileViews, worlds: int, views: int, tick: Callable[[], object] = lambda: None) -> Likeness:
+    """Views of tiles dreamed of the conditions of regions, of the same regions, and of as many others.
+
+    `frechet_ratio` compares the features of views that the network draws of dreamed tiles with those that it draws of
+    the other regions, beside the same for the same regions' own tiles: the dreaming alone. For `frechet_ratio_shown`
+    the renderer draws both kinds of procedural views: the dreaming and the drawing. Precision and recall are of the
+    former views; those `of_land`, of the regions' own tiles, tell what there is to reach with so few samples.
+    """
+    states, sets = [], [[] for _ in range(5)]  # type: ignore[var-annotated]
+    for index in range(worlds):
+        region, other = (make_region(HELD_OUT_SEEDS[first + index]) for first in (_DREAMED_FIRST, _OTHERS_FIRST))
+        states.append(judged.sample(RegionPlan(region)))
+        drawn = (states[-1], region.state[:, BLOCK, BLOCK], other.state[:, BLOCK, BLOCK])
+        found = [judged.drawn(state, views, _rng(index, side)) for state, side in zip(drawn, (0, 0, 1), strict=True)]
+        found += [true_views(each, views, _rng(index, side)) for side, each in enumerate((region, other))]
+        for features, pictures in zip(sets, found, strict=True):
+            features.append(judged.classifier.features(pictures))
+        tick()
+    dreamed, own, others, own_true, others_true = (torch.cat(features) for features in sets)
+    overlap, best = precision_recall(dreamed, others), precision_recall(own, others)
+    return Likeness(
+        {
+            "frechet_ratio": frechet_distance(dreamed, others) / frechet_distance(own, others),
+            "frechet_ratio_shown": frechet_distance(dreamed, others_true) / frechet_distance(own_true, others_true),
+            "precision": overlap.precision,
+            "recall": overlap.recall,
+            "precision_of_land": best.precision,
+            "recall_of_land": best.recall,
+        },
+        states,
+    )
+
+
+def _rng(index: int, side: int) -> np.random.Generator:
+    return np.random.default_rng([61, side, index])
+
+
+@torch.no_grad()
+def words_obeyed(
+    judged: TileViews, prompts: Sequence[Prompt], tick: Callable[[], object] = lambda: None
+) -> dict[str, float]:
+    """Percent of `prompts` of which the classifier sees all that they ask for in views of worlds begun with them.
+
+    `of_land` is the same of procedural land that obeys, drawn by the renderer: what the classifier tells right.
+    `words_obeyed_parts` counts everything asked for by itself.
+    """
+    states: dict[object, Tensor] = {}
+    dreamed, true = [], []
+    for index, prompt in enumerate(prompts):
+        words = understand(prompt.text)
+        key = words.kinds, tuple(sorted(words.attributes.items()))
+        seed = _PROMPTS_FIRST + (list(states).index(key) if key in states else len(states))
+        if key not in states:
+            states[key] = judged.sample(Land(seed, prompt.text).plan())
+        light = Weather.of(seed, words).light()
+        views = judged.drawn(states[key], PROMPT_VIEWS, _rng(index, 2), light)
+        dreamed.append(prompt.seen(judged.classifier.read(views)))
+        region = make_region(HELD_OUT_SEEDS[seed], (prompt.kind,), amounts=prompt.amounts)
+        true.append(prompt.seen(judged.classifier.read(true_views(region, PROMPT_VIEWS, _rng(index, 2), light))))
+        tick()
+    return {**_percentages(dreamed, ""), **_percentages(true, "_of_land")}
+
+
+def _percentages(found: Sequence[dict[str, bool]], suffix: str) -> dict[str, float]:
+    parts: dict[str, list[bool]] = {}
+    for one in found:
+        for name, seen in one.items():
+            parts.setdefault(name.split()[0], []).append(seen)
+    whole = [all(one.values()) for one in found]
+    result = {
+        f"words_obeyed{suffix}_percent": whole,
+        f"words_obeyed{suffix}_parts_percent": list(chain(*parts.values())),
+    }
+    result |= {f"words_obeyed{suffix}_{name}_percent": seen for name, seen in parts.items()}
+    return {name: 100.0 * sum(values) / len(values) for name, values in result.items()}

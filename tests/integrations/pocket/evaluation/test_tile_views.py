@@ -1,0 +1,92 @@
+"""Views of dreamed tiles beside views of land: conditions of regions, poses, and figures of what is equal."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from flashdreams.integrations.pocket.evaluation import tile_views
+from flashdreams.integrations.pocket.evaluation.prompts import Prompt
+from flashdreams.integrations.pocket.evaluation.tile_views import (
+    BLOCK,
+    RegionPlan,
+    TileViews,
+    likeness,
+    true_views,
+    words_obeyed,
+)
+from flashdreams.integrations.pocket.evaluation.view_classifier import ViewClassifier
+from flashdreams.integrations.pocket.land.light import light_at
+from flashdreams.integrations.pocket.land.region import Region, make_region
+from flashdreams.integrations.pocket.tiles.config import MARGIN, TILE
+from flashdreams.integrations.pocket.tiles.plan import WorldPlan
+
+
+class Copying(TileViews):
+    """Dreams the very region that it is given the conditions of, and has it drawn as a plain picture of its state."""
+
+    def sample(self, plan: WorldPlan) -> Tensor:
+        return make_region(plan.seed).state[:, BLOCK, BLOCK]
+
+    def drawn(self, state: Tensor, views: int, rng: np.random.Generator, light: object = None) -> Tensor:
+        rows = rng.integers(0, 24, views)
+        return torch.stack([(state[:3, row : row + 72, :96] + 1) / 2 for row in rows])
+
+
+@pytest.fixture(scope="module")
+def region() -> Region:
+    return make_region(601, ("snow",))
+
+
+@pytest.fixture(scope="module")
+def copying() -> Copying:
+    torch.manual_seed(0)
+    unused = cast(Any, None)
+    return Copying(unused, unused, ViewClassifier())
+
+
+def test_the_plan_of_a_region_tells_its_own_conditions(region: Region) -> None:
+    plan, whole = RegionPlan(region), region.condition()
+    first = BLOCK.start + TILE - MARGIN
+    assert torch.equal(plan.condition(0, 0)[0], whole[:, first : first + 48, first : first + 48])
+    # x is the columns, z the rows: the tile to the east has the same rows.
+    east = plan.condition(1, 0)[0]
+    assert torch.equal(east, whole[:, first : first + 48, first + TILE : first + TILE + 48])
+    assert plan.condition(0, 0).shape == WorldPlan(1).condition(0, 0).shape
+    with pytest.raises(ValueError, match="i and j"):
+        plan.condition(3, 0)
+
+
+def test_true_views_are_the_same_for_the_same_numbers_and_see_nothing_outside(region: Region) -> None:
+    light = light_at(12)
+    one, same = (true_views(region, 2, np.random.default_rng(3), light) for _ in range(2))
+    assert one.shape == (2, 3, 72, 128) and torch.equal(one, same)
+    bare = torch.cat([region.boxes, region.boxes[:1]])
+    bare[-1, 0] = 40.0  # another thing, east of the nine tiles
+    more = Region(**{**vars(region), "boxes": bare})
+    assert torch.equal(true_views(more, 2, np.random.default_rng(3), light), one)
+
+
+def test_tiles_that_are_the_land_itself_are_as_like_as_land(copying: Copying, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tile_views, "true_views", lambda region, views, rng: copying.drawn(region.state, views, rng))
+    ticks: list[int] = []
+    found = likeness(copying, worlds=2, views=3, tick=lambda: ticks.append(1))
+    assert found.figures["frechet_ratio"] == pytest.approx(1, rel=1e-9)
+    assert found.figures["precision"] == found.figures["precision_of_land"]
+    assert found.figures["recall"] == found.figures["recall_of_land"]
+    assert len(found.states) == len(ticks) == 2
+
+
+def test_words_count_as_obeyed_where_all_that_they_ask_for_is_seen(
+    copying: Copying, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tile_views, "true_views", lambda region, *rest: torch.zeros(1, 3, 36, 64))
+    monkeypatch.setattr(Prompt, "seen", lambda self, reading: {"kind": True, "time": self.time == "day"})
+    found = words_obeyed(copying, (Prompt("snow at noon", "snow", "day"), Prompt("snow at night", "snow", "night")))
+    assert found["words_obeyed_percent"] == found["words_obeyed_of_land_percent"] == 50
+    assert found["words_obeyed_parts_percent"] == 75
+    assert (found["words_obeyed_kind_percent"], found["words_obeyed_time_percent"]) == (100, 50)
