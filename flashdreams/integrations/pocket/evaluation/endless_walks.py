@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from flashdreams.camera.motion import LiveCamera
+from flashdreams.camera.poses import pose_from_yaw_pitch
 from flashdreams.infra.world.base import Controls
 from flashdreams.integrations.pocket.endless_world import EndlessRollout, EndlessWorld
 from flashdreams.integrations.pocket.evaluation.given_land import NoMovers, StillWeather
@@ -27,11 +28,11 @@ from flashdreams.integrations.pocket.scenes.movement import FPS, FRAMES_PER_CHUN
 from flashdreams.integrations.pocket.tiles.config import TILE_METRES
 from flashdreams.integrations.pocket.tiles.lands import Spot, spot_of
 from flashdreams.integrations.pocket.tiles.plan import WorldPlan
-from flashdreams.integrations.pocket.tiles.schedule import LIFT
+from flashdreams.integrations.pocket.tiles.schedule import BEGINNING, LIFT
 from flashdreams.integrations.pocket.tiles.store import Sampling, TileSampler
 
-ALL_AT_ONCE = 99.0
-"""Tiles that may come at once, so that everything in sight is there."""
+REFILLS = 6
+"""Chunks in which as many tiles may come as at the beginning, so that everything in sight is there."""
 CARRIED = 6.0
 """Metres in a chunk on the straight kilometre: as fast as tiles come under the feet, not as fast as one walks."""
 CHUNK_SECONDS = FRAMES_PER_CHUNK / FPS
@@ -66,8 +67,10 @@ class Visit:
 
     def settled(self, pose: Poses) -> Tensor:
         """Stand at `pose` until all tiles in sight are there and no mist is over them; the picture."""
-        self.rollout.schedule.credit = ALL_AT_ONCE
-        return self.follow(standing(pose, LIFT + 2, first=self.rollout.index == 0))
+        for _ in range(REFILLS):
+            self.rollout.schedule.credit = BEGINNING
+            self.follow(standing(pose, 1, first=self.rollout.index == 0))
+        return self.follow(standing(pose, LIFT, first=False))
 
 
 def still_world(world: EndlessWorld) -> EndlessWorld:
@@ -126,7 +129,7 @@ def kilometre(world: EndlessWorld, seed: int, metres: float = 1000.0) -> dict[st
     the start, `kilometre_memory_slope_mib` its growth in 100 m over the second half of the way (least squares).
     """
     visit = Visit.of(world, seed, still=True)
-    start = world.entrance(visit.rollout)
+    start = northward(world.entrance(visit.rollout))
     before, tiles = visit.settled(start), set[int]()
     gc.collect()
     begin, sizes = resident_mib(), []
@@ -158,6 +161,11 @@ def resident_mib() -> float:
     """The process's resident memory."""
     with open("/proc/self/statm") as file:
         return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def northward(pose: Poses) -> Poses:
+    """The same spot, looking north."""
+    return pose_from_yaw_pitch(pose[:3, 3], 0.0, 0.0)
 
 
 def _farther(pose: Poses, metres: float) -> Poses:
@@ -195,7 +203,7 @@ def playing(world: EndlessWorld, seed: int, seconds: float = 20.0) -> dict[str, 
     """
     sampler = TimedSampler(world._workers.sampler)
     visit = Visit.of(world, seed, still=False)
-    start = world.entrance(visit.rollout)
+    start = northward(world.entrance(visit.rollout))
     visit.follow(standing(start, 2))
     world._workers.sampler = sampler
     way = straight(start, seconds * world.config.motion.move_speed, world.config.motion.move_speed * CHUNK_SECONDS)
