@@ -1,7 +1,13 @@
-"""The front door: a Ray Serve deployment that carries the page, its requests and its sockets to the world servers."""
+"""The front door: a Ray Serve deployment that carries the page, its requests and its sockets to the world servers.
+
+Ray Serve places, watches and restarts it, and sends it nothing: its replicas listen for visitors themselves. By Serve's
+HTTP proxies every message would be pickled, and handed from process to process, on each of its ways.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import threading
 from typing import Any
 
 from fastapi import FastAPI, Request, WebSocket
@@ -9,10 +15,16 @@ from fastapi.responses import Response
 
 from backend.cluster.relay import Relay
 from backend.server.access import Guard
+from backend.server.http_server import bind, make_server
 from backend.settings import Settings
 
-MAX_SOCKETS = 2000
-"""Requests and sockets that one replica carries at once."""
+APPS = ("flashdreams", "flashdreams-more")
+"""Names that Ray Serve has for the front door of the node where the cluster was started, and for all others."""
+MAX_CONNECTIONS = 2000
+"""Connections that one replica takes at once, where `--max-connections` does not say otherwise."""
+LISTEN_SECONDS = 30.0
+"""Time in which a replica must listen."""
+STOP_SECONDS = 4.0
 METHODS = ["GET", "HEAD", "POST", "DELETE"]
 
 
@@ -40,22 +52,73 @@ def front_door_app(settings: Settings, relay: Relay) -> FastAPI:
     return app
 
 
-def deploy(settings: Settings, secret: str, replicas: int) -> Any:
-    """Run the front door on every node that Ray Serve listens on; returns its handle."""
+class FrontDoor:
+    """A replica: listens on the cluster's port of its node, which it shares with other replicas there."""
+
+    def __init__(self, settings: Settings, secret: str) -> None:
+        """Listen. Raises OSError or PortTaken if the port is not free, and RuntimeError if listening takes too long."""
+        from backend.cluster.ray_fleet import RayFleet
+
+        if "max_connections" not in settings.model_fields_set:
+            settings = settings.model_copy(update={"max_connections": MAX_CONNECTIONS})
+        listening = threading.Event()
+        self._socket = bind(settings.host, settings.port, shared=True)
+        app = front_door_app(settings, Relay(RayFleet(), secret))
+        self._server = make_server(app, listening.set, settings)
+        # A thread and a loop of its own: Ray Serve's questions to the replica hold up no message.
+        self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [self._socket]}, daemon=True)
+        self._thread.start()
+        if not listening.wait(LISTEN_SECONDS):
+            raise RuntimeError(f"the front door did not listen within {LISTEN_SECONDS:g} s")
+
+    def check_health(self) -> None:
+        """Raise RuntimeError if the door listens no more: Ray Serve then starts another replica."""
+        if not self._thread.is_alive():
+            raise RuntimeError("the front door does not listen any more")
+
+    def __del__(self) -> None:
+        """Close the visitors' sockets, whose pages connect again; Ray Serve calls this before it stops a replica."""
+        if hasattr(self, "_thread"):
+            self._server.should_exit = True
+            self._thread.join(STOP_SECONDS)
+        if hasattr(self, "_socket"):
+            with contextlib.suppress(OSError):
+                self._socket.close()
+
+
+def deploy(settings: Settings, secret: str, replicas: int) -> None:
+    """Run front doors: one on this node, whose address the visitors get, and all others wherever Ray Serve has room.
+
+    Raises RuntimeError if they could not be started.
+    """
+    import ray
     from ray import serve  # an app alone needs no Ray
 
-    from backend.cluster.ray_fleet import RayFleet
+    serve.start(proxy_location="Disabled")
+    here, elsewhere = APPS
+    this_node = {f"node:{ray.util.get_node_ip_address()}": 0.001}
+    serve.run(_deployment(1, this_node).bind(settings, secret), name=here, route_prefix=None)
+    if replicas > 1:
+        serve.run(_deployment(replicas - 1, {}).bind(settings, secret), name=elsewhere, route_prefix=None)
+    elif elsewhere in serve.status().applications:
+        serve.delete(elsewhere)
 
-    def build() -> FastAPI:
-        return front_door_app(settings, Relay(RayFleet(), secret))
 
-    front_door: Any = serve.deployment(
-        serve.ingress(build)(),
+def is_deployed() -> bool:
+    """Return True if this cluster has a front door already."""
+    from ray import serve
+
+    return APPS[0] in serve.status().applications
+
+
+def _deployment(replicas: int, resources: dict[str, float]) -> Any:
+    from ray import serve
+
+    return serve.deployment(
+        FrontDoor,
         name="front-door",
         num_replicas=replicas,
-        max_ongoing_requests=MAX_SOCKETS,
-        ray_actor_options={"num_cpus": 0.1},
+        ray_actor_options={"num_cpus": 0.1, "resources": resources},
         health_check_period_s=2,
         graceful_shutdown_timeout_s=5,
     )
-    return serve.run(front_door.bind(), name="flashdreams", route_prefix="/")

@@ -24,8 +24,8 @@ from backend.settings import Settings
 ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 240.0
 """Time in which all servers must be there; a busy machine starts processes slowly."""
-FRONT_DOOR_PROCESSES = (b"ray::ServeReplica:flashdreams", b"ray::ProxyActor")
-"""Beginnings of the names that Ray gives to these processes."""
+FRONT_DOOR_PROCESS = b"ray::ServeReplica:flashdreams"
+"""Beginning of the names that Ray gives to these processes."""
 SERVER_CPUS = 1
 """Of a node's, which Ray only counts."""
 
@@ -59,7 +59,6 @@ class LocalCluster:
             replicate: seconds between copies of sessions.
             ranks: processes of each server.
         """
-        from ray import serve
         from ray.cluster_utils import Cluster
 
         self.address = f"http://127.0.0.1:{port}"
@@ -77,7 +76,6 @@ class LocalCluster:
             replicate=replicate,
             ranks=ranks,
         )
-        serve.start(http_options={"host": "127.0.0.1", "port": port})
         start_vaults()
         policy = ScalingPolicy(min_servers=servers, max_servers=max_servers, idle_rounds=10**6)
         self.controller = start_controller(spec, policy, self.secret)
@@ -88,7 +86,7 @@ class LocalCluster:
         """Return the front door's account of all servers; an empty one while it does not answer."""
         try:
             answer: dict[str, Any] = httpx.get(f"{self.address}/healthz", timeout=30, trust_env=False).json()
-        except (httpx.HTTPError, ValueError):  # Ray Serve's proxy does not know the way yet, or the door was killed
+        except (httpx.HTTPError, ValueError):  # it was killed, or has only begun
             return {"status": "failed", "sessions": 0, "capacity": 0, "waiting": 0, "servers": {}}
         return answer
 
@@ -141,7 +139,7 @@ class LocalCluster:
         self._cluster.remove_node(node, allow_graceful=False)
 
     def front_door_seconds(self) -> float:
-        """Return the processor time that this cluster's front doors and Ray Serve's proxies have taken so far."""
+        """Return the processor time that this cluster's front doors have taken so far."""
         raylets = {info.process.pid for node in self._cluster.list_all_nodes() for info in node.all_processes["raylet"]}
         total = 0.0
         for folder in Path("/proc").glob("[0-9]*"):
@@ -150,7 +148,7 @@ class LocalCluster:
                 rest = (folder / "stat").read_text().rpartition(")")[2].split()
             except OSError:  # it has ended meanwhile
                 continue
-            if name.startswith(FRONT_DOOR_PROCESSES) and int(rest[1]) in raylets:
+            if name.startswith(FRONT_DOOR_PROCESS) and int(rest[1]) in raylets:
                 total += (int(rest[11]) + int(rest[12])) / os.sysconf("SC_CLK_TCK")
         return total
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from backend.cluster.groups import RankSpec
+from backend.server.http_server import PortTaken, bind
 from backend.settings import Settings, settings_from
 
 USAGE_ERROR = 2
@@ -105,16 +106,20 @@ def _connect(ray: Any, options: argparse.Namespace) -> None:
 
 
 def _serve(options: argparse.Namespace, settings: Settings) -> int:
-    from ray import serve
 
     from backend.cluster.controller import ServerSpec, start_controller
-    from backend.cluster.front_door import deploy
+    from backend.cluster.front_door import deploy, is_deployed
     from backend.cluster.placement import ScalingPolicy
     from backend.cluster.vault import start_vaults
 
     most = options.max_servers or options.servers
     if most < options.servers:
         return _refuse(f"--max-servers must be at least --servers ({options.servers}), got {most}")
+    if not is_deployed():  # front doors share the port, which would hide a stranger's cluster that has it already
+        try:
+            bind(settings.host, settings.port).close()
+        except (PortTaken, OSError) as error:
+            return _refuse(str(error))
     secret = cluster_secret()
     host = "127.0.0.1" if settings.is_local and not options.ray else ""  # then every server takes its node's
     inner = settings.model_dump(exclude={"host", "port", "browser", "access_token"}) | {"access_token": secret}
@@ -131,11 +136,13 @@ def _serve(options: argparse.Namespace, settings: Settings) -> int:
     policy = ScalingPolicy(min_servers=options.servers, max_servers=most, spare_places=options.spare_places)
     if settings.access_token is None and not settings.is_local:
         settings = settings.model_copy(update={"access_token": secrets.token_urlsafe(12)})
-    serve.start(http_options={"host": settings.host, "port": settings.port, "location": "EveryNode"})
     if options.replicate > 0:
         start_vaults()
     start_controller(spec, policy, secret)
-    deploy(settings, secret, options.front_doors)
+    try:
+        deploy(settings, secret, options.front_doors)
+    except RuntimeError as error:
+        return _refuse(f"the front door could not be started: {error}")
     token = f"?access={settings.access_token}" if settings.access_token else ""
     host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host
     print(f"\n  Open http://{host}:{settings.port}/{token}\n  Ctrl-C stops.\n", flush=True)

@@ -60,6 +60,11 @@ class ScalingDecision:
     """The server to drain."""
 
 
+def wait_after(failures: int) -> float:
+    """Return the seconds to wait after so many starts in a row, one or more, that came to nothing."""
+    return min(FIRST_WAIT_SECONDS * 2.0 ** min(failures - 1, 30), LONGEST_WAIT_SECONDS)
+
+
 class StartWaits:
     """Wait before the next server is started: it doubles with each start in a row that came to nothing."""
 
@@ -85,7 +90,7 @@ class StartWaits:
                 continue
             self._starting.discard(name)
             self._in_vain = self._in_vain + 1 if status == "failed" else 0
-            wait = min(FIRST_WAIT_SECONDS * 2.0 ** (self._in_vain - 1), LONGEST_WAIT_SECONDS) if self._in_vain else None
+            wait = wait_after(self._in_vain) if self._in_vain else None
             self.not_before = now + (wait or 0.0)
         return wait
 

@@ -13,6 +13,7 @@ from ray.util import list_named_actors
 
 from backend.cluster.groups import RankPlace, RankSpec
 from backend.cluster.ray_group import group_strategy, group_waits, remove_group
+from backend.cluster.starts import Starts
 from backend.cluster.vault import copy_of, has_copy
 from backend.cluster.world_server import WorldServer
 
@@ -122,6 +123,7 @@ def start_server(
 
     With more than one of `ranks` it is the first process of a group, and `cpus` and `gpus` are those of each.
     """
+    Starts(name).loaded()  # of another server of that name
     group = RankSpec(ranks=ranks, cpus=cpus, gpus=gpus, across_nodes=across_nodes)
     # A node that dies should take few servers along.
     strategy: Any = "SPREAD" if ranks == 1 else group_strategy(name, group)

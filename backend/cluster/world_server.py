@@ -16,10 +16,12 @@ from dataclasses import replace
 from typing import Any
 
 from backend.cluster.groups import RankSpec
+from backend.cluster.starts import Starts
 from backend.settings import Settings, world_config
 
 LISTEN_SECONDS = 120.0
 """Time in which the app must listen; the model is loaded meanwhile and takes its own time."""
+DIED = "the process of %s died while it loaded its world, %d times in a row: it tries again in %g s"
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +48,8 @@ class WorldServer:
             replicate: seconds between copies of sessions outside this server; 0: none.
             group: processes that share the world, of which this one is the first; None: it is alone.
         """
+        starts = Starts(name)
+        starts.begin(time.sleep, lambda died, wait: log.warning(DIED, name, died, wait))
         self.name = name
         self._group: Any = None
         if group is not None and group.ranks > 1:  # first: its processes import at the same time as this one
@@ -64,11 +68,14 @@ class WorldServer:
         self._socket = bind(host, 0)
         self._address = f"http://{host}:{self._socket.getsockname()[1]}"
         listening = threading.Event()
-        self._server = make_server(self._app, listening.set)
+        # All connections are the front doors', which may be on one other machine: its address has no smaller limit.
+        unlimited = chosen.model_copy(update={"connections_per_address": chosen.max_connections})
+        self._server = make_server(self._app, listening.set, unlimited)
         self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [self._socket]}, daemon=True)
         self._thread.start()
         if not listening.wait(LISTEN_SECONDS):
             raise RuntimeError(f"world server {name} did not listen within {LISTEN_SECONDS:g} s")
+        self._app.state.engine.world.add_done_callback(lambda _loaded: starts.loaded())
         if replicate > 0:  # here and not by a call: Ray makes the server anew when its process ends, and calls nothing
             asyncio.run_coroutine_threadsafe(self._replicate(replicate), self._app.state.loop)
 

@@ -234,14 +234,22 @@ class Server(uvicorn.Server):
             self._on_listening()
 
 
-def bind(host: str, port: int) -> socket.socket:
-    """Return a socket bound to an address. Raises PortTaken or OSError, both with one sentence."""
+def bind(host: str, port: int, *, shared: bool = False) -> socket.socket:
+    """Return a socket bound to an address. Raises PortTaken or OSError, both with one sentence.
+
+    Args:
+        host: name or address.
+        port: 0 for any that is free.
+        shared: let other processes that say the same listen there too; the system spreads connections over them.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # asyncio switches Nagle's delay off (40 ms on every second message) only where the protocol is named.
     bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     # Windows would let two programs share the port with REUSEADDR; elsewhere it only skips a wait after a restart.
     option = getattr(socket, "SO_EXCLUSIVEADDRUSE", socket.SO_REUSEADDR)
     bound.setsockopt(socket.SOL_SOCKET, option, 1)
+    if shared and hasattr(socket, "SO_REUSEPORT"):
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     try:
         bound.bind((host.strip("[]"), port))
         bound.listen(BACKLOG)
