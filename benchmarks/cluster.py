@@ -13,12 +13,11 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import httpx
 import numpy as np
 
 from backend.cluster.local import LocalCluster
 from backend.cluster.world_server import config_from
-from backend.session.replay import digest_of, read_saved
+from benchmarks.cluster_moves import compare_alone, measure_moves, saved_file
 from benchmarks.cluster_visits import Player, Visit, alternating_answers
 from benchmarks.common import log_progress, machine, report, summary
 from benchmarks.server import free_port
@@ -32,7 +31,6 @@ GRACE_SECONDS = 6.0
 """Time for which a server keeps the session of a visitor who has left, or of one that comes again."""
 RESUMED_WITHIN = 5.0
 """Seconds that the 95th percentile of resumes should not exceed."""
-SAVE_ATTEMPTS = 10
 WATCH_SECONDS = 1.0
 """From one look for sessions that are at two servers to the next."""
 
@@ -75,13 +73,7 @@ async def played(cluster: LocalCluster, url: str, visit: Visit) -> Visit:
     """Play a visit; what a resumed one was made from is saved at its end."""
     await Player(url, visit).play()
     if visit.resumes:
-        async with httpx.AsyncClient(base_url=cluster.address, timeout=30, trust_env=False) as client:
-            for _ in range(SAVE_ATTEMPTS):  # the newest chunk may still be on its way
-                answer = await client.get(f"/api/sessions/{visit.token}/save.json")
-                if answer.status_code == 200:
-                    visit.file = answer.content
-                    break
-                await asyncio.sleep(0.3)
+        visit.file = await saved_file(cluster.address, visit.token)
     return visit
 
 
@@ -146,26 +138,32 @@ def check_replays(visits: list[Visit]) -> dict[str, int]:
     """Generate what resumed visits left again in this process, and compare the hashes of all frames."""
     config: WorldConfig = config_from(WORLD)
     files = [visit.file for visit in visits if visit.resumes and visit.file]
-    return {"compared": len(files), "differing": sum(not _replays(config, file) for file in files)}
+    differing = sum(bool(compare_alone(config, file).differing) for file in files)
+    return {"compared": len(files), "differing": differing}
 
 
-def _replays(config: WorldConfig, file: bytes) -> bool:
-    saved, model = read_saved(file, config), config.setup()
-    rollout = model.start(saved.scene, saved.seed, text=saved.text)
-    for chunk in saved.chunks:
-        if digest_of(np.asarray(model.step(rollout, chunk.controls()))).hex() != chunk.hash:
-            return False
-        model.finalize(rollout)
-    return True
+async def measure_overhead(cluster: LocalCluster, presses: int) -> dict[str, Any]:
+    """Press keys at the front door and straight at a server, in turns, and compare each pair."""
+    url = cluster.address.replace("http", "ws", 1) + "/ws/play"
+    direct = (await asyncio.to_thread(cluster.server_address, "world-0")).replace("http", "ws", 1) + "/ws/play"
+    log_progress(f"{presses} keys at the front door and at a server, in turns")
+    cookie = {"cookie": f"flashdreams_access={cluster.secret}"}
+    before, load = await asyncio.to_thread(cluster.front_door_seconds), os.getloadavg()[0]
+    answers = await alternating_answers({"front_door": (url, {}), "direct": (direct, cookie)}, presses)
+    seconds = await asyncio.to_thread(cluster.front_door_seconds) - before
+    pairs = np.subtract(answers["front_door"], answers["direct"])
+    return {
+        "key_to_chunk_from_rest_ms": {name: summary(series) for name, series in answers.items()},
+        "front_door_overhead_ms": summary(pairs),
+        "front_doors_cpu_ms_per_key": round(1e3 * seconds / presses, 2),
+        "load_at_overhead": round(load, 2),
+    }
 
 
 async def run(cluster: LocalCluster, plan: Plan, seed: int) -> dict[str, Any]:
     """Measure the front door, then the visits; returns all figures."""
     url = cluster.address.replace("http", "ws", 1) + "/ws/play"
-    direct = (await asyncio.to_thread(cluster.server_address, "world-0")).replace("http", "ws", 1) + "/ws/play"
-    log_progress(f"{plan.presses} keys at the front door and at a server, in turns")
-    cookie = {"cookie": f"flashdreams_access={cluster.secret}"}
-    answers = await alternating_answers({"front_door": (url, {}), "direct": (direct, cookie)}, plan.presses)
+    overhead = await measure_overhead(cluster, plan.presses)
     log = Log()
     helpers: list[Callable[[], Awaitable[None]]] = [
         lambda: kill_servers(cluster, plan, log),
@@ -180,14 +178,12 @@ async def run(cluster: LocalCluster, plan: Plan, seed: int) -> dict[str, Any]:
         task.cancel()
     failed = [one for one in await asyncio.gather(*tasks, return_exceptions=True) if isinstance(one, Exception)]
     log.events += [f"failed: {type(error).__name__}: {error}" for error in failed]
-    medians = {name: float(np.median(series)) for name, series in answers.items()}
     return {
         **summed(visits),
         "sessions_at_two_servers": log.doubles,
         "kills": log.kills,
         "replays": check_replays(visits),
-        "key_to_chunk_from_rest_ms": {name: summary(series) for name, series in answers.items()},
-        "front_door_overhead_ms": round(medians["front_door"] - medians["direct"], 2),
+        **overhead,
         "front_doors_cpu_ms_per_chunk": round(1e3 * seconds / max(1, sum(visit.chunks for visit in visits)), 2),
         "events": log.events,
         "lost_connections": stories(visits, log.begun),
@@ -213,12 +209,20 @@ def summed(visits: list[Visit]) -> dict[str, Any]:
 def main() -> None:
     """Print the figures as JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="a minute instead of six")
+    parser.add_argument("--quick", action="store_true", help="a minute and a half instead of eight")
     parser.add_argument("--seed", type=int, default=1, help="of the arrivals")
     parser.add_argument("--front-doors", type=int, default=2)
+    parser.add_argument("--only", choices=("overhead", "moves"), help="one part alone")
     options = parser.parse_args()
-    plan = QUICK if options.quick else FULL
     before = machine()
+    result = {} if options.only == "overhead" else {"moved": measure_moves()}
+    if options.only != "moves":
+        result = {**_fake_world(options), **result}
+    report("cluster", before, result)
+
+
+def _fake_world(options: argparse.Namespace) -> dict[str, Any]:
+    plan = QUICK if options.quick else FULL
     log_progress(f"starting {SERVERS} servers with {PLACES} places")
     settings = {"world": "fake", "capacity": PLACES, "grace": GRACE_SECONDS}
     cluster = LocalCluster(
@@ -232,11 +236,12 @@ def main() -> None:
         replicate=REPLICATE_SECONDS,
     )
     try:
-        result = asyncio.run(run(cluster, plan, options.seed))
+        parts = measure_overhead(cluster, plan.presses) if options.only else run(cluster, plan, options.seed)
+        result = asyncio.run(parts)
     finally:
         cluster.close()
     size = {"servers": SERVERS, "places": PLACES, "world": "fake", "replicate_s": REPLICATE_SECONDS}
-    report("cluster", before, {**size, **result})
+    return {**size, **result}
 
 
 if __name__ == "__main__":

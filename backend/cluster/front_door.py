@@ -91,13 +91,11 @@ def deploy(settings: Settings, secret: str, replicas: int) -> None:
 
     Raises RuntimeError if they could not be started.
     """
-    import ray
     from ray import serve  # an app alone needs no Ray
 
     serve.start(proxy_location="Disabled")
     here, elsewhere = APPS
-    this_node = {f"node:{ray.util.get_node_ip_address()}": 0.001}
-    serve.run(_deployment(1, this_node).bind(settings, secret), name=here, route_prefix=None)
+    serve.run(_deployment(1, {_this_node(): 0.001}).bind(settings, secret), name=here, route_prefix=None)
     if replicas > 1:
         serve.run(_deployment(replicas - 1, {}).bind(settings, secret), name=elsewhere, route_prefix=None)
     elif elsewhere in serve.status().applications:
@@ -109,6 +107,15 @@ def is_deployed() -> bool:
     from ray import serve
 
     return APPS[0] in serve.status().applications
+
+
+def _this_node() -> str:
+    """Return the resource that this node alone has: Ray gives each one a resource of its address."""
+    import ray
+
+    here = ray.get_runtime_context().get_node_id()
+    resources: dict[str, float] = next(node["Resources"] for node in ray.nodes() if node["NodeID"] == here)
+    return next(name for name in resources if name.startswith("node:") and name != "node:__internal_head__")
 
 
 def _deployment(replicas: int, resources: dict[str, float]) -> Any:

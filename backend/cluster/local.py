@@ -35,7 +35,7 @@ class LocalCluster:
 
     def __init__(
         self,
-        module: str,
+        module: str | None,
         settings: Mapping[str, Any],
         *,
         port: int,
@@ -49,7 +49,7 @@ class LocalCluster:
         """Start all, and wait until the servers can play.
 
         Args:
-            module: `package.module:function` of the world config.
+            module: `package.module:function` of the world config; none: the settings' world.
             settings: fields of `Settings` of a world server.
             port: port of the front doors on 127.0.0.1.
             nodes: Ray nodes, each with room for as many servers as the policy may ask of it.

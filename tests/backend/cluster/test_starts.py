@@ -50,5 +50,5 @@ def test_a_process_that_loaded_and_dies_later_is_followed_at_once() -> None:
 def test_a_thousand_deaths_are_as_good_as_ten() -> None:
     store = Kept()
     begin(store)
-    store.values = {key: b"1000" for key in store.values}
+    store.values = dict.fromkeys(store.values, b"1000")
     assert begin(store)[1] == 300
