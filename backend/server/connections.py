@@ -7,6 +7,8 @@ import contextlib
 import ipaddress
 import logging
 
+ABORT = "flashdreams.abort"
+"""Key of the ASGI extension that cuts the transport without waiting for its buffer."""
 RESERVED_FILES = 64
 """File descriptors that are kept for everything but connections."""
 WANTED_FILES = 65_536

@@ -16,8 +16,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets import http11
 
-from backend.server.connections import Connections, connections_within, raise_file_limit
-from backend.server.websocket import ABORT
+from backend.server.connections import ABORT, Connections, connections_within, raise_file_limit
 from backend.settings import Settings
 
 MAX_FRAME_BYTES = 64 * 1024

@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from backend.media.h264 import has_encoder
+from backend.server.connections import ABORT
 from backend.session.context import Context
 from backend.session.manager import SessionManager
 from backend.session.session import Session
@@ -45,8 +46,6 @@ LEAVING = frozenset({1000, 1001})
 """Codes with which a page closes that was left or reloaded, unlike a line that broke."""
 LAST_WORDS_SECONDS = 1.0
 """Time that the reader has to see the close code after a send fails."""
-ABORT = "flashdreams.abort"
-"""Key of the ASGI extension that cuts the transport without waiting for its buffer."""
 
 log = logging.getLogger(__name__)
 

@@ -23,9 +23,10 @@ from websockets.sync.client import connect
 from backend.clock import monotonic
 from backend.kiosk.browser import has_browser
 from backend.server import websocket
+from backend.server.connections import ABORT
 from backend.server.http_server import SEND_BUFFER_BYTES, bind, make_server
 from backend.server.main import main, serve
-from backend.server.websocket import ABORT, Connection
+from backend.server.websocket import Connection
 from backend.session.metrics import Metrics
 from backend.settings import Settings, settings_from, world_config
 from tests.backend.fakes import fake_config
