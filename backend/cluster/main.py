@@ -68,7 +68,9 @@ def parser() -> argparse.ArgumentParser:
     serve = commands.add_parser("serve", allow_abbrev=False, help="start front doors and world servers, and wait")
     serve.add_argument("--servers", type=_count, default=1, help="world servers to begin with, and at least")
     serve.add_argument("--max-servers", type=_count, default=None, help="at most; none: as many as --servers")
-    serve.add_argument("--front-doors", type=_count, default=1, help="replicas of the front door")
+    serve.add_argument(
+        "--front-doors", type=_count, default=2, help="replicas of the front door: where one ends, pages use another"
+    )
     serve.add_argument("--cpus", type=float, default=2.0, help="CPU cores of each process of a world server")
     serve.add_argument("--gpus", type=float, default=0.0, help="GPUs of each process of a world server")
     serve.add_argument(

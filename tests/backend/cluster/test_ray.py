@@ -33,6 +33,7 @@ def cluster() -> Iterator[LocalCluster]:
         nodes=3,
         servers=2,
         max_servers=2,
+        front_doors=2,
         replicate=0.5,
     )
     yield cluster
