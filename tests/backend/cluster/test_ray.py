@@ -19,6 +19,7 @@ pytest.importorskip("ray", reason="the extra `cluster` is not installed")
 import ray
 
 from backend.cluster.local import LocalCluster
+from backend.cluster.relay import LOADS_SECONDS
 
 PORT = free_port()
 PATIENCE = 120.0
@@ -56,6 +57,7 @@ def until(reached: Callable[[], bool]) -> None:
 def test_visits_play_on_two_nodes_through_one_door(cluster: LocalCluster) -> None:
     with visit() as one, visit() as other:
         one.start()
+        time.sleep(2 * LOADS_SECONDS)  # the other door may have looked at the servers just before
         other.start()
         assert one.answer_to(one.send("keys", down=["w"]))["seq"] >= 2
         until(lambda: [s["sessions"] for s in cluster.health()["servers"].values()] == [1, 1])
