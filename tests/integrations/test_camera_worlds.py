@@ -106,7 +106,7 @@ def test_published_files_are_checked_without_a_run(
 def test_published_files_a_picture_and_a_path_become_a_clip(
     slug: str, files: Callable[[str], list[str]], tmp_path: Path
 ) -> None:
-    chunks, len_t, rate = 3, SLUGS[slug], RATES[slug]
+    chunks, len_t, rate = 2, SLUGS[slug], RATES[slug]
     path = path_file(tmp_path, 1 + 4 * (chunks * len_t - 1), rate)
     clip = run_clip([*files(slug), "--trajectory", str(path), "--chunks", str(chunks)], tmp_path / "clip.mp4")
     assert clip.frames.shape == (1 + 4 * (len_t - 1) + (chunks - 1) * 4 * len_t, HEIGHT, WIDTH, 3)

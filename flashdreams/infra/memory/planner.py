@@ -48,7 +48,9 @@ def plan_memory(
     if rollouts < 1 or processes < 1:
         raise ValueError(f"rollouts and processes must be at least 1, got {rollouts} and {processes}")
     bare = replace_everywhere(config, checkpoint_path=None)
-    known = (repr(bare), height, width, processes, torch.cuda.is_available())
+    # Where a tokenizer lies changes no size.
+    named = repr(replace_everywhere(bare, tokenizer_path=""))
+    known = (named, height, width, processes, torch.cuda.is_available())
     if known not in _plans:
         while len(_plans) >= _KEPT_PLANS:
             _plans.pop(next(iter(_plans)))

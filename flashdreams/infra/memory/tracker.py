@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from flashdreams.infra.config.base import replace_everywhere
 
@@ -98,14 +97,72 @@ class _Watch(TorchDispatchMode):
         self, func: Any, types: Any, args: Iterable[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         self._show((args, kwargs), new=False)
-        result = func(*args, **(kwargs or {}))
+        result = repeated(func, tuple(args), kwargs or {})
         self._show(result, new=True)
         return result
 
     def _show(self, values: Any, new: bool) -> None:
-        for value in tree_leaves(values):
-            if isinstance(value, Tensor):
-                self._see(value, new)
+        for tensor in _tensors(values):
+            self._see(tensor, new)
+
+
+_results: dict[Any, tuple[torch.Size, tuple[int, ...], torch.dtype]] = {}
+_KEPT_RESULTS = 4096
+
+
+def repeated(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+    """Return `func(*args, **kwargs)`; on the meta device the shape of the result is computed once in a process.
+
+    Torch finds many of these shapes in Python, a millisecond each, and a model repeats the same few thousand times.
+    """
+    try:
+        known = (func, _described(args), *((name, _described(value)) for name, value in kwargs.items()))
+        found = _results.get(known)
+    except TypeError:  # a tensor with values, or a setting that cannot be hashed
+        return func(*args, **kwargs)
+    if found is not None:
+        size, stride, dtype = found
+        return torch.empty_strided(size, stride, dtype=dtype, device="meta")
+    result = func(*args, **kwargs)
+    if isinstance(result, Tensor) and result.is_meta and _is_of_its_own(func, (args, kwargs), result):
+        while len(_results) >= _KEPT_RESULTS:
+            _results.pop(next(iter(_results)))
+        _results[known] = (result.shape, result.stride(), result.dtype)
+    return result
+
+
+def _described(value: Any) -> Any:
+    """Return all of an argument that a result's shape depends on; raises TypeError for a tensor with values."""
+    if isinstance(value, Tensor):
+        if not value.is_meta:
+            raise TypeError("the shape may depend on the tensor's values")
+        return value.shape, value.stride(), value.dtype
+    if isinstance(value, (tuple, list)):
+        return tuple(map(_described, value))
+    return type(value), value  # 1 and 1.0 are equal, and give results of other types
+
+
+def _is_of_its_own(func: Any, given: Any, result: Tensor) -> bool:
+    """Return True if `func` writes into none of the tensors `given`, and `result` has memory of its own and fills it.
+
+    Not all that share memory say so in their schema: `_unsafe_view` does not.
+    """
+    memory = result.untyped_storage()
+    if func._schema.is_mutable or any(tensor.untyped_storage()._cdata == memory._cdata for tensor in _tensors(given)):
+        return False
+    whole = torch.empty_strided(result.shape, result.stride(), dtype=result.dtype, device="meta")
+    return memory.nbytes() == whole.untyped_storage().nbytes()
+
+
+def _tensors(values: Any) -> Iterator[Tensor]:
+    """Yield all tensors in nested arguments or results."""
+    if isinstance(values, Tensor):
+        yield values
+    elif isinstance(values, (tuple, list)):
+        for value in values:
+            yield from _tensors(value)
+    elif isinstance(values, dict):
+        yield from _tensors([*values.values()])
 
 
 class _FusedAttention(TorchFunctionMode):

@@ -35,12 +35,12 @@ def action_following(stage: Stage, scene: str, camera_paths: int, chunks: int) -
         right = _motions(true, distance, ends)
         counted = (np.abs(right - commanded) < TOLERANCE).all(1)
         found.setdefault("counted_percent", []).append(100.0 * float(counted.mean()))
-        seen = {"correlation": _motions(generated, distance, ends), "correlation_of_truth": right}
+        seen = {"correlation": _motions(generated, distance, ends, counted), "correlation_of_truth": right[counted]}
         for index, part in enumerate(PARTS):
             wanted = commanded[counted, index]
             if len(wanted) > 1 and wanted.std() > 1e-6:
                 for name, motions in seen.items():
-                    found.setdefault(f"{part}_{name}", []).append(_correlation(wanted, motions[counted, index]))
+                    found.setdefault(f"{part}_{name}", []).append(_correlation(wanted, motions[:, index]))
     return found
 
 
@@ -49,11 +49,14 @@ def _correlation(wanted: np.ndarray, seen: np.ndarray) -> float:
     return float(np.corrcoef(wanted, seen)[0, 1]) if seen.std() > 1e-6 else 0.0
 
 
-def _motions(images: Tensor, distance: Tensor, poses: Poses) -> np.ndarray:
-    pairs = zip(images, images[1:], distance, poses, strict=False)
-    return _table([registered_motion(a, b, d, yaw_pitch_of(pose)[1]) for a, b, d, pose in pairs])
+def _motions(images: Tensor, distance: Tensor, poses: Poses, counted: np.ndarray | None = None) -> np.ndarray:
+    """`[N, 4]` by `PARTS`: the motion from each picture to the next, or of those that are `counted` alone."""
+    numbers = range(len(images) - 1) if counted is None else np.flatnonzero(counted)
+    return _table(
+        [registered_motion(images[n], images[n + 1], distance[n], yaw_pitch_of(poses[n])[1]) for n in numbers]
+    )
 
 
 def _table(motions: list[dict[str, float]]) -> np.ndarray:
     """`[N, 4]`: motions by `PARTS`."""
-    return np.array([[motion[part] for part in PARTS] for motion in motions])
+    return np.array([[motion[part] for part in PARTS] for motion in motions]).reshape(-1, len(PARTS))

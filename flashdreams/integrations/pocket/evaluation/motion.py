@@ -99,13 +99,19 @@ class Pair:
         x = x - (forward * half.sin() + right * half.cos())
         z = z - (forward * half.cos() - right * half.sin())
         x, z = turn.cos() * x - turn.sin() * z, turn.sin() * x + turn.cos() * z
-        x, y, z = _tilted(torch.stack(torch.broadcast_tensors(x, y, z)), -(self.pitch + tilt.deg2rad()))
-        next_chunk, z = z > 0.2, z.clamp_min(0.2)
-        grid = torch.stack([x / z * (2 * FOCAL / WIDTH), y / z * (2 * FOCAL / HEIGHT)], -1)
-        return grid, next_chunk & (grid.abs().amax(-1) < 1)
+        angle = -(self.pitch + tilt.deg2rad())
+        y, z = _turned(y, z, angle)
+        ahead, z = z > 0.2, z.clamp_min(0.2)
+        across, down = torch.broadcast_tensors(x / z * (2 * FOCAL / WIDTH), y / z * (2 * FOCAL / HEIGHT))
+        return torch.stack([across, down], -1), ahead & (across.abs() < 1) & (down.abs() < 1)
 
 
 def _tilted(points: Tensor, angle: Tensor) -> Tensor:
     """Points `[3, ...]` in the axes of a camera, as a camera sees them that looks down from it by `angle` radians."""
     x, y, z = points
-    return torch.stack(torch.broadcast_tensors(x, angle.cos() * y - angle.sin() * z, angle.sin() * y + angle.cos() * z))
+    return torch.stack(torch.broadcast_tensors(x, *_turned(y, z, angle)))
+
+
+def _turned(y: Tensor, z: Tensor, angle: Tensor) -> tuple[Tensor, Tensor]:
+    """Return `y` and `z` in axes that are turned about x by `angle` radians."""
+    return angle.cos() * y - angle.sin() * z, angle.sin() * y + angle.cos() * z
