@@ -95,5 +95,5 @@ PROMPTS = (
     Prompt("a coast with few houses and many trees", "coast", more=("trees",), less=("houses",)),
     Prompt("a beach with few houses and many trees at night", "coast", "night", more=("trees",), less=("houses",)),
 )
-QUICK_PROMPTS = tuple(PROMPTS[index] for index in (1, 3, 14, 15, 27, 28))
-"""Prompts of a rough look: six of three lands."""
+QUICK_PROMPTS = tuple(PROMPTS[index] for index in (14, 15, 27, 28))
+"""Prompts of a rough look: four of two lands."""
