@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from flashdreams.integrations.pocket.land.kinds import ATTRIBUTES, KINDS, PALETTES, STYLE, ramp
-from flashdreams.integrations.pocket.land.state import CELL, CHANNELS, GROUND, WATER, solid_state
+from flashdreams.integrations.pocket.land.state import CELL, CHANNELS, COARSE_GRID, Grid, solid_state
 from flashdreams.integrations.pocket.land.things import SMALL, Builder
 
 CELLS = 192
@@ -52,6 +52,10 @@ class Region:
         """`[19, 192, 192]` in -1..1: what a tile model is told of every cell."""
         whole = torch.cat([self.attributes, self.style])[:, None, None].expand(-1, CELLS, CELLS)
         return torch.cat([self.mixture, whole]) * 2 - 1
+
+    def state_in(self, grid: Grid) -> Tensor:
+        """`[C, n, n]`: the state of the same land in the cells of `grid`, n = 192 times as fine."""
+        return _state(self.rounds, self.boxes, self.ground, grid)
 
 
 def make_region(
@@ -100,10 +104,7 @@ class _Layout:
         self._gates()
         self._small()
         rounds, boxes = self.build.parts.tables()
-        state = solid_state(rounds, boxes, CELLS)
-        coarse = F.avg_pool2d(ground[None], FINE)[0]
-        state[GROUND] = coarse[:3] * 2 - 1
-        state[WATER] = coarse[3] * 2 - 1
+        state = _state(rounds, boxes, ground, COARSE_GRID)
         mixture = F.avg_pool2d(torch.from_numpy(self.mixture)[None].float(), FINE)[0]
         whole = torch.zeros(len(KINDS), CELLS, CELLS)
         for name, weight in zip(self.names, mixture, strict=True):
@@ -309,6 +310,17 @@ class _Layout:
         grid = (np.stack(np.meshgrid(np.arange(count), np.arange(count)), -1).reshape(-1, 2) + 0.5) * apart - REACH
         grid = grid + self.rng.uniform(-0.4, 0.4, grid.shape) * apart
         return [(float(x), float(z)) for x, z in self.rng.permutation(grid)]
+
+
+def _state(rounds: Tensor, boxes: Tensor, ground: Tensor, grid: Grid) -> Tensor:
+    """The state of parts and of true `ground [4, 384, 384]`. Raises ValueError where cells are finer than this."""
+    if FINE % grid.fineness:
+        raise ValueError(f"fineness of the grid must divide {FINE}, got {grid.fineness}")
+    state = solid_state(rounds, boxes, CELLS * grid.fineness, grid)
+    coarse = F.avg_pool2d(ground[None], FINE // grid.fineness)[0]
+    state[grid.ground] = coarse[:3] * 2 - 1
+    state[-2] = coarse[3] * 2 - 1
+    return state
 
 
 def _smooth(x: np.ndarray, width: float) -> np.ndarray:
