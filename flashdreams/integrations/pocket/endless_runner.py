@@ -13,7 +13,7 @@ from tyro.conf import Suppress
 from flashdreams.infra.runtime.checkpoint_check import CheckedFile, problem_with
 from flashdreams.integrations.pocket.endless_world import EndlessWorld, EndlessWorldConfig
 from flashdreams.integrations.pocket.runner import PocketRunner, PocketRunnerConfig
-from flashdreams.integrations.pocket.tiles.weights import load_tile_model, load_view_network
+from flashdreams.integrations.pocket.tiles.weights import load_refinement, load_tile_model, load_view_network
 
 
 @dataclass(kw_only=True)
@@ -26,13 +26,14 @@ class EndlessRunnerConfig(PocketRunnerConfig):
     """Size, rate, scenes and rules of motion; `checkpoint` here takes the place of its own."""
 
     def check_checkpoints(self) -> Iterator[CheckedFile]:
-        """The one file that both networks come from."""
+        """The one file that all networks of pictures come from."""
         path = Path(replace(self.world, checkpoint=self.checkpoint or self.world.checkpoint).weights()[0])
 
         def load() -> None:
             with torch.device("cpu"):
                 load_tile_model(path, self.world.steps, self.world.transformer)
                 load_view_network(path)
+                load_refinement(path)
 
         yield CheckedFile("checkpoint", str(path), problem_with(load))
 

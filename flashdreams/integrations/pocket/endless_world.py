@@ -12,6 +12,7 @@ import time
 import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,7 @@ from flashdreams.integrations.pocket.tiles.store import TileSampler, unpacked
 from flashdreams.integrations.pocket.tiles.surroundings import SHADOW_HOURS, Barriers, Surroundings, clearness, in_sight
 from flashdreams.integrations.pocket.tiles.veil import clear_map, veil, veiled
 from flashdreams.integrations.pocket.tiles.weather import Weather
-from flashdreams.integrations.pocket.tiles.weights import load_tile_model, load_view_network
+from flashdreams.integrations.pocket.tiles.weights import load_refinement, load_tile_model, load_view_network
 from flashdreams.integrations.pocket.tiles.workers import TileWorkers
 from flashdreams.integrations.pocket.tuner import Tuner
 from flashdreams.threads import available_cores
@@ -119,7 +120,9 @@ class EndlessWorld(World):
         if self._bfloat16:
             self.views.bfloat16()
         workers = config.workers or max(1, min(4, available_cores()))
-        self._workers = TileWorkers(TileSampler(self.tiles, bfloat16=self._bfloat16), workers)
+        self._refinement = load_refinement(path)
+        sampler = TileSampler(self.tiles, refinement=self._refinement, bfloat16=self._bfloat16)
+        self._workers = TileWorkers(sampler, workers)
         self._population = Population(Path(config.weights()[1]))
         self._rays, self._few_rays = pixel_rays(), pixel_rays(RAY_ROWS, RAY_COLUMNS)
         progress("Dreaming the first tiles", 0.5)
@@ -303,10 +306,11 @@ class EndlessWorld(World):
         light = own.weather.light()
         shadow_light = own.weather.light(round(own.weather.hour / SHADOW_HOURS) * SHADOW_HOURS)
         tiles = {spot: self._workers.get(own.land, spot) for spot in in_sight(own.schedule.came, middle)}
-        own.surroundings = Surroundings.of(tiles, own.edits, middle, light, shadow_light, own.surroundings)
+        things = None if self._refinement is None else partial(self._workers.things, own.land)
+        own.surroundings = Surroundings.of(tiles, own.edits, middle, light, shadow_light, own.surroundings, things)
         place, pose = own.surroundings.place, poses[-1]
         seen = look(place, pose)
-        image = self.views(seen.features[None], light.vector()[None])[0]
+        image = self.views(seen.features[None], light.vector()[None], *seen.pixels())[0]
         check_finite(image[None, None])
         clear = clear_map(clearness(own.schedule.came, middle, own.index, LIFT))
         hidden = veil(place, clear, pose, seen)

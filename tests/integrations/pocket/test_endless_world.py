@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from backend.engine.history import Beginning, History
 from backend.engine.rollout import SessionRollout
@@ -30,6 +30,7 @@ from flashdreams.integrations.pocket.tiles.edits import Edits
 from flashdreams.integrations.pocket.tiles.jump import GRAVITY, TAKE_OFF, Jump
 from flashdreams.integrations.pocket.tiles.lands import Land, closure, spot_of
 from flashdreams.integrations.pocket.tiles.plan import HELD
+from flashdreams.integrations.pocket.tiles.refinement import RefinementConfig
 from flashdreams.integrations.pocket.tiles.schedule import BEGINNING, KEPT, PACE, Schedule
 from flashdreams.integrations.pocket.tiles.sight import RAY_COLUMNS, LocalState, look
 from flashdreams.integrations.pocket.tiles.surroundings import REACH
@@ -100,6 +101,27 @@ def test_a_walk_is_a_function_of_seed_words_and_poses_however_many_threads_dream
     assert same(first, play(loaded(weights, 1), world.start("anywhere", 5, text="snow"), walk))
     assert not same(first, play(world, world.start("anywhere", 6, text="snow"), walk))
     assert not same(first, play(world, world.start("anywhere", 5, text="desert"), walk))
+
+
+@pytest.mark.slow
+def test_with_a_refinement_a_walk_is_the_same_however_many_threads_dream(weights: Path, tmp_path: Path) -> None:
+    torch.manual_seed(4)
+    tensors = {
+        f"refine.{name}": torch.randn_like(x) * 0.02 for name, x in RefinementConfig().setup().state_dict().items()
+    }
+    refined = tmp_path / "refined.safetensors"
+    save_file(load_file(weights) | compressed(tensors), refined, metadata={"steps": "{}"})
+    one, two = loaded(refined, 1), loaded(refined, 2)
+    walk = a_walk(one, 3)
+    walk[2] = replace(walk[2], inputs=(FrameInput(actions=frozenset(("tree",))),) * 4)
+    first = play(one, one.start("anywhere", 5), walk)
+    assert same(first, play(two, two.start("anywhere", 5), walk))
+    rollout = one.start("anywhere", 5)
+    play(one, rollout, walk[:2])
+    assert same(first[2:], play(one, one.restore(one.snapshot(rollout)), walk[2:]))
+    without = loaded(weights, 1)
+    assert not same(first, play(without, without.start("anywhere", 5), walk))
+    assert rollout.surroundings is not None and rollout.surroundings.place.fine is not None
 
 
 def test_a_snapshot_goes_on_alike_on_another_server_and_small(world: EndlessWorld, weights: Path) -> None:

@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 from tqdm import tqdm
 
-from flashdreams.integrations.pocket.evaluation.tiles import block, draw, light_of
+from flashdreams.integrations.pocket.evaluation.tiles import draw, light_of, place_of
 from flashdreams.integrations.pocket.land.camera import camera_pose
 from flashdreams.integrations.pocket.land.kinds import KINDS
 from flashdreams.integrations.pocket.land.region import make_region
@@ -22,9 +22,8 @@ from flashdreams.integrations.pocket.land.renderer import TrueViews
 from flashdreams.integrations.pocket.tiles.config import TILE_METRES
 from flashdreams.integrations.pocket.tiles.footing import Footing
 from flashdreams.integrations.pocket.tiles.plan import Words, WorldPlan
-from flashdreams.integrations.pocket.tiles.sight import LocalState
 from flashdreams.integrations.pocket.tiles.store import TileStore
-from flashdreams.integrations.pocket.tiles.weights import load_tile_model, load_view_network
+from flashdreams.integrations.pocket.tiles.weights import load_refinement, load_tile_model, load_view_network
 from flashdreams.integrations.pocket.training.regions import HELD_OUT_SEEDS
 
 COUNT, COLUMNS = 24, 4
@@ -41,13 +40,13 @@ def procedural_views() -> Iterator[Tensor]:
 
 def tile_model_views(weights: Path) -> Iterator[Tensor]:
     """Dream the tiles of `COUNT` worlds and draw one view `[3, H, W]` of each."""
-    model, network = load_tile_model(weights), load_view_network(weights)
+    model, network, refinement = load_tile_model(weights), load_view_network(weights), load_refinement(weights)
     half = TILE_METRES / 2
     for index in range(COUNT):
-        store = TileStore(model, WorldPlan(300 + index, Words(kinds=(KINDS[index % len(KINDS)],))))
-        state = block(store, (0, 0), 2)
-        x, z = Footing(state, (half, half)).free_near(half, half)
-        yield draw(network, LocalState.of(state, (half, half), light_of(index)), camera_pose(x, z, 0.6, -0.03))
+        plan = WorldPlan(300 + index, Words(kinds=(KINDS[index % len(KINDS)],)))
+        place = place_of(TileStore(model, plan, refinement=refinement), (0, 0), 2, light_of(index))
+        x, z = Footing(place.state, (half, half)).free_near(half, half)
+        yield draw(network, place, camera_pose(x, z, 0.6, -0.03))
 
 
 def sheet(weights: Path) -> Image.Image:

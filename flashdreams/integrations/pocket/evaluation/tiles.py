@@ -29,14 +29,22 @@ from flashdreams.integrations.pocket.land.renderer import TrueViews
 from flashdreams.integrations.pocket.land.state import COLOR, GROUND, LEVELS, OCCUPANCY, PAIRS
 from flashdreams.integrations.pocket.movers.transition import load_mover_network
 from flashdreams.integrations.pocket.tiles.config import TILE, TILE_METRES
+from flashdreams.integrations.pocket.tiles.edits import Edits
+from flashdreams.integrations.pocket.tiles.fine import FineThings
 from flashdreams.integrations.pocket.tiles.footing import Footing
+from flashdreams.integrations.pocket.tiles.lands import centre_of
 from flashdreams.integrations.pocket.tiles.plan import Words, WorldPlan
 from flashdreams.integrations.pocket.tiles.sight import LocalState, look
 from flashdreams.integrations.pocket.tiles.store import TileStore, spots_around
 from flashdreams.integrations.pocket.tiles.view_network import ViewNetwork
-from flashdreams.integrations.pocket.tiles.weights import load_tile_model, load_view_network, trained_steps
+from flashdreams.integrations.pocket.tiles.weights import (
+    load_refinement,
+    load_tile_model,
+    load_view_network,
+    trained_steps,
+)
 from flashdreams.integrations.pocket.training.regions import HELD_OUT_SEEDS
-from flashdreams.integrations.pocket.training.train_views import TRAINED_KINDS, lit, psnr, random_pose
+from flashdreams.integrations.pocket.training.train_views import TRAINED_KINDS, lit, psnr, random_pose, true_things
 
 HOURS = (10, 13, 17, 18.4, 9, 15, 22, 7.5)
 """Times of day of the worlds of a sheet."""
@@ -86,16 +94,20 @@ def some_tiles(seeds: range, rng: np.random.Generator, of_each: int, kinds: tupl
 def draw(network: ViewNetwork, place: LocalState, pose: Tensor) -> Tensor:
     """The picture `[3, 144, 256]` that the network draws of a place."""
     seen = look(place, pose)
-    return network(seen.features[None], place.light.vector()[None])[0].clamp(0, 1)
+    return network(seen.features[None], place.light.vector()[None], *seen.pixels())[0].clamp(0, 1)
 
 
-def view_psnr(network: ViewNetwork, kinds: tuple[str, ...], count: int) -> tuple[float, float]:
-    """Mean decibels of views of held-out regions of `kinds`, and the share of strong true edges that are kept."""
+def view_psnr(network: ViewNetwork, kinds: tuple[str, ...], count: int, fine: bool = False) -> tuple[float, float]:
+    """Mean decibels of views of held-out regions of `kinds`, and the share of strong true edges that are kept.
+
+    With `fine` things are given in fine cells.
+    """
     decibels, kept = [], []
     for index in range(count):
         seed = HELD_OUT_SEEDS[index // 2]
         rng = np.random.default_rng([41, index])
-        views, place = lit(make_region(seed, kinds), random_light(rng))
+        region = make_region(seed, kinds)
+        views, place = lit(region, random_light(rng), things=true_things(region) if fine else None)
         pose = random_pose(rng, place.state)
         truth, picture = views.view(pose), draw(network, place, pose)
         decibels.append(float(psnr(picture[None], truth[None])))
@@ -134,20 +146,29 @@ def block(store: TileStore, middle: tuple[int, int], reach: int) -> Tensor:
     return store.around(middle, reach)
 
 
+def place_of(store: TileStore, middle: tuple[int, int], reach: int, light: Light) -> LocalState:
+    """The land of the tiles within `reach` of `middle` in a light, dreamed, and refined where the store does that."""
+    state, centre = block(store, middle, reach), centre_of(middle)
+    things = {spot: store.things[spot] for spot in spots_around(middle, reach) if spot in store.things}
+    fine = FineThings.around(things, middle, reach, Edits(store.plan.seed)) if things else None
+    return LocalState.of(state, centre, light, fine)
+
+
 def measure(weights: Path, *, views: int = 48, bfloat16: bool = False) -> dict[str, Any]:
     """All figures of a weights file."""
     model, network = load_tile_model(weights), load_view_network(weights)
+    refinement = load_refinement(weights)
     rng = np.random.default_rng(43)
     dreamed, ratios = [], []
     for index in range(4):
-        store = TileStore(model, WorldPlan(9000 + index), bfloat16=bfloat16)
+        store = TileStore(model, WorldPlan(9000 + index), refinement=refinement, bfloat16=bfloat16)
         state = block(store, (0, 0), 1)
         ratios.append(seam_ratio(state))
         dreamed += [state[:, r : r + TILE, c : c + TILE] for r in (0, 32, 64) for c in (0, 32, 64)]
     held_out = some_tiles(HELD_OUT_SEEDS[:18], rng, 2)
     trained = some_tiles(range(1000, 1060), rng, 16)
-    known, edges = view_psnr(network, TRAINED_KINDS, views)
-    unknown, unknown_edges = view_psnr(network, (HELD_OUT_KIND,), max(views // 3, 2))
+    known, edges = view_psnr(network, TRAINED_KINDS, views, refinement is not None)
+    unknown, unknown_edges = view_psnr(network, (HELD_OUT_KIND,), max(views // 3, 2), refinement is not None)
     return {
         "trained_steps": trained_steps(weights),
         "weights_mib": weights.stat().st_size / 2**20,
@@ -170,17 +191,18 @@ def sheet(weights: Path, path: Path, bfloat16: bool = False) -> None:
     """A picture: for every kind of land procedural land from above, dreamed land, and two views in each."""
     from PIL import Image
 
-    model, network = load_tile_model(weights), load_view_network(weights)
+    model, network, refinement = load_tile_model(weights), load_view_network(weights), load_refinement(weights)
     rows = []
     for index, kind in enumerate(KINDS):
         light = light_of(index)
         region = make_region(HELD_OUT_SEEDS[500 + index], (kind,))
-        store = TileStore(model, WorldPlan(500 + index, Words(kinds=(kind,))), bfloat16=bfloat16)
-        state = block(store, (0, 0), 2)
+        plan = WorldPlan(500 + index, Words(kinds=(kind,)))
+        place = place_of(TileStore(model, plan, refinement=refinement, bfloat16=bfloat16), (0, 0), 2, light)
+        state = place.state
         crop = slice(16, 176)
         pictures = [_square(from_above(region.state[:, crop, crop])), _square(from_above(state))]
         half = TILE_METRES / 2
-        true, place = TrueViews(region, light), LocalState.of(state, (half, half), light)
+        true = TrueViews(region, light)
         for yaw in (0.6, 3.4):
             x, z = Footing(region.state, (0.0, 0.0)).free_near(0.0, 0.0)
             pictures.append(true.view(camera_pose(x, z, yaw, -0.03)))

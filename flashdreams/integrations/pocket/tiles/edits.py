@@ -16,7 +16,16 @@ import torch
 from torch import Tensor
 
 from flashdreams.integrations.pocket.land.kinds import KINDS, STYLE
-from flashdreams.integrations.pocket.land.state import CELL, COLOR, GLOW, LEVELS, OCCUPANCY, PAIRS, solid_state
+from flashdreams.integrations.pocket.land.state import (
+    CELL,
+    COARSE_GRID,
+    FINE_GRID,
+    GLOW,
+    LEVELS,
+    OCCUPANCY,
+    Grid,
+    solid_state,
+)
 from flashdreams.integrations.pocket.land.things import Builder
 from flashdreams.integrations.pocket.tiles.plan import WorldPlan
 
@@ -116,6 +125,29 @@ class Edits:
                 _merge(part, _stamp(edit, self.seed)[:, own_rows, own_columns])
         return changed
 
+    def apply_to_fine(self, solid: Tensor, colors: Tensor, centre: tuple[float, float]) -> None:
+        """Change things in fine cells: `solid [32, H, H]`, and `colors [H, H, 48]` in 8 bits, centred on `centre`."""
+        size, side, times = solid.shape[-1], SIDE * FINE_GRID.fineness, FINE_GRID.fineness
+        row, column = (round(centre[axis] / FINE_GRID.cell) - size // 2 for axis in (1, 0))
+        for edit in self.records:
+            top, left = edit.corner[0] * times - row, edit.corner[1] * times - column
+            if edit.kind == "darkness" or not (-side < top < size and -side < left < size):
+                continue
+            rows, columns = (slice(max(first, 0), min(first + side, size)) for first in (top, left))
+            own_rows, own_columns = (
+                slice(at.start - first, at.stop - first) for at, first in ((rows, top), (columns, left))
+            )
+            part = torch.cat([solid[:, rows, columns], colors[rows, columns].permute(2, 0, 1).float() / 127])
+            if edit.kind == "removal":
+                cells = _cells(edit.cells)
+                for axis in range(3):
+                    cells = cells.repeat_interleave(times, axis)
+                _clear_things(part, cells[:, own_rows, own_columns], FINE_GRID)
+            else:
+                _merge_things(part, _stamp(edit, self.seed, FINE_GRID)[:, own_rows, own_columns], FINE_GRID)
+            solid[:, rows, columns] = part[FINE_GRID.occupancy]
+            colors[rows, columns] = (part[FINE_GRID.color] * 127).round().to(torch.int8).permute(1, 2, 0)
+
 
 def bits(cells: Tensor) -> bytes:
     """`cells [16, SIDE, SIDE]`, True where a removal empties them, as `Edit.cells` holds them."""
@@ -138,24 +170,32 @@ def _disc(edit: Edit) -> Tensor:
 
 def _clear(part: Tensor, cells: Tensor) -> None:
     """Empty `cells [16, h, w]` of `part [45, h, w]`, and what has no solid cell left loses its colour and glow."""
-    occupancy, color = part[OCCUPANCY], part[COLOR].view(PAIRS, 3, *part.shape[1:])
+    _clear_things(part, cells, COARSE_GRID)
+    part[GLOW].masked_fill_(cells.any(0) & (part[OCCUPANCY].amax(0) <= SOLID), 0.0)
+
+
+def _clear_things(part: Tensor, cells: Tensor, grid: Grid) -> None:
+    occupancy, color = part[grid.occupancy], part[grid.color].view(grid.pairs, 3, *part.shape[1:])
     occupancy.masked_fill_(cells, -1.0)
-    bare = cells.view(PAIRS, 2, *cells.shape[1:]).any(1)
-    bare &= occupancy.view(PAIRS, 2, *cells.shape[1:]).amax(1) <= SOLID
+    bare = cells.view(grid.pairs, 2, *cells.shape[1:]).any(1)
+    bare &= occupancy.view(grid.pairs, 2, *cells.shape[1:]).amax(1) <= SOLID
     color.masked_fill_(bare[:, None], 0.0)
-    part[GLOW].masked_fill_(cells.any(0) & (occupancy.amax(0) <= SOLID), 0.0)
 
 
 def _merge(part: Tensor, stamp: Tensor) -> None:
     """Put the thing of `stamp [45, h, w]` into `part [45, h, w]`: what lies deeper inside gives the colour."""
-    here, there = (each[OCCUPANCY].unflatten(0, (PAIRS, 2)).amax(1) for each in (part, stamp))
-    there_color = stamp[COLOR].unflatten(0, (PAIRS, 3))
+    _merge_things(part, stamp, COARSE_GRID)
+    part[GLOW] = torch.maximum(part[GLOW], stamp[GLOW])
+
+
+def _merge_things(part: Tensor, stamp: Tensor, grid: Grid) -> None:
+    here, there = (each[grid.occupancy].unflatten(0, (grid.pairs, 2)).amax(1) for each in (part, stamp))
+    there_color = stamp[grid.color].unflatten(0, (grid.pairs, 3))
     here = torch.where(here < -0.9, -1.0, here)  # dreamed air is not quite -1
     wins = (there_color != 0).any(1) & (there >= here)
-    color = part[COLOR].unflatten(0, (PAIRS, 3))
-    part[COLOR] = torch.where(wins[:, None], there_color, color).flatten(0, 1)
-    part[OCCUPANCY] = torch.maximum(part[OCCUPANCY], stamp[OCCUPANCY])
-    part[GLOW] = torch.maximum(part[GLOW], stamp[GLOW])
+    color = part[grid.color].unflatten(0, (grid.pairs, 3))
+    part[grid.color] = torch.where(wins[:, None], there_color, color).flatten(0, 1)
+    part[grid.occupancy] = torch.maximum(part[grid.occupancy], stamp[grid.occupancy])
 
 
 class Thing(NamedTuple):
@@ -177,8 +217,8 @@ THINGS: dict[str, Thing] = {
 
 
 @lru_cache(maxsize=MAX_EDITS)
-def _stamp(edit: Edit, seed: int) -> Tensor:
-    """`[45, SIDE, SIDE]`: the thing alone, of the parts that things of its kind of land have."""
+def _stamp(edit: Edit, seed: int, grid: Grid = COARSE_GRID) -> Tensor:
+    """`[C, n, n]`, SIDE half metres wide: the thing alone, of the parts that things of its kind of land have."""
     row, column = edit.corner
     rng = np.random.default_rng([43, seed, row % 2**32, column % 2**32])
     build = Builder(rng, dict(zip(STYLE, WorldPlan(seed).style.tolist(), strict=True)))
@@ -189,7 +229,7 @@ def _stamp(edit: Edit, seed: int) -> Tensor:
     else:
         make = {"tree": _TREES[edit.land], "lamp": Builder.lamp, "rock": Builder.rock}[edit.kind]
         make(build, edit.land, x, z, size)
-    return solid_state(*build.parts.tables(), SIDE)
+    return solid_state(*build.parts.tables(), SIDE * grid.fineness, grid)
 
 
 _TREES = {

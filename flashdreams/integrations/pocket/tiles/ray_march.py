@@ -64,7 +64,7 @@ def march(occupancy: Tensor, centre: tuple[float, float], origin: Tensor, rays: 
     middle = torch.atan2(rays[0].mean(), rays[2].mean())
     relative = torch.remainder(azimuth - middle + math.pi, 2 * math.pi) - math.pi
     low, high = relative.min(), relative.max()
-    steps = _distances()
+    steps = distances()
     fan = _fan(occupancy, centre, origin, middle + torch.lerp(low, high, torch.linspace(0, 1, _PLANES)), steps)
     plane = ((relative - low) / (high - low).clamp_min(1e-6) * (_PLANES - 1)).round().long()
     slope = rays[1] / (rays[0] ** 2 + rays[2] ** 2).sqrt().clamp_min(1e-4)
@@ -79,7 +79,7 @@ def march(occupancy: Tensor, centre: tuple[float, float], origin: Tensor, rays: 
     return Ends(*(_whole(torch.stack(each), size, columns).flatten() for each in zip(*found, strict=True)))
 
 
-def _distances() -> Tensor:
+def distances() -> Tensor:
     """`[72]` level distances: dense near the camera."""
     return 0.25 + 15.5 * (torch.exp(0.0195 * torch.arange(_SAMPLES)) - 1)
 

@@ -6,8 +6,9 @@ in training as a tile from the diffusion model is. Ground, water and glow stay i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import zlib
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
@@ -15,14 +16,16 @@ from torch.nn import functional as F
 
 from flashdreams.infra.config import InstantiateConfig
 from flashdreams.integrations.pocket.land.state import CHANNELS, COLOR, FINE_GRID, OCCUPANCY, PAIRS
-from flashdreams.integrations.pocket.tiles.config import TILE
-from flashdreams.integrations.pocket.tiles.lands import Spot
-from flashdreams.integrations.pocket.tiles.masks import known_neighbours
+from flashdreams.integrations.pocket.tiles.config import MARGIN, TILE
 
 EDGE = 4
 """Cells of the neighbours that a tile is refined with, on every side."""
 REFINED = FINE_GRID.levels + 3 * FINE_GRID.pairs
 """Channels of a column of fine cells: occupancy and colours."""
+FINE_TILE = TILE * FINE_GRID.fineness
+"""Fine cells of a tile along each side."""
+AIR = -0.92
+"""Occupancy below which a fine cell is nothing but air."""
 _SHARES = 2 * 2
 """Fine columns in a coarse one."""
 
@@ -91,24 +94,40 @@ def enlarged(state: Tensor) -> Tensor:
     return torch.cat([occupancy, F.interpolate(colors, scale_factor=2, mode="nearest")], 1)
 
 
-def window_of(spot: Spot, tile: Tensor, tiles: Mapping[Spot, Tensor]) -> Tensor:
-    """`[1, 45, 40, 40]`: a coarse `tile [45, 32, 32]` with edges of the `tiles` that it was dreamed from.
+def cut(windows: Tensor, masks: Tensor) -> Tensor:
+    """`[N, 45, 40, 40]` of `windows [N, 45, 48, 48]` around a tile: what `masks` do not know repeats its border.
 
-    Edges that it was not dreamed from repeat its own border: a refined tile depends on the order of visits as little
-    as a coarse one.
+    So a refined tile depends on the tiles that it was dreamed from, and no others.
     """
-    window = F.pad(tile[None], (EDGE, EDGE, EDGE, EDGE), mode="replicate")
-    i, j = spot
-    for near in known_neighbours(i, j):
-        (rows, from_rows), (columns, from_columns) = _edge(near[1] - j), _edge(near[0] - i)
-        window[0, :, rows, columns] = tiles[near][:, from_rows, from_columns]
-    return window
+    tile = windows[:, :, MARGIN:-MARGIN, MARGIN:-MARGIN]
+    whole = F.pad(tile, (EDGE, EDGE, EDGE, EDGE), mode="replicate")
+    whole[:, :, EDGE:-EDGE, EDGE:-EDGE] = tile
+    crop = slice(MARGIN - EDGE, EDGE - MARGIN)
+    known = masks[:, :, crop, crop] > 0
+    known[:, :, EDGE:-EDGE, EDGE:-EDGE] = False
+    return torch.where(known, windows[:, :, crop, crop], whole)
 
 
-def _edge(step: int) -> tuple[slice, slice]:
-    """Locate a neighbour `step` (-1, 0, 1) tiles away: cells of the window, and cells of the neighbour's tile."""
-    if step < 0:
-        return slice(0, EDGE), slice(TILE - EDGE, TILE)
-    if step > 0:
-        return slice(EDGE + TILE, None), slice(0, EDGE)
-    return slice(EDGE, EDGE + TILE), slice(0, TILE)
+@torch.no_grad()
+def refined(network: Refinement, window: Tensor, mask: Tensor, bfloat16: bool = False) -> bytes:
+    """The things of the tile in the middle of `window [45, 48, 48]` in fine cells, as `things_of` reads them.
+
+    `mask [1, 48, 48]` is 1 where the window holds the neighbours that the tile was dreamed from.
+    """
+    with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+        found = network(cut(window[None], mask[None]))[0]
+    found = found[:, 2 * EDGE : -2 * EDGE, 2 * EDGE : -2 * EDGE].clamp(-1, 1)
+    occupancy, colors = found.split([FINE_GRID.levels, 3 * FINE_GRID.pairs])
+    occupancy = torch.where(occupancy < AIR, -1.0, occupancy)
+    bare = occupancy.unflatten(0, (-1, 2)).amax(1) <= -1
+    colors = colors.unflatten(0, (-1, 3)).masked_fill(bare[:, None], 0.0).flatten(0, 1)
+    numbers = [(x * 127).round().to(torch.int8).contiguous() for x in (occupancy, colors.permute(1, 2, 0))]
+    return zlib.compress(b"".join(x.numpy().tobytes() for x in numbers), 1)
+
+
+@lru_cache(maxsize=36)
+def things_of(packed: bytes) -> tuple[Tensor, Tensor]:
+    """Occupancy `[32, 64, 64]` and colours `[64, 64, 48]` of a refined tile, both in 8 bits."""
+    numbers = torch.frombuffer(bytearray(zlib.decompress(packed)), dtype=torch.int8)
+    occupancy, colors = numbers.split([FINE_GRID.levels * FINE_TILE**2, 3 * FINE_GRID.pairs * FINE_TILE**2])
+    return occupancy.view(-1, FINE_TILE, FINE_TILE), colors.view(FINE_TILE, FINE_TILE, -1)

@@ -6,7 +6,7 @@ Geometry only, in fp32, without any learnt weight.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
@@ -28,6 +28,10 @@ from flashdreams.integrations.pocket.land.state import (
 )
 from flashdreams.integrations.pocket.tiles.ray_march import FAR, Ends, march
 
+if TYPE_CHECKING:
+    from flashdreams.integrations.pocket.tiles.fine import FineThings
+    from flashdreams.integrations.pocket.tiles.fine_sight import Sharp
+
 RAY_ROWS, RAY_COLUMNS = 72, 128
 """Rays of a view: one for 2x2 pixels."""
 FEATURES = 28 + SKY_FIELDS
@@ -48,16 +52,45 @@ class LocalState:
     lamps: Tensor
     """`[H, H]`, see `maps.lamp_light`."""
     light: Light
+    fine: FineThings | None = None
+    """The same things in fine cells, if they were refined."""
 
     @classmethod
-    def of(cls, state: Tensor, centre: tuple[float, float], light: Light) -> LocalState:
+    def of(cls, state: Tensor, centre: tuple[float, float], light: Light, fine: FineThings | None = None) -> LocalState:
         """With shadows and lamps computed."""
-        return cls(state, centre, sun_shadow(state, light.sun_dir), lamp_light(state), light)
+        return cls(state, centre, sun_shadow(state, light.sun_dir), lamp_light(state), light, fine)
 
     @property
     def reach(self) -> float:
         """Metres from the middle to the edge."""
         return self.state.shape[-1] * CELL / 2
+
+    @property
+    def grain(self) -> float:
+        """Metres below a surface where its colour is read."""
+        return 0.12 if self.fine is None else 0.06
+
+    @staticmethod
+    def origin(pose: Tensor) -> Tensor:
+        """The position of a camera, `[3]`: east, up, north."""
+        return camera_origin(pose)
+
+    def occupancy_at(self, points: Tensor) -> Tensor:
+        """`[R]`: occupancy at `points [3, R]`."""
+        if self.fine is not None:
+            return self.fine.occupancy(points)
+        return _volume(self, self.state[None, OCCUPANCY], points)[0]
+
+    def color_at(self, points: Tensor) -> Tensor:
+        """`[3, R]`: colours of things at `points [3, R]`."""
+        if self.fine is not None:
+            return self.fine.color(points)
+        return _volume(self, self.state[COLOR].unflatten(0, (PAIRS, 3)).transpose(0, 1), points)
+
+    def normal_at(self, points: Tensor) -> Tensor:
+        """Unit normals `[3, R]`, outwards, from the slope of the occupancy at `points [3, R]`."""
+        slope = _slope(self, points) if self.fine is None else self.fine.slope(points, 0.15)
+        return slope / slope.square().sum(0).sqrt().clamp_min(1e-3)
 
     def flat(self, x: Tensor, z: Tensor) -> Tensor:
         """Points as `[..., 2]` for `grid_sample` of the state's planes."""
@@ -71,6 +104,12 @@ class Seen(NamedTuple):
     """`[34, 72, 128]`"""
     inverse_depth: Tensor
     """`[72, 128]` in 1/m, along the camera's axis; 0 for the sky."""
+    sharp: Sharp | None = None
+    """What is known of single pixels, where things were refined."""
+
+    def pixels(self) -> tuple[Tensor, ...]:
+        """What a network of views is told beside the features and the light, for one view: nothing, or `sharp`."""
+        return () if self.sharp is None else tuple(x[None] for x in self.sharp)
 
 
 @torch.no_grad()
@@ -79,7 +118,12 @@ def look(place: LocalState, pose: Tensor) -> Seen:
     direction = camera_rays(pose, RAY_COLUMNS, RAY_ROWS)
     origin, rays = camera_origin(pose), direction.flatten(1)
     horizontal = (rays[0] ** 2 + rays[2] ** 2).sqrt().clamp_min(1e-4)
-    ends = march(place.state[OCCUPANCY], place.centre, origin, direction)
+    if place.fine is None:
+        ends = march(place.state[OCCUPANCY], place.centre, origin, direction)
+    else:
+        from flashdreams.integrations.pocket.tiles.fine_sight import march_fine
+
+        ends = march_fine(place, place.fine, origin, rays, horizontal)
     ground = torch.where(rays[1] < -1e-4, origin[1] / (-rays[1]).clamp_min(1e-4), FAR)
     thing_at = ends.level / horizontal
     is_thing = (thing_at < ground) & (thing_at < FAR * 0.5)
@@ -91,7 +135,13 @@ def look(place: LocalState, pose: Tensor) -> Seen:
     inverse = torch.where(distance < FAR * 0.5, 1 / depth.clamp_min(0.05), 0.0)
     sky = sky_fields(direction, place.light)
     sky[2:4] = (sky[2:4] * 30).clamp(-1, 1)
-    return Seen(torch.cat([features.unflatten(1, direction.shape[1:]), sky]), inverse.unflatten(0, direction.shape[1:]))
+    size = direction.shape[1:]
+    seen = Seen(torch.cat([features.unflatten(1, size), sky]), inverse.unflatten(0, size))
+    if place.fine is None:
+        return seen
+    from flashdreams.integrations.pocket.tiles.fine_sight import sharpened
+
+    return seen._replace(sharp=sharpened(place, place.fine, pose, seen.features, distance.unflatten(0, size)))
 
 
 def _features(
@@ -109,18 +159,17 @@ def _features(
     missed = ((ends.missed + 1) * (missed_reach < distance)).clamp(0, 1)
     # Only rays that meet or pass something solid read the volume: most of the time here goes into that.
     things, passing = is_thing.nonzero()[:, 0], (missed > 0).nonzero()[:, 0]
-    deeper = origin[:, None] + rays[:, things] * (reach[things] + 0.12)
+    deeper = origin[:, None] + rays[:, things] * (reach[things] + place.grain)
     near = origin[:, None] + rays[:, passing] * missed_reach[passing]
-    volume = place.state[COLOR].unflatten(0, (PAIRS, 3)).transpose(0, 1)
-    found = _volume(place, volume, torch.cat([deeper, near], 1)).split([len(things), len(passing)], 1)
+    found = place.color_at(torch.cat([deeper, near], 1)).split([len(things), len(passing)], 1)
     color, missed_color = (
         torch.zeros(3, rays.shape[1]).index_copy_(1, at, each)
         for at, each in zip((things, passing), found, strict=True)
     )
-    deep = _volume(place, place.state[None, OCCUPANCY], origin[:, None] + rays[:, things] * (reach[things] + 0.3))
-    inside = torch.zeros(rays.shape[1]).index_copy_(0, things, deep[0])
+    deep = place.occupancy_at(origin[:, None] + rays[:, things] * (reach[things] + 0.3))
+    inside = torch.zeros(rays.shape[1]).index_copy_(0, things, deep)
     normal = torch.tensor([0.0, 1.0, 0.0])[:, None] * is_ground
-    normal = normal.index_copy_(1, things, _normal(place, torch.stack([x, y, z])[:, things]))
+    normal = normal.index_copy_(1, things, place.normal_at(torch.stack([x, y, z])[:, things]))
     facing = (normal * torch.tensor(place.light.sun_dir)[:, None]).sum(0)
     albedo = torch.where(is_thing, color, there[:3] * is_ground)
     rows = [
@@ -140,10 +189,9 @@ def _volume(place: LocalState, volume: Tensor, points: Tensor) -> Tensor:
     return F.grid_sample(volume[None], grid, padding_mode="border", align_corners=False)[0, :, 0, 0]
 
 
-def _normal(place: LocalState, points: Tensor, step: float = 0.3) -> Tensor:
-    """Unit normals `[3, R]`, outwards, from the slope of the occupancy at `points [3, R]`."""
+def _slope(place: LocalState, points: Tensor, step: float = 0.3) -> Tensor:
+    """Differences `[3, R]` of the occupancy so many metres to both sides of `points [3, R]`."""
     shifts = torch.cat([torch.eye(3), -torch.eye(3)]) * step
     around = (points[:, None] + shifts.T[:, :, None]).flatten(1)
     value = _volume(place, place.state[None, OCCUPANCY], around)[0].unflatten(0, (2, 3, -1))
-    slope = value[1] - value[0]
-    return slope / slope.square().sum(0).sqrt().clamp_min(1e-3)
+    return value[1] - value[0]

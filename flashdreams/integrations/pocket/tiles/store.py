@@ -20,10 +20,11 @@ from flashdreams.infra.diffusion.model import DiffusionModel
 from flashdreams.infra.diffusion.scheduler.base import draw_noise
 from flashdreams.integrations.pocket.land.state import CHANNELS, GROUND, OCCUPANCY, WATER
 from flashdreams.integrations.pocket.tiles.blending import blend
-from flashdreams.integrations.pocket.tiles.config import TILE, WINDOW
+from flashdreams.integrations.pocket.tiles.config import MARGIN, TILE, WINDOW
 from flashdreams.integrations.pocket.tiles.lands import Spot, closure, next_missing
 from flashdreams.integrations.pocket.tiles.masks import edge, known_neighbours
 from flashdreams.integrations.pocket.tiles.plan import WorldPlan
+from flashdreams.integrations.pocket.tiles.refinement import Refinement, refined
 from flashdreams.integrations.pocket.tiles.transformer import TileCache
 
 CAPACITY = 256
@@ -45,8 +46,8 @@ class Sampling:
 class TileSampler:
     """Samples tiles from noise, pass by pass. Has no state of its own: threads may share it."""
 
-    def __init__(self, model: DiffusionModel, *, bfloat16: bool = False) -> None:
-        self.model, self.bfloat16 = model, bfloat16
+    def __init__(self, model: DiffusionModel, *, refinement: Refinement | None = None, bfloat16: bool = False) -> None:
+        self.model, self.refinement, self.bfloat16 = model, refinement, bfloat16
         self._scheduler = cast(Any, model.scheduler)
         sigmas: list[float] = self._scheduler.sigmas.tolist()
         self._strides = [after - here for here, after in pairwise(sigmas)]
@@ -82,24 +83,40 @@ class TileSampler:
             return None
         return packed(blend(sampling.noisy[0], sampling.cache.mask[0]))
 
+    def refine(self, sampling: Sampling, tile: Tensor) -> bytes | None:
+        """The things of the finished, packed `tile` in fine cells; None where there is no refinement."""
+        if self.refinement is None:
+            return None
+        window = sampling.cache.known[0].clone()
+        window[:, MARGIN:-MARGIN, MARGIN:-MARGIN] = unpacked(tile)
+        return refined(self.refinement, window, sampling.cache.mask[0], self.bfloat16)
+
 
 class TileStore:
     """The tiles of the world of `plan`, dreamed by `model`."""
 
     def __init__(
-        self, model: DiffusionModel, plan: WorldPlan, *, capacity: int = CAPACITY, bfloat16: bool = False
+        self,
+        model: DiffusionModel,
+        plan: WorldPlan,
+        *,
+        capacity: int = CAPACITY,
+        refinement: Refinement | None = None,
+        bfloat16: bool = False,
     ) -> None:
         if capacity < 16:
             raise ValueError(f"capacity must be at least 16 tiles, got {capacity}")
         self.model, self.plan, self.capacity, self.bfloat16 = model, plan, capacity, bfloat16
         self._tiles: OrderedDict[Spot, Tensor] = OrderedDict()
-        self._sampler = TileSampler(model, bfloat16=bfloat16)
+        self._things: dict[Spot, bytes] = {}
+        self._sampler = TileSampler(model, refinement=refinement, bfloat16=bfloat16)
         self._sampling: Sampling | None = None
 
     def copy(self) -> TileStore:
         """A store that goes on from the same state; later work in one does not touch the other."""
-        twin = TileStore(self.model, self.plan, capacity=self.capacity, bfloat16=self.bfloat16)
-        twin._tiles = OrderedDict(self._tiles)
+        refinement = self._sampler.refinement
+        twin = TileStore(self.model, self.plan, capacity=self.capacity, refinement=refinement, bfloat16=self.bfloat16)
+        twin._tiles, twin._things = OrderedDict(self._tiles), dict(self._things)
         if self._sampling is not None:
             twin._sampling = replace(self._sampling, noisy=self._sampling.noisy.clone())
         return twin
@@ -116,6 +133,11 @@ class TileStore:
             self.work([spot], self._sampler.passes)
         self._tiles.move_to_end(spot)
         return unpacked(self._tiles[spot])
+
+    @property
+    def things(self) -> Mapping[Spot, bytes]:
+        """The tiles that are there, refined; empty without a refinement."""
+        return self._things
 
     @torch.no_grad()
     def work(self, wanted: Iterable[Spot], passes: int) -> int:
@@ -148,9 +170,11 @@ class TileStore:
         tile = self._sampler.advance(sampling)
         if tile is not None:
             self._tiles[sampling.spot] = tile
+            if (things := self._sampler.refine(sampling, tile)) is not None:
+                self._things[sampling.spot] = things
             self._sampling = None
             while len(self._tiles) > self.capacity:
-                self._tiles.popitem(last=False)
+                self._things.pop(self._tiles.popitem(last=False)[0], None)
 
     def around(self, middle: Spot, reach: int) -> Tensor:
         """`[45, H, H]` of the tiles within `reach` of `middle`, H = 32 (2 reach + 1); what is not there is bare."""

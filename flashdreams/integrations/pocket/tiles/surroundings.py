@@ -15,6 +15,7 @@ from flashdreams.integrations.pocket.land.light import Light
 from flashdreams.integrations.pocket.land.maps import lamp_light, sun_shadow
 from flashdreams.integrations.pocket.land.state import CELL
 from flashdreams.integrations.pocket.tiles.edits import Edits
+from flashdreams.integrations.pocket.tiles.fine import FineThings
 from flashdreams.integrations.pocket.tiles.footing import HIGHEST, Footing, slide
 from flashdreams.integrations.pocket.tiles.lands import Spot, centre_of, spot_of
 from flashdreams.integrations.pocket.tiles.sight import LocalState
@@ -49,14 +50,21 @@ class Surroundings:
         light: Light,
         shadow_light: Light,
         before: Surroundings | None,
+        things: Callable[[Spot], bytes] | None = None,
     ) -> Surroundings:
-        """Made of the packed `tiles` in sight and their `edits`, with as much as can be of those `before`."""
+        """Made of the packed `tiles` in sight and their `edits`, with as much as can be of those `before`.
+
+        `things` answers the same tiles refined; None without a refinement.
+        """
         spots = frozenset(tiles)
         if before is None or (before.middle, before.spots) != (middle, spots) or before.edits is not edits:
             centre = centre_of(middle)
             state = edits.applied(assembled(tiles, middle, REACH), centre)
             shadow, lamps = sun_shadow(state, shadow_light.sun_dir), lamp_light(state)
-            return cls(middle, spots, edits, shadow_light, LocalState(state, centre, shadow, lamps, light))
+            fine = None
+            if things is not None:
+                fine = FineThings.around({spot: things(spot) for spot in tiles}, middle, REACH, edits)
+            return cls(middle, spots, edits, shadow_light, LocalState(state, centre, shadow, lamps, light, fine))
         place = before.place
         if before.shadow_light.sun_dir != shadow_light.sun_dir:
             place = replace(place, shadow=sun_shadow(place.state, shadow_light.sun_dir))

@@ -30,7 +30,9 @@ class ViewNetworkConfig(InstantiateConfig):
 class ViewNetwork(nn.Module):
     """Pictures `[N, 3, 144, 256]` from features of rays `[N, 34, 72, 128]` and lights `[N, 24]`.
 
-    The picture is the colour that rays end on times a gain, plus a rest: the gain and the rest are learnt.
+    The picture is the colour that rays end on times a gain, plus a rest: the gain and the rest are learnt. Where single
+    pixels are known (`fine_sight.Sharp`), their colours are taken, and beside seams the gain and the rest of the ray
+    that ended on the same thing.
     """
 
     def __init__(self, config: ViewNetworkConfig) -> None:
@@ -52,8 +54,10 @@ class ViewNetwork(nn.Module):
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
 
-    def forward(self, features: Tensor, light: Tensor) -> Tensor:
-        """See the class."""
+    def forward(
+        self, features: Tensor, light: Tensor, albedo: Tensor | None = None, source: Tensor | None = None
+    ) -> Tensor:
+        """See the class; `albedo [N, 3, 144, 256]` and `source [N, 144 * 256]` of single pixels come together."""
         dtype = self.enter.weight.dtype
         told = self.light(light.to(dtype))[:, :, None, None]
         scale, shift, deep_scale, deep_shift = told.split([self.config.entrance] * 2 + [self.config.widths[2]] * 2, 1)
@@ -69,8 +73,13 @@ class ViewNetwork(nn.Module):
         h0 = h0 + F.interpolate(self.up1(h1), scale_factor=2, mode="bilinear")
         for block in self.last:
             h0 = block(h0)
-        gain, rest = F.pixel_shuffle(self.head(F.silu(h0)).float(), 2).chunk(2, 1)
-        albedo = F.interpolate(features[:, ALBEDO : ALBEDO + 3].float(), scale_factor=2, mode="bilinear")
+        told_pixels = F.pixel_shuffle(self.head(F.silu(h0)).float(), 2)
+        if source is not None:
+            flat = told_pixels.flatten(2)
+            told_pixels = flat.gather(2, source[:, None].expand_as(flat)).view_as(told_pixels)
+        gain, rest = told_pixels.chunk(2, 1)
+        if albedo is None:
+            albedo = F.interpolate(features[:, ALBEDO : ALBEDO + 3].float(), scale_factor=2, mode="bilinear")
         return (albedo * 0.5 + 0.5) * (0.6 + gain) + rest
 
 

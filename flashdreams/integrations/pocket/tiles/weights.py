@@ -12,6 +12,7 @@ from torch import Tensor
 
 from flashdreams.infra.diffusion.model import DiffusionModel
 from flashdreams.integrations.pocket.tiles.config import STEPS, TileTransformerConfig, tile_model_config
+from flashdreams.integrations.pocket.tiles.refinement import Refinement, RefinementConfig
 from flashdreams.integrations.pocket.tiles.view_network import ViewNetwork, ViewNetworkConfig
 
 EIGHT_BITS_FROM = 20_000
@@ -58,6 +59,19 @@ def load_view_network(path: Path) -> ViewNetwork:
     network: ViewNetwork = ViewNetworkConfig().setup()
     network.load_state_dict(_part(path, "views."))
     return network.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def load_refinement(path: Path) -> Refinement | None:
+    """The refinement of tiles of a file of `compressed` weights; None where the file holds none.
+
+    Raises RuntimeError for weights of another network.
+    """
+    with safe_open(path, "pt") as file:
+        if not any(name.startswith("refine.") for name in file.keys()):
+            return None
+    network: Refinement = RefinementConfig().setup()
+    network.load_state_dict(_part(path, "refine."))
+    return network.eval()
 
 
 def trained_steps(path: Path) -> dict[str, int]:

@@ -43,6 +43,8 @@ class _LandTiles:
     def __init__(self, plan: WorldPlan) -> None:
         self.plan = plan
         self.tiles: OrderedDict[Spot, Tensor] = OrderedDict()
+        self.things: dict[Spot, bytes] = {}
+        """The same tiles refined, where there is a refinement."""
 
 
 class TileWorkers:
@@ -92,6 +94,17 @@ class TileWorkers:
             tiles.move_to_end(spot)
             return tiles[spot]
 
+    def things(self, land: Land, spot: Spot) -> bytes:
+        """The things of a tile in fine cells, see `refinement.things_of`; waits as `get` does.
+
+        Raises KeyError where tiles are not refined.
+        """
+        while True:
+            self.get(land, spot)
+            with self._changed:
+                if spot in self._tiles_of(land):
+                    return self._lands[land].things[spot]
+
     def want(self, owner: int, land: Land, spots: Sequence[Spot]) -> None:
         """Dream `spots` ahead for `owner`, the first ones first, in place of those that it wanted before."""
         with self._changed:
@@ -117,6 +130,8 @@ class TileWorkers:
             for spot, tile in source.tiles.items():
                 if land.same_tile(spot, older):
                     target[spot] = tile
+                    if spot in source.things:
+                        self._lands[land].things[spot] = source.things[spot]
 
     @contextlib.contextmanager
     def drawing(self) -> Iterator[None]:
@@ -154,13 +169,15 @@ class TileWorkers:
         while (found := self._await_job()) is not None:
             land, sampling = found
             try:
-                tile = self._sampled(sampling)
+                tile, things = self._sampled(sampling), None
+                if tile is not None:
+                    things = self.sampler.refine(sampling, tile)
             except BaseException as error:  # whoever waits must hear of it
                 tile, self._failure = None, self._failure or error
             with self._changed:
                 self._running.discard((land, sampling.spot))
                 if tile is not None:
-                    self._keep(land, sampling.spot, tile)
+                    self._keep(land, sampling.spot, tile, things)
                 self._changed.notify_all()
 
     def _await_job(self) -> tuple[Land, Sampling] | None:
@@ -213,11 +230,13 @@ class TileWorkers:
                     self._changed.notify_all()
         return tile
 
-    def _keep(self, land: Land, spot: Spot, tile: Tensor) -> None:
-        tiles = self._tiles_of(land)
+    def _keep(self, land: Land, spot: Spot, tile: Tensor, things: bytes | None) -> None:
+        tiles, refined = self._tiles_of(land), self._lands[land].things
         tiles[spot] = tile
+        if things is not None:
+            refined[spot] = things
         while len(tiles) > self._capacity:
-            tiles.popitem(last=False)
+            refined.pop(tiles.popitem(last=False)[0], None)
 
 
 def _be_modest() -> None:

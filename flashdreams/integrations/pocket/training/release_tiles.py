@@ -1,6 +1,6 @@
 """Puts trained endless worlds into assets/: weights of two training runs, a thumbnail of every scene, the card.
 
-python -m flashdreams.integrations.pocket.training.release_tiles --tiles FOLDER --views FOLDER
+python -m flashdreams.integrations.pocket.training.release_tiles --tiles FOLDER --views FOLDER [--refine FOLDER]
 
 The card is left as it is without `--report`, the JSON that `make eval-world ARGS="--world endless"` writes.
 """
@@ -61,11 +61,15 @@ m/s through whatever stands in the way, since what it shows depends on the tiles
 """
 
 
-def export_weights(tiles: Path, views: Path, target: Path) -> dict[str, int]:
-    """Write the averaged weights of two runs' checkpoints to `target`; return the steps that they were trained for."""
+def export_weights(tiles: Path, views: Path, target: Path, refine: Path | None = None) -> dict[str, int]:
+    """Write the averaged weights of the runs' checkpoints to `target`; return the steps that they were trained for.
+
+    With `refine` it is a file with a refinement, and `views` is a run with `--fine`.
+    """
     weights: dict[str, Tensor] = {}
     steps: dict[str, int] = {}
-    for name, folder in (("tiles", tiles), ("views", views)):
+    runs = {"tiles": tiles, "views": views} | ({} if refine is None else {"refine": refine})
+    for name, folder in runs.items():
         saved = torch.load(folder / CHECKPOINT, weights_only=True, map_location="cpu")
         steps[name] = int(saved["figures"]["step"])
         weights |= {f"{name}.{key}": value for key, value in saved["average"].items()}
@@ -102,10 +106,10 @@ def card(weights: Path, report: dict[str, Any]) -> str:
     )
 
 
-def release(tiles: Path, views: Path, folder: Path, report: Path | None) -> None:
+def release(tiles: Path, views: Path, folder: Path, report: Path | None, refine: Path | None = None) -> None:
     """Fill `folder` from the runs in `tiles` and `views`."""
     weights = folder / TILE_WEIGHTS
-    export_weights(tiles, views, weights)
+    export_weights(tiles, views, weights, refine)
     world = replace(endless_world(), checkpoint=weights, adapts=False).setup()
     for scene in world.config.scenes:
         save_image(folder / f"{TILE_THUMBNAIL}{scene.name}.jpg", thumbnail(world, scene.name))
@@ -118,11 +122,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name in ("tiles", "views"):
         parser.add_argument(f"--{name}", type=Path, required=True, help="folder of the training run")
+    parser.add_argument("--refine", type=Path, help="folder of the training run of the refinement, if there is one")
     parser.add_argument("--report", type=Path, help="JSON of the evaluation; without it no card is written")
     parser.add_argument("--folder", type=Path, default=asset_folder())
     args = parser.parse_args()
     try:
-        release(args.tiles, args.views, args.folder, args.report)
+        release(args.tiles, args.views, args.folder, args.report, args.refine)
     except (OSError, ValueError, KeyError) as error:
         sys.exit(f"nothing more was shipped: {error}")
 

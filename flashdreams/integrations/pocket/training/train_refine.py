@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from flashdreams.integrations.pocket.land.region import CELLS, Region, make_regi
 from flashdreams.integrations.pocket.land.state import COLOR, FINE_GRID, OCCUPANCY
 from flashdreams.integrations.pocket.tiles.config import MARGIN, TILE, WINDOW
 from flashdreams.integrations.pocket.tiles.masks import CLASSES, class_mask
-from flashdreams.integrations.pocket.tiles.refinement import EDGE, REFINED, RefinementConfig
+from flashdreams.integrations.pocket.tiles.refinement import EDGE, REFINED, RefinementConfig, cut
 from flashdreams.integrations.pocket.tiles.store import packed, unpacked
 from flashdreams.integrations.pocket.tiles.weights import load_tile_model
 from flashdreams.integrations.pocket.training.regions import HELD_OUT_SEEDS
@@ -36,6 +37,8 @@ POOL, EVERY = 16, 6
 """Regions kept, and steps after which one is new."""
 MENDED = 0.5
 """Share of windows that pass through the tile model."""
+Mender = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
+"""A tile network: clean states from noisy ones, levels, what is known, its masks and the conditions."""
 STEEP = 10.0
 """Slope of the occupancy as a logit."""
 
@@ -76,7 +79,9 @@ class Lands:
 
 def fine_windows(lands: list[Land], rng: np.random.Generator, count: int) -> tuple[Tensor, Tensor, Tensor]:
     """Random windows: coarse `[N, 45, 48, 48]`, their conditions `[N, 19, 48, 48]`, fine tiles `[N, 80, 64, 64]`."""
-    coarse, conditions, fine = [], [], []
+    coarse: list[Tensor] = []
+    conditions: list[Tensor] = []
+    fine: list[Tensor] = []
     for _ in range(count):
         land = lands[int(rng.integers(len(lands)))]
         row, column = (int(v) for v in rng.integers(0, CELLS - WINDOW + 1, 2))
@@ -97,7 +102,7 @@ def fine_windows(lands: list[Land], rng: np.random.Generator, count: int) -> tup
 
 
 @torch.no_grad()
-def mended(network: Any, states: Tensor, conditions: Tensor, masks: Tensor, rng: np.random.Generator) -> Tensor:
+def mended(network: Mender, states: Tensor, conditions: Tensor, masks: Tensor, rng: np.random.Generator) -> Tensor:
     """`states` noised to a middle level, and denoised again by a tile `network` in two passes."""
     level = torch.from_numpy(rng.uniform(0.3, 0.85, len(states))).float()
     noise = torch.from_numpy(rng.standard_normal(states.shape, dtype=np.float32))
@@ -127,14 +132,6 @@ def corrupted(states: Tensor, rng: np.random.Generator) -> Tensor:
     return result.clamp(-1, 1)
 
 
-def cut(windows: Tensor, masks: Tensor) -> Tensor:
-    """`[N, 45, 40, 40]` of `windows [N, 45, 48, 48]`: cells that `masks` do not know repeat the tile's border."""
-    tile = windows[:, :, MARGIN:-MARGIN, MARGIN:-MARGIN]
-    whole = F.pad(tile, (EDGE, EDGE, EDGE, EDGE), mode="replicate")
-    crop = slice(MARGIN - EDGE, EDGE - MARGIN)
-    return torch.where(masks[:, :, crop, crop] > 0, windows[:, :, crop, crop], whole)
-
-
 def refine_loss(found: Tensor, truth: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Loss; share of wrong cells near surfaces; mean error of the colours of solid cells, of `[N, 80, 64, 64]`."""
     levels = FINE_GRID.levels
@@ -155,13 +152,12 @@ def refine_loss(found: Tensor, truth: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def train_refine(
-    folder: Path, steps: int, tiles: Path, *, seconds: float | None = None, batch: int = BATCH,
+    folder: Path, steps: int, mender: Mender, *, seconds: float | None = None, batch: int = BATCH,
     lands: Lands | None = None, config: RefinementConfig | None = None, rate: float = RATE,
 ) -> TrainingRun:  # fmt: skip
-    """Train up to step `steps`, or for `seconds`, mending what the tile model of `tiles` makes; resumes."""
+    """Train up to step `steps`, or for `seconds`, mending what the tile network `mender` makes; resumes."""
     torch.manual_seed(0)
     network = (config or RefinementConfig()).setup()
-    mender: Any = load_tile_model(tiles).transformer.network
     optimizer = torch.optim.AdamW(network.parameters(), lr=rate, betas=(0.9, 0.98), weight_decay=0.01)
     average = Average(network)
     run = TrainingRun(folder, model=network, optimizer=optimizer, average=average)
@@ -197,7 +193,8 @@ def main() -> None:
     parser.add_argument("--tiles", type=Path, required=True, help="released weights with a tile model")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    train_refine(args.run, args.steps, args.tiles, seconds=args.seconds, batch=args.batch, rate=args.rate)
+    mender: Any = load_tile_model(args.tiles).transformer.network
+    train_refine(args.run, args.steps, mender, seconds=args.seconds, batch=args.batch, rate=args.rate)
 
 
 if __name__ == "__main__":

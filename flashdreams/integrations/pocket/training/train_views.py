@@ -1,6 +1,8 @@
 """Trains the network of views on single views of endless regions, against the true renderer.
 
-python -m flashdreams.integrations.pocket.training.train_views --run FOLDER
+python -m flashdreams.integrations.pocket.training.train_views --run FOLDER [--fine]
+
+With `--fine` things are given in fine cells, and seams pixel by pixel.
 """
 
 from __future__ import annotations
@@ -21,8 +23,11 @@ from flashdreams.integrations.pocket.land.kinds import HELD_OUT_KIND, KINDS
 from flashdreams.integrations.pocket.land.light import Light, random_light
 from flashdreams.integrations.pocket.land.region import CELLS, REACH, Region, make_region
 from flashdreams.integrations.pocket.land.renderer import TrueViews, compiled_cast
-from flashdreams.integrations.pocket.land.state import CELL, OCCUPANCY
+from flashdreams.integrations.pocket.land.state import CELL, FINE_GRID, OCCUPANCY
+from flashdreams.integrations.pocket.tiles.fine import FineThings
+from flashdreams.integrations.pocket.tiles.refinement import REFINED
 from flashdreams.integrations.pocket.tiles.sight import LocalState, look
+from flashdreams.integrations.pocket.tiles.store import packed
 from flashdreams.integrations.pocket.tiles.view_network import ViewNetworkConfig
 from flashdreams.integrations.pocket.training.regions import HELD_OUT_SEEDS
 from flashdreams.integrations.pocket.training.run import Average, TrainingRun, run_parser
@@ -48,6 +53,10 @@ class Example:
     seen: Tensor
     light: Tensor
     picture: Tensor
+    albedo: Tensor | None = None
+    """`[3, 144, 256]`, see `fine_sight.Sharp`; None without fine cells."""
+    source: Tensor | None = None
+    """`[144 * 256]`, the same."""
 
 
 def random_pose(rng: np.random.Generator, state: Tensor, reach: float = CAMERA_REACH) -> Tensor:
@@ -63,10 +72,12 @@ def random_pose(rng: np.random.Generator, state: Tensor, reach: float = CAMERA_R
 class Examples:
     """Views by number, the same for the same number; the newest ones are kept."""
 
-    def __init__(self, size: int = POOL, cast: Callable[..., tuple[Tensor, ...]] | None = None) -> None:
-        self.size, self.cast = size, cast
+    def __init__(
+        self, size: int = POOL, cast: Callable[..., tuple[Tensor, ...]] | None = None, *, fine: bool = False
+    ) -> None:
+        self.size, self.cast, self.fine = size, cast, fine
         self.kept: OrderedDict[int, Example] = OrderedDict()
-        self._region: tuple[int, Region] | None = None
+        self._region: tuple[int, Region, FineThings | None] | None = None
         self._lit: tuple[int, TrueViews, LocalState] | None = None
 
     def at(self, step: int) -> list[Example]:
@@ -83,25 +94,37 @@ class Examples:
         views, place = self._light(number // PER_LIGHT)
         pose = random_pose(np.random.default_rng([21, number]), place.state)
         picture = (views.view(pose) * 255).round().byte()
-        return Example(look(place, pose).features.half(), place.light.vector(), picture)
+        seen, light = look(place, pose), place.light.vector()
+        if seen.sharp is None:
+            return Example(seen.features.half(), light, picture)
+        return Example(seen.features.half(), light, picture, seen.sharp.albedo.half(), seen.sharp.source.int())
 
     def _light(self, number: int) -> tuple[TrueViews, LocalState]:
         if self._lit is None or self._lit[0] != number:
             seed = HELD_OUT_SEEDS.stop + number * PER_LIGHT // PER_REGION
             if self._region is None or self._region[0] != seed:
-                self._region = seed, make_region(seed, TRAINED_KINDS)
-            region = self._region[1]
+                region = make_region(seed, TRAINED_KINDS)
+                self._region = seed, region, true_things(region) if self.fine else None
+            _, region, things = self._region
             light = random_light(np.random.default_rng([22, number]))
-            self._lit = number, *lit(region, light, self.cast)
+            self._lit = number, *lit(region, light, self.cast, things)
         return self._lit[1:]
 
 
 def lit(
-    region: Region, light: Light, cast: Callable[..., tuple[Tensor, ...]] | None = None
+    region: Region,
+    light: Light,
+    cast: Callable[..., tuple[Tensor, ...]] | None = None,
+    things: FineThings | None = None,
 ) -> tuple[TrueViews, LocalState]:
-    """The true views of `region` in a light, and its state for `look`."""
+    """The true views of `region` in a light, and its state for `look`, with its `things` in fine cells if given."""
     assert region.state.shape[-1] == CELLS
-    return TrueViews(region, light, cast), LocalState.of(region.state, (0.0, 0.0), light)
+    return TrueViews(region, light, cast), LocalState.of(region.state, (0.0, 0.0), light, things)
+
+
+def true_things(region: Region) -> FineThings:
+    """The things of `region` in fine cells, as they are."""
+    return FineThings.of(packed(region.state_in(FINE_GRID)[:REFINED]), (0.0, 0.0))
 
 
 def view_loss(picture: Tensor, truth: Tensor) -> Tensor:
@@ -136,11 +159,13 @@ def train_views(
         chosen = [pool[i] for i in rng.integers(0, len(pool), batch)]
         seen, light, truth = (torch.stack([getattr(e, n) for e in chosen]) for n in ("seen", "light", "picture"))
         seen, light, truth = seen.float().to(device), light.to(device), truth.to(device).float() / 255
+        sharp = _pixels(chosen, device)
         if rng.random() < 0.5:
             # A mirrored world is a world too, if the horizontal directions are mirrored: see `mirrored`.
             seen, light, truth = mirrored(seen, light, truth)
+            sharp = mirrored_pixels(*sharp) if sharp else ()
         with torch.autocast(device, torch.bfloat16):
-            picture = network(seen, light)
+            picture = network(seen, light, *sharp)
         loss = view_loss(picture, truth)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -165,13 +190,30 @@ def mirrored(seen: Tensor, light: Tensor, truth: Tensor) -> tuple[Tensor, Tensor
 ALBEDO_NORMAL_EAST = 9
 
 
+def _pixels(chosen: list[Example], device: str) -> tuple[Tensor, Tensor] | tuple[()]:
+    """What is known of the pixels of some views, `[N, 3, 144, 256]` and `[N, 144 * 256]`; nothing in coarse cells."""
+    albedo, source = ([getattr(e, name) for e in chosen] for name in ("albedo", "source"))
+    if any(x is None for x in albedo):
+        return ()
+    return torch.stack(albedo).float().to(device), torch.stack(source).long().to(device)
+
+
+def mirrored_pixels(albedo: Tensor, source: Tensor) -> tuple[Tensor, Tensor]:
+    """What is known of the pixels of the same views in a land mirrored from east to west."""
+    width = albedo.shape[-1]
+    rows = source.view(len(source), *albedo.shape[-2:]).flip(-1)
+    return albedo.flip(-1), (rows - rows % width + (width - 1 - rows % width)).flatten(1)
+
+
 def main() -> None:
     """Command line."""
     parser = run_parser(__doc__, batch=BATCH, rate=RATE)
+    parser.add_argument("--pool", type=int, default=POOL, help="views kept to learn from")
+    parser.add_argument("--fine", action="store_true", help="things in fine cells")
     parser.add_argument("--no-compile", action="store_true", help="draw without compiling the renderer first")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    examples = Examples(cast=None if args.no_compile else compiled_cast())
+    examples = Examples(args.pool, cast=None if args.no_compile else compiled_cast(), fine=args.fine)
     train_views(
         args.run, args.steps, seconds=args.seconds, batch=args.batch, examples=examples, rate=args.rate,
         device=args.device,
