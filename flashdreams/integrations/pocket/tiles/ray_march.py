@@ -59,12 +59,22 @@ def march(occupancy: Tensor, centre: tuple[float, float], origin: Tensor, rays: 
 
     `occupancy [L, H, H]` lies around `centre` (x and z in metres), -1 where it is empty and 1 where it is solid.
     """
+    return approach(occupancy, centre, origin, rays, _SOLID)[1]
+
+
+def approach(
+    occupancy: Tensor, centre: tuple[float, float], origin: Tensor, rays: Tensor, near: float
+) -> tuple[Tensor, Ends]:
+    """Return the level distances `[h * w]` at which rays first meet an occupancy above `near`, and what `march` does.
+
+    `FAR` where there is none.
+    """
     rows, columns = rays.shape[1:]
     azimuth = torch.atan2(rays[0], rays[2])
     middle = torch.atan2(rays[0].mean(), rays[2].mean())
     relative = torch.remainder(azimuth - middle + math.pi, 2 * math.pi) - math.pi
     low, high = relative.min(), relative.max()
-    steps = distances()
+    steps = _distances()
     fan = _fan(occupancy, centre, origin, middle + torch.lerp(low, high, torch.linspace(0, 1, _PLANES)), steps)
     plane = ((relative - low) / (high - low).clamp_min(1e-6) * (_PLANES - 1)).round().long()
     slope = rays[1] / (rays[0] ** 2 + rays[2] ** 2).sqrt().clamp_min(1e-4)
@@ -74,12 +84,14 @@ def march(occupancy: Tensor, centre: tuple[float, float], origin: Tensor, rays: 
     counts = fan.counts[planes, leaving[:, None]]
     most = counts.amax(1).clamp_min(1).tolist()
     found = [
-        _first(fan, steps, origin[1], *block, count) for *block, count in zip(planes, slopes, counts, most, strict=True)
+        _first(fan, steps, origin[1], *block, count, near)
+        for *block, count in zip(planes, slopes, counts, most, strict=True)
     ]
-    return Ends(*(_whole(torch.stack(each), size, columns).flatten() for each in zip(*found, strict=True)))
+    close, *ends = (_whole(torch.stack(each), size, columns).flatten() for each in zip(*found, strict=True))
+    return close, Ends(*ends)
 
 
-def distances() -> Tensor:
+def _distances() -> Tensor:
     """`[72]` level distances: dense near the camera."""
     return 0.25 + 15.5 * (torch.exp(0.0195 * torch.arange(_SAMPLES)) - 1)
 
@@ -102,25 +114,31 @@ def _leaving(height: Tensor, slopes: Tensor) -> Tensor:
 
 
 def _first(
-    fan: _Fan, steps: Tensor, height: Tensor, plane: Tensor, slope: Tensor, count: Tensor, most: int
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return `Ends` of rays with `plane`, `slope` and `count` of samples to look up, each `[R]`, `most` at most."""
+    fan: _Fan, steps: Tensor, height: Tensor, plane: Tensor, slope: Tensor, count: Tensor, most: int, near: float
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return `approach` of rays with `plane`, `slope` and `count` of samples to look up, each `[R]`, `most` at most."""
     sample = fan.order[:, :most].index_select(0, plane)
     level = steps[sample]
     value = _values(fan, height, plane, slope, sample, level)
     value.masked_fill_(torch.arange(most) >= count[:, None], -1.0)
-    solid = value > _SOLID
-    index = solid.int().argmax(1, keepdim=True)
-    hit, at, here = (each.gather(1, index)[:, 0] for each in (solid, sample, value))
+    ends, index = _reached(steps, sample, value, _SOLID)
+    close = ends if near == _SOLID else _reached(steps, sample, value, near)[0]
+    value.masked_fill_(torch.arange(most) >= torch.where(ends < FAR, index, most)[:, None], -1.0)
+    missed, missed_index = value.max(1, keepdim=True)
+    return close, ends, missed[:, 0], level.gather(1, missed_index)[:, 0]
+
+
+def _reached(steps: Tensor, sample: Tensor, value: Tensor, threshold: float) -> tuple[Tensor, Tensor]:
+    """Return the level distances `[R]` at which `value [R, K]` first reaches a threshold, and after which sample."""
+    above = value > threshold
+    index = above.int().argmax(1, keepdim=True)
+    hit, at, here = (each.gather(1, index)[:, 0] for each in (above, sample, value))
     previous = (index - 1).clamp_min(0)
-    # The sample before the solid one is empty where it was left out.
+    # The sample before the one that reaches it is empty where it was left out.
     known = (sample.gather(1, previous)[:, 0] == at - 1) | (at == 0)
     before = torch.where(known, value.gather(1, previous)[:, 0], -1.0)
-    part = ((_SOLID - before) / (here - before).clamp_min(1e-4)).clamp(0, 1)
-    ends = torch.where(hit, torch.lerp(steps[(at - 1).clamp_min(0)], steps[at], part), FAR)
-    value.masked_fill_(torch.arange(most) >= torch.where(hit, index[:, 0], most)[:, None], -1.0)
-    missed, missed_index = value.max(1, keepdim=True)
-    return ends, missed[:, 0], level.gather(1, missed_index)[:, 0]
+    part = ((threshold - before) / (here - before).clamp_min(1e-4)).clamp(0, 1)
+    return torch.where(hit, torch.lerp(steps[(at - 1).clamp_min(0)], steps[at], part), FAR), index[:, 0]
 
 
 def _values(fan: _Fan, height: Tensor, plane: Tensor, slope: Tensor, sample: Tensor, level: Tensor) -> Tensor:

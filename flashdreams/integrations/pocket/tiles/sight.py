@@ -6,7 +6,7 @@ Geometry only, in fp32, without any learnt weight.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -26,11 +26,9 @@ from flashdreams.integrations.pocket.land.state import (
     PAIRS,
     WATER,
 )
+from flashdreams.integrations.pocket.tiles.fine import FineThings
+from flashdreams.integrations.pocket.tiles.fine_sight import GRAIN, Sharp, march_fine, sharpened
 from flashdreams.integrations.pocket.tiles.ray_march import FAR, Ends, march
-
-if TYPE_CHECKING:
-    from flashdreams.integrations.pocket.tiles.fine import FineThings
-    from flashdreams.integrations.pocket.tiles.fine_sight import Sharp
 
 RAY_ROWS, RAY_COLUMNS = 72, 128
 """Rays of a view: one for 2x2 pixels."""
@@ -68,12 +66,7 @@ class LocalState:
     @property
     def grain(self) -> float:
         """Metres below a surface where its colour is read."""
-        return 0.12 if self.fine is None else 0.06
-
-    @staticmethod
-    def origin(pose: Tensor) -> Tensor:
-        """The position of a camera, `[3]`: east, up, north."""
-        return camera_origin(pose)
+        return 0.12 if self.fine is None else GRAIN
 
     def occupancy_at(self, points: Tensor) -> Tensor:
         """`[R]`: occupancy at `points [3, R]`."""
@@ -121,9 +114,7 @@ def look(place: LocalState, pose: Tensor) -> Seen:
     if place.fine is None:
         ends = march(place.state[OCCUPANCY], place.centre, origin, direction)
     else:
-        from flashdreams.integrations.pocket.tiles.fine_sight import march_fine
-
-        ends = march_fine(place, place.fine, origin, rays, horizontal)
+        ends = march_fine(place.state, place.fine, origin, direction)
     ground = torch.where(rays[1] < -1e-4, origin[1] / (-rays[1]).clamp_min(1e-4), FAR)
     thing_at = ends.level / horizontal
     is_thing = (thing_at < ground) & (thing_at < FAR * 0.5)
@@ -139,9 +130,9 @@ def look(place: LocalState, pose: Tensor) -> Seen:
     seen = Seen(torch.cat([features.unflatten(1, size), sky]), inverse.unflatten(0, size))
     if place.fine is None:
         return seen
-    from flashdreams.integrations.pocket.tiles.fine_sight import sharpened
-
-    return seen._replace(sharp=sharpened(place, place.fine, pose, seen.features, distance.unflatten(0, size)))
+    kinds, colors = seen.features[:3], seen.features[ALBEDO : ALBEDO + 3]
+    sharp = sharpened(place.state[GROUND], place.fine, pose, kinds, colors, distance.unflatten(0, size))
+    return seen._replace(sharp=sharp)
 
 
 def _features(

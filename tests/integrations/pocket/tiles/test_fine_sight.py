@@ -8,7 +8,7 @@ from flashdreams.integrations.pocket.land.camera import HEIGHT, WIDTH, camera_or
 from flashdreams.integrations.pocket.land.light import light_at
 from flashdreams.integrations.pocket.land.parts import Parts
 from flashdreams.integrations.pocket.land.renderer import cast_rays
-from flashdreams.integrations.pocket.land.state import FINE_GRID, GROUND, HIGH, WATER, solid_state
+from flashdreams.integrations.pocket.land.state import FINE_GRID, GROUND, WATER, solid_state
 from flashdreams.integrations.pocket.tiles.fine import FineThings
 from flashdreams.integrations.pocket.tiles.refinement import REFINED
 from flashdreams.integrations.pocket.tiles.sight import ALBEDO, RAY_COLUMNS, RAY_ROWS, LocalState, Seen, look
@@ -79,17 +79,6 @@ def test_pixels_beside_seams_follow_the_outlines(seen: Seen, parts: tuple[torch.
     own = torch.arange(HEIGHT * WIDTH)
     away = torch.maximum((rows - own // WIDTH).abs(), (columns - own % WIDTH).abs())
     assert moved.any() and int(away.max()) <= 2, "a pixel takes the light of one of the rays around"
-
-
-def test_colours_are_interpolated_between_cells(fine: FineThings) -> None:
-    generator = torch.Generator().manual_seed(4)
-    points = torch.rand(3, 200, generator=generator) * torch.tensor([30.0, 9.0, 30.0])[:, None]
-    points -= torch.tensor([15.0, 0.5, 15.0])[:, None]
-    volume = (fine.colors.float() / 127).unflatten(2, (-1, 3)).permute(3, 2, 0, 1)[None]
-    reach = CELLS / 4
-    grid = torch.stack([points[0] / reach, points[2] / reach, points[1] / HIGH * 2 - 1], -1)[None, None, None]
-    expected = F.grid_sample(volume, grid, padding_mode="border", align_corners=False)[0, :, 0, 0]
-    assert torch.allclose(fine.color(points), expected, atol=2e-3)
 
 
 def test_open_land_has_no_seams(coarse: torch.Tensor) -> None:

@@ -3,14 +3,10 @@
 import torch
 
 from flashdreams.integrations.pocket.land.parts import Parts
-from flashdreams.integrations.pocket.land.state import CHANNELS, FINE_GRID, LEVELS, OCCUPANCY, solid_state
+from flashdreams.integrations.pocket.land.state import FINE_GRID, solid_state
 from flashdreams.integrations.pocket.tiles.config import MARGIN, TILE, WINDOW
-from flashdreams.integrations.pocket.tiles.edits import SIDE, Edit, Edits
-from flashdreams.integrations.pocket.tiles.fine import FineThings
-from flashdreams.integrations.pocket.tiles.lands import centre_of
 from flashdreams.integrations.pocket.tiles.refinement import (
     EDGE,
-    FINE_TILE,
     RefinementConfig,
     cut,
     enlarged,
@@ -54,21 +50,3 @@ def test_cells_that_a_tile_was_not_dreamed_from_have_no_influence() -> None:
     assert torch.equal(found, cut(other, mask))
     assert torch.equal(found[:, :, :EDGE], window[:, :, MARGIN - EDGE : MARGIN, MARGIN - EDGE : EDGE - MARGIN])
     assert torch.equal(found[:, :, -1], found[:, :, -EDGE - 1])
-
-
-def test_changes_of_a_visitor_are_made_in_fine_cells_too() -> None:
-    air = torch.full((CHANNELS, WINDOW, WINDOW), 0.0)
-    air[OCCUPANCY] = -1
-    network = SMALL.setup()
-    torch.nn.init.zeros_(network.head.weight)
-    tile = refined(network, air, torch.zeros(1, WINDOW, WINDOW))
-    x, z = (at + 0.1 for at in centre_of((3, -2)))
-    tree = Edit("tree", x, z, "forest")
-    bare, planted = (FineThings.around({(3, -2): tile}, (3, -2), 0, edits) for edits in (Edits(5), Edits(5, (tree,))))
-    assert bare.solid.shape[-1] == FINE_TILE and float(bare.solid.max()) == -1
-    inside = (planted.solid[0, 0] > 0).nonzero().float().mean(0)
-    assert abs(float(inside[1]) - FINE_TILE / 2) < 2 and abs(float(inside[2]) - FINE_TILE / 2) < 2
-    assert int(planted.colors.count_nonzero()) > 0
-    cells = bytes([255]) * (LEVELS * SIDE * SIDE // 8)
-    gone = FineThings.around({(3, -2): tile}, (3, -2), 0, Edits(5, (tree, Edit("removal", x, z, cells=cells))))
-    assert float(gone.solid.max()) == -1 and int(gone.colors.count_nonzero()) == 0
