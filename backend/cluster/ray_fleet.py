@@ -142,7 +142,7 @@ def start_server(
 
 def ranks_of(names: Iterable[str]) -> dict[str, list[RankPlace]]:
     """Return the places of the processes of world servers, of those that tell them."""
-    found = {}
+    found: dict[str, list[RankPlace]] = {}
     for name in names:
         try:
             found[name] = ray.get(ray.get_actor(name, NAMESPACE).ranks.remote(), timeout=RANKS_SECONDS)

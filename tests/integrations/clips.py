@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,11 @@ def run_clip(arguments: list[str], output: Path) -> Clip:
     """The clip that `flashdreams-run` makes of `arguments`."""
     assert main([*arguments, "--output", str(output)]) == 0
     return read_clip(output)
+
+
+def elsewhere(world: World, snapshot: Any) -> Any:
+    """The snapshot as a world like this one in another process gets it."""
+    return world.unpack(pickle.loads(pickle.dumps(world.pack(snapshot))))
 
 
 def generate(world: World, rollout: Rollout, chunks: int, **controls: Any) -> list[npt.NDArray[np.uint8]]:

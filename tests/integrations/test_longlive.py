@@ -18,7 +18,7 @@ from flashdreams.integrations.longlive.config import PIPELINES, SLUG, TINY
 from flashdreams.recipes.wan import Wan21TransformerConfig
 from flashdreams.recipes.wan.transformer.impl.caches import BlockCache
 from flashdreams.scripts.cli import entrypoint as main
-from tests.integrations.clips import HEIGHT, WIDTH, generate, run_clip, tiny_arguments, tiny_world
+from tests.integrations.clips import HEIGHT, WIDTH, elsewhere, generate, run_clip, tiny_arguments, tiny_world
 from tests.published import network_tensors
 from tests.wan import HEAD_DIM, TEXT_DIM, Layout, PlainMemory, noise, randomize, relative_error, small_network
 
@@ -283,4 +283,4 @@ def test_a_world_follows_a_new_prompt(tmp_path: Path) -> None:
     assert all(map(np.array_equal, generate(world, calm, 2), generate(world, told, 2)))
     assert not np.array_equal(generate(world, calm, 1)[0], generate(world, told, 1, text="a storm")[0])
     kept = world.snapshot(told)
-    assert all(map(np.array_equal, generate(world, told, 2), generate(world, world.restore(kept), 2)))
+    assert all(map(np.array_equal, generate(world, told, 2), generate(world, world.restore(elsewhere(world, kept)), 2)))

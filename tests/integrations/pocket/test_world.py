@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -99,6 +100,8 @@ def test_a_snapshot_goes_on_as_the_original_did_and_stays_as_it_is(world: Pocket
     kept = world.snapshot(rollout)
     onward = play(world, rollout, poses[5:])
     assert same(play(world, world.restore(kept), poses[5:]), onward)
+    sent = pickle.loads(pickle.dumps(world.pack(kept)))
+    assert same(play(world, world.restore(world.unpack(sent)), poses[5:]), onward)
     assert same(play(world, world.restore(kept), poses[5:]), onward), "restored twice from one snapshot"
 
 
