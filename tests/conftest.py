@@ -42,10 +42,17 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line(report.longreprtext)
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """Return the workers of `-n auto`: one more than cores, because tests of a browser or a server wait a lot."""
+    from flashdreams.threads import available_cores
+
+    return available_cores() + 1
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    # Files with slow tests begin, so that no worker is left with one of them while the others have nothing to do.
+    # The longest files begin, so that no worker is left with one of them while the others have nothing to do.
     slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in slow)
+    items.sort(key=lambda item: item.path not in slow and BROWSER not in item.path.parents)
     if config.pluginmanager.hasplugin("rerunfailures"):
         for item in items:
             if BROWSER in item.path.parents:

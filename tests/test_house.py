@@ -14,6 +14,7 @@ import tomllib
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -195,6 +196,19 @@ def tracked_files() -> list[Path]:
     return [path for path in paths if path.is_file()]
 
 
+@cache
+def parsed(path: Path) -> ast.Module:
+    """Return the syntax tree of a Python file."""
+    return ast.parse(path.read_text(encoding="utf-8"), str(path))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def forget() -> Iterator[None]:
+    """Keep no syntax trees for the tests of other files: they take much memory."""
+    yield
+    parsed.cache_clear()
+
+
 def modules(*packages: str) -> Iterator[tuple[str, Path]]:
     """Dotted name and path of every module under `packages`."""
     for package in packages:
@@ -214,7 +228,7 @@ def imports_of(module: str, path: Path) -> set[str]:
     """Every module named by an import statement anywhere in the file, relative ones resolved."""
     found: set[str] = set()
     package = module.split(".") if path.name == "__init__.py" else module.split(".")[:-1]
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"), str(path))):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Import):
             found.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -286,7 +300,7 @@ def module_graph() -> dict[str, set[str]]:
     for module, path in known.items():
         package = module.split(".") if path.name == "__init__.py" else module.split(".")[:-1]
         found: set[str] = set()
-        for node in top_level(ast.parse(path.read_text(encoding="utf-8")).body):
+        for node in top_level(parsed(path).body):
             if isinstance(node, ast.Import):
                 found.update(alias.name for alias in node.names)
             elif isinstance(node, ast.ImportFrom):
@@ -372,8 +386,9 @@ def words_of(name: str) -> set[str]:
 
 def private_names(path: Path) -> set[str]:
     """Return the names in a Python file, its own name included, that are no words of the field."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    names = {name for name in declared_names(tree) if not name.startswith("test_")} | {path.stem.removeprefix("test_")}
+    names = {name for name in declared_names(parsed(path)) if not name.startswith("test_")} | {
+        path.stem.removeprefix("test_")
+    }
     return {name for name in names if name.strip("_") in PRIVATE_NAMES or words_of(name) & PRIVATE_WORDS}
 
 
@@ -452,7 +467,7 @@ def test_a_module_of_logic_of_the_library_has_a_test_file_of_its_name() -> None:
         inside = path.relative_to(ROOT / "flashdreams")
         if path.stem in ("__init__", "config") or is_tested(inside):
             continue
-        if functions_of_logic(ast.parse(path.read_text(encoding="utf-8"))) >= FUNCTIONS_OF_LOGIC:
+        if functions_of_logic(parsed(path)) >= FUNCTIONS_OF_LOGIC:
             wrong.append(
                 f"{module}: tests/{inside.parent}/test_{path.stem}.py must exist, or LIBRARY_TESTED_IN name one"
             )
@@ -480,8 +495,7 @@ def test_every_module_says_what_it_is_for() -> None:
     silent = [
         str(path.relative_to(ROOT))
         for _, path in modules(*CODE, "tests")
-        if path.read_text(encoding="utf-8").strip()
-        and not ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+        if path.read_text(encoding="utf-8").strip() and not ast.get_docstring(parsed(path))
     ]
     assert not silent, f"no docstring in {silent}"
 

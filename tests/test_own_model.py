@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.integrations.clips import read_clip
+from tests.processes import run
 
 ROOT = Path(__file__).resolve().parent.parent
 GUIDE, TEMPLATE = ROOT / "docs" / "add-your-own-model.md", ROOT / "docs" / "template"
@@ -43,14 +44,7 @@ def command(line: str, packages: Path, folder: Path) -> subprocess.CompletedProc
     """Run one of the guide's commands where that package is installed."""
     options = line.removeprefix("flashdreams-run ").split()
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join((str(ROOT), str(packages)))}
-    return subprocess.run(
-        [sys.executable, "-m", "flashdreams.scripts.cli", *options],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=240,
-    )
+    return run(["-m", "flashdreams.scripts.cli", *options], folder, environment)
 
 
 def test_the_template_is_as_short_as_the_guide_says() -> None:
@@ -62,8 +56,8 @@ def test_the_template_is_as_short_as_the_guide_says() -> None:
 def test_an_installed_package_is_found_and_run(packages: Path, tmp_path: Path) -> None:
     listed = command("--help", packages, tmp_path)
     assert re.search(r"^  swirl +a small network", listed.stdout, re.M), listed.stderr
-    run = command(RUN, packages, tmp_path)
-    assert run.returncode == 0, run.stderr
+    made = command(RUN, packages, tmp_path)
+    assert made.returncode == 0, made.stderr
     clip = read_clip(tmp_path / "outputs" / "swirl.mp4")
     assert clip.frames.shape == (12 * 4, 144, 256, 3) and clip.fps == 24
     assert clip.frames.std() > 10

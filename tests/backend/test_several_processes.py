@@ -6,13 +6,9 @@ import io
 import os
 import re
 import signal
-import socket
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import av
 import numpy as np
@@ -20,51 +16,36 @@ import pytest
 from websockets.sync.client import connect
 
 from tests.backend.harness import Visitor
+from tests.processes import ROOT, Process, ranks, start
 
 pytestmark = pytest.mark.slow
 
 PATIENCE = 120.0
-COMMAND = [sys.executable, "-m", "backend", "--port", "0", "--no-browser", "--rewind-every", "1"]
+COMMAND = ["-m", "backend", "--port", "0", "--no-browser", "--rewind-every", "1"]
 
 
 class Server:
     """A served world in `size` processes, started as torchrun starts them, whose ends can be watched one by one."""
 
     def __init__(self, size: int, peer_timeout: float = 60.0) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        here = {
-            "PYTHONPATH": str(Path(__file__).resolve().parents[2]),
-            "OMP_NUM_THREADS": "1",
-            "WORLD_SIZE": str(size),
-            "MASTER_ADDR": "127.0.0.1",
-            "MASTER_PORT": str(port),
-            "FLASHDREAMS_PEER_TIMEOUT": str(peer_timeout),
-        }
-        several = [here | {"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(size)]
-        alone = [{name: here[name] for name in ("PYTHONPATH", "OMP_NUM_THREADS")}]
-        self.processes = [
-            subprocess.Popen(
-                COMMAND, env=os.environ | each, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-            )
-            for each in (several if size > 1 else alone)
-        ]
-        self.said = ["" for _ in self.processes]
+        common = {"PYTHONPATH": str(ROOT), "FLASHDREAMS_PEER_TIMEOUT": str(peer_timeout)}
+        self.processes: list[Process] = []
+        self.said = ["" for _ in range(size)]
         self._open = threading.Event()
-        self._readers = [
-            threading.Thread(target=self._read, args=(rank,), daemon=True) for rank in range(len(self.processes))
-        ]
-        for reader in self._readers:
-            reader.start()
+        self._readers = []
+        for rank, own in enumerate(ranks(size) if size > 1 else [{}]):
+            reading, writing = os.pipe()
+            self.processes.append(start(COMMAND, writing, environment=os.environ | common | own))
+            os.close(writing)
+            self._readers.append(threading.Thread(target=self._read, args=(rank, reading), daemon=True))
+            self._readers[rank].start()
 
-    def _read(self, rank: int) -> None:
-        stream = self.processes[rank].stdout
-        assert stream is not None
-        for line in stream:
-            self.said[rank] += line
-            if "Open http" in line:
-                self._open.set()
+    def _read(self, rank: int, reading: int) -> None:
+        with open(reading) as stream:
+            for line in stream:
+                self.said[rank] += line
+                if "Open http" in line:
+                    self._open.set()
 
     def visit(self) -> Visitor:
         assert self._open.wait(PATIENCE), self.said

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +11,7 @@ import av
 import pytest
 
 from tests.backend.harness import running
+from tests.processes import run as run_python
 
 
 @pytest.fixture(scope="module")
@@ -22,10 +21,7 @@ def url() -> Iterator[str]:
 
 
 def run(repository: Path, folder: Path, *arguments: str) -> str:
-    environment = {**os.environ, "PYTHONPATH": str(repository), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, *arguments], cwd=folder, env=environment, capture_output=True, text=True, timeout=240
-    )
+    done = run_python(arguments, folder, os.environ | {"PYTHONPATH": str(repository)})
     assert done.returncode == 0, done.stderr
     return done.stdout
 

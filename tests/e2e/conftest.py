@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -23,6 +21,7 @@ from playwright.sync_api import Browser, ConsoleMessage, Page
 from benchmarks.browser import NoBrowser, chromium
 from tests.e2e.chromium import KEEP_SOCKETS, PATIENCE, first_picture
 from tests.e2e.wire import Wire
+from tests.processes import Process, free_port, start
 
 OpenPage = Callable[..., Page]
 QUICK = ("--step-ms", "30", "--load-seconds", "0.1", "--capacity", "60")  # closed pages keep their places for a while
@@ -103,9 +102,9 @@ def playing(open_page: OpenPage, address: str) -> Page:
 
 
 @pytest.fixture
-def wire(open_page: OpenPage, repository: Path) -> Iterator[Wire]:
+def wire(open_page: OpenPage) -> Iterator[Wire]:
     """A page whose server is the test itself; every message of the page must be one that the real server takes."""
-    wire = Wire(open_page(), repository / "frontend")
+    wire = Wire(open_page())
     yield wire
     assert not wire.refused, "\n".join(wire.refused)
 
@@ -113,16 +112,13 @@ def wire(open_page: OpenPage, repository: Path) -> Iterator[Wire]:
 @contextmanager
 def serving(repository: Path, log: Path, module: str, *options: str) -> Iterator[str]:
     """Runs `python -m module --port N options` until it is ready; gives the page's address."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     with log.open("w") as output:
-        server = subprocess.Popen(
-            [sys.executable, "-m", module, "--port", str(port), *options],
-            cwd=repository,
-            env={"PYTHONPATH": str(repository), **os.environ},
-            stdout=output,
-            stderr=subprocess.STDOUT,
+        server = start(
+            ["-m", module, "--port", str(port), *options],
+            output,
+            folder=repository,
+            environment={"PYTHONPATH": str(repository), **os.environ},
         )
     address = f"http://127.0.0.1:{port}/"
     try:
@@ -143,7 +139,7 @@ def serving_tiny(repository: Path, folder: Path, slug: str) -> Iterator[str]:
         yield at
 
 
-def _await_health(address: str, server: subprocess.Popen[bytes], log: Path) -> None:
+def _await_health(address: str, server: Process, log: Path) -> None:
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and server.poll() is None:
         try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -108,7 +107,7 @@ def test_an_event_is_tapped_on_and_off_or_held(acting: Wire) -> None:
     assert [message["name"] for message in acting.heard("event")][2:] == ["dragon", None]
 
 
-def test_events_are_edited_and_kept_in_this_browser(acting: Wire, repository: Path) -> None:
+def test_events_are_edited_and_kept_in_this_browser(acting: Wire) -> None:
     page = acting.page
     page.keyboard.press("KeyO")
     line = page.locator("#events-list > div").nth(11)
@@ -120,7 +119,7 @@ def test_events_are_edited_and_kept_in_this_browser(acting: Wire, repository: Pa
     message = acting.next("event")
     assert (message["name"], message["text"]) == ("Snow", "snow falls")
     page.reload()
-    again = Wire(page, repository / "frontend")
+    again = Wire(page)
     playing(again, acting_config())
     page.keyboard.press("Equal")
     assert again.next("event")["text"] == "snow falls"
@@ -133,16 +132,16 @@ def test_digits_choose_scenes_in_worlds_without_words(wire: Wire) -> None:
     assert not wire.page.locator("#quick").is_visible()
 
 
-def padded(open_page: OpenPage, repository: Path, config: WorldConfig) -> Wire:
+def padded(open_page: OpenPage, config: WorldConfig) -> Wire:
     page = open_page()
     page.add_init_script(GAMEPAD)
-    wire = playing(Wire(page, repository / "frontend"), config)
+    wire = playing(Wire(page), config)
     page.evaluate("() => connectPad()")
     return wire
 
 
-def test_a_gamepad_plays_waypoint(open_page: OpenPage, repository: Path) -> None:
-    wire = padded(open_page, repository, WAYPOINT["waypoint-1.5-1b-360p"])
+def test_a_gamepad_plays_waypoint(open_page: OpenPage) -> None:
+    wire = padded(open_page, WAYPOINT["waypoint-1.5-1b-360p"])
     page = wire.page
     page.evaluate("() => { pad.axes = [0.9, -0.9, 0, 0]; pad.buttons[0].pressed = true; }")
     until(page, "[...f.held].sort().join() === 'd,w' && f.actions.join() === 'jump'")
@@ -153,8 +152,8 @@ def test_a_gamepad_plays_waypoint(open_page: OpenPage, repository: Path) -> None
     assert phases(wire, "jump") == ["press", "release"]
 
 
-def test_a_gamepad_plays_temple_run(open_page: OpenPage, repository: Path) -> None:
-    wire = padded(open_page, repository, MATRIX_GAME["matrix-game-2-templerun"])
+def test_a_gamepad_plays_temple_run(open_page: OpenPage) -> None:
+    wire = padded(open_page, MATRIX_GAME["matrix-game-2-templerun"])
     page = wire.page
     page.evaluate("() => { pad.axes = [0, -0.9, 0, 0]; }")
     until(page, "f.actions.join() === 'jump'")
@@ -163,10 +162,10 @@ def test_a_gamepad_plays_temple_run(open_page: OpenPage, repository: Path) -> No
     assert wire.heard("keys") == []
 
 
-def test_the_button_that_begins_to_play_is_no_action(open_page: OpenPage, repository: Path) -> None:
+def test_the_button_that_begins_to_play_is_no_action(open_page: OpenPage) -> None:
     page = open_page()
     page.add_init_script(GAMEPAD)
-    wire = Wire(page, repository / "frontend")
+    wire = Wire(page)
     wire.on_start = lambda message: wire.ready(**declared(acting_config()))
     wire.begin()
     page.evaluate("() => { connectPad(); pad.buttons[0].pressed = true; }")
@@ -179,9 +178,9 @@ def test_the_button_that_begins_to_play_is_no_action(open_page: OpenPage, reposi
     assert wire.next("action")["name"] == "jump"
 
 
-def test_fingers_press_actions_and_events(open_page: OpenPage, repository: Path) -> None:
+def test_fingers_press_actions_and_events(open_page: OpenPage) -> None:
     page = open_page(viewport={"width": 844, "height": 390}, has_touch=True, is_mobile=True)
-    wire = Wire(page, repository / "frontend")
+    wire = Wire(page)
     wire.on_start = lambda message: wire.ready(**declared(acting_config()))
     wire.begin()
     page.tap("#play")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from playwright.sync_api import Page
 
@@ -23,17 +21,17 @@ window.connectPad = () => {
 """
 
 
-def begin(page: Page, repository: Path) -> Wire:
+def begin(page: Page) -> Wire:
     """The page with its first picture, on the first screen."""
-    wire = Wire(page, repository / "frontend")
+    wire = Wire(page)
     wire.begin()
     return wire
 
 
 @pytest.fixture
-def touched(open_page: OpenPage, repository: Path) -> Wire:
+def touched(open_page: OpenPage) -> Wire:
     """A phone lying on its side, in play."""
-    wire = begin(open_page(viewport={"width": 844, "height": 390}, has_touch=True, is_mobile=True), repository)
+    wire = begin(open_page(viewport={"width": 844, "height": 390}, has_touch=True, is_mobile=True))
     wire.page.tap("#play")
     until(wire.page, "f.mode === 'playing'")
     wire.received.clear()
@@ -41,11 +39,11 @@ def touched(open_page: OpenPage, repository: Path) -> Wire:
 
 
 @pytest.fixture
-def padded(open_page: OpenPage, repository: Path) -> Wire:
+def padded(open_page: OpenPage) -> Wire:
     """A page with a gamepad connected, on the first screen."""
     page = open_page()
     page.add_init_script(GAMEPAD)
-    wire = begin(page, repository)
+    wire = begin(page)
     page.evaluate("() => connectPad()")
     return wire
 
@@ -172,9 +170,9 @@ def test_a_worn_stick_turns_nothing_and_the_dead_zone_can_be_set(padded: Wire) -
     assert padded.heard("look") == []
 
 
-def test_a_key_of_ones_own_choice_is_kept_in_this_browser(open_page: OpenPage, repository: Path) -> None:
+def test_a_key_of_ones_own_choice_is_kept_in_this_browser(open_page: OpenPage) -> None:
     page = open_page()
-    begin(page, repository)
+    begin(page)
     page.keyboard.press("?")
     page.click("#help kbd[data-action='w']")
     page.keyboard.press("Digit1")
@@ -184,7 +182,7 @@ def test_a_key_of_ones_own_choice_is_kept_in_this_browser(open_page: OpenPage, r
     assert page.inner_text("#help kbd[data-action='reset']") == "W"
     page.keyboard.press("Escape")
     page.reload()
-    first = Wire(page, repository / "frontend")
+    first = Wire(page)
     first.begin()
     page.keyboard.down("KeyR")
     assert first.next("keys")["down"] == ["w"]
@@ -201,9 +199,9 @@ def test_a_key_of_ones_own_choice_is_kept_in_this_browser(open_page: OpenPage, r
     assert first.next("keys")["down"] == ["w"]
 
 
-def test_escape_while_choosing_a_key_changes_nothing(open_page: OpenPage, repository: Path) -> None:
+def test_escape_while_choosing_a_key_changes_nothing(open_page: OpenPage) -> None:
     page = open_page()
-    begin(page, repository)
+    begin(page)
     page.keyboard.press("?")
     page.click("#help kbd[data-action='w']")
     page.keyboard.press("Escape")

@@ -1,10 +1,9 @@
-"""A server that a test plays itself: it serves the page from the folder and answers its socket message by message."""
+"""A server that a test plays itself: it answers the page's socket message by message."""
 
 from __future__ import annotations
 
 import base64
 import json
-import mimetypes
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from playwright.sync_api import Page, Route, WebSocketRoute
+from playwright.sync_api import Page, WebSocketRoute
 
 from backend.media.fmp4 import FragmentWriter, VideoFormat
 from backend.media.h264 import ChunkEncoder
@@ -21,8 +20,10 @@ from backend.session.world_info import limits_of
 from backend.settings import Settings
 from backend.wire import client_messages
 from tests.e2e.chromium import KEEP_SOCKETS, PATIENCE, first_picture
+from tests.e2e.files import serve_files
 
-ORIGIN = "http://127.0.0.1:9"  # nothing listens there: every request is answered by the test
+ORIGIN = serve_files(Path(__file__).parents[2] / "frontend")
+"""Where the page's files are, and nothing else: the test answers its socket, and what it asks of the server beside."""
 WIDTH, HEIGHT, FPS = 256, 144, 24
 GREY = (120, 120, 120)
 MARK = "mark"
@@ -39,7 +40,7 @@ def plain(*colours: tuple[int, int, int], each: int = 1) -> Frames:
 class Wire:
     """The page's other end. Set `on_start` before `open` to answer a `start` in another way."""
 
-    def __init__(self, page: Page, folder: Path) -> None:
+    def __init__(self, page: Page) -> None:
         self.page = page
         self.received: list[Message] = []
         self.refused: list[str] = []
@@ -51,10 +52,8 @@ class Wire:
         """True while nothing gets through, as in a half-open connection."""
         self.player = "mse"
         self.began = time.monotonic()
-        self._folder = folder
         self._index = self._marks = 0
         self._begin_stream()
-        page.route(f"{ORIGIN}/**", self._file)
         page.route_web_socket(f"{ORIGIN.replace('http', 'ws')}/ws/play", self._connected)
         page.add_init_script(KEEP_SOCKETS)  # once more, around the sockets that the route puts in place
 
@@ -213,12 +212,3 @@ class Wire:
         self.received.append(message)
         if message["type"] == "start":
             self.on_start(message)
-
-    def _file(self, route: Route) -> None:
-        path = route.request.url.removeprefix(ORIGIN).split("?")[0]
-        file = self._folder / ("index.html" if path == "/" else path.removeprefix("/static/"))
-        if not file.is_file():
-            route.fulfill(status=404, body=f"no {path}")
-            return
-        kind = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
-        route.fulfill(body=file.read_bytes(), headers={"content-type": kind, "cache-control": "no-store"})

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,32 +11,35 @@ import pytest
 
 from flashdreams.infra.world.base import WorldConfig
 from tests.backend.harness import running
+from tests.processes import run as run_python
+from tests.processes import run_together
 
 PLUGINS = Path(__file__).parent / "packages"
 ROOT = Path(__file__).parents[2]
 STAGES = {"encode_ms", "diffuse_ms", "decode_ms", "finalize_ms", "total_ms", "total_ms_wo_finalize"}
 
 
-def run(launcher: list[str], slug: str, folder: Path, *, found_by: str = "entry points") -> list[dict[str, Any]]:
+def run(slug: str, folder: Path, *, processes: int = 1) -> list[dict[str, Any]]:
     """The lines that the runner wrote."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join((str(ROOT), str(PLUGINS)))}
-    if found_by != "entry points":
-        environment["FLASHDREAMS_RUNNER_CONFIGS"] = found_by
-    command = [*launcher, "-m", "flashdreams.scripts.cli", slug, "--output-dir", str(folder), "--steps", "2"]
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=240)
-    assert done.returncode == 0, done.stderr
+    path = os.pathsep.join((str(ROOT), str(PLUGINS)))
+    command = ["-m", "flashdreams.scripts.cli", slug, "--output-dir", str(folder), "--steps", "2"]
+    if processes > 1:
+        run_together(command, processes, folder=folder, PYTHONPATH=path)
+    else:
+        done = run_python(command, folder, os.environ | {"PYTHONPATH": path})
+        assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in (folder / "ripple.jsonl").read_text().splitlines()]
 
 
 def test_the_command_line_finds_and_runs_it(tmp_path: Path) -> None:
-    (told,) = run([sys.executable], "ripple-profiled", tmp_path)
+    (told,) = run("ripple-profiled", tmp_path)
     assert told["shape"] == [1, 8, 3, 144, 256]
     assert all(set(timing) >= STAGES and timing["diffuse_ms"] > 0 for timing in told["timings"])
 
 
 @pytest.mark.slow
 def test_without_profiling_no_times_are_taken(tmp_path: Path) -> None:
-    (told,) = run([sys.executable], "ripple", tmp_path)
+    (told,) = run("ripple", tmp_path)
     assert told["timings"] == [None, None]
 
 
@@ -47,9 +48,8 @@ def test_two_processes_write_once_what_one_writes(tmp_path: Path) -> None:
     together, alone = tmp_path / "together", tmp_path / "alone"
     together.mkdir()
     alone.mkdir()
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    (both,) = run(torchrun, "ripple", together)
-    (one,) = run([sys.executable], "ripple", alone)
+    (both,) = run("ripple", together, processes=2)
+    (one,) = run("ripple", alone)
     assert both["shape"] == one["shape"] and both["mean"] == pytest.approx(one["mean"], abs=1e-5)
 
 

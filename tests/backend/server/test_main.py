@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-import subprocess
-import sys
 import threading
 from pathlib import Path
 from types import SimpleNamespace
@@ -31,8 +29,7 @@ from backend.session.metrics import Metrics
 from backend.settings import Settings, settings_from, world_config
 from tests.backend.fakes import fake_config
 from tests.backend.harness import PATIENCE
-
-ROOT = Path(__file__).resolve().parents[3]
+from tests.processes import ROOT, free_port, start
 
 
 def test_flags_weigh_more_than_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,25 +122,20 @@ def test_a_browser_is_opened_only_where_somebody_sees_it(
     assert has_browser(platform, environment) is there
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 def test_the_command_prints_its_settings_and_the_address_to_open() -> None:
     port = free_port()
-    command = [sys.executable, "-u", "-m", "tests.backend.fakes", "--port", str(port)]
-    environment = {**os.environ, "FLASHDREAMS_ACCESS_TOKEN": "sesame"}
-    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "FLASHDREAMS_ACCESS_TOKEN": "sesame"}
+    reading, writing = os.pipe()
+    process = start(["-m", "tests.backend.fakes", "--port", str(port)], writing, environment=environment)
+    os.close(writing)
+    with open(reading) as output:
         told = []
-        for line in process.stdout:
+        for line in output:
             told.append(line)
             if "Ctrl-C" in line:
                 break
         process.terminate()
+        process.wait(PATIENCE)
     text = "".join(told)
     assert "256 x 144 at 24 fps" in text and f"Open http://127.0.0.1:{port}/?access=sesame\n" in text
     assert "capacity         4" in text
