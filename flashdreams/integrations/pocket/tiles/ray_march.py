@@ -84,8 +84,8 @@ def approach(
     counts = fan.counts[planes, leaving[:, None]]
     most = counts.amax(1).clamp_min(1).tolist()
     found = [
-        _first(fan, steps, origin[1], *block, count, near)
-        for *block, count in zip(planes, slopes, counts, most, strict=True)
+        _first(fan, steps, origin[1], plane_of, slope_of, count, longest, near)
+        for plane_of, slope_of, count, longest in zip(planes, slopes, counts, most, strict=True)
     ]
     close, *ends = (_whole(torch.stack(each), size, columns).flatten() for each in zip(*found, strict=True))
     return close, Ends(*ends)
