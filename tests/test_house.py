@@ -144,6 +144,7 @@ LIBRARY_TESTED_IN = {
         " scenes/objects training/views"
     ),
     "integrations/pocket/test_edits.py": "integrations/pocket/tiles/building",
+    "integrations/pocket/test_endless_pictures.py": "integrations/pocket/evaluation/picture_worlds",
     "integrations/pocket/test_endless_world.py": (
         "integrations/pocket: endless_runner tiles/lands tiles/schedule tiles/surroundings tiles/veil tiles/workers"
     ),

@@ -100,7 +100,8 @@ class Context:
 
     def prepare(self, beginning: Beginning) -> None:
         """Let the world get ready to begin there; may take seconds, of which the engine's thread takes none."""
-        self.engine.world.result().prepare(beginning.scene, beginning.seed, beginning.text)
+        image = None if beginning.image is None else self.image_store.file(beginning.image)
+        self.engine.world.result().prepare(beginning.scene, beginning.seed, beginning.text, image)
 
     def rollout_start(
         self, start: client_messages.StartMessage, *, scene: str | None = None, seed: int | None = None

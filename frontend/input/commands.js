@@ -122,7 +122,7 @@ export class Commands {
   /** @returns {StartFields} */
   #wanted() {
     const { info } = this.#parts.session;
-    return info && !info.spectator ? { world: info.world, scene: info.scene, seed: info.seed, text: info.text || undefined } : wantedFromAddress();
+    return info && !info.spectator ? { world: info.world, scene: info.scene, seed: info.seed, text: info.text || undefined, image: info.image } : wantedFromAddress();
   }
 
   /** Esc: closes what is open last. */

@@ -18,7 +18,7 @@ import { StreamStats } from './stream_stats.js';
 /** @typedef {import('./connection.js').StartFields} StartFields */
 /** @typedef {import('../players/factory.js').PlayedChunk} PlayedChunk */
 /** @typedef {import('../players/factory.js').PlayerName} PlayerName */
-/** @typedef {ServerMessages['ready']} SessionInfo Message `ready`, with scene and seed kept up to date. */
+/** @typedef {ServerMessages['ready'] & {image?: string | null}} SessionInfo Message `ready`, with scene and seed kept up to date, and the start picture. */
 /** @typedef {ServerMessages['ready' | 'history' | 'rewinding' | 'audience' | 'controls' | 'quality' | 'limit' | 'replay']} ServerNotice */
 /**
  * `status(kind, data)`: text for the overlay, null for none. `info(info)`: scene, seed or the session changed.
@@ -267,7 +267,7 @@ export class Session {
     this.#clock.forget();
     this.#stream.forget();
     player.open(message);
-    this.#info = message;
+    this.#info = { ...message, image: message.spectator ? undefined : this.#connection.wanted.image };
     this.#steers = !message.spectator;
     if (!message.spectator) store(TOKEN, message.token, 'sessionStorage');
     const wanted = this.#differs(message) && message.resumed ? this.#connection.wanted : null;
@@ -307,8 +307,8 @@ export class Session {
   #update(change) {
     if (!this.#info) return;
     this.#info = { ...this.#info, ...change };
-    const { world, scene, seed, text, replay } = this.#info;
-    this.#connection.remember({ world, scene, seed, text: text || undefined, replay: replay ?? undefined });
+    const { world, scene, seed, text, image, replay } = this.#info;
+    this.#connection.remember({ world, scene, seed, text: text || undefined, image, replay: replay ?? undefined });
     this.#on.info(this.#info);
   }
 
@@ -357,6 +357,9 @@ export class Session {
       this.#connection.forgetSession();
       if (this.#everReady) this.#on.toast('The earlier dream is gone; this is a new one with the same seed.');
       this.#connection.retryNow();
+    } else if (code === 'unknown_image' && !this.#everReady && this.#connection.wanted.image) {
+      this.#on.toast('The picture of this link is no longer kept here: the world begins without it.');
+      this.#connection.again({ image: undefined });
     } else if (FINAL_ERRORS.has(code) && !this.#everReady) {
       this.#connection.close();
       this.#on.status('failed', { message: sentence(message) });

@@ -78,12 +78,12 @@ export class ScenePicker {
   }
 }
 
-/** Returns the fields of `start` that the address names: `?world=&scene=&seed=&text=`, `?replay=` or `?watch=`. */
+/** Returns the fields of `start` that the address names: `?world=&scene=&seed=&text=&image=`, `?replay=` or `?watch=`. */
 export function wantedFromAddress() {
   const asked = new URLSearchParams(location.search);
   /** @type {import('../net/connection.js').StartFields} */
   const wanted = {};
-  for (const name of /** @type {const} */ (['world', 'scene', 'text', 'replay', 'watch'])) {
+  for (const name of /** @type {const} */ (['world', 'scene', 'text', 'image', 'replay', 'watch'])) {
     const value = asked.get(name);
     if (value) wanted[name] = value.slice(0, name === 'text' ? LONGEST_TEXT : LONGEST_NAME);
   }
@@ -101,14 +101,14 @@ export function wrongSeedInAddress() {
 }
 
 /**
- * Writes world, scene, seed and text into the address, so that a copied link shows the same world; or the replay, during one.
+ * Writes world, scene, seed, text and start picture into the address, so that a copied link shows the same world; or the replay, during one.
  * @param {import('../net/session.js').SessionInfo} info
  */
-export function writeAddress({ world, scene, seed, text, replay }) {
+export function writeAddress({ world, scene, seed, text, image, replay }) {
   const address = new URL(location.href);
   /** @type {Record<string, unknown>} */
-  const named = replay ? { replay } : { world, scene, seed, text: text || null };
-  for (const name of ['world', 'scene', 'seed', 'text', 'replay', 'watch']) {
+  const named = replay ? { replay } : { world, scene, seed, text: text || null, image };
+  for (const name of ['world', 'scene', 'seed', 'text', 'image', 'replay', 'watch']) {
     if (named[name] === undefined || named[name] === null) address.searchParams.delete(name);
     else address.searchParams.set(name, String(named[name]));
   }

@@ -262,7 +262,7 @@ class World(ABC):
         """Return a function of previous and wanted position `[3]` that limits the camera; None for no limit."""
         return None
 
-    def prepare(self, scene: str, seed: int, text: str | None = None) -> None:
+    def prepare(self, scene: str, seed: int, text: str | None = None, image: Path | None = None) -> None:
         """Get ready for a rollout to begin, from any thread; it may take seconds."""
         return None
 

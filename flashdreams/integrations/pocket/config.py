@@ -108,7 +108,7 @@ def endless_world() -> EndlessWorldConfig:
         fps=FPS,
         frames_per_chunk=FRAMES_PER_CHUNK,
         window_chunks=1,
-        controls=("keys", "look", "path", "scene", "text", "actions"),
+        controls=("keys", "look", "path", "scene", "text", "image", "actions"),
         scenes=tuple(
             Scene(name=name, title=title, prompt=words, thumbnail=asset_folder() / f"{TILE_THUMBNAIL}{name}.jpg")
             for name, title, words in ENDLESS_SCENES

@@ -27,7 +27,7 @@ from flashdreams.core.precision import fastest_dtype
 from flashdreams.infra.media.images import check_finite
 from flashdreams.infra.world.base import Constrain, Controls, Progress, Rollout, World, WorldConfig
 from flashdreams.infra.world.inputs import FrameInput
-from flashdreams.integrations.pocket.assets import MOVER_WEIGHTS, TILE_WEIGHTS, asset_folder
+from flashdreams.integrations.pocket.assets import MOVER_WEIGHTS, PICTURE_WEIGHTS, TILE_WEIGHTS, asset_folder
 from flashdreams.integrations.pocket.land.camera import EYE_HEIGHT
 from flashdreams.integrations.pocket.land.state import CELL, OCCUPANCY
 from flashdreams.integrations.pocket.model.interpolation import End, frames_between
@@ -45,6 +45,7 @@ from flashdreams.integrations.pocket.tiles.edits import Edits
 from flashdreams.integrations.pocket.tiles.footing import Footing, floor_below
 from flashdreams.integrations.pocket.tiles.jump import Jump
 from flashdreams.integrations.pocket.tiles.lands import Land, Spot, centre_of, spot_of
+from flashdreams.integrations.pocket.tiles.picture_reader import PictureReader
 from flashdreams.integrations.pocket.tiles.plan import Words, understand
 from flashdreams.integrations.pocket.tiles.schedule import LIFT, Schedule
 from flashdreams.integrations.pocket.tiles.sight import RAY_COLUMNS, RAY_ROWS, look
@@ -79,7 +80,8 @@ class EndlessWorldConfig(WorldConfig):
     """Threads that dream tiles; None takes as many as there are cores, at most 4."""
 
     def weights(self) -> tuple[str | Path, ...]:
-        return (self.checkpoint or asset_folder() / TILE_WEIGHTS, asset_folder() / MOVER_WEIGHTS)
+        folder = asset_folder()
+        return (self.checkpoint or folder / TILE_WEIGHTS, folder / MOVER_WEIGHTS, folder / PICTURE_WEIGHTS)
 
 
 @dataclass(kw_only=True)
@@ -124,6 +126,7 @@ class EndlessWorld(World):
         sampler = TileSampler(self.tiles, refinement=self._refinement, bfloat16=self._bfloat16)
         self._workers = TileWorkers(sampler, workers)
         self._population = Population(Path(config.weights()[1]))
+        self.reader = PictureReader(Path(config.weights()[2]), self.views)
         self._rays, self._few_rays = pixel_rays(), pixel_rays(RAY_ROWS, RAY_COLUMNS)
         progress("Dreaming the first tiles", 0.5)
         self._tuner = self._new_tuner(path) if config.adapts else None
@@ -132,18 +135,16 @@ class EndlessWorld(World):
     # -- rollouts ------------------------------------------------------------------------------------------------
 
     def start(self, scene: str, seed: int, *, text: str | None = None, image: Path | None = None) -> EndlessRollout:
-        """A new rollout; raises ValueError for an image, which this world does not understand."""
-        if image is not None:
-            raise ValueError(f"world {self.config.slug} takes no image: it takes {', '.join(self.config.controls)}")
-        land = self._land(scene, seed, text)
+        """A new rollout; raises ValueError for a file that is no picture."""
+        land = self._land(scene, seed, text, image)
         words = understand(land.text)
         return EndlessRollout(
             scene=scene,
             seed=seed,
             land=land,
-            weather=Weather.of(seed, words),
+            weather=Weather.of(seed, words, land.picture),
             edits=Edits(seed),
-            notice=unknown_words(words),
+            notice=unknown_words(words) or (None if land.picture is None else land.picture.notice),
         )
 
     def frames_in_chunk(self, index: int) -> int:
@@ -191,9 +192,9 @@ class EndlessWorld(World):
         restored: EndlessRollout = self.snapshot(snapshot)
         return restored
 
-    def prepare(self, scene: str, seed: int, text: str | None = None) -> None:
+    def prepare(self, scene: str, seed: int, text: str | None = None, image: Path | None = None) -> None:
         """Dream the tiles of the first picture."""
-        land = self._land(scene, seed, text)
+        land = self._land(scene, seed, text, image)
         spots, owner = Schedule().advance(0, self._entrance(land)), -threading.get_ident()
         self._workers.want(owner, land, spots)
         for spot in spots:
@@ -248,6 +249,8 @@ class EndlessWorld(World):
         return self._workers.get(own.land, spot) if spot in own.schedule.came else None
 
     def _entrance(self, land: Land) -> npt.NDArray[np.float64]:
+        if land.picture is not None and land.picture.is_place:
+            return land.picture.pose.double().numpy()
         best: tuple[float, Footing, Spot] | None = None
         for spot in ENTRANCES:
             footing = Footing(unpacked(self._workers.get(land, spot)), centre_of(spot))
@@ -261,7 +264,9 @@ class EndlessWorld(World):
         yaw = max(range(0, 360, 30), key=lambda degrees: _free_metres(best[1], x, z, math.radians(degrees)))
         return pose_from_yaw_pitch(np.array([x, -EYE_HEIGHT, z]), float(yaw), 0.0)
 
-    def _land(self, scene: str, seed: int, text: str | None) -> Land:
+    def _land(self, scene: str, seed: int, text: str | None, image: Path | None = None) -> Land:
+        if image is not None:
+            return Land(seed, text or "", picture=self.reader.read(image))
         words = self.config.scene(scene).prompt
         return Land(seed, " ".join(part for part in (words, text) if part))
 

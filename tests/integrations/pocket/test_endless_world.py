@@ -287,7 +287,7 @@ def test_a_visitor_walks_around_what_stands_on_tiles(world: EndlessWorld) -> Non
 def test_what_the_world_does_not_understand_is_refused(world: EndlessWorld, tmp_path: Path) -> None:
     with pytest.raises(KeyError, match="meadow, forest"):
         world.start("moon", 0)
-    with pytest.raises(ValueError, match="no image"):
+    with pytest.raises(FileNotFoundError, match="photo"):
         world.start("meadow", 0, image=tmp_path / "photo.jpg")
     with pytest.raises(ValueError, match=r"shape \(1, 4, 4\)"):
         world.step(world.start("meadow", 0), Controls(poses=np.eye(4)))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from flashdreams.integrations.pocket.tiles.config import TILE_METRES
 from flashdreams.integrations.pocket.tiles.masks import known_neighbours
+from flashdreams.integrations.pocket.tiles.picture import Picture
 from flashdreams.integrations.pocket.tiles.plan import Change, Words, WorldPlan, understand
 
 Spot = tuple[int, int]
@@ -17,12 +18,14 @@ MAX_CHANGES = 256
 
 @dataclass(frozen=True)
 class Land:
-    """Seed and texts of a world: with their coordinates they determine its tiles."""
+    """Seed, texts and picture of a world: with their coordinates they determine its tiles."""
 
     seed: int
     text: str = ""
     changes: tuple[tuple[str, Spot], ...] = ()
     """Texts said while walking, and on which tile."""
+    picture: Picture | None = None
+    """What the picture to begin with tells."""
 
     def plan(self) -> WorldPlan:
         """The conditions of its tiles."""
@@ -31,7 +34,7 @@ class Land:
         for text, spot in self.changes:
             words = words.updated(understand(text))
             changes.append(Change(words, spot))
-        return WorldPlan(self.seed, base, tuple(changes))
+        return WorldPlan(self.seed, base, tuple(changes), self.picture)
 
     @property
     def words(self) -> Words:
@@ -47,11 +50,11 @@ class Land:
         said = self.words.updated(newer)
         if not newer.changes_land or said == self.words or len(self.changes) >= MAX_CHANGES:
             return self
-        return Land(self.seed, self.text, (*self.changes, (text, spot)))
+        return replace(self, changes=(*self.changes, (text, spot)))
 
     def same_tile(self, spot: Spot, older: Land) -> bool:
         """Return True if tile `spot` is the same as in `older`, of which this land has one more text."""
-        if older.changes != self.changes[:-1] or (older.seed, older.text) != (self.seed, self.text):
+        if older != replace(self, changes=self.changes[:-1]):
             return False
         change = Change(Words(), self.changes[-1][1])
         return not any(change.reaches(*near) for near in closure(spot))

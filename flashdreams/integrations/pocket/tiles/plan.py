@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from flashdreams.integrations.pocket.land.kinds import ATTRIBUTES, KINDS, STYLE
 from flashdreams.integrations.pocket.land.state import CELL
 from flashdreams.integrations.pocket.tiles.config import MARGIN, TILE, WINDOW
+from flashdreams.integrations.pocket.tiles.picture import Picture
 
 KIND_METRES = 150.0
 """Metres from one kind of land to the next, about."""
@@ -120,14 +121,26 @@ class Change:
 
 
 class WorldPlan:
-    """The condition of every tile of the world of a seed and words, and of words said later, in their order."""
+    """The condition of every tile of the world of a seed and words, and of words said later, in their order.
 
-    def __init__(self, seed: int, words: Words | None = None, changes: tuple[Change, ...] = ()) -> None:
+    A `picture` decides the style, and the land around the beginning.
+    """
+
+    def __init__(
+        self,
+        seed: int,
+        words: Words | None = None,
+        changes: tuple[Change, ...] = (),
+        picture: Picture | None = None,
+    ) -> None:
         if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63:
             raise ValueError(f"seed must be a whole number in [0, 2**63), got {seed!r}")
         self.seed, self.words, self.changes = seed, words or Words(), changes
         rng = np.random.default_rng([31, seed])
         self.style = torch.from_numpy(rng.uniform(0, 1, len(STYLE))).float()
+        self.picture = picture
+        if picture is not None:
+            self.style = torch.tensor(picture.style)
         self._lattices: dict[tuple[str, int, int], float] = {}
 
     def noise_seed(self, i: int, j: int) -> int:
@@ -163,13 +176,13 @@ class WorldPlan:
 
     def _mixture(self, words: Words, points: np.ndarray) -> np.ndarray:
         """`[7, ...]` weights of the kinds at `points [..., 2]`."""
-        kinds = words.kinds or KINDS
+        kinds = words.kinds or (self.picture.names if self.picture is not None else ()) or KINDS
         logits = np.stack([self._noise(f"kind {name}", points, KIND_METRES) * 7 for name in kinds])
         weights = np.exp(logits - logits.max(0))
         result = np.zeros((len(KINDS), *points.shape[:-1]))
         for name, weight in zip(kinds, weights / weights.sum(0), strict=True):
             result[KINDS.index(name)] = weight
-        return result
+        return result if self.picture is None else self.picture.mixture(result, points)
 
     def _attributes(self, words: Words, points: np.ndarray) -> np.ndarray:
         rows = []
@@ -177,7 +190,8 @@ class WorldPlan:
             middle = words.attributes.get(name)
             usual = 0.5 + 0.2 * self._noise(name, points, ATTRIBUTE_METRES)
             rows.append(usual if middle is None else np.full_like(usual, middle))
-        return np.clip(np.stack(rows), 0, 1)
+        amounts = np.clip(np.stack(rows), 0, 1)
+        return amounts if self.picture is None else self.picture.amounts(amounts, points)
 
     def _noise(self, name: str, points: np.ndarray, metres: float) -> np.ndarray:
         """Smooth noise of mean 0 and deviation about 1 at `points [..., 2]`, by name."""

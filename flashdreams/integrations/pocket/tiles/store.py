@@ -67,6 +67,7 @@ class TileSampler:
             mask[0, 0, rows, columns] = 1
         transformer = self.model.transformer
         cache = transformer.initialize_autoregressive_cache(known=known, mask=mask, condition=plan.condition(i, j))
+        cache.observation = None if plan.picture is None else plan.picture.observed(spot)
         self.model.seed_rollout(cache, plan.noise_seed(i, j))
         like = torch.empty(0, dtype=self.model.dtype, device=self.model.device)
         return Sampling(spot, draw_noise(transformer.latent_shape, like, cache.rng), cache)

@@ -12,6 +12,7 @@ from flashdreams.integrations.pocket.land.kinds import CONDITION
 from flashdreams.integrations.pocket.land.state import CHANNELS
 from flashdreams.integrations.pocket.tiles.config import WINDOW, TileTransformerConfig
 from flashdreams.integrations.pocket.tiles.network import TileNetwork
+from flashdreams.integrations.pocket.tiles.observation import Observation
 
 
 class TileCache(TransformerAutoregressiveCache):
@@ -19,6 +20,8 @@ class TileCache(TransformerAutoregressiveCache):
 
     def __init__(self, known: Tensor, mask: Tensor, condition: Tensor) -> None:
         self.known, self.mask, self.condition = known, mask, condition
+        self.observation: Observation | None = None
+        """What a picture tells of the window, which stays as it is."""
 
 
 class TileTransformer(Transformer[TileCache]):
@@ -51,6 +54,8 @@ class TileTransformer(Transformer[TileCache]):
         """`v = (x_s - x_0) / s`, with the predicted clean state for `x_0`; what is known stays as it is."""
         level = (timestep.float() / 1000).reshape(-1).expand(len(noisy_latent))
         clean = self.network(noisy_latent, level, cache.known, cache.mask, cache.condition)
+        if cache.observation is not None:
+            clean = cache.observation.imposed(clean)
         clean = torch.lerp(clean, cache.known, cache.mask)
         return (noisy_latent - clean) / level.view(-1, 1, 1, 1).clamp_min(1e-3)
 

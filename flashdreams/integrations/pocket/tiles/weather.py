@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from flashdreams.integrations.pocket.land.light import Light, light_at
+from flashdreams.integrations.pocket.tiles.picture import Picture
 from flashdreams.integrations.pocket.tiles.plan import Words
 
 DAY_SECONDS = 40 * 60.0
@@ -30,14 +31,19 @@ class Weather:
     drift: tuple[float, float] = (0.0, 0.0)
 
     @classmethod
-    def of(cls, seed: int, words: Words) -> Weather:
-        """At the beginning of the world of `seed`."""
+    def of(cls, seed: int, words: Words, picture: Picture | None = None) -> Weather:
+        """At the beginning of the world of `seed`: as in the `picture`, but for what the words say."""
         rng = np.random.default_rng([37, seed])
         hour, clouds, heading, phase, height = (
             float(rng.uniform(*limits))
             for limits in ((8.5, 16.0), (0.1, 0.5), (-math.pi, math.pi), (0.0, 6.28), (0.04, 0.14))
         )
-        return cls(hour, clouds, CLEAR, heading, (phase, height)).with_words(words)
+        weather = cls(hour, clouds, CLEAR, heading, (phase, height))
+        if picture is not None:
+            weather = replace(
+                weather, hour=picture.hour, clouds=picture.clouds, haze=picture.haze, heading=picture.heading
+            )
+        return weather.with_words(words)
 
     def with_words(self, words: Words) -> Weather:
         """With what `words` say of light and weather."""

@@ -19,11 +19,11 @@ EIGHT_BITS_FROM = 20_000
 """Weights of so many numbers are kept in 8 bits, with a scale for each output channel."""
 
 
-def compressed(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+def compressed(weights: dict[str, Tensor], eight_bits_from: int = EIGHT_BITS_FROM) -> dict[str, Tensor]:
     """Large matrices in 8 bits with a scale for every row, all else in 16 bits (fp16)."""
     result: dict[str, Tensor] = {}
     for name, value in weights.items():
-        if value.dim() >= 2 and value.numel() >= EIGHT_BITS_FROM:
+        if value.dim() >= 2 and value.numel() >= eight_bits_from:
             flat = value.float().flatten(1)
             scale = flat.abs().amax(1).clamp_min(1e-8) / 127
             result[name] = (flat / scale[:, None]).round().to(torch.int8).view(value.shape).contiguous()

@@ -42,6 +42,11 @@ a network that draws a view from the tiles in sight in one pass. How they work i
 `movers.safetensors`: 17,863 parameters, the transition of people, animals, birds and boats, trained for 5,000 steps on
 a simulator in the same grammar's lands (`training/train_movers.py`).
 
+`pictures.safetensors`: 381,271 parameters in 8 bits, the network that reads a picture to begin with, trained for 406
+steps of 8 or 16 of 1,440 views (`training/train_pictures.py`), which is little. On 48 views of held-out seeds the kind
+of land is right for 73 %, thing, ground or sky for 89 % of the spots; hours are wrong by 1.6 and distances by 28 %
+(medians), the pitch by 2.2 degrees (mean).
+
 **Data.** Procedural land of the project's own grammar and its own renderer, made as training went; nothing else, no
 picture from anywhere. One kind of land, the garden, was never trained on by the network of views.
 
