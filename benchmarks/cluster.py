@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import ray
 
 from backend.cluster.local import LocalCluster
 from backend.cluster.world_server import config_from
@@ -108,11 +109,21 @@ async def scale_and_drain(cluster: LocalCluster, plan: Plan, log: Log) -> None:
     name = await asyncio.wrap_future(cluster.controller.add.remote().future())
     log.add(f"{name} was added")
     await asyncio.sleep(plan.seconds / 3)
-    await asyncio.wrap_future(cluster.controller.drain.remote("world-1").future())
+    await _drain(cluster, "world-1")
     log.add("world-1 is draining")
     while "world-1" in await asyncio.to_thread(cluster.tokens):
         await asyncio.sleep(0.5)
     log.add("world-1 was stopped")
+
+
+async def _drain(cluster: LocalCluster, name: str) -> None:
+    """Drain a server, which may have been killed just now: then once it is there again."""
+    while True:
+        try:
+            await asyncio.wrap_future(cluster.controller.drain.remote(name).future())
+            return
+        except (ValueError, ray.exceptions.RayError):
+            await asyncio.sleep(0.5)
 
 
 async def watch_doubles(cluster: LocalCluster, log: Log) -> None:
