@@ -140,7 +140,7 @@ def serving_tiny(repository: Path, folder: Path, slug: str) -> Iterator[str]:
 
 
 def _await_health(address: str, server: Process, log: Path) -> None:
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 240
     while time.monotonic() < deadline and server.poll() is None:
         try:
             with urllib.request.urlopen(f"{address}healthz", timeout=5) as answer:

@@ -45,24 +45,24 @@ def test_the_queue_shows_the_place_and_begins_by_itself(wire: Wire) -> None:
     first_picture(wire.page)
 
 
-@pytest.mark.parametrize(
-    ("reason", "words"),
-    [("idle", "faded"), ("failed", "broke off"), ("taken_over", "elsewhere"), ("shutdown", "stopping")],
-)
-def test_an_ended_dream_says_why_and_offers_a_new_one(wire: Wire, reason: str, words: str) -> None:
+ENDS = {"idle": "faded", "failed": "broke off", "taken_over": "elsewhere", "shutdown": "stopping"}
+
+
+def test_an_ended_dream_says_why_and_offers_a_new_one(wire: Wire) -> None:
     wire.begin()
-    wire.send(type="ended", reason=reason)
-    until(wire.page, "f.status === 'ended'")
-    says(wire, words)
-    before = len(wire.received)
-    wire.page.wait_for_timeout(600)
-    assert wire.types()[before:] == []  # no place is asked for behind the visitor's back
-    wire.page.click("#overlay-action")
-    start = wire.next("start", after=before)
-    assert "token" not in start
-    assert (start["scene"], start["seed"]) == ("meadow", 7)
-    wire.chunk(plain(GREY))
-    first_picture(wire.page)
+    for reason, words in ENDS.items():
+        wire.send(type="ended", reason=reason)
+        until(wire.page, "f.status === 'ended'")
+        says(wire, words)
+        before = len(wire.received)
+        wire.page.wait_for_timeout(600)
+        assert wire.types()[before:] == [], reason  # no place is asked for behind the visitor's back
+        wire.page.click("#overlay-action")
+        start = wire.next("start", after=before)
+        assert "token" not in start, reason
+        assert (start["scene"], start["seed"]) == ("meadow", 7), reason
+        wire.chunk(plain(GREY))
+        first_picture(wire.page)
 
 
 def test_a_player_that_is_asked_for_and_missing_is_said(wire: Wire) -> None:
@@ -295,12 +295,24 @@ def test_a_handshake_that_is_never_answered_is_explained(wire: Wire) -> None:
     says(wire, "--allowed-origins")
 
 
-@pytest.mark.parametrize("seed", ["-1", "abc", "1e3", "4294967296", "0x10", "４２", "1.5"])
-def test_a_seed_in_the_link_that_is_none_is_said(wire: Wire, seed: str) -> None:
-    wire.begin(f"?seed={quote(seed)}")
+READ_SEEDS = """async (texts) => {
+  const { wantedFromAddress, wrongSeedInAddress } = await import('/static/views/scenes.js');
+  return texts.map((text) => {
+    history.replaceState(null, '', `?seed=${encodeURIComponent(text)}`);
+    return [wantedFromAddress().seed ?? null, wrongSeedInAddress()];
+  });
+}"""
+NO_SEEDS = ["abc", "1e3", "4294967296", "0x10", "４２", "1.5"]
+
+
+def test_a_seed_in_the_link_that_is_none_is_said(wire: Wire) -> None:
+    wire.begin(f"?seed={quote('-1')}")
     assert "seed" not in wire.received[0]
     said = wire.page.inner_text("#badges [data-badge='seed']")
-    assert seed in said and "4294967295" in said
+    assert "-1" in said and "4294967295" in said
+    for seed, (read, told) in zip(NO_SEEDS, wire.page.evaluate(READ_SEEDS, NO_SEEDS), strict=True):
+        assert read is None and seed in told and "4294967295" in told
+    assert wire.page.evaluate(READ_SEEDS, ["0", "4294967295"]) == [[0, None], [4294967295, None]]
     wire.page.fill("#seed", "42")
     wire.page.keyboard.press("Enter")
     assert wire.next("reset")["seed"] == 42
