@@ -108,6 +108,14 @@ def run_together(
     Raises AssertionError with what they said unless all exit with 0.
     """
     arguments = [str(script)] if isinstance(script, Path) else script
+    ended = ended_together(arguments, count, timeout_s, folder, **variables)
+    assert [status for status, _ in ended] == [0] * count, "\n".join(said for _, said in ended)
+
+
+def ended_together(
+    arguments: Sequence[str], count: int = 2, timeout_s: float = 240, folder: Path = ROOT, **variables: str
+) -> list[tuple[int, str]]:
+    """Run `python <arguments>` as `run_together` does; each process's exit status and what it said."""
     path = {"PYTHONPATH": str(ROOT)}
     workers = [
         (start(arguments, log, folder=folder, environment=os.environ | path | variables | shared), log)
@@ -123,7 +131,7 @@ def run_together(
             with log:
                 log.seek(0)
                 outputs.append(log.read())
-    assert statuses == [0] * count, "\n".join(outputs)
+    return list(zip(statuses, outputs, strict=True))
 
 
 def ranks(count: int) -> list[dict[str, str]]:
