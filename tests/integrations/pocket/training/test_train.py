@@ -15,6 +15,7 @@ import torch
 
 from flashdreams.integrations.pocket.config import PARAMETERS
 from flashdreams.integrations.pocket.model.scene_encoder import SceneEncoder, SceneEncoderConfig
+from flashdreams.integrations.pocket.renderer import intersections
 from flashdreams.integrations.pocket.training import (
     data,
     release,
@@ -39,8 +40,10 @@ STEPS = 1, 2
 
 @pytest.fixture(scope="module")
 def few_walks() -> Iterator[None]:
-    """One short walk in every place instead of 16, coarsely drawn."""
+    """One short walk in every place instead of 16, coarsely drawn, and of the things in sight the nearest few."""
     with pytest.MonkeyPatch.context() as patch:
+        for kind in ("_TOP_ROUNDS", "_TOP_BOXES"):
+            patch.setattr(intersections, kind, 3)
         patch.setattr(data, "CLIPS_PER_SCENE", 1)
         patch.setitem(data.CHUNKS, "frames", 1)
         patch.setitem(data.CHUNKS, "keyframes", 6)
