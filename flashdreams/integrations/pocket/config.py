@@ -37,8 +37,12 @@ ENDLESS_SCENES = (
     ("garden", "Garden", "garden"),
 )
 """Name, title and words of each kind of land to begin in."""
-ENDLESS_EVENTS = ("morning", "noon", "sunset", "night", "clear", "cloudy", "fog")
-"""Words of light and weather on quick keys."""
+ENDLESS_EVENTS = (
+    *(("morning", "morning"), ("noon", "noon"), ("sunset", "sunset"), ("night", "night"), ("clear", "clear")),
+    *(("cloudy", "cloudy"), ("fog", "fog"), ("rain", "heavy rain"), ("more trees", "many more trees, no houses")),
+    ("red village", "a village with white walls and red roofs by a lake"),
+)
+"""Names of the quick keys, and what they say: light and weather, and examples of what can be said of the land."""
 ENDLESS_ACTIONS = (
     Action(name="jump", title="Jump", key="Space", group="Act"),
     Action(name="tree", title="Tree", key="KeyZ", group="Act"),
@@ -113,7 +117,7 @@ def endless_world() -> EndlessWorldConfig:
             Scene(name=name, title=title, prompt=words, thumbnail=asset_folder() / f"{TILE_THUMBNAIL}{name}.jpg")
             for name, title, words in ENDLESS_SCENES
         ),
-        events=tuple(TextEvent(name=name, title=name.capitalize(), text=name) for name in ENDLESS_EVENTS),
+        events=tuple(TextEvent(name=name, title=name.capitalize(), text=text) for name, text in ENDLESS_EVENTS),
         actions=ENDLESS_ACTIONS,
         flows=True,
         motion=CameraMotion(move_speed=MOVE_SPEED, turn_rate=TURN_RATE, pitch_limit=PITCH_LIMIT),

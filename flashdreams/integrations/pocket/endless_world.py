@@ -27,7 +27,13 @@ from flashdreams.core.precision import fastest_dtype
 from flashdreams.infra.media.images import check_finite
 from flashdreams.infra.world.base import Constrain, Controls, Progress, Rollout, World, WorldConfig
 from flashdreams.infra.world.inputs import FrameInput
-from flashdreams.integrations.pocket.assets import MOVER_WEIGHTS, PICTURE_WEIGHTS, TILE_WEIGHTS, asset_folder
+from flashdreams.integrations.pocket.assets import (
+    MOVER_WEIGHTS,
+    PICTURE_WEIGHTS,
+    TILE_WEIGHTS,
+    WORD_WEIGHTS,
+    asset_folder,
+)
 from flashdreams.integrations.pocket.land.camera import EYE_HEIGHT
 from flashdreams.integrations.pocket.land.state import CELL, OCCUPANCY
 from flashdreams.integrations.pocket.model.interpolation import End, frames_between
@@ -46,7 +52,6 @@ from flashdreams.integrations.pocket.tiles.footing import Footing, floor_below
 from flashdreams.integrations.pocket.tiles.jump import Jump
 from flashdreams.integrations.pocket.tiles.lands import Land, Spot, centre_of, spot_of
 from flashdreams.integrations.pocket.tiles.picture_reader import PictureReader
-from flashdreams.integrations.pocket.tiles.plan import Words, understand
 from flashdreams.integrations.pocket.tiles.schedule import LIFT, Schedule
 from flashdreams.integrations.pocket.tiles.sight import RAY_COLUMNS, RAY_ROWS, look
 from flashdreams.integrations.pocket.tiles.store import TileSampler, unpacked
@@ -54,10 +59,12 @@ from flashdreams.integrations.pocket.tiles.surroundings import SHADOW_HOURS, Bar
 from flashdreams.integrations.pocket.tiles.veil import clear_map, veil, veiled
 from flashdreams.integrations.pocket.tiles.weather import Weather
 from flashdreams.integrations.pocket.tiles.weights import load_refinement, load_tile_model, load_view_network
+from flashdreams.integrations.pocket.tiles.words import remark, understand, word_encoder
 from flashdreams.integrations.pocket.tiles.workers import TileWorkers
 from flashdreams.integrations.pocket.tuner import Tuner
 from flashdreams.threads import available_cores
 
+_OTHER_WEIGHTS = (MOVER_WEIGHTS, PICTURE_WEIGHTS, WORD_WEIGHTS)
 UPCOMING = 24
 """Tiles that are dreamed ahead at most."""
 ENTRANCES = ((0, 0), (2, 0), (0, 2), (2, 2), (-2, 0), (0, -2), (4, 0), (0, 4))
@@ -81,7 +88,7 @@ class EndlessWorldConfig(WorldConfig):
 
     def weights(self) -> tuple[str | Path, ...]:
         folder = asset_folder()
-        return (self.checkpoint or folder / TILE_WEIGHTS, folder / MOVER_WEIGHTS, folder / PICTURE_WEIGHTS)
+        return (self.checkpoint or folder / TILE_WEIGHTS, *(folder / name for name in _OTHER_WEIGHTS))
 
 
 @dataclass(kw_only=True)
@@ -127,6 +134,7 @@ class EndlessWorld(World):
         self._workers = TileWorkers(sampler, workers)
         self._population = Population(Path(config.weights()[1]))
         self.reader = PictureReader(Path(config.weights()[2]), self.views)
+        self._movers, self._words = self._population.network, word_encoder().network  # for the fingerprint
         self._rays, self._few_rays = pixel_rays(), pixel_rays(RAY_ROWS, RAY_COLUMNS)
         progress("Dreaming the first tiles", 0.5)
         self._tuner = self._new_tuner(path) if config.adapts else None
@@ -144,7 +152,7 @@ class EndlessWorld(World):
             land=land,
             weather=Weather.of(seed, words, land.picture),
             edits=Edits(seed),
-            notice=unknown_words(words) or (None if land.picture is None else land.picture.notice),
+            notice=remark(words) or (None if land.picture is None else land.picture.notice),
         )
 
     def frames_in_chunk(self, index: int) -> int:
@@ -268,14 +276,14 @@ class EndlessWorld(World):
         if image is not None:
             return Land(seed, text or "", picture=self.reader.read(image))
         words = self.config.scene(scene).prompt
-        return Land(seed, " ".join(part for part in (words, text) if part))
+        return Land(seed, ", ".join(part for part in (words, text) if part))
 
     # -- one chunk -----------------------------------------------------------------------------------------------
 
     def _hear(self, own: EndlessRollout, text: str, pose: npt.NDArray[np.float64]) -> None:
         """Words about light and weather act at once, words about things on tiles that are not in sight."""
         words = understand(text)
-        own.notice = unknown_words(words) or own.notice
+        own.notice = remark(words) or own.notice
         own.weather = own.weather.with_words(words)
         land = own.land.changed(text, spot_of(pose[0, 3], pose[2, 3]))
         if land != own.land:
@@ -361,14 +369,6 @@ class EndlessWorld(World):
             self._workers.forget(id(rollout))
             self.finalize(rollout)
             yield Speed(chunk=rollout.timings["decode"] / 1e3, step=0.0)
-
-
-def unknown_words(words: Words) -> str | None:
-    """A sentence that names the words which say nothing to these worlds; None where there are none."""
-    if not words.unknown:
-        return None
-    quoted = ", ".join(f"“{word[:24]}”" for word in words.unknown[:5])
-    return f"This world does not know {quoted}{' and more' if len(words.unknown) > 5 else ''}."
 
 
 def _free_metres(footing: Footing, x: float, z: float, yaw: float) -> float:

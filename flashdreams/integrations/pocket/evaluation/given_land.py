@@ -24,10 +24,10 @@ from flashdreams.integrations.pocket.scenes.movement import FPS, FRAMES_PER_CHUN
 from flashdreams.integrations.pocket.tiles.config import TILE, TILE_METRES
 from flashdreams.integrations.pocket.tiles.footing import Footing
 from flashdreams.integrations.pocket.tiles.lands import Land, Spot
-from flashdreams.integrations.pocket.tiles.plan import Words
 from flashdreams.integrations.pocket.tiles.schedule import LIFT, Schedule
 from flashdreams.integrations.pocket.tiles.store import packed
 from flashdreams.integrations.pocket.tiles.weather import Weather
+from flashdreams.integrations.pocket.tiles.words import Words
 from flashdreams.integrations.pocket.tiles.workers import TileWorkers
 
 WALL = 15.0

@@ -33,7 +33,7 @@ from flashdreams.integrations.pocket.tiles.edits import Edits
 from flashdreams.integrations.pocket.tiles.fine import FineThings
 from flashdreams.integrations.pocket.tiles.footing import Footing
 from flashdreams.integrations.pocket.tiles.lands import centre_of
-from flashdreams.integrations.pocket.tiles.plan import Words, WorldPlan
+from flashdreams.integrations.pocket.tiles.plan import WorldPlan
 from flashdreams.integrations.pocket.tiles.sight import LocalState, look
 from flashdreams.integrations.pocket.tiles.store import TileStore, spots_around
 from flashdreams.integrations.pocket.tiles.view_network import ViewNetwork
@@ -43,6 +43,7 @@ from flashdreams.integrations.pocket.tiles.weights import (
     load_view_network,
     trained_steps,
 )
+from flashdreams.integrations.pocket.tiles.words import Words
 from flashdreams.integrations.pocket.training.regions import HELD_OUT_SEEDS
 from flashdreams.integrations.pocket.training.train_views import TRAINED_KINDS, lit, psnr, random_pose, true_things
 

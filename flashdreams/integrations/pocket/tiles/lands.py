@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from flashdreams.integrations.pocket.tiles.config import TILE_METRES
 from flashdreams.integrations.pocket.tiles.masks import known_neighbours
 from flashdreams.integrations.pocket.tiles.picture import Picture
-from flashdreams.integrations.pocket.tiles.plan import Change, Words, WorldPlan, understand
+from flashdreams.integrations.pocket.tiles.plan import Change, WorldPlan
+from flashdreams.integrations.pocket.tiles.words import Words, understand
 
 Spot = tuple[int, int]
 """Coordinates of a tile: eastward and northward."""

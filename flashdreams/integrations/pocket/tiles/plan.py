@@ -7,18 +7,20 @@ is dreamed.
 from __future__ import annotations
 
 import hashlib
-import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from flashdreams.integrations.pocket.land.kinds import ATTRIBUTES, KINDS, STYLE
+from flashdreams.integrations.pocket.land.kinds import ATTRIBUTES, KINDS, PALETTES, STYLE, ramp
 from flashdreams.integrations.pocket.land.state import CELL
 from flashdreams.integrations.pocket.tiles.config import MARGIN, TILE, WINDOW
+from flashdreams.integrations.pocket.tiles.meanings import COLOURS
 from flashdreams.integrations.pocket.tiles.picture import Picture
+from flashdreams.integrations.pocket.tiles.words import Words
 
 KIND_METRES = 150.0
 """Metres from one kind of land to the next, about."""
@@ -29,82 +31,8 @@ these were dreamed from."""
 _COARSE = 7
 """Points along each side of a window where the plan is computed; between them it is interpolated."""
 
-_KIND_WORDS = {
-    "meadow": "meadow meadows field fields grass spring countryside hills farm",
-    "forest": "forest wood woods woodland jungle pines autumn mushroom wild",
-    "desert": "desert sand dunes canyon mesa cactus oasis dry tent",
-    "town": "town city street streets houses square urban market lamps",
-    "snow": "snow snowy winter ice frozen arctic cold snowman",
-    "coast": "coast sea beach ocean island harbour harbor shore palm boats lake",
-    "garden": "garden blossom cherry temple pagoda lantern park shrine",
-}
-_ATTRIBUTE_WORDS = {
-    "trees": "tree trees bushes plants green leaves",
-    "houses": "house houses village cottage cottages huts buildings",
-    "water": "water pond ponds lake lakes river",
-    "rocks": "rock rocks stones boulders cliffs",
-    "ways": "path paths road roads way ways trail",
-    "towers": "tower towers lighthouse pagoda landmark castle",
-}
-_MORE, _LESS = {"more", "many", "lots", "dense", "big", "much"}, {"no", "few", "less", "without", "empty", "sparse"}
-_IGNORED = set("a an the of with and in at on to by some ahead here there world place land very all is are".split())
-LIGHT_WORDS = {
-    "night": 23.0, "midnight": 0.5, "morning": 8.0, "dawn": 6.0, "sunrise": 6.2, "noon": 12.0, "day": 11.0,
-    "afternoon": 15.5, "evening": 18.7, "sunset": 18.5, "dusk": 19.5,
-}  # fmt: skip
-WEATHER_WORDS = {"clear": 0.1, "sunny": 0.15, "cloudy": 0.75, "overcast": 0.95, "fog": 0.6, "foggy": 0.6, "misty": 0.6}
-
-
-@dataclass(frozen=True)
-class Words:
-    """Kinds, attributes and weather named by a line of text."""
-
-    kinds: tuple[str, ...] = ()
-    attributes: dict[str, float] = field(default_factory=dict)
-    """0 to 1, of those that were named."""
-    hour: float | None = None
-    clouds: float | None = None
-    fog: bool = False
-    unknown: tuple[str, ...] = ()
-    """Words that say nothing to this world."""
-
-    def updated(self, newer: Words) -> Words:
-        """These words with those that were said later: kinds replace kinds, attributes are added."""
-        return Words(newer.kinds or self.kinds, {**self.attributes, **newer.attributes})
-
-    @property
-    def changes_land(self) -> bool:
-        """True if they name kinds or attributes of land, rather than light or weather."""
-        return bool(self.kinds or self.attributes)
-
-
-def understand(text: str) -> Words:
-    """Return the known words of `text` as a request; all others are in `unknown`."""
-    kinds: list[str] = []
-    attributes: dict[str, float] = {}
-    hour, clouds, fog, unknown = None, None, False, []
-    amount: float | None = None
-    for word in re.findall(r"[a-z]+", text.lower()):
-        known = False
-        for kind, words in _KIND_WORDS.items():
-            if word in words.split() and kind not in kinds and amount is None:
-                kinds.append(kind)
-            known |= word in words.split()
-        for name, words in _ATTRIBUTE_WORDS.items():
-            if word in words.split():
-                attributes[name], known = 0.85 if amount is None else amount, True
-        if word in LIGHT_WORDS:
-            hour, known = LIGHT_WORDS[word], True
-        if word in WEATHER_WORDS:
-            clouds, known = WEATHER_WORDS[word], True
-            fog = fog or word in ("fog", "foggy", "misty")
-        if word in _MORE | _LESS:
-            amount, known = (0.95 if word in _MORE else 0.05), True
-        elif word not in _IGNORED:
-            amount = None
-        if not known and word not in _IGNORED:
-            unknown.append(word)
-    return Words(tuple(kinds), attributes, hour, clouds, fog, tuple(unknown))
+RARE = 7.0
+"""Taken from the logit of a kind of which there shall be a little: beside one other it has a quarter of the land."""
 
 
 @dataclass(frozen=True)
@@ -155,11 +83,13 @@ class WorldPlan:
         at = (np.arange(_COARSE) / (_COARSE - 1) * WINDOW)[:, None]
         z, x = ((low[axis] + at) * CELL for axis in (0, 1))
         points = np.stack(np.broadcast_arrays(x.T, z), -1)
-        coarse = torch.from_numpy(
-            np.concatenate([self._mixture(words, points), self._attributes(words, points)])
-        ).float()
+        mixture = self._mixture(words, points)
+        coarse = torch.from_numpy(np.concatenate([mixture, self._attributes(words, points)])).float()
         fine = F.interpolate(coarse[None], size=WINDOW, mode="bilinear", align_corners=True)
-        style = self.style.view(1, -1, 1, 1).expand(1, -1, WINDOW, WINDOW)
+        style = self.style.view(1, -1, 1, 1).repeat(1, 1, WINDOW, WINDOW)
+        for part, colour in words.colours.items():  # each kind of land has its own way to that colour
+            weights = (fine[:, index] * place_of(colour, part, kind) for index, kind in enumerate(KINDS))
+            style[:, STYLE.index(part)] = sum(weights)
         return torch.cat([fine, style], 1) * 2 - 1
 
     def kind_at(self, i: int, j: int) -> str:
@@ -176,8 +106,11 @@ class WorldPlan:
 
     def _mixture(self, words: Words, points: np.ndarray) -> np.ndarray:
         """`[7, ...]` weights of the kinds at `points [..., 2]`."""
-        kinds = words.kinds or (self.picture.names if self.picture is not None else ()) or KINDS
+        shown = self.picture.names if self.picture is not None else ()
+        common = words.kinds or tuple(name for name in shown or KINDS if name not in {*words.without, *words.rare})
+        kinds = (*(common or KINDS), *(name for name in words.rare if common))
         logits = np.stack([self._noise(f"kind {name}", points, KIND_METRES) * 7 for name in kinds])
+        logits[len(common or KINDS) :] -= RARE
         weights = np.exp(logits - logits.max(0))
         result = np.zeros((len(KINDS), *points.shape[:-1]))
         for name, weight in zip(kinds, weights / weights.sum(0), strict=True):
@@ -213,3 +146,12 @@ class WorldPlan:
             digest = hashlib.sha256(f"{self.seed} {name} {key[1]} {key[2]}".encode()).digest()
             self._lattices[key] = float(np.random.default_rng(int.from_bytes(digest[:8], "big")).normal())
         return self._lattices[key]
+
+
+@cache
+def place_of(colour: str, part: str, kind: str) -> float:
+    """The place, 0 to 1, of a kind's nearest colour to a named one in its range for `part` of a style."""
+    row, wanted = getattr(PALETTES[kind], part), np.array(COLOURS[colour])
+    places = np.arange(33) / 32
+    distances = [float(np.square(np.array(ramp(row, float(place))) - wanted).sum()) for place in places]
+    return float(places[int(np.argmin(distances))])

@@ -9,14 +9,16 @@ import numpy as np
 
 from flashdreams.integrations.pocket.land.light import Light, light_at
 from flashdreams.integrations.pocket.tiles.picture import Picture
-from flashdreams.integrations.pocket.tiles.plan import Words
+from flashdreams.integrations.pocket.tiles.words import Words
 
 DAY_SECONDS = 40 * 60.0
 """Seconds in which a day passes."""
 WIND = 4.0
 """Metres a second that the clouds drift."""
-CLEAR, FOG = 0.009, 0.045
-"""Haze, 1 in so many metres."""
+CLEAR, THICK = 0.009, 0.05
+"""Haze without fog and in the thickest, 1 in so many metres."""
+CLOUDS = (0.1, 0.95)
+"""Cover of a clear sky and of an overcast one."""
 
 
 @dataclass(frozen=True)
@@ -46,11 +48,25 @@ class Weather:
         return weather.with_words(words)
 
     def with_words(self, words: Words) -> Weather:
-        """With what `words` say of light and weather."""
+        """With what `words` say of light and weather. Rain and snowfall are shown as clouds and haze."""
         hour = self.hour if words.hour is None else words.hour
-        clouds = self.clouds if words.clouds is None else words.clouds
-        haze = FOG if words.fog else CLEAR if words.clouds is not None else self.haze
-        return replace(self, hour=hour, clouds=clouds, haze=haze)
+        return replace(self, hour=hour, clouds=self._clouds(words), haze=self._haze(words))
+
+    def _clouds(self, words: Words) -> float:
+        falling = max((amount for amount in (words.rain, words.snowfall) if amount is not None), default=None)
+        if words.clouds is not None:
+            return min(max(words.clouds, CLOUDS[0]), CLOUDS[1])
+        if falling is not None:
+            return min(0.7 + 0.3 * falling, CLOUDS[1]) if falling else min(self.clouds, 0.4)
+        return 0.6 if words.fog is not None and words.fog > 0.5 else self.clouds
+
+    def _haze(self, words: Words) -> float:
+        named = (words.clouds, words.rain, words.snowfall)
+        if words.fog is not None:
+            return CLEAR + words.fog * (THICK - CLEAR)
+        if all(amount is None for amount in named):
+            return self.haze
+        return CLEAR + 0.3 * max(words.rain or 0.0, words.snowfall or 0.0) * (THICK - CLEAR)
 
     def later(self, seconds: float) -> Weather:
         """Return the weather after `seconds`."""

@@ -47,6 +47,9 @@ steps of 8 or 16 of 1,440 views (`training/train_pictures.py`), which is little.
 of land is right for 73 %, thing, ground or sky for 89 % of the spots; hours are wrong by 1.6 and distances by 28 %
 (medians), the pitch by 2.2 degrees (mean).
 
+`words.safetensors`: the text encoder, trained on sentences of a grammar (`training/train_words.py`); figures and limits
+are in the page above.
+
 **Data.** Procedural land of the project's own grammar and its own renderer, made as training went; nothing else, no
 picture from anywhere. One kind of land, the garden, was never trained on by the network of views.
 

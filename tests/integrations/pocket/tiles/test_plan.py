@@ -4,9 +4,10 @@ import pytest
 import torch
 
 from flashdreams.infra.diffusion.model import DiffusionModel
-from flashdreams.integrations.pocket.land.kinds import ATTRIBUTES, KINDS
+from flashdreams.integrations.pocket.land.kinds import ATTRIBUTES, KINDS, STYLE
 from flashdreams.integrations.pocket.tiles.config import MARGIN, WINDOW, TileTransformerConfig, tile_model_config
-from flashdreams.integrations.pocket.tiles.plan import WorldPlan, understand
+from flashdreams.integrations.pocket.tiles.plan import WorldPlan, place_of
+from flashdreams.integrations.pocket.tiles.words import Words, understand
 
 STEPS = 3
 
@@ -37,6 +38,25 @@ def test_words_choose_the_land_and_how_much_there_is_of_what() -> None:
     condition = WorldPlan(2, understand("desert with many towers")).condition(0, 0)
     assert float(condition[0, KINDS.index("desert")].min()) > 0.9999
     assert float(condition[0, len(KINDS) + ATTRIBUTES.index("towers")].min()) > 0.8
+
+
+def test_kinds_may_be_refused_or_rare_and_colours_are_the_nearest_that_a_kind_has() -> None:
+    middles = [(i, j) for i in range(-40, 40, 16) for j in range(-40, 40, 16)]
+
+    def shares(words: Words) -> torch.Tensor:
+        plan = WorldPlan(3, words)
+        return torch.stack([plan.condition(*spot)[0, : len(KINDS), 24, 24] for spot in middles]).mean(0) / 2 + 0.5
+
+    assert float(shares(Words(without=("forest",)))[KINDS.index("forest")]) < 1e-6
+    mixed = shares(Words(("forest",), rare=("meadow",)))
+    assert 0.05 < float(mixed[KINDS.index("meadow")]) < 0.4 and float(mixed.sum()) == pytest.approx(1, abs=1e-5)
+    assert float(shares(Words(rare=("snow",)))[KINDS.index("snow")]) < float(shares(Words())[KINDS.index("snow")])
+
+    row = len(KINDS) + len(ATTRIBUTES) + STYLE.index("roof")
+    plain, red = (WorldPlan(3, Words(("town",), colours=each)).condition(0, 0)[0] for each in ({}, {"roof": "red"}))
+    assert float(red[row].max()) == float(red[row].min()) == place_of("red", "roof", "town") * 2 - 1
+    assert torch.equal(plain[:row], red[:row]) and torch.equal(plain[row + 1 :], red[row + 1 :])
+    assert place_of("red", "roof", "meadow") == 0 and place_of("blue", "roof", "meadow") == 0.5
 
 
 def test_seeds_outside_the_range_are_refused() -> None:

@@ -6,8 +6,9 @@ import torch
 from flashdreams.infra.diffusion.model import DiffusionModel
 from flashdreams.integrations.pocket.land.state import CHANNELS, GROUND, OCCUPANCY
 from flashdreams.integrations.pocket.tiles.config import MARGIN, TILE, WINDOW, TileTransformerConfig, tile_model_config
-from flashdreams.integrations.pocket.tiles.plan import Words, WorldPlan, understand
+from flashdreams.integrations.pocket.tiles.plan import WorldPlan
 from flashdreams.integrations.pocket.tiles.store import TileStore, packed, spots_around, unpacked
+from flashdreams.integrations.pocket.tiles.words import Words, understand
 
 STEPS = 3
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from flashdreams.integrations.pocket.tiles.plan import Words
-from flashdreams.integrations.pocket.tiles.weather import CLEAR, DAY_SECONDS, FOG, WIND, Weather
+from flashdreams.integrations.pocket.tiles.weather import CLEAR, DAY_SECONDS, THICK, WIND, Weather
+from flashdreams.integrations.pocket.tiles.words import Words
 
 
 def test_a_seed_has_its_weather_and_words_change_what_they_name() -> None:
@@ -13,8 +13,21 @@ def test_a_seed_has_its_weather_and_words_change_what_they_name() -> None:
     assert one == Weather.of(5, Words()) and one != Weather.of(6, Words())
     night = one.with_words(Words(hour=22.0))
     assert (night.hour, night.clouds, night.haze) == (22.0, one.clouds, one.haze)
-    assert one.with_words(Words(fog=True)).haze == FOG
-    assert one.with_words(Words(fog=True)).with_words(Words(clouds=0.0)).haze == CLEAR, "a clear sky ends the fog"
+    fog = one.with_words(Words(fog=0.875))
+    assert 0.85 * THICK < fog.haze < THICK and fog.clouds == 0.6
+    assert CLEAR < fog.with_words(Words(fog=0.25)).haze < fog.haze / 2, "less fog"
+    assert fog.with_words(Words(clouds=0.0)).haze == CLEAR, "a clear sky ends the fog"
+    assert fog.with_words(Words(fog=0.0)).haze == CLEAR
+
+
+def test_rain_and_snowfall_bring_clouds_and_haze_and_take_them_along() -> None:
+    one = Weather.of(5, Words())
+    for falling in (Words(rain=0.875), Words(snowfall=0.875)):
+        wet = one.with_words(falling)
+        assert wet.clouds > 0.9 and CLEAR < wet.haze < THICK / 2
+    dry = one.with_words(Words(rain=1.0)).with_words(Words(rain=0.0))
+    assert dry.clouds <= 0.4 and dry.haze == CLEAR
+    assert one.with_words(Words(rain=1.0, fog=1.0, clouds=0.25)).haze == THICK
 
 
 def test_a_day_passes_and_the_clouds_drift() -> None:
