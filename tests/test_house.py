@@ -151,7 +151,7 @@ LIBRARY_TESTED_IN = {
     "integrations/pocket/test_movers.py": "integrations/pocket/training: mover_simulator train_movers",
     "integrations/pocket/test_words.py": (
         "integrations/pocket: evaluation/words_obeyed tiles/word_network training/train_words training/word_draft"
-        " training/word_times"
+        " training/word_times evaluation/words_page evaluation/word_lookup"
     ),
     "integrations/pocket/test_world.py": (
         "integrations/pocket: model/decoder model/denoiser model/scene_encoder training/training_clips"

@@ -86,7 +86,7 @@ class GivenLandWorld(EndlessWorld):
         self._workers = cast(TileWorkers, GivenTiles(self._regions))
         self._population = cast(Population, NoMovers())
 
-    def _land(self, scene: str, seed: int, text: str | None) -> Land:
+    def _land(self, scene: str, seed: int, text: str | None, image: Path | None = None) -> Land:
         return Land(int(scene.removeprefix("land-")))
 
     def start(self, scene: str, seed: int, **rest: Any) -> EndlessRollout:

@@ -43,14 +43,16 @@ def test_words_choose_the_land_and_how_much_there_is_of_what() -> None:
 def test_kinds_may_be_refused_or_rare_and_colours_are_the_nearest_that_a_kind_has() -> None:
     middles = [(i, j) for i in range(-40, 40, 16) for j in range(-40, 40, 16)]
 
-    def shares(words: Words) -> torch.Tensor:
+    def mixture_of(words: Words) -> torch.Tensor:
         plan = WorldPlan(3, words)
         return torch.stack([plan.condition(*spot)[0, : len(KINDS), 24, 24] for spot in middles]).mean(0) / 2 + 0.5
 
-    assert float(shares(Words(without=("forest",)))[KINDS.index("forest")]) < 1e-6
-    mixed = shares(Words(("forest",), rare=("meadow",)))
+    assert float(mixture_of(Words(without=("forest",)))[KINDS.index("forest")]) < 1e-6
+    mixed = mixture_of(Words(("forest",), rare=("meadow",)))
     assert 0.05 < float(mixed[KINDS.index("meadow")]) < 0.4 and float(mixed.sum()) == pytest.approx(1, abs=1e-5)
-    assert float(shares(Words(rare=("snow",)))[KINDS.index("snow")]) < float(shares(Words())[KINDS.index("snow")])
+    assert float(mixture_of(Words(rare=("snow",)))[KINDS.index("snow")]) < float(
+        mixture_of(Words())[KINDS.index("snow")]
+    )
 
     row = len(KINDS) + len(ATTRIBUTES) + STYLE.index("roof")
     plain, red = (WorldPlan(3, Words(("town",), colours=each)).condition(0, 0)[0] for each in ({}, {"roof": "red"}))

@@ -13,7 +13,7 @@ from flashdreams.integrations.pocket.training.word_grammar import sentence, sing
 from flashdreams.integrations.pocket.training.word_patterns import HELD_OUT_PATTERNS, LAND_PATTERNS, SKY_PATTERNS
 
 
-def made(pattern: str, count: int = 40) -> list[tuple[str, dict[str, object]]]:
+def sentences(pattern: str, count: int = 40) -> list[tuple[str, dict[str, object]]]:
     rng = random.Random(5)
     return [sentence(rng, (pattern,)) for _ in range(count)]
 
@@ -30,22 +30,22 @@ def test_meanings_are_outcomes_of_the_slots_both_ways() -> None:
 
 
 def test_refusals_and_amounts_reach_over_lists() -> None:
-    for text, meaning in made("no <L0>"):
+    for text, meaning in sentences("no <L0>"):
         assert set(meaning.values()) <= {0}, text
-    for text, meaning in made("not <N> , <K>"):
+    for text, meaning in sentences("not <N> , <K>"):
         kinds = [outcome for outcome in meaning.values() if outcome in (ASKED, REFUSED)]
         assert kinds.count(REFUSED) == 1 and ASKED in kinds, text
-    for _, meaning in made("many <L8>"):
+    for _, meaning in sentences("many <L8>"):
         assert set(meaning.values()) <= {8, ASKED}
 
 
 def test_unknown_words_mean_nothing() -> None:
-    assert all(meaning == {} and text == UNKNOWN for text, meaning in made("<U>"))
+    assert all(meaning == {} and text == UNKNOWN for text, meaning in sentences("<U>"))
 
 
 def test_a_hint_chooses_a_kind_only_by_itself() -> None:
-    assert all(list(meaning.values()) == [ASKED] for _, meaning in made("<I>"))
-    for _, meaning in made("<I> , no <A0>"):
+    assert all(list(meaning.values()) == [ASKED] for _, meaning in sentences("<I>"))
+    for _, meaning in sentences("<I> , no <A0>"):
         assert ASKED not in meaning.values()
 
 
