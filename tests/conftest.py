@@ -42,11 +42,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line(report.longreprtext)
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """Return the workers of `-n auto`: one more than cores, because tests of a browser or a server wait a lot."""
+    """Return the workers of `-n auto`: as many as there are cores within the quota of a container."""
     from flashdreams.threads import available_cores
 
-    return available_cores() + 1
+    return available_cores()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
