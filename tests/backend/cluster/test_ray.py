@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 
 import httpx
 import pytest
 from websockets.exceptions import ConnectionClosed
-from websockets.sync.client import connect
 
 from benchmarks.server import free_port
+from tests.backend.cluster.visits import PATIENCE, until, visit_at
 from tests.backend.harness import Visitor
 
 pytest.importorskip("ray", reason="the extra `cluster` is not installed")
@@ -22,7 +22,6 @@ from backend.cluster.local import LocalCluster
 from backend.cluster.relay import LOADS_SECONDS
 
 PORT = free_port()
-PATIENCE = 120.0
 
 
 @pytest.fixture(scope="module")
@@ -42,15 +41,7 @@ def cluster() -> Iterator[LocalCluster]:
 
 
 def visit() -> Visitor:
-    socket = connect(f"ws://127.0.0.1:{PORT}/ws/play", max_size=2**24, proxy=None, open_timeout=30)
-    return Visitor(socket.__enter__())
-
-
-def until(reached: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not reached():
-        assert time.monotonic() < deadline, "the cluster did not get there"
-        time.sleep(0.3)
+    return visit_at(PORT)
 
 
 @pytest.mark.slow

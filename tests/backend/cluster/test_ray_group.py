@@ -6,7 +6,7 @@ import io
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import av
 import httpx
@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from websockets.exceptions import ConnectionClosed
-from websockets.sync.client import connect
 
 from benchmarks.server import free_port
+from tests.backend.cluster.visits import PATIENCE, until, visit_at
 from tests.backend.harness import Visitor, running
 
 pytest.importorskip("ray", reason="the extra `cluster` is not installed")
@@ -33,7 +33,6 @@ from tests.recipes.tiny_world import tiny_config
 pytestmark = pytest.mark.slow
 
 PORT = free_port()
-PATIENCE = 120.0
 SETTINGS = {"world": "tiny", "capacity": 2}
 CHUNKS = 4
 
@@ -55,15 +54,7 @@ def cluster() -> Iterator[LocalCluster]:
 
 
 def visit() -> Visitor:
-    socket = connect(f"ws://127.0.0.1:{PORT}/ws/play", max_size=2**24, proxy=None, open_timeout=30)
-    return Visitor(socket.__enter__())
-
-
-def until(reached: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not reached():
-        assert time.monotonic() < deadline, "the cluster did not get there"
-        time.sleep(0.3)
+    return visit_at(PORT)
 
 
 def pictures(visitor: Visitor) -> npt.NDArray[np.uint8]:
