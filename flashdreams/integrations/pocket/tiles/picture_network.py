@@ -14,8 +14,8 @@ from torch.nn import functional as F
 
 from flashdreams.infra.config import InstantiateConfig
 from flashdreams.integrations.pocket.land.kinds import ATTRIBUTES, KINDS, STYLE
+from flashdreams.integrations.pocket.tiles.convolutions import Block
 from flashdreams.integrations.pocket.tiles.picture import DISTANCES, Picture, bearing, distances, packed_spots
-from flashdreams.integrations.pocket.tiles.view_network import Block
 from flashdreams.integrations.pocket.tiles.weights import restored
 
 PICTURE_ROWS, PICTURE_COLUMNS = 72, 128

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from flashdreams.infra.config import InstantiateConfig
 from flashdreams.integrations.pocket.land.state import CHANNELS, COLOR, FINE_GRID, OCCUPANCY, PAIRS
 from flashdreams.integrations.pocket.tiles.config import MARGIN, TILE
+from flashdreams.integrations.pocket.tiles.convolutions import Block
 
 EDGE = 4
 """Cells of the neighbours that a tile is refined with, on every side."""
@@ -56,9 +57,9 @@ class Refinement(nn.Module):
         width, deep = config.width, config.deep
         self.stem = nn.Conv2d(CHANNELS, width, 3, padding=1)
         self.down = nn.Conv2d(width, deep, 4, 2, 1)
-        self.deep = nn.ModuleList([_Block(deep) for _ in range(config.blocks)])
+        self.deep = nn.ModuleList([Block(deep) for _ in range(config.blocks)])
         self.up = nn.Conv2d(deep, width, 1)
-        self.last = _Block(width)
+        self.last = Block(width)
         self.head = nn.Conv2d(width, REFINED * _SHARES, 3, padding=1)
         nn.init.normal_(self.head.weight, std=1e-3)
         nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
@@ -72,19 +73,6 @@ class Refinement(nn.Module):
             h = block(h)
         h = self.last(stem + F.interpolate(self.up(F.silu(h)), scale_factor=2, mode="nearest"))
         return enlarged(state) + F.pixel_shuffle(self.head(F.silu(h)).float(), 2)
-
-
-class _Block(nn.Module):
-    """Two 3x3 convolutions beside a skip."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.conv1, self.conv2 = nn.Conv2d(width, width, 3, padding=1), nn.Conv2d(width, width, 3, padding=1)
-        nn.init.zeros_(self.conv2.weight)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """`x [N, C, h, w]`."""
-        return x + self.conv2(F.silu(self.conv1(F.silu(x))))
 
 
 def enlarged(state: Tensor) -> Tensor:

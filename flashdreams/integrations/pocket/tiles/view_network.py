@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from flashdreams.infra.config import InstantiateConfig
 from flashdreams.integrations.pocket.land.light import LIGHT
+from flashdreams.integrations.pocket.tiles.convolutions import Block
 from flashdreams.integrations.pocket.tiles.sight import ALBEDO, FEATURES
 
 
@@ -81,16 +82,3 @@ class ViewNetwork(nn.Module):
         if albedo is None:
             albedo = F.interpolate(features[:, ALBEDO : ALBEDO + 3].float(), scale_factor=2, mode="bilinear")
         return (albedo * 0.5 + 0.5) * (0.6 + gain) + rest
-
-
-class Block(nn.Module):
-    """Two 3x3 convolutions beside a skip."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.conv1, self.conv2 = nn.Conv2d(width, width, 3, padding=1), nn.Conv2d(width, width, 3, padding=1)
-        nn.init.zeros_(self.conv2.weight)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """`x [N, C, h, w]`."""
-        return x + self.conv2(F.silu(self.conv1(F.silu(x))))
