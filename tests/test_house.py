@@ -149,7 +149,7 @@ LIBRARY_TESTED_IN = {
         "integrations/pocket: endless_runner tiles/lands tiles/schedule tiles/surroundings tiles/veil tiles/workers"
     ),
     "integrations/pocket/test_movers.py": "integrations/pocket/training: mover_simulator train_movers",
-    "integrations/pocket/test_words.py": (
+    "integrations/pocket/test_text_encoder.py": (
         "integrations/pocket: evaluation/words_obeyed tiles/word_network training/train_words training/word_draft"
         " training/word_times evaluation/words_page evaluation/word_lookup"
     ),

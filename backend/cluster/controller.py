@@ -58,7 +58,7 @@ class Controller:
         self._draining: set[str] = set()
         self._idle_rounds = 0
         self._reasons: dict[str, str] = {}
-        """What each server that has no place was said to wait for."""
+        """Resources that each server without a place was said to wait for."""
 
     async def run(self) -> None:
         """Look at the loads every other second, until the actor ends."""

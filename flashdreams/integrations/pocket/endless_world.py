@@ -56,10 +56,10 @@ from flashdreams.integrations.pocket.tiles.schedule import LIFT, Schedule
 from flashdreams.integrations.pocket.tiles.sight import RAY_COLUMNS, RAY_ROWS, look
 from flashdreams.integrations.pocket.tiles.store import TileSampler, unpacked
 from flashdreams.integrations.pocket.tiles.surroundings import SHADOW_HOURS, Barriers, Surroundings, clearness, in_sight
+from flashdreams.integrations.pocket.tiles.text_encoder import remark, understand, word_encoder
 from flashdreams.integrations.pocket.tiles.veil import clear_map, veil, veiled
 from flashdreams.integrations.pocket.tiles.weather import Weather
 from flashdreams.integrations.pocket.tiles.weights import load_refinement, load_tile_model, load_view_network
-from flashdreams.integrations.pocket.tiles.words import remark, understand, word_encoder
 from flashdreams.integrations.pocket.tiles.workers import TileWorkers
 from flashdreams.integrations.pocket.tuner import Tuner
 from flashdreams.threads import available_cores

@@ -12,16 +12,22 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from flashdreams.integrations.pocket.assets import WORD_WEIGHTS, asset_folder
+from flashdreams.integrations.pocket.evaluation.text_encoder import (
+    accepted,
+    figures,
+    generous,
+    judged,
+    worse_single_words,
+)
 from flashdreams.integrations.pocket.evaluation.word_lookup import known_words, looked_up
 from flashdreams.integrations.pocket.evaluation.word_sentences import HAND_WRITTEN
-from flashdreams.integrations.pocket.evaluation.words import accepted, figures, generous, judged, worse_single_words
 from flashdreams.integrations.pocket.evaluation.words_obeyed import obeyed
 from flashdreams.integrations.pocket.evaluation.words_page import page
 from flashdreams.integrations.pocket.tiles.meanings import OUTPUTS
+from flashdreams.integrations.pocket.tiles.text_encoder import WordEncoder, Words, remark, understand, word_encoder
 from flashdreams.integrations.pocket.tiles.word_network import DILATIONS, WordNetwork, load_word_network
 from flashdreams.integrations.pocket.tiles.word_network import save_word_network as save_network
 from flashdreams.integrations.pocket.tiles.word_tokens import SPECIAL
-from flashdreams.integrations.pocket.tiles.words import WordEncoder, Words, remark, understand, word_encoder
 from flashdreams.integrations.pocket.training.train_words import Corpus, loss_of, train
 
 WEIGHTS = asset_folder() / WORD_WEIGHTS

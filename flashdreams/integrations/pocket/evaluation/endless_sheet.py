@@ -23,8 +23,8 @@ from flashdreams.integrations.pocket.tiles.config import TILE_METRES
 from flashdreams.integrations.pocket.tiles.footing import Footing
 from flashdreams.integrations.pocket.tiles.plan import WorldPlan
 from flashdreams.integrations.pocket.tiles.store import TileStore
+from flashdreams.integrations.pocket.tiles.text_encoder import Words
 from flashdreams.integrations.pocket.tiles.weights import load_refinement, load_tile_model, load_view_network
-from flashdreams.integrations.pocket.tiles.words import Words
 from flashdreams.integrations.pocket.training.regions import HELD_OUT_SEEDS
 
 COUNT, COLUMNS = 24, 4

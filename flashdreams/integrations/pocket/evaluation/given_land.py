@@ -26,8 +26,8 @@ from flashdreams.integrations.pocket.tiles.footing import Footing
 from flashdreams.integrations.pocket.tiles.lands import Land, Spot
 from flashdreams.integrations.pocket.tiles.schedule import LIFT, Schedule
 from flashdreams.integrations.pocket.tiles.store import packed
+from flashdreams.integrations.pocket.tiles.text_encoder import Words
 from flashdreams.integrations.pocket.tiles.weather import Weather
-from flashdreams.integrations.pocket.tiles.words import Words
 from flashdreams.integrations.pocket.tiles.workers import TileWorkers
 
 WALL = 15.0

@@ -1,6 +1,6 @@
 """Measures how lines of text are understood, and how the plan of a world obeys them.
 
-    python -m flashdreams.integrations.pocket.evaluation.words [--weights FILE] [--wrong]
+    python -m flashdreams.integrations.pocket.evaluation.text_encoder [--weights FILE] [--wrong]
 
 Prints JSON. `slots right` counts the quantities that a line names, or that were understood though it does not name
 them; `all slots right` counts those as well that are rightly left out. The lookup is the one of `word_lookup`.
@@ -22,7 +22,7 @@ from flashdreams.integrations.pocket.evaluation.word_lookup import known_words, 
 from flashdreams.integrations.pocket.evaluation.word_sentences import HAND_WRITTEN
 from flashdreams.integrations.pocket.evaluation.words_obeyed import obeyed
 from flashdreams.integrations.pocket.tiles.meanings import ASKED, LITTLE, REFUSED, SLOTS, Meaning
-from flashdreams.integrations.pocket.tiles.words import WordEncoder
+from flashdreams.integrations.pocket.tiles.text_encoder import WordEncoder
 from flashdreams.integrations.pocket.training.word_grammar import HELD_OUT_PATTERNS, sentence, single_words
 
 HELD_OUT_SENTENCES = 500

@@ -29,9 +29,9 @@ from flashdreams.integrations.pocket.tiles.lands import Land
 from flashdreams.integrations.pocket.tiles.plan import WorldPlan
 from flashdreams.integrations.pocket.tiles.sight import LocalState
 from flashdreams.integrations.pocket.tiles.store import TileStore
+from flashdreams.integrations.pocket.tiles.text_encoder import understand
 from flashdreams.integrations.pocket.tiles.view_network import ViewNetwork
 from flashdreams.integrations.pocket.tiles.weather import Weather
-from flashdreams.integrations.pocket.tiles.words import understand
 from flashdreams.integrations.pocket.training.regions import HELD_OUT_SEEDS
 
 BLOCK = slice((CELLS - 3 * TILE) // 2, (CELLS + 3 * TILE) // 2)

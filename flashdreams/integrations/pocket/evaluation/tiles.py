@@ -36,6 +36,7 @@ from flashdreams.integrations.pocket.tiles.lands import centre_of
 from flashdreams.integrations.pocket.tiles.plan import WorldPlan
 from flashdreams.integrations.pocket.tiles.sight import LocalState, look
 from flashdreams.integrations.pocket.tiles.store import TileStore, spots_around
+from flashdreams.integrations.pocket.tiles.text_encoder import Words
 from flashdreams.integrations.pocket.tiles.view_network import ViewNetwork
 from flashdreams.integrations.pocket.tiles.weights import (
     load_refinement,
@@ -43,7 +44,6 @@ from flashdreams.integrations.pocket.tiles.weights import (
     load_view_network,
     trained_steps,
 )
-from flashdreams.integrations.pocket.tiles.words import Words
 from flashdreams.integrations.pocket.training.regions import HELD_OUT_SEEDS
 from flashdreams.integrations.pocket.training.train_views import TRAINED_KINDS, lit, psnr, random_pose, true_things
 

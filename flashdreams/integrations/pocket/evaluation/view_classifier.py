@@ -20,7 +20,7 @@ FEATURES = 32
 TIMES = ("day", "twilight", "night")
 """Times of day."""
 WEATHERS = ("clouds", "fog")
-"""What the weather may have, each or both."""
+"""Weathers that a view may show, each or both."""
 _KIND, _TIME = slice(0, len(KINDS)), slice(len(KINDS), len(KINDS) + len(TIMES))
 _AMOUNT = slice(_TIME.stop, _TIME.stop + len(ATTRIBUTES))
 _WEATHER = slice(_AMOUNT.stop, _AMOUNT.stop + len(WEATHERS))

@@ -1,4 +1,4 @@
-"""How the plan of a world obeys words: whether the condition of the tiles ahead, light and weather move as asked."""
+"""Share of prompts that the plan of a world obeys: the condition of tiles ahead, light and weather move as asked."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from flashdreams.integrations.pocket.land.kinds import ATTRIBUTES, KINDS, PALETT
 from flashdreams.integrations.pocket.tiles.config import WINDOW
 from flashdreams.integrations.pocket.tiles.meanings import ASKED, COLOURS, LITTLE, REFUSED
 from flashdreams.integrations.pocket.tiles.plan import WorldPlan
+from flashdreams.integrations.pocket.tiles.text_encoder import WordEncoder, Words
 from flashdreams.integrations.pocket.tiles.weather import CLEAR, CLOUDS, THICK, Weather
-from flashdreams.integrations.pocket.tiles.words import WordEncoder, Words
 
 SPOTS = tuple((i, j) for i in range(-24, 25, 24) for j in range(-24, 25, 24))
 """Tiles whose condition is looked at: about 400 m from each other."""

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from flashdreams.integrations.pocket.land.kinds import ATTRIBUTES, KINDS
 from flashdreams.integrations.pocket.tiles.meanings import SKY, Meaning
+from flashdreams.integrations.pocket.tiles.text_encoder import WordEncoder, word_encoder
 from flashdreams.integrations.pocket.tiles.word_tokens import SPECIAL
-from flashdreams.integrations.pocket.tiles.words import WordEncoder, word_encoder
 from flashdreams.integrations.pocket.training.lexicon import COLOUR_WORDS
 
 HEAD = """\

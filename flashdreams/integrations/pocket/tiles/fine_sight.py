@@ -35,7 +35,7 @@ _MOST_TRACED = 1600
 
 
 class Sharp(NamedTuple):
-    """What is known of single pixels."""
+    """Results of the rays of single pixels."""
 
     albedo: Tensor
     """`[3, 144, 256]` in -1..1: the colour that the pixel's ray ends on; 0 for the sky."""

@@ -9,7 +9,7 @@ from flashdreams.integrations.pocket.tiles.config import TILE_METRES
 from flashdreams.integrations.pocket.tiles.masks import known_neighbours
 from flashdreams.integrations.pocket.tiles.picture import Picture
 from flashdreams.integrations.pocket.tiles.plan import Change, WorldPlan
-from flashdreams.integrations.pocket.tiles.words import Words, understand
+from flashdreams.integrations.pocket.tiles.text_encoder import Words, understand
 
 Spot = tuple[int, int]
 """Coordinates of a tile: eastward and northward."""
@@ -26,7 +26,7 @@ class Land:
     changes: tuple[tuple[str, Spot], ...] = ()
     """Texts said while walking, and on which tile."""
     picture: Picture | None = None
-    """What the picture to begin with tells."""
+    """The picture that it began with."""
 
     def plan(self) -> WorldPlan:
         """The conditions of its tiles."""

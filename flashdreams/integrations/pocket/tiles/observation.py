@@ -61,7 +61,7 @@ class Sights:
 
 
 class Observation(NamedTuple):
-    """What is known of the cells of a window."""
+    """Cells of a window that a picture shows."""
 
     state: Tensor
     """`[45, H, H]`"""

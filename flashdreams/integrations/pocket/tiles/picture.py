@@ -36,7 +36,7 @@ _NEAR, _FAR = 30.0, 62.0
 
 @dataclass(frozen=True)
 class Picture:
-    """What a world takes from a picture."""
+    """Place, or colours and light, that a world takes from a picture."""
 
     kinds: tuple[float, ...]
     """Weights of the kinds of land."""

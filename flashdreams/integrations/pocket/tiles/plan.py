@@ -20,7 +20,7 @@ from flashdreams.integrations.pocket.land.state import CELL
 from flashdreams.integrations.pocket.tiles.config import MARGIN, TILE, WINDOW
 from flashdreams.integrations.pocket.tiles.meanings import COLOURS
 from flashdreams.integrations.pocket.tiles.picture import Picture
-from flashdreams.integrations.pocket.tiles.words import Words
+from flashdreams.integrations.pocket.tiles.text_encoder import Words
 
 KIND_METRES = 150.0
 """Metres from one kind of land to the next, about."""

@@ -98,10 +98,10 @@ class Seen(NamedTuple):
     inverse_depth: Tensor
     """`[72, 128]` in 1/m, along the camera's axis; 0 for the sky."""
     sharp: Sharp | None = None
-    """What is known of single pixels, where things were refined."""
+    """Single pixels, where things were refined."""
 
     def pixels(self) -> tuple[Tensor, ...]:
-        """What a network of views is told beside the features and the light, for one view: nothing, or `sharp`."""
+        """Return the arguments of a network of views beside features and light, for one view: none, or `sharp`."""
         return () if self.sharp is None else tuple(x[None] for x in self.sharp)
 
 

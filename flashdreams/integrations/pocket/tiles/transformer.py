@@ -21,7 +21,7 @@ class TileCache(TransformerAutoregressiveCache):
     def __init__(self, known: Tensor, mask: Tensor, condition: Tensor) -> None:
         self.known, self.mask, self.condition = known, mask, condition
         self.observation: Observation | None = None
-        """What a picture tells of the window, which stays as it is."""
+        """The part of the window that a picture shows, which stays as it is."""
 
 
 class TileTransformer(Transformer[TileCache]):

@@ -9,7 +9,7 @@ import numpy as np
 
 from flashdreams.integrations.pocket.land.light import Light, light_at
 from flashdreams.integrations.pocket.tiles.picture import Picture
-from flashdreams.integrations.pocket.tiles.words import Words
+from flashdreams.integrations.pocket.tiles.text_encoder import Words
 
 DAY_SECONDS = 40 * 60.0
 """Seconds in which a day passes."""

@@ -89,7 +89,7 @@ def kinds_in_view(region: Region, pose: Tensor) -> Tensor:
 
 
 def targets(seen: Seen) -> dict[str, Tensor]:
-    """What each of 64x36 spots shows: shares of things and ground, distance of things in metres, own colour, water."""
+    """Contents of each of 64x36 spots: shares of things and ground, distance of things in metres, own colour, water."""
     rows = seen.features
     share = F.avg_pool2d(rows[:2], 2)
     mean = F.avg_pool2d(((rows[_DISTANCE] * 40).clamp_min(0.3).log() * rows[0])[None], 2)[0]

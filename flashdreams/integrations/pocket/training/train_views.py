@@ -191,7 +191,7 @@ ALBEDO_NORMAL_EAST = 9
 
 
 def _pixels(chosen: list[Example], device: str) -> tuple[Tensor, Tensor] | tuple[()]:
-    """What is known of the pixels of some views, `[N, 3, 144, 256]` and `[N, 144 * 256]`; nothing in coarse cells."""
+    """Pixels of some views, `[N, 3, 144, 256]` and `[N, 144 * 256]`; nothing in coarse cells."""
     albedo, source = ([getattr(e, name) for e in chosen] for name in ("albedo", "source"))
     if any(x is None for x in albedo):
         return ()
@@ -199,7 +199,7 @@ def _pixels(chosen: list[Example], device: str) -> tuple[Tensor, Tensor] | tuple
 
 
 def mirrored_pixels(albedo: Tensor, source: Tensor) -> tuple[Tensor, Tensor]:
-    """What is known of the pixels of the same views in a land mirrored from east to west."""
+    """Return the pixels of the same views in a land mirrored from east to west."""
     width = albedo.shape[-1]
     rows = source.view(len(source), *albedo.shape[-2:]).flip(-1)
     return albedo.flip(-1), (rows - rows % width + (width - 1 - rows % width)).flatten(1)

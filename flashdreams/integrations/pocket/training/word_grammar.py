@@ -330,7 +330,7 @@ def word_groups() -> dict[str, set[str]]:
 
 
 def single_words() -> dict[str, dict[str, object]]:
-    """What the words mean by themselves that name a thing, a kind of land or a time."""
+    """Meanings, by themselves, of the words that name a thing, a kind of land or a time."""
     result: dict[str, dict[str, object]] = {}
     for kind, nouns in words.KIND_NOUNS.items():
         result |= {noun: {kind: ASKED} for noun in nouns.split()}

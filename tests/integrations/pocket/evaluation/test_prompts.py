@@ -5,7 +5,7 @@ from __future__ import annotations
 from flashdreams.integrations.pocket.evaluation.prompts import PROMPTS, QUICK_PROMPTS, Prompt
 from flashdreams.integrations.pocket.evaluation.view_classifier import TIMES, WEATHERS, Reading
 from flashdreams.integrations.pocket.land.kinds import ATTRIBUTES, KINDS
-from flashdreams.integrations.pocket.tiles.words import understand
+from flashdreams.integrations.pocket.tiles.text_encoder import understand
 
 
 def reading(kind: str, time: str, more: tuple[str, ...] = (), weather: tuple[str, ...] = ()) -> Reading:

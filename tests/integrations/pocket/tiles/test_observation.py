@@ -1,4 +1,4 @@
-"""What a picture tells of cells, against the land that it is a picture of."""
+"""Cells read from a picture, against the land that it is a picture of."""
 
 from __future__ import annotations
 

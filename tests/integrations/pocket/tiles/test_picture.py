@@ -1,4 +1,4 @@
-"""What a world takes from a picture: a key, and the land that follows from it near the beginning."""
+"""A picture as a key of a land, and the land that follows from it near the beginning."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from flashdreams.integrations.pocket.tiles.config import TILE
 from flashdreams.integrations.pocket.tiles.lands import Land
 from flashdreams.integrations.pocket.tiles.picture import Picture, distances, is_alike, likeness
 from flashdreams.integrations.pocket.tiles.picture_network import Reading, picture_of
+from flashdreams.integrations.pocket.tiles.text_encoder import understand
 from flashdreams.integrations.pocket.tiles.weather import Weather
-from flashdreams.integrations.pocket.tiles.words import understand
 
 
 def a_reading(metres: float = 6.0, hour: float = 17.4) -> Reading:

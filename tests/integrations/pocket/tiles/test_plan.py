@@ -7,7 +7,7 @@ from flashdreams.infra.diffusion.model import DiffusionModel
 from flashdreams.integrations.pocket.land.kinds import ATTRIBUTES, KINDS, STYLE
 from flashdreams.integrations.pocket.tiles.config import MARGIN, WINDOW, TileTransformerConfig, tile_model_config
 from flashdreams.integrations.pocket.tiles.plan import WorldPlan, place_of
-from flashdreams.integrations.pocket.tiles.words import Words, understand
+from flashdreams.integrations.pocket.tiles.text_encoder import Words, understand
 
 STEPS = 3
 

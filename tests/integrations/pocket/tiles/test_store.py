@@ -8,7 +8,7 @@ from flashdreams.integrations.pocket.land.state import CHANNELS, GROUND, OCCUPAN
 from flashdreams.integrations.pocket.tiles.config import MARGIN, TILE, WINDOW, TileTransformerConfig, tile_model_config
 from flashdreams.integrations.pocket.tiles.plan import WorldPlan
 from flashdreams.integrations.pocket.tiles.store import TileStore, packed, spots_around, unpacked
-from flashdreams.integrations.pocket.tiles.words import Words, understand
+from flashdreams.integrations.pocket.tiles.text_encoder import Words, understand
 
 STEPS = 3
 

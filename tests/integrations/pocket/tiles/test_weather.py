@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from flashdreams.integrations.pocket.tiles.text_encoder import Words
 from flashdreams.integrations.pocket.tiles.weather import CLEAR, DAY_SECONDS, THICK, WIND, Weather
-from flashdreams.integrations.pocket.tiles.words import Words
 
 
 def test_a_seed_has_its_weather_and_words_change_what_they_name() -> None:
