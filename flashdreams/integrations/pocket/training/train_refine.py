@@ -35,8 +35,11 @@ RATE = 2e-3
 WARMUP = 50
 POOL, EVERY = 16, 6
 """Regions kept, and steps after which one is new."""
-MENDED = 0.5
+MENDED = 0.25
 """Share of windows that pass through the tile model."""
+MIDDLE = (0.1, 0.5)
+"""Noise levels from which they do: above, the tile model makes other things than the truth has, so that the mean of
+all that could be there would be learnt."""
 Mender = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
 """A tile network: clean states from noisy ones, levels, what is known, its masks and the conditions."""
 STEEP = 10.0
@@ -104,7 +107,7 @@ def fine_windows(lands: list[Land], rng: np.random.Generator, count: int) -> tup
 @torch.no_grad()
 def mended(network: Mender, states: Tensor, conditions: Tensor, masks: Tensor, rng: np.random.Generator) -> Tensor:
     """`states` noised to a middle level, and denoised again by a tile `network` in two passes."""
-    level = torch.from_numpy(rng.uniform(0.3, 0.85, len(states))).float()
+    level = torch.from_numpy(rng.uniform(*MIDDLE, len(states))).float()
     noise = torch.from_numpy(rng.standard_normal(states.shape, dtype=np.float32))
     s = level.view(-1, 1, 1, 1)
     noisy = torch.lerp(states, noise, s)
