@@ -174,9 +174,9 @@ class EndlessEvaluation:
 
     def views(self) -> Figures:
         """Single views of given land, the kind that views were never trained on too; see `tiles.view_psnr`."""
-        network = self.tile_views().network
-        known, edges = tiles.view_psnr(network, TRAINED_KINDS, self.size.single_views)
-        unseen, unseen_edges = tiles.view_psnr(network, (HELD_OUT_KIND,), max(self.size.single_views // 3, 2))
+        network, fine = self.tile_views().network, self.tile_views().refinement is not None
+        known, edges = tiles.view_psnr(network, TRAINED_KINDS, self.size.single_views, fine)
+        unseen, unseen_edges = tiles.view_psnr(network, (HELD_OUT_KIND,), max(self.size.single_views // 3, 2), fine)
         return {
             "view_psnr": known,
             "view_edges_kept": edges,
@@ -210,7 +210,8 @@ class EndlessEvaluation:
             size = self.size.classifier
             kept = self.folder / f"view_classifier-{size.regions}-{size.passes}.safetensors"
             classifier, model = load_or_train(kept, size), tiles.load_tile_model(self.weights)
-            self._tile_views = TileViews(model, tiles.load_view_network(self.weights), classifier, bfloat16=True)
+            network, refinement = tiles.load_view_network(self.weights), tiles.load_refinement(self.weights)
+            self._tile_views = TileViews(model, network, classifier, bfloat16=True, refinement=refinement)
         return self._tile_views
 
     def _new_world(self) -> EndlessWorld:

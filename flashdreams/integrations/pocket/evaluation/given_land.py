@@ -18,12 +18,14 @@ from flashdreams.integrations.pocket.evaluation.stage import Poses, Stage, Truth
 from flashdreams.integrations.pocket.land.camera import camera_pose
 from flashdreams.integrations.pocket.land.region import CELLS, REACH, Region, make_region
 from flashdreams.integrations.pocket.land.renderer import TrueViews
+from flashdreams.integrations.pocket.land.state import FINE_GRID
 from flashdreams.integrations.pocket.movers.population import Population
 from flashdreams.integrations.pocket.movers.state import Movers
 from flashdreams.integrations.pocket.scenes.movement import FPS, FRAMES_PER_CHUNK
 from flashdreams.integrations.pocket.tiles.config import TILE, TILE_METRES
 from flashdreams.integrations.pocket.tiles.footing import Footing
 from flashdreams.integrations.pocket.tiles.lands import Land, Spot
+from flashdreams.integrations.pocket.tiles.refinement import FINE_TILE, REFINED, compressed
 from flashdreams.integrations.pocket.tiles.schedule import LIFT, Schedule
 from flashdreams.integrations.pocket.tiles.store import packed
 from flashdreams.integrations.pocket.tiles.text_encoder import Words
@@ -57,14 +59,17 @@ class GivenTiles:
 
     def __init__(self, regions: Mapping[int, Region]) -> None:
         self._regions = regions
+        self._fine: dict[int, Tensor] = {}
 
     def get(self, land: Land, spot: Spot) -> Tensor:
         """Return a tile, packed. Raises ValueError outside the region."""
-        half = CELLS // TILE // 2
-        if not all(-half <= at < half for at in spot):
-            raise ValueError(f"spot must lie within {-half} and {half - 1}, got {spot}")
-        row, column = ((at + half) * TILE for at in (spot[1], spot[0]))
-        return packed(self._regions[land.seed].state[:, row : row + TILE, column : column + TILE])
+        return packed(_cut(self._regions[land.seed].state, spot, TILE))
+
+    def things(self, land: Land, spot: Spot) -> bytes:
+        """Return the same tile's things in fine cells, as they are."""
+        if land.seed not in self._fine:
+            self._fine[land.seed] = packed(self._regions[land.seed].state_in(FINE_GRID)[:REFINED])
+        return compressed(_cut(self._fine[land.seed], spot, FINE_TILE))
 
     def want(self, owner: int, land: Land, spots: Sequence[Spot]) -> None:
         """All is there already."""
@@ -73,6 +78,15 @@ class GivenTiles:
     def drawing(self) -> Iterator[None]:
         """Nothing goes on beside."""
         yield
+
+
+def _cut(state: Tensor, spot: Spot, side: int) -> Tensor:
+    """Tile `spot` of the `state [C, H, H]` of a region, of so many cells along each side."""
+    half = CELLS // TILE // 2
+    if not all(-half <= at < half for at in spot):
+        raise ValueError(f"spot must lie within {-half} and {half - 1}, got {spot}")
+    row, column = ((at + half) * side for at in (spot[1], spot[0]))
+    return state[:, row : row + side, column : column + side]
 
 
 class GivenLandWorld(EndlessWorld):

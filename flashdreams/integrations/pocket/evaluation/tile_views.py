@@ -23,18 +23,22 @@ from flashdreams.integrations.pocket.land.camera import camera_pose
 from flashdreams.integrations.pocket.land.light import Light, random_light
 from flashdreams.integrations.pocket.land.region import CELLS, Region, make_region
 from flashdreams.integrations.pocket.land.renderer import TrueViews
+from flashdreams.integrations.pocket.land.state import FINE_GRID
 from flashdreams.integrations.pocket.tiles.config import MARGIN, TILE, TILE_METRES, WINDOW
+from flashdreams.integrations.pocket.tiles.edits import Edits
+from flashdreams.integrations.pocket.tiles.fine import FineThings
 from flashdreams.integrations.pocket.tiles.footing import Footing
 from flashdreams.integrations.pocket.tiles.lands import Land
 from flashdreams.integrations.pocket.tiles.plan import WorldPlan
+from flashdreams.integrations.pocket.tiles.refinement import REFINED, Refinement
 from flashdreams.integrations.pocket.tiles.sight import LocalState
-from flashdreams.integrations.pocket.tiles.store import TileStore
+from flashdreams.integrations.pocket.tiles.store import TileStore, packed, spots_around
 from flashdreams.integrations.pocket.tiles.text_encoder import understand
 from flashdreams.integrations.pocket.tiles.view_network import ViewNetwork
 from flashdreams.integrations.pocket.tiles.weather import Weather
 from flashdreams.integrations.pocket.training.regions import HELD_OUT_SEEDS
 
-BLOCK = slice((CELLS - 3 * TILE) // 2, (CELLS + 3 * TILE) // 2)
+MIDDLE = slice((CELLS - 3 * TILE) // 2, (CELLS + 3 * TILE) // 2)
 """Cells of a region, along each side, that are three tiles in its middle."""
 LIGHTS = 2
 """Lights of a place; its views are shared out among them."""
@@ -61,6 +65,16 @@ class RegionPlan(WorldPlan):
 
 
 @dataclass(frozen=True)
+class Block:
+    """Nine tiles around the origin."""
+
+    state: Tensor
+    """`[45, 96, 96]`."""
+    things: FineThings | None = None
+    """The same in fine cells, where tiles are refined."""
+
+
+@dataclass(frozen=True)
 class TileViews:
     """The networks under test, and the classifier that judges them."""
 
@@ -68,23 +82,38 @@ class TileViews:
     network: ViewNetwork
     classifier: ViewClassifier
     bfloat16: bool = False
+    refinement: Refinement | None = None
 
-    def sample(self, plan: WorldPlan) -> Tensor:
-        """The state `[45, 96, 96]` of nine tiles."""
-        return block(TileStore(self.model, plan, bfloat16=self.bfloat16), (0, 0), 1)
+    def sample(self, plan: WorldPlan) -> Block:
+        """Nine tiles, made by the model under the conditions of `plan`."""
+        store = TileStore(self.model, plan, refinement=self.refinement, bfloat16=self.bfloat16)
+        state = block(store, (0, 0), 1)
+        if self.refinement is None:
+            return Block(state)
+        tiles = {spot: store.things[spot] for spot in spots_around((0, 0), 1)}
+        return Block(state, replace(FineThings.around(tiles, (0, 0), 1, Edits(plan.seed)), centre=(0.0, 0.0)))
 
-    def drawn(self, state: Tensor, views: int, rng: np.random.Generator, light: Light | None = None) -> Tensor:
-        """Views `[N, 3, 144, 256]` that the network draws of nine tiles around the origin; in any light if None."""
+    def given(self, region: Region) -> Block:
+        """The nine tiles in the middle of `region`, as they are."""
+        state = region.state[:, MIDDLE, MIDDLE]
+        if self.refinement is None:
+            return Block(state)
+        fine = slice(MIDDLE.start * FINE_GRID.fineness, MIDDLE.stop * FINE_GRID.fineness)
+        things = packed(region.state_in(FINE_GRID)[:REFINED, fine, fine])
+        return Block(state, FineThings.of(things, (0.0, 0.0)))
+
+    def drawn(self, land: Block, views: int, rng: np.random.Generator, light: Light | None = None) -> Tensor:
+        """Views `[N, 3, 144, 256]` that the network draws of nine tiles; in any light if None."""
         found = []
-        for poses, chosen in _lit_poses(state, views, rng, light):
-            place = LocalState.of(state, (0.0, 0.0), chosen)
+        for poses, chosen in _lit_poses(land.state, views, rng, light):
+            place = LocalState.of(land.state, (0.0, 0.0), chosen, land.things)
             found += [draw(self.network, place, pose) for pose in poses]
         return torch.stack(found)
 
 
 def true_views(region: Region, views: int, rng: np.random.Generator, light: Light | None = None) -> Tensor:
     """Views `[N, 3, 72, 128]` that the renderer draws of nine tiles in a region's middle; nothing stands outside."""
-    state, reach = region.state[:, BLOCK, BLOCK], 1.5 * TILE_METRES
+    state, reach = region.state[:, MIDDLE, MIDDLE], 1.5 * TILE_METRES
     rounds, boxes = (
         parts[(parts[:, 0].abs() < reach) & (parts[:, z].abs() < reach)]
         for parts, z in ((region.rounds, 1), (region.boxes, 2))
@@ -132,8 +161,9 @@ def likeness(judged: TileViews, worlds: int, views: int, tick: Callable[[], obje
     states, sets = [], [[] for _ in range(5)]  # type: ignore[var-annotated]
     for index in range(worlds):
         region, other = (make_region(HELD_OUT_SEEDS[first + index]) for first in (_DREAMED_FIRST, _OTHERS_FIRST))
-        states.append(judged.sample(RegionPlan(region)))
-        drawn = (states[-1], region.state[:, BLOCK, BLOCK], other.state[:, BLOCK, BLOCK])
+        sampled = judged.sample(RegionPlan(region))
+        states.append(sampled.state)
+        drawn = (sampled, judged.given(region), judged.given(other))
         found = [judged.drawn(state, views, _rng(index, side)) for state, side in zip(drawn, (0, 0, 1), strict=True)]
         found += [true_views(each, views, _rng(index, side)) for side, each in enumerate((region, other))]
         for features, pictures in zip(sets, found, strict=True):
@@ -167,16 +197,16 @@ def words_obeyed(
     `of_land` is the same of procedural land that obeys, drawn by the renderer: what the classifier tells right.
     `words_obeyed_parts` counts everything asked for by itself.
     """
-    states: dict[object, Tensor] = {}
+    blocks: dict[object, Block] = {}
     dreamed, true = [], []
     for index, prompt in enumerate(prompts):
         words = understand(prompt.text)
         key = words.kinds, tuple(sorted(words.attributes.items()))
-        seed = _PROMPTS_FIRST + (list(states).index(key) if key in states else len(states))
-        if key not in states:
-            states[key] = judged.sample(Land(seed, prompt.text).plan())
+        seed = _PROMPTS_FIRST + (list(blocks).index(key) if key in blocks else len(blocks))
+        if key not in blocks:
+            blocks[key] = judged.sample(Land(seed, prompt.text).plan())
         light = Weather.of(seed, words).light()
-        views = judged.drawn(states[key], PROMPT_VIEWS, _rng(index, 2), light)
+        views = judged.drawn(blocks[key], PROMPT_VIEWS, _rng(index, 2), light)
         dreamed.append(prompt.seen(judged.classifier.read(views)))
         region = make_region(HELD_OUT_SEEDS[seed], (prompt.kind,), amounts=prompt.amounts)
         true.append(prompt.seen(judged.classifier.read(true_views(region, PROMPT_VIEWS, _rng(index, 2), light))))

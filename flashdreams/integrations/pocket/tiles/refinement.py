@@ -109,7 +109,13 @@ def refined(network: Refinement, window: Tensor, mask: Tensor, bfloat16: bool = 
     occupancy = torch.where(occupancy < AIR, -1.0, occupancy)
     bare = occupancy.unflatten(0, (-1, 2)).amax(1) <= -1
     colors = colors.unflatten(0, (-1, 3)).masked_fill(bare[:, None], 0.0).flatten(0, 1)
-    numbers = [(x * 127).round().to(torch.int8).contiguous() for x in (occupancy, colors.permute(1, 2, 0))]
+    return compressed((torch.cat([occupancy, colors]) * 127).round().to(torch.int8))
+
+
+def compressed(things: Tensor) -> bytes:
+    """Things `[80, 64, 64]` of a tile in 8 bits, as `things_of` reads them."""
+    occupancy, colors = things.split([FINE_GRID.levels, 3 * FINE_GRID.pairs])
+    numbers = (occupancy.contiguous(), colors.permute(1, 2, 0).contiguous())
     return zlib.compress(b"".join(x.numpy().tobytes() for x in numbers), 1)
 
 

@@ -15,8 +15,10 @@ from flashdreams.integrations.pocket.evaluation.given_land import (
 )
 from flashdreams.integrations.pocket.evaluation.measures import prediction
 from flashdreams.integrations.pocket.land.region import Region, make_region
+from flashdreams.integrations.pocket.land.state import FINE_GRID
 from flashdreams.integrations.pocket.tiles.lands import Land
-from flashdreams.integrations.pocket.tiles.store import unpacked
+from flashdreams.integrations.pocket.tiles.refinement import things_of
+from flashdreams.integrations.pocket.tiles.store import packed, unpacked
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +31,9 @@ def test_given_tiles_are_those_of_the_region_where_they_lie(region: Region) -> N
     found = unpacked(tiles.get(Land(5), (1, -2)))
     # x from 16 to 32 metres east: columns 128 to 160 of 192; z from -32 to -16: rows 32 to 64.
     torch.testing.assert_close(found, region.state[:, 32:64, 128:160], atol=0.004, rtol=0)
+    occupancy, colors = things_of(tiles.things(Land(5), (1, -2)))
+    fine = packed(region.state_in(FINE_GRID)[:, 64:128, 256:320])
+    assert torch.equal(occupancy, fine[:32]) and torch.equal(colors.permute(2, 0, 1), fine[32:80])
     with pytest.raises(ValueError, match="spot"):
         tiles.get(Land(5), (3, 0))
 
