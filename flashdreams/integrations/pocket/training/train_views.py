@@ -1,8 +1,9 @@
 """Trains the network of views on single views of endless regions, against the true renderer.
 
-python -m flashdreams.integrations.pocket.training.train_views --run FOLDER [--fine]
+python -m flashdreams.integrations.pocket.training.train_views --run FOLDER [--fine [--refinement WEIGHTS]]
 
-With `--fine` things are given in fine cells, and seams pixel by pixel.
+With `--fine` things are given in fine cells, and seams pixel by pixel. `WEIGHTS` is a released file: its refinement
+makes the fine things of every second region from coarse ones, as it does in play.
 """
 
 from __future__ import annotations
@@ -25,10 +26,11 @@ from flashdreams.integrations.pocket.land.region import CELLS, REACH, Region, ma
 from flashdreams.integrations.pocket.land.renderer import TrueViews, compiled_cast
 from flashdreams.integrations.pocket.land.state import CELL, FINE_GRID, OCCUPANCY
 from flashdreams.integrations.pocket.tiles.fine import FineThings
-from flashdreams.integrations.pocket.tiles.refinement import REFINED
+from flashdreams.integrations.pocket.tiles.refinement import REFINED, Refinement, thinned
 from flashdreams.integrations.pocket.tiles.sight import LocalState, look
 from flashdreams.integrations.pocket.tiles.store import packed
 from flashdreams.integrations.pocket.tiles.view_network import ViewNetworkConfig
+from flashdreams.integrations.pocket.tiles.weights import load_refinement
 from flashdreams.integrations.pocket.training.regions import HELD_OUT_SEEDS
 from flashdreams.integrations.pocket.training.run import Average, TrainingRun, run_parser
 
@@ -37,9 +39,9 @@ RATE = 1.5e-3
 WARMUP = 100
 POOL = 320
 """Views kept to learn from."""
-NEW = 2
-"""Views that are new at every step."""
-PER_LIGHT, PER_REGION = 2, 8
+NEW = 1
+"""Views that are new at every step: making one takes as long as learning from four."""
+PER_LIGHT, PER_REGION = 4, 16
 """Views drawn in one light, and of one region."""
 CAMERA_REACH = 14.0
 """Metres from the middle of a region to a camera at most, so that much is seen on all sides."""
@@ -73,9 +75,10 @@ class Examples:
     """Views by number, the same for the same number; the newest ones are kept."""
 
     def __init__(
-        self, size: int = POOL, cast: Callable[..., tuple[Tensor, ...]] | None = None, *, fine: bool = False
-    ) -> None:
-        self.size, self.cast, self.fine = size, cast, fine
+        self, size: int = POOL, cast: Callable[..., tuple[Tensor, ...]] | None = None, *, fine: bool = False,
+        refinement: Refinement | None = None,
+    ) -> None:  # fmt: skip
+        self.size, self.cast, self.fine, self.refinement = size, cast, fine, refinement
         self.kept: OrderedDict[int, Example] = OrderedDict()
         self._region: tuple[int, Region, FineThings | None] | None = None
         self._lit: tuple[int, TrueViews, LocalState] | None = None
@@ -104,11 +107,16 @@ class Examples:
             seed = HELD_OUT_SEEDS.stop + number * PER_LIGHT // PER_REGION
             if self._region is None or self._region[0] != seed:
                 region = make_region(seed, TRAINED_KINDS)
-                self._region = seed, region, true_things(region) if self.fine else None
+                self._region = seed, region, self._things(region) if self.fine else None
             _, region, things = self._region
             light = random_light(np.random.default_rng([22, number]))
             self._lit = number, *lit(region, light, self.cast, things)
         return self._lit[1:]
+
+    def _things(self, region: Region) -> FineThings:
+        if self.refinement is not None and region.seed % 2:
+            return refined_things(region, self.refinement)
+        return true_things(region)
 
 
 def lit(
@@ -125,6 +133,14 @@ def lit(
 def true_things(region: Region) -> FineThings:
     """The things of `region` in fine cells, as they are."""
     return FineThings.of(packed(region.state_in(FINE_GRID)[:REFINED]), (0.0, 0.0))
+
+
+@torch.no_grad()
+def refined_things(region: Region, refinement: Refinement) -> FineThings:
+    """The things of `region` in fine cells, as `refinement` makes them of coarse ones."""
+    with torch.autocast("cpu", torch.bfloat16):
+        found = refinement(region.state[None])[0]
+    return FineThings.of(thinned(found), (0.0, 0.0))
 
 
 def view_loss(picture: Tensor, truth: Tensor) -> Tensor:
@@ -210,10 +226,13 @@ def main() -> None:
     parser = run_parser(__doc__, batch=BATCH, rate=RATE)
     parser.add_argument("--pool", type=int, default=POOL, help="views kept to learn from")
     parser.add_argument("--fine", action="store_true", help="things in fine cells")
+    parser.add_argument("--refinement", type=Path, default=None, help="released weights that make every second one")
     parser.add_argument("--no-compile", action="store_true", help="draw without compiling the renderer first")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    examples = Examples(args.pool, cast=None if args.no_compile else compiled_cast(), fine=args.fine)
+    refinement = None if args.refinement is None else load_refinement(args.refinement)
+    cast = None if args.no_compile else compiled_cast()
+    examples = Examples(args.pool, cast, fine=args.fine, refinement=refinement)
     train_views(
         args.run, args.steps, seconds=args.seconds, batch=args.batch, examples=examples, rate=args.rate,
         device=args.device,

@@ -5,8 +5,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.nn import functional as F
 
+from flashdreams.integrations.pocket.land.region import make_region
+from flashdreams.integrations.pocket.land.state import OCCUPANCY
+from flashdreams.integrations.pocket.tiles.refinement import RefinementConfig
 from flashdreams.integrations.pocket.tiles.view_network import ViewNetworkConfig
+from flashdreams.integrations.pocket.training import train_views as train_views_module
 from flashdreams.integrations.pocket.training.train_views import Examples, mirrored, psnr, train_views, view_loss
 
 TINY_VIEWS = ViewNetworkConfig(widths=(8, 16, 16), blocks=1, entrance=16)
@@ -36,6 +41,18 @@ def test_a_view_is_learnt(tmp_path: Path, examples: Examples) -> None:
     train_views(tmp_path, 50, batch=2, examples=Same(), config=TINY_VIEWS, rate=3e-3)
     first, last = (float(line.split(",")[3]) for line in (tmp_path / "log.csv").read_text().splitlines()[1:])
     assert last > first + 1
+
+
+def test_every_second_region_is_refined_from_its_coarse_cells(monkeypatch: pytest.MonkeyPatch) -> None:
+    refinement = RefinementConfig(width=8, deep=8, blocks=1).setup()
+    monkeypatch.setattr(train_views_module, "true_things", lambda region: None)
+    made = Examples(fine=True, refinement=refinement)
+    assert made._things(make_region(2)) is None
+    region = make_region(3)
+    things = made._things(region)
+    coarse, fine = region.state[OCCUPANCY], F.avg_pool3d(things.solid[0], 2)[0]
+    clear = coarse.abs() > 0.9
+    assert (fine[clear].sign() == coarse[clear].sign()).float().mean() > 0.97
 
 
 def test_mirroring_twice_changes_nothing_and_mirrors_the_picture(examples: Examples) -> None:
