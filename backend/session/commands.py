@@ -103,7 +103,8 @@ class Commands:
         """Begin a new rollout."""
         self.leave_replay()
         self._state.clear_steps()
-        await asyncio.to_thread(self._context.prepare, command.beginning)
+        # Only who asks for another place expects to wait for it.
+        await self._context.prepare(command.beginning, self._viewers.send_player if command.seq else None)
         script = None if command.replay is None else command.replay.script(self._context.config)
         await self._on_engine(lambda: self._rollout.restart(command.beginning, script))
         if command.path is not None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Protocol
@@ -19,7 +21,7 @@ from backend.session.world_info import check_scene
 from backend.settings import Settings
 from backend.store.camera_paths import CameraPathStore
 from backend.store.images import ImageStore
-from backend.wire import client_messages
+from backend.wire import client_messages, server_messages
 from flashdreams.infra.world.base import WorldConfig
 
 
@@ -98,10 +100,23 @@ class Context:
             except LookupError as error:
                 raise client_messages.ProtocolError("unknown_image", str(error.args[0]), seq) from None
 
-    def prepare(self, beginning: Beginning) -> None:
-        """Let the world get ready to begin there; may take seconds, of which the engine's thread takes none."""
+    async def prepare(
+        self, beginning: Beginning, notify: Callable[[server_messages.LoadingMessage], None] | None = None
+    ) -> None:
+        """Let the world get ready to begin there; may take seconds, of which the engine's thread takes none.
+
+        `notify` is told what is done.
+        """
         image = None if beginning.image is None else self.image_store.file(beginning.image)
-        self.engine.world.result().prepare(beginning.scene, beginning.seed, beginning.text, image)
+        loop = asyncio.get_running_loop()
+
+        def progress(stage: str, share: float) -> None:
+            if notify is not None:
+                message = server_messages.LoadingMessage(of="place", stage=stage, fraction=share)
+                loop.call_soon_threadsafe(notify, message)
+
+        prepare = self.engine.world.result().prepare
+        await asyncio.to_thread(prepare, beginning.scene, beginning.seed, beginning.text, image, progress)
 
     def rollout_start(
         self, start: client_messages.StartMessage, *, scene: str | None = None, seed: int | None = None

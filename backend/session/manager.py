@@ -116,7 +116,7 @@ class SessionManager:
         await self.queue.acquire(notify)
         try:
             await self._loaded(notify)
-            session = await self._new_session(start)
+            session = await self._new_session(start, notify)
             self._sessions[session.token] = session
         finally:
             self.queue.release()
@@ -265,11 +265,11 @@ class SessionManager:
                 "world_failed", f"the world could not be loaded: {_describe(failure)}"
             ) from failure
 
-    async def _new_session(self, start: client_messages.StartMessage) -> Session:
+    async def _new_session(self, start: client_messages.StartMessage, notify: Notify) -> Session:
         config = self._context.config
         try:
             beginning, replay = await asyncio.to_thread(self._context.rollout_start, start)
-            await asyncio.to_thread(self._context.prepare, beginning)
+            await self._context.prepare(beginning, notify)
             begun = self._engine.submit(
                 partial(_start_rollout, beginning, replay, self._context), deadline=self._context.clock()
             )

@@ -77,9 +77,12 @@ Holder = Literal["you", "player", "watcher"]
 
 
 class LoadingMessage(BaseModel):
-    """The model is being loaded."""
+    """The model is being loaded, or the place that the client asked for is being made."""
 
     type: Literal["loading"] = "loading"
+    of: Literal["model", "place"] = Field(
+        default="model", description="model: once, when the server starts. place: before any rollout, a new one too."
+    )
     stage: str
     fraction: float = Field(ge=0, le=1)
 

@@ -90,8 +90,10 @@ export class Kiosk {
    * @param {{seconds?: number | null, position?: number, attempt?: number}} data
    */
   status(kind, data = {}) {
-    this.#picture = kind === null;
     const state = this.#screens.now;
+    if (kind === 'preparing') this.#movedAt = performance.now(); // it goes on
+    if (kind === 'preparing' && state !== 'trouble') return; // the picture before stays meanwhile
+    this.#picture = kind === null;
     if (kind === null) {
       if (state === 'trouble' || state === 'waiting') this.#attract();
     } else if (kind === 'queue') {
@@ -103,6 +105,8 @@ export class Kiosk {
       setTimeout(() => this.#session.begin(this.#wanted()), RETRY_MS);
     } else if (kind === 'loading') {
       this.#screens.trouble('Waking the dreamer');
+    } else if (kind === 'preparing') {
+      this.#screens.trouble('Dreaming a new place');
     } else if (kind !== null && ['refused', 'failed', 'broken', 'codec', 'blocked', 'unreachable'].includes(kind)) {
       this.#trouble();
       this.#on.reload();

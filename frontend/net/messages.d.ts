@@ -322,9 +322,11 @@ export interface LimitMessage {
   seconds: number;
 }
 
-/** The model is being loaded. */
+/** The model is being loaded, or the place that the client asked for is being made. */
 export interface LoadingMessage {
   type: 'loading';
+  /** model: once, when the server starts. place: before any rollout, a new one too. */
+  of: 'model' | 'place';
   stage: string;
   fraction: number;
 }

@@ -75,7 +75,7 @@ export class Session {
       lost: (loss) => this.#lost(loss),
       init: (bytes) => this.#info && this.#players.current?.init(bytes),
       fragment: (chunk, bytes) => this.#arrived(chunk, bytes),
-      loading: (message) => this.#on.status('loading', message),
+      loading: (message) => this.#on.status(message.of === 'place' ? 'preparing' : 'loading', message),
       queue: (message) => this.#on.status('queue', message),
       ready: (message) => this.#ready(message),
       state: ({ state }) => { this.#state = state; },

@@ -10,7 +10,7 @@ import { setWakeLock } from '../lib/wake_lock.js';
 /** @typedef {'welcome' | 'playing' | 'menu'} Mode */
 
 /** States of a short loss of the connection: keys stay held and the mouse stays captured, so that walking goes on. */
-const PASSING = new Set([null, 'reconnecting', 'starting']);
+const PASSING = new Set([null, 'reconnecting', 'preparing', 'starting']);
 const PATIENT_ATTEMPTS = 3;
 
 export class Modes {

@@ -19,6 +19,7 @@ const REASONS = {
 const SAYINGS = {
   connecting: () => ['Reaching the server', ''],
   loading: () => ['Waking the dreamer', 'The model is being loaded. This happens once, when the server starts.'],
+  preparing: () => ['Dreaming a new place', 'The picture comes once the land around you is there.'],
   starting: () => ['Dreaming the first picture', ''],
   queue: ({ position, seconds }) => [
     position === 1 ? 'You are next' : `You are number ${position} in line`,
@@ -55,7 +56,7 @@ const SAYINGS = {
 };
 
 /** Delay of statuses that may be over at once, so that they do not flash. @type {Record<string, number>} */
-const PATIENT_MS = { connecting: 500, starting: 700, reconnecting: 350 };
+const PATIENT_MS = { connecting: 500, preparing: 350, starting: 700, reconnecting: 350 };
 
 export class Overlay {
   /** @type {HTMLElement} */
@@ -98,7 +99,7 @@ export class Overlay {
     const reveal = () => {
       document.body.dataset.status = kind;
       this.#write(title, text, action);
-      this.#progress(kind === 'loading' ? data : null);
+      this.#progress(kind === 'loading' || kind === 'preparing' ? data : null);
     };
     const covered = document.body.dataset.status !== '';
     if (!covered && PATIENT_MS[kind]) {

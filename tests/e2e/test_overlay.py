@@ -18,11 +18,14 @@ def says(wire: Wire, *words: str) -> None:
         assert word.lower() in text.lower(), text
 
 
-def test_loading_shows_its_stage_and_how_far_it_is(wire: Wire) -> None:
-    wire.on_start = lambda _: wire.send(type="loading", stage="reading weights", fraction=0.4)
+@pytest.mark.parametrize(
+    ("of", "status", "title"), [("model", "loading", "Waking the dreamer"), ("place", "preparing", "a new place")]
+)
+def test_loading_shows_its_stage_and_how_far_it_is(wire: Wire, of: str, status: str, title: str) -> None:
+    wire.on_start = lambda _: wire.send(type="loading", of=of, stage="reading weights", fraction=0.4)
     wire.open()
-    until(wire.page, "f.status === 'loading'")
-    says(wire, "Waking the dreamer", "reading weights", "40 %")
+    until(wire.page, f"f.status === '{status}'")
+    says(wire, title, "reading weights", "40 %")
     bar = wire.page.locator("#overlay-bar")
     assert bar.get_attribute("aria-valuenow") == "40"
     wire.ready()

@@ -262,8 +262,19 @@ class World(ABC):
         """Return a function of previous and wanted position `[3]` that limits the camera; None for no limit."""
         return None
 
-    def prepare(self, scene: str, seed: int, text: str | None = None, image: Path | None = None) -> None:
-        """Get ready for a rollout to begin, from any thread; it may take seconds."""
+    def prepare(
+        self,
+        scene: str,
+        seed: int,
+        text: str | None = None,
+        image: Path | None = None,
+        progress: Progress = lambda stage, share: None,
+    ) -> None:
+        """Get ready for a rollout to begin, from any thread; it may take seconds.
+
+        `progress` is called with the name of the stage and the share that is done, 0 to 1, where there is something to
+        wait for.
+        """
         return None
 
     def entrance(self, rollout: Rollout) -> npt.NDArray[np.float64]:

@@ -111,8 +111,15 @@ class ProcessedWorld(World):
     def constrain(self, scene: str, seed: int = 0) -> Constrain | None:
         return self._inner.constrain(scene, seed)
 
-    def prepare(self, scene: str, seed: int, text: str | None = None, image: Path | None = None) -> None:
-        self._inner.prepare(scene, seed, text, image)
+    def prepare(
+        self,
+        scene: str,
+        seed: int,
+        text: str | None = None,
+        image: Path | None = None,
+        progress: Progress = lambda stage, share: None,
+    ) -> None:
+        self._inner.prepare(scene, seed, text, image, progress)
 
     def entrance(self, rollout: Rollout) -> npt.NDArray[np.float64]:
         return self._inner.entrance(self._checked(rollout).inner)

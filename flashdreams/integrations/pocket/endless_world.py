@@ -69,6 +69,8 @@ UPCOMING = 24
 """Tiles that are dreamed ahead at most."""
 ENTRANCES = ((0, 0), (2, 0), (0, 2), (2, 2), (-2, 0), (0, -2), (4, 0), (0, 4))
 """Tiles that are tried, in this order, until one has room to stand in."""
+FIRST_TILES = "The first tiles of the land"
+"""Stage of getting ready, as visitors read it."""
 ROOM = 0.3
 """Share of the entrance's tile that can be walked on."""
 
@@ -200,12 +202,23 @@ class EndlessWorld(World):
         restored: EndlessRollout = self.snapshot(snapshot)
         return restored
 
-    def prepare(self, scene: str, seed: int, text: str | None = None, image: Path | None = None) -> None:
+    def prepare(
+        self,
+        scene: str,
+        seed: int,
+        text: str | None = None,
+        image: Path | None = None,
+        progress: Progress = lambda stage, share: None,
+    ) -> None:
         """Dream the tiles of the first picture."""
         land = self._land(scene, seed, text, image)
+        if not self._workers.has(land, ENTRANCES[0]):
+            progress(FIRST_TILES, 0.0)
         spots, owner = Schedule().advance(0, self._entrance(land)), -threading.get_ident()
         self._workers.want(owner, land, spots)
-        for spot in spots:
+        for number, spot in enumerate(spots):
+            if not self._workers.has(land, spot):
+                progress(FIRST_TILES, number / len(spots))
             self._workers.get(land, spot)
         self._workers.forget(owner)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections import Counter
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,7 @@ from backend.session.manager import MAX_AUTOMATIC_CAPACITY, automatic_capacity
 from backend.session.timeouts import LEFT_SECONDS, LOST_SECONDS
 from backend.settings import Settings
 from tests.backend.fakes import FakeWorldConfig, fake_config
-from tests.backend.harness import PATIENCE, running
+from tests.backend.harness import PATIENCE, Visitor, running
 
 
 def test_beyond_capacity_visitors_wait_in_a_line_that_moves_up() -> None:
@@ -61,6 +62,27 @@ def test_the_page_is_served_and_stages_are_told_while_the_model_loads(monkeypatc
         fractions = [message["fraction"] for message in visitor.others if message["type"] == "loading"]
         assert fractions == sorted(fractions) and max(fractions) <= 1
         assert server.get("/healthz").json()["status"] == "ok"
+
+
+def test_who_asks_for_a_place_is_told_how_much_of_it_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    def prepare(*asked: Any) -> None:
+        for share in (0.0, 0.5):
+            asked[-1](f"seed {asked[1]}", share)
+
+    def progress_of(visitor: Visitor) -> list[tuple[str, float]]:
+        places = [m for m in visitor.others if m["type"] == "loading" and m["of"] == "place"]
+        return [(message["stage"], message["fraction"]) for message in places]
+
+    with running() as server, server.visit() as visitor, server.visit() as watcher:
+        monkeypatch.setattr(server.world, "prepare", prepare)
+        ready = visitor.start(seed=3)
+        assert progress_of(visitor) == [("seed 3", 0.0), ("seed 3", 0.5)]
+        watcher.start(watch=ready["watch"])
+        visitor.send("reset", seed=4)
+        while len(progress_of(visitor)) < 4:
+            visitor.wait("loading")
+        assert progress_of(visitor)[2:] == [("seed 4", 0.0), ("seed 4", 0.5)]
+        assert progress_of(watcher) == [], "it did not ask"
 
 
 def test_a_world_that_cannot_be_loaded_is_said_to_every_visitor() -> None:

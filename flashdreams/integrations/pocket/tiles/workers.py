@@ -94,6 +94,11 @@ class TileWorkers:
             tiles.move_to_end(spot)
             return tiles[spot]
 
+    def has(self, land: Land, spot: Spot) -> bool:
+        """Return True if a tile is there."""
+        with self._changed:
+            return land in self._lands and spot in self._lands[land].tiles
+
     def things(self, land: Land, spot: Spot) -> bytes:
         """The things of a tile in fine cells, see `refinement.things_of`; waits as `get` does.
 
