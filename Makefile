@@ -1,7 +1,7 @@
 # Every target is a line or two over the same Python commands; `make help` lists them.
 PYTHON ?= python3
 VENV ?= .venv
-WORLD ?= pocket
+WORLD ?= endless
 PORT ?=
 ARGS ?=
 TRAJECTORY ?= assets/trajectories/tour.json
@@ -10,6 +10,8 @@ TORCH_INDEX ?=
 KIOSK ?=
 ALL ?=
 
+# Camera paths that come along are of the pocket world's places: clips are of that world unless another one is named.
+CLIP_WORLD := $(if $(filter file,$(origin WORLD)),pocket,$(WORLD))
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 INSTALL := $(PIP) install -c constraints.txt
@@ -22,17 +24,17 @@ INSTALL_TORCH := $(if $(TORCH_INDEX),$(INSTALL) --no-deps --index-url $(TORCH_IN
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
-play: $(VENV)/.play  ## play in the browser (PORT=8000 WORLD=pocket ARGS="--help" for more)
+play: $(VENV)/.play  ## play in the browser, in a new place each time (PORT=8000 WORLD=pocket ARGS="--help" for more)
 	@$(BIN)/python -m backend --world $(WORLD) $(if $(PORT),--port $(PORT)) $(ARGS)
 
 cluster: $(VENV)/.cluster  ## serve from many machines or GPUs by Ray (ARGS="--servers 2", PORT=8000; docs/cluster.md)
 	@$(BIN)/flashdreams-cluster serve --world $(WORLD) $(if $(PORT),--port $(PORT)) $(ARGS)
 
-clip: $(VENV)/.play  ## render a camera path to an MP4 (TRAJECTORY=file OUTPUT=file ARGS="--seed 7 --scene dusk")
-	@$(BIN)/flashdreams-run $(WORLD) --trajectory $(TRAJECTORY) --output $(OUTPUT) $(ARGS)
+clip: $(VENV)/.play  ## render a camera path to an MP4 (TRAJECTORY=file OUTPUT=file ARGS="--seed 7 --scene dusk" WORLD=endless)
+	@$(BIN)/flashdreams-run $(CLIP_WORLD) --trajectory $(TRAJECTORY) --output $(OUTPUT) $(ARGS)
 
 batch: $(VENV)/.play  ## render a folder of camera paths (ARGS="--paths folder --seeds 0 1 --scenes dusk --output outputs/batch")
-	@$(BIN)/flashdreams-batch $(WORLD) $(ARGS)
+	@$(BIN)/flashdreams-batch $(CLIP_WORLD) $(ARGS)
 
 picture: $(VENV)/.dev  ## the README's pictures: docs/media/play.webp from such a clip, and scenes.webp of every scene
 	@$(MAKE) --no-print-directory clip

@@ -36,7 +36,7 @@ class Settings(BaseSettings):
         extra="ignore",
     )
 
-    world: str = Field(default="pocket", description="slug of the world to serve")
+    world: str = Field(default="endless", description="slug of the world to serve")
     checkpoint: Path | None = Field(
         default=None, description="weights: a file, folder or hf:// address; none: those of the world"
     )

@@ -636,7 +636,7 @@ def test_the_wheel_plays_from_an_empty_folder(installed: Path, tmp_path: Path) -
         assert json.loads(fetch(f"http://127.0.0.1:{port}/healthz", server, log))["status"] in {"ok", "loading"}
         assert "<html" in fetch(f"http://127.0.0.1:{port}/", server, log).lower()
         worlds = json.loads(fetch(f"http://127.0.0.1:{port}/api/worlds", server, log))
-        assert "pocket" in [world["slug"] for world in worlds["worlds"]]
+        assert "endless" in [world["slug"] for world in worlds["worlds"]]
         assert first_fragment(f"ws://127.0.0.1:{port}/ws/play")[4:8] == b"moof"
     finally:
         server.terminate()

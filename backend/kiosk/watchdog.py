@@ -47,9 +47,12 @@ LONGEST_WAIT = 30.0
 """Seconds before a server that keeps ending is started again."""
 CLIP_SPARE_SECONDS = 3.0
 """Kept beyond a clip's length, as clips begin with a key frame."""
+KIOSK_WORLD = "pocket"
+"""The world of a kiosk, unless another one is named: the shipped paths of its loop are of that world's places."""
 STEADY_SECONDS = 60.0
 """A server that ran so long has not merely failed to start."""
 
+WORLD_VARIABLE = "FLASHDREAMS_WORLD"
 TOKEN_VARIABLE = "FLASHDREAMS_ACCESS_TOKEN"
 log = logging.getLogger("watchdog")
 
@@ -258,6 +261,7 @@ def server_options(port: int, settings: Path | None, clip_seconds: float) -> lis
     """Return the options of a kiosk's server. Visitors cannot rewind or save there: only clips are kept in memory."""
     kept = (clip_seconds + CLIP_SPARE_SECONDS) / 60
     return [
+        *([] if WORLD_VARIABLE in os.environ else ["--world", KIOSK_WORLD]),
         *("--port", str(port), "--no-browser", "--guard"),
         *("--rewind-minutes", "0", "--save-minutes", "1", "--recording-minutes", f"{kept:.3f}"),
         *([] if settings is None else ["--kiosk", str(settings)]),

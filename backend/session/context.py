@@ -86,7 +86,9 @@ class Context:
         config, seq = self.config, start.seq
         if start.world is not None and start.world != config.slug:
             raise client_messages.ProtocolError(
-                "unknown_world", f"unknown world {start.world[:60]!r}: this server plays {config.slug}", seq
+                "unknown_world",
+                f"unknown world {start.world[:60]!r}: this server plays {config.slug}, another one after --world",
+                seq,
             )
         if start.scene is not None:
             check_scene(config, start.scene, seq)

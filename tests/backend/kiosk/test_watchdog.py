@@ -19,7 +19,8 @@ import pytest
 
 from backend.kiosk import browser, watchdog
 from backend.kiosk.nightly import LONGEST_DELAY, QUIET_SECONDS, Nightly
-from backend.kiosk.watchdog import Watch, Watchdog, health_of, visited_seconds_ago
+from backend.kiosk.watchdog import Watch, Watchdog, health_of, server_options, visited_seconds_ago
+from backend.settings import settings_from
 from tests.backend.harness import PATIENCE, running
 
 SERVER = """
@@ -295,3 +296,11 @@ def test_a_mistake_in_the_settings_is_told_and_nothing_starts(
     (tmp_path / "kiosk.toml").write_text("titel = 1")
     assert watchdog.main([str(tmp_path / "kiosk.toml"), "--logs", str(tmp_path / "logs")]) == 2
     assert "titel: there is no such setting" in capsys.readouterr().err
+
+
+def test_a_kiosk_shows_the_world_of_its_paths_unless_another_one_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("FLASHDREAMS_WORLD", raising=False)
+    assert settings_from(server_options(8000, None, 0.0)).world == "pocket"
+    assert settings_from([*server_options(8000, None, 0.0), "--world", "fake"]).world == "fake"
+    monkeypatch.setenv("FLASHDREAMS_WORLD", "fake")
+    assert settings_from(server_options(8000, None, 0.0)).world == "fake"

@@ -37,7 +37,7 @@ def test_flags_weigh_more_than_the_environment(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("FLASHDREAMS_IDLE_LIMIT", "60")
     settings = settings_from(["--port", "9002", "--no-browser", "--allowed-origins", "https://a.example"])
     assert (settings.port, settings.idle_limit, settings.browser) == (9002, 60.0, False)
-    assert settings.origins == {"https://a.example"} and settings.world == "pocket" and settings.is_local
+    assert settings.origins == {"https://a.example"} and settings.world == "endless" and settings.is_local
 
 
 def test_a_world_flows_unless_it_is_told_to_rest() -> None:

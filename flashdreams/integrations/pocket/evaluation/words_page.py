@@ -21,7 +21,7 @@ HEAD = """\
 
 Made by `python -m flashdreams.integrations.pocket.evaluation.words_page docs/words.md` from the weights; do not edit.
 
-A line of text chooses a world (`make play WORLD=endless`, the menu's line) and changes it while you walk (`T`). A small
+A line of text chooses a world (`make play`, the menu's line) and changes it while you walk (`T`). A small
 text encoder ([how](../flashdreams/integrations/pocket/README.md#words)) reads the whole line, so order and scope count:
 *no trees but many houses*, *a desert without rocks*, *not a forest*, *few red houses by a lake*, *an hour before
 sunset*, *quarter past nine in the evening*, *less fog*. Plurals are known by their singular, slips of the keyboard are
