@@ -48,7 +48,7 @@ ENDLESS_ACTIONS = (
     Action(name="tree", title="Tree", key="KeyZ", group="Act"),
     Action(name="lamp", title="Lamp", key="Comma", group="Act"),
     Action(name="remove", title="Remove", key="Backspace", group="Act"),
-    Action(name="use", title="Switch", key="Quote", group="Act"),
+    Action(name="use", title="Use", key="Quote", group="Act"),
     Action(name="house", title="House", key="Period", group="Act"),
     Action(name="rock", title="Rock", key="Semicolon", group="Act"),
 )

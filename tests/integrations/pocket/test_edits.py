@@ -243,6 +243,7 @@ def test_the_largest_changes_are_small() -> None:
         ("z", {"z": math.inf}),
         ("land", {"land": "moon"}),
         ("cells", {"kind": "removal", "cells": b"1"}),
+        ("cells", {"kind": "opening", "cells": b"1"}),
         ("cells", {"cells": b"1"}),
     ],
     ids=str,

@@ -1,4 +1,4 @@
-"""Actions of a visitor on what is in front: put something up, take something away, switch a lamp."""
+"""Actions of a visitor on what is in front: put up, take away, switch a lamp, open a wall, push a thing."""
 
 from __future__ import annotations
 
@@ -13,12 +13,24 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from flashdreams.integrations.pocket.land.kinds import KINDS
-from flashdreams.integrations.pocket.land.state import CELL, GLOW, OCCUPANCY
+from flashdreams.integrations.pocket.land.state import CELL, CHANNELS, COLOR, GLOW, LEVELS, OCCUPANCY, PAIRS
 from flashdreams.integrations.pocket.tiles.config import MARGIN, TILE
-from flashdreams.integrations.pocket.tiles.edits import MAX_EDITS, SIDE, SOLID, THINGS, Edit, Edits, bits
+from flashdreams.integrations.pocket.tiles.edits import (
+    MAX_EDITS,
+    MAX_THING_BYTES,
+    SIDE,
+    SOLID,
+    THINGS,
+    Edit,
+    Edits,
+    bits,
+    pack_thing,
+    stamp,
+)
 from flashdreams.integrations.pocket.tiles.footing import barrier
 from flashdreams.integrations.pocket.tiles.lands import Land, Spot, centre_of, spot_of
 from flashdreams.integrations.pocket.tiles.store import assembled
+from flashdreams.integrations.pocket.tiles.using import DOOR_LEVELS, Push, doorway, push
 
 TileAt = Callable[[Spot], Tensor | None]
 """Answers the packed tile of a spot; None where it has not come yet."""
@@ -27,6 +39,8 @@ ACTIONS = ("remove", "use", *THINGS)
 """Names of the actions, in the order in which those of one frame are done."""
 ARM = 5.0
 """Metres within which something can be taken away or switched."""
+HAND = 3.0
+"""Metres within which something can be opened, closed or pushed."""
 _CROWN = 2.25
 """Metres that a thing reaches beyond what it stands on."""
 _SEEN = -0.2
@@ -35,6 +49,9 @@ _FACING = 6
 """Levels in which something can be in front: up to three metres."""
 _ASIDE = (0.0, 0.3, -0.3, 0.6, -0.6)
 """Metres beside the middle of the view in which something is looked for, in this order."""
+_FULL = f"A world keeps {MAX_EDITS} changes: the oldest one is undone."
+_NOTHING = torch.zeros(CHANNELS, 1, 1).index_fill_(0, torch.arange(LEVELS), -1.0)
+"""Air over ground of no colour."""
 
 
 class Reply(NamedTuple):
@@ -68,7 +85,7 @@ class Visitor:
         return Reply(self._edits, f"There is no room for {thing.title} here.")
 
     def _remove(self, pose: npt.NDArray[np.float64]) -> Reply:
-        hit = self._hit(pose, lambda state: state[OCCUPANCY][:_FACING].amax(0) > _SEEN)
+        hit = self._hit(pose, _stands)
         if hit is None:
             return Reply(self._edits, "There is nothing to remove in front of you.")
         for edit in reversed(self._edits.records):
@@ -79,12 +96,22 @@ class Visitor:
         return self._with(Edit("removal", *hit, cells=bits(cells), chunk=self._chunk))
 
     def _use(self, pose: npt.NDArray[np.float64]) -> Reply:
+        """Switch, open, close or push: whichever fits what is nearest."""
+        front = self._hit(pose, _is_in_the_way, HAND, _ASIDE[:1])
+        return (
+            self._close(pose)
+            or (None if front is None else self._open(pose, front))
+            or self._switch(pose)
+            or self._push(pose, self._hit(pose, _stands, HAND))
+        )
+
+    def _switch(self, pose: npt.NDArray[np.float64]) -> Reply | None:
         for edit in reversed(self._edits.records):
             if edit.kind == "darkness" and _within_arm(pose, edit.x, edit.z):
                 return Reply(self._edits.without(edit), "The lamp is on.")
         hit = self._hit(pose, lambda state: state[GLOW] > 0.3)
         if hit is None:
-            return Reply(self._edits, "There is no lamp in front of you.")
+            return None
         glowing = _patch_near(self._around(*hit)[GLOW] > 0.3, (SIDE // 2, SIDE // 2))
         assert glowing is not None
         i, j = (glowing.nonzero().float().mean(0) + 0.5).tolist()
@@ -92,18 +119,77 @@ class Visitor:
         reply = self._with(Edit("darkness", (column + j) * CELL, (row + i) * CELL, chunk=self._chunk))
         return Reply(reply.edits, reply.notice or "The lamp is off.")
 
+    def _open(self, pose: npt.NDArray[np.float64], hit: tuple[float, float]) -> Reply | None:
+        """Open a doorway in the wall at `hit`, if there is one."""
+        east, north = _facing(pose)
+        corner = _corner(*hit)
+        cell = math.floor(hit[1] / CELL) - corner[0], math.floor(hit[0] / CELL) - corner[1]
+        cells = doorway(self._around(*hit), cell, (north, east))
+        if cells is None:
+            return None
+        reply = self._with(Edit("opening", *hit, cells=bits(cells), chunk=self._chunk))
+        return Reply(reply.edits, reply.notice or "The door is open.")
+
+    def _close(self, pose: npt.NDArray[np.float64]) -> Reply | None:
+        """Close the nearest doorway in front, if there is one."""
+        doors = [e for e in self._edits.records if e.kind == "opening" and _within_arm(pose, e.x, e.z, HAND)]
+        if not doors:
+            return None
+        x, z = _in_front(pose, 0.0)
+        door = min(doors, key=lambda edit: (edit.x - x) ** 2 + (edit.z - z) ** 2)
+        if door.empties(x, z):
+            return Reply(self._edits, "Step out of the doorway to close it.")
+        return Reply(self._edits.without(door), "The door is closed.")
+
+    def _push(self, pose: npt.NDArray[np.float64], hit: tuple[float, float] | None) -> Reply:
+        """Push the thing at `hit` by one cell: it is taken away there, and put up as it looks where it goes."""
+        if hit is None:
+            return Reply(self._edits, "There is nothing to use in front of you.")
+        east, north = _facing(pose)
+        own = next((edit for edit in reversed(self._edits.records) if edit.covers(*hit, self._edits.seed)), None)
+        if own is None:
+            state = self._around(*hit)
+            cells = thing_at(state, (SIDE // 2, SIDE // 2))
+            look = torch.where(_of_thing(cells), state, _NOTHING)
+            removal = Edit("removal", *hit, cells=bits(cells), chunk=self._chunk)
+            rest, (x, z) = self._edits.with_one_more(removal), removal.middle
+        else:
+            (x, z), look, rest = own.middle, stamp(own, self._edits.seed), self._edits.without(own)
+            state, cells = self._around(x, z), look[OCCUPANCY] > SOLID
+        way = push(state, cells, (north, east))
+        if way.hindrance is None and self._unknown(x, z):
+            way = Push(hindrance="Something is in its way.")
+        thing = pack_thing(look) if own is None or own.kind != "moved" else own.thing
+        if way.hindrance is None and len(thing) > MAX_THING_BYTES:
+            way = Push(hindrance="It is too heavy to push.")
+        if way.hindrance is not None:
+            return Reply(self._edits, way.hindrance)
+        moved = Edit("moved", x + way.columns * CELL, z + way.rows * CELL, thing=thing, chunk=self._chunk)
+        full = len(rest.records) >= MAX_EDITS
+        return Reply(rest.with_one_more(moved), _FULL if full else "It moves.")
+
+    def _unknown(self, x: float, z: float) -> bool:
+        """Return True if a tile within a thing's reach of (x, z) has not come."""
+        reach = (SIDE // 4) * CELL
+        return any(self._tile_at(spot_of(x + dx, z + dz)) is None for dx in (-reach, reach) for dz in (-reach, reach))
+
     def _with(self, edit: Edit) -> Reply:
         full = len(self._edits.records) >= MAX_EDITS
-        notice = f"A world keeps {MAX_EDITS} changes: the oldest one is undone." if full else None
-        return Reply(self._edits.with_one_more(edit), notice)
+        return Reply(self._edits.with_one_more(edit), _FULL if full else None)
 
-    def _hit(self, pose: npt.NDArray[np.float64], wanted: Callable[[Tensor], Tensor]) -> tuple[float, float] | None:
-        """The middle of the first cell in front of the visitor that is `wanted`."""
+    def _hit(
+        self,
+        pose: npt.NDArray[np.float64],
+        wanted: Callable[[Tensor], Tensor],
+        arm: float = ARM,
+        asides: tuple[float, ...] = _ASIDE,
+    ) -> tuple[float, float] | None:
+        """The middle of the first cell in front of the visitor that is `wanted`, at most `arm` metres away."""
         x, z = _in_front(pose, 0.0)
         state, (row, column) = self._around(x, z), _corner(x, z)
         found = wanted(state)
-        for aside in _ASIDE:
-            for distance in np.arange(0.5, ARM + 0.01, CELL / 2):
+        for aside in asides:
+            for distance in np.arange(0.5, arm + 0.01, CELL / 2):
                 there = _in_front(pose, float(distance), aside)
                 i, j = math.floor(there[1] / CELL), math.floor(there[0] / CELL)
                 if bool(found[i - row, j - column]):
@@ -192,6 +278,31 @@ def _corner(x: float, z: float) -> tuple[int, int]:
     return round(z / CELL) - SIDE // 2, round(x / CELL) - SIDE // 2
 
 
+def _stands(state: Tensor) -> Tensor:
+    """`[H, H]`: True where something is seen as high as a visitor reaches."""
+    return state[OCCUPANCY][:_FACING].amax(0) > _SEEN
+
+
+def _is_in_the_way(state: Tensor) -> Tensor:
+    """`[H, H]`: True where something stands between the knees and the head of a visitor."""
+    return state[OCCUPANCY][1:DOOR_LEVELS].amax(0) > _SEEN
+
+
+def _of_thing(cells: Tensor) -> Tensor:
+    """`[45, H, H]`: True in the channels of a state that belong to the thing with `cells [16, H, H]`."""
+    mask = torch.zeros(CHANNELS, *cells.shape[1:], dtype=torch.bool)
+    mask[OCCUPANCY] = cells
+    mask[COLOR] = cells.view(PAIRS, 2, *cells.shape[1:]).any(1).repeat_interleave(3, 0)
+    mask[GLOW] = cells.any(0)
+    return mask
+
+
+def _facing(pose: npt.NDArray[np.float64]) -> tuple[float, float]:
+    """The direction eastward and northward in which a camera looks, of length 1."""
+    (x, z), (ahead_x, ahead_z) = _in_front(pose, 0.0), _in_front(pose, 1.0)
+    return ahead_x - x, ahead_z - z
+
+
 def _in_front(pose: npt.NDArray[np.float64], metres: float, aside: float = 0.0) -> tuple[float, float]:
     """x and z so many metres in front of a camera, and to its right, on the ground."""
     forward = np.array([pose[0, 2], pose[2, 2]])
@@ -199,8 +310,8 @@ def _in_front(pose: npt.NDArray[np.float64], metres: float, aside: float = 0.0) 
     return float(pose[0, 3] + metres * east + aside * north), float(pose[2, 3] + metres * north - aside * east)
 
 
-def _within_arm(pose: npt.NDArray[np.float64], x: float, z: float) -> bool:
-    """Return True if a spot is in front of a camera, no farther than `ARM` and no more than a metre aside."""
-    east, north = (b - a for a, b in zip(_in_front(pose, 0.0), _in_front(pose, 1.0), strict=True))
+def _within_arm(pose: npt.NDArray[np.float64], x: float, z: float, arm: float = ARM) -> bool:
+    """Return True if a spot is in front of a camera, little farther than `arm` and no more than a metre aside."""
+    east, north = _facing(pose)
     dx, dz = x - pose[0, 3], z - pose[2, 3]
-    return bool(0 < dx * east + dz * north <= ARM + 1 and abs(dx * north - dz * east) <= 1.0)
+    return bool(0 < dx * east + dz * north <= arm + 1 and abs(dx * north - dz * east) <= 1.0)

@@ -7,6 +7,7 @@ were dreamed, and any part of the land can be read with its changes.
 from __future__ import annotations
 
 import math
+import zlib
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal, NamedTuple, get_args
@@ -18,7 +19,9 @@ from torch import Tensor
 from flashdreams.integrations.pocket.land.kinds import KINDS, STYLE
 from flashdreams.integrations.pocket.land.state import (
     CELL,
+    CHANNELS,
     COARSE_GRID,
+    COLOR,
     FINE_GRID,
     GLOW,
     LEVELS,
@@ -28,18 +31,25 @@ from flashdreams.integrations.pocket.land.state import (
 )
 from flashdreams.integrations.pocket.land.things import Builder
 from flashdreams.integrations.pocket.tiles.plan import WorldPlan
+from flashdreams.integrations.pocket.tiles.refinement import enlarged
 
-Kind = Literal["tree", "lamp", "rock", "house", "removal", "darkness"]
-"""Things that can be put up; a removal of what stands there; a lamp switched off."""
+Kind = Literal["tree", "lamp", "rock", "house", "moved", "removal", "opening", "darkness"]
+"""Things that can be put up; one pushed to here; a removal of what stands there; a doorway; a lamp switched off."""
 
 MAX_EDITS = 128
 """Changes that a world keeps; the oldest is undone by one more."""
+MAX_THING_BYTES = 4096
+"""Bytes of a thing that was pushed, as `pack_thing` makes them."""
 SIDE = 24
 """Cells along each side of what one change can touch."""
 SOLID = -0.5
 """Occupancy from which a cell belongs to a thing."""
+EMPTYING = ("removal", "opening")
+"""Kinds of changes that empty cells."""
 _DARK = 1.5
 """Metres around a lamp that is switched off within which nothing glows."""
+_THING_CHANNELS = (*range(OCCUPANCY.start, COLOR.stop), GLOW)
+"""Channels of a state that belong to a thing: not the ground, not water."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +64,9 @@ class Edit:
     land: str = KINDS[0]
     """Kind of land there, which decides what a tree is."""
     cells: bytes = b""
-    """Of a removal: the cells that become empty, as packed bits `[16, SIDE, SIDE]` around (x, z)."""
+    """Of a removal or a doorway: the cells that become empty, as packed bits `[16, SIDE, SIDE]` around (x, z)."""
+    thing: bytes = b""
+    """Of what was pushed: how it looks, as `pack_thing` makes it."""
     chunk: int = 0
     """Chunk in which it was made."""
 
@@ -66,21 +78,44 @@ class Edit:
                 raise ValueError(f"{name} must be a finite number of metres, got {value}")
         if self.land not in KINDS:
             raise ValueError(f"land must be one of {', '.join(KINDS)}, got {self.land!r:.40}")
-        wanted = LEVELS * SIDE * SIDE // 8 if self.kind == "removal" else 0
+        wanted = LEVELS * SIDE * SIDE // 8 if self.kind in EMPTYING else 0
         if len(self.cells) != wanted:
-            raise ValueError(f"cells must be {wanted} bytes for a {self.kind}, got {len(self.cells)}")
+            raise ValueError(f"cells must be {wanted} bytes for kind {self.kind}, got {len(self.cells)}")
+        if self.kind == "moved":
+            _unpack_thing(self.thing)
+        elif self.thing:
+            raise ValueError(f"thing must be empty for kind {self.kind}, got {len(self.thing)} bytes")
 
     @property
     def corner(self) -> tuple[int, int]:
         """The first row (along z) and column (along x) of the cells that it touches, counted from the origin."""
         return round(self.z / CELL) - SIDE // 2, round(self.x / CELL) - SIDE // 2
 
+    @property
+    def middle(self) -> tuple[float, float]:
+        """x and z of the middle of the cells that it touches."""
+        row, column = self.corner
+        return (column + SIDE // 2) * CELL, (row + SIDE // 2) * CELL
+
     def covers(self, x: float, z: float, seed: int) -> bool:
         """Return True if it is a thing that stands at a position of the world of `seed`."""
         row, column = (math.floor(at / CELL) - first for at, first in zip((z, x), self.corner, strict=True))
-        if self.kind not in THINGS or not (0 <= row < SIDE and 0 <= column < SIDE):
+        if not self.is_thing or not (0 <= row < SIDE and 0 <= column < SIDE):
             return False
-        return bool(_stamp(self, seed)[OCCUPANCY, row, column].max() > SOLID)
+        return bool(stamp(self, seed)[OCCUPANCY, row, column].max() > SOLID)
+
+    def empties(self, x: float, z: float) -> bool:
+        """Return True if it empties cells at a position, or beside it."""
+        row, column = (math.floor(at / CELL) - first for at, first in zip((z, x), self.corner, strict=True))
+        if self.kind not in EMPTYING or not (0 <= row < SIDE and 0 <= column < SIDE):
+            return False
+        rows, columns = (slice(max(at - 1, 0), at + 2) for at in (row, column))
+        return bool(_cells(self.cells)[:, rows, columns].any())
+
+    @property
+    def is_thing(self) -> bool:
+        """True if something stands there by it."""
+        return self.kind in THINGS or self.kind == "moved"
 
 
 @dataclass(frozen=True)
@@ -117,12 +152,12 @@ class Edits:
                 slice(at.start - first, at.stop - first) for at, first in ((rows, top), (columns, left))
             )
             part = changed[:, rows, columns]
-            if edit.kind == "removal":
+            if edit.kind in EMPTYING:
                 _clear(part, _cells(edit.cells)[:, own_rows, own_columns])
             elif edit.kind == "darkness":
                 part[GLOW].masked_fill_(_disc(edit)[own_rows, own_columns], 0.0)
             else:
-                _merge(part, _stamp(edit, self.seed)[:, own_rows, own_columns])
+                _merge(part, stamp(edit, self.seed)[:, own_rows, own_columns])
         return changed
 
     def apply_to_fine(self, solid: Tensor, colors: Tensor, centre: tuple[float, float]) -> None:
@@ -138,13 +173,13 @@ class Edits:
                 slice(at.start - first, at.stop - first) for at, first in ((rows, top), (columns, left))
             )
             part = torch.cat([solid[:, rows, columns], colors[rows, columns].permute(2, 0, 1).float() / 127])
-            if edit.kind == "removal":
+            if edit.kind in EMPTYING:
                 cells = _cells(edit.cells)
                 for axis in range(3):
                     cells = cells.repeat_interleave(times, axis)
                 _clear_things(part, cells[:, own_rows, own_columns], FINE_GRID)
             else:
-                _merge_things(part, _stamp(edit, self.seed, FINE_GRID)[:, own_rows, own_columns], FINE_GRID)
+                _merge_things(part, stamp(edit, self.seed, FINE_GRID)[:, own_rows, own_columns], FINE_GRID)
             solid[:, rows, columns] = part[FINE_GRID.occupancy]
             colors[rows, columns] = (part[FINE_GRID.color] * 127).round().to(torch.int8).permute(1, 2, 0)
 
@@ -152,6 +187,36 @@ class Edits:
 def bits(cells: Tensor) -> bytes:
     """`cells [16, SIDE, SIDE]`, True where a removal empties them, as `Edit.cells` holds them."""
     return np.packbits(cells.numpy()).tobytes()
+
+
+def pack_thing(state: Tensor) -> bytes:
+    """The thing of `state [45, SIDE, SIDE]` alone, as `Edit.thing` holds it: 8 bits a number, compressed."""
+    numbers = (state[list(_THING_CHANNELS)].clamp(-1, 1) * 127).round().to(torch.int8)
+    return zlib.compress(numbers.numpy().tobytes(), 9)
+
+
+def _unpack_thing(thing: bytes) -> Tensor:
+    """`[41, SIDE, SIDE]` of what `pack_thing` made. Raises ValueError for anything else."""
+    wanted, reader = len(_THING_CHANNELS) * SIDE * SIDE, zlib.decompressobj()
+    try:
+        numbers = reader.decompress(thing, wanted) if len(thing) <= MAX_THING_BYTES else b""
+    except zlib.error:
+        numbers = b""
+    if len(numbers) != wanted or reader.decompress(reader.unconsumed_tail, 1) or not reader.eof:
+        raise ValueError(
+            f"thing must be a packed thing of at most {MAX_THING_BYTES} bytes, got {len(thing)} bytes that are none"
+        )
+    return torch.frombuffer(bytearray(numbers), dtype=torch.int8).view(-1, SIDE, SIDE).float() / 127
+
+
+def _moved(thing: bytes, grid: Grid) -> Tensor:
+    coarse = torch.zeros(CHANNELS, SIDE, SIDE)
+    coarse[list(_THING_CHANNELS)] = _unpack_thing(thing)
+    if grid == COARSE_GRID:
+        return coarse
+    fine = torch.zeros(grid.channels, SIDE * grid.fineness, SIDE * grid.fineness)
+    fine[: grid.color.stop] = enlarged(coarse[None])[0]
+    return fine
 
 
 @lru_cache(maxsize=MAX_EDITS)
@@ -217,8 +282,10 @@ THINGS: dict[str, Thing] = {
 
 
 @lru_cache(maxsize=MAX_EDITS)
-def _stamp(edit: Edit, seed: int, grid: Grid = COARSE_GRID) -> Tensor:
+def stamp(edit: Edit, seed: int, grid: Grid = COARSE_GRID) -> Tensor:
     """`[C, n, n]`, SIDE half metres wide: the thing alone, of the parts that things of its kind of land have."""
+    if edit.kind == "moved":
+        return _moved(edit.thing, grid)
     row, column = edit.corner
     rng = np.random.default_rng([43, seed, row % 2**32, column % 2**32])
     build = Builder(rng, dict(zip(STYLE, WorldPlan(seed).style.tolist(), strict=True)))

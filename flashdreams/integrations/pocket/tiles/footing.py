@@ -23,6 +23,8 @@ _STEP = 0.5
 _NEAR = -0.55
 """Occupancy that a visitor may not pass: about a quarter of a metre from a surface."""
 _WET = 0.0
+_LEVEL = 1e-4
+"""Difference of barriers that counts as none: inside of a thing they are equal but for rounding."""
 
 
 def barrier(state: Tensor, raised: int = 0) -> Tensor:
@@ -73,9 +75,12 @@ class Footing:
 
 
 def slide(height: Callable[[float, float], float], before: Ground, wanted: Ground) -> Ground:
-    """Return where a visitor from `before` to `wanted` gets: along what is in the way, never further in."""
-    there = height(*wanted)
-    if there <= 0 or there < height(*before):
+    """Return where a visitor from `before` to `wanted` gets: along what is in the way, never further in.
+
+    A visitor around whom something was put up, or closed, walks out of it in any direction.
+    """
+    there, here = height(*wanted), height(*before)
+    if there <= 0 or there < here or (here > 0 and there <= here + _LEVEL):
         return wanted
     for x, z in ((wanted[0], before[1]), (before[0], wanted[1])):
         if height(x, z) <= 0:
