@@ -47,6 +47,9 @@ class Settings(BaseSettings):
         " bit for bit. auto: where that is measured to be faster, and not with --no-adapt",
     )
     flow: bool = Field(default=True, description="let a world that can move while nobody acts; off: it rests")
+    shared_worlds: bool = Field(
+        default=True, description="visitors of one world see what the others build, open and push in it, if it can"
+    )
     host: str = Field(default="127.0.0.1", description="address to listen on; 0.0.0.0 means all of them")
     port: int = Field(default=8000, ge=0, le=65535, description="TCP port; 0 takes a free one")
     browser: bool = Field(default=True, description="open the page in a browser where there is one")

@@ -31,6 +31,8 @@ class Beginning:
     text: str | None = None
     image: str | None = None
     """Name of a start picture."""
+    replayed: bool = False
+    """True if a saved session is followed: its world is shared with nobody."""
 
 
 @dataclass(slots=True)

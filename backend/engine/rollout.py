@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -18,9 +19,26 @@ from backend.engine.prompts import Prompt
 from flashdreams.camera.live import CameraState
 from flashdreams.infra.memory.plan import trim_memory
 from flashdreams.infra.world.base import Controls, Rollout, World
+from flashdreams.infra.world.changes import WorldChange
 
 Script = Iterator[tuple[Controls, str | None]]
 """Recorded chunks: what the world is given, and the name of the event that acts."""
+
+
+class Sharing(Protocol):
+    """Access to the changes that other visitors of the same world make."""
+
+    def enter(self, beginning: Beginning | None) -> None:
+        """Be in the world of a rollout's beginning from now on; None where that is not known any more."""
+
+    def incoming(self, standing: tuple[str, ...]) -> tuple[WorldChange, ...]:
+        """Return the changes that the next chunk begins with, of a rollout in which `standing` stand."""
+
+    def done(self, standing: tuple[str, ...]) -> None:
+        """Take note of what stands after the chunk."""
+
+    def leave(self) -> None:
+        """Be in no world any more."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +126,7 @@ class SessionRollout:
         )
         """The visitor's controls; safe to use from any thread."""
         self._script = script
+        self._sharing: Sharing | None = None
         self._to_finalize = False
         self._finalize_ms = 0.0
 
@@ -137,7 +156,7 @@ class SessionRollout:
         followed = copy.beginning and initial_prompt(world, copy.beginning.scene, copy.beginning.text)
         followed = followed or history.node(copy.head).prompt
         rollout.input_state.restore_prompt(copy.prompt, pending=copy.prompt != followed)
-        rollout._script = None
+        rollout._script = rollout._sharing = None
         rollout._to_finalize, rollout._finalize_ms = False, 0.0
         return rollout
 
@@ -162,6 +181,20 @@ class SessionRollout:
         """Of the present rollout."""
         return self._world_rollout.seed
 
+    def share(self, sharing: Sharing) -> None:
+        """Share the world's changes with other visitors from the next chunk on."""
+        self._sharing = sharing
+        self._enter()
+
+    def _enter(self) -> None:
+        """Be in the shared world of the present rollout."""
+        if self._sharing is not None:
+            beginning = self._beginning
+            if beginning is None:
+                with suppress(LookupError):  # a rollout whose first chunk is not kept: it is shared with nobody
+                    beginning = self.history.lineage()[0].beginning
+            self._sharing.enter(beginning)
+
     def _start(self, beginning: Beginning) -> Rollout:
         image = None if beginning.image is None else self._image(beginning.image)
         return self._world.start(beginning.scene, beginning.seed, text=beginning.text, image=image)
@@ -178,8 +211,13 @@ class SessionRollout:
         scripted = snapshot is not None
         if snapshot is None:
             snapshot = self.input_state.sample(self._world.frames_in_chunk(rollout.index))
+            if self._sharing is not None:
+                changes = self._sharing.incoming(self._world.changes(rollout))
+                snapshot = replace(snapshot, controls=replace(snapshot.controls, changes=changes))
         frames, rows = yield rollout, snapshot.controls
         self._check(rollout, frames)
+        if self._sharing is not None and not scripted:
+            self._sharing.done(self._world.changes(rollout))
         self._to_finalize = True
         finished = self._clock()
         node = Node(
@@ -244,6 +282,7 @@ class SessionRollout:
         self._world_rollout = self._start(beginning)
         self._beginning, self._script = beginning, script
         self.history.head = ROOT
+        self._enter()
         pose = self._world.entrance(self._world_rollout)
         self.input_state.place(beginning.scene, pose, initial_prompt(self._world, beginning.scene, beginning.text))
 
@@ -251,6 +290,9 @@ class SessionRollout:
         """Release the model's state, which is large. No chunk can be generated afterwards."""
         self._world_rollout = Rollout(scene=self._world_rollout.scene, seed=self._world_rollout.seed)
         self._script, self._to_finalize = None, False
+        if self._sharing is not None:
+            self._sharing.leave()
+            self._sharing = None
         trim_memory()
 
     def take_over(self) -> None:
@@ -284,4 +326,5 @@ class SessionRollout:
         self._world_rollout = rollout
         self._beginning = self._script = None
         self.history.head = index
+        self._enter()
         self.input_state.place(way.target.scene, way.target.pose, way.target.prompt)

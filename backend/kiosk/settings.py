@@ -57,6 +57,7 @@ class KioskSettings(_Part):
     logo: Path | None = Field(default=None, description="an SVG, PNG, JPEG or WebP file")
     scenes: tuple[str, ...] = Field(default=(), description="none: all that the world has")
     address: str | None = Field(default=None, description="where visitors' phones reach this server; none: no QR code")
+    shared_worlds: bool = Field(default=False, description="visitors of one world see what the others change in it")
     nightly: str = Field(default="04:00", pattern=r"^$|^([01]\d|2[0-3]):[0-5]\d$", description="restart; empty: never")
     colours: Colours = Colours()
     limits: Limits = Limits()

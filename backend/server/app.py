@@ -20,7 +20,7 @@ from backend.server import kiosk as kiosk_routes
 from backend.server import paths, sessions, uploads
 from backend.server.access import Guard
 from backend.server.dependencies import ApiError, ContextDep, ManagerDep, add_error_handlers
-from backend.server.kiosk import Kiosk, with_address
+from backend.server.kiosk import Kiosk, with_kiosk
 from backend.server.websocket import Connection
 from backend.session.context import Context
 from backend.session.manager import SessionManager
@@ -57,7 +57,7 @@ def create_app(
     `folder` holds the page; None finds it.
     """
     kiosk = KioskSettings() if settings.kiosk is None else read_kiosk_settings(settings.kiosk)
-    settings = with_address(settings, kiosk)
+    settings = with_kiosk(settings, kiosk)
     engine = Engine(config, clock, together=settings.passes)
     camera_path_store = CameraPathStore(
         *(folder for folder in (settings.paths_dir, shipped_folder()) if folder is not None)

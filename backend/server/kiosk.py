@@ -41,8 +41,10 @@ def page_settings(kiosk: KioskSettings, world: WorldConfig, paths: CameraPathSto
     }
 
 
-def with_address(settings: Settings, kiosk: KioskSettings) -> Settings:
-    """Return settings that also allow the kiosk's own address as an origin."""
+def with_kiosk(settings: Settings, kiosk: KioskSettings) -> Settings:
+    """Return settings of a server of this kiosk: its own address is an origin, worlds are shared if it says so."""
+    if settings.kiosk is not None and not kiosk.shared_worlds:
+        settings = settings.model_copy(update={"shared_worlds": False})
     if not kiosk.origin:
         return settings
     return settings.model_copy(

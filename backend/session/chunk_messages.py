@@ -55,6 +55,7 @@ class EncodedChunk:
             state_time=round(snapshot.at - self.created_at, 4),
             at=round(self.clock() - self.created_at, 4),
             eager=self.urgent,
+            changes=len(node.controls.changes),
             rows=node.rows,
         )
 

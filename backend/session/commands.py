@@ -77,6 +77,7 @@ class Commands:
                     scene=message.scene or self._rollout.input_state.scene,
                     seed=self._rollout.seed if message.seed is None else message.seed,
                     text=self.beginning.text if message.text is None else message.text.strip() or None,
+                    replayed=False,
                 )
                 return Restart(beginning, path=await self._inputs.begin_at(message), seq=message.seq)
             case client_messages.RewindMessage():
@@ -94,7 +95,7 @@ class Commands:
     def with_new_seed(self) -> Restart:
         """Return the command that begins the rollout again with another seed, and along the path that is followed."""
         seed = (self._rollout.seed + 1) % 2**32
-        beginning = replace(self.beginning, scene=self._rollout.input_state.scene, seed=seed)
+        beginning = replace(self.beginning, scene=self._rollout.input_state.scene, seed=seed, replayed=False)
         return Restart(beginning, path=self._path if self._rollout.input_state.follows_path else None)
 
     # -- on the engine -------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from backend.session.lag import LagMeter
 from backend.session.metrics import Metrics
 from backend.session.quality_guard import QualityFailures, QualityGuard
 from backend.session.replay import Replay, ReplayStore
+from backend.session.shared_worlds import SharedWorlds
 from backend.session.workers import Workers
 from backend.session.world_info import check_scene
 from backend.settings import Settings
@@ -70,6 +71,11 @@ class Context:
     def lag(self) -> LagMeter:
         """Time that recent chunks took, of all sessions."""
         return LagMeter(self.clock)
+
+    @cached_property
+    def shared_worlds(self) -> SharedWorlds | None:
+        """Worlds that visitors are in together; None where each visitor has a world alone."""
+        return SharedWorlds(self.clock) if self.settings.shared_worlds and self.config.shares_changes else None
 
     def quality_guard(self) -> QualityGuard | None:
         """Return a guard of a session's frames if one is configured, as in every kiosk."""
@@ -147,5 +153,5 @@ class Context:
             raise client_messages.ProtocolError("unknown_replay", str(error.args[0]), seq) from None
         except ValueError as error:
             raise client_messages.ProtocolError("bad_replay", str(error), seq) from None
-        beginning = Beginning(saved.scene, saved.seed, saved.text, named)
+        beginning = Beginning(saved.scene, saved.seed, saved.text, named, replayed=True)
         return beginning, Replay(name, saved, saved.model == self.fingerprint)

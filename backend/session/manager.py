@@ -189,7 +189,9 @@ class SessionManager:
         )
         rollout = await asyncio.wrap_future(restoring)
         encoder = await asyncio.to_thread(EncoderThread, config.width, config.height, config.fps)
-        return Session(context, rollout, encoder, state.beginning, None, self._forget, copy=state)
+        return self._shared(
+            Session(context, rollout, encoder, state.beginning, None, self._forget, copy=state), rollout, keeps=True
+        )
 
     def _by_token(self, token: str) -> Session:
         session = self._sessions.get(token)
@@ -287,7 +289,16 @@ class SessionManager:
             raise client_messages.ProtocolError(
                 "session_failed", f"the session could not begin: {_describe(error)}", start.seq
             ) from error
-        return Session(self._context, rollout, encoder, beginning, replay, self._forget, stepwise=start.stepwise)
+        session = Session(self._context, rollout, encoder, beginning, replay, self._forget, stepwise=start.stepwise)
+        # Whoever steps wants chunks that depend on the steps alone.
+        return session if start.stepwise else self._shared(session, rollout)
+
+    def _shared(self, session: Session, rollout: SessionRollout, *, keeps: bool = False) -> Session:
+        """Return the session, as a visitor of the world that it shares with others of the same beginning."""
+        if (worlds := self._context.shared_worlds) is not None:
+            wake = partial(asyncio.get_running_loop().call_soon_threadsafe, session.refresh)
+            rollout.share(worlds.visit(wake, keeps=keeps))
+        return session
 
     def _forget(self, session: Session, reason: str) -> None:
         with contextlib.suppress(KeyError):

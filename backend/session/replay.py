@@ -27,6 +27,7 @@ from flashdreams.camera.keys import KEYS
 from flashdreams.camera.poses import check_poses
 from flashdreams.files import drafted
 from flashdreams.infra.world.base import Controls, WorldConfig
+from flashdreams.infra.world.changes import MAX_CHANGE_CHARACTERS, MAX_CHANGES, WorldChange
 from flashdreams.infra.world.inputs import MAX_LOOK, MAX_SCROLL, FrameInput
 
 MAX_FILE_BYTES = 16 * 1024 * 1024
@@ -79,6 +80,15 @@ def saved_inputs(inputs: tuple[FrameInput, ...]) -> list[SavedInput] | None:
     ]
 
 
+class SavedChange(BaseModel):
+    """A change of the world by another visitor, as `WorldChange` has it."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+    text: str = Field(min_length=1, max_length=MAX_CHANGE_CHARACTERS)
+    at: int | None = Field(default=None, ge=0, le=2**31)
+    by: int = Field(default=0, ge=0, le=2**53)
+
+
 class SavedChunk(BaseModel):
     """Controls of one chunk, and the hash of its frames."""
 
@@ -88,6 +98,9 @@ class SavedChunk(BaseModel):
     text: str | None = Field(default=None, max_length=2000)
     event: str | None = Field(default=None, max_length=64, description="Name of the event that acts")
     inputs: list[SavedInput] | None = Field(default=None, description="Input of its frames; none: nothing was done")
+    changes: list[SavedChange] | None = Field(
+        default=None, max_length=MAX_CHANGES, description="Changes of the world by other visitors that it begins with"
+    )
     rows: int | None = Field(default=None, ge=2, description="Rollouts in its pass, if it was not computed alone")
     hash: Hash = Field(description="SHA-256 of its RGB frames, the first half")
 
@@ -108,7 +121,8 @@ class SavedChunk(BaseModel):
         inputs = tuple(frame for entry in self.inputs or () for frame in [entry.frame()] * entry.frames)
         if self.inputs is None and samples_inputs:
             inputs = (FrameInput(),) * len(poses)
-        return Controls(poses=poses, scene=self.scene, text=self.text, inputs=inputs)
+        changes = tuple(WorldChange(**change.model_dump()) for change in self.changes or ())
+        return Controls(poses=poses, scene=self.scene, text=self.text, inputs=inputs, changes=changes)
 
 
 class SavedSession(BaseModel):
@@ -152,6 +166,7 @@ def save(
                 text=node.controls.text,
                 event=node.prompt.event,
                 inputs=saved_inputs(node.controls.inputs),
+                changes=[SavedChange(**vars(change)) for change in node.controls.changes] or None,
                 rows=node.rows if node.rows > 1 else None,
                 hash=node.digest.hex(),
             )
@@ -190,6 +205,7 @@ def read_saved(data: bytes, config: WorldConfig) -> SavedSession:
     for number, chunk in enumerate(saved.chunks):
         try:
             _check_inputs(chunk, config)
+            _check_changes(chunk, config)
             controls = chunk.controls(samples_inputs=config.samples_inputs)
         except ValueError as error:
             raise ValueError(f"the saved session: chunks.{number}.{error}") from None
@@ -217,6 +233,15 @@ def _check_inputs(chunk: SavedChunk, config: WorldConfig) -> None:
                 raise ValueError(
                     f"inputs.{number}.{field}: unknown {unknown!r:.40}, accepted are {', '.join(accepted)}"
                 )
+
+
+def _check_changes(chunk: SavedChunk, config: WorldConfig) -> None:
+    """Raise ValueError for changes that are none of the world's."""
+    for number, change in enumerate(chunk.changes or ()):
+        try:
+            config.check_change(change.text)
+        except ValueError as error:
+            raise ValueError(f"changes.{number}.text: {error}") from None
 
 
 class ReplayStore:

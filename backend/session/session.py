@@ -80,14 +80,7 @@ class Session:
         self._handover = Handover(self.viewers, rollout.input_state, self._control)
         self._inputs = Inputs(self._config, context.camera_path_store, rollout.input_state, self._state)
         self._commands = Commands(
-            context,
-            rollout,
-            self._inputs,
-            self._state,
-            self.viewers,
-            beginning=beginning,
-            replay=replay,
-            owner=self.id,
+            context, rollout, self._inputs, self._state, self.viewers, beginning=beginning, replay=replay, owner=self.id
         )
         self._broadcast = Broadcast(
             context,
@@ -239,6 +232,11 @@ class Session:
             # A chunk that still waits for the engine reads the message when it begins: it is the answer.
             self._context.engine.reschedule(self._generating, self._clock() - URGENT_LEAD_SECONDS)
         self.last_input = self._clock()
+        self._wake.set()
+
+    def refresh(self) -> None:
+        """Generate a chunk even where nothing moves: others have changed the world."""
+        self._state.pending = max(self._state.pending, 1)
         self._wake.set()
 
     def _note_shown(self, message: client_messages.ShownMessage) -> None:

@@ -214,6 +214,7 @@ class ChunkMessage(BaseModel):
     state_time: float = Field(description="Seconds since the session began at which the controls were read.")
     at: float = Field(description="Seconds since the session began at which this message was handed to the socket.")
     eager: bool = Field(description="It was begun at once for an input, ahead of what is still playing.")
+    changes: int = Field(default=0, description="Changes of the world by other visitors that it begins with.")
     rows: int = Field(default=1, description="Sessions whose chunks were computed in one pass, this one included.")
 
 

@@ -262,6 +262,8 @@ export interface ChunkMessage {
   at: number;
   /** It was begun at once for an input, ahead of what is still playing. */
   eager: boolean;
+  /** Changes of the world by other visitors that it begins with. */
+  changes: number;
   /** Sessions whose chunks were computed in one pass, this one included. */
   rows: number;
 }

@@ -17,6 +17,7 @@ from flashdreams.camera.motion import CameraMotion
 from flashdreams.infra.config.base import InstantiateConfig, values_everywhere
 from flashdreams.infra.encoder.base import Encoder
 from flashdreams.infra.runtime.portable import PortableState, named_modules
+from flashdreams.infra.world.changes import WorldChange
 from flashdreams.infra.world.inputs import Action, FrameInput, TextEvent, check_declared
 from flashdreams.infra.world.scene_map import Plan
 
@@ -69,6 +70,8 @@ class WorldConfig(InstantiateConfig):
     """Prompts offered on quick keys, at most 12; only for worlds that take `text`."""
     flows: bool = False
     """True if chunks follow each other without input; else chunks are generated only while something moves."""
+    shares_changes: bool = False
+    """True if visitors' changes of the world can be made in other rollouts of it, see `World.changes`."""
     motion: CameraMotion = field(default_factory=CameraMotion)
     """Motion of the camera by keys and looks."""
     lens_degrees: float | None = None
@@ -102,6 +105,10 @@ class WorldConfig(InstantiateConfig):
                 return scene
         raise KeyError(f"unknown scene {name!r}: this world has {', '.join(s.name for s in self.scenes)}")
 
+    def check_change(self, text: str) -> None:
+        """Raise ValueError, naming the field, for text that is no change of this world."""
+        raise ValueError(f"world {self.slug} takes no changes of other visitors")
+
     def weights(self) -> tuple[str | Path, ...]:
         """Return the files that the model is read from, on disk or on the hub."""
         found = (self.checkpoint, *values_everywhere(self, "checkpoint_path"))
@@ -120,6 +127,8 @@ class Controls:
     """A text event from this chunk on; None keeps the present one."""
     inputs: tuple[FrameInput, ...] = ()
     """The input of the frames, one each, for worlds that sample it (`WorldConfig.samples_inputs`); else empty."""
+    changes: tuple[WorldChange, ...] = ()
+    """What other visitors of the same world have changed, from this chunk on, in this order."""
 
 
 @dataclass(kw_only=True)
@@ -222,6 +231,13 @@ class World(ABC):
         if not isinstance(packed, PortableState):
             raise TypeError(f"packed must be what the same world packed elsewhere, got {type(packed).__name__}")
         return packed.open(dict(self.named_modules()))
+
+    def changes(self, rollout: Rollout) -> tuple[str, ...]:
+        """Return what visitors have changed in the world of `rollout` so far, each as a text of its own, in order.
+
+        With these as `Controls.changes`, another rollout of the same beginning has the same changes.
+        """
+        return ()
 
     def named_modules(self) -> Iterator[tuple[str, nn.Module]]:
         """Yield the world's modules by name: their weights are no part of a rollout's state."""

@@ -24,6 +24,7 @@ from flashdreams.core import distributed
 from flashdreams.core.distributed.heartbeat import connect
 from flashdreams.core.distributed.transfer import gather_bytes, scatter_bytes
 from flashdreams.infra.world.base import Constrain, Controls, Progress, Rollout, World, WorldConfig
+from flashdreams.infra.world.changes import WorldChange
 from flashdreams.infra.world.inputs import FrameInput
 from flashdreams.infra.world.scene_map import Plan
 
@@ -231,7 +232,8 @@ def _obey(world: World, held: dict[int, Any], call: dict[str, Any]) -> None:
         case "step":
             told = call["controls"]
             poses, inputs = np.array(told["poses"], dtype=np.float64), tuple(map(_frame_input, told["inputs"]))
-            world.step(held[call["on"]], Controls(**{**told, "poses": poses, "inputs": inputs}))
+            changes = tuple(WorldChange(**each) for each in told["changes"])
+            world.step(held[call["on"]], Controls(**{**told, "poses": poses, "inputs": inputs, "changes": changes}))
         case "finalize":
             world.finalize(held[call["on"]])
         case "snapshot":
@@ -271,6 +273,8 @@ def _plain(value: Any) -> Any:
         return [_plain(each) for each in value]
     if isinstance(value, FrameInput):
         return {**vars(value), "keys": sorted(value.keys), "actions": sorted(value.actions)}
+    if isinstance(value, WorldChange):
+        return vars(value)
     return value.tolist() if isinstance(value, np.ndarray) else value
 
 

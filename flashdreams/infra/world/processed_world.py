@@ -33,6 +33,9 @@ class ProcessedWorldConfig(WorldConfig):
         """Memory that one session's caches take, without the post-processor's; 0 where it is not known."""
         return self.inner.rollout_bytes
 
+    def check_change(self, text: str) -> None:
+        self.inner.check_change(text)
+
 
 def processed(config: WorldConfig, post_processor: PostProcessorConfig) -> ProcessedWorldConfig:
     """Return the config of a world with a post-processor. Raises ValueError for one with a delay.
@@ -89,6 +92,9 @@ class ProcessedWorld(World):
     def snapshot(self, rollout: Rollout) -> Any:
         typed = self._checked(rollout)
         return self._inner.snapshot(typed.inner), copy_state(typed.state)
+
+    def changes(self, rollout: Rollout) -> tuple[str, ...]:
+        return self._inner.changes(self._checked(rollout).inner)
 
     def restore(self, snapshot: Any) -> ProcessedRollout:
         kept, state = snapshot

@@ -120,6 +120,7 @@ def endless_world() -> EndlessWorldConfig:
         events=tuple(TextEvent(name=name, title=name.capitalize(), text=text) for name, text in ENDLESS_EVENTS),
         actions=ENDLESS_ACTIONS,
         flows=True,
+        shares_changes=True,
         motion=CameraMotion(move_speed=MOVE_SPEED, turn_rate=TURN_RATE, pitch_limit=PITCH_LIMIT),
         lens_degrees=FOV_DEGREES,
         session_bytes=1024 * 1024,

@@ -47,6 +47,7 @@ from flashdreams.integrations.pocket.probe import Speed, candidate_threads
 from flashdreams.integrations.pocket.scenes.movement import FRAMES_PER_CHUNK
 from flashdreams.integrations.pocket.tiles.building import ACTIONS, Visitor
 from flashdreams.integrations.pocket.tiles.config import STEPS, TILE, TILE_METRES, TileTransformerConfig
+from flashdreams.integrations.pocket.tiles.edit_text import changed, edit_text, read_edit
 from flashdreams.integrations.pocket.tiles.edits import Edits
 from flashdreams.integrations.pocket.tiles.footing import Footing, floor_below
 from flashdreams.integrations.pocket.tiles.jump import Jump
@@ -88,6 +89,9 @@ class EndlessWorldConfig(WorldConfig):
     workers: int | None = None
     """Threads that dream tiles; None takes as many as there are cores, at most 4."""
 
+    def check_change(self, text: str) -> None:
+        read_edit(text)
+
     def weights(self) -> tuple[str | Path, ...]:
         folder = asset_folder()
         return (self.checkpoint or folder / TILE_WEIGHTS, *(folder / name for name in _OTHER_WEIGHTS))
@@ -100,7 +104,7 @@ class EndlessRollout(Rollout):
     land: Land
     weather: Weather
     edits: Edits
-    """Changes that the visitor has made, oldest first."""
+    """Changes that the visitor and others have made, oldest first."""
     held: frozenset[str] = frozenset()
     """Actions held in the newest frame."""
     schedule: Schedule = field(default_factory=Schedule)
@@ -179,6 +183,7 @@ class EndlessWorld(World):
         self._workers.want(id(own), own.land, [*new, *own.schedule.upcoming(poses[-1], UPCOMING)])
         for spot in new:
             self._workers.get(own.land, spot)
+        own.edits = changed(own.edits, controls.changes)
         self._act(own, poses, controls.inputs)
         waited = time.perf_counter()
         with self._workers.drawing():
@@ -201,6 +206,9 @@ class EndlessWorld(World):
     def restore(self, snapshot: Any) -> EndlessRollout:
         restored: EndlessRollout = self.snapshot(snapshot)
         return restored
+
+    def changes(self, rollout: Rollout) -> tuple[str, ...]:
+        return tuple(map(edit_text, self._typed(rollout).edits.records))
 
     def prepare(
         self,
@@ -282,7 +290,7 @@ class EndlessWorld(World):
                 break
         assert best is not None
         x, z = best[1].free_near(*centre_of(best[2]))
-        yaw = max(range(0, 360, 30), key=lambda degrees: _free_metres(best[1], x, z, math.radians(degrees)))
+        yaw = max(range(0, 360, 30), key=lambda degrees: best[1].free_metres(x, z, math.radians(degrees)))
         return pose_from_yaw_pitch(np.array([x, -EYE_HEIGHT, z]), float(yaw), 0.0)
 
     def _land(self, scene: str, seed: int, text: str | None, image: Path | None = None) -> Land:
@@ -382,15 +390,3 @@ class EndlessWorld(World):
             self._workers.forget(id(rollout))
             self.finalize(rollout)
             yield Speed(chunk=rollout.timings["decode"] / 1e3, step=0.0)
-
-
-def _free_metres(footing: Footing, x: float, z: float, yaw: float) -> float:
-    """Return the distance that one can walk within the entrance's tile."""
-    for step in range(1, 32):
-        reach = step * 0.5
-        there = x + reach * math.sin(yaw), z + reach * math.cos(yaw)
-        if max(abs(there[0] - footing.centre[0]), abs(there[1] - footing.centre[1])) > TILE_METRES / 2:
-            return reach + 0.5  # the way goes on
-        if footing.height(*there) > 0:
-            return reach
-    return reach

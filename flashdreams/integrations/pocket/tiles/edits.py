@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import math
 import zlib
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Literal, NamedTuple, get_args
 
@@ -68,7 +70,9 @@ class Edit:
     thing: bytes = b""
     """Of what was pushed: how it looks, as `pack_thing` makes it."""
     chunk: int = 0
-    """Chunk in which it was made."""
+    """Chunk in which it was made, of the rollout of who made it."""
+    by: int = field(default=0, compare=False)
+    """Number of the visitor who made it; 0: the rollout's own."""
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(Kind):
@@ -126,12 +130,21 @@ class Edits:
     records: tuple[Edit, ...] = ()
 
     def with_one_more(self, edit: Edit) -> Edits:
-        """These changes and `edit`, the newest `MAX_EDITS` of them."""
-        return Edits(self.seed, (*self.records, edit)[-MAX_EDITS:])
+        """These changes and `edit`; beyond `MAX_EDITS` without the oldest of the visitor who has most of them."""
+        return Edits(self.seed, _bounded([*self.records, edit]))
 
     def without(self, edit: Edit) -> Edits:
         """All of these but `edit`."""
-        return Edits(self.seed, tuple(each for each in self.records if each is not edit))
+        return Edits(self.seed, tuple(each for each in self.records if each != edit))
+
+    def followed(self, changes: Iterable[tuple[Edit, int | None]]) -> Edits:
+        """These after changes by others: each is put in at a position, or taken out where that is None."""
+        records = list(self.records)
+        for edit, at in changes:
+            records = [each for each in records if each != edit]
+            if at is not None:
+                records.insert(at, edit)
+        return Edits(self.seed, _bounded(records))
 
     def applied(self, state: Tensor, centre: tuple[float, float]) -> Tensor:
         """Return `state [45, H, H]`, centred on `centre` (x and z in metres), with the changes there.
@@ -182,6 +195,14 @@ class Edits:
                 _merge_things(part, stamp(edit, self.seed, FINE_GRID)[:, own_rows, own_columns], FINE_GRID)
             solid[:, rows, columns] = part[FINE_GRID.occupancy]
             colors[rows, columns] = (part[FINE_GRID.color] * 127).round().to(torch.int8).permute(1, 2, 0)
+
+
+def _bounded(records: list[Edit]) -> tuple[Edit, ...]:
+    while len(records) > MAX_EDITS:
+        counts = Counter(each.by for each in records)
+        most = max(counts, key=lambda by: (counts[by], -by))
+        records.remove(next(each for each in records if each.by == most))
+    return tuple(records)
 
 
 def bits(cells: Tensor) -> bytes:

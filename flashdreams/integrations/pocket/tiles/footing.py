@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from flashdreams.integrations.pocket.land.state import CELL, LEVELS, OCCUPANCY, WATER
+from flashdreams.integrations.pocket.tiles.config import TILE_METRES
 
 Ground = tuple[float, float]
 """x and z in metres."""
@@ -62,6 +64,17 @@ class Footing:
     def slide(self, before: Ground, wanted: Ground) -> Ground:
         """Return the position of a visitor who goes from `before` to `wanted`, see `slide`."""
         return slide(self.height, before, wanted)
+
+    def free_metres(self, x: float, z: float, yaw: float) -> float:
+        """Return the distance that one can walk from (x, z) at an angle of `yaw` radians, within a tile."""
+        for step in range(1, 32):
+            reach = step * 0.5
+            there = x + reach * math.sin(yaw), z + reach * math.cos(yaw)
+            if max(abs(there[0] - self.centre[0]), abs(there[1] - self.centre[1])) > TILE_METRES / 2:
+                return reach + 0.5  # the way goes on
+            if self.height(*there) > 0:
+                return reach
+        return reach
 
     def free_near(self, x: float, z: float) -> tuple[float, float]:
         """The spot nearest to (x, z) where a visitor may stand, with some room around it."""
