@@ -46,7 +46,7 @@ from flashdreams.integrations.pocket.movers.transition import SECONDS
 from flashdreams.integrations.pocket.probe import Speed, candidate_threads
 from flashdreams.integrations.pocket.scenes.movement import FRAMES_PER_CHUNK
 from flashdreams.integrations.pocket.tiles.building import ACTIONS, Visitor
-from flashdreams.integrations.pocket.tiles.config import STEPS, TILE, TILE_METRES, TileTransformerConfig
+from flashdreams.integrations.pocket.tiles.config import STEPS, TILE, TileTransformerConfig
 from flashdreams.integrations.pocket.tiles.edit_text import changed, edit_text, read_edit
 from flashdreams.integrations.pocket.tiles.edits import Edits
 from flashdreams.integrations.pocket.tiles.footing import Footing, floor_below
