@@ -12,6 +12,9 @@ ALL ?=
 
 # Camera paths that come along are of the pocket world's places: clips are of that world unless another one is named.
 CLIP_WORLD := $(if $(filter file,$(origin WORLD)),pocket,$(WORLD))
+# Some images set it: then every process would compile all that it imports again, also each of those that tests start.
+unexport PYTHONDONTWRITEBYTECODE
+
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 INSTALL := $(PIP) install -c constraints.txt

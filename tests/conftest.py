@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -48,6 +49,11 @@ def pytest_xdist_auto_num_workers() -> int:
     from flashdreams.threads import available_cores
 
     return available_cores()
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Leave modules and collected tests out of garbage collection, which would look through them again and again."""
+    gc.freeze()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

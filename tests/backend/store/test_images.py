@@ -54,7 +54,7 @@ WRONG = [
     (written("PNG", picture())[:60], "no whole picture"),
     (written("GIF", picture()), "use JPEG, PNG, WebP, this is gif"),
     (written("PNG", picture(32, 64)), "it has 32 x 64 pixels: each side needs 64 or more"),
-    (written("PNG", np.zeros((7000, 6000, 3), np.uint8)), "it has 6000 x 7000 pixels"),
+    (written("PNG", np.zeros((7000, 6000), bool)), "it has 6000 x 7000 pixels"),
 ]
 
 
