@@ -9,14 +9,16 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
 pytest.importorskip("playwright.sync_api", reason="the browser tests need the package playwright")
 
-from playwright.sync_api import Browser, ConsoleMessage, Page
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request
 
 from benchmarks.browser import NoBrowser, chromium
 from tests.e2e.chromium import KEEP_SOCKETS, PATIENCE, first_picture
@@ -24,6 +26,8 @@ from tests.e2e.wire import Wire
 from tests.processes import Process, free_port, start
 
 OpenPage = Callable[..., Page]
+USUAL: dict[str, Any] = {"viewport": {"width": 960, "height": 540}, "bypass_csp": True}
+"""Options of a context where a test asks for no others."""
 QUICK = ("--step-ms", "30", "--load-seconds", "0.1", "--capacity", "60")  # closed pages keep their places for a while
 
 
@@ -45,6 +49,64 @@ def browser() -> Iterator[Browser]:
         pytest.skip(str(reason))
 
 
+class SharedContext:
+    """One context for the tests that need none of their own.
+
+    Chromium makes a window with all its controls for each context, which costs more than a page in it.
+    """
+
+    def __init__(self, browser: Browser) -> None:
+        self._context = new_context(browser)
+        self._keeper = self._context.new_page()  # with no tab left the window would close, and be made anew
+        self._devtools = self._context.new_cdp_session(self._keeper)
+        self._taken = False
+
+    def close(self) -> None:
+        """Close it with all its tabs."""
+        self._context.close()
+
+    @contextmanager
+    def lend(self) -> Iterator[Page | None]:
+        """Give a new tab that finds nothing of those before, or None while another one is lent."""
+        if self._taken:
+            yield None
+            return
+        origins: set[str] = set()
+
+        def note(request: Request) -> None:
+            if request.is_navigation_request() and (at := urlsplit(request.url)).netloc:
+                origins.add(f"{at.scheme}://{at.netloc}")
+
+        self._taken = True
+        page = self._context.new_page()
+        page.on("request", note)
+        try:
+            yield page
+        finally:
+            self._taken = False
+            page.close()
+            self._context.clear_permissions()
+            self._context.clear_cookies()
+            for origin in origins:
+                self._devtools.send("Storage.clearDataForOrigin", {"origin": origin, "storageTypes": "all"})
+
+
+def new_context(browser: Browser, **options: object) -> BrowserContext:
+    """Return a context as tests need it; `options` are Playwright's."""
+    context = browser.new_context(**{**USUAL, **options})
+    context.set_default_timeout(PATIENCE * 1000)
+    context.add_init_script(KEEP_SOCKETS)
+    return context
+
+
+@pytest.fixture(scope="package")
+def shared_context(browser: Browser) -> Iterator[SharedContext]:
+    """The context of all tests that need none of their own."""
+    shared = SharedContext(browser)
+    yield shared
+    shared.close()
+
+
 @pytest.fixture
 def complaints() -> list[str]:
     """Console errors and uncaught exceptions of all pages of a test; a test that provokes one clears the list."""
@@ -52,29 +114,31 @@ def complaints() -> list[str]:
 
 
 @pytest.fixture
-def open_page(browser: Browser, complaints: list[str]) -> Iterator[OpenPage]:
-    """Makes empty tabs; after the test none of them may have logged an error."""
-    contexts = []
+def open_page(browser: Browser, shared_context: SharedContext, complaints: list[str]) -> Iterator[OpenPage]:
+    """Makes empty tabs; after the test none of them may have logged an error.
+
+    The first one is a tab of the shared context, unless it asks for more than a `viewport`; each other one has a
+    context of its own.
+    """
 
     def note(message: ConsoleMessage) -> None:
         if message.type in ("error", "warning"):
             complaints.append(message.text)
 
-    def make(**options: object) -> Page:
-        context = browser.new_context(**{"viewport": {"width": 960, "height": 540}, "bypass_csp": True, **options})
-        context.set_default_timeout(PATIENCE * 1000)
-        context.add_init_script(KEEP_SOCKETS)
-        contexts.append(context)
-        page = context.new_page()
-        page.on("console", note)
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("requestfailed", lambda request: complaints.append(f"{request.url}: {request.failure}"))
-        page.on("request", lambda request: complaints.extend(_foreign(request.url)))
-        return page
+    with ExitStack() as opened:
 
-    yield make
-    for context in contexts:
-        context.close()
+        def make(**options: Any) -> Page:
+            page = None if options.keys() - {"viewport"} else opened.enter_context(shared_context.lend())
+            if page is not None and options:
+                page.set_viewport_size(options["viewport"])
+            page = page or opened.enter_context(new_context(browser, **options)).new_page()
+            page.on("console", note)
+            page.on("pageerror", lambda error: complaints.append(str(error)))
+            page.on("requestfailed", lambda request: complaints.append(f"{request.url}: {request.failure}"))
+            page.on("request", lambda request: complaints.extend(_foreign(request.url)))
+            return page
+
+        yield make
     assert not complaints, "\n".join(complaints)
 
 
@@ -84,11 +148,12 @@ def _foreign(url: str) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def tab(browser: Browser) -> Iterator[Page]:
+def tab(shared_context: SharedContext) -> Iterator[Page]:
     """One tab for all tests of a module, so that they share one place on the server."""
-    context = browser.new_context(viewport={"width": 640, "height": 360}, bypass_csp=True)
-    yield context.new_page()
-    context.close()
+    with shared_context.lend() as page:
+        assert page is not None
+        page.set_viewport_size({"width": 640, "height": 360})
+        yield page
 
 
 @pytest.fixture
