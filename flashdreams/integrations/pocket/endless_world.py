@@ -347,8 +347,8 @@ class EndlessWorld(World):
         image = self.views(seen.features[None], light.vector()[None], *seen.pixels())[0]
         check_finite(image[None, None])
         clear = clear_map(clearness(own.schedule.came, middle, own.index, LIFT))
-        hidden = veil(place, clear, pose, seen)
-        image = veiled(image.clamp(0, 1), hidden, pose, light)
+        hidden = veil(place, clear, seen)
+        image = veiled(image.clamp(0, 1), hidden, seen.rays, light)
         end = End(image[None], pose[None], seen.inverse_depth[None])
         before, own.shown = own.shown, end
         visitor, moving = (float(pose[0, 3]), float(pose[2, 3])), own.index > 0

@@ -340,7 +340,7 @@ def test_mist_hides_what_is_missing_and_nothing_near() -> None:
     pose = camera_pose(middle, middle, 0.0, 0.0)
     seen = look(place, pose)
     everything, nothing = torch.ones(side, side), torch.zeros(side, side)
-    open_land, hidden = (veil(place, clear_map(clear), pose, seen) for clear in (everything, nothing))
+    open_land, hidden = (veil(place, clear_map(clear), seen) for clear in (everything, nothing))
     far = (seen.inverse_depth > 0) & (seen.inverse_depth < 1 / 10)
     assert float(hidden[-1, RAY_COLUMNS // 2]) < 0.1 and float(hidden[far].min()) > 0.99
     assert float(open_land[(seen.inverse_depth > 1 / 20)].max()) < 1e-6

@@ -17,6 +17,7 @@ from flashdreams.integrations.pocket.land.camera import HEIGHT, WIDTH, camera_or
 from flashdreams.integrations.pocket.land.state import CELL, OCCUPANCY
 from flashdreams.integrations.pocket.tiles.fine import FineThings
 from flashdreams.integrations.pocket.tiles.ray_march import FAR, Ends, approach
+from flashdreams.integrations.pocket.tiles.rays import Rays
 
 _NEAR = -0.5
 """Occupancy in coarse cells from which something may be met in fine ones."""
@@ -43,11 +44,10 @@ class Sharp(NamedTuple):
     """`[144 * 256]`: the pixel, on a ray's own spot, whose light a pixel has: beside a seam not always its own."""
 
 
-def march_fine(state: Tensor, things: FineThings, origin: Tensor, rays: Tensor) -> Ends:
-    """Walk along `rays [3, h, w]` through `state [45, H, H]` to where they meet something solid in fine cells."""
-    close, ends = approach(state[OCCUPANCY], things.centre, origin, rays, _NEAR)
-    flat = rays.flatten(1)
-    horizontal = (flat[0] ** 2 + flat[2] ** 2).sqrt().clamp_min(1e-4)
+def march_fine(state: Tensor, things: FineThings, rays: Rays) -> Ends:
+    """Walk along `rays` through `state [45, H, H]` to where they meet something solid in fine cells."""
+    close, ends = approach(state[OCCUPANCY], things.centre, rays, _NEAR)
+    origin, flat, horizontal = rays.origin, rays.direction.flatten(1), rays.horizontal.flatten()
     found = torch.full_like(close, FAR)
     rows = (close < FAR).nonzero()[:, 0]
     at, hit = trace(things, origin, flat[:, rows], close[rows] / horizontal[rows], _PASSES[0])

@@ -1,13 +1,12 @@
 """Rays of a view walk through an occupancy grid to the first solid spot.
 
-They share a fan of vertical planes through the camera: the occupancy is read once along the fan, all levels together,
-and every ray then looks its heights up in its own plane. Most of the fan is empty at every level: only what is not is
-looked up, in blocks of neighbouring rays, each of which needs about as many distances as the others.
+They share a fan of vertical planes through the camera: the occupancy is read once along the fan, all levels together.
+Rays then go through it in rounds, some distances in each. Most of the fan is empty: bits tell at which heights there
+is something at any distance of a round, and only rays that pass there and have not ended look their values up.
 """
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import torch
@@ -15,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from flashdreams.integrations.pocket.land.state import CELL, HIGH, LEVELS
+from flashdreams.integrations.pocket.tiles.rays import Rays
 
 FAR = 1.0e4
 """Distance in metres of a ray that meets nothing."""
@@ -22,14 +22,16 @@ _PLANES = 256
 """Planes of the fan."""
 _SAMPLES = 72
 """Distances along a plane."""
+_ABOVE = _PLANES * _SAMPLES
+"""Numbers of the fan from one level to the next."""
 _SOLID = -0.2
 """Occupancy from which a ray stops: thin things never reach 0 between cells."""
 _NOTHING = -0.999
 """Occupancy up to which nothing is there: between empty cells it is rounded."""
 _BELOW = -0.05
 """Metres of height under which no ray goes on; above the state none does."""
-_BLOCK = 24, 32
-"""Rows and columns of rays that are looked up together: their numbers then fit in the processor's cache."""
+_ROUND = 18
+"""Distances of a round."""
 
 
 class Ends(NamedTuple):
@@ -47,117 +49,126 @@ class _Fan(NamedTuple):
     """The occupancy along planes through a camera."""
 
     values: Tensor
-    """`[planes * samples * levels]`"""
-    order: Tensor
-    """`[planes, samples]`: places of the samples of a plane that are not empty at every level, the nearest first."""
-    counts: Tensor
-    """`[planes, samples]`: how many of these there are up to and with each sample."""
+    """`[levels * planes * samples]`"""
+    some: Tensor
+    """`[rounds, planes]`: bit s + 1 tells that there is something between levels s - 1 and s; bits 0 and 18 are 0."""
 
 
-def march(occupancy: Tensor, centre: tuple[float, float], origin: Tensor, rays: Tensor) -> Ends:
-    """Return where `rays [3, h, w]` (east, up, north) from `origin [3]` meet something solid.
+class _Found(NamedTuple):
+    """Where rays `[R]` have got so far."""
+
+    close: Tensor
+    level: Tensor
+    missed: Tensor
+    missed_level: Tensor
+
+
+def march(occupancy: Tensor, centre: tuple[float, float], rays: Rays) -> Ends:
+    """Return where `rays` meet something solid.
 
     `occupancy [L, H, H]` lies around `centre` (x and z in metres), -1 where it is empty and 1 where it is solid.
     """
-    return approach(occupancy, centre, origin, rays, _SOLID)[1]
+    return approach(occupancy, centre, rays, _SOLID)[1]
 
 
-def approach(
-    occupancy: Tensor, centre: tuple[float, float], origin: Tensor, rays: Tensor, near: float
-) -> tuple[Tensor, Ends]:
+def approach(occupancy: Tensor, centre: tuple[float, float], rays: Rays, near: float) -> tuple[Tensor, Ends]:
     """Return the level distances `[h * w]` at which rays first meet an occupancy above `near`, and what `march` does.
 
-    `FAR` where there is none.
+    `FAR` where there is none. `near` is at most that of what is solid.
     """
-    rows, columns = rays.shape[1:]
-    azimuth = torch.atan2(rays[0], rays[2])
-    middle = torch.atan2(rays[0].mean(), rays[2].mean())
-    relative = torch.remainder(azimuth - middle + math.pi, 2 * math.pi) - math.pi
-    low, high = relative.min(), relative.max()
     steps = _distances()
-    fan = _fan(occupancy, centre, origin, middle + torch.lerp(low, high, torch.linspace(0, 1, _PLANES)), steps)
-    plane = ((relative - low) / (high - low).clamp_min(1e-6) * (_PLANES - 1)).round().long()
-    slope = rays[1] / (rays[0] ** 2 + rays[2] ** 2).sqrt().clamp_min(1e-4)
-    size = math.gcd(rows, _BLOCK[0]), math.gcd(columns, _BLOCK[1])
-    planes, slopes = _blocks(plane, size), _blocks(slope, size)
-    leaving = torch.searchsorted(steps, _leaving(origin[1], slopes).amax(1)).clamp_max(_SAMPLES - 1)
-    counts = fan.counts[planes, leaving[:, None]]
-    most = counts.amax(1).clamp_min(1).tolist()
-    found = [
-        _first(fan, steps, origin[1], plane_of, slope_of, count, longest, near)
-        for plane_of, slope_of, count, longest in zip(planes, slopes, counts, most, strict=True)
-    ]
-    close, *ends = (_whole(torch.stack(each), size, columns).flatten() for each in zip(*found, strict=True))
-    return close, Ends(*ends)
+    fan = _fan(occupancy, centre, rays, steps)
+    plane = (rays.share() * (_PLANES - 1)).round().int().flatten()
+    slope = (rays.direction[1] / rays.horizontal).flatten()
+    height = rays.origin[1]
+    active = _active(fan, steps, height, plane, slope)
+    count = len(plane)
+    far = torch.full((count,), FAR)
+    found = _Found(far, far.clone(), torch.full((count,), -1.0), torch.full((count,), _NEAREST))
+    before, first = torch.full((count,), -1.0), plane * _SAMPLES
+    for number, passing in enumerate(active):
+        rows = (passing & (found.level == FAR)).nonzero()[:, 0]
+        samples = slice(number * _ROUND, (number + 1) * _ROUND)
+        begin, own_slope, earlier = (x.index_select(0, rows) for x in (first, slope, before))
+        value = _values(fan, height, begin + samples.start, own_slope, steps[samples])
+        _advance(found, rows, torch.cat([earlier[None], value]), steps, samples.start, near)
+        before.fill_(-1.0).index_copy_(0, rows, value[-1])
+    return found.close, Ends(*found[1:])
+
+
+_NEAREST = 0.25
+"""The least of the distances."""
 
 
 def _distances() -> Tensor:
     """`[72]` level distances: dense near the camera."""
-    return 0.25 + 15.5 * (torch.exp(0.0195 * torch.arange(_SAMPLES)) - 1)
+    return _NEAREST + 15.5 * (torch.exp(0.0195 * torch.arange(_SAMPLES)) - 1)
 
 
-def _fan(occupancy: Tensor, centre: tuple[float, float], origin: Tensor, planes: Tensor, steps: Tensor) -> _Fan:
-    """Read `occupancy` along `planes`, azimuths, at level distances `steps` from `origin`."""
-    reach = occupancy.shape[-1] * CELL / 2
+def _fan(occupancy: Tensor, centre: tuple[float, float], rays: Rays, steps: Tensor) -> _Fan:
+    """Read `occupancy` along the planes of `rays` at level distances `steps`."""
+    reach, origin, planes = occupancy.shape[-1] * CELL / 2, rays.origin, rays.planes(_PLANES)
     x = (origin[0] - centre[0] + planes.sin()[:, None] * steps) / reach
     z = (origin[2] - centre[1] + planes.cos()[:, None] * steps) / reach
     fan = F.grid_sample(occupancy[None], torch.stack([x, z], -1)[None], padding_mode="border", align_corners=False)[0]
-    occupied = fan.amax(0) > _NOTHING
-    order = occupied.byte().argsort(dim=1, descending=True, stable=True)
-    return _Fan(fan.permute(1, 2, 0).flatten(), order, occupied.cumsum(1))
+    some = (fan.add(1.0).view(-1, _ROUND) @ torch.ones(_ROUND) > 1 + _NOTHING).view(*fan.shape[:2], -1)
+    edge = some.new_zeros(1, *some.shape[1:])
+    between = torch.cat([some, edge]) | torch.cat([edge, some])
+    weights = 2.0 ** torch.arange(1, LEVELS + 2)
+    bits = (weights @ between.flatten(1).float()).int().view(between.shape[1:])
+    return _Fan(fan.flatten(), bits.T.contiguous())
 
 
-def _leaving(height: Tensor, slopes: Tensor) -> Tensor:
-    """Return the level distances at which rays of `slopes` from `height` leave the state through its floor or roof."""
-    down, up = (_BELOW - height) / slopes.clamp_max(-1e-6), (HIGH - height) / slopes.clamp_min(1e-6)
-    return torch.where((down < 0) | (up < 0), FAR, torch.where(slopes < 0, down, up))
+def _active(fan: _Fan, steps: Tensor, height: Tensor, plane: Tensor, slope: Tensor) -> Tensor:
+    """`[rounds, R]`: True where there may be something at the heights of a ray in a round."""
+    ends = torch.stack([steps[::_ROUND], steps[_ROUND - 1 :: _ROUND]])[..., None]
+    upward = torch.addcmul(height / CELL + 1.5, slope / CELL, ends).clamp_(0, LEVELS + 2).int()
+    low, high = torch.minimum(*upward), torch.maximum(*upward)
+    return (fan.some.index_select(1, plane) >> low) & ((2 << (high - low)) - 1) > 0
 
 
-def _first(
-    fan: _Fan, steps: Tensor, height: Tensor, plane: Tensor, slope: Tensor, count: Tensor, most: int, near: float
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return `approach` of rays with `plane`, `slope` and `count` of samples to look up, each `[R]`, `most` at most."""
-    sample = fan.order[:, :most].index_select(0, plane)
-    level = steps[sample]
-    value = _values(fan, height, plane, slope, sample, level)
-    value.masked_fill_(torch.arange(most) >= count[:, None], -1.0)
-    ends, index = _reached(steps, sample, value, _SOLID)
-    close = ends if near == _SOLID else _reached(steps, sample, value, near)[0]
-    value.masked_fill_(torch.arange(most) >= torch.where(ends < FAR, index, most)[:, None], -1.0)
-    missed, missed_index = value.max(1, keepdim=True)
-    return close, ends, missed[:, 0], level.gather(1, missed_index)[:, 0]
-
-
-def _reached(steps: Tensor, sample: Tensor, value: Tensor, threshold: float) -> tuple[Tensor, Tensor]:
-    """Return the level distances `[R]` at which `value [R, K]` first reaches a threshold, and after which sample."""
-    above = value > threshold
-    index = above.int().argmax(1, keepdim=True)
-    hit, at, here = (each.gather(1, index)[:, 0] for each in (above, sample, value))
-    previous = (index - 1).clamp_min(0)
-    # The sample before the one that reaches it is empty where it was left out.
-    known = (sample.gather(1, previous)[:, 0] == at - 1) | (at == 0)
-    before = torch.where(known, value.gather(1, previous)[:, 0], -1.0)
-    part = ((threshold - before) / (here - before).clamp_min(1e-4)).clamp(0, 1)
-    return torch.where(hit, torch.lerp(steps[(at - 1).clamp_min(0)], steps[at], part), FAR), index[:, 0]
-
-
-def _values(fan: _Fan, height: Tensor, plane: Tensor, slope: Tensor, sample: Tensor, level: Tensor) -> Tensor:
-    """Return occupancies `[R, K]` at level distances `level` of rays, between the two nearest levels."""
-    heights = torch.addcmul(height, slope[:, None], level)
-    upward = (heights / CELL).sub_(0.5).clamp_(0, LEVELS - 1.001)
-    below = upward.long()
+def _values(fan: _Fan, height: Tensor, first: Tensor, slope: Tensor, level: Tensor) -> Tensor:
+    """Return occupancies `[K, R]` at distances `level [K]`, of which the first is at `first [R]` of the fan's."""
+    heights = torch.addcmul(height, slope, level[:, None])
+    outside = (heights > HIGH) | (heights < _BELOW)
+    upward = heights.mul_(1 / CELL).sub_(0.5).clamp_(0, LEVELS - 1.001)
+    below = upward.int()
     upward.sub_(below)
-    below.add_(sample + plane[:, None] * _SAMPLES, alpha=LEVELS)
-    value = fan.values[below].lerp_(fan.values[below.add_(1)], upward)
-    return value.masked_fill_((heights > HIGH) | (heights < _BELOW), -1.0)
+    place = torch.add(torch.arange(len(level), dtype=torch.int32)[:, None] + first, below, alpha=_ABOVE).flatten()
+    low, high = (fan.values.index_select(0, at).view(upward.shape) for at in (place, place + _ABOVE))
+    return low.lerp_(high, upward).masked_fill_(outside, -1.0)
 
 
-def _blocks(image: Tensor, size: tuple[int, int]) -> Tensor:
-    """`[N, rows * columns of a block]` of an `image [h, w]`."""
-    return image.unflatten(1, (-1, size[1])).unflatten(0, (-1, size[0])).transpose(1, 2).flatten(2).flatten(0, 1)
+def _advance(found: _Found, rows: Tensor, values: Tensor, steps: Tensor, start: int, near: float) -> None:
+    """Enter into `found` what `rows` meet at distances from number `start` on.
+
+    `values [1 + K, R]` are the occupancies there, after the one at the distance before.
+    """
+    value = values[1:]
+    numbers, none = torch.arange(len(value), dtype=torch.float32)[:, None], float(len(value))
+    first = torch.where(value > _SOLID, numbers, none).amin(0)
+    _enter(found.level, rows, values, first, steps, start, _SOLID)
+    soon = torch.where(value > near, numbers, none).amin(0)
+    soon.masked_fill_(found.close.index_select(0, rows) < FAR, none)
+    _enter(found.close, rows, values, soon, steps, start, near)
+    passed = value.masked_fill(numbers >= first, -1.0)
+    most = passed.amax(0)
+    better = (most > found.missed.index_select(0, rows)).nonzero()[:, 0]
+    rows, most = rows.index_select(0, better), most.index_select(0, better)
+    at = torch.where(passed.index_select(1, better) == most, numbers, none).amin(0).int()
+    found.missed.index_copy_(0, rows, most)
+    found.missed_level.index_copy_(0, rows, steps.index_select(0, at.add_(start)))
 
 
-def _whole(blocks: Tensor, size: tuple[int, int], columns: int) -> Tensor:
-    """The inverse of `_blocks`: `[h, w]`."""
-    parts = blocks.unflatten(1, size).unflatten(0, (-1, columns // size[1]))
-    return parts.transpose(1, 2).flatten(2).flatten(0, 1)
+def _enter(
+    target: Tensor, rows: Tensor, values: Tensor, first: Tensor, steps: Tensor, start: int, threshold: float
+) -> None:
+    """Enter into `target` the level distances at which `values` of `rows` exceed a threshold, at number `first`."""
+    hit = (first < len(values) - 1).nonzero()[:, 0]
+    index = first.index_select(0, hit).int()
+    spots = index * values.shape[1] + hit
+    earlier, here = (values.flatten().index_select(0, at) for at in (spots, spots + values.shape[1]))
+    part = ((threshold - earlier) / (here - earlier).clamp_min(1e-4)).clamp(0, 1)
+    index.add_(start)
+    before, after = (steps.index_select(0, at) for at in ((index - 1).clamp_min_(0), index))
+    target.index_copy_(0, rows.index_select(0, hit), torch.lerp(before, after, part))

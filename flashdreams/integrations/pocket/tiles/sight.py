@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from flashdreams.integrations.pocket.land.camera import camera_origin, camera_rays, mist
+from flashdreams.integrations.pocket.land.camera import mist
 from flashdreams.integrations.pocket.land.light import Light
 from flashdreams.integrations.pocket.land.maps import lamp_light, sun_shadow
 from flashdreams.integrations.pocket.land.sky import SKY_FIELDS, sky_fields
@@ -29,6 +29,7 @@ from flashdreams.integrations.pocket.land.state import (
 from flashdreams.integrations.pocket.tiles.fine import FineThings
 from flashdreams.integrations.pocket.tiles.fine_sight import GRAIN, Sharp, march_fine, sharpened
 from flashdreams.integrations.pocket.tiles.ray_march import FAR, Ends, march
+from flashdreams.integrations.pocket.tiles.rays import Rays
 
 RAY_ROWS, RAY_COLUMNS = 72, 128
 """Rays of a view: one for 2x2 pixels."""
@@ -97,6 +98,9 @@ class Seen(NamedTuple):
     """`[34, 72, 128]`"""
     inverse_depth: Tensor
     """`[72, 128]` in 1/m, along the camera's axis; 0 for the sky."""
+    rays: Rays
+    level: Tensor
+    """`[72, 128]`: level distances in metres to what the rays end on."""
     sharp: Sharp | None = None
     """Single pixels, where things were refined."""
 
@@ -108,13 +112,12 @@ class Seen(NamedTuple):
 @torch.no_grad()
 def look(place: LocalState, pose: Tensor) -> Seen:
     """Return what the rays from camera-to-world `pose [4, 4]` hit in a `place`."""
-    direction = camera_rays(pose, RAY_COLUMNS, RAY_ROWS)
-    origin, rays = camera_origin(pose), direction.flatten(1)
-    horizontal = (rays[0] ** 2 + rays[2] ** 2).sqrt().clamp_min(1e-4)
+    view = Rays.of_camera(pose, RAY_COLUMNS, RAY_ROWS)
+    origin, rays, horizontal = view.origin, view.direction.flatten(1), view.horizontal.flatten()
     if place.fine is None:
-        ends = march(place.state[OCCUPANCY], place.centre, origin, direction)
+        ends = march(place.state[OCCUPANCY], place.centre, view)
     else:
-        ends = march_fine(place.state, place.fine, origin, direction)
+        ends = march_fine(place.state, place.fine, view)
     ground = torch.where(rays[1] < -1e-4, origin[1] / (-rays[1]).clamp_min(1e-4), FAR)
     thing_at = ends.level / horizontal
     is_thing = (thing_at < ground) & (thing_at < FAR * 0.5)
@@ -124,10 +127,11 @@ def look(place: LocalState, pose: Tensor) -> Seen:
     forward = pose[:3, 2].float() * torch.tensor([1.0, -1.0, 1.0])
     depth = distance * (rays * forward[:, None]).sum(0)
     inverse = torch.where(distance < FAR * 0.5, 1 / depth.clamp_min(0.05), 0.0)
-    sky = sky_fields(direction, place.light)
+    sky = sky_fields(view.direction, place.light)
     sky[2:4] = (sky[2:4] * 30).clamp(-1, 1)
-    size = direction.shape[1:]
-    seen = Seen(torch.cat([features.unflatten(1, size), sky]), inverse.unflatten(0, size))
+    size = view.horizontal.shape
+    level = (distance * horizontal).unflatten(0, size)
+    seen = Seen(torch.cat([features.unflatten(1, size), sky]), inverse.unflatten(0, size), view, level)
     if place.fine is None:
         return seen
     kinds, colors = seen.features[:3], seen.features[ALBEDO : ALBEDO + 3]

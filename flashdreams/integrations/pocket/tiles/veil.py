@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from flashdreams.integrations.pocket.land.camera import HEIGHT, WIDTH, camera_origin, camera_rays
+from flashdreams.integrations.pocket.land.camera import HEIGHT, WIDTH
 from flashdreams.integrations.pocket.land.light import Light
 from flashdreams.integrations.pocket.land.sky import horizon_fields, sky_color
+from flashdreams.integrations.pocket.tiles.rays import Rays
 from flashdreams.integrations.pocket.tiles.sight import LocalState, Seen
 
 _FINE = 4
@@ -29,32 +28,21 @@ def clear_map(clear: Tensor) -> Tensor:
     return F.avg_pool2d(F.pad(fine[None, None], (1, 1, 1, 1)), 3, 1)[0, 0]
 
 
-def veil(place: LocalState, clear: Tensor, pose: Tensor, seen: Seen) -> Tensor:
+def veil(place: LocalState, clear: Tensor, seen: Seen) -> Tensor:
     """`[72, 128]`: how much of what each ray sees is hidden, 0 to 1, with `clear` of `clear_map` over the place."""
-    height, width = seen.inverse_depth.shape
-    rays = camera_rays(pose, width, height)
-    horizontal = (rays[0] ** 2 + rays[2] ** 2).sqrt().clamp_min(1e-4)
-    azimuth = torch.atan2(rays[0], rays[2])
-    middle = torch.atan2(rays[0].mean(), rays[2].mean())
-    relative = torch.remainder(azimuth - middle + math.pi, 2 * math.pi) - math.pi
-    low, high = relative.min(), relative.max()
-    planes = middle + torch.lerp(low, high, torch.linspace(0, 1, _PLANES))
+    rays = seen.rays
+    planes, origin = rays.planes(_PLANES), rays.origin
     steps = torch.linspace(0, _FARTHEST, _STEPS)
-    origin = camera_origin(pose)
     x, z = origin[0] + planes.sin()[:, None] * steps, origin[2] + planes.cos()[:, None] * steps
     here = F.grid_sample(clear[None, None], place.flat(x, z)[None], align_corners=False)[0, 0]
     hidden = ((1 - here) * ((steps - _NEAR) / _NEAR).clamp(0, 1)).cummax(1).values
-    forward = pose[:3, 2].float() * torch.tensor([1.0, -1.0, 1.0])
-    along = (rays * forward[:, None, None]).sum(0)
-    reach = horizontal / (seen.inverse_depth * along).clamp_min(1e-4)
-    spot = torch.stack([reach / _FARTHEST * 2 - 1, (relative - low) / (high - low).clamp_min(1e-6) * 2 - 1], -1)
+    spot = torch.stack([seen.level / _FARTHEST * 2 - 1, rays.share() * 2 - 1], -1)
     found = F.grid_sample(hidden[None, None], spot[None], padding_mode="border", align_corners=True)[0, 0]
     return torch.where(seen.inverse_depth > 0, found, 0.0)
 
 
-def veiled(image: Tensor, hidden: Tensor, pose: Tensor, light: Light) -> Tensor:
+def veiled(image: Tensor, hidden: Tensor, rays: Rays, light: Light) -> Tensor:
     """`image [3, 144, 256]` with mist of the horizon's colour where it is `hidden [72, 128]`."""
-    direction = camera_rays(pose, hidden.shape[1], hidden.shape[0])
-    mist = torch.cat([sky_color(horizon_fields(direction, light), light.vector()), hidden[None]])
+    mist = torch.cat([sky_color(horizon_fields(rays.direction, light), light.vector()), hidden[None]])
     fine = F.interpolate(mist[None], size=(HEIGHT, WIDTH), mode="bilinear")[0]
     return torch.lerp(image, fine[:3], fine[3:])

@@ -11,6 +11,7 @@ from flashdreams.integrations.pocket.land.camera import camera_origin, camera_po
 from flashdreams.integrations.pocket.land.region import Region, make_region
 from flashdreams.integrations.pocket.land.state import CELL, HIGH, LEVELS, OCCUPANCY
 from flashdreams.integrations.pocket.tiles.ray_march import FAR, march
+from flashdreams.integrations.pocket.tiles.rays import Rays
 
 DISTANCES = 0.25 + 15.5 * (torch.exp(0.0195 * torch.arange(72)) - 1)
 
@@ -58,7 +59,7 @@ def test_what_is_left_out_changes_nothing(region: Region, height: float, pitch: 
     origin = camera_origin(pose)
     origin[1] = height
     rays = camera_rays(pose, 24, 12)
-    ends = march(occupancy, (0.0, 0.0), origin, rays)
+    ends = march(occupancy, (0.0, 0.0), Rays.of(origin, rays))
     level, missed = every_distance(occupancy, origin, rays.flatten(1))
     # A ray that only just touches something may pass it in the other precision.
     agree = ((ends.level - level).abs() < 1e-3 * level) & ((ends.missed - missed).abs() < 1e-3)
@@ -68,7 +69,5 @@ def test_what_is_left_out_changes_nothing(region: Region, height: float, pitch: 
 
 def test_an_empty_place_is_passed(region: Region) -> None:
     pose = camera_pose(0.0, 0.0, 0.0, 0.1)
-    ends = march(
-        torch.full_like(region.state[OCCUPANCY], -1.0), (0.0, 0.0), camera_origin(pose), camera_rays(pose, 8, 6)
-    )
+    ends = march(torch.full_like(region.state[OCCUPANCY], -1.0), (0.0, 0.0), Rays.of_camera(pose, 8, 6))
     assert (ends.level == FAR).all() and (ends.missed < -0.999).all()
