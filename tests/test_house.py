@@ -156,6 +156,7 @@ LIBRARY_TESTED_IN = {
     "integrations/pocket/test_world.py": (
         "integrations/pocket: model/decoder model/denoiser model/scene_encoder training/training_clips"
     ),
+    "integrations/pocket/tiles/test_ray_march.py": "integrations/pocket/tiles/rays",
     "integrations/pocket/tiles/test_store.py": "integrations/pocket/tiles/network",
     "integrations/pocket/training/test_train.py": (
         "integrations/pocket/training: data export latents release train_decoder train_denoiser"

@@ -23,10 +23,15 @@ def camera_pose(x: float, z: float, yaw: float, pitch: float) -> Tensor:
     return torch.tensor(rows, dtype=torch.float32)
 
 
-def camera_rays(pose: Tensor, width: int, height: int) -> Tensor:
-    """Unit directions `[3, height, width]` (east, up, north) through pixels of a camera-to-world `pose [4, 4]`."""
-    turned = pose[:3, :3].float() @ _local_rays(width, height)
-    return (turned * torch.tensor([1.0, -1.0, 1.0])[:, None]).unflatten(1, (height, width))
+def camera_rays(pose: Tensor, width: int, height: int, pixels: Tensor | None = None) -> Tensor:
+    """Unit directions `[3, height, width]` (east, up, north) through pixels of a camera-to-world `pose [4, 4]`.
+
+    Only through the ones numbered `pixels [P]`, if given: `[3, P]`.
+    """
+    local = _local_rays(width, height)
+    turned = pose[:3, :3].float() @ (local if pixels is None else local.index_select(1, pixels))
+    turned *= torch.tensor([1.0, -1.0, 1.0])[:, None]
+    return turned.unflatten(1, (height, width)) if pixels is None else turned
 
 
 @lru_cache(maxsize=8)

@@ -88,7 +88,6 @@ def sharpened(
     `kinds [3, 72, 128]` are 1 for things, the ground and the sky; `colors [3, 72, 128]` those that rays end on, and
     `ground [3, H, H]` the ground's.
     """
-    height, width = distance.shape
     albedo = F.interpolate(colors[None], size=(HEIGHT, WIDTH), mode="bilinear")[0]
     source = torch.arange(HEIGHT * WIDTH)
     seam = _differences(kinds, colors, distance).flatten()
@@ -97,32 +96,27 @@ def sharpened(
         chosen = seam.topk(_MOST_TRACED).indices.sort().values
     if not len(chosen):
         return Sharp(albedo, source)
+    width = distance.shape[1]
     row, column = chosen // width, chosen % width
-    pixels = torch.stack([(2 * row + i) * WIDTH + 2 * column + j for i in (0, 1) for j in (0, 1)], 1).flatten()
-    own = chosen.repeat_interleave(4)
-    near, near_kinds, ends = _neighbours(own, kinds, distance, height, width)
-    origin = camera_origin(pose)
-    rays = camera_rays(pose, WIDTH, HEIGHT).flatten(1).index_select(1, pixels)
+    y, x = (torch.stack([2 * row + i for i in (0, 0, 1, 1)]), torch.stack([2 * column + j for j in (0, 1, 0, 1)]))
+    pixels = (y * WIDTH + x).flatten()
+    near, near_kinds, ends = _neighbours(row, column, kinds, distance)
+    origin, rays = camera_origin(pose), camera_rays(pose, WIDTH, HEIGHT, pixels)
     at, kind = _ends(things, origin, rays, near_kinds, ends)
-    known = ends.clamp_max(FAR)
-    unlike = (at.clamp_max(FAR).log()[:, None] - known.log()).abs() + 50.0 * (near_kinds != kind[:, None])
-    unlike[kind != 0] = 50.0 * (near_kinds != kind[:, None]).float()[kind != 0]
-    best = unlike.add(_ORDER).argmin(1, keepdim=True)
-    alike = unlike.gather(1, best)[:, 0] < 40
-    chosen_ray = torch.where(alike, near.gather(1, best)[:, 0], own)
+    best, alike = _likest(at.view(4, -1), kind.view(4, -1), near_kinds, ends)
+    chosen_ray = torch.where(alike, near.gather(0, best), chosen)
     # The light of the spot of that ray which is nearest to the pixel.
-    y, x = pixels // WIDTH, pixels % WIDTH
     ray_y, ray_x = chosen_ray // width * 2, chosen_ray % width * 2
-    source[pixels] = torch.minimum(torch.maximum(y, ray_y), ray_y + 1) * WIDTH + torch.minimum(
-        torch.maximum(x, ray_x), ray_x + 1
-    )
+    lit = torch.minimum(torch.maximum(y, ray_y), ray_y + 1) * WIDTH + torch.minimum(torch.maximum(x, ray_x), ray_x + 1)
+    source[pixels] = lit.flatten()
     found = _colors(ground, things, origin, rays, at, kind)
-    albedo.flatten(1)[:, pixels] = torch.where(alike, found, colors.flatten(1)[:, own])
+    own = colors.flatten(1).index_select(1, chosen).repeat(1, 4)
+    albedo.flatten(1).index_copy_(1, pixels, torch.where(alike.flatten(), found, own))
     return Sharp(albedo, source)
 
 
 _AROUND = ((0, 0), (-1, 0), (1, 0), (0, -1), (0, 1), (-1, -1), (-1, 1), (1, -1), (1, 1))
-_ORDER = torch.arange(9) * 1e-3
+_ORDER = torch.arange(9)[:, None, None] * 1e-3
 """Of rays that are alike the nearest one."""
 
 
@@ -144,25 +138,41 @@ def _differences(kinds: Tensor, colors: Tensor, distance: Tensor) -> Tensor:
     return result
 
 
-def _neighbours(own: Tensor, kinds: Tensor, distance: Tensor, height: int, width: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Of rays `own [P]`: the nine rays around `[P, 9]`, their kinds (0 thing, 1 ground, 2 sky) and distances."""
-    row, column = own // width, own % width
-    shifts = torch.tensor(_AROUND)
-    near = (row[:, None] + shifts[:, 0]).clamp(0, height - 1) * width + (column[:, None] + shifts[:, 1]).clamp(
-        0, width - 1
-    )
-    return near, kinds.argmax(0).flatten()[near], distance.flatten()[near]
+def _neighbours(row: Tensor, column: Tensor, kinds: Tensor, distance: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Of rays `[C]` by rows and columns: the nine around each, their kinds (0 thing, 1 ground, 2 sky) and distances.
+
+    Each is `[9, C]`.
+    """
+    height, width = distance.shape
+    down, right = torch.tensor(_AROUND).T[..., None]
+    near = (row + down).clamp_(0, height - 1) * width + (column + right).clamp_(0, width - 1)
+    kind = (kinds[1] + 2 * kinds[2]).flatten()
+    return near, *(x.take(near) for x in (kind, distance.flatten().clamp_max(FAR)))
+
+
+def _likest(at: Tensor, kind: Tensor, kinds: Tensor, ends: Tensor) -> tuple[Tensor, Tensor]:
+    """Which of nine rays ends most like each of four pixels does, and True where it ends on the same kind of thing.
+
+    Each is `[4, C]`; `at` and `kind` are of the pixels, `kinds` and `ends [9, C]` of the rays around them.
+    """
+    ratio = (at.clamp_max(FAR).log() - ends.log()[:, None]).abs_()
+    other = (kinds[:, None] != kind).float().mul_(50.0)
+    unlike = ratio.mul_(kind == 0).add_(other).add_(_ORDER)
+    best = unlike.argmin(0)
+    return best, unlike.gather(0, best[None])[0] < 40
 
 
 def _ends(things: FineThings, origin: Tensor, rays: Tensor, kinds: Tensor, ends: Tensor) -> tuple[Tensor, Tensor]:
-    """Distances `[P]` and kinds of what the pixels' rays meet, beside rays that end so."""
-    of_things = torch.where(kinds == 0, ends, FAR)
-    nearest = of_things.amin(1)
-    farthest = torch.where(kinds == 0, ends, 0.0).amax(1)
+    """Distances `[4 C]` and kinds of what the rays of pixels meet, four beside each ray of `kinds` and `ends`."""
+    thing = kinds == 0
+    nearest = torch.where(thing, ends, FAR).amin(0).repeat(4)
+    farthest = torch.where(thing, ends, 0.0).amax(0).repeat(4)
     at, hit = trace(things, origin, rays, (nearest - _BEFORE).clamp(0.05, FAR), _PASSES[0])
     again = (~hit & (farthest > at + _BEFORE)).nonzero()[:, 0]
     if len(again):
-        further, met = trace(things, origin, rays[:, again], farthest[again] - _BEFORE, _PASSES[1])
+        further, met = trace(
+            things, origin, rays.index_select(1, again), farthest.index_select(0, again) - _BEFORE, _PASSES[1]
+        )
         at[again], hit[again] = further, met
     ground = torch.where(rays[1] < -1e-4, origin[1] / (-rays[1]).clamp_min(1e-4), FAR)
     hit &= at < ground
@@ -174,9 +184,9 @@ def _colors(ground: Tensor, things: FineThings, origin: Tensor, rays: Tensor, at
     """`[3, P]`: the colours where the pixels' rays end."""
     result = torch.zeros(3, len(at))
     of_things, of_ground = (kind == 0).nonzero()[:, 0], (kind == 1).nonzero()[:, 0]
-    points = origin[:, None] + rays[:, of_things] * (at[of_things] + GRAIN)
+    points = origin[:, None] + rays.index_select(1, of_things) * (at.index_select(0, of_things) + GRAIN)
     result[:, of_things] = things.color(points)
-    spots = origin[:, None] + rays[:, of_ground] * at[of_ground].clamp_max(80.0)
+    spots = origin[:, None] + rays.index_select(1, of_ground) * at.index_select(0, of_ground).clamp_max(80.0)
     reach = ground.shape[-1] * CELL / 2
     flat = torch.stack([(spots[0] - things.centre[0]) / reach, (spots[2] - things.centre[1]) / reach], -1)[None, None]
     result[:, of_ground] = F.grid_sample(ground[None], flat, padding_mode="border", align_corners=False)[0, :, 0]

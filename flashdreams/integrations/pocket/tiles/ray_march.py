@@ -22,6 +22,8 @@ _PLANES = 256
 """Planes of the fan."""
 _SAMPLES = 72
 """Distances along a plane."""
+_NEAREST = 0.25
+"""The least of the distances, in metres."""
 _ABOVE = _PLANES * _SAMPLES
 """Numbers of the fan from one level to the next."""
 _SOLID = -0.2
@@ -93,11 +95,7 @@ def approach(occupancy: Tensor, centre: tuple[float, float], rays: Rays, near: f
         value = _values(fan, height, begin + samples.start, own_slope, steps[samples])
         _advance(found, rows, torch.cat([earlier[None], value]), steps, samples.start, near)
         before.fill_(-1.0).index_copy_(0, rows, value[-1])
-    return found.close, Ends(*found[1:])
-
-
-_NEAREST = 0.25
-"""The least of the distances."""
+    return found.close if near < _SOLID else found.level, Ends(*found[1:])
 
 
 def _distances() -> Tensor:
@@ -148,9 +146,10 @@ def _advance(found: _Found, rows: Tensor, values: Tensor, steps: Tensor, start: 
     numbers, none = torch.arange(len(value), dtype=torch.float32)[:, None], float(len(value))
     first = torch.where(value > _SOLID, numbers, none).amin(0)
     _enter(found.level, rows, values, first, steps, start, _SOLID)
-    soon = torch.where(value > near, numbers, none).amin(0)
-    soon.masked_fill_(found.close.index_select(0, rows) < FAR, none)
-    _enter(found.close, rows, values, soon, steps, start, near)
+    if near < _SOLID:
+        soon = torch.where(value > near, numbers, none).amin(0)
+        soon.masked_fill_(found.close.index_select(0, rows) < FAR, none)
+        _enter(found.close, rows, values, soon, steps, start, near)
     passed = value.masked_fill(numbers >= first, -1.0)
     most = passed.amax(0)
     better = (most > found.missed.index_select(0, rows)).nonzero()[:, 0]
