@@ -177,6 +177,11 @@ class SessionRollout:
         )
 
     @property
+    def of_world(self) -> Rollout:
+        """The world's own rollout at present."""
+        return self._world_rollout
+
+    @property
     def seed(self) -> int:
         """Of the present rollout."""
         return self._world_rollout.seed

@@ -55,9 +55,10 @@ def jpeg(picture: Picture) -> bytes:
 
 
 def png(picture: Picture) -> bytes:
-    """Return a PNG file, which is lossless."""
-    codec = _open("png", picture.shape[1], picture.shape[0], "rgb24")
-    frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
+    """Return a PNG file, which is lossless, of red, green and blue, and opacity where there is a fourth channel."""
+    pixels = "rgba" if picture.shape[2] == 4 else "rgb24"
+    codec = _open("png", picture.shape[1], picture.shape[0], pixels)
+    frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format=pixels)
     frame.pts, frame.time_base = 0, codec.time_base
     return b"".join(bytes(packet) for packet in [*codec.encode(frame), *codec.encode(None)])
 

@@ -55,7 +55,8 @@ ADDRESSES = {
     "GET /api/worlds/{slug}/scenes/{scene}.jpg": "a scene's thumbnail",
     "POST /api/paths": "a camera path file of up to 2 MiB, of `?fps=` where it names none; answers the `name` for "
     "`path.file`, `reset.file` and `rewind.file`",
-    "GET /api/shots/plan": "the map, lens, rules and shipped paths of a `?scene=` entered with `?seed=`",
+    "GET /api/shots/plan": "the map, lens, rules and shipped paths of a `?scene=` entered with `?seed=`, or of the "
+    "land that a `?session=` is in",
     "POST /api/shots/sample": "a shot, key poses with their pace, as JSON; answers the camera of every frame",
     "POST /api/shots/file": "the same shot as a file: `?format=` flashdreams, nerfstudio, tum or numpy",
     "GET /api/shots/keys": "key poses that draw a `?file=` again in a `?scene=`, within `?distance=` and `?degrees=`",
@@ -70,6 +71,7 @@ ADDRESSES = {
     "GET /api/sessions/{token}/still.{kind}": "its newest frame, `png` or `jpg`",
     "GET /api/sessions/{token}/trajectory.json": "its camera path, or what of it came after chunk `?since=`",
     "GET /api/sessions/{token}/filmstrip": "small pictures of the chunks `?since=` one",
+    "GET /api/sessions/{token}/map": "the map around its visitor, of what is there by now, or null",
     "GET /api/sessions/{token}/save.json": "the session itself, to be dreamed again",
     "POST /api/sessions/{token}/replay": "keeps it on the server; answers a `link`",
     "GET /api/kiosk": "what the kiosk's page shows",

@@ -15,6 +15,7 @@ from backend.server.dependencies import ApiError, ContextDep, ManagerDep, attach
 from backend.server.uploads import as_file, replay_summary
 from backend.session.replay import MAX_FILE_BYTES, SavedSession
 from backend.session.session import Session
+from backend.store.places import map_document
 
 router = APIRouter(prefix="/api/sessions")
 
@@ -98,6 +99,16 @@ async def trajectory(session: ReadableSession, context: ContextDep, since: Since
 async def filmstrip(session: OwnSession, context: ContextDep, since: Since = -1) -> Response:
     """Return thumbnails of the chunks after chunk `since`."""
     return JSONResponse(await in_thread(context, session.exports.filmstrip, since))
+
+
+@router.get("/{token}/map")
+async def map_around(session: ReadableSession, context: ContextDep) -> dict[str, Any]:
+    """Return the map around the visitor, of what is there by now."""
+
+    def read() -> dict[str, Any] | None:
+        return map_document(context.engine.world.result().plan_around(session.rollout.of_world))
+
+    return {"map": await in_thread(context, read)}
 
 
 @router.get("/{token}/save.json")

@@ -68,7 +68,9 @@ class Session:
         self.detached_since: float | None = self.created_at
         self.left = False
         """True if its page was closed or reloaded, so that nobody is likely to come back."""
-        self._rollout, self._on_end = rollout, on_end
+        self.rollout, self._on_end = rollout, on_end
+        self.history: History = rollout.history
+        """Chunks of the session, and the states that can be rewound to."""
         self._guard = context.quality_guard()
         self._state = SessionState(
             self._config.fps,
@@ -112,11 +114,6 @@ class Session:
         """True until the session ends."""
         return not self._ended
 
-    @property
-    def history(self) -> History:
-        """Chunks of the session, and the states that can be rewound to."""
-        return self._rollout.history
-
     # -- connections ---------------------------------------------------------------------------------------------
 
     def attach(self, client: Client) -> None:
@@ -130,7 +127,7 @@ class Session:
             log.info("session %s is back after %.1f s", self.id, self._clock() - self.detached_since)
         self.detached_since = None
         self.last_input = self._clock()
-        self._rollout.input_state.reset_seq()
+        self.rollout.input_state.reset_seq()
         self._announced = None
         # A page that wants to pause says so again: it may have resumed while it could not be heard.
         self._state.attach(None if self._broadcast.last is None else self._broadcast.last.index)
@@ -149,7 +146,7 @@ class Session:
             log.info("session %s: %s", self.id, gone)
             self._state.detach()
             self.detached_since = self._clock()
-            self._rollout.input_state.release_keys()
+            self.rollout.input_state.release_keys()
 
     def watch(self, client: Client) -> None:
         """Add a viewer, who cannot change the session. Raises ProtocolError."""
@@ -180,11 +177,11 @@ class Session:
             watch=self.watch_token,
             spectator=spectator,
             player=client.player,
-            seed=self._rollout.seed,
-            scene=self._rollout.input_state.scene,
+            seed=self.rollout.seed,
+            scene=self.rollout.input_state.scene,
             resumed=self._broadcast.last is not None,
             index=self._state.newest + 1,
-            history=None if spectator else self._rollout.history.summary(),
+            history=None if spectator else self.rollout.history.summary(),
             replay=self._commands.replay and self._commands.replay.name,
             text=self._commands.beginning.text,
         )
@@ -256,7 +253,7 @@ class Session:
             while not self._ended:
                 self._wake.clear()
                 self._announce()
-                moving, scripted = self._rollout.input_state.moving, self._commands.scripted
+                moving, scripted = self.rollout.input_state.moving, self._commands.scripted
                 match self._state.next_action(self._clock(), moving=moving, scripted=scripted):
                     case Wait(until):
                         with contextlib.suppress(TimeoutError):
@@ -294,7 +291,7 @@ class Session:
 
     @property
     def _state_name(self) -> Literal["live", "idle", "paused"]:
-        return self._state.name(moving=self._rollout.input_state.moving, scripted=self._commands.scripted)
+        return self._state.name(moving=self.rollout.input_state.moving, scripted=self._commands.scripted)
 
     def _announce(self) -> None:
         name = self._state_name
@@ -330,7 +327,7 @@ class Session:
         if generated.notice is not None:
             self.viewers.send_player(server_messages.NoticeMessage(text=generated.notice))
         if self._state.stepwise:
-            self._rollout.input_state.release_keys()
+            self.rollout.input_state.release_keys()
         self._commands.send_replay_progress(generated)
         self._commands.send_history_if_changed()
 
@@ -340,7 +337,7 @@ class Session:
         Returns the chunk, True if it is urgent, and the player that it went to.
         """
         begun = self._clock()
-        generated = yield from self._rollout.stepping()
+        generated = yield from self.rollout.stepping()
         generated.timings["queue"] = (begun - asked) * 1e3
         urgent, viewer = self._state.answers(generated.snapshot.seq), self.viewers.player
         self._commands.note(generated)
@@ -349,7 +346,7 @@ class Session:
             self._broadcast.soon(self._restart_with_new_seed, self._guard.reason)
         later = self._clock() + self._config.frames_per_chunk / self._config.fps
         finalized = self._context.engine.submit(
-            lambda _world: self._rollout.finalize(), deadline=later, priority=Priority.FINALIZE, owner=self.id
+            lambda _world: self.rollout.finalize(), deadline=later, priority=Priority.FINALIZE, owner=self.id
         )
         finalized.add_done_callback(self._finalized)
         return generated, urgent, viewer
@@ -389,10 +386,10 @@ class Session:
         if reason != "moved":
             self.viewers.send_player(server_messages.EndedMessage(reason=reason))
         self._broadcast.close(reason)
-        self._rollout.history.forget_states()
+        self.rollout.history.forget_states()
         with contextlib.suppress(EngineStopped):
             self._context.engine.submit(
-                lambda _world: self._rollout.release(), deadline=self._clock(), priority=Priority.FINALIZE
+                lambda _world: self.rollout.release(), deadline=self._clock(), priority=Priority.FINALIZE
             )
         self._context.engine.forget(self.id)
         self._on_end(self, reason)

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from backend.store.places import Place, map_document
 from backend.wire.client_messages import Finite, Name
 from flashdreams.camera.formats.native import DECIMALS
 from flashdreams.camera.intrinsics import Intrinsics
@@ -16,9 +17,8 @@ from flashdreams.camera.keyframes import MAX_KEYS, Pace, keys_of, shot_through
 from flashdreams.camera.poses import MAX_COORDINATE, pose_from_yaw_pitch, yaw_pitch_roll_of
 from flashdreams.camera.splines import LONGEST_SECONDS, Easing
 from flashdreams.camera.trajectory import CameraPath
-from flashdreams.infra.world.base import World, WorldConfig
+from flashdreams.infra.world.base import WorldConfig
 from flashdreams.infra.world.offline_rollout import as_taken, lies_in_world
-from flashdreams.infra.world.scene_map import Colour, Disc, Plan
 
 MAX_KEYFRAME_PATH_BYTES = 64 * 1024
 MAX_SHOT_SECONDS = 120.0
@@ -51,6 +51,7 @@ class KeyframePath(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
     scene: Name
     seed: int = Field(default=0, ge=0, lt=2**32)
+    session: Name | None = Field(default=None, description="Token of the session whose land it is in.")
     keys: list[Keyframe] = Field(min_length=1, max_length=MAX_KEYS)
     pace: Literal["speed", "seconds", "times"] = "speed"
     speed: float = Field(default=1.5, ge=0.05, le=50, description="Units a second.")
@@ -93,14 +94,10 @@ def parse_keyframe_path(data: bytes) -> KeyframePath:
         raise ValueError(f"{where}: {first['msg'][0].lower()}{first['msg'][1:]}{got}") from None
 
 
-def sample_path(shot: KeyframePath, world: World) -> SampledPath:
-    """Return the camera path of keyframes.
-
-    Raises ValueError for a pace that makes none, KeyError for an unknown scene.
-    """
-    config = world.config
-    scene = config.scene(shot.scene).name
-    entrance = float(world.start_pose(scene, shot.seed)[1, 3])
+def sample_path(shot: KeyframePath, place: Place) -> SampledPath:
+    """Return the camera path of keyframes. Raises ValueError for a pace that makes none."""
+    config = place.world.config
+    entrance = float(place.entrance()[1, 3])
     keys = [
         pose_from_yaw_pitch([key.x, entrance if key.y is None else key.y, key.z], key.yaw, key.pitch, key.roll)
         for key in shot.keys
@@ -112,7 +109,7 @@ def sample_path(shot: KeyframePath, world: World) -> SampledPath:
             f"the path would last {path.duration:.0f} s, at most {MAX_SHOT_SECONDS:g} are made here: raise the"
             " speed, or take fewer keys"
         )
-    poses, moved = as_taken(path, config, world.constrain(scene, shot.seed))
+    poses, moved = as_taken(path, config, place.constrain())
     poses = np.round(poses, DECIMALS) + 0.0
     return SampledPath(CameraPath(poses, config.fps, *_lens(config, len(poses))), at, moved)
 
@@ -135,16 +132,14 @@ def _lens(config: WorldConfig, count: int) -> tuple[npt.NDArray[np.float64], tup
     return np.tile([lens.fx, lens.fy, lens.cx, lens.cy], (count, 1)), (config.width, config.height)
 
 
-def keyframes_document(
-    path: CameraPath, world: World, scene: str, seed: int, *, distance: float, degrees: float
-) -> dict[str, Any]:
+def keyframes_document(path: CameraPath, place: Place, *, distance: float, degrees: float) -> dict[str, Any]:
     """Return the keyframes of a file's path, moved to the scene's entrance where it was made in other coordinates.
 
-    `distance` and `degrees` are how far off a path through the keys may be. Raises KeyError for an unknown scene.
+    `distance` and `degrees` are how far off a path through the keys may be.
     """
-    inside = lies_in_world(path.poses, world.constrain(world.config.scene(scene).name, seed))
+    inside = lies_in_world(path.poses, place.constrain())
     if not inside:
-        path = path.starting_at(world.start_pose(scene, seed))
+        path = path.starting_at(place.entrance())
     if len(path) > MAX_KEYED_POSES:
         step = -(-len(path) // MAX_KEYED_POSES)
         path = path.sampled(np.arange(0, len(path), step), path.fps / step)
@@ -165,15 +160,14 @@ def keyframe_of(pose: npt.NDArray[np.float64]) -> dict[str, float]:
     return dict(zip(("x", "y", "z", "yaw", "pitch", "roll"), _numbers(pose), strict=True))
 
 
-def scene_document(world: World, scene: str, seed: int, paths: list[str]) -> dict[str, Any]:
-    """Return a scene's map, lens, rules and shipped paths for the editor. Raises KeyError for an unknown scene."""
-    config = world.config
-    start, constrain = world.start_pose(config.scene(scene).name, seed), world.constrain(scene, seed)
+def scene_document(place: Place, paths: list[str]) -> dict[str, Any]:
+    """Return a scene's map, lens, rules and shipped paths for the editor."""
+    config = place.world.config
+    start, constrain = place.entrance(), place.constrain()
     lifted = start[:3, 3] - [0.0, PROBE, 0.0]
     held = constrain is not None and abs(constrain(lifted, lifted)[1] - start[1, 3]) < PROBE / 2
-    plan = world.plan(scene)
     return {
-        "scene": scene,
+        "scene": place.scene,
         "fps": config.fps,
         "lens_degrees": config.lens_degrees,
         "size": [config.width, config.height],
@@ -182,31 +176,9 @@ def scene_document(world: World, scene: str, seed: int, paths: list[str]) -> dic
         "pitch_limit": config.motion.pitch_limit,
         "free_height": not held,
         "start": keyframe_of(start),
-        "map": None if plan is None else _map(plan),
+        "map": map_document(place.plan()),
         "paths": paths,
     }
-
-
-def _map(plan: Plan) -> dict[str, Any]:
-    return {
-        "ground": _hex(plan.ground),
-        "radius": plan.radius,
-        "things": [
-            {"circle": _circle(thing), "colour": _hex(thing.colour)}
-            if isinstance(thing, Disc)
-            else {"corners": np.round(thing.corners, 3).tolist(), "colour": _hex(thing.colour)}
-            for thing in plan.things
-        ],
-        "blocked": [_circle(disc) for disc in plan.blocked],
-    }
-
-
-def _circle(disc: Disc) -> list[float]:
-    return [round(value, 3) for value in (disc.x, disc.z, disc.radius)]
-
-
-def _hex(colour: Colour) -> str:
-    return "#" + "".join(f"{round(255 * min(max(part, 0.0), 1.0)):02x}" for part in colour)
 
 
 def _numbers(pose: npt.NDArray[np.float64]) -> list[float]:

@@ -5,7 +5,7 @@
 /** @typedef {Omit<Pose, 'y'> & {id: number, y: number | null, at: number | null, along?: boolean}} Keyframe `y` null: at the entrance's height. `at`: seconds. `along`: it looks along the path by itself. */
 /** @typedef {'speed' | 'seconds' | 'times'} Pace */
 /** @typedef {{keys: Keyframe[], pace: Pace, speed: number, turn: number, seconds: number, easing: string, closed: boolean}} PathState Never changed in place. */
-/** @typedef {{scene: string, seed: number, freeHeight: boolean}} Where Scene, seed, and whether the camera leaves the ground there. */
+/** @typedef {{scene: string, seed: number, session: string, freeHeight: boolean}} Where Scene, seed, token of the session, and whether the camera leaves the ground there. */
 
 import { recall, store } from '../lib/store.js';
 
@@ -151,12 +151,12 @@ export class CameraPath {
 
   /**
    * Returns the path as the server takes it.
-   * @param {Pick<Where, 'scene' | 'seed'>} where
+   * @param {import('./requests.js').Place} where
    */
-  asked({ scene, seed }) {
+  asked({ scene, seed, session }) {
     const { pace, speed, turn, seconds, easing, closed } = this.#now;
     const keys = this.keys.map(({ x, y, z, yaw, pitch, roll, at }) => ({ x, y, z, yaw, pitch, roll, at: pace === 'times' ? at : null }));
-    return { scene, seed, keys, pace, speed, turn, seconds, easing, closed };
+    return { scene, seed, session: session || null, keys, pace, speed, turn, seconds, easing, closed };
   }
 
   /**

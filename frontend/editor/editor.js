@@ -9,6 +9,7 @@ import { Inspector } from './inspector.js';
 import { MapView } from './map.js';
 import { CameraPath } from './camera_path.js';
 import { PathOverlay } from './path_overlay.js';
+import { MapAround } from './map_around.js';
 import { Sampler, filed, planOf, upload } from './requests.js';
 import { Timeline } from './timeline.js';
 import { Toolbar } from './toolbar.js';
@@ -84,8 +85,9 @@ export class Editor {
       selected: () => this.#selected, select: (id) => this.#select(id), selectNext: (step) => this.#selectNext(step),
       frames: () => this.#poses, secondsOf: (frame) => frame / this.#fps, redraw: () => this.#redraw(), open: () => this.open, eye: () => this.#live.now,
     };
-    this.#view = new MapView(this.#part('map'));
+    this.#view = new MapView(this.#part('map'), () => this.#redraw());
     new MapControls(this.#view, this.#path, handlers);
+    new MapAround(() => (this.open ? this.#plan : null), () => this.#where.session, () => this.#redraw());
     this.#overlay = new PathOverlay(this.#over, stage, this.#path, handlers);
     this.#inspector = new Inspector(root, this.#path, handlers);
     this.#timeline = new Timeline(root, { scrub: (frame) => this.#transport.scrub(frame), key: (id) => this.#goToKey(id) });
@@ -190,8 +192,8 @@ export class Editor {
 
   /** @returns {import('./camera_path.js').Where} */
   get #where() {
-    const { scene = '', seed = 0 } = this.#session.info ?? {};
-    return { scene, seed, freeHeight: this.#plan?.free_height ?? true };
+    const { scene = '', seed = 0, token = '' } = this.#session.info ?? {};
+    return { scene, seed, session: token, freeHeight: this.#plan?.free_height ?? true };
   }
 
   /** Reason why there is nothing to follow, or nothing. */
@@ -260,15 +262,13 @@ export class Editor {
       this.#view.fit([...this.#path.keys, ...this.#poses]);
       return;
     }
-    const { x, z } = this.#plan?.map ? { x: 0, z: 0 } : this.#live.newest ?? this.#plan?.start ?? { x: 0, z: 0 };
-    const reach = this.#plan?.map?.radius ?? 4;
-    this.#view.fit([-reach, reach].map((off) => ({ x: x + off, z: z + off })));
+    this.#view.fitScene(this.#plan?.map ?? null, this.#live.newest ?? this.#plan?.start ?? { x: 0, z: 0 });
   }
 
   async #readPlan() {
     if (!this.#session.info) return;
     const where = this.#where;
-    const key = `${where.scene} ${where.seed}`;
+    const key = `${where.scene} ${where.seed} ${where.session} ${this.#session.info.text}`;
     if (key === this.#planOf) return;
     this.#planOf = key;
     await this.#on.attempt(async () => {

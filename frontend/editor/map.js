@@ -31,6 +31,8 @@ const GRID_PX = 44;
 const KEY_PX = 11;
 const SMALL_KEY_PX = 5;
 const WEDGE_PX = 34;
+/** Units around the camera that are shown first of a world without bounds. */
+const SURROUNDINGS = 30;
 const DEGREE = Math.PI / 180;
 const SCALE = Object.freeze({ least: 4, most: 260 });
 
@@ -41,10 +43,19 @@ export class MapView {
   #centre = { x: 0, z: 0 };
   #scale = 14;
   #placed = false;
+  #decoded;
+  /** @type {import('./requests.js').Aerial | null} */
+  #aerialAsked = null;
+  /** @type {{aerial: import('./requests.js').Aerial, image: HTMLImageElement} | null} */
+  #aerial = null;
 
-  /** @param {HTMLCanvasElement} canvas */
-  constructor(canvas) {
+  /**
+   * @param {HTMLCanvasElement} canvas
+   * @param {() => void} decoded called when a picture of the land can be drawn
+   */
+  constructor(canvas, decoded) {
     this.#canvas = canvas;
+    this.#decoded = decoded;
   }
 
   get canvas() {
@@ -122,6 +133,17 @@ export class MapView {
     this.#placed = true;
   }
 
+  /**
+   * Fits the view to a whole scene, or to the surroundings of a point where it has no map or no bounds.
+   * @param {import('./requests.js').SceneMap | null} map
+   * @param {GroundPoint} here
+   */
+  fitScene(map, here) {
+    const { x, z } = map?.radius ? { x: 0, z: 0 } : here;
+    const reach = map?.radius ?? (map ? SURROUNDINGS : 4);
+    this.fit([-reach, reach].map((off) => ({ x: x + off, z: z + off })));
+  }
+
   /** True once it was fitted to something. */
   get placed() {
     return this.#placed;
@@ -151,11 +173,14 @@ export class MapView {
    */
   #drawScene(context, map, colour) {
     const middle = this.place({ x: 0, z: 0 });
-    context.fillStyle = map.ground;
-    context.globalAlpha = 0.42;
-    disc(context, middle, (map.radius + 6) * this.#scale);
-    context.globalAlpha = 0.5;
-    disc(context, middle, map.radius * this.#scale);
+    if (map.aerial) this.#drawAerial(context, map.aerial);
+    if (map.radius !== null) {
+      context.fillStyle = map.ground;
+      context.globalAlpha = 0.42;
+      disc(context, middle, (map.radius + 6) * this.#scale);
+      context.globalAlpha = 0.5;
+      disc(context, middle, map.radius * this.#scale);
+    }
     for (const { circle, corners, colour: own } of map.things) {
       context.fillStyle = own;
       context.globalAlpha = 0.78;
@@ -170,8 +195,31 @@ export class MapView {
     context.setLineDash([3, 4]);
     for (const [x, z, radius] of map.blocked) ring(context, this.place({ x, z }), radius * this.#scale);
     context.lineWidth = 1.5;
-    ring(context, middle, map.radius * this.#scale);
+    if (map.radius !== null) ring(context, middle, map.radius * this.#scale);
     context.setLineDash([]);
+  }
+
+  /**
+   * Draws the newest picture of the land that is decoded, and has the next one decoded.
+   * @param {Context} context
+   * @param {import('./requests.js').Aerial} aerial
+   */
+  #drawAerial(context, aerial) {
+    if (aerial !== this.#aerialAsked) {
+      this.#aerialAsked = aerial;
+      const image = Object.assign(new Image(), { src: aerial.png });
+      image.decode().then(() => {
+        if (aerial !== this.#aerialAsked) return;
+        this.#aerial = { aerial, image };
+        this.#decoded();
+      }, () => {});
+    }
+    if (!this.#aerial) return;
+    const { aerial: { x, z, side }, image } = this.#aerial;
+    const corner = this.place({ x: x - side / 2, z: z + side / 2 });
+    context.globalAlpha = 0.85;
+    context.imageSmoothingEnabled = side * this.#scale < 4 * image.width;
+    context.drawImage(image, corner.px, corner.py, side * this.#scale, side * this.#scale);
   }
 
   /**

@@ -4,9 +4,11 @@
 /** @typedef {import('./geometry.js').Pose} Pose */
 /** @typedef {import('./camera_path.js').CameraPath} CameraPath */
 /** @typedef {import('./camera_path.js').Keyframe} Keyframe */
+/** @typedef {Pick<import('./camera_path.js').Where, 'scene' | 'seed' | 'session'>} Place */
 /** @typedef {ReturnType<CameraPath['asked']>} AskedPath A path as the server takes it. */
 /** @typedef {{circle: [number, number, number] | null, corners: [number, number][], colour: string}} MapThing */
-/** @typedef {{radius: number, ground: string, things: MapThing[], blocked: [number, number, number][]}} SceneMap */
+/** @typedef {{x: number, z: number, side: number, png: string}} Aerial A square of the land from above: its middle, its side, and a picture. */
+/** @typedef {{radius: number | null, ground: string, things: MapThing[], blocked: [number, number, number][], aerial: Aerial | null}} SceneMap `radius`: null without bound. */
 /** @typedef {{map: SceneMap | null, start: Pose, fps: number, size: [number, number], lens_degrees: number | null, pitch_limit: number | null, free_height: boolean, paths: string[]}} Plan Map, lens, limits and shipped paths of a scene. */
 /** @typedef {{fps: number, seconds: number, moved: number, at: number[], frames: number[][]}} Sample `moved`: frames that were moved around things; `at`: seconds of each keyframe. */
 /** @typedef {{keys: Omit<Keyframe, 'id'>[], poses: number, seconds: number, off: number, turned: number, anchored: boolean}} ReadKeys Keyframes of a file; `off`, `turned`: their largest errors. */
@@ -17,11 +19,20 @@ import { answered } from '../lib/downloads.js';
 const JSON_TYPE = Object.freeze({ 'content-type': 'application/json' });
 
 /**
- * @param {{scene: string, seed: number}} where
+ * @param {Place} where
  * @returns {Promise<Plan>}
  */
-export function planOf({ scene, seed }) {
-  return asJson(fetch(`api/shots/plan?${new URLSearchParams({ scene, seed: String(seed) })}`, { cache: 'no-store' }));
+export function planOf({ scene, seed, session }) {
+  return asJson(fetch(`api/shots/plan?${new URLSearchParams({ scene, seed: String(seed), session })}`, { cache: 'no-store' }));
+}
+
+/**
+ * Returns the map around the visitor, or null.
+ * @param {string} token
+ * @returns {Promise<SceneMap | null>}
+ */
+export async function mapAround(token) {
+  return (await asJson(fetch(`api/sessions/${encodeURIComponent(token)}/map`, { cache: 'no-store' }))).map;
 }
 
 /**
@@ -55,12 +66,12 @@ export async function upload(file, fps) {
 /**
  * Returns the keyframes of a file.
  * @param {string} file its name on the server
- * @param {{scene: string, seed: number}} where
+ * @param {Place} where
  * @param {{distance: number, degrees: number}} tolerance largest error of the path through the keyframes
  * @returns {Promise<ReadKeys>}
  */
-export function keysOf(file, { scene, seed }, { distance, degrees }) {
-  return asJson(fetch(`api/shots/keys?${new URLSearchParams({ file, scene, seed: String(seed), distance: String(distance), degrees: String(degrees) })}`, { cache: 'no-store' }));
+export function keysOf(file, { scene, seed, session }, { distance, degrees }) {
+  return asJson(fetch(`api/shots/keys?${new URLSearchParams({ file, scene, seed: String(seed), session, distance: String(distance), degrees: String(degrees) })}`, { cache: 'no-store' }));
 }
 
 /**

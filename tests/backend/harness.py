@@ -144,7 +144,7 @@ def stands_still(session: Session) -> bool:
     state = session._state
     if state.has_command or state._steps or session._generating is not None:
         return False
-    moving, scripted = session._rollout.input_state.moving, session._commands.scripted
+    moving, scripted = session.rollout.input_state.moving, session._commands.scripted
     return state.next_action(session._clock() + 3600, moving=moving, scripted=scripted) == Wait(None)
 
 

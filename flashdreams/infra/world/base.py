@@ -154,8 +154,8 @@ class NotFinite(ArithmeticError):
 class World(ABC):
     """A loaded model that is played chunk by chunk. One instance serves many rollouts, interleaved in any order.
 
-    Not thread-safe: one thread (the engine) makes all calls except `prepare`, `start_pose`, `plan`, `constrain` and
-    `footing`.
+    Not thread-safe: one thread (the engine) makes all calls except `prepare`, `start_pose`, `plan`, `plan_around`,
+    `constrain`, `entrance` and `footing`.
     """
 
     config: WorldConfig
@@ -273,6 +273,13 @@ class World(ABC):
     def plan(self, scene: str) -> Plan | None:
         """Return the map of a scene; None if it is unknown."""
         return None
+
+    def plan_around(self, rollout: Rollout) -> Plan | None:
+        """Return the map around the visitor of `rollout`, of what is there by now: nothing is generated for it.
+
+        From any thread; None also for a rollout that was released.
+        """
+        return self.plan(rollout.scene)
 
     def constrain(self, scene: str, seed: int = 0) -> Constrain | None:
         """Return a function of previous and wanted position `[3]` that limits the camera; None for no limit."""

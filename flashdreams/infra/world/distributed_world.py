@@ -142,6 +142,9 @@ class LeadWorld(World):
     def plan(self, scene: str) -> Plan | None:
         return self._world.plan(scene)
 
+    def plan_around(self, rollout: Rollout) -> Plan | None:
+        return self._world.plan_around(rollout)
+
     def constrain(self, scene: str, seed: int = 0) -> Constrain | None:
         return self._world.constrain(scene, seed)
 

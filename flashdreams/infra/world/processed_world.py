@@ -114,6 +114,9 @@ class ProcessedWorld(World):
     def plan(self, scene: str) -> Plan | None:
         return self._inner.plan(scene)
 
+    def plan_around(self, rollout: Rollout) -> Plan | None:
+        return self._inner.plan_around(rollout.inner if isinstance(rollout, ProcessedRollout) else rollout)
+
     def constrain(self, scene: str, seed: int = 0) -> Constrain | None:
         return self._inner.constrain(scene, seed)
 

@@ -27,6 +27,7 @@ from flashdreams.core.precision import fastest_dtype
 from flashdreams.infra.media.images import check_finite
 from flashdreams.infra.world.base import Constrain, Controls, Progress, Rollout, World, WorldConfig
 from flashdreams.infra.world.inputs import FrameInput
+from flashdreams.infra.world.scene_map import Plan
 from flashdreams.integrations.pocket.assets import (
     MOVER_WEIGHTS,
     PICTURE_WEIGHTS,
@@ -49,8 +50,9 @@ from flashdreams.integrations.pocket.tiles.building import ACTIONS, Visitor
 from flashdreams.integrations.pocket.tiles.config import STEPS, TILE, TileTransformerConfig
 from flashdreams.integrations.pocket.tiles.edit_text import changed, edit_text, read_edit
 from flashdreams.integrations.pocket.tiles.edits import Edits
-from flashdreams.integrations.pocket.tiles.footing import Footing, floor_below
+from flashdreams.integrations.pocket.tiles.footing import ROOM, Footing, floor_below
 from flashdreams.integrations.pocket.tiles.jump import Jump
+from flashdreams.integrations.pocket.tiles.land_map import plan_of
 from flashdreams.integrations.pocket.tiles.lands import Land, Spot, centre_of, spot_of
 from flashdreams.integrations.pocket.tiles.picture_reader import PictureReader
 from flashdreams.integrations.pocket.tiles.schedule import LIFT, Schedule
@@ -72,8 +74,6 @@ ENTRANCES = ((0, 0), (2, 0), (0, 2), (2, 2), (-2, 0), (0, -2), (4, 0), (0, 4))
 """Tiles that are tried, in this order, until one has room to stand in."""
 FIRST_TILES = "The first tiles of the land"
 """Stage of getting ready, as visitors read it."""
-ROOM = 0.3
-"""Share of the entrance's tile that can be walked on."""
 
 
 @dataclass(kw_only=True)
@@ -235,6 +235,14 @@ class EndlessWorld(World):
     def start_pose(self, scene: str, seed: int) -> npt.NDArray[np.float64]:
         """In the middle of the first tile that has room, where the way is longest."""
         return self._entrance(self._land(scene, seed, None))
+
+    def plan_around(self, rollout: Rollout) -> Plan | None:
+        """Return the tiles that have come, without light."""
+        if not isinstance(rollout, EndlessRollout):
+            return None
+        pose = torch.zeros(4, 4) if rollout.shown is None else rollout.shown.pose[0]
+        tiles = self._workers.kept(rollout.land, list(rollout.schedule.came))
+        return plan_of(tiles, rollout.edits, spot_of(float(pose[0, 3]), float(pose[2, 3])))
 
     def entrance(self, rollout: Rollout) -> npt.NDArray[np.float64]:
         return self._entrance(self._typed(rollout).land)

@@ -436,7 +436,7 @@ def test_an_ended_session_gives_up_its_rollout_and_encoders_at_once() -> None:
                 visitor.start()
                 visitor.settle()
                 (session,) = server.app.state.manager.sessions
-                held = [weakref.ref(session._rollout._world_rollout), weakref.ref(session._broadcast._encoder._encoder)]
+                held = [weakref.ref(session.rollout._world_rollout), weakref.ref(session._broadcast._encoder._encoder)]
             until = time.monotonic() + PATIENCE
             while any(ref() is not None for ref in held) and time.monotonic() < until:
                 time.sleep(0.01)

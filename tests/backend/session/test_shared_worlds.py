@@ -297,7 +297,7 @@ def sharing_config() -> SharingConfig:
 
 
 def marks(server: Running, visitor: Visitor) -> tuple[str, ...]:
-    rollout = server.session(visitor.ready["session"])._rollout._world_rollout
+    rollout = server.session(visitor.ready["session"]).rollout.of_world
     assert isinstance(rollout, MarkedRollout)
     return rollout.marks
 

@@ -18,7 +18,7 @@ from backend.session.replay import read_saved, save
 from flashdreams.camera.camera_path import CameraPath
 from flashdreams.camera.motion import LiveCamera
 from flashdreams.camera.trajectory import save_trajectory
-from flashdreams.infra.world.base import Controls
+from flashdreams.infra.world.base import Controls, Rollout
 from flashdreams.infra.world.inputs import FrameInput
 from flashdreams.integrations.pocket.config import ENDLESS_PARAMETERS, RUNNERS, endless_world
 from flashdreams.integrations.pocket.endless_world import EndlessWorld
@@ -101,6 +101,19 @@ def test_a_walk_is_a_function_of_seed_words_and_poses_however_many_threads_dream
     assert same(first, play(loaded(weights, 1), world.start("anywhere", 5, text="snow"), walk))
     assert not same(first, play(world, world.start("anywhere", 6, text="snow"), walk))
     assert not same(first, play(world, world.start("anywhere", 5, text="desert"), walk))
+
+
+def test_the_map_around_a_visitor_shows_what_has_come_and_dreams_nothing(world: EndlessWorld) -> None:
+    def tiles_known() -> float:
+        plan = world.plan_around(rollout)
+        assert plan is not None and plan.aerial is not None
+        return float((plan.aerial.pixels[..., 3] > 0).mean() * 11**2)
+
+    rollout = world.start("anywhere", 12)
+    assert tiles_known() == 0 and not world._workers.has(rollout.land, (0, 0))
+    play(world, rollout, a_walk(world, 1, seed=12))
+    assert tiles_known() == pytest.approx(len(rollout.schedule.came)) and len(rollout.schedule.came) >= 9
+    assert world.plan_around(Rollout(scene="anywhere", seed=12)) is None, "released"
 
 
 @pytest.mark.slow

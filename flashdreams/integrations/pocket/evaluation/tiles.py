@@ -26,12 +26,12 @@ from flashdreams.integrations.pocket.land.kinds import HELD_OUT_KIND, KINDS
 from flashdreams.integrations.pocket.land.light import Light, light_at, random_light
 from flashdreams.integrations.pocket.land.region import CELLS, make_region
 from flashdreams.integrations.pocket.land.renderer import TrueViews
-from flashdreams.integrations.pocket.land.state import COLOR, GROUND, LEVELS, OCCUPANCY, PAIRS
 from flashdreams.integrations.pocket.movers.transition import load_mover_network
 from flashdreams.integrations.pocket.tiles.config import TILE, TILE_METRES
 from flashdreams.integrations.pocket.tiles.edits import Edits
 from flashdreams.integrations.pocket.tiles.fine import FineThings
 from flashdreams.integrations.pocket.tiles.footing import Footing
+from flashdreams.integrations.pocket.tiles.land_map import from_above
 from flashdreams.integrations.pocket.tiles.lands import centre_of
 from flashdreams.integrations.pocket.tiles.plan import WorldPlan
 from flashdreams.integrations.pocket.tiles.sight import LocalState, look
@@ -49,16 +49,6 @@ from flashdreams.integrations.pocket.training.train_views import TRAINED_KINDS, 
 
 HOURS = (10, 13, 17, 18.4, 9, 15, 22, 7.5)
 """Times of day of the worlds of a sheet."""
-
-
-def from_above(state: Tensor) -> Tensor:
-    """Colours `[3, H, W]` in 0..1 of a state seen from above, without light."""
-    colors = state[COLOR].unflatten(0, (PAIRS, 3))
-    picture = (state[GROUND] + 1) / 2
-    for level in range(LEVELS):
-        lit_color = (colors[level // 2] + 1) / 2 * (0.75 + 0.25 * level / LEVELS)
-        picture = torch.where(state[OCCUPANCY][level] > 0, lit_color, picture)
-    return picture.clamp(0, 1)
 
 
 def seam_ratio(state: Tensor) -> float:

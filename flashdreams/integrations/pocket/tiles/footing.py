@@ -25,6 +25,8 @@ _STEP = 0.5
 _NEAR = -0.55
 """Occupancy that a visitor may not pass: about a quarter of a metre from a surface."""
 _WET = 0.0
+ROOM = 0.3
+"""Share of a tile that can be walked on, from which it is an entrance."""
 _LEVEL = 1e-4
 """Difference of barriers that counts as none: inside of a thing they are equal but for rounding."""
 

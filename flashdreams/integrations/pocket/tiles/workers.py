@@ -12,7 +12,7 @@ import threading
 import time
 import weakref
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -98,6 +98,12 @@ class TileWorkers:
         """Return True if a tile is there."""
         with self._changed:
             return land in self._lands and spot in self._lands[land].tiles
+
+    def kept(self, land: Land, spots: Iterable[Spot]) -> dict[Spot, Tensor]:
+        """Return the tiles of `spots` that are there, packed; none is dreamed for it."""
+        with self._changed:
+            tiles = self._lands[land].tiles if land in self._lands else {}
+            return {spot: tiles[spot] for spot in spots if spot in tiles}
 
     def things(self, land: Land, spot: Spot) -> bytes:
         """The things of a tile in fine cells, see `refinement.things_of`; waits as `get` does.
