@@ -67,13 +67,15 @@ def encode_trajectory(trajectory: CameraPath, form: Format = "flashdreams") -> b
         raise ValueError(f"format must be one of {', '.join(FORMATS)}, got {form!r:.40}")
     if trajectory.inputs and form != "flashdreams":
         raise ValueError(f"inputs: {form} files carry no action track: save it as flashdreams, or without inputs")
-    if form == "numpy":
-        data = numpy_files.dump(trajectory)
-    else:
-        data = {"flashdreams": native, "nerfstudio": nerfstudio, "tum": tum}[form].dump(trajectory).encode()
+    data = b""
+    if len(trajectory) <= MAX_POSES:  # else nobody waits for a file that is refused
+        if form == "numpy":
+            data = numpy_files.dump(trajectory)
+        else:
+            data = {"flashdreams": native, "nerfstudio": nerfstudio, "tum": tum}[form].dump(trajectory).encode()
     if len(data) > MAX_BYTES or len(trajectory) > MAX_POSES:
         raise ValueError(
-            f"a trajectory of {len(trajectory)} poses makes a file of {len(data) / 2**20:.1f} MiB;"
+            f"a trajectory of {len(trajectory)} poses is too large for a file:"
             f" files end at {MAX_BYTES // 2**20} MiB and {MAX_POSES} poses: save a part or a lower rate"
         )
     return data

@@ -145,8 +145,8 @@ def test_an_unknown_format_is_refused_naming_the_known() -> None:
 
 def test_what_could_not_be_read_back_is_not_written() -> None:
     long = CameraPath(np.repeat(POSES, 1400, axis=0), 24.0)
+    longest = CameraPath(long.poses[:MAX_POSES] + 0.0, 24.0, np.tile(LENS, (700, 1))[:MAX_POSES], (320, 180))
     for form in FORMATS:
         with pytest.raises(ValueError, match="files end at 8 MiB"):
             encode_trajectory(long, form)
-        longest = CameraPath(long.poses[:MAX_POSES] + 0.0, 24.0, np.tile(LENS, (700, 1))[:MAX_POSES], (320, 180))
         assert len(encode_trajectory(longest, form)) < MAX_BYTES

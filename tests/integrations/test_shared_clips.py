@@ -1,10 +1,7 @@
-"""`flashdreams-run` under torchrun: two processes write the clip that one writes, or say why they cannot."""
+"""`flashdreams-run` in processes as torchrun starts them: two write what one writes, or say why they cannot."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -25,26 +22,16 @@ def arguments(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     return tiny_arguments(SLUG, folder, image=shown, control=control, chunks=4)
 
 
-def torchrun(arguments: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
-    """Two processes of `flashdreams-run`, working in `folder`."""
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[2]), "OMP_NUM_THREADS": "1"}
-    return subprocess.run(
-        [*launcher, "-m", "flashdreams.scripts.cli", *arguments],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=240,
-    )
+COMMAND = ("-m", "flashdreams.scripts.cli")
+"""Started by torchrun itself in tests/infra/test_runner.py, whose runner joins the processes as every runner does."""
 
 
 def test_two_processes_write_the_clip_that_one_writes(arguments: list[str], tmp_path: Path) -> None:
     alone = run_clip(arguments, tmp_path / "alone.mp4")
-    run = torchrun([*arguments, "--output", "out/together.mp4"], tmp_path)
-    assert run.returncode == 0, run.stderr
+    ended = ended_together([*COMMAND, *arguments, "--output", "out/together.mp4"], folder=tmp_path)
+    assert [status for status, _ in ended] == [0, 0], "\n".join(said for _, said in ended)
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"together.mp4", f"{SLUG}.config.json"}
-    assert run.stdout.count("together.mp4: 29 frames") == 1
+    assert sum(said.count("together.mp4: 29 frames") for _, said in ended) == 1
     together = read_clip(tmp_path / "out" / "together.mp4")
     assert together.frames.shape == alone.frames.shape and together.fps == alone.fps
     difference = np.abs(together.frames.astype(int) - alone.frames)  # bf16, and then H.264
@@ -58,8 +45,7 @@ def test_processes_that_tokens_do_not_divide_into_are_refused_in_one_sentence(
 ) -> None:
     odd = ["--height", "16", "--pipeline.diffusion-model.transformer.len-t", "1"]
     odd += ["--pipeline.diffusion-model.transformer.window-size-t", "3"]
-    command = ["-m", "flashdreams.scripts.cli", *arguments, *odd, "--output", "clip.mp4"]
-    ended = ended_together(command, folder=tmp_path)  # torchrun's own start is shown above
+    ended = ended_together([*COMMAND, *arguments, *odd, "--output", "clip.mp4"], folder=tmp_path)
     assert [status for status, _ in ended] == [1, 1]
     sentence = "flashdreams-run: 2 processes cannot share 3 tokens of a chunk evenly: start 1 or 3"
     assert sum(said.splitlines().count(sentence) for _, said in ended) == 1

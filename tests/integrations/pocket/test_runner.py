@@ -37,20 +37,16 @@ def read(path: Path) -> tuple[np.ndarray, float]:
         return np.stack([frame.to_ndarray(format="rgb24") for frame in file.decode(video=0)]), rate
 
 
-def test_a_path_becomes_a_video_of_its_length(random_weights: Path, path: Path, tmp_path: Path) -> None:
-    output = runner(random_weights, trajectory=path, output=tmp_path / "clip.mp4").run()
-    frames, rate = read(tmp_path / "clip.mp4")
-    assert output == tmp_path / "clip.mp4"
-    assert frames.shape == (10, 144, 256, 3)
-    assert rate == 24
-
-
-def test_the_same_seed_gives_the_same_frames(random_weights: Path, path: Path, tmp_path: Path) -> None:
-    clips = [
-        runner(random_weights, trajectory=path, output=tmp_path / f"{i}.mp4", seed=seed)
-        for i, seed in enumerate((7, 7, 8))
-    ]
-    first, second, other = (read(clip.run() or Path())[0] for clip in clips)
+def test_a_path_becomes_a_video_of_its_length_and_the_same_seed_gives_the_same_frames(
+    random_weights: Path, path: Path, tmp_path: Path
+) -> None:
+    clips = []
+    for number, seed in enumerate((7, 7, 8)):
+        output = tmp_path / f"{number}.mp4"
+        assert runner(random_weights, trajectory=path, output=output, seed=seed).run() == output
+        clips.append(read(output))
+    assert all(frames.shape == (10, 144, 256, 3) and rate == 24 for frames, rate in clips)
+    first, second, other = (frames for frames, _ in clips)
     assert np.array_equal(first, second)
     assert not np.array_equal(first, other)
 

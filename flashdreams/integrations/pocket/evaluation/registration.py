@@ -54,7 +54,7 @@ def registered_motion(before: Tensor, after: Tensor, distance: Tensor, pitch_deg
     """
     tiny, small, large = (Pair(before, after, distance, pitch_deg, size) for size in (TINY, SMALL, LARGE))
     tried = torch.cartesian_prod(*(torch.linspace(-1, 1, n) * end for n, end in zip(CHOICES, _LARGEST, strict=True)))
-    found = _best(tried, torch.cat([_cost(tiny, some) for some in tried.split(400)]), STARTS)
+    found = _best(tried, torch.cat([_cost(tiny, some) for some in tried.split(100)]), STARTS)
     found = _settled(small, found)
     found = _settled(large, _best(found, _cost(small, found), FINALISTS))
     chosen = found[_cost(large, found).argmin()]
