@@ -52,15 +52,17 @@ class FineThings:
         return self.occupancy_at(self.spots(points, 1.0))
 
     def spots(self, vectors: Tensor, whole: float) -> Tensor:
-        """`vectors [3, R]` in the volume's own units, as `[R, 3]`: points if `whole` is 1, directions if it is 0."""
+        """`vectors [3, R]` in the volume's own units, east, north and up: points if `whole` is 1, directions if 0."""
         reach = self.solid.shape[-1] * FINE_GRID.cell / 2
         scale = torch.tensor([1 / reach, 1 / reach, 2 / HIGH])
         shift = torch.tensor([self.centre[0] / reach, self.centre[1] / reach, 1.0])
-        return vectors[[0, 2, 1]].T * scale - shift * whole
+        return vectors[[0, 2, 1]].mul_(scale[:, None]).sub_((shift * whole)[:, None])
 
     def occupancy_at(self, spots: Tensor) -> Tensor:
-        """`[R]` at `spots [R, 3]`."""
-        return F.grid_sample(self.solid, spots[None, None, None], padding_mode="border", align_corners=False).flatten()
+        """`[R]` at `spots [3, R]`."""
+        return F.grid_sample(
+            self.solid, spots.T[None, None, None], padding_mode="border", align_corners=False
+        ).flatten()
 
     def color(self, points: Tensor) -> Tensor:
         """`[3, R]` in -1..1 at `points [3, R]`."""

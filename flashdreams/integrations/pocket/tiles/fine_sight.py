@@ -50,14 +50,14 @@ def march_fine(state: Tensor, things: FineThings, rays: Rays) -> Ends:
     origin, flat, horizontal = rays.origin, rays.direction.flatten(1), rays.horizontal.flatten()
     found = torch.full_like(close, FAR)
     rows = (close < FAR).nonzero()[:, 0]
-    at, hit = trace(things, origin, flat[:, rows], close[rows] / horizontal[rows], _PASSES[0])
+    at, hit = trace(things, origin, flat.index_select(1, rows), (close / horizontal).index_select(0, rows), _PASSES[0])
     found[rows[hit]] = at[hit]
     # Those that passed something by begin again before what is solid in coarse cells too.
     rows, at = rows[~hit], at[~hit]
     again = ends.level[rows] / horizontal[rows] - _BEFORE
     goes_on = (again > at - 2 * _BEFORE) & (ends.level[rows] < FAR)
     rows, begin = rows[goes_on], torch.maximum(again, at)[goes_on]
-    at, hit = trace(things, origin, flat[:, rows], begin, _PASSES[1])
+    at, hit = trace(things, origin, flat.index_select(1, rows), begin, _PASSES[1])
     found[rows[hit]] = at[hit]
     return ends._replace(level=torch.where(found < FAR, found * horizontal, FAR))
 
@@ -68,13 +68,13 @@ def trace(things: FineThings, origin: Tensor, rays: Tensor, begin: Tensor, passe
     at, value, rows = begin.clone(), torch.full_like(begin, -1.0), torch.arange(len(begin))
     here = begin
     for number in range(passes):
-        found = things.occupancy_at(torch.addcmul(start, along, here[:, None]))
+        found = things.occupancy_at(torch.addcmul(start, along, here))
         here = torch.where(found > _MET, here, here + (found * -CELL).clamp_(_LEAST, _MOST))
         if number in (passes // 2, passes - 1):
             # Half way on only those rays are followed that have met nothing yet.
             at[rows], value[rows] = here, found
             left = (found <= _MET).nonzero()[:, 0]
-            rows, along, here = rows[left], along[left], here[left]
+            rows, along, here = rows.index_select(0, left), along.index_select(1, left), here.index_select(0, left)
             if not len(rows):
                 break
     return at, value > _MET
@@ -88,7 +88,7 @@ def sharpened(
     `kinds [3, 72, 128]` are 1 for things, the ground and the sky; `colors [3, 72, 128]` those that rays end on, and
     `ground [3, H, H]` the ground's.
     """
-    albedo = F.interpolate(colors[None], size=(HEIGHT, WIDTH), mode="bilinear")[0]
+    albedo = F.interpolate(colors[:, None], size=(HEIGHT, WIDTH), mode="bilinear")[:, 0]
     source = torch.arange(HEIGHT * WIDTH)
     seam = _differences(kinds, colors, distance).flatten()
     chosen = (seam > 0).nonzero()[:, 0]

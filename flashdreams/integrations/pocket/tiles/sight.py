@@ -151,26 +151,29 @@ def _features(
         0, :, 0
     ]
     missed_reach = ends.missed_level / horizontal
-    missed = ((ends.missed + 1) * (missed_reach < distance)).clamp(0, 1)
+    missed = torch.where(missed_reach < distance, ends.missed + 1, 0.0).clamp_(0, 1)
     # Only rays that meet or pass something solid read the volume: most of the time here goes into that.
     things, passing = is_thing.nonzero()[:, 0], (missed > 0).nonzero()[:, 0]
-    deeper = origin[:, None] + rays[:, things] * (reach[things] + place.grain)
-    near = origin[:, None] + rays[:, passing] * missed_reach[passing]
+    of_things, thing_reach = rays.index_select(1, things), reach.index_select(0, things)
+    deeper = origin[:, None] + of_things * (thing_reach + place.grain)
+    near = origin[:, None] + rays.index_select(1, passing) * missed_reach.index_select(0, passing)
     found = place.color_at(torch.cat([deeper, near], 1)).split([len(things), len(passing)], 1)
     color, missed_color = (
         torch.zeros(3, rays.shape[1]).index_copy_(1, at, each)
         for at, each in zip((things, passing), found, strict=True)
     )
-    deep = place.occupancy_at(origin[:, None] + rays[:, things] * (reach[things] + 0.3))
+    deep = place.occupancy_at(origin[:, None] + of_things * (thing_reach + 0.3))
     inside = torch.zeros(rays.shape[1]).index_copy_(0, things, deep)
-    normal = torch.tensor([0.0, 1.0, 0.0])[:, None] * is_ground
-    normal = normal.index_copy_(1, things, place.normal_at(torch.stack([x, y, z])[:, things]))
+    thing, bare = is_thing.float(), is_ground.float()
+    normal = torch.zeros_like(rays)
+    normal[1] = bare
+    normal.index_copy_(1, things, place.normal_at(origin[:, None] + of_things * thing_reach))
     facing = (normal * torch.tensor(place.light.sun_dir)[:, None]).sum(0)
-    albedo = torch.where(is_thing, color, there[:3] * is_ground)
+    albedo = torch.where(is_thing, color, there[:3] * bare)
     rows = [
-        is_thing.float(), is_ground.float(), (~is_thing & ~is_ground).float(), reach / 40,
-        mist(distance, place.light.haze), 1 / (1 + reach), *albedo, *normal, facing, there[5] * is_ground, there[6],
-        there[4] * is_thing, there[3] * is_ground, y.clamp(-1, 8) / 4, inside * is_thing, missed,
+        thing, bare, 1 - thing - bare, reach / 40,
+        mist(distance, place.light.haze), 1 / (1 + reach), *albedo, *normal, facing, there[5] * bare, there[6],
+        there[4] * thing, there[3] * bare, y.clamp(-1, 8) / 4, inside, missed,
         (missed_reach / 40).clamp_max(2) * missed, *(missed_color * missed), *there[:3],
         torch.exp((rays * torch.tensor(place.light.sun_dir)[:, None]).sum(0) * 14 - 14),
     ]  # fmt: skip
