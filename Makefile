@@ -39,10 +39,11 @@ clip: $(VENV)/.play  ## render a camera path to an MP4 (TRAJECTORY=file OUTPUT=f
 batch: $(VENV)/.play  ## render a folder of camera paths (ARGS="--paths folder --seeds 0 1 --scenes dusk --output outputs/batch")
 	@$(BIN)/flashdreams-batch $(CLIP_WORLD) $(ARGS)
 
-picture: $(VENV)/.dev  ## the README's pictures: docs/media/play.webp from such a clip, and scenes.webp of every scene
-	@$(MAKE) --no-print-directory clip
+picture: $(VENV)/.dev  ## all pictures of dreamed worlds: docs/media (a walk, scenes, 24 worlds), thumbnails of endless scenes; half an hour
+	@$(MAKE) --no-print-directory clip WORLD=endless ARGS="--scene meadow --seed 3"
 	@$(BIN)/python docs/animate.py $(OUTPUT) docs/media/play.webp
 	@$(BIN)/python docs/scenes.py docs/media/scenes.webp
+	@$(BIN)/python -m flashdreams.integrations.pocket.evaluation.endless_sheet docs/media/endless.webp --thumbnails assets/pocket
 
 kiosk: $(VENV)/.play  ## a demo that runs alone (KIOSK=settings file, see docs/kiosk.md; PORT=8000)
 	@$(BIN)/flashdreams-kiosk $(KIOSK) $(if $(PORT),--port $(PORT)) $(ARGS)

@@ -1,6 +1,6 @@
 """Draws 24 worlds of the renderer's grammar beside 24 dreamed ones, for a look with one's own eyes.
 
-python -m flashdreams.integrations.pocket.evaluation.endless_sheet --weights FILE docs/media/endless.webp
+python -m flashdreams.integrations.pocket.evaluation.endless_sheet docs/media/endless.webp [--thumbnails assets/pocket]
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 from tqdm import tqdm
 
+from flashdreams.integrations.pocket.assets import TILE_WEIGHTS, asset_folder
 from flashdreams.integrations.pocket.evaluation.tiles import draw, light_of, place_of
 from flashdreams.integrations.pocket.land.camera import camera_pose
 from flashdreams.integrations.pocket.land.kinds import KINDS
@@ -26,6 +27,7 @@ from flashdreams.integrations.pocket.tiles.store import TileStore
 from flashdreams.integrations.pocket.tiles.text_encoder import Words
 from flashdreams.integrations.pocket.tiles.weights import load_refinement, load_tile_model, load_view_network
 from flashdreams.integrations.pocket.training.regions import HELD_OUT_SEEDS
+from flashdreams.integrations.pocket.training.release_tiles import save_thumbnails
 
 COUNT, COLUMNS = 24, 4
 WIDTH, HEIGHT, MARGIN, TITLE = 192, 108, 4, 24
@@ -70,9 +72,12 @@ def main() -> None:
     """Write the picture."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("output", type=Path)
-    parser.add_argument("--weights", type=Path, required=True)
+    parser.add_argument("--weights", type=Path, default=asset_folder() / TILE_WEIGHTS)
+    parser.add_argument("--thumbnails", type=Path, help="folder that also gets the pictures of the scenes, made first")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
+    if arguments.thumbnails is not None:
+        save_thumbnails(arguments.weights, arguments.thumbnails)
     page = sheet(arguments.weights)
     page.save(arguments.output, quality=80, method=6)
     print(f"{arguments.output}: {page.width} x {page.height}, {arguments.output.stat().st_size / 1024:.0f} KiB")

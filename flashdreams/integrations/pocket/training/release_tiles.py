@@ -96,6 +96,13 @@ def thumbnail(world: EndlessWorld, scene: str) -> Pixels:
     return frames[-1]
 
 
+def save_thumbnails(weights: Path, folder: Path) -> None:
+    """Write a thumbnail of every scene into `folder`."""
+    world = replace(endless_world(), checkpoint=weights, adapts=False).setup()
+    for scene in world.config.scenes:
+        save_image(folder / f"{TILE_THUMBNAIL}{scene.name}.jpg", thumbnail(world, scene.name))
+
+
 def card(weights: Path, report: dict[str, Any]) -> str:
     """Return the card of a weights file and the report of its evaluation."""
     rows = ["| figure | value | goal |", "| --- | --: | --: |"]
@@ -118,9 +125,7 @@ def release(tiles: Path, views: Path, folder: Path, report: Path | None, refine:
     """Fill `folder` from the runs in `tiles` and `views`."""
     weights = folder / TILE_WEIGHTS
     export_weights(tiles, views, weights, refine)
-    world = replace(endless_world(), checkpoint=weights, adapts=False).setup()
-    for scene in world.config.scenes:
-        save_image(folder / f"{TILE_THUMBNAIL}{scene.name}.jpg", thumbnail(world, scene.name))
+    save_thumbnails(weights, folder)
     if report is not None:
         (folder / TILE_CARD).write_text(card(weights, json.loads(report.read_text())), encoding="utf-8")
 

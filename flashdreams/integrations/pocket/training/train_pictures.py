@@ -84,15 +84,14 @@ def losses(reading: Reading, views: dict[str, Tensor]) -> dict[str, Tensor]:
     sky = (1 - share.sum(1, keepdim=True)).clamp_min(0)
     there = share.sum(1).clamp(0, 1)
     color = (reading.color - (views["albedo"] / 127.5 - 1)).square().mean(1)
-    water = F.binary_cross_entropy_with_logits(reading.water, views["water"] / 255, reduction="none")
+    # The files hold the mean over a spot, which is between wet and dry (0.5) where it shows anything but ground.
+    wet = ((views["water"] / 255 - 0.5) / share[:, 1].clamp_min(0.25) + 0.5).clamp(0, 1)
+    water = F.binary_cross_entropy_with_logits(reading.water, wet, reduction="none")
     return {
         "kinds": -(kinds * reading.kinds.log_softmax(1)).sum(1).mean(),
         "rest": (reading.attributes - attributes).square().mean() + (reading.style - style).square().mean(),
         "hour": -(_near_hours(hour) * reading.hour.log_softmax(1)).sum(1).mean() * 0.5,
-        "scalars": (reading.scalars - scalars)
-        .square()
-        .mean(0)
-        .dot(torch.tensor([1.0, 0.3, 0.5, 0.5, 6.0]).to(scalars)),
+        "scalars": (reading.scalars - scalars).square().mean(0).dot(torch.tensor(SCALAR_WEIGHTS).to(scalars)),
         "what": -(torch.cat([share, sky], 1) * reading.what.log_softmax(1)).sum(1).mean() * 3,
         "distance": _distance_loss(reading.distance, views["distance"], share[:, 0]),
         "color": (color * there).sum() / there.sum().clamp_min(1) * 6,
