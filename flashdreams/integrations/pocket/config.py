@@ -20,6 +20,7 @@ from flashdreams.integrations.pocket.runner import PocketRunnerConfig
 from flashdreams.integrations.pocket.scenes.catalog import scene_layouts
 from flashdreams.integrations.pocket.scenes.movement import FPS, FRAMES_PER_CHUNK, MOVE_SPEED, PITCH_LIMIT, TURN_RATE
 from flashdreams.integrations.pocket.tiles.config import tile_model_config
+from flashdreams.integrations.pocket.tiles.stored import SCENE
 from flashdreams.integrations.pocket.world import PocketWorldConfig
 
 PARAMETERS = 26_171_879
@@ -37,6 +38,8 @@ ENDLESS_SCENES = (
     ("garden", "Garden", "garden"),
 )
 """Name, title and words of each kind of land to begin in."""
+PLACE_SCENES = tuple((f"{SCENE}{place.name}", place.title, "") for place in scene_layouts())
+"""The stored places, which are scenes of the endless worlds too: name, title and no words."""
 ENDLESS_EVENTS = (
     *(("morning", "morning"), ("noon", "noon"), ("sunset", "sunset"), ("night", "night"), ("clear", "clear")),
     *(("cloudy", "cloudy"), ("fog", "fog"), ("rain", "heavy rain"), ("more trees", "many more trees, no houses")),
@@ -115,7 +118,7 @@ def endless_world() -> EndlessWorldConfig:
         controls=("keys", "look", "path", "scene", "text", "image", "actions"),
         scenes=tuple(
             Scene(name=name, title=title, prompt=words, thumbnail=asset_folder() / f"{TILE_THUMBNAIL}{name}.jpg")
-            for name, title, words in ENDLESS_SCENES
+            for name, title, words in (*ENDLESS_SCENES, *PLACE_SCENES)
         ),
         events=tuple(TextEvent(name=name, title=name.capitalize(), text=text) for name, text in ENDLESS_EVENTS),
         actions=ENDLESS_ACTIONS,

@@ -22,7 +22,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from flashdreams.camera.poses import check_poses, pose_from_yaw_pitch
+from flashdreams.camera.poses import check_poses
 from flashdreams.core.precision import fastest_dtype
 from flashdreams.infra.media.images import check_finite
 from flashdreams.infra.world.base import Constrain, Controls, Progress, Rollout, World, WorldConfig
@@ -35,7 +35,6 @@ from flashdreams.integrations.pocket.assets import (
     WORD_WEIGHTS,
     asset_folder,
 )
-from flashdreams.integrations.pocket.land.camera import EYE_HEIGHT
 from flashdreams.integrations.pocket.land.state import CELL, OCCUPANCY
 from flashdreams.integrations.pocket.model.interpolation import End, frames_between
 from flashdreams.integrations.pocket.model.optics import pixel_rays
@@ -50,14 +49,16 @@ from flashdreams.integrations.pocket.tiles.building import ACTIONS, Visitor
 from flashdreams.integrations.pocket.tiles.config import STEPS, TILE, TileTransformerConfig
 from flashdreams.integrations.pocket.tiles.edit_text import changed, edit_text, read_edit
 from flashdreams.integrations.pocket.tiles.edits import Edits
-from flashdreams.integrations.pocket.tiles.footing import ROOM, Footing, floor_below
+from flashdreams.integrations.pocket.tiles.entrance import ENTRANCES, FIRST_TILES, entrance_of
+from flashdreams.integrations.pocket.tiles.footing import floor_below
 from flashdreams.integrations.pocket.tiles.jump import Jump
 from flashdreams.integrations.pocket.tiles.land_map import plan_of
 from flashdreams.integrations.pocket.tiles.lands import Land, Spot, centre_of, spot_of
 from flashdreams.integrations.pocket.tiles.picture_reader import PictureReader
-from flashdreams.integrations.pocket.tiles.schedule import LIFT, Schedule
+from flashdreams.integrations.pocket.tiles.schedule import BEGINNING, LIFT, Schedule
 from flashdreams.integrations.pocket.tiles.sight import RAY_COLUMNS, RAY_ROWS, look
 from flashdreams.integrations.pocket.tiles.store import TileSampler, unpacked
+from flashdreams.integrations.pocket.tiles.stored import place_of_scene, spots_of
 from flashdreams.integrations.pocket.tiles.surroundings import SHADOW_HOURS, Barriers, Surroundings, clearness, in_sight
 from flashdreams.integrations.pocket.tiles.text_encoder import remark, understand, word_encoder
 from flashdreams.integrations.pocket.tiles.veil import clear_map, veil, veiled
@@ -70,10 +71,6 @@ from flashdreams.threads import available_cores
 _OTHER_WEIGHTS = (MOVER_WEIGHTS, PICTURE_WEIGHTS, WORD_WEIGHTS)
 UPCOMING = 24
 """Tiles that are dreamed ahead at most."""
-ENTRANCES = ((0, 0), (2, 0), (0, 2), (2, 2), (-2, 0), (0, -2), (4, 0), (0, 4))
-"""Tiles that are tried, in this order, until one has room to stand in."""
-FIRST_TILES = "The first tiles of the land"
-"""Stage of getting ready, as visitors read it."""
 
 
 @dataclass(kw_only=True)
@@ -156,7 +153,8 @@ class EndlessWorld(World):
             scene=scene,
             seed=seed,
             land=land,
-            weather=Weather.of(seed, words, land.picture),
+            weather=Weather.of(seed, words, land.picture, land.place),
+            schedule=Schedule(credit=0.0 if land.place else BEGINNING),
             edits=Edits(seed),
             notice=remark(words) or (None if land.picture is None else land.picture.notice),
         )
@@ -174,13 +172,13 @@ class EndlessWorld(World):
         check_poses(poses, "poses")
         poses = self._raised(own, poses, controls.inputs)
         if controls.scene is not None and controls.scene != own.scene:
-            self._hear(own, self.config.scene(controls.scene).prompt, poses[-1])
-            own.scene = controls.scene
+            self._change_scene(own, self.config.scene(controls.scene).name, poses[-1])
         if controls.text is not None:
             self._hear(own, controls.text, poses[-1])
         own.weather = own.weather.later(frames / self.config.fps)
-        new = own.schedule.advance(own.index, poses[-1])
-        self._workers.want(id(own), own.land, [*new, *own.schedule.upcoming(poses[-1], UPCOMING)])
+        given = spots_of(own.land.place)
+        new = own.schedule.advance(own.index, poses[-1], given)
+        self._workers.want(id(own), own.land, [*new, *own.schedule.upcoming(poses[-1], UPCOMING, given)])
         for spot in new:
             self._workers.get(own.land, spot)
         own.edits = changed(own.edits, controls.changes)
@@ -220,9 +218,10 @@ class EndlessWorld(World):
     ) -> None:
         """Dream the tiles of the first picture."""
         land = self._land(scene, seed, text, image)
-        if not self._workers.has(land, ENTRANCES[0]):
+        if not land.place and not self._workers.has(land, ENTRANCES[0]):
             progress(FIRST_TILES, 0.0)
-        spots, owner = Schedule().advance(0, self._entrance(land)), -threading.get_ident()
+        pose, owner = self._entrance(land), -threading.get_ident()
+        spots = [] if land.place else Schedule().advance(0, pose)
         self._workers.want(owner, land, spots)
         for number, spot in enumerate(spots):
             if not self._workers.has(land, spot):
@@ -233,7 +232,7 @@ class EndlessWorld(World):
     # -- places --------------------------------------------------------------------------------------------------
 
     def start_pose(self, scene: str, seed: int) -> npt.NDArray[np.float64]:
-        """In the middle of the first tile that has room, where the way is longest."""
+        """See `tiles.entrance`."""
         return self._entrance(self._land(scene, seed, None))
 
     def plan_around(self, rollout: Rollout) -> Plan | None:
@@ -286,25 +285,14 @@ class EndlessWorld(World):
         return self._workers.get(own.land, spot) if spot in own.schedule.came else None
 
     def _entrance(self, land: Land) -> npt.NDArray[np.float64]:
-        if land.picture is not None and land.picture.is_place:
-            return land.picture.pose.double().numpy()
-        best: tuple[float, Footing, Spot] | None = None
-        for spot in ENTRANCES:
-            footing = Footing(unpacked(self._workers.get(land, spot)), centre_of(spot))
-            room = float((footing.field <= 0).float().mean())
-            if best is None or room > best[0]:
-                best = room, footing, spot
-            if room >= ROOM:
-                break
-        assert best is not None
-        x, z = best[1].free_near(*centre_of(best[2]))
-        yaw = max(range(0, 360, 30), key=lambda degrees: best[1].free_metres(x, z, math.radians(degrees)))
-        return pose_from_yaw_pitch(np.array([x, -EYE_HEIGHT, z]), float(yaw), 0.0)
+        return entrance_of(land, partial(self._workers.get, land))
 
     def _land(self, scene: str, seed: int, text: str | None, image: Path | None = None) -> Land:
         if image is not None:
             return Land(seed, text or "", picture=self.reader.read(image))
         words = self.config.scene(scene).prompt
+        if place := place_of_scene(self.config.scene(scene).name):
+            return Land(seed, text or "", place=place)
         return Land(seed, ", ".join(part for part in (words, text) if part))
 
     # -- one chunk -----------------------------------------------------------------------------------------------
@@ -318,6 +306,17 @@ class EndlessWorld(World):
         if land != own.land:
             self._workers.derive(land, own.land)
             own.land = land
+
+    def _change_scene(self, own: EndlessRollout, scene: str, pose: npt.NDArray[np.float64]) -> None:
+        """A kind of land is heard as its words; a stored place takes the place of all that was there."""
+        place = place_of_scene(scene)
+        if place and place != own.land.place:
+            own.land = self._land(scene, own.seed, None)
+            own.weather = Weather.of(own.seed, understand(""), place=place)
+            own.schedule, own.edits, own.movers = Schedule(credit=0.0), Edits(own.seed), Movers()
+        elif not place:
+            self._hear(own, self.config.scene(scene).prompt, pose)
+        own.scene = scene
 
     def _raised(
         self, own: EndlessRollout, poses: npt.NDArray[np.float64], inputs: tuple[FrameInput, ...]

@@ -33,6 +33,7 @@ from flashdreams.integrations.pocket.tiles.plan import HELD
 from flashdreams.integrations.pocket.tiles.refinement import RefinementConfig
 from flashdreams.integrations.pocket.tiles.schedule import BEGINNING, KEPT, PACE, Schedule
 from flashdreams.integrations.pocket.tiles.sight import RAY_COLUMNS, LocalState, look
+from flashdreams.integrations.pocket.tiles.stored import SPOTS
 from flashdreams.integrations.pocket.tiles.surroundings import REACH
 from flashdreams.integrations.pocket.tiles.veil import clear_map, veil
 from flashdreams.integrations.pocket.tiles.view_network import ViewNetworkConfig
@@ -253,6 +254,39 @@ def test_a_change_of_scene_is_a_change_of_the_land_ahead(world: EndlessWorld) ->
     assert rollout.scene == "snow"
     assert rollout.land.plan().words_of(40, 0).kinds == ("snow",)
     assert rollout.land.plan().words_of(0, 0).kinds == ("meadow",)
+
+
+def test_a_stored_place_is_there_at_once_and_the_way_out_of_it_is_the_same_again(
+    world: EndlessWorld, weights: Path
+) -> None:
+    pose, walk = world.start_pose("place-snow", 5), []
+    for index in range(5):
+        poses = np.repeat(pose[None], world.frames_in_chunk(index), 0)
+        poses[:, 2, 3] += 4.0 * np.arange(len(poses))
+        pose = poses[-1]
+        walk.append(Controls(poses=poses))
+    rollout = world.start("place-snow", 5)
+    first = play(world, rollout, walk[:2])
+    assert set(rollout.schedule.came) == SPOTS, "nothing is waited for that is dreamed"
+    kept = pickle.dumps(world.snapshot(rollout))
+    onward = play(world, rollout, walk[2:])
+    assert set(rollout.schedule.came) - SPOTS
+    server = loaded(weights, 1)
+    assert same(play(server, server.start("place-snow", 5), walk), first + onward)
+    assert same(play(server, server.restore(pickle.loads(kept)), walk[2:]), onward)
+
+
+def test_a_change_to_a_stored_place_puts_it_where_the_visitor_is(world: EndlessWorld) -> None:
+    walk, rollout = a_walk(world, 3, step=0.0), world.start("meadow", 5)
+    play(world, rollout, walk[:1])
+    world.step(rollout, replace(walk[1], scene="place-night"))
+    world.finalize(rollout)
+    assert (rollout.scene, rollout.land) == ("place-night", Land(5, place="night"))
+    assert set(rollout.schedule.came) == SPOTS
+    assert rollout.weather.light().lamps == 1.0
+    world.step(rollout, replace(walk[2], scene="desert"))
+    assert rollout.land.place == "night", "the place stays, and desert is beyond it"
+    assert rollout.land.words.kinds == ("desert",)
 
 
 def test_a_schedule_keeps_what_is_underfoot_and_is_bounded_over_a_kilometre() -> None:

@@ -13,6 +13,8 @@ from flashdreams.integrations.pocket.land.kinds import Color
 
 LIGHT = 24
 """Entries of a light's vector."""
+SKYLINE_COLUMNS = 720
+"""Bearings at which a skyline is known."""
 SUNRISE, SUNSET = 5.25, 19.25
 """Hours at which sun and moon take turns."""
 _DUSK = 0.75
@@ -23,6 +25,24 @@ _SWEEP = 150.0
 """Degrees of bearing from where they rise to where they set."""
 _SCATTERED = 0.45
 """Share of the light that they lack by then that comes from all sides instead."""
+
+
+@dataclass(frozen=True, eq=False)
+class Skyline:
+    """Hills all around: upward components of the directions in which they end, by bearing."""
+
+    far: Tensor
+    """`[720]`, half a degree each, from south over west, north and east."""
+    near: Tensor
+    """`[720]`"""
+
+    def heights(self, azimuth: Tensor) -> tuple[Tensor, Tensor]:
+        """Return those of the far and the near hills at `azimuth [...]`, radians from north to east."""
+        place = (azimuth / (2 * math.pi) + 0.5) * SKYLINE_COLUMNS
+        low = place.floor()
+        here, there = low.long() % SKYLINE_COLUMNS, (low.long() + 1) % SKYLINE_COLUMNS
+        return (torch.lerp(self.far[here], self.far[there], place - low),
+                torch.lerp(self.near[here], self.near[there], place - low))  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -51,6 +71,8 @@ class Light:
     """Position of the clouds, in metres."""
     ridges: tuple[float, float] = (0.0, 0.1)
     """Phase and height of the far hills."""
+    skyline: Skyline | None = None
+    """Hills by bearing, in place of these."""
 
     def vector(self) -> Tensor:
         """`[24]`, entries of the order of 1."""

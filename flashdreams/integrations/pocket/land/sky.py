@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from flashdreams.integrations.pocket.land.light import LIGHT, Light
 
 _CLOUD_SIDE, _CLOUD_METRES = 256, 1024.0
+_FEW_CLOUDS = 0.05
 SKY_FIELDS = 6
 """Upward component, cloud, far and near hills, towards the sun, stars."""
 _SUN, _ZENITH, _HORIZON, _RIDGE = slice(3, 6), slice(6, 9), slice(9, 12), slice(12, 15)
@@ -38,14 +39,19 @@ def sky_fields(direction: Tensor, light: Light) -> Tensor:
     grid = torch.stack([(u - u.floor()) * 2 - 1, (v - v.floor()) * 2 - 1], -1).reshape(1, 1, -1, 2)
     noise = F.grid_sample(_cloud_texture(), grid, padding_mode="border", align_corners=False).reshape(up.shape)
     cloud = _smooth((noise - 1.3 + 2.6 * light.clouds) * 1.2 + 0.5) * _smooth((up - 0.03) / 0.16)
+    cloud = cloud * min(light.clouds / _FEW_CLOUDS, 1.0)  # none at all in a sky without clouds
     azimuth, (phase, height) = torch.atan2(x, z), light.ridges
-    far = 0.62 + 0.3 * torch.sin(azimuth * 3 + phase) + 0.2 * torch.sin(azimuth * 7 + 2 * phase + 2)
-    near = 0.30 + 0.2 * torch.sin(azimuth * 2 - 3 * phase - 1.1) + 0.14 * torch.sin(azimuth * 5 + phase + 0.4)
+    if light.skyline is None:
+        far = 0.62 + 0.3 * torch.sin(azimuth * 3 + phase) + 0.2 * torch.sin(azimuth * 7 + 2 * phase + 2)
+        near = 0.30 + 0.2 * torch.sin(azimuth * 2 - 3 * phase - 1.1) + 0.14 * torch.sin(azimuth * 5 + phase + 0.4)
+        far, near = height * far, height * near
+    else:
+        far, near = light.skyline.heights(azimuth)
     sun = light.sun_dir
     toward = x * sun[0] + up * sun[1] + z * sun[2]
     cell = torch.sin(azimuth * 37 + 3 * torch.sin(up * 23)) * torch.sin(up * 41 + 2 * torch.sin(azimuth * 19))
     star = _smooth((cell - 0.93) / 0.055) * _smooth((up - 0.16) / 0.24) * light.stars
-    return torch.stack([up, cloud, up - height * far, up - height * near, toward, star])
+    return torch.stack([up, cloud, up - far, up - near, toward, star])
 
 
 def horizon_fields(direction: Tensor, light: Light) -> Tensor:

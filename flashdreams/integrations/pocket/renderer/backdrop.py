@@ -31,7 +31,7 @@ def bake_sky(light: dict[str, Tensor], width: int = 2048, height: int = 512) -> 
     up = (torch.arange(height, device=device) + 0.5) / height * (1 - SKY_LOW) + SKY_LOW
     flat = (1 - up * up).clamp_min(0).sqrt()[:, None]
     direction = torch.stack([flat * az.sin(), up[:, None].expand(-1, width), flat * az.cos()], -1)
-    return _sky(direction.reshape(1, -1, 3), light).reshape(height, width, 3).permute(2, 0, 1).clamp(0, 1)
+    return sky_at(direction.reshape(1, -1, 3), light).reshape(height, width, 3).permute(2, 0, 1).clamp(0, 1)
 
 
 def bake_ground(light: dict[str, Tensor], rounds: Tensor, boxes: Tensor, size: int = 1536) -> Tensor:
@@ -39,13 +39,13 @@ def bake_ground(light: dict[str, Tensor], rounds: Tensor, boxes: Tensor, size: i
     shadows = _shadows(rounds[0], boxes[0], light["sun_dir"][0])
     at = ((torch.arange(size, device=rounds.device) + 0.5) / size * 2 - 1) * GROUND_REACH
     bands = [
-        _ground(at.repeat(len(z))[None], z.repeat_interleave(size)[None], _falling_on(shadows, z), light)[0]
+        ground_at(at.repeat(len(z))[None], z.repeat_interleave(size)[None], _falling_on(shadows, z), light)[0]
         for z in at.split(_BAND_ROWS)
     ]
     return torch.cat(bands).unflatten(0, (size, size)).permute(2, 0, 1).clamp(0, 1)
 
 
-def _sky(d: Tensor, light: dict[str, Tensor]) -> Tensor:
+def sky_at(d: Tensor, light: dict[str, Tensor]) -> Tensor:
     """Sky colour `[B, P, 3]` in unit directions `d`: gradient, sun or moon, aurora, stars, two ridges of hills."""
 
     def of(name: str) -> Tensor:
@@ -77,7 +77,7 @@ def _sky(d: Tensor, light: dict[str, Tensor]) -> Tensor:
     return mix(color, of("near_ridge"), smooth(edge, -edge, up - height * near).unsqueeze(-1))
 
 
-def _ground(x: Tensor, z: Tensor, shadows: Tensor, light: dict[str, Tensor]) -> Tensor:
+def ground_at(x: Tensor, z: Tensor, shadows: Tensor, light: dict[str, Tensor]) -> Tensor:
     """Ground colour `[1, P, 3]` at points x, z `[1, P]`: patches, a path, a pond, the sea, shadows, pools of light."""
     soft = 0.08
     wave = torch.sin(0.55 * x + 0.8 * torch.sin(0.4 * z)) + torch.sin(0.62 * z + 0.7 * torch.sin(0.5 * x + 1.0))

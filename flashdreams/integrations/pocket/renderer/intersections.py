@@ -18,7 +18,8 @@ NOWHERE = 1.0e5
 _TOP_ROUNDS, _TOP_BOXES = 20, 18
 
 
-def _round_rows(layout: SceneLayout) -> list[list[float]]:
+def round_rows(layout: SceneLayout) -> list[list[float]]:
+    """Return the layout's bodies of revolution as rows of a table of 17 columns."""
     return [
         [
             r.x,
@@ -39,7 +40,8 @@ def _round_rows(layout: SceneLayout) -> list[list[float]]:
     ]
 
 
-def _box_rows(layout: SceneLayout) -> list[list[float]]:
+def box_rows(layout: SceneLayout) -> list[list[float]]:
+    """Return the layout's boxes as rows of a table of 24 columns."""
     rows = []
     for b in layout.boxes:
         cy, sy, cr, sr = math.cos(b.yaw), math.sin(b.yaw), math.cos(b.roll), math.sin(b.roll)
@@ -68,8 +70,8 @@ class Solids(nn.Module):
         self.width, self.height, self.supersample = width, height, supersample
         no_round = [NOWHERE, NOWHERE, 1, 0, 0, -1e-4, 0, 1, *[0.0] * 6, 0, 0, 0.01]
         no_box = [NOWHERE, 0, NOWHERE, 0.01, 0.01, 0.01, 1, 0, 0, 0, 1, 0, 0, 0, 1, *[0.0] * 6, 0, 0, 0.01]
-        self.register_buffer("rounds", padded([_round_rows(p) for p in scene_layouts], _TOP_ROUNDS, no_round))
-        self.register_buffer("boxes", padded([_box_rows(p) for p in scene_layouts], _TOP_BOXES, no_box))
+        self.register_buffer("rounds", padded([round_rows(p) for p in scene_layouts], _TOP_ROUNDS, no_round))
+        self.register_buffer("boxes", padded([box_rows(p) for p in scene_layouts], _TOP_BOXES, no_box))
 
     def rays(self, poses: Tensor) -> tuple[Tensor, Tensor]:
         """Origins `[B, 3]` and unit directions `[B, 3, H * W]` as (x, height, z), supersampled."""

@@ -37,21 +37,8 @@ class Renderer(Solids):
         self, scene_layouts: Sequence[SceneLayout], width: int = 256, height: int = 144, supersample: int = 2
     ) -> None:
         super().__init__(scene_layouts, width, height, supersample)
-        lamps = [list(map(list, p.lamps)) for p in scene_layouts]
-        self.register_buffer("lamps", padded(lamps, 1, [NOWHERE, NOWHERE]))
-        lights = [p.light for p in scene_layouts]
-        colours = "zenith horizon sun far_ridge near_ridge ground ground_patch path water lamp"
-        for name in colours.split():
-            colors: list[Color] = [getattr(light, name) for light in lights]
-            self.register_buffer(name, torch.tensor(colors))
-        scalars = "sun_size sun_glow sunlight ambient ridge_height ridge_step haze aurora stars"
-        for name in scalars.split():
-            self.register_buffer(name, torch.tensor([float(getattr(light, name)) for light in lights]))
-        az = torch.tensor([math.radians(light.sun_azimuth) for light in lights])
-        el = torch.tensor([math.radians(light.sun_elevation) for light in lights])
-        self.register_buffer("sun_dir", torch.stack([az.sin() * el.cos(), el.sin(), az.cos() * el.cos()], -1))
-        self.register_buffer("pond", torch.tensor([p.pond for p in scene_layouts]))
-        self.register_buffer("shore", torch.tensor([p.shore for p in scene_layouts]))
+        for name, table in light_tables(scene_layouts).items():
+            self.register_buffer(name, table)
         skies, floors = [], []
         for i in range(len(scene_layouts)):
             light = {n: buf[i : i + 1] for n, buf in self.named_buffers()}
@@ -76,6 +63,24 @@ class Renderer(Solids):
         if self.supersample > 1:
             image = nn.functional.avg_pool2d(image, self.supersample)
         return image.clamp(0, 1)
+
+
+def light_tables(scene_layouts: Sequence[SceneLayout]) -> dict[str, Tensor]:
+    """Return light, lamps and waters of `scene_layouts` by name, a row for each."""
+    lamps = [list(map(list, p.lamps)) for p in scene_layouts]
+    tables = {"lamps": padded(lamps, 1, [NOWHERE, NOWHERE])}
+    lights = [p.light for p in scene_layouts]
+    for name in "zenith horizon sun far_ridge near_ridge ground ground_patch path water lamp".split():
+        colors: list[Color] = [getattr(light, name) for light in lights]
+        tables[name] = torch.tensor(colors)
+    for name in "sun_size sun_glow sunlight ambient ridge_height ridge_step haze aurora stars".split():
+        tables[name] = torch.tensor([float(getattr(light, name)) for light in lights])
+    az = torch.tensor([math.radians(light.sun_azimuth) for light in lights])
+    el = torch.tensor([math.radians(light.sun_elevation) for light in lights])
+    tables["sun_dir"] = torch.stack([az.sin() * el.cos(), el.sin(), az.cos() * el.cos()], -1)
+    tables["pond"] = torch.tensor([p.pond for p in scene_layouts])
+    tables["shore"] = torch.tensor([p.shore for p in scene_layouts])
+    return tables
 
 
 def _lookup(image: Tensor, scene: Tensor, u: Tensor, v: Tensor) -> Tensor:

@@ -27,6 +27,8 @@ class Land:
     """Texts said while walking, and on which tile."""
     picture: Picture | None = None
     """The picture that it began with."""
+    place: str = ""
+    """The stored place in its middle, by name; empty if there is none."""
 
     def plan(self) -> WorldPlan:
         """The conditions of its tiles."""
@@ -35,7 +37,7 @@ class Land:
         for text, spot in self.changes:
             words = words.updated(understand(text))
             changes.append(Change(words, spot))
-        return WorldPlan(self.seed, base, tuple(changes), self.picture)
+        return WorldPlan(self.seed, base, tuple(changes), self.picture, self.place)
 
     @property
     def words(self) -> Words:

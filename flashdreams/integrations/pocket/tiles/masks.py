@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
+
 import torch
 from torch import Tensor
 
@@ -16,11 +18,12 @@ def class_of(i: int, j: int) -> int:
     return _ORDER[i % 2, j % 2]
 
 
-def known_neighbours(i: int, j: int) -> list[tuple[int, int]]:
-    """The neighbours of tile (i, j) that it is dreamed from, in a fixed order."""
+def known_neighbours(i: int, j: int, stored: Set[tuple[int, int]] = frozenset()) -> list[tuple[int, int]]:
+    """The neighbours of tile (i, j) that it is dreamed from, in a fixed order; those that are `stored` always."""
     own = class_of(i, j)
     around = [(di, dj) for dj in (-1, 0, 1) for di in (-1, 0, 1) if (di, dj) != (0, 0)]
-    return [(i + di, j + dj) for di, dj in around if class_of(i + di, j + dj) < own]
+    near = [(i + di, j + dj) for di, dj in around]
+    return [spot for spot in near if class_of(*spot) < own or spot in stored]
 
 
 def edge(step: int) -> tuple[slice, slice]:

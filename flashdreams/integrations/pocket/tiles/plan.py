@@ -20,6 +20,7 @@ from flashdreams.integrations.pocket.land.state import CELL
 from flashdreams.integrations.pocket.tiles.config import MARGIN, TILE, WINDOW
 from flashdreams.integrations.pocket.tiles.meanings import COLOURS
 from flashdreams.integrations.pocket.tiles.picture import Picture
+from flashdreams.integrations.pocket.tiles.stored import spots_of, stored_place
 from flashdreams.integrations.pocket.tiles.text_encoder import Words
 
 KIND_METRES = 150.0
@@ -31,6 +32,8 @@ these were dreamed from."""
 _COARSE = 7
 """Points along each side of a window where the plan is computed; between them it is interpolated."""
 
+_PLACE_NEAR, _PLACE_FAR = 80.0, 160.0
+"""Metres from the middle of a stored place up to which the land is of its kind, and from which it is of any."""
 RARE = 7.0
 """Taken from the logit of a kind of which there shall be a little: beside one other it has a quarter of the land."""
 
@@ -51,7 +54,7 @@ class Change:
 class WorldPlan:
     """The condition of every tile of the world of a seed and words, and of words said later, in their order.
 
-    A `picture` decides the style, and the land around the beginning.
+    A `picture` decides the style, and the land around the beginning; so does a stored `place`, by name.
     """
 
     def __init__(
@@ -60,6 +63,7 @@ class WorldPlan:
         words: Words | None = None,
         changes: tuple[Change, ...] = (),
         picture: Picture | None = None,
+        place: str = "",
     ) -> None:
         if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63:
             raise ValueError(f"seed must be a whole number in [0, 2**63), got {seed!r}")
@@ -69,7 +73,15 @@ class WorldPlan:
         self.picture = picture
         if picture is not None:
             self.style = torch.tensor(picture.style)
+        self.place = stored_place(place) if place else None
+        if self.place is not None:
+            self.style = torch.tensor(self.place.style)
         self._lattices: dict[tuple[str, int, int], float] = {}
+
+    @property
+    def stored(self) -> frozenset[tuple[int, int]]:
+        """Tiles that are not dreamed, but stored."""
+        return spots_of(self.place.name) if self.place is not None else frozenset()
 
     def noise_seed(self, i: int, j: int) -> int:
         """The seed of the noise that tile (i, j) is dreamed from."""
@@ -115,7 +127,16 @@ class WorldPlan:
         result = np.zeros((len(KINDS), *points.shape[:-1]))
         for name, weight in zip(kinds, weights / weights.sum(0), strict=True):
             result[KINDS.index(name)] = weight
+        if self.place is not None and not words.kinds:
+            result = self._beside_place(result, points)
         return result if self.picture is None else self.picture.mixture(result, points)
+
+    def _beside_place(self, weights: np.ndarray, points: np.ndarray) -> np.ndarray:
+        """Return `weights [7, ...]` of the kinds at `points [..., 2]`, with the stored place's own around it."""
+        assert self.place is not None
+        own = np.array([float(name == self.place.kind) for name in KINDS]).reshape(-1, *[1] * (points.ndim - 1))
+        share = np.clip((_PLACE_FAR - np.abs(points).max(-1)) / (_PLACE_FAR - _PLACE_NEAR), 0, 1)
+        return weights + (own - weights) * share
 
     def _attributes(self, words: Words, points: np.ndarray) -> np.ndarray:
         rows = []

@@ -7,6 +7,7 @@ visitor's feet come at once. How fast a machine dreams decides how long a step w
 from __future__ import annotations
 
 import math
+from collections.abc import Set
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -39,14 +40,19 @@ class Schedule:
     credit: float = BEGINNING
     """Tiles that may come now."""
 
-    def advance(self, chunk: int, pose: npt.NDArray[np.float64]) -> list[Spot]:
-        """The tiles that come with `chunk`, which ends at camera-to-world `pose [4, 4]`, in their order."""
+    def advance(self, chunk: int, pose: npt.NDArray[np.float64], given: Set[Spot] = frozenset()) -> list[Spot]:
+        """The tiles that come with `chunk`, which ends at camera-to-world `pose [4, 4]`, in their order.
+
+        Those `given` are stored: they are there, without mist, as soon as they are near enough to be kept.
+        """
         x, z = float(pose[0, 3]), float(pose[2, 3])
         here = spot_of(x, z)
         for spot in [s for s in self.came if max(abs(s[0] - here[0]), abs(s[1] - here[1])) > KEPT]:
             del self.came[spot]
+        near = sorted(s for s in given if max(abs(s[0] - here[0]), abs(s[1] - here[1])) <= KEPT)
+        self.came |= {spot: -LIFT for spot in near if spot not in self.came}
         new: list[Spot] = []
-        there = set(self.came)
+        there = set(self.came) | given
         for spot in self._underfoot(x, z):
             while (missing := next_missing(spot, there)) is not None:
                 new.append(missing)
@@ -62,10 +68,10 @@ class Schedule:
         self.came |= dict.fromkeys(new, chunk if chunk > 0 else -LIFT)
         return new
 
-    def upcoming(self, pose: npt.NDArray[np.float64], most: int) -> list[Spot]:
+    def upcoming(self, pose: npt.NDArray[np.float64], most: int, given: Set[Spot] = frozenset()) -> list[Spot]:
         """The tiles that come next, as far as one can tell from `pose`."""
         found = []
-        for missing in self._missing(pose, set(self.came)):
+        for missing in self._missing(pose, set(self.came) | given):
             found.append(missing)
             if len(found) == most:
                 break

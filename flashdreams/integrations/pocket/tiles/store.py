@@ -61,7 +61,7 @@ class TileSampler:
         """Begin tile `spot`; `tiles` holds the packed neighbours that it is dreamed from."""
         i, j = spot
         known, mask = torch.zeros(1, CHANNELS, WINDOW, WINDOW), torch.zeros(1, 1, WINDOW, WINDOW)
-        for ni, nj in known_neighbours(i, j):
+        for ni, nj in known_neighbours(i, j, plan.stored):
             (rows, from_rows), (columns, from_columns) = edge(nj - j), edge(ni - i)
             known[0, :, rows, columns] = unpacked(tiles[ni, nj])[:, from_rows, from_columns]
             mask[0, 0, rows, columns] = 1

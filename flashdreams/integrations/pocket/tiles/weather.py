@@ -9,6 +9,7 @@ import numpy as np
 
 from flashdreams.integrations.pocket.land.light import Light, light_at
 from flashdreams.integrations.pocket.tiles.picture import Picture
+from flashdreams.integrations.pocket.tiles.stored import stored_place
 from flashdreams.integrations.pocket.tiles.text_encoder import Words
 
 DAY_SECONDS = 40 * 60.0
@@ -31,10 +32,14 @@ class Weather:
     heading: float
     ridges: tuple[float, float]
     drift: tuple[float, float] = (0.0, 0.0)
+    place: str = ""
+    """The stored place whose hills are all around; empty if there is none."""
+    own: bool = False
+    """True while its own light is over it: time stands still, until words say otherwise of light or weather."""
 
     @classmethod
-    def of(cls, seed: int, words: Words, picture: Picture | None = None) -> Weather:
-        """At the beginning of the world of `seed`: as in the `picture`, but for what the words say."""
+    def of(cls, seed: int, words: Words, picture: Picture | None = None, place: str = "") -> Weather:
+        """At the beginning of the world of `seed`: as in the `picture` or the `place`, but for what the words say."""
         rng = np.random.default_rng([37, seed])
         hour, clouds, heading, phase, height = (
             float(rng.uniform(*limits))
@@ -45,12 +50,20 @@ class Weather:
             weather = replace(
                 weather, hour=picture.hour, clouds=picture.clouds, haze=picture.haze, heading=picture.heading
             )
+        if place:
+            stored = stored_place(place)
+            weather = replace(
+                weather, hour=stored.light.hour, clouds=stored.light.clouds, haze=stored.light.haze,
+                heading=stored.heading, place=place, own=True,
+            )  # fmt: skip
         return weather.with_words(words)
 
     def with_words(self, words: Words) -> Weather:
         """With what `words` say of light and weather. Rain and snowfall are shown as clouds and haze."""
         hour = self.hour if words.hour is None else words.hour
-        return replace(self, hour=hour, clouds=self._clouds(words), haze=self._haze(words))
+        clouds, haze = self._clouds(words), self._haze(words)
+        own = self.own and (hour, clouds, haze) == (self.hour, self.clouds, self.haze)
+        return replace(self, hour=hour, clouds=clouds, haze=haze, own=own)
 
     def _clouds(self, words: Words) -> float:
         falling = max((amount for amount in (words.rain, words.snowfall) if amount is not None), default=None)
@@ -71,12 +84,15 @@ class Weather:
     def later(self, seconds: float) -> Weather:
         """Return the weather after `seconds`."""
         x, z = self.drift
-        hour = (self.hour + seconds * 24 / DAY_SECONDS) % 24
+        hour = self.hour if self.own else (self.hour + seconds * 24 / DAY_SECONDS) % 24
         return replace(self, hour=hour, drift=((x + WIND * seconds) % 1024.0, (z + 0.4 * WIND * seconds) % 1024.0))
 
     def light(self, hour: float | None = None) -> Light:
         """The light now, or at another `hour`."""
-        return light_at(
+        stored = stored_place(self.place).light if self.place else None
+        if stored is not None and self.own:
+            return replace(stored, drift=self.drift)
+        light = light_at(
             self.hour if hour is None else hour,
             heading=self.heading,
             clouds=self.clouds,
@@ -84,3 +100,4 @@ class Weather:
             drift=self.drift,
             ridges=self.ridges,
         )
+        return light if stored is None else replace(light, skyline=stored.skyline)

@@ -21,6 +21,7 @@ from flashdreams.integrations.pocket.tiles.lands import Land, Spot, next_missing
 from flashdreams.integrations.pocket.tiles.masks import known_neighbours
 from flashdreams.integrations.pocket.tiles.plan import WorldPlan
 from flashdreams.integrations.pocket.tiles.store import Sampling, TileSampler
+from flashdreams.integrations.pocket.tiles.stored import stored_places
 from flashdreams.threads import available_cores
 
 MAX_LANDS = 12
@@ -40,11 +41,15 @@ _Job = tuple[Land, Spot]
 class _LandTiles:
     """Tiles of one land that are there, the least recently used first."""
 
-    def __init__(self, plan: WorldPlan) -> None:
+    def __init__(self, plan: WorldPlan, refines: bool) -> None:
         self.plan = plan
         self.tiles: OrderedDict[Spot, Tensor] = OrderedDict()
         self.things: dict[Spot, bytes] = {}
         """The same tiles refined, where there is a refinement."""
+        if plan.place is not None:
+            place = stored_places()[plan.place.name]
+            self.tiles.update(place.tiles())
+            self.things.update(place.refined_tiles() if refines else {})
 
 
 class TileWorkers:
@@ -163,7 +168,7 @@ class TileWorkers:
 
     def _tiles_of(self, land: Land) -> OrderedDict[Spot, Tensor]:
         if land not in self._lands:
-            self._lands[land] = _LandTiles(land.plan())
+            self._lands[land] = _LandTiles(land.plan(), self.sampler.refinement is not None)
             while len(self._lands) > MAX_LANDS:
                 self._lands.popitem(last=False)
         self._lands.move_to_end(land)
@@ -246,8 +251,10 @@ class TileWorkers:
         tiles[spot] = tile
         if things is not None:
             refined[spot] = things
-        while len(tiles) > self._capacity:
-            refined.pop(tiles.popitem(last=False)[0], None)
+        stored = self._lands[land].plan.stored
+        for old in [spot for spot in tiles if spot not in stored][: max(len(tiles) - self._capacity, 0)]:
+            del tiles[old]
+            refined.pop(old, None)
 
 
 def _be_modest() -> None:
