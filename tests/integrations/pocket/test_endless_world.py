@@ -256,13 +256,14 @@ def test_a_change_of_scene_is_a_change_of_the_land_ahead(world: EndlessWorld) ->
     assert rollout.land.plan().words_of(0, 0).kinds == ("meadow",)
 
 
+@pytest.mark.slow
 def test_a_stored_place_is_there_at_once_and_the_way_out_of_it_is_the_same_again(
     world: EndlessWorld, weights: Path
 ) -> None:
     pose, walk = world.start_pose("place-snow", 5), []
     for index in range(5):
         poses = np.repeat(pose[None], world.frames_in_chunk(index), 0)
-        poses[:, 2, 3] += 4.0 * np.arange(len(poses))
+        poses[:, 2, 3] += 6.0 * np.arange(len(poses))
         pose = poses[-1]
         walk.append(Controls(poses=poses))
     rollout = world.start("place-snow", 5)
