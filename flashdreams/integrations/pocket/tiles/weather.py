@@ -34,7 +34,7 @@ class Weather:
     drift: tuple[float, float] = (0.0, 0.0)
     place: str = ""
     """The stored place whose hills are all around; empty if there is none."""
-    own: bool = False
+    stored_light: bool = False
     """True while its own light is over it: time stands still, until words say otherwise of light or weather."""
 
     @classmethod
@@ -54,7 +54,7 @@ class Weather:
             stored = stored_place(place)
             weather = replace(
                 weather, hour=stored.light.hour, clouds=stored.light.clouds, haze=stored.light.haze,
-                heading=stored.heading, place=place, own=True,
+                heading=stored.heading, place=place, stored_light=True,
             )  # fmt: skip
         return weather.with_words(words)
 
@@ -62,8 +62,8 @@ class Weather:
         """With what `words` say of light and weather. Rain and snowfall are shown as clouds and haze."""
         hour = self.hour if words.hour is None else words.hour
         clouds, haze = self._clouds(words), self._haze(words)
-        own = self.own and (hour, clouds, haze) == (self.hour, self.clouds, self.haze)
-        return replace(self, hour=hour, clouds=clouds, haze=haze, own=own)
+        stored_light = self.stored_light and (hour, clouds, haze) == (self.hour, self.clouds, self.haze)
+        return replace(self, hour=hour, clouds=clouds, haze=haze, stored_light=stored_light)
 
     def _clouds(self, words: Words) -> float:
         falling = max((amount for amount in (words.rain, words.snowfall) if amount is not None), default=None)
@@ -84,13 +84,13 @@ class Weather:
     def later(self, seconds: float) -> Weather:
         """Return the weather after `seconds`."""
         x, z = self.drift
-        hour = self.hour if self.own else (self.hour + seconds * 24 / DAY_SECONDS) % 24
+        hour = self.hour if self.stored_light else (self.hour + seconds * 24 / DAY_SECONDS) % 24
         return replace(self, hour=hour, drift=((x + WIND * seconds) % 1024.0, (z + 0.4 * WIND * seconds) % 1024.0))
 
     def light(self, hour: float | None = None) -> Light:
         """The light now, or at another `hour`."""
         stored = stored_place(self.place).light if self.place else None
-        if stored is not None and self.own:
+        if stored is not None and self.stored_light:
             return replace(stored, drift=self.drift)
         light = light_at(
             self.hour if hour is None else hour,

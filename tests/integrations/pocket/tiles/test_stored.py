@@ -16,16 +16,13 @@ from safetensors.torch import load_file, save_file
 from flashdreams.integrations.pocket.land.kinds import KINDS
 from flashdreams.integrations.pocket.land.light import SKYLINE_COLUMNS, Skyline, light_at
 from flashdreams.integrations.pocket.land.sky import sky_fields
-from flashdreams.integrations.pocket.land.state import CHANNELS, WATER
+from flashdreams.integrations.pocket.land.state import CHANNELS
 from flashdreams.integrations.pocket.scenes.catalog import scene_layouts
 from flashdreams.integrations.pocket.tiles.config import TILE
-from flashdreams.integrations.pocket.tiles.entrance import entrance_of_place
-from flashdreams.integrations.pocket.tiles.footing import Footing
-from flashdreams.integrations.pocket.tiles.lands import Land, centre_of
+from flashdreams.integrations.pocket.tiles.lands import Land
 from flashdreams.integrations.pocket.tiles.masks import known_neighbours
 from flashdreams.integrations.pocket.tiles.refinement import things_of
 from flashdreams.integrations.pocket.tiles.schedule import LIFT, Schedule
-from flashdreams.integrations.pocket.tiles.store import unpacked
 from flashdreams.integrations.pocket.tiles.stored import (
     CELLS,
     SPOTS,
@@ -123,22 +120,6 @@ def test_the_places_that_come_along_are_the_six_in_their_order_and_small() -> No
         assert not len(stored_place(name).state)
 
 
-def test_visitors_stand_where_they_stood_in_the_place() -> None:
-    place = stored_places()["harbour"]
-    tiles = place.tiles()
-    layout = next(each for each in scene_layouts() if each.name == "harbour")
-
-    def footing_at(spot: tuple[int, int]) -> Footing:
-        return Footing(unpacked(tiles[spot]), centre_of(spot))
-
-    for seed in range(4):
-        pose, shift = entrance_of_place(place, seed, footing_at), np.random.default_rng(seed).uniform(-1, 1, 3)
-        assert np.abs(pose[[0, 2], 3] - (layout.start[:2] + 0.8 * shift[:2])).max() < 1.0
-    x, z, radius = layout.obstacles[0]  # the lighthouse
-    assert footing_at((int(x // 16), int(z // 16))).height(x + radius - 0.4, z) > 0
-    assert float(tiles[2, 2][WATER].float().mean()) > 100  # the sea is all around
-
-
 def test_stored_neighbours_are_known_to_every_tile() -> None:
     assert known_neighbours(4, 0, SPOTS) == known_neighbours(4, 0) == []
     assert set(known_neighbours(3, 0, SPOTS)) == {*known_neighbours(3, 0), (2, -1), (2, 0), (2, 1)}
@@ -162,7 +143,7 @@ def test_time_stands_still_in_a_places_own_light_until_words_change_it() -> None
     own = stored_place("night").light
     assert torch.equal(later.light().vector(), own.vector())
     morning = later.with_words(understand("morning"))
-    assert not morning.own
+    assert not morning.stored_light
     assert morning.light().sunlight > 2 * own.sunlight
     assert morning.later(600.0).hour > morning.hour
     assert morning.light().skyline is own.skyline
