@@ -69,7 +69,7 @@ class SharedWorlds:
         self.worlds: dict[Identity, SharedWorld] = {}
         self._numbers = count(1)
 
-    def visit(self, wake: Callable[[], None], *, keeps: bool = False) -> Visit:
+    def visit(self, wake: Callable[[], object], *, keeps: bool = False) -> Visit:
         """Return a new visitor, who is in no world yet.
 
         Args: `wake` is called, from any thread, when others have changed the visitor's world; `keeps` is for a session
@@ -86,7 +86,7 @@ class Visit:
     with the next chunk.
     """
 
-    def __init__(self, worlds: SharedWorlds, number: int, wake: Callable[[], None], *, keeps: bool = False) -> None:
+    def __init__(self, worlds: SharedWorlds, number: int, wake: Callable[[], object], *, keeps: bool = False) -> None:
         self.number, self.wake = number, wake
         self._worlds, self._keeps = worlds, keeps
         self._key: Identity | None = None
@@ -193,7 +193,8 @@ class Visit:
         for number, text in enumerate(standing):
             if text not in world.owners and self._keeps_back(text):
                 wanted.insert(_place(wanted, standing[:number]), text)
-        now, kept, changes = list(standing), set(wanted), []
+        now, kept = list(standing), set(wanted)
+        changes: list[WorldChange] = []
         for text in standing:
             if text not in kept and len(changes) < MAX_CHANGES:
                 now.remove(text)

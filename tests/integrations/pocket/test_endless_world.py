@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from backend.engine.history import Beginning, History
 from backend.engine.rollout import SessionRollout
 from backend.session.replay import read_saved, save
+from backend.session.shared_worlds import SharedWorlds
 from flashdreams.camera.camera_path import CameraPath
 from flashdreams.camera.motion import LiveCamera
 from flashdreams.camera.trajectory import save_trajectory
@@ -194,6 +195,29 @@ def test_a_saved_session_with_actions_is_replayed_bit_for_bit(world: EndlessWorl
     again = world.start("forest", 9, text="evening")
     assert same(play(world, again, controls), [chunk.frames for chunk in chunks])
     assert again.jump.height > 0.5 and again.edits == rollout._world_rollout.edits != Edits(9)
+
+
+def test_what_another_visitor_puts_up_is_seen_and_replayed_bit_for_bit(world: EndlessWorld) -> None:
+    beginning, worlds = Beginning("forest", 9, "evening"), SharedWorlds()
+    one, other = (
+        SessionRollout(world, beginning, History(span=0, max_bytes=0, max_chunks=9), every=4, image=Path)
+        for _ in range(2)
+    )
+    for rollout in (one, other):
+        rollout.share(worlds.visit(lambda: None))
+    chunks = [other.step()]
+    one.input_state.action("remove", "tap")
+    one.step()
+    chunks.append(other.step())
+    assert other._world_rollout.edits == one._world_rollout.edits != Edits(9)
+    assert [change.by for change in chunks[1].node.controls.changes] == [1]
+    nodes = [replace(chunk.node, digest=bytes(16)) for chunk in chunks]
+    file = save(world.config, world.fingerprint(), beginning, nodes).model_dump_json().encode()
+    controls = [chunk.controls(samples_inputs=True) for chunk in read_saved(file, world.config).chunks]
+    again = world.start("forest", 9, text="evening")
+    assert same(play(world, again, controls), [chunk.frames for chunk in chunks])
+    with pytest.raises(ValueError, match=r"chunks\.1\.changes\.0\.text"):
+        read_saved(file.replace(b"removal", b"castle"), world.config)
 
 
 def test_a_jump_rises_falls_and_lands_as_bodies_do() -> None:
