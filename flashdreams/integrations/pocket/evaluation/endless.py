@@ -27,6 +27,8 @@ from flashdreams.integrations.pocket.evaluation.key_following import key_followi
 from flashdreams.integrations.pocket.evaluation.measures import prediction
 from flashdreams.integrations.pocket.evaluation.movers import mover_errors
 from flashdreams.integrations.pocket.evaluation.prompts import PROMPTS, QUICK_PROMPTS, Prompt
+from flashdreams.integrations.pocket.evaluation.stage import Samples
+from flashdreams.integrations.pocket.evaluation.stored_places import place_samples, places_stage
 from flashdreams.integrations.pocket.evaluation.tile_views import TileViews, likeness, words_obeyed
 from flashdreams.integrations.pocket.land.kinds import HELD_OUT_KIND
 from flashdreams.integrations.pocket.movers.transition import load_mover_network
@@ -60,6 +62,9 @@ GOALS = {
     "after_1_psnr_db": Goal(28.0),
     "after_4_psnr_db": Goal(28.5),
     "after_16_psnr_db": Goal(29.5),
+    "places_after_1_psnr_db": Goal(28.3),
+    "places_after_4_psnr_db": Goal(28.8),
+    "places_after_16_psnr_db": Goal(30.0),
     "view_psnr_held_out_kind": Goal(26.0),
     "edges_percent": Goal(85.0),
     "turn_psnr_db": Goal(34.0),
@@ -97,6 +102,8 @@ class Size:
     """Procedural lands in which walks are judged."""
     followed_chunks: int = 48
     single_views: int = 48
+    place_walks: int = 4
+    """Walks in each stored place."""
     returns: int = 2
     metres: float = 1000.0
     seconds: float = 20.0
@@ -107,7 +114,7 @@ class Size:
 FULL = Size()
 QUICK = Size(
     classifier=ClassifierSize(42, 12), tested_regions=7, worlds=1, views=4, prompts=QUICK_PROMPTS, regions=1,
-    followed_chunks=12, single_views=6, returns=1, metres=32.0, seconds=5.0, trained_regions=12,
+    followed_chunks=12, single_views=6, place_walks=1, returns=1, metres=32.0, seconds=5.0, trained_regions=12,
 )  # fmt: skip
 Figures = dict[str, float]
 
@@ -127,6 +134,7 @@ class EndlessEvaluation:
             "likeness": self.likeness,
             "words": self.words,
             "given_land": self.given_land,
+            "places": self.places,
             "views": self.views,
             "movers": self.movers,
             "returns": self.returns,
@@ -171,6 +179,15 @@ class EndlessEvaluation:
             followed = action_following(stage, scene, 1, self.size.followed_chunks)
             _gather(samples, followed, "", ("forward", "right", "yaw", "pitch"))
         return {name: float(np.nanmean(values)) for name, values in samples.items() if values}
+
+    def places(self) -> Figures:
+        """Views of the stored places beside the renderer of the six places, and of each alone."""
+        stage, samples, figures = places_stage(self.weights), Samples(), Figures()
+        for scene in tqdm(stage.truth.scene_layouts, "walks in stored places", unit="place"):
+            for name, values in place_samples(stage, scene, self.size.place_walks).items():
+                samples.setdefault(name, []).extend(values)
+                figures[f"places_{name}_{scene}"] = float(np.mean(values)) if values else float("nan")
+        return {f"places_{name}": float(np.mean(values)) for name, values in samples.items() if values} | figures
 
     def views(self) -> Figures:
         """Single views of given land, the kind that views were never trained on too; see `tiles.view_psnr`."""
