@@ -150,16 +150,17 @@ class StoredPlaces(Mapping[str, StoredPlace]):
         if tuple(skyline.shape) != (2, SKYLINE_COLUMNS) or not bool(skyline.isfinite().all()):
             raise ValueError(f"{name}.skyline must be [2, {SKYLINE_COLUMNS}] finite numbers")
         try:
-            values = {key: tuple(row[key]) for key in ("entrance", "style")}
             light = {key: tuple(v) if isinstance(v, list) else float(v) for key, v in row["light"].items()}
             own = Light(**light, skyline=Skyline(*skyline.float()))  # type: ignore[arg-type]
             return StoredPlace(
                 name=name,
+                entrance=tuple(row["entrance"]),
                 kind=row["kind"],
+                style=tuple(row["style"]),
                 heading=float(row["heading"]),
                 light=own,
-                **{key: _inflated(parts[key], shape, f"{name}.{key}") for key, shape in shapes.items()},
-                **values,
+                state=_inflated(parts["state"], shapes["state"], f"{name}.state"),
+                things=_inflated(parts["things"], shapes["things"], f"{name}.things"),
             )
         except (KeyError, TypeError) as error:
             raise ValueError(f"places of {self.path}: {name} is damaged: {error}") from None

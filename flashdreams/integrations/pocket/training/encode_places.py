@@ -195,7 +195,7 @@ def skyline_of(layout: SceneLayout) -> Skyline:
 
 def style_of(layout: SceneLayout, kind: str, state: Tensor) -> tuple[float, ...]:
     """Return the places in the ranges of a kind's colours that come nearest to those of a place."""
-    colors = [part.color for part in (*layout.rounds, *layout.boxes)]
+    colors = [*(part.color for part in layout.rounds), *(part.color for part in layout.boxes)]
     middle = state[COARSE_GRID.ground, CELLS // 4 : -CELLS // 4, CELLS // 4 : -CELLS // 4]
     own = {"ground": [(middle.flatten(1).median(1).values * 0.5 + 0.5).tolist()], "path": [layout.light.path]}
     style = []
