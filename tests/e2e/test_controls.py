@@ -53,37 +53,26 @@ def test_every_change_sends_the_full_list_of_held_keys(played: Wire) -> None:
     keyboard.up("KeyW")
     keyboard.up("ArrowLeft")
     assert downs(played) == [["w"], ["w", "arrowleft"], ["arrowleft"], []]
-
-
-def test_held_keys_do_not_repeat(played: Wire) -> None:
+    played.received.clear()
+    keyboard.press("Control+KeyD")
+    assert downs(played) == [], "a shortcut of the browser does not walk"
     for _ in range(5):
-        played.page.keyboard.down("KeyD")  # after the first, Playwright sends auto-repeats
-    assert downs(played) == [["d"]]
+        keyboard.down("KeyD")  # after the first, Playwright sends auto-repeats
+    assert downs(played) == [["d"]], "a held key does not repeat"
 
 
-def test_keys_are_known_by_their_place_on_any_keyboard(played: Wire) -> None:
-    press_place(played.page, "KeyW", "z")  # a French keyboard
-    press_place(played.page, "KeyA", "ф")  # a Russian one
+def test_keys_are_known_by_their_place_and_let_go_when_the_window_loses_focus(played: Wire) -> None:
+    page = played.page
+    press_place(page, "KeyW", "z")  # a French keyboard
+    press_place(page, "KeyA", "ф")  # a Russian one
     assert downs(played) == [["w"], ["w", "a"]]
-
-
-def test_all_walking_keys_have_their_names(played: Wire) -> None:
+    page.evaluate("() => window.dispatchEvent(new Event('blur'))")
+    assert downs(played) == [["w"], ["w", "a"], []]
+    assert view(page, "held") == []
     places = [*(f"Key{letter}" for letter in "WASDQEIJKL"), *(f"Arrow{way}" for way in ("Up", "Left", "Down", "Right"))]
     for place in places:
-        played.page.keyboard.down(place)
+        page.keyboard.down(place)
     assert downs(played)[-1] == [*"wasdqeijkl", "arrowup", "arrowleft", "arrowdown", "arrowright"]
-
-
-def test_browser_shortcuts_do_not_walk(played: Wire) -> None:
-    played.page.keyboard.press("Control+KeyD")
-    assert downs(played) == []
-
-
-def test_everything_is_let_go_when_the_window_loses_focus(played: Wire) -> None:
-    played.page.keyboard.down("KeyW")
-    played.page.evaluate("() => window.dispatchEvent(new Event('blur'))")
-    assert downs(played) == [["w"], []]
-    assert view(played.page, "held") == []
 
 
 def test_a_hidden_tab_lets_go_and_pauses_and_comes_back_live(played: Wire) -> None:

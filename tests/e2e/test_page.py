@@ -6,7 +6,19 @@ import numpy as np
 import pytest
 from playwright.sync_api import Page
 
-from tests.e2e.chromium import Picture, first_picture, hold, mean_colour, picture, settle, tap, until, until_so, view
+from tests.e2e.chromium import (
+    TWO_FRAMES,
+    Picture,
+    first_picture,
+    hold,
+    mean_colour,
+    picture,
+    settle,
+    tap,
+    until,
+    until_so,
+    view,
+)
 from tests.e2e.conftest import OpenPage
 
 PERIOD = 64 * 96 / 256  # of the stripes, in columns of the read-back picture
@@ -30,31 +42,28 @@ def stripe_shift(before: Picture, after: Picture) -> float:
     return float(-np.angle(np.exp(1j * (phases[1] - phases[0]))) / (2 * np.pi) * PERIOD)
 
 
-def test_the_first_screen_lies_over_the_first_dreamed_picture(page: Page) -> None:
+def test_the_first_screen_lies_over_the_first_dreamed_picture_until_a_click_begins_to_play(page: Page) -> None:
     assert view(page, "mode") == "welcome"
     assert page.locator("#play").is_visible()
     assert page.locator("#keys kbd").count() == 6
     red, green, blue = mean_colour(page)
     assert green > red and green > blue  # the meadow's ground, not a blank
     assert view(page, "info.scene") == "meadow"
-
-
-def test_clicking_to_play_begins(page: Page) -> None:
     page.click("#play")
     until(page, "f.mode === 'playing'")
     page.locator("#menu").wait_for(state="hidden")
 
 
-@pytest.mark.parametrize(("key", "sign"), [("KeyD", -1), ("ArrowRight", -1), ("KeyA", 1), ("ArrowLeft", 1)])
-def test_turning_moves_the_picture_the_other_way(page: Page, key: str, sign: int) -> None:
-    start = picture(page)
-    # A tap moves by a chunk or two: 2.5 degrees a frame are 2.7 columns, well under half a period in one chunk.
-    tap(page, key)
-    yaw = yaw_of(page)
-    assert np.sign(yaw) == -sign
-    expected = -yaw * 96 / 90
-    wrapped = (expected + PERIOD / 2) % PERIOD - PERIOD / 2
-    assert stripe_shift(start, picture(page)) == pytest.approx(wrapped, abs=1.0)
+def test_turning_moves_the_picture_the_other_way(page: Page) -> None:
+    for key, sign in (("KeyD", -1), ("ArrowLeft", 1), ("ArrowRight", -1), ("KeyA", 1)):
+        start, yaw_before = picture(page), yaw_of(page)
+        # A tap moves by a chunk or two: 2.5 degrees a frame are 2.7 columns, well under half a period in one chunk.
+        tap(page, key)
+        turned = yaw_of(page) - yaw_before
+        assert np.sign(turned) == -sign, key
+        expected = -turned * 96 / 90
+        wrapped = (expected + PERIOD / 2) % PERIOD - PERIOD / 2
+        assert stripe_shift(start, picture(page)) == pytest.approx(wrapped, abs=1.0), key
 
 
 def yaw_of(page: Page) -> float:
@@ -229,23 +238,27 @@ def test_long_play_stays_at_the_live_edge_and_lets_go_of_what_was_seen(page: Pag
     assert view(page, "status") is None
 
 
-@pytest.mark.parametrize(("width", "height"), [(1440, 900), (844, 390), (390, 844), (320, 568), (3840, 2160)])
-def test_nothing_on_the_first_screen_is_cut_off(open_page: OpenPage, app: str, width: int, height: int) -> None:
-    page = open_page(viewport={"width": width, "height": height})
-    page.goto(app + MEADOW)
-    first_picture(page)
-    for part in ("#play", "h1", "#scenes", "#seed-form"):
-        box = page.locator(part).bounding_box()
-        assert box is not None, part
-        assert box["x"] >= 0 and box["y"] >= 0, part
-        assert box["x"] + box["width"] <= width + 0.5 and box["y"] + box["height"] <= height + 0.5, part
+def test_nothing_on_the_first_screen_is_cut_off(page: Page) -> None:
+    for width, height in ((1440, 900), (844, 390), (390, 844), (320, 568), (3840, 2160)):
+        page.set_viewport_size({"width": width, "height": height})
+        page.evaluate(TWO_FRAMES)
+        for part in ("#play", "h1", "#scenes", "#seed-form"):
+            box, where = page.locator(part).bounding_box(), f"{part} at {width} x {height}"
+            assert box is not None, where
+            assert box["x"] >= 0 and box["y"] >= 0, where
+            assert box["x"] + box["width"] <= width + 0.5 and box["y"] + box["height"] <= height + 0.5, where
 
 
-@pytest.mark.parametrize(("width", "height"), [(568, 320), (640, 256), (320, 180), (640, 360), (250, 300)])
-def test_on_a_small_or_zoomed_screen_the_menu_scrolls(open_page: OpenPage, app: str, width: int, height: int) -> None:
-    page = open_page(viewport={"width": width, "height": height})
-    page.goto(app + MEADOW)
-    first_picture(page)
+def test_on_a_small_or_zoomed_screen_the_menu_scrolls(page: Page) -> None:
+    for width, height in ((568, 320), (640, 256), (320, 180), (640, 360), (250, 300)):
+        page.set_viewport_size({"width": width, "height": height})
+        page.reload()  # on its first screen again
+        first_picture(page)
+        menu_scrolls(page, width, height)
+
+
+def menu_scrolls(page: Page, width: int, height: int) -> None:
+    """See that all of the menu can be reached, and leave it by a click beside its controls."""
     outside = page.evaluate("""() => [...document.querySelectorAll('h1, button, input')]
       .filter((element) => element.checkVisibility({ visibilityProperty: true }))
       .filter((element) => {
@@ -253,7 +266,7 @@ def test_on_a_small_or_zoomed_screen_the_menu_scrolls(open_page: OpenPage, app: 
         const { left, top, right, bottom } = element.getBoundingClientRect();
         return left < -0.5 || top < -0.5 || right > innerWidth + 0.5 || bottom > innerHeight + 0.5;
       }).map((element) => element.id || element.textContent.trim())""")
-    assert outside == []
+    assert outside == [], f"{width} x {height}"
     page.evaluate("() => { document.getElementById('menu').scrollTop = 0; }")
     brand, title = page.locator(".brand").bounding_box(), page.locator("h1").bounding_box()
     assert brand is not None and title is not None

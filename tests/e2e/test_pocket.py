@@ -122,17 +122,14 @@ def test_dragging_to_the_right_turns_right(page: Page) -> None:
     assert shift_right(before, grey(page)) == pytest.approx(-FOCAL * np.tan(np.radians(turned)), rel=0.35)
 
 
-def test_the_dream_is_still_while_nothing_is_pressed(page: Page) -> None:
+def test_the_dream_is_a_picture_and_still_while_nothing_is_pressed(page: Page) -> None:
+    shown = picture(page, WIDTH, HEIGHT)
+    assert shown.std() > 15
+    assert np.unique(shown.round(-1).reshape(-1, 3), axis=0).shape[0] > 40
     before, index = grey(page), view(page, "chunk.index")
     page.wait_for_timeout(1500)
     assert view(page, "chunk.index") == index
     assert np.array_equal(grey(page), before)
-
-
-def test_the_dream_is_a_picture_and_no_blank(page: Page) -> None:
-    shown = picture(page, WIDTH, HEIGHT)
-    assert shown.std() > 15
-    assert np.unique(shown.round(-1).reshape(-1, 3), axis=0).shape[0] > 40
 
 
 def test_scenes_look_different(tab: Page, address: str) -> None:
