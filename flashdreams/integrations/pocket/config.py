@@ -25,8 +25,8 @@ from flashdreams.integrations.pocket.world import PocketWorldConfig
 
 PARAMETERS = 26_171_879
 """Trained parameters; a test counts them."""
-ENDLESS_PARAMETERS = 8_934_949
-"""Parameters of the tile model and of the network of views; a test counts them."""
+ENDLESS_PARAMETERS = 10_244_389
+"""Parameters of the tile model, the refinement and the network of views; a test counts them."""
 ENDLESS_SCENES = (
     ("anywhere", "Anywhere", ""),
     ("meadow", "Meadow", "meadow"),

@@ -368,7 +368,7 @@ def test_what_the_world_does_not_understand_is_refused(world: EndlessWorld, tmp_
 
 
 def test_the_number_of_parameters_is_right() -> None:
-    modules = (tile_model_config().setup(), ViewNetworkConfig().setup())
+    modules = (tile_model_config().setup(), RefinementConfig().setup(), ViewNetworkConfig().setup())
     assert sum(p.numel() for module in modules for p in module.parameters()) == ENDLESS_PARAMETERS
 
 

@@ -34,9 +34,10 @@ SETTLED_CHUNKS = 40
 CARD = """\
 # The weights of the endless worlds
 
-`{file}`: {parameters:,} parameters in 8 bits with a scale for each row, safetensors, {mib:.1f} MiB. Two networks: a
-diffusion U-Net that dreams tiles of land from noise, {steps} steps each, given their neighbours, a seed and words; and
-a network that draws a view from the tiles in sight in one pass. How they work is told in
+`{file}`: {parameters:,} parameters in 8 bits with a scale for each row, safetensors, {mib:.1f} MiB. Three networks: a
+diffusion U-Net that dreams tiles of land from noise, {steps} steps each, given their neighbours, a seed and words; a
+refinement that makes their things in cells half as large in one pass; and a network that draws a view from the tiles in
+sight in one pass. How they work is told in
 `flashdreams/integrations/pocket/README.md`. Same licence as the project (Apache-2.0).
 
 `movers.safetensors`: 17,863 parameters, the transition of people, animals, birds and boats, trained for 5,000 steps on
@@ -53,7 +54,8 @@ are in the page above.
 **Data.** Procedural land of the project's own grammar and its own renderer, made as training went; nothing else, no
 picture from anywhere. One kind of land, the garden, was never trained on by the network of views.
 
-**Training.** On one processor core each: {tiles:,} steps of tiles, {views:,} steps of views.
+**Training.** On one processor core each: {tiles:,} steps of tiles, {refine:,} of their refinement, {views:,}
+of views.
 
 **Evaluation.** By `make eval-world ARGS="--world endless"`, on seeds that were never trained on. PSNR is in decibels.
 

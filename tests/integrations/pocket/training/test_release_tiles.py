@@ -11,7 +11,7 @@ def test_the_card_holds_every_figure_and_what_was_trained(tmp_path: Path) -> Non
     weights = tmp_path / "tiles.safetensors"
     weights.write_bytes(bytes(3 * 2**19))
     report = {
-        "trained_steps": {"tiles": 1234, "views": 56789},
+        "trained_steps": {"tiles": 1234, "refine": 432, "views": 56789},
         "figures": {"seam_ratio": 1.2345, "view_psnr": 27.5, "recall": 0.7},
         "goals": {
             "seam_ratio": {"value": 1.2345, "at most": 1.1, "met": False},
