@@ -20,6 +20,7 @@ def test_the_card_holds_every_figure_and_what_was_trained(tmp_path: Path) -> Non
     }
     text = card(weights, report)
     assert "`tiles.safetensors`" in text and "1.5 MiB" in text
-    assert "1,234 steps of tiles, 56,789 steps of views" in text
+    assert all(f"{steps} of {part}" in text for steps, part in (("1,234 steps", "tiles"), ("432", "their refinement")))
+    assert "56,789\nof views" in text
     assert "| seam ratio | 1.23 | at most 1.1: missed |" in text
     assert "| view psnr | 27.5 |  |" in text and "| recall | 0.7 | at least 0.6 |" in text
