@@ -178,7 +178,7 @@ class TimedSampler(TileSampler):
     """Samples tiles, and notes in `times` for how long each was in the making."""
 
     def __init__(self, sampler: TileSampler) -> None:
-        super().__init__(sampler.model, bfloat16=sampler.bfloat16)
+        super().__init__(sampler.model, refinement=sampler.refinement, bfloat16=sampler.bfloat16)
         self.times: list[float] = []
         self._begun: dict[Spot, float] = {}
 
@@ -187,12 +187,13 @@ class TimedSampler(TileSampler):
         self._begun[spot] = time.perf_counter()
         return super().begin(plan, spot, tiles)
 
-    def advance(self, sampling: Sampling) -> Tensor | None:
-        """As in `TileSampler`."""
-        tile = super().advance(sampling)
-        if tile is not None:
-            self.times.append(time.perf_counter() - self._begun.pop(sampling.spot))
-        return tile
+    def refine(self, sampling: Sampling, tile: Tensor) -> bytes | None:
+        """As in `TileSampler`; the last thing that is done for a tile."""
+        things = super().refine(sampling, tile)
+        begun = self._begun.pop(sampling.spot, None)
+        if begun is not None:  # others were begun before this sampler took over
+            self.times.append(time.perf_counter() - begun)
+        return things
 
 
 def playing(world: EndlessWorld, seed: int, seconds: float = 20.0) -> dict[str, float]:
