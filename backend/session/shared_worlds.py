@@ -36,7 +36,7 @@ def identity(beginning: Beginning | None) -> Identity | None:
 
 @dataclass(eq=False)
 class SharedWorld:
-    """What stands in a world by its visitors' hands. Not thread-safe: `SharedWorlds.lock` is held."""
+    """Changes that stand in a world by its visitors' hands. Not thread-safe: `SharedWorlds.lock` is held."""
 
     standing: list[str] = field(default_factory=list)
     """Changes in their order."""

@@ -128,7 +128,7 @@ class Controls:
     inputs: tuple[FrameInput, ...] = ()
     """The input of the frames, one each, for worlds that sample it (`WorldConfig.samples_inputs`); else empty."""
     changes: tuple[WorldChange, ...] = ()
-    """What other visitors of the same world have changed, from this chunk on, in this order."""
+    """Changes of the same world by other visitors, from this chunk on, in this order."""
 
 
 @dataclass(kw_only=True)

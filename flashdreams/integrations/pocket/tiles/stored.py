@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import lzma
 import math
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
@@ -29,7 +28,7 @@ from flashdreams.integrations.pocket.land.kinds import KINDS, STYLE
 from flashdreams.integrations.pocket.land.light import SKYLINE_COLUMNS, Light, Skyline
 from flashdreams.integrations.pocket.land.state import CHANNELS, FINE_GRID
 from flashdreams.integrations.pocket.tiles.config import TILE
-from flashdreams.integrations.pocket.tiles.refinement import FINE_TILE, REFINED
+from flashdreams.integrations.pocket.tiles.refinement import FINE_TILE, REFINED, compressed
 
 FORMAT = "1"
 SCENE = "place-"
@@ -79,13 +78,7 @@ class StoredPlace:
 
     def refined_tiles(self) -> dict[tuple[int, int], bytes]:
         """Return the things of the tiles in fine cells, as `refinement.things_of` reads them, by their spots."""
-        result = {}
-        for spot in SPOTS:
-            tile = _cut(self.things, spot, FINE_TILE)
-            occupancy, colors = tile.split([FINE_GRID.levels, 3 * FINE_GRID.pairs])
-            parts = (occupancy.contiguous(), colors.permute(1, 2, 0).contiguous())
-            result[spot] = zlib.compress(b"".join(x.numpy().tobytes() for x in parts), 1)
-        return result
+        return {spot: compressed(_cut(self.things, spot, FINE_TILE)) for spot in SPOTS}
 
 
 def _cut(state: Tensor, spot: tuple[int, int], side: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""What can be opened or pushed, found in a state by its geometry alone: flat walls, and things that are small.
+"""Finds things of a state that can be opened or pushed, by geometry alone: flat walls, and things that are small.
 
 All positions are in cells of a state `[45, H, H]`: (row, column), rows along z.
 """

@@ -28,7 +28,7 @@ from flashdreams.integrations.pocket.renderer.intersections import box_rows, rou
 from flashdreams.integrations.pocket.renderer.render import light_tables
 from flashdreams.integrations.pocket.scenes.catalog import scene_layouts
 from flashdreams.integrations.pocket.scenes.objects import SceneLayout
-from flashdreams.integrations.pocket.tiles.refinement import AIR
+from flashdreams.integrations.pocket.tiles.refinement import REFINED, thinned
 from flashdreams.integrations.pocket.tiles.store import packed
 from flashdreams.integrations.pocket.tiles.stored import CELLS, StoredPlace, save_places
 
@@ -57,10 +57,6 @@ def place_of(layout: SceneLayout) -> StoredPlace:
     ground, water = ground_of(layout, light)
     state[COARSE_GRID.ground] = ground
     state[WATER] = torch.where(state[0] > 0, -1.0, water)  # bridges and piers are dry
-    occupancy, colors = things[FINE_GRID.occupancy], things[FINE_GRID.color]
-    occupancy = torch.where(occupancy < AIR, -1.0, occupancy)
-    bare = occupancy.unflatten(0, (-1, 2)).amax(1) <= -1
-    colors = colors.unflatten(0, (-1, 3)).masked_fill(bare[:, None], 0.0).flatten(0, 1)
     kind = LIKE[layout.name]
     return StoredPlace(
         name=layout.name,
@@ -70,7 +66,7 @@ def place_of(layout: SceneLayout) -> StoredPlace:
         light=light,
         heading=heading_of(layout, light.hour),
         state=packed(state),
-        things=packed(torch.cat([occupancy, colors])),
+        things=thinned(things[:REFINED]),
     )
 
 

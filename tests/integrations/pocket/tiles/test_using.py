@@ -1,4 +1,4 @@
-"""What a visitor opens and pushes: found by its geometry, in the way or not, and back as it was."""
+"""Walls that a visitor opens and things that one pushes: found by geometry, in the way or not, back as they were."""
 
 from __future__ import annotations
 
