@@ -55,6 +55,7 @@ from flashdreams.integrations.pocket.tiles.jump import Jump
 from flashdreams.integrations.pocket.tiles.land_map import plan_of
 from flashdreams.integrations.pocket.tiles.lands import Land, Spot, centre_of, spot_of
 from flashdreams.integrations.pocket.tiles.picture_reader import PictureReader
+from flashdreams.integrations.pocket.tiles.prepared_views import PreparedViews
 from flashdreams.integrations.pocket.tiles.schedule import BEGINNING, LIFT, Schedule
 from flashdreams.integrations.pocket.tiles.sight import RAY_COLUMNS, RAY_ROWS, look
 from flashdreams.integrations.pocket.tiles.store import TileSampler, unpacked
@@ -131,6 +132,7 @@ class EndlessWorld(World):
         self.views = load_view_network(path).requires_grad_(False)
         if self._bfloat16:
             self.views.bfloat16()
+        self._prepared_views = PreparedViews(self.views)
         workers = config.workers or max(1, min(4, available_cores()))
         self._refinement = load_refinement(path)
         sampler = TileSampler(self.tiles, refinement=self._refinement, bfloat16=self._bfloat16)
@@ -349,9 +351,9 @@ class EndlessWorld(World):
         tiles = {spot: self._workers.get(own.land, spot) for spot in in_sight(own.schedule.came, middle)}
         things = None if self._refinement is None else partial(self._workers.things, own.land)
         own.surroundings = Surroundings.of(tiles, own.edits, middle, light, shadow_light, own.surroundings, things)
-        place, pose = own.surroundings.place, poses[-1]
+        place, ground, pose = own.surroundings.place, own.surroundings.ground, poses[-1]
         seen = look(place, pose)
-        image = self.views(seen.features[None], light.vector()[None], *seen.pixels())[0]
+        image = self._prepared_views.draw(seen, light.vector())
         check_finite(image[None, None])
         clear = clear_map(clearness(own.schedule.came, middle, own.index, LIFT))
         hidden = veil(place, clear, seen)
@@ -359,7 +361,7 @@ class EndlessWorld(World):
         end = End(image[None], pose[None], seen.inverse_depth[None])
         before, own.shown = own.shown, end
         visitor, moving = (float(pose[0, 3]), float(pose[2, 3])), own.index > 0
-        earlier, own.movers = own.movers, self._population.advance(own.movers, own.land, tiles, place, visitor, moving)
+        earlier, own.movers = own.movers, self._population.advance(own.movers, own.land, tiles, ground, visitor, moving)
         found = Tracks.of(earlier, own.movers, place, clear, poses, own.index * SECONDS)
         frames = end.image
         if before is not None and len(poses) > 1:

@@ -37,10 +37,10 @@ from flashdreams.integrations.pocket.movers.state import (
 from flashdreams.integrations.pocket.movers.tracks import DRAWN, Tracks
 from flashdreams.integrations.pocket.movers.transition import MoverNetwork, carried, load_mover_network, transition_loss
 from flashdreams.integrations.pocket.tiles.config import TILE, TILE_METRES
-from flashdreams.integrations.pocket.tiles.lands import Land, Spot, centre_of
+from flashdreams.integrations.pocket.tiles.lands import Land, Spot
 from flashdreams.integrations.pocket.tiles.sight import LocalState, look
 from flashdreams.integrations.pocket.tiles.store import assembled, packed
-from flashdreams.integrations.pocket.tiles.surroundings import REACH
+from flashdreams.integrations.pocket.tiles.surroundings import REACH, ground_of
 from flashdreams.integrations.pocket.training.regions import HELD_OUT_SEEDS
 from flashdreams.integrations.pocket.training.train_movers import simulator_of, train
 
@@ -64,19 +64,18 @@ def tiles() -> dict[Spot, Tensor]:
     return found
 
 
-def around(tiles: dict[Spot, Tensor]) -> LocalState:
-    """The state of `tiles`; movers do not ask for shadows and lamps."""
-    state = assembled(tiles, (0, 0), REACH)
-    return LocalState(state, centre_of((0, 0)), state[0], state[0], light_at(12.0))
+def ground_around(tiles: dict[Spot, Tensor]) -> Ground:
+    """The same land as movers meet it."""
+    return ground_of(assembled(tiles, (0, 0), REACH), frozenset(tiles), (0, 0))
 
 
 VISITOR = (TILE_METRES / 2, TILE_METRES / 2)
 
 
 def lived(population: Population, tiles: dict[Spot, Tensor], chunks: int, movers: Movers | None = None) -> Movers:
-    place, movers = around(tiles), movers or Movers()
+    ground, movers = ground_around(tiles), movers or Movers()
     for _ in range(chunks):
-        movers = population.advance(movers, LAND, tiles, place, VISITOR)
+        movers = population.advance(movers, LAND, tiles, ground, VISITOR)
     return movers
 
 
@@ -117,16 +116,16 @@ def test_movers_are_a_function_of_the_world_and_what_the_visitor_did(
     assert np.array_equal(before, halfway.values), "what a snapshot holds stays as it is"
     reordered = dict(reversed(tiles.items()))
     assert first.same(lived(population, reordered, 12)), "the order in which tiles came does not matter"
-    elsewhere = population.advance(halfway, LAND, tiles, around(tiles), (4.0, 12.0))
+    elsewhere = population.advance(halfway, LAND, tiles, ground_around(tiles), (4.0, 12.0))
     assert not elsewhere.same(lived(population, tiles, 1, halfway)), "they see the visitor"
 
 
 def test_movers_stay_few_and_where_they_may_be(population: Population, tiles: dict[Spot, Tensor]) -> None:
-    place, movers = around(tiles), lived(population, tiles, 1)
+    ground, movers = ground_around(tiles), lived(population, tiles, 1)
     fields = land_fields(assembled(tiles, (0, 0), REACH))
     moved = np.zeros(len(movers.keys))
     for _ in range(60):
-        before, movers = movers, population.advance(movers, LAND, tiles, place, VISITOR)
+        before, movers = movers, population.advance(movers, LAND, tiles, ground, VISITOR)
         assert len(movers) <= MOST
         kept = np.isin(before.keys, movers.keys)
         moved = moved[kept] + np.hypot(*(movers.values - before.values[kept])[:, [X, Z]].T)
@@ -167,8 +166,8 @@ def test_births_follow_from_seed_and_tile_and_forgetting_a_tile_changes_nothing(
     assert first.same(again) and not first.same(Births(4, (5, -2), tile, "coast", style).all())
     movers = lived(population, tiles, 8)
     forgotten = {spot: tile for spot, tile in tiles.items() if spot != (2, 2)}
-    without = population.advance(movers, LAND, forgotten, around(forgotten), VISITOR)
-    back = population.advance(without, LAND, tiles, around(tiles), VISITOR)
+    without = population.advance(movers, LAND, forgotten, ground_around(forgotten), VISITOR)
+    back = population.advance(without, LAND, tiles, ground_around(tiles), VISITOR)
     assert back.spots == frozenset(tiles)
     assert len(np.unique(back.keys)) == len(back), "nobody is born twice"
     assert np.isin(without.keys, movers.keys).all()
@@ -177,7 +176,7 @@ def test_births_follow_from_seed_and_tile_and_forgetting_a_tile_changes_nothing(
 def test_movers_far_away_are_forgotten(population: Population, tiles: dict[Spot, Tensor]) -> None:
     movers = lived(population, tiles, 2)
     away = replace(movers, values=movers.values + np.eye(1, COLUMNS, X, dtype=np.float32) * 300)
-    assert len(population.advance(away, LAND, tiles, around(tiles), VISITOR)) == 0
+    assert len(population.advance(away, LAND, tiles, ground_around(tiles), VISITOR)) == 0
 
 
 def test_chance_is_even_and_normal_and_always_the_same() -> None:

@@ -12,14 +12,11 @@ import torch
 from torch import Tensor
 
 from flashdreams.integrations.pocket.movers.births import Births
-from flashdreams.integrations.pocket.movers.senses import Ground, land_fields, perceive
+from flashdreams.integrations.pocket.movers.senses import Ground, perceive
 from flashdreams.integrations.pocket.movers.state import Kind, Movers, X, Z, chance, normal_chance
 from flashdreams.integrations.pocket.movers.transition import STEPS, load_mover_network, next_values
-from flashdreams.integrations.pocket.tiles.config import TILE, TILE_METRES
 from flashdreams.integrations.pocket.tiles.lands import Land, Spot
-from flashdreams.integrations.pocket.tiles.sight import LocalState
 from flashdreams.integrations.pocket.tiles.store import unpacked
-from flashdreams.integrations.pocket.tiles.surroundings import REACH
 
 MOST = 24
 """Movers of a rollout at most; more are not born."""
@@ -35,16 +32,16 @@ class Population:
 
     @torch.no_grad()
     def advance(
-        self, movers: Movers, land: Land, tiles: Mapping[Spot, Tensor], place: LocalState, visitor: tuple[float, float],
+        self, movers: Movers, land: Land, tiles: Mapping[Spot, Tensor], ground: Ground, visitor: tuple[float, float],
         moving: bool = True,
     ) -> Movers:  # fmt: skip
         """The movers one chunk later, with those of the packed `tiles` in sight that were not before.
 
-        `place` is the state of the same tiles. Only births happen unless `moving`.
+        `ground` is that of the same tiles, as one square. Only births happen unless `moving`.
         """
-        kept = movers.chosen(_near(movers, place, visitor))
+        kept = movers.chosen(_near(movers, ground, visitor))
         if moving and len(kept):
-            kept = self._moved(kept, _ground(tiles, place), visitor)
+            kept = self._moved(kept, ground, visitor)
         for spot in sorted(frozenset(tiles) - movers.spots):
             kept = _with_births(kept, land, spot, tiles[spot])
         return replace(kept, spots=frozenset(tiles))
@@ -59,24 +56,12 @@ class Population:
         return replace(movers, values=later[0].numpy(), ages=movers.ages + 1)
 
 
-def _near(movers: Movers, place: LocalState, visitor: tuple[float, float]) -> np.ndarray:
+def _near(movers: Movers, ground: Ground, visitor: tuple[float, float]) -> np.ndarray:
     """`[N]`: True for movers that are not forgotten."""
-    x, z = movers.values[:, X], movers.values[:, Z]
-    inside = np.maximum(np.abs(x - place.centre[0]), np.abs(z - place.centre[1])) < place.reach
+    x, z, centre = movers.values[:, X], movers.values[:, Z], ground.centres[0].numpy()
+    inside = np.maximum(np.abs(x - centre[0]), np.abs(z - centre[1])) < ground.reach
     bird = movers.kinds == Kind.BIRD
     return np.where(bird, np.hypot(x - visitor[0], z - visitor[1]) < FORGOTTEN, inside)
-
-
-def _ground(tiles: Mapping[Spot, Tensor], place: LocalState) -> Ground:
-    """The land as movers meet it; tiles that have not come are closed to walkers and boats."""
-    fields = land_fields(place.state)
-    side = 2 * REACH + 1
-    corner = int((place.centre[0] - place.reach) // TILE_METRES), int((place.centre[1] - place.reach) // TILE_METRES)
-    for j in range(side):
-        for i in range(side):
-            if (corner[0] + i, corner[1] + j) not in tiles:
-                fields[:2, j * TILE : (j + 1) * TILE, i * TILE : (i + 1) * TILE] = 1.0
-    return Ground(fields[None], torch.tensor([place.centre]))
 
 
 def _with_births(movers: Movers, land: Land, spot: Spot, tile: Tensor) -> Movers:

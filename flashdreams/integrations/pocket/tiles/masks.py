@@ -11,6 +11,12 @@ from flashdreams.integrations.pocket.tiles.config import MARGIN, TILE, WINDOW
 
 CLASSES = 3
 _ORDER = {(0, 0): 0, (1, 1): 1, (1, 0): 2, (0, 1): 2}
+_AROUND = tuple((di, dj) for dj in (-1, 0, 1) for di in (-1, 0, 1) if (di, dj) != (0, 0))
+_EARLIER = {
+    (i, j): tuple((di, dj) for di, dj in _AROUND if _ORDER[(i + di) % 2, (j + dj) % 2] < own)
+    for (i, j), own in _ORDER.items()
+}
+"""Steps to the neighbours of classes before a tile's own, by the parity of its coordinates."""
 
 
 def class_of(i: int, j: int) -> int:
@@ -20,10 +26,10 @@ def class_of(i: int, j: int) -> int:
 
 def known_neighbours(i: int, j: int, stored: Set[tuple[int, int]] = frozenset()) -> list[tuple[int, int]]:
     """The neighbours of tile (i, j) that it is dreamed from, in a fixed order; those that are `stored` always."""
-    own = class_of(i, j)
-    around = [(di, dj) for dj in (-1, 0, 1) for di in (-1, 0, 1) if (di, dj) != (0, 0)]
-    near = [(i + di, j + dj) for di, dj in around]
-    return [spot for spot in near if class_of(*spot) < own or spot in stored]
+    earlier = _EARLIER[i % 2, j % 2]
+    if not stored:
+        return [(i + di, j + dj) for di, dj in earlier]
+    return [spot for di, dj in _AROUND if (spot := (i + di, j + dj)) in stored or (di, dj) in earlier]
 
 
 def edge(step: int) -> tuple[slice, slice]:

@@ -7,8 +7,9 @@ visitor's feet come at once. How fast a machine dreams decides how long a step w
 from __future__ import annotations
 
 import math
-from collections.abc import Set
+from collections.abc import Iterator, Set
 from dataclasses import dataclass, field
+from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
@@ -58,11 +59,11 @@ class Schedule:
                 new.append(missing)
                 there.add(missing)
         self.credit = min(self.credit, BEGINNING) - len(new)
-        for missing in self._missing(pose, there):
-            if self.credit < 1:
-                break
+        for missing in self._missing(pose, there) if self.credit >= 1 else ():
             self.credit -= 1
             new.append(missing)
+            if self.credit < 1:
+                break
         self.credit = max(self.credit, 0.0) + 1 / PACE
         # The first picture shows what it waited for; over later tiles the mist lifts.
         self.came |= dict.fromkeys(new, chunk if chunk > 0 else -LIFT)
@@ -70,12 +71,7 @@ class Schedule:
 
     def upcoming(self, pose: npt.NDArray[np.float64], most: int, given: Set[Spot] = frozenset()) -> list[Spot]:
         """The tiles that come next, as far as one can tell from `pose`."""
-        found = []
-        for missing in self._missing(pose, set(self.came) | given):
-            found.append(missing)
-            if len(found) == most:
-                break
-        return found
+        return list(islice(self._missing(pose, set(self.came) | given), most))
 
     @staticmethod
     def _underfoot(x: float, z: float) -> list[Spot]:
@@ -83,7 +79,7 @@ class Schedule:
         return list(dict.fromkeys([spot_of(x, z), *corners]))
 
     @staticmethod
-    def _missing(pose: npt.NDArray[np.float64], there: set[Spot]) -> list[Spot]:
+    def _missing(pose: npt.NDArray[np.float64], there: set[Spot]) -> Iterator[Spot]:
         """All tiles in sight that are not `there`, and those that they need, in the order in which they come."""
         x, z = float(pose[0, 3]), float(pose[2, 3])
         forward = np.array([pose[0, 2], pose[2, 2]])
@@ -96,9 +92,8 @@ class Schedule:
             # Rounded: equal distances are then told apart by the coordinates, whatever the processor.
             return round(math.hypot(cx - x - forward[0], cz - z - forward[1]) / TILE_METRES, 3), spot
 
-        there, found = set(there), []
+        there = set(there)
         for spot in sorted(spots, key=distance):
             while (missing := next_missing(spot, there)) is not None:
-                found.append(missing)
+                yield missing
                 there.add(missing)
-        return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,6 +14,8 @@ from flashdreams.integrations.pocket.land.camera import EYE_HEIGHT
 from flashdreams.integrations.pocket.land.light import Light
 from flashdreams.integrations.pocket.land.maps import lamp_light, sun_shadow
 from flashdreams.integrations.pocket.land.state import CELL
+from flashdreams.integrations.pocket.movers.senses import Ground, land_fields
+from flashdreams.integrations.pocket.tiles.config import TILE
 from flashdreams.integrations.pocket.tiles.edits import Edits
 from flashdreams.integrations.pocket.tiles.fine import FineThings
 from flashdreams.integrations.pocket.tiles.footing import HIGHEST, Footing, slide
@@ -40,6 +42,8 @@ class Surroundings:
     """The visitor's changes of them."""
     shadow_light: Light
     place: LocalState
+    ground: Ground
+    """The same land as movers meet it."""
 
     @classmethod
     def of(
@@ -64,11 +68,22 @@ class Surroundings:
             fine = None
             if things is not None:
                 fine = FineThings.around({spot: things(spot) for spot in tiles}, middle, REACH, edits)
-            return cls(middle, spots, edits, shadow_light, LocalState(state, centre, shadow, lamps, light, fine))
+            place = LocalState(state, centre, shadow, lamps, light, fine)
+            return cls(middle, spots, edits, shadow_light, place, ground_of(state, spots, middle))
         place = before.place
         if before.shadow_light.sun_dir != shadow_light.sun_dir:
             place = replace(place, shadow=sun_shadow(place.state, shadow_light.sun_dir))
-        return cls(middle, spots, edits, shadow_light, replace(place, light=light))
+        return cls(middle, spots, edits, shadow_light, replace(place, light=light), before.ground)
+
+
+def ground_of(state: Tensor, spots: Set[Spot], middle: Spot) -> Ground:
+    """Return the `state` around tile `middle` as movers meet it; where no tile of `spots` is, nobody may go."""
+    fields, side = land_fields(state), 2 * REACH + 1
+    for row in range(side):
+        for column in range(side):
+            if (middle[0] + column - REACH, middle[1] + row - REACH) not in spots:
+                fields[:2, row * TILE : (row + 1) * TILE, column * TILE : (column + 1) * TILE] = 1.0
+    return Ground(fields[None], torch.tensor([centre_of(middle)]))
 
 
 def in_sight(spots: Iterable[Spot], middle: Spot) -> list[Spot]:
