@@ -140,8 +140,7 @@ LIBRARY_TESTED_IN = {
     "integrations/pocket/evaluation/test_path_error.py": "integrations/pocket/camera_paths",
     "integrations/pocket/land/test_region.py": "integrations/pocket/land/things",
     "integrations/pocket/renderer/test_render.py": (
-        "integrations/pocket: model/codec model/interpolation model/optics renderer/backdrop scenes/catalog"
-        " scenes/objects training/views"
+        "integrations/pocket: model/codec model/optics renderer/backdrop scenes/catalog scenes/objects training/views"
     ),
     "integrations/pocket/test_edits.py": "integrations/pocket/tiles/building",
     "integrations/pocket/test_endless_pictures.py": "integrations/pocket/evaluation/picture_worlds",

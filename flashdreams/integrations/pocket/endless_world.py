@@ -36,7 +36,8 @@ from flashdreams.integrations.pocket.assets import (
     asset_folder,
 )
 from flashdreams.integrations.pocket.land.state import CELL, OCCUPANCY
-from flashdreams.integrations.pocket.model.interpolation import End, frames_between
+from flashdreams.integrations.pocket.model.codec import in_bytes
+from flashdreams.integrations.pocket.model.interpolation import End, frames_until
 from flashdreams.integrations.pocket.model.optics import pixel_rays
 from flashdreams.integrations.pocket.movers.drawing import with_movers
 from flashdreams.integrations.pocket.movers.population import Population
@@ -188,12 +189,11 @@ class EndlessWorld(World):
         waited = time.perf_counter()
         with self._workers.drawing():
             images = self._draw(own, torch.from_numpy(poses).float())
-        pixels = images.mul(255).add_(0.5).clamp_(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
         drawn = time.perf_counter() - waited
         own.timings = {"encode": (waited - began) * 1e3, "decode": drawn * 1e3}
         if self._tuner is not None and own.index > 0:
             self._tuner.note(drawn)
-        return pixels.contiguous().numpy()
+        return in_bytes(images).numpy()
 
     def finalize(self, rollout: Rollout) -> None:
         self._typed(rollout).index += 1
@@ -363,9 +363,7 @@ class EndlessWorld(World):
         visitor, moving = (float(pose[0, 3]), float(pose[2, 3])), own.index > 0
         earlier, own.movers = own.movers, self._population.advance(own.movers, own.land, tiles, ground, visitor, moving)
         found = Tracks.of(earlier, own.movers, place, clear, poses, own.index * SECONDS)
-        frames = end.image
-        if before is not None and len(poses) > 1:
-            frames = torch.cat([frames_between(before, end, poses[None, :-1], self._rays, self._few_rays)[0], frames])
+        frames = frames_until(before, end, poses, self._rays, self._few_rays)
         return with_movers(frames, found, poses, seen, light, self._few_rays)
 
     def _typed(self, rollout: Any) -> EndlessRollout:

@@ -26,6 +26,7 @@ from flashdreams.infra.world.pipeline_world import PipelineRollout, PipelineWorl
 from flashdreams.infra.world.scene_map import Plan
 from flashdreams.integrations.pocket.assets import WEIGHTS, asset_folder
 from flashdreams.integrations.pocket.deflated import load_weights
+from flashdreams.integrations.pocket.model.codec import in_bytes
 from flashdreams.integrations.pocket.model.cross_fade import CrossFade
 from flashdreams.integrations.pocket.model.decoder import PocketDecoderCache
 from flashdreams.integrations.pocket.model.scene_encoder import SceneInput
@@ -139,9 +140,9 @@ class PocketWorld(PipelineWorld):
             video = rollout.leaving.blend(video, self._cameras(controls))
             rollout.leaving = None if rollout.leaving.over else rollout.leaving
         check_finite(video)
-        pixels = video[0].mul(255).add_(0.5).clamp_(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
+        pixels = in_bytes(video[0])
         rollout.timings = self.timings_of(rollout)
-        return pixels.contiguous().cpu().numpy()
+        return pixels.cpu().numpy()
 
     def start_pose(self, scene: str, seed: int) -> npt.NDArray[np.float64]:
         """At the scene's entrance; the seed shifts it a little, so that no two visits begin alike."""

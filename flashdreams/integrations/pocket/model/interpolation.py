@@ -35,6 +35,16 @@ def frames_between(first: End, last: End, poses: Tensor, rays: Tensor, few_rays:
     return torch.lerp(earlier, later, weight[:, None]).transpose(1, 2)
 
 
+def frames_until(before: End | None, end: End, poses: Tensor, rays: Tensor, few_rays: Tensor) -> Tensor:
+    """The frames `[F, 3, H, W]` of a chunk at `poses [F, 4, 4]`, of which the last is its `end`: see `frames_between`.
+
+    The first chunk of all begins with nothing, and has one frame.
+    """
+    if before is None or len(poses) < 2:
+        return end.image
+    return torch.cat([frames_between(before, end, poses[None, :-1], rays, few_rays)[0], end.image])
+
+
 def _redrawn(end: End, poses: Tensor, rays: Tensor, few_rays: Tensor) -> tuple[Tensor, Tensor]:
     """`end` as cameras `poses [B, F, 4, 4]` see it, `[B, 3, F, H, W]`, and where it was in view, `[B, F, H, W]`.
 

@@ -8,7 +8,7 @@ import torch
 
 from flashdreams.camera.poses import pose_from_yaw_pitch
 from flashdreams.infra.world.scene_map import Disc, Outline
-from flashdreams.integrations.pocket.model.codec import LATENT_SIZE, PatchCodec, product, psnr
+from flashdreams.integrations.pocket.model.codec import LATENT_SIZE, PatchCodec, in_bytes, product, psnr
 from flashdreams.integrations.pocket.model.decoder import End, PocketDecoder, PocketDecoderConfig
 from flashdreams.integrations.pocket.model.optics import HEIGHT, WIDTH, ground_inverse_depth, pixel_rays, seen_next
 from flashdreams.integrations.pocket.model.scene_encoder import SceneEncoder, SceneEncoderConfig
@@ -101,6 +101,15 @@ def test_frames_between_are_redrawn_from_both_ends_by_their_distances(
 
     assert between(true_depth) > 30
     assert between(true_depth) > between(None) + 4
+
+
+def test_pictures_are_rounded_to_bytes_and_bounded() -> None:
+    values = [-0.3, 0.0, 0.4 / 255, 0.6 / 255, 0.33, 254.6 / 255, 1.0, 7.0, 0.2, 0.11, 0.91, 0.77]
+    images = torch.tensor(values).view(2, 3, 1, 2)
+    found = in_bytes(images)
+    assert found.dtype is torch.uint8 and found.is_contiguous()
+    wanted = (images.double().clamp(0, 1) * 255).round().permute(0, 2, 3, 1)
+    assert torch.equal(found.double(), wanted)
 
 
 def test_a_ray_is_as_exact_under_autocast() -> None:
