@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 NEIGHBOURS = 3
-"""A sample's ball reaches to the nearest of its own set but so many."""
+"""A sample's ball reaches to so many of the nearest of its own set."""
+
+
+class Samples(NamedTuple):
+    """Features of views, and which world each view is of."""
+
+    features: Tensor
+    """`[N, D]`"""
+    worlds: Tensor
+    """`[N]`: numbers; equal ones are of one world."""
+
+    @classmethod
+    def of(cls, worlds: Sequence[Tensor]) -> Samples:
+        """Of the features `[n, D]` of each world's views."""
+        counts = torch.tensor([len(features) for features in worlds])
+        return cls(torch.cat(list(worlds)), torch.arange(len(worlds)).repeat_interleave(counts))
 
 
 class Overlap(NamedTuple):
@@ -33,24 +50,26 @@ def frechet_distance(one: Tensor, other: Tensor) -> float:
     return max(float((means[0] - means[1]).square().sum() + traces - 2 * mixed), 0.0)
 
 
-def precision_recall(generated: Tensor, real: Tensor, neighbours: int = NEIGHBOURS) -> Overlap:
-    """Precision and recall of features `[N, D]` beside real ones `[M, D]`.
+def precision_recall(generated: Samples, real: Samples, neighbours: int = NEIGHBOURS) -> Overlap:
+    """Precision and recall of generated samples beside real ones.
 
     Of Kynkäänniemi et al. (Improved precision and recall metric, 2019): a set's place is the union of the balls around
-    its samples, each as large as the distance to its own nearest neighbour but so many. Raises ValueError if a set
-    has no more samples than `neighbours`.
+    its samples, each as large as the distance to so many of its nearest neighbours. Their samples are independent;
+    views of one world are not, so that only those of other worlds are counted as neighbours. Raises ValueError if a
+    sample has no more samples of other worlds in its set than `neighbours`.
     """
-    if min(len(generated), len(real)) <= neighbours:
-        raise ValueError(f"generated and real must have more than {neighbours} samples each")
     return Overlap(_share_within(generated, real, neighbours), _share_within(real, generated, neighbours))
 
 
-def _share_within(asked: Tensor, place: Tensor, neighbours: int) -> float:
+def _share_within(asked: Samples, place: Samples, neighbours: int) -> float:
     """Share of the samples `asked` that lie in a ball of the samples of `place`."""
-    asked, place = asked.double(), place.double()
-    # The nearest of all is the sample itself.
-    radius = torch.cdist(place, place).kthvalue(neighbours + 1, dim=1).values
-    return float((torch.cdist(asked, place) <= radius).any(1).double().mean())
+    points, centres = asked.features.double(), place.features.double()
+    apart = torch.cdist(centres, centres)
+    own = place.worlds[:, None] == place.worlds
+    if (~own).sum(1).amin() < neighbours:
+        raise ValueError(f"generated and real must have more than {neighbours} samples of other worlds each")
+    radius = apart.masked_fill(own, math.inf).kthvalue(neighbours, dim=1).values
+    return float((torch.cdist(points, centres) <= radius).any(1).double().mean())
 
 
 def _covariance(x: Tensor) -> Tensor:

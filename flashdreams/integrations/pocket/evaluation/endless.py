@@ -27,9 +27,10 @@ from flashdreams.integrations.pocket.evaluation.key_following import key_followi
 from flashdreams.integrations.pocket.evaluation.measures import prediction
 from flashdreams.integrations.pocket.evaluation.movers import mover_errors
 from flashdreams.integrations.pocket.evaluation.prompts import PROMPTS, QUICK_PROMPTS, Prompt
+from flashdreams.integrations.pocket.evaluation.prompts_obeyed import words_obeyed
 from flashdreams.integrations.pocket.evaluation.stage import Samples
 from flashdreams.integrations.pocket.evaluation.stored_places import place_samples, places_stage
-from flashdreams.integrations.pocket.evaluation.tile_views import TileViews, likeness, words_obeyed
+from flashdreams.integrations.pocket.evaluation.tile_views import TileViews, likeness
 from flashdreams.integrations.pocket.land.kinds import HELD_OUT_KIND
 from flashdreams.integrations.pocket.movers.transition import load_mover_network
 from flashdreams.integrations.pocket.tiles.config import TILE
@@ -94,12 +95,14 @@ class Size:
     """Size of an evaluation."""
 
     classifier: ClassifierSize = field(default_factory=ClassifierSize)
-    tested_regions: int = 40
+    tested_regions: int = 70
     worlds: int = 20
     views: int = 6
     prompts: Sequence[Prompt] = PROMPTS
+    walks: int = 24
+    """Walks on procedural land, one in each."""
     regions: int = 6
-    """Procedural lands in which walks are judged."""
+    """Those of them in which keys and commands are judged."""
     followed_chunks: int = 48
     single_views: int = 48
     place_walks: int = 4
@@ -113,7 +116,7 @@ class Size:
 
 FULL = Size()
 QUICK = Size(
-    classifier=ClassifierSize(42, 12), tested_regions=7, worlds=1, views=4, prompts=QUICK_PROMPTS, regions=1,
+    classifier=ClassifierSize(42, 12), tested_regions=7, worlds=2, views=4, prompts=QUICK_PROMPTS, walks=1, regions=1,
     followed_chunks=12, single_views=6, place_walks=1, returns=1, metres=32.0, seconds=5.0, trained_regions=12,
 )  # fmt: skip
 Figures = dict[str, float]
@@ -153,32 +156,47 @@ class EndlessEvaluation:
         with tqdm(total=self.size.worlds, desc="worlds", unit="world") as bar:
             found = likeness(self.tile_views(), self.size.worlds, self.size.views, bar.update)
         cuts = [slice(start, start + TILE) for start in range(0, 3 * TILE, TILE)]
-        dreamed = torch.stack([state[:, rows, columns] for state in found.states for rows in cuts for columns in cuts])
-        rng = np.random.default_rng([43, self.seed])
-        held_out = tiles.some_tiles(HELD_OUT_SEEDS[: self.size.trained_regions // 3], rng, 2)
-        trained = tiles.some_tiles(range(1000, 1000 + self.size.trained_regions), rng, 16)
+        dreamed, land = (
+            torch.stack([state[:, rows, columns] for state in states for rows in cuts for columns in cuts])
+            for states in (found.states, found.land)
+        )
+        count = self.size.trained_regions
+        trained, unseen = (
+            tiles.some_tiles(seeds, np.random.default_rng([43, self.seed]), 16)
+            for seeds in (range(1000, 1000 + count), HELD_OUT_SEEDS[:count])
+        )
         return {
             **found.figures,
             "seam_ratio": float(np.mean([tiles.seam_ratio(state) for state in found.states])),
-            "copying_ratio": tiles.copying_ratio(dreamed, held_out, trained),
+            **tiles.copying_figures(dreamed, land, trained, unseen),
         }
 
     def words(self) -> Figures:
-        """See `tile_views.words_obeyed`."""
+        """See `prompts_obeyed.words_obeyed`."""
         with tqdm(total=len(self.size.prompts), desc="prompts", unit="prompt") as bar:
             return words_obeyed(self.tile_views(), self.size.prompts, bar.update)
 
     def given_land(self) -> Figures:
-        """Views, keys and commands on held-out procedural land whose tiles are given, beside the renderer."""
-        seeds = HELD_OUT_SEEDS[400 : 400 + self.size.regions]
+        """Views, keys and commands on held-out procedural land whose tiles are given, beside the renderer.
+
+        Decibels vary from walk to walk, so that more are gone than keys are tried: `standard_error` is that of the
+        mean.
+        """
+        seeds = HELD_OUT_SEEDS[400 : 400 + self.size.walks]
         stage, scenes = region_stage(seeds, TRAINED_KINDS, self.weights)
         samples: dict[str, list[float]] = {}
-        for scene in tqdm(scenes, "walks on given land", unit="land"):
+        for number, scene in enumerate(tqdm(scenes, "walks on given land", unit="land")):
             _gather(samples, prediction(stage, scene, 1, (1, 4, 16)), "", ("after", "edges"))
-            _gather(samples, key_following(stage, scene, 1), "keys_", ("right_percent", "counted_percent"))
-            followed = action_following(stage, scene, 1, self.size.followed_chunks)
-            _gather(samples, followed, "", ("forward", "right", "yaw", "pitch"))
-        return {name: float(np.nanmean(values)) for name, values in samples.items() if values}
+            if number < self.size.regions:
+                _gather(samples, key_following(stage, scene, 1), "keys_", ("right_percent", "counted_percent"))
+                followed = action_following(stage, scene, 1, self.size.followed_chunks)
+                _gather(samples, followed, "", ("forward", "right", "yaw", "pitch"))
+        found = {name: float(np.nanmean(values)) for name, values in samples.items() if values}
+        errors = {name: values for name, values in samples.items() if name.startswith("after") and len(values) > 1}
+        return found | {
+            f"{name}_standard_error": float(np.std(values, ddof=1) / len(values) ** 0.5)
+            for name, values in errors.items()
+        }
 
     def places(self) -> Figures:
         """Views of the stored places beside the renderer of the six places, and of each alone."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import math
 import os
 import time
@@ -17,7 +18,7 @@ from torch import Tensor
 
 from flashdreams.camera.motion import LiveCamera
 from flashdreams.camera.poses import pose_from_yaw_pitch
-from flashdreams.infra.world.base import Controls
+from flashdreams.infra.world.base import Constrain, Controls
 from flashdreams.integrations.pocket.endless_world import EndlessRollout, EndlessWorld
 from flashdreams.integrations.pocket.evaluation.given_land import NoMovers, StillWeather
 from flashdreams.integrations.pocket.evaluation.measures import CIRCLE_CHUNKS, TURN_CHUNKS
@@ -31,6 +32,8 @@ from flashdreams.integrations.pocket.tiles.plan import WorldPlan
 from flashdreams.integrations.pocket.tiles.schedule import BEGINNING, LIFT
 from flashdreams.integrations.pocket.tiles.store import Sampling, TileSampler
 
+ASIDE = 10.0
+"""Metres from the entrance to a circle, along each axis, at most: its tiles are there by then."""
 REFILLS = 6
 """Chunks in which as many tiles may come as at the beginning, so that everything in sight is there."""
 CARRIED = 6.0
@@ -87,24 +90,56 @@ def decibels(one: Tensor, other: Tensor) -> float:
 def returns(world: EndlessWorld, seeds: Iterable[int], *, still: bool) -> dict[str, float]:
     """PSNR between pictures of the same pose: before and after a turn by 90 degrees and back, and around a circle.
 
-    Time, clouds and movers go on meanwhile unless `still`.
+    Time, clouds and movers go on meanwhile unless `still`. The circle is the one nearest to the entrance that nothing
+    stands in the way of; `circles` is how many of the seeds have one.
     """
     found: dict[str, list[float]] = {"turn": [], "circle": []}
     for seed in seeds:
         visit = Visit.of(world, seed, still=still)
         start = world.entrance(visit.rollout)
-        free = world.footing(visit.rollout, visit.rollout.scene)
         before = visit.settled(start)
         away = driven(world, start, ["d"], TURN_CHUNKS)
         found["turn"].append(
             decibels(before, visit.follow(np.concatenate([away, driven(world, away[-1], ["a"], TURN_CHUNKS)])))
         )
-        circle = driven(world, start, ["w", "d"], CIRCLE_CHUNKS)
-        if all(np.allclose(free(a[:3, 3], b[:3, 3]), b[:3, 3]) for a, b in pairwise(circle)):
-            before = visit.follow(standing(start, 1, first=False))
+        circle = free_circle(world, start, world.footing(visit.rollout, visit.rollout.scene))
+        if circle is not None:
+            before = visit.settled(circle[-1])
             found["circle"].append(decibels(before, visit.follow(circle)))
     suffix = "land_psnr_db" if still else "psnr_db"
-    return {f"{name}_{suffix}": float(np.mean(values)) for name, values in found.items() if values}
+    figures = {f"{name}_{suffix}": float(np.mean(values)) for name, values in found.items() if values}
+    return figures if still else figures | {"circles": float(len(found["circle"]))}
+
+
+def free_circle(world: EndlessWorld, start: Poses, free: Constrain) -> Poses | None:
+    """The poses of a circle that begins as near to `start` as may be, and that `free` does not stop; None without one.
+
+    It begins within `ASIDE` metres of `start`, along each axis, and looks in any of eight directions.
+    """
+    wanted = driven(world, start, ["w", "d"], CIRCLE_CHUNKS)
+    steps = np.arange(-ASIDE, ASIDE + 1, 1.0)
+    spots = sorted(itertools.product(steps, steps), key=lambda spot: (math.hypot(*spot), spot))
+    for spot in spots:
+        for turn in range(0, 360, 45):
+            circle = _moved(wanted, start, spot, float(turn))
+            if not _stopped(free, circle):
+                return circle
+    return None
+
+
+def _moved(poses: Poses, start: Poses, aside: tuple[float, float], degrees: float) -> Poses:
+    """Return `poses` that begin at `start`, turned about its spot and put `aside` by so many metres east and north."""
+    turn = pose_from_yaw_pitch(np.zeros(3), degrees, 0.0)
+    moved = turn @ poses
+    origin = np.array([start[0, 3], 0.0, start[2, 3]])
+    moved[:, :3, 3] += origin - turn[:3, :3] @ origin + np.array([aside[0], 0.0, aside[1]])
+    return moved
+
+
+def _stopped(free: Constrain, way: Poses) -> bool:
+    """Return True if `free` does not let a visitor go all along a closed `way`."""
+    spots = [way[-1, :3, 3], *way[:: FRAMES_PER_CHUNK // 2, :3, 3]]  # every 6 cm or so
+    return any(not np.allclose(free(a, b), b) for a, b in pairwise(spots))
 
 
 def driven(world: EndlessWorld, start: Poses, keys: list[str], chunks: int) -> Poses:

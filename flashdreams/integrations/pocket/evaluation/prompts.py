@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from flashdreams.integrations.pocket.evaluation.view_classifier import Reading
 
 LIKELY = 0.5
-"""Probability from which the weather, or that there is more of something than usual, counts as seen."""
+"""Probability from which the weather, and amount from which more of something than usual, counts as seen."""
+MARGIN = 0.05
+"""Difference of the amounts seen in two worlds from which one has more than the other."""
 
 
 @dataclass(frozen=True)
@@ -28,13 +30,18 @@ class Prompt:
         amounts = dict.fromkeys(self.more, 0.9) | dict.fromkeys(self.less, 0.05)
         object.__setattr__(self, "amounts", amounts)
 
-    def seen(self, reading: Reading) -> dict[str, bool]:
-        """By what is asked for, True where `reading` shows it."""
+    def seen(self, reading: Reading, usual: Reading | None = None) -> dict[str, bool]:
+        """By what is asked for, True where `reading` shows it; amounts beside the `usual` world, if given."""
         found = {"kind": max(reading.kinds, key=lambda name: reading.kinds[name]) == self.kind}
         if self.time is not None:
             found["time"] = max(reading.times, key=lambda name: reading.times[name]) == self.time
-        found |= {f"more {name}": reading.more[name] >= LIKELY for name in self.more}
-        found |= {f"less {name}": reading.more[name] < LIKELY for name in self.less}
+        more, less = (LIKELY, LIKELY) if usual is None else (MARGIN, -MARGIN)
+        amounts = {
+            name: reading.amounts[name] - (0.0 if usual is None else usual.amounts[name])
+            for name in (*self.more, *self.less)
+        }
+        found |= {f"more {name}": amounts[name] >= more for name in self.more}
+        found |= {f"less {name}": amounts[name] < less for name in self.less}
         if self.clouds is not None:
             found["clouds"] = (reading.weather["clouds"] >= LIKELY) == self.clouds
         if self.fog:

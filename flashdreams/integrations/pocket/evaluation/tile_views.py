@@ -1,4 +1,4 @@
-"""Views of dreamed tiles as a classifier of views sees them: how like procedural land, and how obedient to words.
+"""Views of dreamed tiles beside views of procedural land, as a classifier of views sees them: how like they are.
 
 Tiles are dreamed of the conditions of held-out procedural regions, so that the two differ in the dreaming alone.
 """
@@ -6,17 +6,15 @@ Tiles are dreamed of the conditions of held-out procedural regions, so that the 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from itertools import chain
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from flashdreams.infra.diffusion.model import DiffusionModel
-from flashdreams.integrations.pocket.evaluation.distributions import frechet_distance, precision_recall
-from flashdreams.integrations.pocket.evaluation.prompts import Prompt
+from flashdreams.integrations.pocket.evaluation.distributions import Samples, frechet_distance, precision_recall
 from flashdreams.integrations.pocket.evaluation.tiles import block, draw
 from flashdreams.integrations.pocket.evaluation.view_classifier import ROWS, ViewClassifier
 from flashdreams.integrations.pocket.land.camera import camera_pose
@@ -28,24 +26,24 @@ from flashdreams.integrations.pocket.tiles.config import MARGIN, TILE, TILE_METR
 from flashdreams.integrations.pocket.tiles.edits import Edits
 from flashdreams.integrations.pocket.tiles.fine import FineThings
 from flashdreams.integrations.pocket.tiles.footing import Footing
-from flashdreams.integrations.pocket.tiles.lands import Land
 from flashdreams.integrations.pocket.tiles.plan import WorldPlan
 from flashdreams.integrations.pocket.tiles.refinement import REFINED, Refinement
 from flashdreams.integrations.pocket.tiles.sight import LocalState
 from flashdreams.integrations.pocket.tiles.store import TileStore, packed, spots_around
-from flashdreams.integrations.pocket.tiles.text_encoder import understand
 from flashdreams.integrations.pocket.tiles.view_network import ViewNetwork
-from flashdreams.integrations.pocket.tiles.weather import Weather
 from flashdreams.integrations.pocket.training.regions import HELD_OUT_SEEDS
 
+Cast = Callable[..., tuple[Tensor, ...]]
+"""Casts rays for `TrueViews`."""
 MIDDLE = slice((CELLS - 3 * TILE) // 2, (CELLS + 3 * TILE) // 2)
 """Cells of a region, along each side, that are three tiles in its middle."""
 LIGHTS = 2
 """Lights of a place; its views are shared out among them."""
 STROLL = 6.0
 """Metres from the middle of the three tiles to a camera at most, along each axis."""
-PROMPT_VIEWS = 4
-_DREAMED_FIRST, _OTHERS_FIRST, _PROMPTS_FIRST = 600, 700, 800
+OTHERS = 3
+"""Other regions for each dreamed one, with so many times fewer views of each: as many views, of more worlds."""
+_DREAMED_FIRST, _OTHERS_FIRST = 600, 700
 """First of the held-out seeds of each set of regions."""
 
 
@@ -111,8 +109,13 @@ class TileViews:
         return torch.stack(found)
 
 
-def true_views(region: Region, views: int, rng: np.random.Generator, light: Light | None = None) -> Tensor:
-    """Views `[N, 3, 72, 128]` that the renderer draws of nine tiles in a region's middle; nothing stands outside."""
+def true_views(
+    region: Region, views: int, rng: np.random.Generator, light: Light | None = None, cast: Cast | None = None
+) -> Tensor:
+    """Views `[N, 3, 72, 128]` that the renderer draws of nine tiles in a region's middle; nothing stands outside.
+
+    `cast` may be a compiled one, see `TrueViews`.
+    """
     state, reach = region.state[:, MIDDLE, MIDDLE], 1.5 * TILE_METRES
     rounds, boxes = (
         parts[(parts[:, 0].abs() < reach) & (parts[:, z].abs() < reach)]
@@ -121,7 +124,7 @@ def true_views(region: Region, views: int, rng: np.random.Generator, light: Ligh
     cut = replace(region, rounds=rounds, boxes=boxes)
     found = []
     for poses, chosen in _lit_poses(state, views, rng, light):
-        true = TrueViews(cut, chosen)
+        true = TrueViews(cut, chosen, cast)
         found += [true.view(pose, 2 * ROWS) for pose in poses]
     return torch.stack(found)
 
@@ -147,82 +150,53 @@ class Likeness:
     figures: dict[str, float]
     states: list[Tensor]
     """Nine dreamed tiles each."""
+    land: list[Tensor]
+    """As many of the regions of the same conditions."""
 
 
 @torch.no_grad()
 def likeness(judged: TileViews, worlds: int, views: int, tick: Callable[[], object] = lambda: None) -> Likeness:
-    """Views of tiles dreamed of the conditions of regions, of the same regions, and of as many others.
+    """Views of tiles dreamed of the conditions of regions, of the same regions, and of `OTHERS` times as many others.
 
     `frechet_ratio` compares the features of views that the network draws of dreamed tiles with those that it draws of
     the other regions, beside the same for the same regions' own tiles: the dreaming alone. For `frechet_ratio_shown`
     the renderer draws both kinds of procedural views: the dreaming and the drawing. Precision and recall are of the
     former views; those `of_land`, of the regions' own tiles, tell what there is to reach with so few samples.
     """
-    states, sets = [], [[] for _ in range(5)]  # type: ignore[var-annotated]
+    states, land = [], []
+    sets: list[list[Tensor]] = [[] for _ in range(5)]
+    dreamed, own, own_true, others, others_true = sets
     for index in range(worlds):
-        region, other = (make_region(HELD_OUT_SEEDS[first + index]) for first in (_DREAMED_FIRST, _OTHERS_FIRST))
-        sampled = judged.sample(RegionPlan(region))
+        region = make_region(HELD_OUT_SEEDS[_DREAMED_FIRST + index])
+        sampled, given = judged.sample(RegionPlan(region)), judged.given(region)
         states.append(sampled.state)
-        drawn = (sampled, judged.given(region), judged.given(other))
-        found = [judged.drawn(state, views, _rng(index, side)) for state, side in zip(drawn, (0, 0, 1), strict=True)]
-        found += [true_views(each, views, _rng(index, side)) for side, each in enumerate((region, other))]
-        for features, pictures in zip(sets, found, strict=True):
-            features.append(judged.classifier.features(pictures))
+        land.append(given.state)
+        for features, tiles in ((dreamed, sampled), (own, given)):
+            features.append(judged.classifier.features(judged.drawn(tiles, views, numbers(index, 0))))
+        own_true.append(judged.classifier.features(true_views(region, views, numbers(index, 0))))
         tick()
-    dreamed, own, others, own_true, others_true = (torch.cat(features) for features in sets)
-    overlap, best = precision_recall(dreamed, others), precision_recall(own, others)
+    for index in range(OTHERS * worlds):
+        region, few = make_region(HELD_OUT_SEEDS[_OTHERS_FIRST + index]), max(views // OTHERS, 1)
+        drawn = judged.drawn(judged.given(region), few, numbers(index, 1))
+        others.append(judged.classifier.features(drawn))
+        others_true.append(judged.classifier.features(true_views(region, few, numbers(index, 1))))
+    a, b, c, d, e = (Samples.of(features) for features in sets)
+    overlap, best = precision_recall(a, d), precision_recall(b, d)
+    whole, shown = (frechet_distance(one.features, other.features) for one, other in ((a, d), (a, e)))
     return Likeness(
         {
-            "frechet_ratio": frechet_distance(dreamed, others) / frechet_distance(own, others),
-            "frechet_ratio_shown": frechet_distance(dreamed, others_true) / frechet_distance(own_true, others_true),
+            "frechet_ratio": whole / frechet_distance(b.features, d.features),
+            "frechet_ratio_shown": shown / frechet_distance(c.features, e.features),
             "precision": overlap.precision,
             "recall": overlap.recall,
             "precision_of_land": best.precision,
             "recall_of_land": best.recall,
         },
         states,
+        land,
     )
 
 
-def _rng(index: int, side: int) -> np.random.Generator:
+def numbers(index: int, side: int) -> np.random.Generator:
+    """Random numbers of the views of world `index`, for each side of a comparison."""
     return np.random.default_rng([61, side, index])
-
-
-@torch.no_grad()
-def words_obeyed(
-    judged: TileViews, prompts: Sequence[Prompt], tick: Callable[[], object] = lambda: None
-) -> dict[str, float]:
-    """Percent of `prompts` of which the classifier sees all that they ask for in views of worlds begun with them.
-
-    `of_land` is the same of procedural land that obeys, drawn by the renderer: what the classifier tells right.
-    `words_obeyed_parts` counts everything asked for by itself.
-    """
-    blocks: dict[object, Block] = {}
-    dreamed, true = [], []
-    for index, prompt in enumerate(prompts):
-        words = understand(prompt.text)
-        key = words.kinds, tuple(sorted(words.attributes.items()))
-        seed = _PROMPTS_FIRST + (list(blocks).index(key) if key in blocks else len(blocks))
-        if key not in blocks:
-            blocks[key] = judged.sample(Land(seed, prompt.text).plan())
-        light = Weather.of(seed, words).light()
-        views = judged.drawn(blocks[key], PROMPT_VIEWS, _rng(index, 2), light)
-        dreamed.append(prompt.seen(judged.classifier.read(views)))
-        region = make_region(HELD_OUT_SEEDS[seed], (prompt.kind,), amounts=prompt.amounts)
-        true.append(prompt.seen(judged.classifier.read(true_views(region, PROMPT_VIEWS, _rng(index, 2), light))))
-        tick()
-    return {**_percentages(dreamed, ""), **_percentages(true, "_of_land")}
-
-
-def _percentages(found: Sequence[dict[str, bool]], suffix: str) -> dict[str, float]:
-    parts: dict[str, list[bool]] = {}
-    for one in found:
-        for name, seen in one.items():
-            parts.setdefault(name.split()[0], []).append(seen)
-    whole = [all(one.values()) for one in found]
-    result = {
-        f"words_obeyed{suffix}_percent": whole,
-        f"words_obeyed{suffix}_parts_percent": list(chain(*parts.values())),
-    }
-    result |= {f"words_obeyed{suffix}_{name}_percent": seen for name, seen in parts.items()}
-    return {name: 100.0 * sum(values) / len(values) for name, values in result.items()}

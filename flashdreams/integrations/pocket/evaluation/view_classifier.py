@@ -16,7 +16,7 @@ from flashdreams.integrations.pocket.land.kinds import ATTRIBUTES, KINDS
 
 ROWS, COLUMNS = 36, 64
 """Size of the views that it looks at: small, so that a soft picture and a sharp one tell it the same."""
-FEATURES = 32
+FEATURES = 64
 TIMES = ("day", "twilight", "night")
 """Times of day."""
 WEATHERS = ("clouds", "fog")
@@ -32,8 +32,8 @@ class Reading:
 
     kinds: Mapping[str, float]
     times: Mapping[str, float]
-    more: Mapping[str, float]
-    """By attribute: that there is more of it than usual."""
+    amounts: Mapping[str, float]
+    """By attribute: how much there is of it, 0.5 for the usual; no probability, but the expected amount."""
     weather: Mapping[str, float]
 
 
@@ -43,13 +43,13 @@ class ViewClassifier(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.layers = nn.Sequential(
-            _layer(4, 24), _layer(24, 48), _layer(48, 64), nn.Conv2d(64, 64, 3, padding=1), nn.SiLU()
+            _layer(4, 24), _layer(24, 48), _layer(48, 96), nn.Conv2d(96, 96, 3, padding=1), nn.SiLU()
         )
-        self.narrow = nn.Linear(128, FEATURES)
+        self.narrow = nn.Linear(192, FEATURES)
         self.heads = nn.Linear(FEATURES, _WEATHER.stop)
 
     def features(self, views: Tensor) -> Tensor:
-        """`[N, 32]` of views `[N, 3, H, W]` in 0..1 of any size."""
+        """`[N, 64]` of views `[N, 3, H, W]` in 0..1 of any size."""
         small = F.interpolate(views, (ROWS, COLUMNS), mode="area") * 2 - 1
         height = torch.linspace(-1, 1, ROWS).view(1, 1, -1, 1).expand(len(small), 1, ROWS, COLUMNS)
         seen = self.layers(torch.cat([small, height], 1))
@@ -64,11 +64,11 @@ class ViewClassifier(nn.Module):
         """Return the mean probabilities over views `[N, 3, H, W]` of one place in one light."""
         logits = self(views)
         kinds, times = (logits[:, part].softmax(1).mean(0).tolist() for part in (_KIND, _TIME))
-        more, weather = (logits[:, part].sigmoid().mean(0).tolist() for part in (_AMOUNT, _WEATHER))
+        amounts, weather = (logits[:, part].sigmoid().mean(0).tolist() for part in (_AMOUNT, _WEATHER))
         return Reading(
             dict(zip(KINDS, kinds, strict=True)),
             dict(zip(TIMES, times, strict=True)),
-            dict(zip(ATTRIBUTES, more, strict=True)),
+            dict(zip(ATTRIBUTES, amounts, strict=True)),
             dict(zip(WEATHERS, weather, strict=True)),
         )
 
@@ -84,12 +84,11 @@ class Labels:
 
 
 def classifier_loss(logits: Tensor, labels: Labels) -> Tensor:
-    """Sum of the heads' cross entropies; amounts and weathers count by how far they are from the middle."""
-    kind = F.cross_entropy(logits[:, _KIND], labels.kind) + F.cross_entropy(logits[:, _TIME], labels.time)
+    """Sum of the heads' cross entropies; those of amounts and weathers are least where their expectation is right."""
+    loss = F.cross_entropy(logits[:, _KIND], labels.kind) + F.cross_entropy(logits[:, _TIME], labels.time)
     for part, share in ((_AMOUNT, labels.amounts), (_WEATHER, labels.weather)):
-        weight = (2 * share - 1).abs()
-        kind = kind + F.binary_cross_entropy_with_logits(logits[:, part], (share > 0.5).float(), weight)
-    return kind
+        loss = loss + F.binary_cross_entropy_with_logits(logits[:, part], share)
+    return loss
 
 
 def right_shares(logits: Tensor, labels: Labels) -> dict[str, float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from flashdreams.integrations.pocket.evaluation.distributions import frechet_distance, precision_recall
+from flashdreams.integrations.pocket.evaluation.distributions import Samples, frechet_distance, precision_recall
 
 
 def samples(count: int, mean: float = 0.0, deviation: float = 1.0, seed: int = 0) -> torch.Tensor:
@@ -31,21 +31,37 @@ def test_the_distance_of_a_set_that_lies_in_a_plane_is_finite() -> None:
     assert 0 < frechet_distance(flat, samples(50, seed=1)) < 10
 
 
+def worlds(*sets: torch.Tensor, views: int = 1) -> Samples:
+    """Samples of which each `views` in turn are of one world."""
+    return Samples.of([chunk for each in sets for chunk in each.split(views)])
+
+
 def test_copies_are_precise_and_complete() -> None:
-    assert precision_recall(samples(40), samples(40)) == (1.0, 1.0)
+    assert precision_recall(worlds(samples(40)), worlds(samples(40))) == (1.0, 1.0)
 
 
 def test_samples_elsewhere_are_neither() -> None:
-    assert precision_recall(samples(40, mean=100.0), samples(40)) == (0.0, 0.0)
+    assert precision_recall(worlds(samples(40, mean=100.0)), worlds(samples(40))) == (0.0, 0.0)
 
 
 def test_samples_of_one_of_two_groups_are_precise_and_miss_half() -> None:
-    real = torch.cat([samples(40), samples(40, mean=100.0)])
-    found = precision_recall(samples(40), real)
+    found = precision_recall(worlds(samples(40)), worlds(samples(40), samples(40, mean=100.0)))
     assert found.precision == 1.0
     assert found.recall == pytest.approx(0.5, abs=0.02)
 
 
-def test_sets_need_more_samples_than_neighbours() -> None:
+def test_views_of_one_world_are_no_neighbours_of_each_other() -> None:
+    # Four views of every world lie at one spot: counted as neighbours they would leave balls of no size.
+    real = worlds(samples(30).repeat_interleave(4, 0), views=4)
+    found = precision_recall(worlds(samples(30, seed=1)), real)
+    independent = precision_recall(worlds(samples(30, seed=1)), worlds(samples(30)), neighbours=1)
+    assert found.precision >= independent.precision > 0.5
+    alone = precision_recall(worlds(samples(30, seed=1)), Samples(real.features, torch.arange(120)))
+    assert alone.precision == 0.0
+
+
+def test_sets_need_more_samples_of_other_worlds_than_neighbours() -> None:
     with pytest.raises(ValueError, match="generated"):
-        precision_recall(samples(3), samples(40))
+        precision_recall(worlds(samples(3)), worlds(samples(40)))
+    with pytest.raises(ValueError, match="generated"):
+        precision_recall(worlds(samples(40), views=40), worlds(samples(40)))

@@ -62,5 +62,15 @@ def test_the_command_line_names_what_it_refuses(arguments: list[str], capsys: py
 
 
 def test_a_quick_evaluation_is_smaller_than_a_full_one() -> None:
-    for name in ("worlds", "views", "regions", "metres", "seconds", "returns", "followed_chunks", "trained_regions"):
+    for name in (
+        "worlds",
+        "views",
+        "walks",
+        "regions",
+        "metres",
+        "seconds",
+        "returns",
+        "followed_chunks",
+        "trained_regions",
+    ):
         assert getattr(QUICK, name) < getattr(endless.FULL, name)

@@ -35,5 +35,12 @@ def test_what_obeys_is_seen_and_what_does_not_is_not() -> None:
     assert not any(prompt.seen(reading("desert", "day", ("trees",), ("clouds",))).values())
 
 
+def test_amounts_beside_a_usual_world_count_by_their_difference() -> None:
+    prompt, some, many = Prompt("", "snow", more=("houses",), less=("trees",)), reading("snow", "day"), ("houses",)
+    assert not any(seen for name, seen in prompt.seen(some, some).items() if name != "kind")
+    found = prompt.seen(reading("snow", "day", many), reading("snow", "day", ("trees",)))
+    assert found == {"kind": True, "more houses": True, "less trees": True}
+
+
 def test_land_that_obeys_is_given_much_or_little() -> None:
     assert Prompt("", "desert", more=("rocks",), less=("trees",)).amounts == {"rocks": 0.9, "trees": 0.05}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
@@ -40,12 +42,17 @@ def test_a_reading_is_the_mean_of_what_views_show() -> None:
     reading = ViewClassifier().read(torch.rand(3, 3, 36, 64))
     assert sum(reading.kinds.values()) == pytest.approx(1, abs=1e-5) and list(reading.kinds) == list(KINDS)
     assert sum(reading.times.values()) == pytest.approx(1, abs=1e-5)
-    assert all(0 < share < 1 for share in (*reading.more.values(), *reading.weather.values()))
+    assert all(0 < share < 1 for share in (*reading.amounts.values(), *reading.weather.values()))
 
 
-def test_certain_and_right_logits_cost_nothing_and_wrong_ones_much() -> None:
-    assert float(classifier_loss(certain(LABELS), LABELS)) < 1e-6
+def test_certain_and_right_logits_cost_least_and_wrong_ones_much() -> None:
+    # Towers are as usual, 0.5, of which even the right expectation has its entropy; there are six amounts.
+    assert float(classifier_loss(certain(LABELS), LABELS)) == pytest.approx(math.log(2) / 6, rel=1e-5)
     assert float(classifier_loss(certain(LABELS, -50.0), LABELS)) > 50
+    one = Labels(LABELS.kind, LABELS.time, torch.full((2, 6), 0.3), LABELS.weather)
+    right, wrong = certain(LABELS), certain(LABELS)
+    right[:, 10:16], wrong[:, 10:16] = math.log(0.3 / 0.7), math.log(0.5 / 0.5)
+    assert float(classifier_loss(right, one)) < float(classifier_loss(wrong, one))
 
 
 def test_right_shares_leave_out_what_is_neither_more_nor_less() -> None:

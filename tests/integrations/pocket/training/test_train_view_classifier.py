@@ -38,20 +38,21 @@ def test_the_light_of_a_time_of_day_is_at_that_time() -> None:
             light, (clouds, foggy) = judged_light(rng, time)
             day, night = 7.5 <= light.hour <= 16.5, light.hour >= 21 or light.hour <= 4.5
             assert (day, night) == (time == "day", time == "night")
-            assert light.clouds == clouds and (light.haze > 0.03) == (foggy == 1)
+            assert light.clouds == clouds and (light.haze > 0.02) == (foggy == 1)
 
 
-def test_a_region_s_views_have_its_labels_and_are_the_same_again() -> None:
+def test_a_region_s_views_have_its_labels_and_are_the_same_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(train_view_classifier, "VIEWS", 1)
     first, again = (make_examples(range(500_000, 500_001)) for _ in range(2))
-    count = train_view_classifier.LIGHTS * train_view_classifier.VIEWS
+    count = train_view_classifier.LIGHTS
     assert first.views.shape == (count, 3, 36, 64) and torch.equal(first.views, again.views)
     assert first.labels.kind.tolist() == [KINDS.index("meadow")] * count
     assert first.labels.time.unique().tolist() == [0, 1, 2]
 
 
 def test_it_learns_what_can_be_told() -> None:
-    examples = bright_and_dark()
-    network = train(examples, passes=30)
+    examples = bright_and_dark(24)
+    network = train(examples, passes=8)
     assert train_view_classifier.tested(network, examples)["time"] > 0.9
 
 

@@ -1,0 +1,130 @@
+"""Share of prompts that worlds obey, as a classifier of views sees it; amounts are told by comparing two worlds.
+
+"Many trees" asks for more than usual. So a world is seen beside the same one, of the same seed and noise, without that:
+with as much as usual. Its views are of the same spots in the same light.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import chain
+
+import torch
+from torch import Tensor
+
+from flashdreams.integrations.pocket.evaluation.prompts import MARGIN, Prompt
+from flashdreams.integrations.pocket.evaluation.tile_views import Block, TileViews, numbers, true_views
+from flashdreams.integrations.pocket.evaluation.view_classifier import Reading
+from flashdreams.integrations.pocket.land.kinds import ATTRIBUTES
+from flashdreams.integrations.pocket.land.light import Light
+from flashdreams.integrations.pocket.land.region import make_region
+from flashdreams.integrations.pocket.tiles.plan import WorldPlan
+from flashdreams.integrations.pocket.tiles.text_encoder import Words, understand
+from flashdreams.integrations.pocket.tiles.weather import Weather
+from flashdreams.integrations.pocket.training.regions import HELD_OUT_SEEDS
+
+VIEWS = 8
+"""Views of a world."""
+USUAL = 0.5
+"""Amount of everything that nobody asks for."""
+_FIRST = 800
+"""First of the held-out seeds of the prompts' worlds."""
+
+
+@dataclass
+class Verdicts:
+    """What was seen in the worlds of some prompts."""
+
+    seen: list[dict[str, bool]] = field(default_factory=list)
+    """By what each prompt asks for, True where it is there."""
+    alone: list[dict[str, bool]] = field(default_factory=list)
+    """The same without a comparison: amounts count from the usual one."""
+    unasked: list[float] = field(default_factory=list)
+    """Differences between compared worlds in amounts that nobody asked for."""
+
+    def add(self, prompt: Prompt, reading: Reading, usual: Reading | None) -> None:
+        """Take the `reading` of a world beside that of the `usual` one of its seed, if the prompt asks for amounts."""
+        self.seen.append(prompt.seen(reading, usual))
+        self.alone.append(prompt.seen(reading))
+        if usual is not None:
+            others = (name for name in ATTRIBUTES if name not in prompt.amounts)
+            self.unasked += [reading.amounts[name] - usual.amounts[name] for name in others]
+
+    def figures(self, suffix: str) -> dict[str, float]:
+        """Percentages; `by_chance` is how often an amount that nobody asked for would count as obeyed."""
+        parts: dict[str, list[bool]] = {}
+        for one in self.seen:
+            for name, seen in one.items():
+                parts.setdefault(name.split()[0], []).append(seen)
+        result = {
+            f"words_obeyed{suffix}_percent": [all(one.values()) for one in self.seen],
+            f"words_obeyed{suffix}_parts_percent": list(chain(*parts.values())),
+            f"words_obeyed{suffix}_alone_percent": [all(one.values()) for one in self.alone],
+        }
+        result |= {f"words_obeyed{suffix}_{name}_percent": seen for name, seen in parts.items()}
+        if self.unasked:
+            result[f"words_obeyed{suffix}_by_chance_percent"] = list(
+                chain(*((one > MARGIN, one < -MARGIN) for one in self.unasked))
+            )
+        return {name: 100.0 * sum(values) / len(values) for name, values in result.items()}
+
+
+@torch.no_grad()
+def words_obeyed(
+    judged: TileViews, prompts: Sequence[Prompt], tick: Callable[[], object] = lambda: None
+) -> dict[str, float]:
+    """Percent of `prompts` of which the classifier sees all that they ask for in views of worlds begun with them.
+
+    `of_land` is the same of procedural land that obeys, drawn by the renderer: what the classifier tells right.
+    `words_obeyed_parts` counts everything asked for by itself.
+    """
+    dreamed, land = Verdicts(), Verdicts()
+    worlds = _Worlds(judged)
+    for index, prompt in enumerate(prompts):
+        words = understand(prompt.text)
+        seed = worlds.seed(words)
+        light = Weather.of(seed, words).light()
+        usual = dict.fromkeys(prompt.amounts, USUAL)
+        plain = replace(words, attributes={**words.attributes, **usual})
+
+        def read(views: Tensor) -> Reading:
+            return judged.classifier.read(views)
+
+        found = [judged.drawn(worlds.block(seed, each), VIEWS, numbers(index, 2), light) for each in (words, plain)]
+        true = [_true(seed, prompt.kind, amounts, index, light) for amounts in (prompt.amounts, usual)]
+        for verdicts, (asked, compared) in zip((dreamed, land), (found, true), strict=True):
+            verdicts.add(prompt, read(asked), read(compared) if usual else None)
+        tick()
+    return {**dreamed.figures(""), **land.figures("_of_land")}
+
+
+def _true(seed: int, kind: str, amounts: dict[str, float], index: int, light: Light) -> Tensor:
+    """True views of procedural land of so much."""
+    region = make_region(HELD_OUT_SEEDS[seed], (kind,), amounts=amounts)
+    return true_views(region, VIEWS, numbers(index, 2), light)
+
+
+class _Worlds:
+    """Nine tiles of each land that prompts ask for, made once."""
+
+    def __init__(self, judged: TileViews) -> None:
+        self.judged = judged
+        self._seeds: dict[object, int] = {}
+        self._blocks: dict[tuple[int, object], Block] = {}
+
+    def seed(self, words: Words) -> int:
+        """The seed of the land of `words`: another for each."""
+        return self._seeds.setdefault(_key(words), _FIRST + len(self._seeds))
+
+    def block(self, seed: int, words: Words) -> Block:
+        """Its tiles."""
+        key = seed, _key(words)
+        if key not in self._blocks:
+            self._blocks[key] = self.judged.sample(WorldPlan(seed, words))
+        return self._blocks[key]
+
+
+def _key(words: Words) -> tuple[object, ...]:
+    """What of `words` tiles follow from; prompts name no colours."""
+    return words.kinds, tuple(sorted(words.attributes.items()))

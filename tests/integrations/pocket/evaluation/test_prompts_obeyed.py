@@ -1,0 +1,75 @@
+"""Prompts judged by a classifier: amounts beside the same world without them, all else by itself."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from flashdreams.integrations.pocket.evaluation import prompts_obeyed
+from flashdreams.integrations.pocket.evaluation.prompts import Prompt
+from flashdreams.integrations.pocket.evaluation.prompts_obeyed import Verdicts, words_obeyed
+from flashdreams.integrations.pocket.evaluation.tile_views import Block, TileViews
+from flashdreams.integrations.pocket.evaluation.view_classifier import TIMES, WEATHERS, Reading
+from flashdreams.integrations.pocket.land.kinds import ATTRIBUTES, KINDS
+from flashdreams.integrations.pocket.tiles.plan import WorldPlan
+
+
+def reading(kind: str, **amounts: float) -> Reading:
+    return Reading(
+        {name: float(name == kind) for name in KINDS},
+        dict.fromkeys(TIMES, 1 / 3),
+        {name: amounts.get(name, 0.3) for name in ATTRIBUTES},
+        dict.fromkeys(WEATHERS, 0.0),
+    )
+
+
+class Judge:
+    """Sees snow, and as many trees as the first value of the pictures says."""
+
+    def read(self, views: Tensor) -> Reading:
+        return reading("snow", trees=float(views.flatten()[0]))
+
+
+class Worlds(TileViews):
+    """Dreams land that is told from others by the trees of its plan alone, or that takes no notice of words."""
+
+    deaf = False
+
+    def sample(self, plan: WorldPlan) -> Block:
+        return Block(torch.tensor([0.4 if self.deaf else plan.words.attributes.get("trees", 0.45)]))
+
+    def drawn(self, land: Block, views: int, rng: np.random.Generator, light: object = None) -> Tensor:
+        return land.state
+
+
+def judged(monkeypatch: pytest.MonkeyPatch) -> Worlds:
+    monkeypatch.setattr(prompts_obeyed, "_true", lambda seed, kind, amounts, *rest: torch.tensor([amounts["trees"]]))
+    return Worlds(cast(Any, None), cast(Any, None), cast(Any, Judge()))
+
+
+FEWER, MORE = Prompt("snow with no trees", "snow", less=("trees",)), Prompt("snow and many trees", "snow", ("trees",))
+
+
+def test_amounts_are_told_by_comparison(monkeypatch: pytest.MonkeyPatch) -> None:
+    worlds = judged(monkeypatch)
+    prompts = (FEWER, Prompt("snow with many trees", "snow", more=("trees",)))
+    found = words_obeyed(worlds, prompts)
+    assert found["words_obeyed_percent"] == found["words_obeyed_of_land_percent"] == 100
+    monkeypatch.setattr(Worlds, "deaf", True)
+    found = words_obeyed(worlds, prompts)
+    assert (found["words_obeyed_percent"], found["words_obeyed_of_land_percent"]) == (0, 100)
+    assert found["words_obeyed_kind_percent"] == 100 and found["words_obeyed_parts_percent"] == 50
+    # Seen alone, four tenths of the usual trees pass for few, though nothing was heard.
+    assert found["words_obeyed_alone_percent"] == 50
+
+
+def test_differences_in_what_nobody_asked_for_tell_what_chance_would_obey() -> None:
+    verdicts = Verdicts()
+    verdicts.add(FEWER, reading("snow", trees=0.1, rocks=0.9), reading("snow", trees=0.5))
+    # Of five other amounts one rose by more than the margin: one of ten that could be asked for, more or less of each.
+    assert verdicts.figures("")["words_obeyed_by_chance_percent"] == 10
+    assert verdicts.figures("")["words_obeyed_less_percent"] == 100
