@@ -50,9 +50,10 @@ def test_a_region_s_views_have_its_labels_and_are_the_same_again(monkeypatch: py
     assert first.labels.time.unique().tolist() == [0, 1, 2]
 
 
-def test_it_learns_what_can_be_told() -> None:
+def test_it_learns_what_can_be_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(train_view_classifier, "BATCH", 8)
     examples = bright_and_dark(24)
-    network = train(examples, passes=8)
+    network = train(examples, passes=16)
     assert train_view_classifier.tested(network, examples)["time"] > 0.9
 
 
