@@ -54,6 +54,7 @@ class SessionManager:
         """Bytes of one session's caches: the world's figure, or the measured one once a session has run."""
         self.timeouts = Timeouts(self._settings)
         self._sessions: dict[str, Session] = {}
+        self._adopting = asyncio.Lock()
         self.queue = AdmissionQueue(self._compute_capacity(), lambda: len(self._sessions), self._seconds_until_place)
         self._recently_ended: deque[tuple[float, Session]] = deque()
         self.draining = False
@@ -155,6 +156,7 @@ class SessionManager:
     async def adopt(self, data: bytes) -> str:
         """Continue a session of another server, and return its token. Its page is expected within the grace time.
 
+        A session that is here already goes on as it is: two front doors may ask for the same one.
         Raises RuntimeError if no place is free, ValueError for the state of another model.
         """
         state = SessionCopy.from_bytes(data)
@@ -162,13 +164,16 @@ class SessionManager:
         fingerprint = await asyncio.to_thread(lambda: self._context.fingerprint)
         if (state.world, state.fingerprint) != (self._context.config.slug, fingerprint):
             raise ValueError(f"session {state.id} is of world {state.world} with another model or precision")
-        if not self.queue.reserve():
-            raise RuntimeError(f"no place is free for session {state.id}")
-        try:
-            session = await self._restored(state)
-            self._sessions[session.token] = session
-        finally:
-            self.queue.release()
+        async with self._adopting:
+            if state.token in self._sessions:
+                return state.token
+            if not self.queue.reserve():
+                raise RuntimeError(f"no place is free for session {state.id}")
+            try:
+                session = await self._restored(state)
+                self._sessions[session.token] = session
+            finally:
+                self.queue.release()
         self._context.metrics.began()
         return session.token
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import pickle
+import time
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -15,6 +16,10 @@ from backend.session.broadcast import Broadcast
 from backend.session.commands import Commands
 from backend.session.context import Context
 from backend.session.state import SessionState
+
+HASH_SECONDS = 5.0
+"""Time that a copy waits for the hashes of the newest chunks; after it the copy goes without them."""
+HASH_CHECK_SECONDS = 0.01
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +108,7 @@ class SessionMover:
         rollout = await asyncio.wrap_future(copying)
         fingerprint = await asyncio.to_thread(lambda: context.fingerprint)
         last = self._broadcast.last
+        await self._until_hashed(rollout)
         return SessionCopy(
             id=self._identity.id,
             token=self._identity.token,
@@ -115,6 +121,12 @@ class SessionMover:
             recording=self._broadcast.exports.recording.groups() if recording else [],
             pictures=await asyncio.to_thread(self._pictures, rollout),
         )
+
+    async def _until_hashed(self, rollout: RolloutCopy) -> None:
+        """Wait until the encoder has hashed all chunks: elsewhere there are no frames to compute a hash from."""
+        deadline = time.monotonic() + HASH_SECONDS
+        while any(node.digest is None for node in rollout.nodes) and time.monotonic() < deadline:
+            await asyncio.sleep(HASH_CHECK_SECONDS)
 
     def _pictures(self, rollout: RolloutCopy) -> dict[str, bytes]:
         """Return the start pictures that the session can go back to, as far as they are kept."""

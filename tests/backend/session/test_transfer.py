@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +12,8 @@ import numpy as np
 import pytest
 
 from backend.media.images import png, read_picture
+from backend.session import transfer
+from backend.session.transfer import SessionCopy
 from tests.backend.fakes import fake_config
 from tests.backend.harness import PATIENCE, Running, Visitor, running
 
@@ -69,6 +72,49 @@ def test_a_moved_session_goes_on_with_the_frames_of_one_that_stayed(servers: tup
         assert after[: len(before)] == before and len(after) > len(before)
         assert other.get(f"/api/sessions/{token}/trajectory.json").json()["poses"][: len(poses)] == poses
         assert visitor.send("rewind", chunk=visitor.chunks[-1]["index"] - 1)
+
+
+def test_a_session_that_is_adopted_twice_is_there_once(servers: tuple[Running, Running]) -> None:
+    one, other = servers
+    with one.visit() as visitor:
+        token = visitor.start(seed=5)["token"]
+        visitor.settle()
+        state = on_loop(one, lambda manager: manager.freeze(token))
+
+    async def adopt_twice(manager: Any) -> None:
+        assert await asyncio.gather(manager.adopt(state), manager.adopt(state)) == [token] * 2
+
+    on_loop(other, adopt_twice)
+    (session,) = other.sessions
+    with other.visit() as visitor:
+        visitor.start(token=token)
+        on_loop(other, lambda manager: manager.adopt(state))  # later, while it is played
+        assert other.sessions == [session] and session.viewers.player is not None
+        assert visitor.answer_to(visitor.send("keys", down=["w"]))
+    assert on_loop(other, lambda manager: manager.taken) == 1
+
+
+def test_a_copy_has_the_hash_of_a_chunk_that_is_still_being_encoded(
+    servers: tuple[Running, Running], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transfer, "HASH_SECONDS", PATIENCE)
+    one, _ = servers
+    gate = threading.Event()
+    with one.visit() as visitor:
+        token = visitor.start(seed=5)["token"]
+        visitor.settle()
+        session = one.session(visitor.ready["session"])
+        before = session.history.newest
+        session._broadcast._encoder.submit(lambda: gate.wait(PATIENCE))
+        visitor.send("keys", down=["w"])
+        one.wait_for("a chunk", lambda: session.history.newest > before)
+        visitor.send("keys", down=[])
+        copying = asyncio.run_coroutine_threadsafe(one.app.state.manager.copies(0.0), one.app.state.loop)
+        with pytest.raises(TimeoutError):  # it waits
+            copying.result(0.2)
+        gate.set()
+        copy = SessionCopy.from_bytes(copying.result(PATIENCE)[token])
+    assert copy.rollout.head > before and all(node.digest for node in copy.rollout.nodes)
 
 
 def test_the_page_of_a_moved_session_is_closed_so_that_it_connects_again(servers: tuple[Running, Running]) -> None:
