@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
@@ -28,6 +29,18 @@ FRONT_DOOR_PROCESS = b"ray::ServeReplica:flashdreams"
 """Beginning of the names that Ray gives to these processes."""
 SERVER_CPUS = 1
 """Of a node's, which Ray only counts."""
+TOKENS_SECONDS = 3.0
+"""Time in which servers tell the sessions that they have."""
+RAY_CONFIG = {
+    # A process that is gone refuses each check at once: its node counts as dead after 5 s instead of 15. One that is
+    # only slow has longer than by default, on a machine where all nodes share a few cores.
+    "health_check_initial_delay_ms": 1000,
+    "health_check_period_ms": 1000,
+    "health_check_timeout_ms": 30_000,
+    "agent_register_timeout_ms": 240_000,
+    "worker_register_timeout_seconds": 240,
+}
+"""Ray's own settings of a local cluster."""
 
 
 class LocalCluster:
@@ -64,7 +77,8 @@ class LocalCluster:
         self.address = f"http://127.0.0.1:{port}"
         os.environ["PYTHONPATH"] = str(ROOT)
         cpus = SERVER_CPUS * ranks * -(-max_servers // nodes) + 1  # one for the parts that take a tenth each
-        self._cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": cpus, "include_dashboard": False})
+        head = {"num_cpus": cpus, "include_dashboard": False, "_system_config": RAY_CONFIG}
+        self._cluster = Cluster(initialize_head=True, head_node_args=head)
         self.nodes = [self._cluster.add_node(num_cpus=cpus) for _ in range(nodes - 1)]
         """Nodes beside the head."""
         ray.init(address=self._cluster.address, namespace=NAMESPACE, log_to_driver=False)
@@ -116,13 +130,16 @@ class LocalCluster:
         return [name for name, tokens in self.tokens().items() if token in tokens]
 
     def tokens(self) -> dict[str, list[str]]:
-        """Return the tokens of the sessions of each server that answers."""
-        found: dict[str, list[str]] = {}
+        """Return the tokens of the sessions of each server that answers within three seconds."""
+        asked: dict[Any, str] = {}
         for name in server_names():
-            try:
-                found[name] = ray.get(self.server(name).tokens.remote(), timeout=3)
-            except (ValueError, ray.exceptions.RayError):  # it starts again, or waits for a node
-                continue
+            with contextlib.suppress(ValueError):  # it has just been stopped
+                asked[self.server(name).tokens.remote()] = name
+        found: dict[str, list[str]] = {}
+        answered, _ = ray.wait([*asked], num_returns=len(asked), timeout=TOKENS_SECONDS) if asked else ([], [])
+        for answer in answered:
+            with contextlib.suppress(ray.exceptions.RayError):  # it starts again
+                found[asked[answer]] = ray.get(answer)
         return found
 
     def kill_server(self, name: str) -> None:

@@ -82,10 +82,14 @@ class RayFleet:
         state = await copy_of(token)
         if state is None:
             return False
+        adopting: Any = None
         try:
-            await asyncio.wait_for(ray.get_actor(name, NAMESPACE).adopt.remote(state), RESTORE_SECONDS)
+            adopting = ray.get_actor(name, NAMESPACE).adopt.remote(state)
+            await asyncio.wait_for(adopting, RESTORE_SECONDS)
         except (ValueError, ray.exceptions.RayError, TimeoutError) as error:
             log.warning("a session could not be restored at %s: %s", name, error)
+            if isinstance(error, TimeoutError) and adopting is not None:
+                ray.cancel(adopting)  # or it would go on at two servers, once this one gets to it
             return False
         log.info("a session of a dead server goes on at %s", name)
         return True

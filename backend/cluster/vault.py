@@ -91,28 +91,39 @@ def start_vaults() -> None:
 async def keep_copies(run: str, copies: Mapping[str, bytes], alive: Sequence[str]) -> None:
     """Hand copies to the vaults."""
     kept = ray.put(dict(copies))
-    await _all(lambda vault: vault.keep.remote(run, kept, list(alive)))
+    await asyncio.gather(*(_answer(name, lambda vault: vault.keep.remote(run, kept, list(alive))) for name in NAMES))
 
 
 async def keep_moved(run: str, token: str, state: Any) -> None:
     """Hand the vaults the state (or a reference to it) with which a session was moved to a server's `run`."""
-    await _all(lambda vault: vault.keep_moved.remote(run, token, state))
+    await asyncio.gather(*(_answer(name, lambda vault: vault.keep_moved.remote(run, token, state)) for name in NAMES))
 
 
 async def copy_of(token: str) -> bytes | None:
     """Return a vault's copy of a session; None where there is none, or no vault."""
-    found: list[bytes] = [state for state in await _all(lambda vault: vault.take.remote(token)) if state]
-    return found[0] if found else None
+    found: bytes | None = await _first(lambda vault: vault.take.remote(token))
+    return found
 
 
 async def has_copy(token: str) -> bool:
     """Return True if a vault has a copy of a session; False also where there is no vault."""
-    return any(await _all(lambda vault: vault.has.remote(token)))
+    return bool(await _first(lambda vault: vault.has.remote(token)))
 
 
-async def _all(ask: Callable[[Any], Awaitable[Any]]) -> list[Any]:
-    """Ask every vault; returns the answers of those that gave one."""
-    return [answer for answer in await asyncio.gather(*(_answer(name, ask) for name in NAMES)) if answer is not None]
+async def _first(ask: Callable[[Any], Awaitable[Any]]) -> Any:
+    """Ask every vault; returns the first answer that is not empty, and None where all are.
+
+    The other vault may have died with the server whose visitors wait: nobody waits for it then.
+    """
+    asking = [asyncio.create_task(_answer(name, ask)) for name in NAMES]
+    try:
+        for answer in asyncio.as_completed(asking):
+            if found := await answer:
+                return found
+    finally:
+        for task in asking:
+            task.cancel()
+    return None
 
 
 async def _answer(name: str, ask: Callable[[Any], Awaitable[Any]]) -> Any:

@@ -6,6 +6,7 @@ import asyncio
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -60,6 +61,28 @@ def test_an_address_that_is_forgotten_is_asked_for_again(monkeypatch: pytest.Mon
     monkeypatch.setattr(ray_fleet, "server_names", lambda: ["world-0"])
     monkeypatch.setattr(ray_fleet, "_address", address)
     asyncio.run(look())
+
+
+def test_a_restore_that_takes_too_long_is_called_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[asyncio.Future[str]] = []
+    cancelled: list[Any] = []
+
+    def actor(_name: str, _namespace: str) -> Any:
+        def adopt(_state: bytes) -> asyncio.Future[str]:
+            asked.append(asyncio.get_running_loop().create_future())
+            return asked[-1]
+
+        return SimpleNamespace(adopt=SimpleNamespace(remote=adopt))
+
+    async def copy(_token: str) -> bytes:
+        return b"a copy"
+
+    monkeypatch.setattr(ray_fleet, "copy_of", copy)
+    monkeypatch.setattr(ray_fleet.ray, "get_actor", actor)
+    monkeypatch.setattr(ray_fleet.ray, "cancel", cancelled.append)
+    monkeypatch.setattr(ray_fleet, "RESTORE_SECONDS", 0.01)
+    assert asyncio.run(RayFleet().restore("token", "world-0")) is False
+    assert cancelled == asked and len(asked) == 1
 
 
 def test_the_controller_and_the_front_doors_need_no_pytorch() -> None:

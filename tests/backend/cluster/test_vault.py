@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import Any
+
 import pytest
 
 pytest.importorskip("ray", reason="the extra `cluster` is not installed")
 
-from backend.cluster.vault import LOST_SECONDS, Vault
+from backend.cluster import vault
+from backend.cluster.vault import LOST_SECONDS, Vault, copy_of, has_copy
 
 
 def test_the_newest_copy_of_a_session_is_kept_until_its_server_has_it_no_more() -> None:
@@ -47,3 +51,21 @@ def test_a_server_that_starts_again_drops_nothing_of_the_run_before() -> None:
     now = LOST_SECONDS + 1
     vault.keep("world-0 second", {}, [])
     assert not vault.has("a"), "nobody has come for it"
+
+
+def test_a_copy_is_given_without_waiting_for_a_vault_that_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first vault gives no answer; what the other one says counts, a copy or none."""
+
+    async def answer(name: str, ask: Any) -> Any:
+        if name == "vault-0" and gone:
+            await asyncio.Event().wait()
+        return None if name == "vault-0" else found
+
+    monkeypatch.setattr(vault, "_answer", answer)
+    gone, found = True, b"a copy"
+    assert asyncio.run(copy_of("token")) == b"a copy"
+    found = True
+    assert asyncio.run(has_copy("token"))
+    gone, found = False, None
+    assert asyncio.run(copy_of("token")) is None
+    assert not asyncio.run(has_copy("token"))

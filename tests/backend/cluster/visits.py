@@ -5,8 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+import httpx
+import pytest
+import ray
+from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
+from backend.cluster.local import LocalCluster
+from backend.cluster.ray_fleet import NAMESPACE
+from backend.cluster.vault import NAMES
+from backend.session.transfer import SessionCopy
 from tests.backend.harness import Visitor
 
 PATIENCE = 120.0
@@ -24,4 +32,60 @@ def until(reached: Callable[[], bool]) -> None:
     deadline = time.monotonic() + PATIENCE
     while not reached():
         assert time.monotonic() < deadline, "the cluster did not get there"
-        time.sleep(0.3)
+        time.sleep(0.1)
+
+
+def server_of(cluster: LocalCluster, token: str) -> str:
+    """Return the name of the one server with a session, once it says so; never may two have it."""
+    found: list[str] = []
+
+    def told() -> bool:
+        found[:] = cluster.holders(token)
+        assert len(found) <= 1, f"a session is at {found}"
+        return bool(found)
+
+    until(told)
+    return found[0]
+
+
+def hashes(cluster: LocalCluster, token: str) -> list[str]:
+    """Return the hashes of a session's chunks, through the front door, once it gives them."""
+    found: list[str] = []
+
+    def told() -> bool:
+        answer = httpx.get(f"{cluster.address}/api/sessions/{token}/save.json", timeout=PATIENCE, trust_env=False)
+        if answer.status_code == 200:
+            found[:] = [chunk["hash"] for chunk in answer.json()["chunks"]]
+        return answer.status_code == 200
+
+    until(told)
+    return found
+
+
+def until_copied(token: str, chunks: int) -> None:
+    """Wait until both vaults have a copy of a session with so many chunks."""
+
+    def copied(vault: str) -> bool:
+        data = ray.get(ray.get_actor(vault, NAMESPACE).take.remote(token), timeout=PATIENCE)
+        return data is not None and SessionCopy.from_bytes(data).rollout.head >= chunks - 1
+
+    until(lambda: all(map(copied, NAMES)))
+
+
+def until_closed(visitor: Visitor) -> ConnectionClosed:
+    """Receive until the socket is closed, and return how."""
+    with pytest.raises(ConnectionClosed) as closed:
+        while True:
+            visitor.receive()
+    return closed.value
+
+
+def hold(visitor: Visitor, key: str, chunks: int) -> None:
+    """Hold a key for a number of chunks, and wait until the session rests."""
+    wanted = len(visitor.chunks) + chunks
+    visitor.send("keys", down=[key])
+    while len(visitor.chunks) < wanted:
+        visitor.receive()
+    visitor.send("keys", down=[])
+    while visitor.newest("state")["state"] != "idle":
+        visitor.receive()
