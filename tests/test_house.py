@@ -90,6 +90,7 @@ TESTED_IN = {
     "backend/cluster/front_door.py": "cluster/test_relay.py",
     "backend/cluster/main.py": "cluster/test_ray.py",
     "backend/cluster/local.py": "cluster/test_ray.py",
+    "backend/cluster/ray_group.py": "cluster/test_ray.py",
     "backend/cluster/world_server.py": "cluster/test_ray.py",
     "backend/engine/controls.py": "session/test_session.py",
     "backend/engine/rollout.py": "session/test_commands.py",

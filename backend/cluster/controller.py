@@ -13,7 +13,7 @@ import ray
 
 from backend.cluster.placement import Load, ScalingPolicy, StartWaits, choose_server, scale, spare_server
 from backend.cluster.ray_fleet import NAMESPACE, PREFIX, RayFleet, server_names, start_server, stop_server
-from backend.cluster.ray_group import group_waits, remove_groups_without
+from backend.cluster.ray_group import group_waits, groups_without, remove_group
 from backend.cluster.relay import Relay
 from backend.cluster.vault import keep_moved
 
@@ -59,6 +59,8 @@ class Controller:
         self._idle_rounds = 0
         self._reasons: dict[str, str] = {}
         """Resources that each server without a place was said to wait for."""
+        self._lost: set[str] = set()
+        """Groups that had no server in the round before."""
 
     async def run(self) -> None:
         """Look at the loads every other second, until the actor ends."""
@@ -146,7 +148,10 @@ class Controller:
         """Tell of groups that wait for a place, whenever the reason changes; give bundles of lost servers back."""
         if self._spec.ranks == 1:
             return
-        await asyncio.to_thread(remove_groups_without, names, PREFIX)
+        lost = await asyncio.to_thread(groups_without, names, PREFIX)
+        for name in sorted(lost & self._lost):  # in two rounds: a server that was added meanwhile has its group first
+            await asyncio.to_thread(remove_group, name)
+        self._lost = lost
         waits = await asyncio.to_thread(group_waits, [name for name in names if name not in loads])
         for name, reason in waits.items():
             if self._reasons.get(name) != reason:

@@ -14,11 +14,12 @@ import httpx
 import ray
 from ray.util import list_named_actors
 
+from backend.cluster.controller import NAME as CONTROLLER
 from backend.cluster.controller import ServerSpec, start_controller
 from backend.cluster.front_door import deploy
 from backend.cluster.main import cluster_secret
 from backend.cluster.placement import ScalingPolicy
-from backend.cluster.ray_fleet import NAMESPACE, server_names
+from backend.cluster.ray_fleet import NAMESPACE, server_names, stop_server
 from backend.cluster.vault import start_vaults
 from backend.settings import Settings
 
@@ -27,6 +28,8 @@ START_SECONDS = 240.0
 """Time in which all servers must be there; a busy machine starts processes slowly."""
 FRONT_DOOR_PROCESS = b"ray::ServeReplica:flashdreams"
 """Beginning of the names that Ray gives to these processes."""
+ESTABLISHED, LISTENING = "01", "0A"
+"""States of sockets, as the system numbers them."""
 SERVER_CPUS = 1
 """Of a node's, which Ray only counts."""
 TOKENS_SECONDS = 3.0
@@ -41,6 +44,8 @@ RAY_CONFIG = {
     "worker_register_timeout_seconds": 240,
 }
 """Ray's own settings of a local cluster."""
+HEAD = {"include_dashboard": False, "_system_config": RAY_CONFIG}
+"""Arguments of the head node."""
 
 
 class LocalCluster:
@@ -65,7 +70,7 @@ class LocalCluster:
             module: `package.module:function` of the world config; none: the settings' world.
             settings: fields of `Settings` of a world server.
             port: port of the front doors on 127.0.0.1.
-            nodes: Ray nodes, each with room for as many servers as the policy may ask of it.
+            nodes: Ray nodes, each with room for as many servers as the policy may ask of it, and for two processes.
             servers: world servers, and at least.
             max_servers: at most.
             front_doors: replicas.
@@ -74,15 +79,38 @@ class LocalCluster:
         """
         from ray.cluster_utils import Cluster
 
-        self.address = f"http://127.0.0.1:{port}"
+        self.address, self._port = f"http://127.0.0.1:{port}", port
         os.environ["PYTHONPATH"] = str(ROOT)
-        cpus = SERVER_CPUS * ranks * -(-max_servers // nodes) + 1  # one for the parts that take a tenth each
-        head = {"num_cpus": cpus, "include_dashboard": False, "_system_config": RAY_CONFIG}
-        self._cluster = Cluster(initialize_head=True, head_node_args=head)
+        # One for the parts that take a tenth each.
+        cpus = max(SERVER_CPUS * ranks * -(-max_servers // nodes), 2) + 1
+        self._cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": cpus, **HEAD})
         self.nodes = [self._cluster.add_node(num_cpus=cpus) for _ in range(nodes - 1)]
         """Nodes beside the head."""
         ray.init(address=self._cluster.address, namespace=NAMESPACE, log_to_driver=False)
         self.secret = cluster_secret()
+        start_vaults()
+        self.start_servers(
+            module, settings, servers=servers, max_servers=max_servers, replicate=replicate, ranks=ranks, wait=False
+        )
+        deploy(Settings(port=port), self.secret, front_doors)
+        self.wait_for(servers)
+
+    def start_servers(
+        self,
+        module: str | None,
+        settings: Mapping[str, Any],
+        *,
+        servers: int,
+        max_servers: int,
+        replicate: float = 5.0,
+        ranks: int = 1,
+        wait: bool = True,
+    ) -> None:
+        """Start a controller with its servers, instead of those that are there. Arguments are those of the cluster.
+
+        Returns once the servers can play, or at once without `wait`.
+        """
+        self._stop_servers()
         spec = ServerSpec(
             settings={**settings, "access_token": self.secret},
             cpus=SERVER_CPUS,
@@ -90,11 +118,23 @@ class LocalCluster:
             replicate=replicate,
             ranks=ranks,
         )
-        start_vaults()
         policy = ScalingPolicy(min_servers=servers, max_servers=max_servers, idle_rounds=10**6)
         self.controller = start_controller(spec, policy, self.secret)
-        deploy(Settings(port=port), self.secret, front_doors)
-        self.wait_for(servers)
+        if wait:
+            self.wait_for(servers)
+
+    def _stop_servers(self) -> None:
+        """Stop the controller and its servers, where there are any, and wait until nobody knows them any more."""
+        with contextlib.suppress(ValueError):
+            ray.kill(ray.get_actor(CONTROLLER, NAMESPACE), no_restart=True)
+        names = server_names()
+        for name in names:
+            stop_server(name)
+        deadline = time.monotonic() + START_SECONDS
+        while {CONTROLLER, *names} & _actor_names() or self.health()["servers"]:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"the servers are still there after {START_SECONDS:g} s")
+            time.sleep(0.1)
 
     def health(self) -> dict[str, Any]:
         """Return the front door's account of all servers; an empty one while it does not answer."""
@@ -157,27 +197,43 @@ class LocalCluster:
 
     def front_door_seconds(self) -> float:
         """Return the processor time that this cluster's front doors have taken so far."""
-        raylets = {info.process.pid for node in self._cluster.list_all_nodes() for info in node.all_processes["raylet"]}
         total = 0.0
-        for folder in Path("/proc").glob("[0-9]*"):
-            try:
-                name = (folder / "cmdline").read_bytes()
-                rest = (folder / "stat").read_text().rpartition(")")[2].split()
-            except OSError:  # it has ended meanwhile
-                continue
-            if name.startswith(FRONT_DOOR_PROCESS) and int(rest[1]) in raylets:
+        for pid in self._front_door_pids():
+            with contextlib.suppress(OSError):  # it has ended meanwhile
+                rest = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
                 total += (int(rest[11]) + int(rest[12])) / os.sysconf("SC_CLK_TCK")
         return total
 
-    @staticmethod
-    def kill_front_door() -> None:
-        """Kill the process of a front door; Ray Serve starts another one."""
-        name = next(
-            actor["name"]
-            for actor in list_named_actors(all_namespaces=True)
-            if actor["namespace"] == "serve" and "front-door" in actor["name"]
-        )
-        ray.kill(ray.get_actor(name, "serve"), no_restart=False)
+    def front_doors(self) -> list[int]:
+        """Return the process ids of the front doors that listen."""
+        return self._front_doors_with(LISTENING)
+
+    def kill_front_door(self) -> None:
+        """Kill the process of a front door that a visitor is connected to; Ray Serve starts another one.
+
+        Raises LookupError if nobody is connected to any.
+        """
+        connected = self._front_doors_with(ESTABLISHED)
+        if not connected:
+            raise LookupError("no visitor is connected to a front door")
+        os.kill(connected[0], signal.SIGKILL)
+
+    def _front_doors_with(self, state: str) -> list[int]:
+        """Return the process ids of the front doors that have a socket at their port in a state."""
+        port = f":{self._port:04X}"
+        rows = [row.split() for row in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+        sockets = {f"socket:[{row[9]}]" for row in rows if row[1].endswith(port) and row[3] == state}
+        return [pid for pid in self._front_door_pids() if sockets & _open_files(pid)]
+
+    def _front_door_pids(self) -> list[int]:
+        raylets = {info.process.pid for node in self._cluster.list_all_nodes() for info in node.all_processes["raylet"]}
+        found = []
+        for folder in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):  # it has ended meanwhile
+                parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+                if parent in raylets and (folder / "cmdline").read_bytes().startswith(FRONT_DOOR_PROCESS):
+                    found.append(int(folder.name))
+        return found
 
     def close(self) -> None:
         """Stop everything."""
@@ -186,3 +242,17 @@ class LocalCluster:
         serve.shutdown()
         ray.shutdown()
         self._cluster.shutdown()
+
+
+def _actor_names() -> set[str]:
+    return {actor["name"] for actor in list_named_actors(all_namespaces=True) if actor["namespace"] == NAMESPACE}
+
+
+def _open_files(pid: int) -> set[str]:
+    """Return what a process has open: `socket:[number]` for each of its sockets."""
+    found = set()
+    with contextlib.suppress(OSError):  # it has ended meanwhile
+        for file in Path(f"/proc/{pid}/fd").iterdir():
+            with contextlib.suppress(OSError):
+                found.add(os.readlink(file))
+    return found

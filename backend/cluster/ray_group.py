@@ -161,13 +161,15 @@ def remove_group(name: str) -> None:
     remove_placement_group(group)
 
 
-def remove_groups_without(names: Iterable[str], prefix: str) -> None:
-    """Give back the bundles of world servers that are not among `names`: an actor that could not begin is gone."""
-    kept = set(names)
-    for told in placement_group_table().values():
-        name = told["name"]
-        if name.startswith(prefix) and name not in kept and told["state"] != "REMOVED":
-            remove_group(name)
+def groups_without(names: Iterable[str], prefix: str) -> set[str]:
+    """Return the names of groups of world servers that are not among `names`.
+
+    Such an actor could not begin and is gone, or is about to begin: its group comes first.
+    """
+    kept, groups = set(names), placement_group_table().values()
+    return {
+        group["name"] for group in groups if group["name"].startswith(prefix) and group["state"] != "REMOVED"
+    } - kept
 
 
 def group_waits(names: Iterable[str]) -> dict[str, str]:

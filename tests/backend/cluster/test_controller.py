@@ -202,8 +202,10 @@ def test_a_group_without_a_place_is_told_once_and_stops_no_other_server(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     fleet, reasons, kept = Fleet(monkeypatch, world_0=Server(set("abcd"), waiting=1)), ["needs 4 GPU"], []
+    groups, removed = {"world-0", "world-1", "world-8"}, []
     monkeypatch.setattr(module, "group_waits", lambda names: dict.fromkeys(set(names) - {"world-0"}, reasons[0]))
-    monkeypatch.setattr(module, "remove_groups_without", lambda names, _prefix: kept.append(list(names)))
+    monkeypatch.setattr(module, "groups_without", lambda names, _prefix: kept.append(list(names)) or groups - {*names})
+    monkeypatch.setattr(module, "remove_group", removed.append)
     answers = fleet.loads
 
     async def loads() -> dict[str, Load]:
@@ -221,3 +223,20 @@ def test_a_group_without_a_place_is_told_once_and_stops_no_other_server(
     rounds(controller, 2)
     assert sum("no place" in one.getMessage() for one in caplog.records) == 2
     assert fleet.servers["world-0"].status == "ok" and kept[-1] == ["world-0", "world-1"]
+    assert set(removed) == {"world-8"}
+
+
+def test_the_group_of_a_server_that_is_about_to_be_there_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    fleet, groups, removed = Fleet(monkeypatch, world_0=Server()), {"world-1"}, []
+    monkeypatch.setattr(module, "group_waits", lambda _names: {})
+    monkeypatch.setattr(module, "groups_without", lambda names, _prefix: groups - {*names})
+    monkeypatch.setattr(module, "remove_group", removed.append)
+    controller = fleet.controller(min_servers=1, max_servers=1)
+    controller._spec = ServerSpec(settings={}, replicate=0, ranks=2)
+    rounds(controller, 1)  # somebody adds a server just now: it has its group, and Ray does not list it yet
+    fleet.servers["world-1"] = Server(status="loading")
+    rounds(controller, 2)
+    assert removed == []
+    del fleet.servers["world-1"]
+    rounds(controller, 2)
+    assert removed == ["world-1"]

@@ -39,12 +39,12 @@ def server_of(cluster: LocalCluster, token: str) -> str:
     """Return the name of the one server with a session, once it says so; never may two have it."""
     found: list[str] = []
 
-    def told() -> bool:
+    def answered() -> bool:
         found[:] = cluster.holders(token)
         assert len(found) <= 1, f"a session is at {found}"
         return bool(found)
 
-    until(told)
+    until(answered)
     return found[0]
 
 
@@ -52,13 +52,13 @@ def hashes(cluster: LocalCluster, token: str) -> list[str]:
     """Return the hashes of a session's chunks, through the front door, once it gives them."""
     found: list[str] = []
 
-    def told() -> bool:
+    def answered() -> bool:
         answer = httpx.get(f"{cluster.address}/api/sessions/{token}/save.json", timeout=PATIENCE, trust_env=False)
         if answer.status_code == 200:
             found[:] = [chunk["hash"] for chunk in answer.json()["chunks"]]
         return answer.status_code == 200
 
-    until(told)
+    until(answered)
     return found
 
 
