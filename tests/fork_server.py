@@ -1,13 +1,15 @@
 """A process that has imported the large packages once, and forks itself for each command that it is asked to run.
 
 A request is one message on the socket that the first argument names: JSON, with three file descriptors. The first one
-gets the process id and then the exit status, the other two become the command's standard output and error. None of the
-project's own modules is imported before the fork: each command reads them anew, as a process of its own does.
+gets the process id and then the exit status, the other two become the command's standard output and error. A request
+may name further packages, which are imported before the fork, once. None of the project's own modules is: each command
+reads them anew, as a process of its own does.
 """
 
 from __future__ import annotations
 
 import array
+import importlib
 import json
 import os
 import runpy
@@ -46,9 +48,12 @@ def main() -> dict[str, Any] | None:
             if not message:
                 return None
             told_to, *output = array.array("i", sent[0][2])
+            request: dict[str, Any] = json.loads(message)
+            for name in request["imported"]:
+                importlib.import_module(name)
             if (pid := os.fork()) == 0:
                 _attach(*output)
-                return dict(json.loads(message))
+                return request
             for one in output:
                 os.close(one)
             told = socket.socket(fileno=told_to)

@@ -69,14 +69,17 @@ def start(
     errors: IO[bytes] | IO[str] | int | None = None,
     folder: Path = ROOT,
     environment: Mapping[str, str] | None = None,
+    imported: Sequence[str] = (),
 ) -> Process:
     """Start `python <arguments>`, by `-m`, `-c` or a file; `errors` go to `output` where nothing else is named.
 
-    `environment` is that of this process where none is given.
+    `environment` is that of this process where none is given. The command's packages that are `imported` before it is
+    forked take their time once for all commands.
     """
     plain = [str(argument) for argument in arguments]
     written = [one if isinstance(one, int) else one.fileno() for one in (output, output if errors is None else errors)]
     request = {"arguments": plain, "folder": str(folder), "environment": dict(environment or os.environ)}
+    request["imported"] = [*imported]
     ours, theirs = socket.socketpair()
     with theirs:
         socket.send_fds(_server(), [json.dumps(request).encode()], [theirs.fileno(), *written])
@@ -84,11 +87,15 @@ def start(
 
 
 def run(
-    arguments: Sequence[str | Path], folder: Path, environment: Mapping[str, str], timeout: float = 240
+    arguments: Sequence[str | Path],
+    folder: Path,
+    environment: Mapping[str, str],
+    timeout: float = 240,
+    imported: Sequence[str] = (),
 ) -> subprocess.CompletedProcess[str]:
     """Run `python <arguments>` to its end, and return what it wrote. Raises subprocess.TimeoutExpired."""
     with open(os.memfd_create("output"), "w+") as output, open(os.memfd_create("errors"), "w+") as errors:
-        process = start(arguments, output, errors=errors, folder=folder, environment=environment)
+        process = start(arguments, output, errors=errors, folder=folder, environment=environment, imported=imported)
         try:
             process.wait(timeout)
         finally:
@@ -113,12 +120,20 @@ def run_together(
 
 
 def ended_together(
-    arguments: Sequence[str], count: int = 2, timeout_s: float = 240, folder: Path = ROOT, **variables: str
+    arguments: Sequence[str],
+    count: int = 2,
+    timeout_s: float = 240,
+    folder: Path = ROOT,
+    imported: Sequence[str] = (),
+    **variables: str,
 ) -> list[tuple[int, str]]:
     """Run `python <arguments>` as `run_together` does; each process's exit status and what it said."""
     path = {"PYTHONPATH": str(ROOT)}
     workers = [
-        (start(arguments, log, folder=folder, environment=os.environ | path | variables | shared), log)
+        (
+            start(arguments, log, folder=folder, environment=os.environ | path | variables | shared, imported=imported),
+            log,
+        )
         for shared in ranks(count)
         for log in [open(os.memfd_create("log"), "w+")]
     ]

@@ -19,6 +19,10 @@ from flashdreams.scripts.cli import entrypoint as main
 from tests.published import Layout, flags, official, tiny_changes
 
 HEIGHT, WIDTH = 32, 48
+COMMAND = ("-m", "flashdreams.scripts.cli")
+"""`flashdreams-run`, for `tests.processes`."""
+IMPORTED = ("tyro", "transformers.models.auto.tokenization_auto", "transformers.models.umt5.modeling_umt5")
+"""Packages of others that it takes seconds to import for a prompt."""
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +11,8 @@ import pytest
 from flashdreams.infra.media.video import Mp4File
 from flashdreams.integrations.self_forcing.config import RUNNERS, SLUG
 from flashdreams.scripts.cli import entrypoint as main
-from tests.integrations.clips import HEIGHT, WIDTH, read_clip, run_clip, tiny_arguments
+from tests.integrations.clips import COMMAND, HEIGHT, IMPORTED, WIDTH, read_clip, run_clip, tiny_arguments
+from tests.processes import run
 from tests.published import self_forcing
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
@@ -55,8 +54,8 @@ def test_the_seed_decides(arguments: list[str], tmp_path: Path) -> None:
 
 
 def test_a_real_command_writes_the_clip(arguments: list[str], tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "flashdreams.scripts.cli", *arguments, "--chunks", "1", "--output", "clip.mp4"]
-    run = subprocess.run(command, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, timeout=240)
-    assert run.returncode == 0, run.stderr
+    command = [*COMMAND, *arguments, "--chunks", "1", "--output", "clip.mp4"]
+    ran = run(command, tmp_path, ENVIRONMENT, imported=IMPORTED)
+    assert ran.returncode == 0, ran.stderr
     assert read_clip(tmp_path / "clip.mp4").frames.shape == (9, HEIGHT, WIDTH, 3)
-    assert "clip.mp4: 9 frames, 0.6 s" in run.stdout
+    assert "clip.mp4: 9 frames, 0.6 s" in ran.stdout

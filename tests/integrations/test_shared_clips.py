@@ -1,4 +1,7 @@
-"""`flashdreams-run` in processes as torchrun starts them: two write what one writes, or say why they cannot."""
+"""`flashdreams-run` in processes as torchrun starts them: two write what one writes, or say why they cannot.
+
+Torchrun itself starts those of tests/infra/test_runner.py, whose runner joins the processes as every runner does.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ import numpy as np
 import pytest
 
 from flashdreams.integrations.omnidreams.config import SLUG
-from tests.integrations.clips import read_clip, run_clip, tiny_arguments
+from tests.integrations.clips import COMMAND, IMPORTED, read_clip, run_clip, tiny_arguments
 from tests.integrations.test_omnidreams import write_video
 from tests.processes import ended_together
 
@@ -22,13 +25,12 @@ def arguments(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     return tiny_arguments(SLUG, folder, image=shown, control=control, chunks=4)
 
 
-COMMAND = ("-m", "flashdreams.scripts.cli")
-"""Started by torchrun itself in tests/infra/test_runner.py, whose runner joins the processes as every runner does."""
+READS = (*IMPORTED, "transformers.models.qwen2_5_vl.modeling_qwen2_5_vl")
 
 
 def test_two_processes_write_the_clip_that_one_writes(arguments: list[str], tmp_path: Path) -> None:
     alone = run_clip(arguments, tmp_path / "alone.mp4")
-    ended = ended_together([*COMMAND, *arguments, "--output", "out/together.mp4"], folder=tmp_path)
+    ended = ended_together([*COMMAND, *arguments, "--output", "out/together.mp4"], folder=tmp_path, imported=READS)
     assert [status for status, _ in ended] == [0, 0], "\n".join(said for _, said in ended)
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"together.mp4", f"{SLUG}.config.json"}
     assert sum(said.count("together.mp4: 29 frames") for _, said in ended) == 1
@@ -45,7 +47,7 @@ def test_processes_that_tokens_do_not_divide_into_are_refused_in_one_sentence(
 ) -> None:
     odd = ["--height", "16", "--pipeline.diffusion-model.transformer.len-t", "1"]
     odd += ["--pipeline.diffusion-model.transformer.window-size-t", "3"]
-    ended = ended_together([*COMMAND, *arguments, *odd, "--output", "clip.mp4"], folder=tmp_path)
+    ended = ended_together([*COMMAND, *arguments, *odd, "--output", "clip.mp4"], folder=tmp_path, imported=READS)
     assert [status for status, _ in ended] == [1, 1]
     sentence = "flashdreams-run: 2 processes cannot share 3 tokens of a chunk evenly: start 1 or 3"
     assert sum(said.splitlines().count(sentence) for _, said in ended) == 1
