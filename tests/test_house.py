@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import gc
 import json
 import os
 import re
@@ -208,11 +209,32 @@ def parsed(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"), str(path))
 
 
+def walked(tree: ast.Module) -> list[ast.AST]:
+    """Return all nodes of a tree in the order of `ast.walk`, in two thirds of its time."""
+    nodes: list[ast.AST] = [tree]
+    for node in nodes:
+        for value in vars(node).values():
+            if isinstance(value, list):
+                nodes += [part for part in value if isinstance(part, ast.AST)]
+            elif isinstance(value, ast.AST):
+                nodes.append(value)
+    return nodes
+
+
+@cache
+def nodes_of(path: Path) -> list[ast.AST]:
+    """Return all nodes of a Python file's syntax tree."""
+    return walked(parsed(path))
+
+
 @pytest.fixture(scope="module", autouse=True)
 def forget() -> Iterator[None]:
-    """Keep no syntax trees for the tests of other files: they take much memory."""
+    """Keep no syntax trees for the tests of other files: they take much memory. Until then none of them is garbage."""
+    gc.disable()
     yield
     parsed.cache_clear()
+    nodes_of.cache_clear()
+    gc.enable()
 
 
 def modules(*packages: str) -> Iterator[tuple[str, Path]]:
@@ -234,7 +256,7 @@ def imports_of(module: str, path: Path) -> set[str]:
     """Every module named by an import statement anywhere in the file, relative ones resolved."""
     found: set[str] = set()
     package = module.split(".") if path.name == "__init__.py" else module.split(".")[:-1]
-    for node in ast.walk(parsed(path)):
+    for node in nodes_of(path):
         if isinstance(node, ast.Import):
             found.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -370,18 +392,18 @@ def test_the_check_for_circles_finds_one() -> None:
     assert imported == ["a"]
 
 
-def declared_names(tree: ast.Module) -> Iterator[str]:
+def declared_names(nodes: list[ast.AST]) -> Iterator[str]:
     """Yield the names of a module's classes, functions and fields."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+    for node in nodes:
+        if isinstance(node, ast.Attribute):
+            if isinstance(node.ctx, ast.Store):
+                yield node.attr
+        elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
             yield node.name
-        if isinstance(node, ast.ClassDef):
-            for field in node.body:
+            for field in node.body if isinstance(node, ast.ClassDef) else ():
                 if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
                     yield field.target.id
-        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
-            yield node.attr
-        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
             yield from re.findall(r"^flashdreams_[a-z_]+$", node.value)  # metrics
 
 
@@ -392,7 +414,7 @@ def words_of(name: str) -> set[str]:
 
 def private_names(path: Path) -> set[str]:
     """Return the names in a Python file, its own name included, that are no words of the field."""
-    names = {name for name in declared_names(parsed(path)) if not name.startswith("test_")} | {
+    names = {name for name in declared_names(nodes_of(path)) if not name.startswith("test_")} | {
         path.stem.removeprefix("test_")
     }
     return {name for name in names if name.strip("_") in PRIVATE_NAMES or words_of(name) & PRIVATE_WORDS}
@@ -437,7 +459,7 @@ def test_a_module_of_the_app_has_a_test_file_of_its_name() -> None:
 def functions_of_logic(tree: ast.Module) -> int:
     """Return the number of functions that hold more than one statement beside their docstring, or a branch or loop."""
     found = 0
-    for node in ast.walk(tree):
+    for node in walked(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             body = node.body[1:] if ast.get_docstring(node) is not None else node.body
             found += len(body) > 1 or any(isinstance(one, ast.If | ast.For | ast.While | ast.With) for one in body)
