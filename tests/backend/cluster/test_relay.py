@@ -59,7 +59,9 @@ class Door:
         return Visitor(connect(f"ws://127.0.0.1:{self.port}/ws/play", max_size=2**24, proxy=None).__enter__())
 
     def get(self, path: str, **options: Any) -> httpx.Response:
-        return httpx.get(f"http://127.0.0.1:{self.port}{path}", timeout=PATIENCE, trust_env=False, verify=False, **options)
+        return httpx.get(
+            f"http://127.0.0.1:{self.port}{path}", timeout=PATIENCE, trust_env=False, verify=False, **options
+        )
 
 
 @contextmanager

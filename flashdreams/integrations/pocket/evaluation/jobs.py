@@ -186,8 +186,9 @@ def run_all(judged: Judged, processes: int) -> list[MeasureResult]:
     """Every measure in every scene, in the order of `measure_names`, with a progress bar. What fails is raised."""
     scenes = [scene.name for scene in pocket_world().scenes[: judged.size.scenes]]
     jobs = [(measure, scene) for measure in measure_names() for scene in scenes]
-    # Not forked: a process that has used torch's threads cannot be copied safely.
-    context = multiprocessing.get_context("spawn")
+    # Not forked from here: a process that has used torch's threads cannot be copied safely. Torch is imported once.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["flashdreams.integrations.pocket.evaluation.stage"])
     chunks = cast("Synchronized[int]", context.Value("l", 0))
     with (
         ProcessPoolExecutor(processes, context, _begin, (judged, chunks)) as pool,

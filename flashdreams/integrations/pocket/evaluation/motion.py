@@ -75,7 +75,9 @@ class Pair:
         self.contrast = self.first.std().clamp_min(0.02)
         rays = F.normalize(pixel_rays(*size).unflatten(1, size), dim=0)
         nearness = F.adaptive_avg_pool2d(1 / distance[None].clamp(0.1, 1000.0), size)
-        self.points = _tilted(rays / nearness, torch.tensor(self.pitch))  # level axes: x right, y down, z ahead
+        points = _tilted(rays / nearness, torch.tensor(self.pitch))  # level axes: x right, y down, z ahead
+        self._points = torch.cat([points, torch.ones(1, *size)]).flatten(1)
+        """`[4, h * w]`, homogeneous."""
 
     def misfit(self, motions: Tensor, largest: Tensor) -> Tensor:
         """Return the error `[N]` with which each of `motions [N, 4]` by `PARTS` explains the second image."""
@@ -87,23 +89,32 @@ class Pair:
 
     def error(self, motions: Tensor) -> tuple[Tensor, Tensor]:
         """The second picture less the first `[N, 3, h, w]` after each of `motions [N, 4]`, and what is in view."""
-        grid, inside = self._seen_after(motions)
-        return sample(self.second.expand(len(motions), -1, -1, -1), grid) - self.first, inside
+        projected = self._cameras(motions) @ self._points
+        seen = projected.unflatten(1, self.first.shape[1:]).unflatten(0, (-1, 3))
+        depth = seen[:, 2]
+        grid = seen[:, :2] / depth.clamp_min(0.2)[:, None]
+        inside = (depth > 0.2) & (grid[:, 0].abs() < 1) & (grid[:, 1].abs() < 1)
+        return sample(self.second.expand(len(motions), -1, -1, -1), grid.permute(0, 2, 3, 1)) - self.first, inside
 
-    def _seen_after(self, motions: Tensor) -> tuple[Tensor, Tensor]:
-        """Move the first picture's pixels: a grid `[N, h, w, 2]`, and a mask of those in view."""
-        forward, right, yaw, tilt = (motions[:, i, None, None] for i in range(len(PARTS)))
-        turn = yaw.deg2rad()
-        x, y, z = self.points
+    def _cameras(self, motions: Tensor) -> Tensor:
+        """Return the projections `[N * 3, 4]` of level points after `motions`: grid times depth, and depth."""
+        forward, right, yaw, tilt = motions.unbind(1)
+        turn, angle = yaw.deg2rad(), -(self.pitch + tilt.deg2rad())
         half = turn / 2  # the step is along the heading half-way through the turn
-        x = x - (forward * half.sin() + right * half.cos())
-        z = z - (forward * half.cos() - right * half.sin())
-        x, z = turn.cos() * x - turn.sin() * z, turn.sin() * x + turn.cos() * z
-        angle = -(self.pitch + tilt.deg2rad())
-        y, z = _turned(y, z, angle)
-        ahead, z = z > 0.2, z.clamp_min(0.2)
-        across, down = torch.broadcast_tensors(x / z * (2 * FOCAL / WIDTH), y / z * (2 * FOCAL / HEIGHT))
-        return torch.stack([across, down], -1), ahead & (across.abs() < 1) & (down.abs() < 1)
+        step = torch.stack(
+            [
+                forward * half.sin() + right * half.cos(),
+                torch.zeros_like(turn),
+                forward * half.cos() - right * half.sin(),
+            ],
+            1,
+        )
+        x = torch.stack([turn.cos(), torch.zeros_like(turn), -turn.sin()], 1)
+        ahead = torch.stack([turn.sin(), torch.zeros_like(turn), turn.cos()], 1)
+        down = torch.tensor([0.0, 1.0, 0.0])
+        y, z = _turned(down, ahead, angle[:, None])
+        axes = torch.stack([x * (2 * FOCAL / WIDTH), y * (2 * FOCAL / HEIGHT), z], 1)
+        return torch.cat([axes, -(axes @ step[..., None])], 2).flatten(0, 1)
 
 
 def _tilted(points: Tensor, angle: Tensor) -> Tensor:

@@ -175,8 +175,9 @@ def judge_all(
     """Every job's result in their order, with a progress bar; `settings` are those that `first` was made with."""
     if processes == 1:
         return [first.follow_path(*job) for job in tqdm(jobs, unit="path")]
-    # Not forked: a process that has used torch's threads cannot be copied safely.
-    context = multiprocessing.get_context("spawn")
+    # Not forked from here: a process that has used torch's threads cannot be copied safely. Torch is imported once.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["flashdreams.integrations.pocket.evaluation.stage"])
     with ProcessPoolExecutor(processes, context, _begin, settings) as pool:
         futures = [pool.submit(_follow_path, *job) for job in jobs]
         for future in tqdm(as_completed(futures), total=len(futures), unit="path"):

@@ -74,26 +74,35 @@ def _best(motions: Tensor, cost: Tensor, count: int) -> Tensor:
 
 def _settled(pair: Pair, motions: Tensor) -> Tensor:
     """The best motions near each of `motions [N, 4]`: least squares in which a pixel counts less the worse it fits."""
-    nudges = torch.cat([torch.zeros(1, len(PARTS)), torch.diag(NUDGES), -torch.diag(NUDGES)])
+    motions = motions.clone()
+    moving = torch.arange(len(motions))
     for _ in range(STEPS):
-        error, inside = (
-            x.unflatten(0, (len(motions), len(nudges))) for x in pair.error((motions[:, None] + nudges).flatten(0, 1))
-        )
-        seen = inside.all(1)
-        weight = seen / (1 + _squares(pair, error[:, 0])) ** 2
-        slope = (error[:, 1:5] - error[:, 5:]).flatten(3) / 2  # over a whole nudge; [N, 4, 3, pixels]
-        weighed = slope * weight.flatten(1)[:, None, None]
-        curve = torch.einsum("nicp,njcp->nij", weighed, slope)
-        pixels = seen.sum((1, 2)).clamp_min(1)[:, None]
-        charge = MODESTY * 3 * (OFF * pair.contrast) ** 2 * pixels * (NUDGES / _LARGEST) ** 2
-        uphill = torch.einsum("nicp,ncp->ni", weighed, error[:, 0].flatten(2)) + charge * motions / NUDGES
-        step = -torch.linalg.solve(curve + torch.diag_embed(charge), uphill) * NUDGES
-        tried = (motions[:, None] + LENGTHS[:, None] * step[:, None]).clamp(-_LARGEST, _LARGEST)
-        chosen = _cost(pair, tried.flatten(0, 1)).unflatten(0, tried.shape[:2]).argmin(1)
-        before, motions = motions, tried[torch.arange(len(tried)), chosen]
-        if bool(((motions - before).abs() < NUDGES / 8).all()):
+        before = motions[moving]
+        motions[moving] = after = _stepped(pair, before)
+        moving = moving[((after - before).abs() >= NUDGES / 8).any(1)]
+        if not len(moving):
             break
     return motions
+
+
+def _stepped(pair: Pair, motions: Tensor) -> Tensor:
+    """Return `motions [N, 4]` after a step of Gauss and Newton each, as much of it as lowers the cost most."""
+    nudges = torch.cat([torch.zeros(1, len(PARTS)), torch.diag(NUDGES), -torch.diag(NUDGES)])
+    error, inside = (
+        x.unflatten(0, (len(motions), len(nudges))) for x in pair.error((motions[:, None] + nudges).flatten(0, 1))
+    )
+    seen = inside.all(1)
+    weight = seen / (1 + _squares(pair, error[:, 0])) ** 2
+    slope = (error[:, 1:5] - error[:, 5:]).flatten(3) / 2  # over a whole nudge; [N, 4, 3, pixels]
+    weighed = slope * weight.flatten(1)[:, None, None]
+    curve = torch.einsum("nicp,njcp->nij", weighed, slope)
+    pixels = seen.sum((1, 2)).clamp_min(1)[:, None]
+    charge = MODESTY * 3 * (OFF * pair.contrast) ** 2 * pixels * (NUDGES / _LARGEST) ** 2
+    uphill = torch.einsum("nicp,ncp->ni", weighed, error[:, 0].flatten(2)) + charge * motions / NUDGES
+    step = -torch.linalg.solve(curve + torch.diag_embed(charge), uphill) * NUDGES
+    tried = (motions[:, None] + LENGTHS[:, None] * step[:, None]).clamp(-_LARGEST, _LARGEST)
+    chosen = _cost(pair, tried.flatten(0, 1)).unflatten(0, tried.shape[:2]).argmin(1)
+    return tried[torch.arange(len(tried)), chosen]
 
 
 def _cost(pair: Pair, motions: Tensor) -> Tensor:

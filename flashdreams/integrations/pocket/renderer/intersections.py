@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,8 @@ FAR = 1.0e4
 NOWHERE = 1.0e5
 """Metres: where a table's unused rows stand."""
 _TOP_ROUNDS, _TOP_BOXES = 20, 18
+_TOGETHER = 65536
+"""Distances that are computed at once: few rays are met with many objects by one operation, many fill it themselves."""
 
 
 def round_rows(layout: SceneLayout) -> list[list[float]]:
@@ -116,12 +118,12 @@ class Solids(nn.Module):
 
 def hit_rounds(o: Tensor, d: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
     """Distance and index of the nearest body of revolution: o `[B, 3]`, d `[B, 3, P]`, rows `[B, K, 17]`."""
-    dx, dy, dz = d.unbind(1)
+    dx, dy, dz = d[:, :, None].unbind(1)
     flat = dx * dx + dz * dz
-    best, index = torch.full_like(dx, FAR), torch.zeros_like(dx)
-    for k in range(rows.shape[1]):  # unrolled: the compiler fuses it into one pass over the pixels
-        x, z, scale, quad, lin, const, bottom, top = (rows[:, k, i, None] for i in range(8))
-        ox, oy, oz = o[:, 0, None] - x, o[:, 1, None], o[:, 2, None] - z
+    nearest = _Nearest(d)
+    for some in nearest.passes(rows):
+        x, z, scale, quad, lin, const, bottom, top = (some[..., i, None] for i in range(8))
+        ox, oy, oz = o[:, None, 0, None] - x, o[:, None, 1, None], o[:, None, 2, None] - z
         a = scale * flat + quad * dy * dy
         b = scale * ox * dx + scale * oz * dz + (quad * oy + 0.5 * lin) * dy
         disc = b * b - a * (scale * (ox * ox + oz * oz) + quad * oy * oy + lin * oy + const)
@@ -132,30 +134,50 @@ def hit_rounds(o: Tensor, d: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
         y1, y2 = oy + first * dy, oy + second * dy
         t = torch.where((second > 0.02) & (y2 >= bottom) & (y2 <= top), second, FAR)
         t = torch.where((first > 0.02) & (y1 >= bottom) & (y1 <= top), first, t)
-        t = torch.where(disc > 0, t, FAR)
-        index = torch.where(t < best, float(k), index)
-        best = torch.minimum(best, t)
-    return best, index.long()
+        nearest.add(torch.where(disc > 0, t, FAR))
+    return nearest.distance, nearest.index.long()
 
 
 def hit_boxes(o: Tensor, d: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
     """Distance and index of the nearest box: slab test in every box's own axes; rows `[B, K, 24]`."""
-    dx, dy, dz = d.unbind(1)
-    best, index = torch.full_like(dx, FAR), torch.zeros_like(dx)
-    for k in range(rows.shape[1]):
-        near, far = torch.full_like(dx, -FAR), torch.full_like(dx, FAR)
-        rel = o - rows[:, k, :3]
+    dx, dy, dz = d[:, :, None].unbind(1)
+    nearest = _Nearest(d)
+    for some in nearest.passes(rows):
+        near: Tensor | float = -FAR
+        far: Tensor | float = FAR
+        rel = o[:, None] - some[..., :3]
         for axis in range(3):
-            e = rows[:, k, 6 + 3 * axis : 9 + 3 * axis]
-            start = (rel * e).sum(-1)[:, None]
-            slope = dx * e[:, 0, None] + dy * e[:, 1, None] + dz * e[:, 2, None]
+            e = some[..., 6 + 3 * axis : 9 + 3 * axis]
+            start = (rel * e).sum(-1)[..., None]
+            slope = dx * e[..., 0, None] + dy * e[..., 1, None] + dz * e[..., 2, None]
             inverse = 1.0 / torch.where(slope.abs() < 1e-6, 1e-6, slope)
-            centre, reach = -start * inverse, rows[:, k, 3 + axis, None] * inverse.abs()
-            near, far = torch.maximum(near, centre - reach), torch.minimum(far, centre + reach)
-        t = torch.where((near < far) & (near > 0.02), near, FAR)
-        index = torch.where(t < best, float(k), index)
-        best = torch.minimum(best, t)
-    return best, index.long()
+            centre, reach = -start * inverse, some[..., 3 + axis, None] * inverse.abs()
+            near, far = (centre - reach).clamp_min(near), (centre + reach).clamp_max(far)
+        nearest.add(torch.where((near < far) & (near > 0.02), near, FAR))
+    return nearest.distance, nearest.index.long()
+
+
+class _Nearest:
+    """Search for what rays `d [B, 3, P]` hit first, a few objects at a time."""
+
+    def __init__(self, d: Tensor) -> None:
+        self.distance = torch.full_like(d[:, 0], FAR)
+        self.index = torch.zeros_like(self.distance)
+        """In floating point, which the compiler fuses with the rest."""
+        self._together = max(1, _TOGETHER // self.distance.numel())
+        self._before = 0
+
+    def passes(self, rows: Tensor) -> Iterator[Tensor]:
+        """Yield `rows [B, K, C]` part by part; `add` takes what was found in each before the next."""
+        for some in rows.split(self._together, 1):  # unrolled: the compiler fuses it into one pass over the pixels
+            yield some
+            self._before += some.shape[1]
+
+    def add(self, t: Tensor) -> None:
+        """Take the distances `[B, k, P]` of the objects of a pass."""
+        near, which = (t[:, 0], 0) if t.shape[1] == 1 else t.min(1)
+        self.index = torch.where(near < self.distance, which + float(self._before), self.index)
+        self.distance = torch.minimum(self.distance, near)
 
 
 def rows_of(table: Tensor, index: Tensor) -> Callable[[int], Tensor]:

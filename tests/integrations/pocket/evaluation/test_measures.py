@@ -319,7 +319,7 @@ def random_weights(folder: Path) -> Path:
 
 @pytest.mark.slow
 def test_a_worker_measures_the_real_pipeline(tmp_path: Path, full_truth: Truth) -> None:
-    tiny = Size(scenes=1, camera_paths=1, horizons=(1, 2), mean_of=2, starts=1, long_chunks=5, looks=5)
+    tiny = Size(scenes=1, camera_paths=1, horizons=(1, 2), mean_of=2, starts=1, long_chunks=5, usual_of=4, looks=5)
     ticks: list[None] = []
     worker = Worker(Judged(random_weights(tmp_path), tiny), lambda: ticks.append(None))
     worker.truth = full_truth
