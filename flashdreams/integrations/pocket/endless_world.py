@@ -136,7 +136,8 @@ class EndlessWorld(World):
         self._prepared_views = PreparedViews(self.views)
         workers = config.workers or max(1, min(4, available_cores()))
         self._refinement = load_refinement(path)
-        sampler = TileSampler(self.tiles, refinement=self._refinement, bfloat16=self._bfloat16)
+        bfloat16, graph = self._bfloat16, config.adapts
+        sampler = TileSampler(self.tiles, refinement=self._refinement, bfloat16=bfloat16, graph=graph)
         self._workers = TileWorkers(sampler, workers)
         self._population = Population(Path(config.weights()[1]))
         self.reader = PictureReader(Path(config.weights()[2]), self.views)

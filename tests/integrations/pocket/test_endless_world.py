@@ -22,7 +22,7 @@ from flashdreams.camera.trajectory import save_trajectory
 from flashdreams.infra.world.base import Controls, Rollout
 from flashdreams.infra.world.inputs import FrameInput
 from flashdreams.integrations.pocket.config import ENDLESS_PARAMETERS, RUNNERS, endless_world
-from flashdreams.integrations.pocket.endless_world import EndlessWorld
+from flashdreams.integrations.pocket.endless_world import UPCOMING, EndlessWorld
 from flashdreams.integrations.pocket.land.camera import EYE_HEIGHT, camera_pose
 from flashdreams.integrations.pocket.land.light import light_at
 from flashdreams.integrations.pocket.land.state import CHANNELS
@@ -332,6 +332,17 @@ def test_tiles_come_at_their_pace_where_one_stands(world: EndlessWorld) -> None:
     for chunk in range(1, 41):
         schedule.advance(chunk, pose)
     assert abs(len(schedule.came) - began - 40 / PACE) <= 1
+
+
+def test_tiles_are_dreamed_so_far_ahead_that_two_in_a_row_are_there_when_one_goes_on() -> None:
+    schedule, pose = Schedule(), camera_pose(8.0, 1.0, 0.0, 0.0).double().numpy()
+    schedule.came = {(i, j): 0 for i in range(-REACH, REACH + 1) for j in range(-REACH, REACH + 1)}
+    ahead = schedule.upcoming(pose, UPCOMING)
+    assert (0, REACH + 1) in ahead, "what is two on from the next tile"
+    assert all(j > REACH or max(abs(i), abs(j)) > REACH for i, j in ahead)
+    assert schedule.upcoming(pose, 3) == ahead[:3]
+    schedule.came.pop((0, 0))
+    assert schedule.upcoming(pose, UPCOMING)[0] == (0, 0), "what is in sight comes first"
 
 
 def test_a_tile_needs_nine_others_at_most() -> None:

@@ -213,7 +213,7 @@ class TimedSampler(TileSampler):
     """Samples tiles, and notes in `times` for how long each was in the making."""
 
     def __init__(self, sampler: TileSampler) -> None:
-        super().__init__(sampler.model, refinement=sampler.refinement, bfloat16=sampler.bfloat16)
+        super().__init__(sampler.model, refinement=sampler.refinement, bfloat16=sampler.bfloat16, graph=True)
         self.times: list[float] = []
         self._begun: dict[Spot, float] = {}
 

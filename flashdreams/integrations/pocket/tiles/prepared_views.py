@@ -104,7 +104,7 @@ class _Convolution:
         self._packed: list[Any] | None = None
         if packs(layer.weight.dtype):
             shape = [1, layer.in_channels, *size]
-            weight = torch._C._nn.mkldnn_reorder_conv2d_weight(  # type: ignore[attr-defined]
+            weight = torch._C._nn.mkldnn_reorder_conv2d_weight(  # type: ignore[call-arg]
                 layer.weight.to_mkldnn(), padding, stride, dilation, 1, shape
             )
             self._packed = [weight, layer.bias, padding, stride, dilation, 1]

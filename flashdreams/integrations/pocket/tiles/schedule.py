@@ -70,8 +70,14 @@ class Schedule:
         return new
 
     def upcoming(self, pose: npt.NDArray[np.float64], most: int, given: Set[Spot] = frozenset()) -> list[Spot]:
-        """The tiles that come next, as far as one can tell from `pose`."""
-        return list(islice(self._missing(pose, set(self.came) | given), most))
+        """The tiles that come next, as far as one can tell from `pose`; then those that a tile's side on would.
+
+        So there are always two in a row ahead: what is in sight ends after two, and the visitor goes on.
+        """
+        there, further = set(self.came) | given, pose.copy()
+        found = list(islice(self._missing(pose, there), most))
+        further[[0, 2], 3] += _ahead(pose) * TILE_METRES
+        return found + list(islice(self._missing(further, there | set(found)), most - len(found)))
 
     @staticmethod
     def _underfoot(x: float, z: float) -> list[Spot]:
@@ -82,8 +88,7 @@ class Schedule:
     def _missing(pose: npt.NDArray[np.float64], there: set[Spot]) -> Iterator[Spot]:
         """All tiles in sight that are not `there`, and those that they need, in the order in which they come."""
         x, z = float(pose[0, 3]), float(pose[2, 3])
-        forward = np.array([pose[0, 2], pose[2, 2]])
-        forward = forward / max(float(np.hypot(*forward)), 1e-6) * AHEAD
+        forward = _ahead(pose) * AHEAD
         here = spot_of(x, z)
         spots = [(here[0] + di, here[1] + dj) for dj in range(-REACH, REACH + 1) for di in range(-REACH, REACH + 1)]
 
@@ -97,3 +102,9 @@ class Schedule:
             while (missing := next_missing(spot, there)) is not None:
                 yield missing
                 there.add(missing)
+
+
+def _ahead(pose: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """East and north, together of length 1, of the way that a camera looks."""
+    forward = pose[[0, 2], 2]
+    return np.asarray(forward / max(float(np.hypot(*forward)), 1e-6))

@@ -18,9 +18,11 @@ from torch import Tensor
 
 from flashdreams.infra.diffusion.model import DiffusionModel
 from flashdreams.infra.diffusion.scheduler.base import draw_noise
+from flashdreams.integrations.pocket.land.kinds import CONDITION
 from flashdreams.integrations.pocket.land.state import CHANNELS, GROUND, OCCUPANCY, WATER
 from flashdreams.integrations.pocket.tiles.blending import blend
 from flashdreams.integrations.pocket.tiles.config import MARGIN, TILE, WINDOW
+from flashdreams.integrations.pocket.tiles.graphs import graph_of
 from flashdreams.integrations.pocket.tiles.lands import Spot, closure, next_missing
 from flashdreams.integrations.pocket.tiles.masks import edge, known_neighbours
 from flashdreams.integrations.pocket.tiles.plan import WorldPlan
@@ -46,8 +48,17 @@ class Sampling:
 class TileSampler:
     """Samples tiles from noise, pass by pass. Has no state of its own: threads may share it."""
 
-    def __init__(self, model: DiffusionModel, *, refinement: Refinement | None = None, bfloat16: bool = False) -> None:
+    def __init__(
+        self,
+        model: DiffusionModel,
+        *,
+        refinement: Refinement | None = None,
+        bfloat16: bool = False,
+        graph: bool = False,
+    ) -> None:
+        """`graph`: have passes run without Python; to make a graph takes about as long as ten passes."""
         self.model, self.refinement, self.bfloat16 = model, refinement, bfloat16
+        self._graph = graph_of(cast(Any, model.transformer).network, _any_inputs(), bfloat16) if graph else None
         self._scheduler = cast(Any, model.scheduler)
         sigmas: list[float] = self._scheduler.sigmas.tolist()
         self._strides = [after - here for here, after in pairwise(sigmas)]
@@ -67,6 +78,7 @@ class TileSampler:
             mask[0, 0, rows, columns] = 1
         transformer = self.model.transformer
         cache = transformer.initialize_autoregressive_cache(known=known, mask=mask, condition=plan.condition(i, j))
+        cache.graph = self._graph
         cache.observation = None if plan.picture is None else plan.picture.observed(spot)
         self.model.seed_rollout(cache, plan.noise_seed(i, j))
         like = torch.empty(0, dtype=self.model.dtype, device=self.model.device)
@@ -76,7 +88,7 @@ class TileSampler:
     def advance(self, sampling: Sampling) -> Tensor | None:
         """Take one Euler step, as `FlowMatchEulerDiscreteScheduler.sample` takes them; the packed tile at the last."""
         timestep = self._scheduler.timesteps[sampling.step]
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.bfloat16 and sampling.cache.graph is None):
             flow = self.model.transformer.predict_flow(sampling.noisy, timestep, sampling.cache)
         sampling.noisy = sampling.noisy.add(flow.float(), alpha=self._strides[sampling.step])
         sampling.step += 1
@@ -91,6 +103,12 @@ class TileSampler:
         window = sampling.cache.known[0].clone()
         window[:, MARGIN:-MARGIN, MARGIN:-MARGIN] = unpacked(tile)
         return refined(self.refinement, window, sampling.cache.mask[0], self.bfloat16)
+
+
+def _any_inputs() -> tuple[Tensor, ...]:
+    """Inputs of the network of tiles, as `TileTransformer` gives them."""
+    noisy, known, mask, condition = (torch.zeros(1, n, WINDOW, WINDOW) for n in (CHANNELS, CHANNELS, 1, CONDITION))
+    return noisy, torch.ones(1), known, mask, condition
 
 
 class TileStore:

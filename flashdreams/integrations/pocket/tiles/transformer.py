@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -22,6 +23,8 @@ class TileCache(TransformerAutoregressiveCache):
         self.known, self.mask, self.condition = known, mask, condition
         self.observation: Observation | None = None
         """The part of the window that a picture shows, which stays as it is."""
+        self.graph: Callable[..., Tensor] | None = None
+        """The network as a graph, see `graphs`; None for the network itself."""
 
 
 class TileTransformer(Transformer[TileCache]):
@@ -53,7 +56,7 @@ class TileTransformer(Transformer[TileCache]):
     def predict_flow(self, noisy_latent: Tensor, timestep: Tensor, cache: TileCache, input: Any = None) -> Tensor:
         """`v = (x_s - x_0) / s`, with the predicted clean state for `x_0`; what is known stays as it is."""
         level = (timestep.float() / 1000).reshape(-1).expand(len(noisy_latent))
-        clean = self.network(noisy_latent, level, cache.known, cache.mask, cache.condition)
+        clean = (cache.graph or self.network)(noisy_latent, level, cache.known, cache.mask, cache.condition)
         if cache.observation is not None:
             clean = cache.observation.imposed(clean)
         clean = torch.lerp(clean, cache.known, cache.mask)

@@ -13,6 +13,7 @@ import time
 import weakref
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -38,18 +39,34 @@ NICENESS = 10
 _Job = tuple[Land, Spot]
 
 
+class _Order(NamedTuple):
+    """A tile to make, and all that it is made from."""
+
+    land: Land
+    spot: Spot
+    plan: WorldPlan
+    near: dict[Spot, Tensor]
+    """The packed tiles beside it that it is dreamed from."""
+
+
 class _LandTiles:
     """Tiles of one land that are there, the least recently used first."""
 
-    def __init__(self, plan: WorldPlan, refines: bool) -> None:
+    def __init__(self, plan: WorldPlan) -> None:
         self.plan = plan
         self.tiles: OrderedDict[Spot, Tensor] = OrderedDict()
         self.things: dict[Spot, bytes] = {}
         """The same tiles refined, where there is a refinement."""
-        if plan.place is not None:
-            place = stored_places()[plan.place.name]
-            self.tiles.update(place.tiles())
-            self.things.update(place.refined_tiles() if refines else {})
+
+    @classmethod
+    def of(cls, land: Land, refines: bool) -> _LandTiles:
+        """Of a `land`, with the tiles of its stored place."""
+        result = cls(land.plan())
+        if land.place:
+            place = stored_places()[land.place]
+            result.tiles.update(place.tiles())
+            result.things.update(place.refined_tiles() if refines else {})
+        return result
 
 
 class TileWorkers:
@@ -83,6 +100,7 @@ class TileWorkers:
 
     def get(self, land: Land, spot: Spot) -> Tensor:
         """A tile, packed; waits until it is dreamed. Raises RuntimeError where tiles cannot be dreamed."""
+        self._open(land)
         with self._changed:
             tiles = self._tiles_of(land)
             if spot not in tiles:
@@ -123,6 +141,8 @@ class TileWorkers:
 
     def want(self, owner: int, land: Land, spots: Sequence[Spot]) -> None:
         """Dream `spots` ahead for `owner`, the first ones first, in place of those that it wanted before."""
+        if spots:
+            self._open(land)
         with self._changed:
             self._wanted.pop(owner, None)
             if spots:
@@ -138,13 +158,15 @@ class TileWorkers:
 
     def derive(self, land: Land, older: Land) -> None:
         """Take over into `land` the tiles of `older` that are the same there."""
+        made = _LandTiles(land.plan())
         with self._changed:
             source = self._lands.get(older)
-            if source is None or land in self._lands:
+            if source is None or land in self._lands or land.place != older.place:
                 return
+            self._lands[land] = made
             target = self._tiles_of(land)
             for spot, tile in source.tiles.items():
-                if land.same_tile(spot, older):
+                if spot in made.plan.stored or land.same_tile(spot, older):
                     target[spot] = tile
                     if spot in source.things:
                         self._lands[land].things[spot] = source.things[spot]
@@ -166,12 +188,21 @@ class TileWorkers:
         """Return True if another thread may begin a pass."""
         return not self._drawing or bool(self._awaited) or self._passing < self._beside
 
+    def _open(self, land: Land) -> None:
+        """Have `land` there. A stored place is unpacked for it, which takes long: nobody else waits meanwhile."""
+        with self._changed:
+            if land in self._lands:
+                return
+        made = _LandTiles.of(land, self.sampler.refinement is not None)
+        with self._changed:
+            self._lands.setdefault(land, made)
+
     def _tiles_of(self, land: Land) -> OrderedDict[Spot, Tensor]:
         if land not in self._lands:
-            self._lands[land] = _LandTiles(land.plan(), self.sampler.refinement is not None)
-            while len(self._lands) > MAX_LANDS:
-                self._lands.popitem(last=False)
+            self._lands[land] = _LandTiles.of(land, self.sampler.refinement is not None)
         self._lands.move_to_end(land)
+        while len(self._lands) > MAX_LANDS:
+            self._lands.popitem(last=False)
         return self._lands[land].tiles
 
     def _start_threads(self) -> None:
@@ -182,26 +213,26 @@ class TileWorkers:
 
     def _work(self) -> None:
         _be_modest()
-        while (found := self._await_job()) is not None:
-            land, sampling = found
+        while (order := self._await_order()) is not None:
             try:
+                sampling = self.sampler.begin(order.plan, order.spot, order.near)
                 tile, things = self._sampled(sampling), None
                 if tile is not None:
                     things = self.sampler.refine(sampling, tile)
             except BaseException as error:  # whoever waits must hear of it
                 tile, self._failure = None, self._failure or error
             with self._changed:
-                self._running.discard((land, sampling.spot))
+                self._running.discard((order.land, order.spot))
                 if tile is not None:
-                    self._keep(land, sampling.spot, tile, things)
+                    self._keep(order.land, order.spot, tile, things)
                 self._changed.notify_all()
 
-    def _await_job(self) -> tuple[Land, Sampling] | None:
-        """The most urgent tile, begun; None where there was nothing to do for long, and the thread ends."""
+    def _await_order(self) -> _Order | None:
+        """The most urgent tile; None where there was nothing to do for long, and the thread ends."""
         with self._changed:
             until = time.monotonic() + IDLE_SECONDS
             while self._failure is None:
-                found = self._next_job()
+                found = self._next_order()
                 if found is not None:
                     return found
                 if not self._changed.wait(max(until - time.monotonic(), 0)):
@@ -209,15 +240,18 @@ class TileWorkers:
             self._threads.discard(threading.current_thread())
             return None
 
-    def _next_job(self) -> tuple[Land, Sampling] | None:
-        """The most urgent tile that can be dreamed now, begun."""
+    def _next_order(self) -> _Order | None:
+        """The most urgent tile that can be dreamed now."""
         wanted = [(land, spot) for land, spots in self._wanted.values() for spot in spots]
         for land, spot in [*self._awaited, *wanted]:
             tiles = self._tiles_of(land)
             for missing in self._candidates(spot, tiles):
                 if (land, missing) not in self._running:
                     self._running.add((land, missing))
-                    return land, self.sampler.begin(self._lands[land].plan, missing, tiles)
+                    plan = self._lands[land].plan
+                    return _Order(
+                        land, missing, plan, {at: tiles[at] for at in known_neighbours(*missing, plan.stored)}
+                    )
         return None
 
     @staticmethod
