@@ -76,7 +76,7 @@ class Schedule:
         """
         there, further = set(self.came) | given, pose.copy()
         found = list(islice(self._missing(pose, there), most))
-        further[[0, 2], 3] += _ahead(pose) * TILE_METRES
+        further[[0, 2], 3] += _level_direction(pose) * TILE_METRES
         return found + list(islice(self._missing(further, there | set(found)), most - len(found)))
 
     @staticmethod
@@ -88,7 +88,7 @@ class Schedule:
     def _missing(pose: npt.NDArray[np.float64], there: set[Spot]) -> Iterator[Spot]:
         """All tiles in sight that are not `there`, and those that they need, in the order in which they come."""
         x, z = float(pose[0, 3]), float(pose[2, 3])
-        forward = _ahead(pose) * AHEAD
+        forward = _level_direction(pose) * AHEAD
         here = spot_of(x, z)
         spots = [(here[0] + di, here[1] + dj) for dj in range(-REACH, REACH + 1) for di in range(-REACH, REACH + 1)]
 
@@ -104,7 +104,7 @@ class Schedule:
                 there.add(missing)
 
 
-def _ahead(pose: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def _level_direction(pose: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """East and north, together of length 1, of the way that a camera looks."""
     forward = pose[[0, 2], 2]
     return np.asarray(forward / max(float(np.hypot(*forward)), 1e-6))
