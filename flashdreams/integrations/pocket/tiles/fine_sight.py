@@ -27,8 +27,10 @@ _LEAST, _MOST = 0.05, 0.5
 """Metres of a step along a ray."""
 _MET = -0.06
 """Occupancy from which a ray that was followed ends: posts of 0.15 m may lie between cells, and reach no more."""
-_PASSES = (6, 5)
-"""Steps after each place where something is near."""
+_TIMES, _PASSES = 3, 10
+"""Places at most where something is near that a ray looks at, and steps after each."""
+_SEAM_PASSES = (6, 5)
+"""Steps of a pixel's ray from each of two ends."""
 _BEFORE = 0.35
 """Metres before a neighbouring ray's end where a pixel's ray begins."""
 _MOST_TRACED = 1600
@@ -46,19 +48,22 @@ class Sharp(NamedTuple):
 
 def march_fine(state: Tensor, things: FineThings, rays: Rays) -> Ends:
     """Walk along `rays` through `state [45, H, H]` to where they meet something solid in fine cells."""
-    close, ends = approach(state[OCCUPANCY], things.centre, rays, _NEAR)
+    close, ends, course = approach(state[OCCUPANCY], things.centre, rays, _NEAR)
     origin, flat, horizontal = rays.origin, rays.direction.flatten(1), rays.horizontal.flatten()
     found = torch.full_like(close, FAR)
     rows = (close < FAR).nonzero()[:, 0]
-    at, hit = trace(things, origin, flat.index_select(1, rows), (close / horizontal).index_select(0, rows), _PASSES[0])
-    found[rows[hit]] = at[hit]
-    # Those that passed something by begin again before what is solid in coarse cells too.
-    rows, at = rows[~hit], at[~hit]
-    again = ends.level[rows] / horizontal[rows] - _BEFORE
-    goes_on = (again > at - 2 * _BEFORE) & (ends.level[rows] < FAR)
-    rows, begin = rows[goes_on], torch.maximum(again, at)[goes_on]
-    at, hit = trace(things, origin, flat.index_select(1, rows), begin, _PASSES[1])
-    found[rows[hit]] = at[hit]
+    level = close.index_select(0, rows)
+    for number in range(_TIMES):
+        own = horizontal.index_select(0, rows)
+        at, hit = trace(things, origin, flat.index_select(1, rows), level / own, _PASSES)
+        found[rows[hit]] = at[hit]
+        if number == _TIMES - 1:
+            break
+        # Those that passed something by go on to what they come near to next: it may be what they show.
+        rows, level = rows[~hit], (at * own)[~hit]
+        level = course.near_after(rows, level)
+        more = (level < FAR).nonzero()[:, 0]
+        rows, level = rows.index_select(0, more), level.index_select(0, more)
     return ends._replace(level=torch.where(found < FAR, found * horizontal, FAR))
 
 
@@ -167,11 +172,11 @@ def _ends(things: FineThings, origin: Tensor, rays: Tensor, kinds: Tensor, ends:
     thing = kinds == 0
     nearest = torch.where(thing, ends, FAR).amin(0).repeat(4)
     farthest = torch.where(thing, ends, 0.0).amax(0).repeat(4)
-    at, hit = trace(things, origin, rays, (nearest - _BEFORE).clamp(0.05, FAR), _PASSES[0])
+    at, hit = trace(things, origin, rays, (nearest - _BEFORE).clamp(0.05, FAR), _SEAM_PASSES[0])
     again = (~hit & (farthest > at + _BEFORE)).nonzero()[:, 0]
     if len(again):
         further, met = trace(
-            things, origin, rays.index_select(1, again), farthest.index_select(0, again) - _BEFORE, _PASSES[1]
+            things, origin, rays.index_select(1, again), farthest.index_select(0, again) - _BEFORE, _SEAM_PASSES[1]
         )
         at[again], hit[again] = further, met
     ground = torch.where(rays[1] < -1e-4, origin[1] / (-rays[1]).clamp_min(1e-4), FAR)

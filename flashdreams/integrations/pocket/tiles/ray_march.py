@@ -7,6 +7,7 @@ is something at any distance of a round, and only rays that pass there and have 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -73,10 +74,11 @@ def march(occupancy: Tensor, centre: tuple[float, float], rays: Rays) -> Ends:
     return approach(occupancy, centre, rays, _SOLID)[1]
 
 
-def approach(occupancy: Tensor, centre: tuple[float, float], rays: Rays, near: float) -> tuple[Tensor, Ends]:
+def approach(occupancy: Tensor, centre: tuple[float, float], rays: Rays, near: float) -> tuple[Tensor, Ends, Course]:
     """Return the level distances `[h * w]` at which rays first meet an occupancy above `near`, and what `march` does.
 
-    `FAR` where there is none. `near` is at most that of what is solid.
+    `FAR` where there is none. `near` is at most that of what is solid. The last result tells where rays that go on
+    come near to something again.
     """
     steps = _distances()
     fan = _fan(occupancy, centre, rays, steps)
@@ -95,7 +97,47 @@ def approach(occupancy: Tensor, centre: tuple[float, float], rays: Rays, near: f
         value = _values(fan, height, begin + samples.start, own_slope, steps[samples])
         _advance(found, rows, torch.cat([earlier[None], value]), steps, samples.start, near)
         before.fill_(-1.0).index_copy_(0, rows, value[-1])
-    return found.close if near < _SOLID else found.level, Ends(*found[1:])
+    close = found.close if near < _SOLID else found.level
+    return close, Ends(*found[1:]), Course(fan, steps, active, first, slope, height, near)
+
+
+@dataclass(frozen=True)
+class Course:
+    """The occupancy along rays."""
+
+    fan: _Fan
+    steps: Tensor
+    active: Tensor
+    first: Tensor
+    slope: Tensor
+    height: Tensor
+    near: float
+
+    def near_after(self, rows: Tensor, level: Tensor) -> Tensor:
+        """Return the level distances `[N]` from `level [N]` on at which rays `rows [N]` are near to something.
+
+        They are up to one distance of the march early, and `FAR` where there is nothing more.
+        """
+        found = torch.full_like(level, FAR)
+        begin = torch.searchsorted(self.steps, level)
+        for number in range(len(self.active)):
+            start = number * _ROUND
+            asked = ((found == FAR) & (begin < start + _ROUND) & self.active[number].index_select(0, rows)).nonzero()[
+                :, 0
+            ]
+            if not len(asked):
+                continue
+            own = rows.index_select(0, asked)
+            first, slope = (x.index_select(0, own) for x in (self.first, self.slope))
+            value = _values(self.fan, self.height, first + start, slope, self.steps[start : start + _ROUND])
+            numbers = torch.arange(start, start + len(value))[:, None]
+            ahead = (value > self.near) & (numbers >= begin.index_select(0, asked))
+            soon = torch.where(ahead, numbers, len(self.steps)).amin(0)
+            hit = (soon < len(self.steps)).nonzero()[:, 0]
+            asked = asked.index_select(0, hit)
+            there = self.steps.index_select(0, (soon.index_select(0, hit) - 1).clamp_min(0))
+            found[asked] = torch.maximum(there, level.index_select(0, asked))
+        return found
 
 
 def _distances() -> Tensor:

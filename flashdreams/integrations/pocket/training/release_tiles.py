@@ -65,9 +65,22 @@ Views of tiles (`frechet ratio`, `precision`, `recall`, `words obeyed`) are told
 of views that the evaluation trains on procedural land and keeps in its folder; how much of held-out true views it
 tells right stands beside, and figures `of land` are of procedural land judged in the same way: what there is to
 reach. In `frechet ratio` one network draws dreamed and procedural tiles alike, in `frechet ratio shown` the renderer
-draws the procedural ones. `turn` and `circle` are taken while time, clouds and movers go on, `land` figures while
-they stand still; 99 dB means equal in every bit: tiles are dreamed again as they were. The kilometre is gone at 36
-m/s through whatever stands in the way, since what it shows depends on the tiles and not on the pace.
+draws the procedural ones. Views of one world are no neighbours of each other in `precision` and `recall`.
+
+Words for more or less of something are told by comparison: views of a world beside those of the same world, of the same
+seed and noise and in the same light, with as much as usual. `words obeyed by chance` is how often an amount that nobody
+asked for would pass by that; `words obeyed alone` counts without a comparison.
+
+`copying ratio` is the distance of dreamed tiles to the nearest of those trained on (960 of all that were ever seen),
+over that of land of the same conditions. Blander tiles are nearer to everything: `of unseen` is the same ratio for
+tiles that nobody trained on, and `apart` the quotient of both, below 1 for copies. `copying spread` is the deviation of
+dreamed tiles over that of the land.
+
+`after` so many chunks are means over 24 walks in as many lands, with the standard error of the mean. `turn` and
+`circle` are taken while time, clouds and movers go on, `land` figures while they stand still; 99 dB means equal in
+every bit: tiles are dreamed again as they were. The circle is the one nearest to the entrance that nothing stands in
+the way of. The kilometre is gone at 36 m/s through whatever stands in the way, since what it shows depends on the tiles
+and not on the pace.
 """
 
 
