@@ -27,7 +27,8 @@ def sun_shadow(state: Tensor, sun_dir: tuple[float, float, float]) -> Tensor:
     volume = levels[0].T.reshape(-1, 1, *size)
     solid = torch.full(size, -1.0)
     # All cells of a height look as far aside: four shifted copies, weighted, are its bilinear samples.
-    for layer, height in zip(volume, heights.tolist(), strict=True):
+    some = volume.amax((1, 2, 3)) > -0.999
+    for layer, height in zip(volume[some], heights[some].tolist(), strict=True):  # high up is mostly air
         aside = [height * axis / flat * reach / CELL for axis in (z, x)]
         torch.maximum(solid, _shifted(layer, *aside), out=solid)
     return (solid + 0.5).clamp(0, 1)

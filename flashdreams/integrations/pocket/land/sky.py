@@ -13,6 +13,8 @@ from flashdreams.integrations.pocket.land.light import LIGHT, Light
 
 _CLOUD_SIDE, _CLOUD_METRES = 256, 1024.0
 _FEW_CLOUDS = 0.05
+_HORIZON_UP = 0.02
+"""Upward component of the direction of which mist has its colour."""
 SKY_FIELDS = 6
 """Upward component, cloud, far and near hills, towards the sun, stars."""
 _SUN, _ZENITH, _HORIZON, _RIDGE = slice(3, 6), slice(6, 9), slice(9, 12), slice(12, 15)
@@ -47,8 +49,7 @@ def sky_fields(direction: Tensor, light: Light) -> Tensor:
         far, near = height * far, height * near
     else:
         far, near = light.skyline.heights(azimuth)
-    sun = light.sun_dir
-    toward = x * sun[0] + up * sun[1] + z * sun[2]
+    toward = _toward_sun(direction, light)
     cell = torch.sin(azimuth * 37 + 3 * torch.sin(up * 23)) * torch.sin(up * 41 + 2 * torch.sin(azimuth * 19))
     star = _smooth((cell - 0.93) / 0.055) * _smooth((up - 0.16) / 0.24) * light.stars
     return torch.stack([up, cloud, up - far, up - near, toward, star])
@@ -56,11 +57,31 @@ def sky_fields(direction: Tensor, light: Light) -> Tensor:
 
 def horizon_fields(direction: Tensor, light: Light) -> Tensor:
     """`[6, ...]` fields of a clear horizon without hills, of which mist has its colour, in directions `[3, ...]`."""
+    none = torch.zeros_like(direction[1])
+    return torch.stack([none + _HORIZON_UP, none, none + 1, none + 1, _toward_sun(direction, light), none])
+
+
+def horizon_glow(direction: Tensor, light: Light) -> Tensor:
+    """`[...]`: how much the sun's colour is in that of `horizon_fields`, 0 to 1, in directions `[3, ...]`."""
+    toward = _toward_sun(direction, light)
+    glow = (0.55 * torch.exp((toward - 1) * 14)).clamp_(0, 1)
+    return torch.lerp(glow, torch.ones(()), _disc(toward))
+
+
+def horizon_colors(light: Light) -> tuple[Tensor, Tensor]:
+    """True colours `[3]` of `horizon_fields` without any glow, and in its full glow."""
+    vector = light.vector()
+    return torch.lerp(vector[_HORIZON], vector[_ZENITH], _HORIZON_UP**0.55 * 1.15), vector[_SUN]
+
+
+def _toward_sun(direction: Tensor, light: Light) -> Tensor:
     x, up, z = direction
     sun = light.sun_dir
-    none = torch.zeros_like(up)
-    toward = x * sun[0] + up * sun[1] + z * sun[2]
-    return torch.stack([none + 0.02, none, none + 1, none + 1, toward, none])
+    return x * sun[0] + up * sun[1] + z * sun[2]
+
+
+def _disc(toward: Tensor) -> Tensor:
+    return _smooth((toward - math.cos(0.075)) / (math.cos(0.055) - math.cos(0.075)))
 
 
 def sky_color(fields: Tensor, light: Tensor) -> Tensor:
@@ -76,7 +97,7 @@ def sky_color(fields: Tensor, light: Tensor) -> Tensor:
     clear = 1 - 0.8 * cloud
     glow = (0.55 * torch.exp((toward - 1) * 14)).clamp(0, 1) * clear
     color = color + (sun - color) * glow
-    disc = _smooth((toward - math.cos(0.075)) / (math.cos(0.055) - math.cos(0.075))) * clear
+    disc = _disc(toward) * clear
     color = color + (sun - color) * disc + 0.7 * star * clear
     lit = 0.62 * horizon + 0.38 * (0.35 + 0.65 * sun) * (0.35 + light[15])
     color = color + (lit - color) * (0.85 * cloud)

@@ -16,15 +16,14 @@ from flashdreams.integrations.pocket.movers.state import (
     HABIT,
     HEADING,
     HEIGHT,
-    HOME_X,
-    HOME_Z,
+    HOME,
     MOVES,
     PACE,
+    POINT,
     SPEED,
+    SPOT,
     TURN,
     Kind,
-    X,
-    Z,
 )
 from flashdreams.integrations.pocket.tiles.footing import barrier
 
@@ -99,7 +98,7 @@ def fan(values: Tensor, angles: Tensor, reaches: Tensor) -> Tensor:
     """Points `[R, N, A, D, 2]` ahead of the movers, at `angles [A]` and `reaches [R, N, D]`."""
     heading = values[..., HEADING, None] + angles
     aim = torch.stack([heading.sin(), heading.cos()], -1)
-    return values[:, :, None, None, [X, Z]] + aim[:, :, :, None] * reaches[:, :, None, :, None]
+    return values[:, :, None, None, SPOT] + aim[:, :, :, None] * reaches[:, :, None, :, None]
 
 
 def in_own_axes(values: Tensor, away: Tensor) -> Tensor:
@@ -111,7 +110,7 @@ def in_own_axes(values: Tensor, away: Tensor) -> Tensor:
 
 def near_flock(values: Tensor, flocks: Tensor, count: int = 2) -> tuple[Tensor, Tensor]:
     """The nearest `count` of each mover's flock: indices `[R, N, count]`, and 1 where there is one."""
-    points = values[..., [X, Z, HEIGHT]]
+    points = values[..., POINT]
     apart = (points[:, :, None] - points[:, None]).square().sum(-1)
     n = values.shape[1]
     strange = (flocks[:, :, None] != flocks[:, None]) | torch.eye(n, dtype=torch.bool)
@@ -135,8 +134,8 @@ def perceive(values: Tensor, kinds: Tensor, flocks: Tensor, ground: Ground, visi
             values[..., PACE], values[..., HABIT], values[..., HEIGHT] / 6,
         ], -1,
     )  # fmt: skip
-    homeward = in_own_axes(values, values[..., [HOME_X, HOME_Z]] - values[..., [X, Z]]) / 10
-    visitor = in_own_axes(values, visitors[:, None] - values[..., [X, Z]])
+    homeward = in_own_axes(values, values[..., HOME] - values[..., SPOT]) / 10
+    visitor = in_own_axes(values, visitors[:, None] - values[..., SPOT])
     distance = visitor.norm(dim=-1, keepdim=True)
     near = torch.exp(distance * -0.4)
     parts = [
@@ -152,7 +151,7 @@ def _flockmates(values: Tensor, flocks: Tensor) -> Tensor:
     index, there = near_flock(values, flocks)
     groups = torch.arange(len(values))[:, None, None]
     mates = values[groups, index]
-    away = in_own_axes(values, mates[..., [X, Z]] - values[:, :, None, [X, Z]]) / 4
+    away = in_own_axes(values, mates[..., SPOT] - values[:, :, None, SPOT]) / 4
     up = (mates[..., HEIGHT] - values[:, :, None, HEIGHT])[..., None] / 4
     heading = mates[..., HEADING] - values[:, :, None, HEADING]
     aim = torch.stack([heading.sin(), heading.cos()], -1)

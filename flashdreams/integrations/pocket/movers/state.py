@@ -28,6 +28,8 @@ X, Z, HEIGHT, HEADING, SPEED, TURN, CLIMB, MOVES, PHASE, PACE, HABIT, HOME_X, HO
 """Columns of a mover: position in metres (east, north, up), heading in radians from north to east, metres a second,
 radians a second, metres a second upwards, 1 while it moves and 0 while it rests, metres on its way (legs and wings
 follow them), two traits between 0 and 1, and where it is at home."""
+SPOT, POINT, HOME = slice(X, Z + 1), slice(X, HEIGHT + 1), slice(HOME_X, HOME_Z + 1)
+"""Position on the level, position in all three, and where it is at home."""
 GROUND_COLOR = slice(13, 16)
 """Colour of the ground that it keeps to, in -1..1 as in a state."""
 COLUMNS = 16

@@ -19,10 +19,9 @@ from flashdreams.integrations.pocket.movers.state import (
     MOVES,
     PHASE,
     SPEED,
+    SPOT,
     TURN,
     Kind,
-    X,
-    Z,
 )
 
 SECONDS = 1 / 6
@@ -77,11 +76,11 @@ def carried(values: Tensor, kinds: Tensor, ground: Ground) -> Tensor:
     result = values.clone()
     middle = values[..., HEADING] + values[..., TURN] * (SECONDS / 2)
     reach = values[..., SPEED] * SECONDS
-    there = values[..., [X, Z]] + torch.stack([middle.sin(), middle.cos()], -1) * reach[..., None]
-    both = ground.at(torch.cat([there, values[..., [X, Z]]], 1)).unflatten(1, (2, -1))
+    there = values[..., SPOT] + torch.stack([middle.sin(), middle.cos()], -1) * reach[..., None]
+    both = ground.at(torch.cat([there, values[..., SPOT]], 1)).unflatten(1, (2, -1))
     wall, before = blocked(both[:, 0], kinds), blocked(both[:, 1], kinds)
     stopped = (wall > 0) & (wall >= before)
-    result[..., [X, Z]] = torch.where(stopped[..., None], values[..., [X, Z]], there)
+    result[..., SPOT] = torch.where(stopped[..., None], values[..., SPOT], there)
     result[..., SPEED] = torch.where(stopped, 0.0, values[..., SPEED])
     result[..., PHASE] = torch.where(stopped, values[..., PHASE], (values[..., PHASE] + reach) % 1024.0)
     turned = values[..., HEADING] + values[..., TURN] * SECONDS

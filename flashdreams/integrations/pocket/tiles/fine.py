@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -14,6 +15,9 @@ from flashdreams.integrations.pocket.tiles.edits import Edits
 from flashdreams.integrations.pocket.tiles.lands import Spot, centre_of
 from flashdreams.integrations.pocket.tiles.refinement import FINE_TILE, things_of
 from flashdreams.integrations.pocket.tiles.store import unpacked
+
+_UP_LAST = torch.tensor([0, 2, 1])
+"""Rows of east, up and north in the order of a volume's axes."""
 
 
 @dataclass(frozen=True)
@@ -53,10 +57,16 @@ class FineThings:
 
     def spots(self, vectors: Tensor, whole: float) -> Tensor:
         """`vectors [3, R]` in the volume's own units, east, north and up: points if `whole` is 1, directions if 0."""
+        scale, shift = self._units
+        found = vectors.index_select(0, _UP_LAST).mul_(scale)
+        return found.sub_(shift, alpha=whole) if whole else found
+
+    @cached_property
+    def _units(self) -> tuple[Tensor, Tensor]:
+        """Factors of metres in the volume's own units, and what is taken off for the middle, `[3, 1]` each."""
         reach = self.solid.shape[-1] * FINE_GRID.cell / 2
-        scale = torch.tensor([1 / reach, 1 / reach, 2 / HIGH])
-        shift = torch.tensor([self.centre[0] / reach, self.centre[1] / reach, 1.0])
-        return vectors[[0, 2, 1]].mul_(scale[:, None]).sub_((shift * whole)[:, None])
+        scale, (x, z) = torch.tensor([1 / reach, 1 / reach, 2 / HIGH]), self.centre
+        return scale[:, None], torch.tensor([x / reach, z / reach, 1.0])[:, None]
 
     def occupancy_at(self, spots: Tensor) -> Tensor:
         """`[R]` at `spots [3, R]`."""

@@ -56,11 +56,13 @@ def march_fine(state: Tensor, things: FineThings, rays: Rays) -> Ends:
     for number in range(_TIMES):
         own = horizontal.index_select(0, rows)
         at, hit = trace(things, origin, flat.index_select(1, rows), level / own, _PASSES)
-        found[rows[hit]] = at[hit]
+        those = hit.nonzero()[:, 0]
+        found.index_copy_(0, rows.index_select(0, those), at.index_select(0, those))
         if number == _TIMES - 1:
             break
         # Those that passed something by go on to what they come near to next: it may be what they show.
-        rows, level = rows[~hit], (at * own)[~hit]
+        those = (~hit).nonzero()[:, 0]
+        rows, level = rows.index_select(0, those), (at * own).index_select(0, those)
         level = course.near_after(rows, level)
         more = (level < FAR).nonzero()[:, 0]
         rows, level = rows.index_select(0, more), level.index_select(0, more)
@@ -77,7 +79,8 @@ def trace(things: FineThings, origin: Tensor, rays: Tensor, begin: Tensor, passe
         here = torch.where(found > _MET, here, here + (found * -CELL).clamp_(_LEAST, _MOST))
         if number in (passes // 2, passes - 1):
             # Half way on only those rays are followed that have met nothing yet.
-            at[rows], value[rows] = here, found
+            at.index_copy_(0, rows, here)
+            value.index_copy_(0, rows, found)
             left = (found <= _MET).nonzero()[:, 0]
             rows, along, here = rows.index_select(0, left), along.index_select(1, left), here.index_select(0, left)
             if not len(rows):

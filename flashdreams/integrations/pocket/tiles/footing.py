@@ -56,12 +56,21 @@ class Footing:
 
     def __init__(self, state: Tensor, centre: tuple[float, float], raised: int = 0) -> None:
         self.field, self.centre = barrier(state, raised), centre
+        self._rows: list[list[float]] = self.field.tolist()
         self.reach = state.shape[-1] * CELL / 2
 
     def height(self, x: float, z: float) -> float:
         """The barrier at a spot; above 0 it cannot be entered."""
-        at = torch.tensor([(x - self.centre[0]) / self.reach, (z - self.centre[1]) / self.reach]).view(1, 1, 1, 2)
-        return float(F.grid_sample(self.field[None, None], at, padding_mode="border", align_corners=False))
+        last = len(self._rows) - 1
+        # A camera asks for few single spots: numbers of Python's own are read sooner than a tensor.
+        row, column = (
+            min(max((at - middle + self.reach) / CELL - 0.5, 0.0), last)
+            for at, middle in ((z, self.centre[1]), (x, self.centre[0]))
+        )
+        j, i = min(int(row), last - 1), min(int(column), last - 1)
+        below, right = row - j, column - i
+        near, far = (each[i] + (each[i + 1] - each[i]) * right for each in self._rows[j : j + 2])
+        return near + (far - near) * below
 
     def slide(self, before: Ground, wanted: Ground) -> Ground:
         """Return the position of a visitor who goes from `before` to `wanted`, see `slide`."""

@@ -93,11 +93,11 @@ def in_sight(spots: Iterable[Spot], middle: Spot) -> list[Spot]:
 
 def clearness(came: Mapping[Spot, int], middle: Spot, now: int, chunks: int) -> Tensor:
     """`[n, n]`: how far the mist over each tile around `middle` has lifted, `chunks` after it came; 0 to 1."""
-    side = 2 * REACH + 1
-    result = torch.zeros(side, side)
-    for i, j in in_sight(came, middle):
-        result[j - middle[1] + REACH, i - middle[0] + REACH] = min((now - came[i, j] + 1) / chunks, 1.0)
-    return result
+    steps = range(-REACH, REACH + 1)
+    never = now + 1
+    return torch.tensor(
+        [[min((now - came.get((middle[0] + i, middle[1] + j), never) + 1) / chunks, 1.0) for i in steps] for j in steps]
+    )
 
 
 class Barriers:

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from flashdreams.integrations.pocket.land.camera import HEIGHT, WIDTH
 from flashdreams.integrations.pocket.land.light import Light
-from flashdreams.integrations.pocket.land.sky import horizon_fields, sky_color
+from flashdreams.integrations.pocket.land.sky import horizon_colors, horizon_glow
 from flashdreams.integrations.pocket.tiles.rays import Rays
 from flashdreams.integrations.pocket.tiles.sight import LocalState, Seen
 
@@ -36,13 +36,14 @@ def veil(place: LocalState, clear: Tensor, seen: Seen) -> Tensor:
     x, z = origin[0] + planes.sin()[:, None] * steps, origin[2] + planes.cos()[:, None] * steps
     here = F.grid_sample(clear[None, None], place.flat(x, z)[None], align_corners=False)[0, 0]
     hidden = ((1 - here) * ((steps - _NEAR) / _NEAR).clamp(0, 1)).cummax(1).values
-    spot = torch.stack([seen.level / _FARTHEST * 2 - 1, rays.share() * 2 - 1], -1)
+    spot = torch.stack([seen.level * (2 / _FARTHEST), rays.share() * 2]).sub_(1).permute(1, 2, 0)
     found = F.grid_sample(hidden[None, None], spot[None], padding_mode="border", align_corners=True)[0, 0]
     return torch.where(seen.inverse_depth > 0, found, 0.0)
 
 
 def veiled(image: Tensor, hidden: Tensor, rays: Rays, light: Light) -> Tensor:
     """`image [3, 144, 256]` with mist of the horizon's colour where it is `hidden [72, 128]`."""
-    mist = torch.cat([sky_color(horizon_fields(rays.direction, light), light.vector()), hidden[None]])
-    fine = F.interpolate(mist[None], size=(HEIGHT, WIDTH), mode="bilinear")[0]
-    return torch.lerp(image, fine[:3], fine[3:])
+    planes = torch.stack([horizon_glow(rays.direction, light), hidden])[:, None]
+    glow, share = F.interpolate(planes, size=(HEIGHT, WIDTH), mode="bilinear")
+    plain, sun = (color[:, None, None] for color in horizon_colors(light))
+    return torch.lerp(image, torch.lerp(plain, sun, glow), share)

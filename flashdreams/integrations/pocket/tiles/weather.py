@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 
@@ -92,12 +93,12 @@ class Weather:
         stored = stored_place(self.place).light if self.place else None
         if stored is not None and self.stored_light:
             return replace(stored, drift=self.drift)
-        light = light_at(
-            self.hour if hour is None else hour,
-            heading=self.heading,
-            clouds=self.clouds,
-            haze=self.haze,
-            drift=self.drift,
-            ridges=self.ridges,
-        )
-        return light if stored is None else replace(light, skyline=stored.skyline)
+        hour = self.hour if hour is None else hour
+        light = _light(hour, self.heading, self.clouds, self.haze, self.ridges)
+        return replace(light, drift=self.drift, skyline=None if stored is None else stored.skyline)
+
+
+@lru_cache(maxsize=64)
+def _light(hour: float, heading: float, clouds: float, haze: float, ridges: tuple[float, float]) -> Light:
+    """See `light_at`: shadows ask for the same hour again and again."""
+    return light_at(hour, heading=heading, clouds=clouds, haze=haze, ridges=ridges)

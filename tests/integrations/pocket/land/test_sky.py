@@ -5,7 +5,14 @@ from __future__ import annotations
 import torch
 
 from flashdreams.integrations.pocket.land.light import light_at
-from flashdreams.integrations.pocket.land.sky import SKY_FIELDS, sky_color, sky_fields
+from flashdreams.integrations.pocket.land.sky import (
+    SKY_FIELDS,
+    horizon_colors,
+    horizon_fields,
+    horizon_glow,
+    sky_color,
+    sky_fields,
+)
 
 UP = torch.tensor([0.02, 0.3, 0.6, 0.999])
 DIRECTIONS = torch.stack([torch.zeros(4), UP, (1 - UP**2).sqrt()])
@@ -26,3 +33,13 @@ def test_the_sky_is_brightest_at_the_sun_and_dark_at_night() -> None:
     assert at.mean() > beside.mean()
     dark = sky_color(sky_fields(DIRECTIONS[:, 3:], midnight), midnight.vector())
     assert dark.mean() < 0.5 * sky_color(sky_fields(DIRECTIONS[:, 3:], noon), noon.vector()).mean()
+
+
+def test_the_horizon_s_colour_is_the_sky_s_without_clouds_and_hills() -> None:
+    for hour in (6.5, 12.0, 22.0):
+        light = light_at(hour, clouds=0.3)
+        toward = torch.tensor(light.sun_dir).view(3, 1)
+        where = torch.nn.functional.normalize(torch.cat([DIRECTIONS, toward, toward + 0.05, -toward], 1), dim=0)
+        plain, sun = (color[:, None] for color in horizon_colors(light))
+        found = torch.lerp(plain, sun, horizon_glow(where, light))
+        assert (found - sky_color(horizon_fields(where, light), light.vector())).abs().max() < 1e-5

@@ -2,11 +2,12 @@
 
 import pytest
 import torch
+from torch.nn import functional as F
 
 from flashdreams.infra.diffusion.model import DiffusionModel
 from flashdreams.integrations.pocket.land.state import CHANNELS, OCCUPANCY, WATER
 from flashdreams.integrations.pocket.tiles.config import TileTransformerConfig, tile_model_config
-from flashdreams.integrations.pocket.tiles.footing import Footing
+from flashdreams.integrations.pocket.tiles.footing import Footing, barrier
 
 STEPS = 3
 
@@ -30,5 +31,10 @@ def test_a_visitor_slides_along_walls_and_out_of_them() -> None:
     assert footing.height(105.0, 50.0) > 0
     x, _ = footing.free_near(105.0, 50.0)
     assert footing.height(x, 50.0) <= 0
+    rng = torch.Generator().manual_seed(4)
+    for east, north in (torch.rand(20, 2, generator=rng) * 40 - 20).tolist():  # some of them beyond the edge
+        spot = torch.tensor([east, north]).view(1, 1, 1, 2) / 16
+        wanted = F.grid_sample(barrier(state)[None, None], spot, padding_mode="border", align_corners=False)
+        assert footing.height(100.0 + east, 50.0 + north) == pytest.approx(wanted.item(), abs=1e-4)
     state[WATER] = 1
     assert Footing(state, (0.0, 0.0)).height(1.0, 1.0) > 0
