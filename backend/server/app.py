@@ -11,7 +11,6 @@ from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request, WebSocket
 from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response
-from fastapi.staticfiles import StaticFiles
 
 from backend.clock import Clock, monotonic
 from backend.engine.engine import Engine
@@ -19,8 +18,9 @@ from backend.kiosk.settings import KioskSettings, read_kiosk_settings
 from backend.server import kiosk as kiosk_routes
 from backend.server import paths, sessions, uploads
 from backend.server.access import Guard
-from backend.server.dependencies import ApiError, ContextDep, ManagerDep, add_error_handlers
+from backend.server.dependencies import ApiError, ContextDep, ManagerDep, PageFilesDep, add_error_handlers
 from backend.server.kiosk import Kiosk, with_kiosk
+from backend.server.page_files import PageFiles
 from backend.server.websocket import Connection
 from backend.session.context import Context
 from backend.session.manager import SessionManager
@@ -37,16 +37,6 @@ FAREWELL_SECONDS = 0.3
 """Most time for the clients to be told that the server ends, before the sockets that are left are closed."""
 
 router = APIRouter()
-
-
-class FreshStaticFiles(StaticFiles):
-    """Static files that browsers ask about every time: an upgraded server is never mixed with old files."""
-
-    def file_response(self, *args: Any, **kwargs: Any) -> Response:
-        """Return a file that browsers revalidate by its ETag."""
-        response = super().file_response(*args, **kwargs)
-        response.headers["cache-control"] = "no-cache"
-        return response
 
 
 def create_app(
@@ -81,13 +71,13 @@ def create_app(
     app = FastAPI(title="flashdreams", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     app.state.context, app.state.engine, app.state.manager = context, engine, manager
     app.state.before_shutdown = partial(_before_shutdown, context, manager)
-    app.state.page = folder or frontend_folder()
+    app.state.page = PageFiles(folder or frontend_folder())
     app.state.kiosk = Kiosk(kiosk, config, camera_path_store)
     app.add_middleware(Guard, settings=settings)
     add_error_handlers(app)
     for part in (router, uploads.router, sessions.router, paths.router, kiosk_routes.router):
         app.include_router(part)
-    app.mount("/static", FreshStaticFiles(directory=app.state.page), name="static")
+    app.mount("/static", app.state.page, name="static")
     return app
 
 
@@ -158,16 +148,16 @@ async def metrics(context: ContextDep) -> Response:
 
 
 @router.get("/")
-async def page(request: Request) -> Response:
+async def page(request: Request, page_files: PageFilesDep) -> Response:
     """Return the page, or the kiosk's with `?kiosk`."""
     name = "kiosk.html" if "kiosk" in request.query_params else "index.html"
-    return FileResponse(request.app.state.page / name, headers={"cache-control": "no-cache"})
+    return page_files.page(name)
 
 
 @router.get("/favicon.ico")
-async def favicon(request: Request) -> Response:
+async def favicon(page_files: PageFilesDep) -> Response:
     """Return the page's icon."""
-    icon = request.app.state.page / "favicon.ico"
+    icon = page_files.folder / "favicon.ico"
     return FileResponse(icon) if icon.is_file() else Response(status_code=204)
 
 

@@ -12,6 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.requests import HTTPConnection
 
+from backend.server.page_files import PageFiles
 from backend.session.context import Context
 from backend.session.manager import SessionManager
 from backend.session.workers import RETRY_SECONDS, Busy
@@ -48,8 +49,15 @@ async def get_manager(connection: HTTPConnection) -> SessionManager:
     return manager
 
 
+async def get_page_files(connection: HTTPConnection) -> PageFiles:
+    """Return the page's files."""
+    files: PageFiles = connection.app.state.page
+    return files
+
+
 ContextDep = Annotated[Context, Depends(get_context)]
 ManagerDep = Annotated[SessionManager, Depends(get_manager)]
+PageFilesDep = Annotated[PageFiles, Depends(get_page_files)]
 
 
 def add_error_handlers(app: FastAPI) -> None:

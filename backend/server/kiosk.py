@@ -12,7 +12,7 @@ from fastapi.responses import FileResponse, JSONResponse, Response
 
 from backend.kiosk.settings import LOGO_TYPES, KioskSettings, attract_loop
 from backend.media.h264 import has_encoder
-from backend.server.dependencies import ApiError, ContextDep, ManagerDep, in_thread, not_kept
+from backend.server.dependencies import ApiError, ContextDep, ManagerDep, PageFilesDep, in_thread, not_kept
 from backend.settings import Settings
 from backend.store.camera_paths import CameraPathStore
 from backend.store.clips import ClipStore
@@ -133,6 +133,6 @@ async def clip_file(name: str, kiosk: KioskDep, context: ContextDep) -> Response
 
 
 @router.get("/kiosk")
-async def kiosk_page(request: Request) -> Response:
+async def kiosk_page(page_files: PageFilesDep) -> Response:
     """Return the kiosk's page."""
-    return FileResponse(request.app.state.page / "kiosk.html", headers={"cache-control": "no-cache"})
+    return page_files.page("kiosk.html")

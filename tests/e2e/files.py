@@ -23,7 +23,11 @@ class Files(BaseHTTPRequestHandler):
         body = file.read_bytes() if found else f"no {path}".encode()
         kind = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
         self.send_response(200 if found else 404)
-        for name, value in (("Content-Type", kind), ("Content-Length", len(body)), ("Cache-Control", "no-store")):
+        for name, value in (
+            ("Content-Type", kind),
+            ("Content-Length", len(body)),
+            ("Cache-Control", "max-age=3600" if path != "/" else "no-store"),
+        ):
             self.send_header(name, str(value))
         self.end_headers()
         self.wfile.write(body)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -54,13 +55,16 @@ def test_health_tells_state_and_places(server: Running) -> None:
     assert told == {"status": "ok", "stage": "ready", **places, **seconds}
 
 
-def test_the_page_and_its_parts_are_served_fresh(server: Running) -> None:
-    page, part = server.get("/"), server.get("/static/part.js")
-    assert "page for tests" in page.text and "answer = 42" in part.text
-    assert part.headers["content-type"].startswith("text/javascript")
-    for answer in (page, part):
-        assert answer.headers["cache-control"] == "no-cache"
+def test_the_page_is_asked_for_each_time_and_its_parts_are_kept(server: Running) -> None:
+    page = server.get("/")
+    assert "page for tests" in page.text and page.headers["content-type"] == "text/html; charset=utf-8"
+    (versioned,) = re.findall(r'src="(static/[0-9a-f]{16}/part\.js)"', page.text)
+    part, plain = server.get(f"/{versioned}"), server.get("/static/part.js")
+    assert plain.content == part.content and "answer = 42" in part.text
+    for answer, control in ((page, "no-cache"), (part, "public, max-age=31536000, immutable"), (plain, "no-cache")):
+        assert answer.headers["cache-control"] == control
         assert answer.headers["x-content-type-options"] == "nosniff"
+    assert part.headers["content-type"].startswith("text/javascript")
     assert server.get("/favicon.ico").status_code == 204
     assert server.get("/static/../test_http.py").status_code == 404
 
