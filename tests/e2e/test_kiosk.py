@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from playwright.sync_api import Page
+from websockets.sync.client import connect
 
 from tests.e2e.chromium import picture, until, view
 from tests.e2e.conftest import OpenPage, serving
@@ -19,10 +20,10 @@ address = "http://127.0.0.1:1"
 [colours]
 accent = "#00ffaa"
 [limits]
-visitor_seconds = 8
-idle_seconds = 4
+visitor_seconds = 6
+idle_seconds = 3
 warn_seconds = 3
-farewell_seconds = 8
+farewell_seconds = 6
 attract_seconds = 2
 """
 
@@ -135,7 +136,15 @@ def test_a_cut_socket_and_a_reload_come_back_to_the_loop_alone(page: Page) -> No
     attracted(page)
 
 
-@pytest.mark.slow
+QUEUED = """() => {
+  window.queued = 0;
+  window.sockets.at(-1).addEventListener('message', ({ data }) => {
+    if (typeof data === 'string' && JSON.parse(data).type === 'queue') window.queued += 1;
+  });
+}"""
+"""Counts from now on how often the page is told its place."""
+
+
 def test_whoever_waits_in_line_keeps_the_place(
     repository: Path, tmp_path_factory: pytest.TempPathFactory, open_page: OpenPage
 ) -> None:
@@ -144,11 +153,17 @@ def test_whoever_waits_in_line_keeps_the_place(
         first, second = open_page(), open_page()
         first.goto(f"{address}?kiosk")
         attracted(first)
+        second.clock.install()
         second.goto(f"{address}?kiosk")
         second.wait_for_function("() => document.getElementById('trouble-title').textContent === 'You are next'")
-        second.evaluate("() => { window.waited = true; }")
-        second.wait_for_timeout(14_000)  # longer than a picture that stands still is put up with
-        assert second.evaluate("() => window.waited") is True
+        second.evaluate(QUEUED)
+        for told in (1, 2, 3):  # in sum longer than a picture that stands still is put up with
+            second.clock.run_for(5000)
+            with connect(f"{address.replace('http', 'ws')}ws/play", proxy=None) as other:  # who leaves moves the line
+                other.send('{"type": "start", "seq": 1, "seed": 0}')
+                other.recv()
+            second.wait_for_function(f"() => window.queued >= {told}")  # `queued` is lost if the page is loaded again
         first.close()
         attracted(second)
+        assert second.evaluate("() => window.queued") >= 3
         second.close()  # before the server, which it would miss
