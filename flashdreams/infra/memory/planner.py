@@ -13,6 +13,7 @@ from flashdreams.core.distributed.context_parallel import group_size
 from flashdreams.infra.config.base import replace_everywhere, values_everywhere
 from flashdreams.infra.memory.plan import MemoryPlan, PartMemory
 from flashdreams.infra.memory.tracker import MemoryTracker, MetaRollout, on_meta, weight_bytes
+from flashdreams.infra.runtime.accelerated import AcceleratedStep
 from flashdreams.infra.runtime.state import copy_state
 
 
@@ -30,6 +31,7 @@ class PlannedPipeline(Protocol):
 class PlannedConfig(Protocol):
     """Fields of a pipeline's config that the planner uses."""
 
+    diffusion_model: Any
     offload: bool
 
     def setup(self, **kwargs: Any) -> Any:
@@ -70,7 +72,8 @@ def _plan(config: PlannedConfig, height: int, width: int, processes: int) -> Mem
     if blank is None:
         return None
     # A step holds one block's tensors at a time: a network of one block gives their size in a fraction of the time.
-    shallow = _alone(replace_everywhere(config, num_layers=1, num_blocks=1))
+    shallow = on_meta(replace_everywhere(config.diffusion_model.transformer, num_layers=1, num_blocks=1))
+    shallow.set_context_parallel_group(None)
     with torch.no_grad():
         caches = _caches(pipeline, height, width, processes)
         control, encoding, encoder_cache = _coding(pipeline.encoder, blank.encoder_context, blank.input)
@@ -114,9 +117,8 @@ def _caches(pipeline: PlannedPipeline, height: int, width: int, processes: int) 
     return tracker.live - shared + shared // processes
 
 
-def _denoising(pipeline: PlannedPipeline, blank: MetaRollout, control: Any) -> tuple[Tensor, int]:
+def _denoising(transformer: Any, blank: MetaRollout, control: Any) -> tuple[Tensor, int]:
     """Return a chunk's latent, and the bytes that a step with a full window holds at most beyond the caches."""
-    transformer = pipeline.diffusion_model.transformer
     given, joint = None if control is None else transformer.patchify_and_maybe_split_cp(control), blank.joint_chunks
     with MemoryTracker() as tracker:
         cache = transformer.initialize_autoregressive_cache(**blank.transformer_context)
@@ -137,6 +139,9 @@ def _coding(part: Any, context: dict[str, Any] | None, input: Any) -> tuple[Any,
     if part is None:
         return None, 0, 0
     with MemoryTracker() as tracker:
+        for module in part.modules():
+            if isinstance(module, AcceleratedStep):
+                module._step = tracker.counted_once(module._step)  # type: ignore[method-assign]
         cache = part.initialize_autoregressive_cache(**(context or {}))
         for chunk in range(_CODED_CHUNKS):
             given = input(chunk) if callable(input) else input

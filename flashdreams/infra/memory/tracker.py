@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -18,8 +18,23 @@ from flashdreams.infra.config.base import replace_everywhere
 
 def on_meta(config: Any) -> Any:
     """Return the object of `config` on the meta device: weights with shapes and types, without memory."""
-    with torch.device("meta"):
+    with torch.device("meta"), _Unfilled():
         return replace_everywhere(config, checkpoint_path=None).setup()
+
+
+_FILLING = {nn.init.uniform_, nn.init.normal_, nn.init.constant_, nn.init.kaiming_uniform_}
+
+
+class _Unfilled(TorchFunctionMode):
+    """Leaves weights as they are: torch takes long to fill what has no memory with random numbers."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func in _FILLING and (tensor := args[0] if args else kwargs["tensor"]).is_meta:
+            return tensor
+        return func(*args, **kwargs)
 
 
 def weight_bytes(module: nn.Module) -> int:
@@ -60,6 +75,7 @@ class MemoryTracker:
         self.peak = 0
         """The most that `live` has been."""
         self._sizes: dict[int, int] = {}
+        self._watched: dict[int, weakref.ref[torch.UntypedStorage]] = {}
         self._modes = (_FusedAttention(), _Watch(self._see))
 
     def __enter__(self) -> Self:
@@ -71,6 +87,31 @@ class MemoryTracker:
         for mode in reversed(self._modes):
             mode.__exit__(*error)  # type: ignore[no-untyped-call]
 
+    def counted_once(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Return `function`, which is run once for each description of its arguments (see `repeated`).
+
+        Further calls give tensors like those of the first one, and count as it did. A call that keeps more than what it
+        returns, or returns what was there before, is run every time.
+        """
+        known: dict[Any, tuple[int, Any]] = {}
+
+        def called(*args: Any) -> Any:
+            described = _described(args)
+            if described in known:
+                working, result = known[described]
+                self.peak = max(self.peak, self.live + working)
+                return _blank(result, {})
+            live, peak = self.live, self.peak
+            self.peak = live
+            made = function(*args)
+            storages = {tensor.untyped_storage()._cdata: tensor.untyped_storage().nbytes() for tensor in _tensors(made)}
+            if self.live - live == sum(storages.values()):
+                known[described] = self.peak - live, _template(made)
+            self.peak = max(self.peak, peak)
+            return made
+
+        return called
+
     def _see(self, tensor: Tensor, new: bool) -> None:
         """Count `tensor` if it was not seen yet; one that was there before (`new=False`) counts nothing, ever."""
         storage = tensor.untyped_storage()
@@ -80,9 +121,10 @@ class MemoryTracker:
         self._sizes[address] = size = storage.nbytes() if new else 0
         self.live += size
         self.peak = max(self.peak, self.live)
-        weakref.finalize(storage, self._gone, address)
+        self._watched[address] = weakref.ref(storage, lambda _: self._gone(address))
 
     def _gone(self, address: int) -> None:
+        del self._watched[address]
         self.live -= self._sizes.pop(address)
 
 
@@ -93,17 +135,19 @@ class _Watch(TorchDispatchMode):
         super().__init__()  # type: ignore[no-untyped-call]
         self._see = see
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # torch would import its compiler, for two seconds, only to tell it to keep away
+
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Iterable[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        self._show((args, kwargs), new=False)
+        for tensor in _tensors((args, kwargs)):
+            self._see(tensor, False)
         result = repeated(func, tuple(args), kwargs or {})
-        self._show(result, new=True)
+        for tensor in _tensors(result):
+            self._see(tensor, True)
         return result
-
-    def _show(self, values: Any, new: bool) -> None:
-        for tensor in _tensors(values):
-            self._see(tensor, new)
 
 
 _results: dict[Any, tuple[torch.Size, tuple[int, ...], torch.dtype]] = {}
@@ -154,15 +198,48 @@ def _is_of_its_own(func: Any, given: Any, result: Tensor) -> bool:
     return memory.nbytes() == whole.untyped_storage().nbytes()
 
 
-def _tensors(values: Any) -> Iterator[Tensor]:
-    """Yield all tensors in nested arguments or results."""
+def _tensors(values: Any) -> list[Tensor]:
+    """Return all tensors in nested arguments or results."""
     if isinstance(values, Tensor):
-        yield values
-    elif isinstance(values, (tuple, list)):
-        for value in values:
-            yield from _tensors(value)
-    elif isinstance(values, dict):
-        yield from _tensors([*values.values()])
+        return [values]
+    found: list[Tensor] = []
+    queue = [values]
+    for value in queue:
+        if isinstance(value, Tensor):
+            found.append(value)
+        elif isinstance(value, (tuple, list)):
+            queue.extend(value)
+        elif isinstance(value, dict):
+            queue.extend(value.values())
+    return found
+
+
+def _template(result: Any) -> Any:
+    """Return all that `_blank` needs of a result: shapes, types, and which tensors share memory."""
+    if isinstance(result, Tensor):
+        storage = result.untyped_storage()
+        layout = (result.shape, result.stride(), result.storage_offset())
+        return storage._cdata, storage.nbytes(), result.dtype, layout
+    if isinstance(result, list):
+        return [_template(each) for each in result]
+    assert isinstance(result, tuple)
+    return _Several(map(_template, result))
+
+
+class _Several(tuple[Any, ...]):
+    """Templates of a tuple's tensors."""
+
+
+def _blank(template: Any, memories: dict[int, Tensor]) -> Any:
+    """Return tensors on the meta device like those of a template; `memories` are made so far, by their numbers."""
+    if isinstance(template, list):
+        return [_blank(each, memories) for each in template]
+    if isinstance(template, _Several):
+        return tuple(_blank(each, memories) for each in template)
+    number, size, dtype, layout = template
+    if number not in memories:
+        memories[number] = torch.empty(size, dtype=torch.uint8, device="meta")
+    return memories[number].view(dtype).as_strided(*layout)
 
 
 class _FusedAttention(TorchFunctionMode):
