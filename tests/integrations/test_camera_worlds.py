@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -215,51 +215,59 @@ def test_the_camera_is_obeyed_from_the_chunk_that_it_turns_in(world: World, show
     assert not np.array_equal(shown[1], second[1])
 
 
-def test_a_text_event_changes_only_chunks_after_it(world: World, shown: list[Frames]) -> None:
-    told, path = world.start("meadow", 1), camera_path(200)
-    assert same(generate(world, told, path, 2), shown[:2])
-    assert not same(generate(world, told, path, 1, text="a storm"), shown[2:3])
-    assert not same(generate(world, told, path, 1), shown[3:4])
-
-
 def test_the_picture_begins_the_dream(world: World, photo: Path, shown: list[Frames]) -> None:
     own = generate(world, world.start("meadow", 1, image=photo), camera_path(200), 1)
     assert not same(own, shown[:1])
 
 
-def test_interleaved_rollouts_equal_rollouts_alone(world: World, shown: list[Frames]) -> None:
-    places = (("meadow", 1, camera_path(200)), ("snow", 2, camera_path(200, seed=3)))
-    expected = shown, generate(world, world.start("snow", 2), places[1][2], 4)
-    both = [world.start(scene, seed) for scene, seed, _ in places]
+class Kept(NamedTuple):
+    """A rollout of the snow with seed 2, along another path, in which a storm comes at once."""
+
+    chunks: list[Frames]
+    """Seven of them."""
+    after_five: Any
+    """The snapshot that was taken then."""
+
+
+SNOW = camera_path(200, seed=3)
+
+
+@pytest.fixture(scope="module")
+def kept(world: World) -> Kept:
+    rollout = world.start("snow", 2)
+    chunks = generate(world, rollout, SNOW, 5, text="a storm")
+    snapshot = world.snapshot(rollout)
+    return Kept(chunks + generate(world, rollout, SNOW, 2), snapshot)
+
+
+def test_interleaved_rollouts_equal_rollouts_alone(world: World, shown: list[Frames], kept: Kept) -> None:
+    meadow, snow = world.start("meadow", 1), world.start("snow", 2)
     for chunk in range(4):
-        for rollout, (_, _, path), chunks in zip(both, places, expected, strict=True):
-            assert same(generate(world, rollout, path, 1), chunks[chunk : chunk + 1])
+        assert same(generate(world, meadow, camera_path(200), 1), shown[chunk : chunk + 1])
+        told = {"text": "a storm"} if chunk == 0 else {}
+        assert same(generate(world, snow, SNOW, 1, **told), kept.chunks[chunk : chunk + 1])
 
 
-def test_a_restored_rollout_goes_on_as_the_one_that_was_kept(world: World) -> None:
-    rollout, path = world.start("dusk", 3), camera_path(200)
-    generate(world, rollout, path, 5, text="a storm")
-    kept = world.snapshot(rollout)
-    expected = generate(world, rollout, path, 2)
-    assert same(generate(world, world.restore(kept), path, 2), expected)
-    assert same(generate(world, world.restore(elsewhere(world, kept)), path, 2), expected)
+def test_a_restored_rollout_goes_on_as_the_one_that_was_kept(world: World, kept: Kept) -> None:
+    for snapshot in (kept.after_five, elsewhere(world, kept.after_five)):
+        assert same(generate(world, world.restore(snapshot), SNOW, 2), kept.chunks[5:])
 
 
-@pytest.mark.parametrize(
-    ("poses", "message"),
-    [
+def test_what_is_refused_changes_nothing_and_a_text_event_only_chunks_after_it(
+    world: World, shown: list[Frames]
+) -> None:
+    told, path = world.start("meadow", 1), camera_path(200)
+    for poses, message in (
         (camera_path(4), "poses must have shape"),
         (np.full((13, 4, 4), np.nan), "poses must have shape|poses must be finite numbers"),
-    ],
-    ids=["too few", "not finite"],
-)
-def test_refused_poses_leave_the_dream_as_it_was(world: World, poses: Any, message: str, shown: list[Frames]) -> None:
-    rollout, path = world.start("meadow", 1), camera_path(200)
-    with pytest.raises(ValueError, match=message):
-        world.step(rollout, Controls(poses=poses, text="a storm"))
-    with pytest.raises(ValueError, match="text must say what to dream"):
-        generate(world, rollout, path, 1, text=" ")
-    assert same(generate(world, rollout, path, 2), shown[:2])
+    ):
+        with pytest.raises(ValueError, match=message):
+            world.step(told, Controls(poses=poses, text="a storm"))
+        with pytest.raises(ValueError, match="text must say what to dream"):
+            generate(world, told, path, 1, text=" ")
+    assert same(generate(world, told, path, 2), shown[:2])
+    assert not same(generate(world, told, path, 1, text="a storm"), shown[2:3])
+    assert not same(generate(world, told, path, 1), shown[3:4])
 
 
 def test_controls_are_what_the_models_understand() -> None:
