@@ -2,8 +2,9 @@
 
 python -m flashdreams.integrations.pocket.training.train_views --run FOLDER [--fine [--refinement WEIGHTS]]
 
-With `--fine` things are given in fine cells, and seams pixel by pixel. `WEIGHTS` is a released file: its refinement
-makes the fine things of every second region from coarse ones, as it does in play.
+With `--fine` things are given in fine cells, and seams pixel by pixel, and every fifth light is that of a stored place,
+seen there. `WEIGHTS` is a released file: its refinement makes the fine things of every second region from coarse ones,
+as it does in play.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from flashdreams.integrations.pocket.tiles.sight import LocalState, look
 from flashdreams.integrations.pocket.tiles.store import packed
 from flashdreams.integrations.pocket.tiles.view_network import ViewNetworkConfig
 from flashdreams.integrations.pocket.tiles.weights import load_refinement
+from flashdreams.integrations.pocket.training.place_views import Places, PlaceViews
 from flashdreams.integrations.pocket.training.regions import HELD_OUT_SEEDS
 from flashdreams.integrations.pocket.training.run import Average, TrainingRun, run_parser
 
@@ -45,6 +47,8 @@ PER_LIGHT, PER_REGION = 4, 16
 """Views drawn in one light, and of one region."""
 CAMERA_REACH = 14.0
 """Metres from the middle of a region to a camera at most, so that much is seen on all sides."""
+PLACES_EVERY = 5
+"""Of so many lights, one is that of a stored place."""
 TRAINED_KINDS = tuple(kind for kind in KINDS if kind != HELD_OUT_KIND)
 
 
@@ -81,7 +85,8 @@ class Examples:
         self.size, self.cast, self.fine, self.refinement = size, cast, fine, refinement
         self.kept: OrderedDict[int, Example] = OrderedDict()
         self._region: tuple[int, Region, FineThings | None] | None = None
-        self._lit: tuple[int, TrueViews, LocalState] | None = None
+        self._lit: tuple[int, TrueViews | PlaceViews, LocalState] | None = None
+        self._places = Places()
 
     def at(self, step: int) -> list[Example]:
         """The views of `step`, oldest first."""
@@ -102,7 +107,9 @@ class Examples:
             return Example(seen.features.half(), light, picture)
         return Example(seen.features.half(), light, picture, seen.sharp.albedo.half(), seen.sharp.source.int())
 
-    def _light(self, number: int) -> tuple[TrueViews, LocalState]:
+    def _light(self, number: int) -> tuple[TrueViews | PlaceViews, LocalState]:
+        if self.fine and number % PLACES_EVERY == PLACES_EVERY - 1:
+            return self._places[number // PLACES_EVERY]
         if self._lit is None or self._lit[0] != number:
             seed = HELD_OUT_SEEDS.stop + number * PER_LIGHT // PER_REGION
             if self._region is None or self._region[0] != seed:
