@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from flashdreams.integrations.pocket.land.kinds import HELD_OUT_KIND
 from flashdreams.integrations.pocket.renderer.render import Renderer
 from flashdreams.integrations.pocket.scenes.catalog import scene_layouts
 from flashdreams.integrations.pocket.tiles.fine import FineThings
@@ -28,10 +29,13 @@ class PlaceViews:
 
 
 class Places:
-    """Every stored place, by number; each is made ready when it is first asked for, and kept."""
+    """The stored places to learn from, by number; each is made ready when it is first asked for, and kept.
+
+    The one that is like the kind of land that views are never trained on is left out.
+    """
 
     def __init__(self) -> None:
-        self._names = tuple(stored_places())
+        self._names = tuple(name for name in stored_places() if stored_places()[name].kind != HELD_OUT_KIND)
         self._ready: dict[str, tuple[PlaceViews, LocalState]] = {}
 
     def __getitem__(self, number: int) -> tuple[PlaceViews, LocalState]:

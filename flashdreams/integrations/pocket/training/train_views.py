@@ -2,8 +2,8 @@
 
 python -m flashdreams.integrations.pocket.training.train_views --run FOLDER [--fine [--refinement WEIGHTS]]
 
-With `--fine` things are given in fine cells, and seams pixel by pixel, and every fifth light is that of a stored place,
-seen there. `WEIGHTS` is a released file: its refinement makes the fine things of every second region from coarse ones,
+With `--fine` things are given in fine cells, and seams pixel by pixel, and some views are of the stored places, some in
+their light. `WEIGHTS` is a released file: its refinement makes the fine things of every second region from coarse ones,
 as it does in play.
 """
 
@@ -30,6 +30,7 @@ from flashdreams.integrations.pocket.tiles.fine import FineThings
 from flashdreams.integrations.pocket.tiles.refinement import REFINED, Refinement, thinned
 from flashdreams.integrations.pocket.tiles.sight import LocalState, look
 from flashdreams.integrations.pocket.tiles.store import packed
+from flashdreams.integrations.pocket.tiles.stored import stored_place, stored_places
 from flashdreams.integrations.pocket.tiles.view_network import ViewNetworkConfig
 from flashdreams.integrations.pocket.tiles.weights import load_refinement
 from flashdreams.integrations.pocket.training.place_views import Places, PlaceViews
@@ -47,8 +48,8 @@ PER_LIGHT, PER_REGION = 4, 16
 """Views drawn in one light, and of one region."""
 CAMERA_REACH = 14.0
 """Metres from the middle of a region to a camera at most, so that much is seen on all sides."""
-PLACES_EVERY = 5
-"""Of so many lights, one is that of a stored place."""
+PLACES_EVERY, STORED_LIGHT_EVERY = 5, 12
+"""Of so many lights, one is of views of a stored place; of so many, one is a stored place's light on a region."""
 TRAINED_KINDS = tuple(kind for kind in KINDS if kind != HELD_OUT_KIND)
 
 
@@ -116,9 +117,15 @@ class Examples:
                 region = make_region(seed, TRAINED_KINDS)
                 self._region = seed, region, self._things(region) if self.fine else None
             _, region, things = self._region
-            light = random_light(np.random.default_rng([22, number]))
+            light = self._any_light(number)
             self._lit = number, *lit(region, light, self.cast, things)
         return self._lit[1:]
+
+    def _any_light(self, number: int) -> Light:
+        if self.fine and number % STORED_LIGHT_EVERY == 0:
+            names = list(stored_places())
+            return stored_place(names[number // STORED_LIGHT_EVERY % len(names)]).light
+        return random_light(np.random.default_rng([22, number]))
 
     def _things(self, region: Region) -> FineThings:
         if self.refinement is not None and region.seed % 2:
