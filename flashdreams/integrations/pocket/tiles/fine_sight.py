@@ -29,6 +29,8 @@ _MET = -0.06
 """Occupancy from which a ray that was followed ends: posts of 0.15 m may lie between cells, and reach no more."""
 _TIMES, _PASSES = 3, 10
 """Places at most where something is near that a ray looks at, and steps after each."""
+_PAUSES = (2, 5)
+"""Numbers of steps after which rays that have met something are left out."""
 _SEAM_PASSES = (6, 5)
 """Steps of a pixel's ray from each of two ends."""
 _BEFORE = 0.35
@@ -77,8 +79,8 @@ def trace(things: FineThings, origin: Tensor, rays: Tensor, begin: Tensor, passe
     for number in range(passes):
         found = things.occupancy_at(torch.addcmul(start, along, here))
         here = torch.where(found > _MET, here, here + (found * -CELL).clamp_(_LEAST, _MOST))
-        if number in (passes // 2, passes - 1):
-            # Half way on only those rays are followed that have met nothing yet.
+        if number in _PAUSES or number == passes - 1:
+            # From here on only those rays are followed that have met nothing yet.
             at.index_copy_(0, rows, here)
             value.index_copy_(0, rows, found)
             left = (found <= _MET).nonzero()[:, 0]

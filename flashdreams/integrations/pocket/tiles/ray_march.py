@@ -98,7 +98,7 @@ def approach(occupancy: Tensor, centre: tuple[float, float], rays: Rays, near: f
         _advance(found, rows, torch.cat([earlier[None], value]), steps, samples.start, near)
         before.fill_(-1.0).index_copy_(0, rows, value[-1])
     close = found.close if near < _SOLID else found.level
-    return close, Ends(*found[1:]), Course(fan, steps, active, first, slope, height, near)
+    return close, Ends(*found[1:]), Course(fan, steps, first, slope, height, near)
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,6 @@ class Course:
 
     fan: _Fan
     steps: Tensor
-    active: Tensor
     first: Tensor
     slope: Tensor
     height: Tensor
@@ -118,26 +117,14 @@ class Course:
 
         They are up to one distance of the march early, and `FAR` where there is nothing more.
         """
-        found = torch.full_like(level, FAR)
-        begin = torch.searchsorted(self.steps, level)
-        for number in range(len(self.active)):
-            start = number * _ROUND
-            asked = ((found == FAR) & (begin < start + _ROUND) & self.active[number].index_select(0, rows)).nonzero()[
-                :, 0
-            ]
-            if not len(asked):
-                continue
-            own = rows.index_select(0, asked)
-            first, slope = (x.index_select(0, own) for x in (self.first, self.slope))
-            value = _values(self.fan, self.height, first + start, slope, self.steps[start : start + _ROUND])
-            numbers = torch.arange(start, start + len(value))[:, None]
-            ahead = (value > self.near) & (numbers >= begin.index_select(0, asked))
-            soon = torch.where(ahead, numbers, len(self.steps)).amin(0)
-            hit = (soon < len(self.steps)).nonzero()[:, 0]
-            asked = asked.index_select(0, hit)
-            there = self.steps.index_select(0, (soon.index_select(0, hit) - 1).clamp_min(0))
-            found[asked] = torch.maximum(there, level.index_select(0, asked))
-        return found
+        # All distances at once: few rays go on, and so the number of operations counts, not their size.
+        first, slope = (x.index_select(0, rows) for x in (self.first, self.slope))
+        value, count = _values(self.fan, self.height, first, slope, self.steps), len(self.steps)
+        numbers = torch.arange(count)[:, None]
+        ahead = (value > self.near) & (numbers >= torch.searchsorted(self.steps, level))
+        soon = torch.where(ahead, numbers, count).amin(0)
+        there = torch.maximum(self.steps.index_select(0, (soon - 1).clamp_(0)), level)
+        return torch.where(soon < count, there, FAR)
 
 
 def _distances() -> Tensor:
