@@ -595,7 +595,9 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder / "venv"], check=True, timeout=240)
     bin_folder = folder / "venv" / ("Scripts" if os.name == "nt" else "bin")
     python = bin_folder / "python"
-    subprocess.run([*pip, "--python", python, "install", "--no-deps", "--no-index", wheel], check=True, timeout=300)
+    # Not compiled: the commands below need a part of the modules, and compile that.
+    install = ["install", "--no-deps", "--no-index", "--no-compile", wheel]
+    subprocess.run([*pip, "--python", python, *install], check=True, timeout=300)
     asked = [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
     packages = subprocess.run(asked, check=True, capture_output=True, text=True).stdout.strip()
     # A folder named in a .pth file is added without reading the .pth files in it: an editable install stays out.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from flashdreams.integrations.pocket.endless_world import UPCOMING, EndlessWorld
 from flashdreams.integrations.pocket.land.camera import EYE_HEIGHT, camera_pose
 from flashdreams.integrations.pocket.land.light import light_at
 from flashdreams.integrations.pocket.land.state import CHANNELS
+from flashdreams.integrations.pocket.tiles import weights as weights_file
 from flashdreams.integrations.pocket.tiles.config import TILE, TILE_METRES, TileTransformerConfig, tile_model_config
 from flashdreams.integrations.pocket.tiles.edits import Edits
 from flashdreams.integrations.pocket.tiles.jump import GRAVITY, TAKE_OFF, Jump
@@ -41,6 +43,17 @@ from flashdreams.integrations.pocket.tiles.view_network import ViewNetworkConfig
 from flashdreams.integrations.pocket.tiles.weights import compressed
 
 SMALL = TileTransformerConfig(widths=(8, 16, 16, 16), blocks=1, heads=2)
+SMALL_VIEWS = ViewNetworkConfig(widths=(8, 16, 16), blocks=1, entrance=16)
+SMALL_REFINEMENT = RefinementConfig(width=8, deep=8, blocks=1)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_networks() -> Iterator[None]:
+    """Load weights into small networks: what is tested here holds for any."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(weights_file, "ViewNetworkConfig", lambda: SMALL_VIEWS)
+        patch.setattr(weights_file, "RefinementConfig", lambda: SMALL_REFINEMENT)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +63,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tensors = {}
     for prefix, module in (
         ("tiles", tile_model_config(1, SMALL).setup().transformer),
-        ("views", ViewNetworkConfig().setup()),
+        ("views", SMALL_VIEWS.setup()),
     ):
         for name, weight in module.state_dict().items():
             spread = 0.3 / max(weight.flatten(1).shape[1], 1) ** 0.5 if weight.dim() > 1 else 0.05
@@ -122,7 +135,7 @@ def test_the_map_around_a_visitor_shows_what_has_come_and_dreams_nothing(world: 
 def test_with_a_refinement_a_walk_is_the_same_however_many_threads_dream(weights: Path, tmp_path: Path) -> None:
     torch.manual_seed(4)
     tensors = {
-        f"refine.{name}": torch.randn_like(x) * 0.02 for name, x in RefinementConfig().setup().state_dict().items()
+        f"refine.{name}": torch.randn_like(x) * 0.05 for name, x in SMALL_REFINEMENT.setup().state_dict().items()
     }
     refined = tmp_path / "refined.safetensors"
     save_file(load_file(weights) | compressed(tensors), refined, metadata={"steps": "{}"})

@@ -83,26 +83,27 @@ def test_with_more_steps_than_one_the_seed_is_seen() -> None:
 
 
 def test_interleaved_rollouts_dream_what_they_dream_alone(world: PocketWorld) -> None:
-    paths = {"meadow": camera_path(world, "meadow", "wa", 6), "night": camera_path(world, "night", "sd", 6)}
+    paths = {"meadow": camera_path(world, "meadow", "wa", 4), "night": camera_path(world, "night", "sd", 4)}
     alone = {scene: play(world, world.start(scene, 3), poses) for scene, poses in paths.items()}
     rollouts = {scene: world.start(scene, 3) for scene in paths}
     together: dict[str, list[np.ndarray]] = {scene: [] for scene in paths}
-    for index in range(6):
+    for index in range(4):
         for scene in paths if index % 2 else reversed(list(paths)):
             together[scene] += play(world, rollouts[scene], [paths[scene][index]])
     assert all(same(alone[scene], together[scene]) for scene in paths)
 
 
 def test_a_snapshot_goes_on_as_the_original_did_and_stays_as_it_is(world: PocketWorld) -> None:
-    poses = camera_path(world, "snow", "wd", 12)
+    poses = camera_path(world, "snow", "wd", 10)
     rollout = world.start("snow", 8)
     play(world, rollout, poses[:5])
     kept = world.snapshot(rollout)
     onward = play(world, rollout, poses[5:])
-    assert same(play(world, world.restore(kept), poses[5:8]), onward[:3])
+    assert len(poses) > world.config.window_chunks
+    assert same(play(world, world.restore(kept), poses[5:7]), onward[:2])
     sent = pickle.loads(pickle.dumps(world.pack(kept)))
     assert same(play(world, world.restore(world.unpack(sent)), poses[5:]), onward)
-    assert same(play(world, world.restore(kept), poses[5:8]), onward[:3]), "restored twice from one snapshot"
+    assert same(play(world, world.restore(kept), poses[5:7]), onward[:2]), "restored twice from one snapshot"
 
 
 def test_a_change_of_scene_takes_effect_at_its_chunk(world: PocketWorld) -> None:
@@ -150,19 +151,16 @@ def test_the_window_fills_and_stays_full(world: PocketWorld) -> None:
     assert fills[window - 1 :] == [1.0] * (11 - window)
 
 
-@pytest.mark.parametrize(
-    ("poses", "sentence"),
-    [
+def test_bad_poses_are_refused_and_the_rollout_goes_on(world: PocketWorld) -> None:
+    good = camera_path(world, "meadow", "w", 2)
+    rollout = world.start("meadow", 4)
+    for poses, sentence in (
         (np.eye(4), r"shape \(1, 4, 4\)"),
         (np.full((1, 4, 4), np.nan), "finite"),
         (np.zeros((4, 4, 4)), r"shape \(1, 4, 4\)"),
-    ],
-)
-def test_bad_poses_are_refused_and_the_rollout_goes_on(world: PocketWorld, poses: np.ndarray, sentence: str) -> None:
-    good = camera_path(world, "meadow", "w", 2)
-    rollout = world.start("meadow", 4)
-    with pytest.raises(ValueError, match=sentence):
-        world.step(rollout, Controls(poses=poses))
+    ):
+        with pytest.raises(ValueError, match=sentence):
+            world.step(rollout, Controls(poses=poses))
     assert same(play(world, rollout, good), play(world, world.start("meadow", 4), good))
 
 
@@ -194,7 +192,7 @@ def test_a_damaged_checkpoint_is_refused_by_the_names_of_its_tensors(
 def test_a_stream_is_what_the_training_computes_of_whole_clips() -> None:
     """The KV cache, chunk by chunk and past its window, against attention over all chunks at once; fp32, 1e-4."""
     torch.manual_seed(1)
-    chunks, scene = 9, torch.full((1, 9), 2)
+    chunks, scene = 8, torch.full((1, 8), 2)
     transformer = PocketTransformer(PocketTransformerConfig(dtype=torch.float32)).eval().requires_grad_(False)
     torch.nn.init.normal_(transformer.network.head.head.weight, std=0.05)
     encoder = SceneEncoder(SceneEncoderConfig()).eval().requires_grad_(False)

@@ -40,16 +40,18 @@ STEPS = 1, 2
 
 @pytest.fixture(scope="module")
 def few_walks() -> Iterator[None]:
-    """One short walk in every place instead of 16, coarsely drawn, and of the things in sight the nearest few."""
+    """One short walk in two places instead of 16 in six, coarsely drawn, and of the things in sight the nearest few."""
     with pytest.MonkeyPatch.context() as patch:
         for kind in ("_TOP_ROUNDS", "_TOP_BOXES"):
             patch.setattr(intersections, kind, 3)
         patch.setattr(data, "CLIPS_PER_SCENE", 1)
         patch.setitem(data.CHUNKS, "frames", 1)
         patch.setitem(data.CHUNKS, "keyframes", 6)
-        renderer = data.Renderer(data.scene_layouts(), supersample=1)
+        two = data.scene_layouts()[:2]
+        renderer = data.Renderer(two, supersample=1)
         patch.setattr(views, "VIEWS_PER_SCENE", 1)
         for module in (data, views, release):
+            patch.setattr(module, "scene_layouts", lambda: two)
             patch.setattr(module, "Renderer", lambda *_, **options: renderer)
         yield
 
