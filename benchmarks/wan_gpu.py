@@ -28,7 +28,7 @@ from flashdreams.recipes.wan import (
     WanVAEDecoderConfig,
 )
 
-CHUNK, WINDOW = 3, 21
+CHUNK = 3
 SPACE_RATIO = 8
 MODES = {"eager": (False, False), "compiled": (True, False), "graphs": (True, True)}
 """Launch modes of kernels: (compiled, captured)."""
@@ -45,6 +45,8 @@ class Case:
     width: int = 832
     dtype: torch.dtype = torch.bfloat16
     vae_width: int = 96
+    window: int = 21
+    """Latents that a pass attends to."""
     chunks: int = 20
     matrix: int = 8192
     """Side of the matrices that the peak is measured with."""
@@ -66,7 +68,7 @@ class Case:
             network=self.network,
             dtype=self.dtype,
             len_t=CHUNK,
-            window_size_t=WINDOW,
+            window_size_t=self.window,
             compile_network=compiled,
             use_cuda_graph=captured,
         )
@@ -103,7 +105,7 @@ def measure(case: Case, mode: str) -> dict[str, Any]:
         cache = pipeline.initialize_cache(text, **pipeline.latent_size(case.height, case.width), reuse=cache)
         log_progress(f"{mode}, {name}: filling the window, compiling and capturing where that is wanted")
         series: dict[str, list[float]] = defaultdict(list)
-        warm = WINDOW // CHUNK + 4
+        warm = case.window // CHUNK + 4
         for chunk in range(warm + case.chunks):
             pipeline.generate(chunk, cache)
             timings = pipeline.finalize(chunk, cache)
@@ -151,12 +153,12 @@ def _pass(case: Case) -> tuple[float, int]:
     with torch.device("meta"):
         network: WanDiTNetwork = config.setup().to(case.dtype)
         text = torch.empty(1, config.text_len, config.text_dim)
-    cache = network.initialize_cache(length, length * WINDOW // CHUNK, 0, text)
+    cache = network.initialize_cache(length, length * case.window // CHUNK, 0, text)
     sizes = (config.dim // config.num_heads, case.latents[-2] // 2, case.latents[-1] // 2, CHUNK)
     rope = rope_table(RotaryPositionEmbedding3D(*sizes, interleaved=True, device="meta").shift_t(0))
     tokens = torch.empty(1, length, config.in_dim * 4, device="meta", dtype=case.dtype)
     modulation = network.modulation(torch.zeros((), device="meta"))
-    for chunk in range(WINDOW // CHUNK):
+    for chunk in range(case.window // CHUNK):
         gflop = operations(partial(network, tokens, modulation, cache, rope, chunk))
     prompt = sum(each.text.cached_k().nbytes + each.text.cached_v().nbytes for each in cache.cross_attn)
     weights = sum(weight.nbytes for block in network.blocks for weight in block.parameters())
@@ -182,7 +184,7 @@ def small_case() -> Case:
     """A few thousand weights on the CPU: the same code, figures without a meaning."""
     network = WanDiTNetworkConfig(dim=24, ffn_dim=40, freq_dim=16, text_len=3, text_dim=8, num_heads=2, num_layers=2)
     device = torch.device("cpu")
-    return Case(device, network, 32, 48, dtype=torch.float32, vae_width=4, chunks=2, matrix=64)
+    return Case(device, network, 32, 48, dtype=torch.float32, vae_width=4, window=6, chunks=1, matrix=64)
 
 
 def main() -> None:
@@ -202,7 +204,7 @@ def main() -> None:
         "network": {"dim": case.network.dim, "layers": case.network.num_layers, "dtype": str(case.dtype)},
         "picture": [case.width, case.height],
         "chunk": CHUNK,
-        "window": WINDOW,
+        "window": case.window,
         "ms": {mode: measure(case, mode) for mode in arguments.modes},
         "floor": floor(case),
     }

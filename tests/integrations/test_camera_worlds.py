@@ -18,6 +18,7 @@ from flashdreams.camera.camera_path import CameraPath
 from flashdreams.camera.trajectory import save_trajectory
 from flashdreams.configs.worlds import all_worlds
 from flashdreams.infra.config.base import replace_everywhere
+from flashdreams.infra.memory.tracker import on_meta
 from flashdreams.infra.world.base import Controls, Rollout, World
 from flashdreams.integrations.hy_worldplay.config import HISTORY_BYTES
 from flashdreams.integrations.hy_worldplay.config import SLUG as HY_WORLDPLAY
@@ -278,8 +279,7 @@ def test_controls_are_what_the_models_understand() -> None:
 @pytest.mark.parametrize("slug", list(SLUGS))
 def test_networks_have_the_sizes_that_are_stated(slug: str) -> None:
     config: Any = all_worlds()[slug]
-    with torch.device("meta"):
-        network = config.pipeline.rollout.network.setup()
+    network = on_meta(config.pipeline.rollout.network)
     assert sum(parameter.numel() for parameter in network.parameters()) == config.parameters
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from flashdreams.configs.worlds import all_worlds
+from flashdreams.infra.memory.tracker import on_meta
 from flashdreams.infra.runtime.state import copy_state
 from flashdreams.infra.world.base import World
 from flashdreams.integrations.longlive import LongLiveTransformer, LongLiveTransformerConfig, LoRAConfig
@@ -259,8 +260,7 @@ def test_the_models_are_declared_as_published() -> None:
         scheduler: Any = PIPELINES[slug].diffusion_model.scheduler.setup()
         assert scheduler.timesteps.tolist() == pytest.approx([1000, 937.5, 833.3333, 625], abs=1e-3)
         assert (world.height, world.width, world.fps, world.frames_per_chunk) == (480, 832, 16, 12)
-        with torch.device("meta"):
-            network = rollout.network.setup()
+        network = on_meta(rollout.network)
         assert sum(parameter.numel() for parameter in network.parameters()) == world.parameters
 
 

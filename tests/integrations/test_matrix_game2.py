@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from flashdreams.configs.runner_configs import all_runners
 from flashdreams.configs.worlds import all_worlds
 from flashdreams.infra.media.images import read_picture
+from flashdreams.infra.memory.tracker import on_meta
 from flashdreams.infra.world.base import Controls, Rollout, World
 from flashdreams.infra.world.inputs import FrameInput
 from flashdreams.integrations.matrix_game2 import (
@@ -247,10 +248,9 @@ def test_the_memory_of_a_rollout_is_planned() -> None:
         window, tokens = preset.window_size_t, 22 * 40
         per_latent = 30 * tokens * 1536 + 15 * 1024 * ((tokens if preset.mouse_dim else 0) + 1)
         cross = 30 * 257 * 1536
+        rollout = config.pipeline.rollout
+        transformer = on_meta(rollout.__class__(network=rollout.network, window_size_t=window))
         with torch.device("meta"):
-            transformer = config.pipeline.rollout.__class__(
-                network=config.pipeline.rollout.network, window_size_t=window
-            ).setup()
             features = torch.zeros(1, 257, 1280)
             cache = transformer.initialize_autoregressive_cache(height=44, width=80, image_embeddings=features)
         assert cache.nbytes == 2 * 2 * window * per_latent

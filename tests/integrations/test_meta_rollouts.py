@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from flashdreams.infra.config.base import replace_everywhere
+from flashdreams.infra.memory.tracker import on_meta, repeated
 from flashdreams.infra.temporal import causal_pixel_frames
 from flashdreams.integrations.krea_realtime import config as krea
 from flashdreams.integrations.lingbot_world import config as lingbot
@@ -46,14 +49,21 @@ def control_of(config: Wan21TransformerConfig, chunk: int, height: int, width: i
     return None
 
 
+class Repeated(TorchDispatchMode):
+    """Finds the shape of the same operation on the meta device once."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return repeated(func, args, kwargs or {})
+
+
 @pytest.mark.parametrize("slug", ALL)
 @torch.no_grad()
 def test_every_tensor_of_a_rollout_is_on_the_device(slug: str) -> None:
     pipeline, height, width = ALL[slug]
     depth = {"num_layers": 2, "action_blocks": 1}
     config = replace_everywhere(pipeline.diffusion_model.transformer, checkpoint_path=None, **depth)
-    with torch.device("meta"):
-        transformer: Any = config.setup()
+    transformer: Any = on_meta(config)
+    with torch.device("meta"), Repeated():
         features = torch.zeros(1, config.network.text_len, config.network.text_dim, dtype=config.dtype)
         cache = transformer.initialize_autoregressive_cache(height=height, width=width, text_embeddings=features)
         for chunk in range(config.window_chunks + 2):
@@ -77,8 +87,8 @@ def test_every_tensor_of_a_waypoint_rollout_is_on_the_device(slug: str) -> None:
     pipeline, windows = waypoint.PIPELINES[slug], {"local_window": 4, "global_latents": 2, "global_dilation": 2}
     config = replace_everywhere(pipeline.diffusion_model.transformer, checkpoint_path=None, num_layers=4, **windows)
     network = config.network
-    with torch.device("meta"):
-        transformer: Any = config.setup()
+    transformer: Any = on_meta(config)
+    with torch.device("meta"), Repeated():
         cache = transformer.initialize_autoregressive_cache()
         for chunk in range(config.window_size_t + network.global_dilation + 1):
             cache.start(chunk)
@@ -96,3 +106,7 @@ def test_a_tensor_on_another_device_is_noticed() -> None:
         torch.nn.Linear(2, 2, device="meta")(torch.zeros(1, 2, device="cpu"))
     with pytest.raises(RuntimeError, match="device"):
         torch.zeros(3, device="meta") + torch.zeros(3, device="cpu")
+    with Repeated():
+        for other in ("meta", "cpu"):
+            with nullcontext() if other == "meta" else pytest.raises(RuntimeError, match="device"):
+                torch.zeros(3, device="meta") + torch.zeros(3, device=other)

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from flashdreams.infra.media.video import Mp4File
+from flashdreams.infra.memory.tracker import on_meta
 from flashdreams.integrations.omnidreams.config import PARAMETERS, RUNNERS, SLUG
 from flashdreams.scripts.cli import entrypoint as main
 from tests.integrations.clips import HEIGHT, WIDTH, run_clip, tiny_arguments
@@ -83,6 +83,5 @@ def test_what_cannot_be_driven_gets_one_sentence(
 
 
 def test_the_network_has_the_published_size() -> None:
-    with torch.device("meta"):
-        network = RUNNERS[SLUG].pipeline.rollout.network.setup()
+    network = on_meta(RUNNERS[SLUG].pipeline.rollout.network)
     assert sum(parameter.numel() for parameter in network.parameters()) == PARAMETERS

@@ -12,8 +12,9 @@ import pytest
 import torch
 
 from flashdreams.configs.worlds import all_worlds
+from flashdreams.infra.memory.tracker import on_meta
 from flashdreams.infra.runtime.state import state_bytes
-from flashdreams.infra.world.base import Controls, World
+from flashdreams.infra.world.base import Controls, Rollout, World
 from flashdreams.integrations.self_forcing.config import SLUG
 from flashdreams.recipes.wan import Wan22TransformerConfig
 from flashdreams.recipes.wan.world import WanWorldConfig
@@ -34,21 +35,29 @@ def same(one: list[Frames], other: list[Frames]) -> bool:
     return all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
 
 
-def test_chunks_have_the_frames_that_were_promised(world: World) -> None:
+@pytest.fixture(scope="module")
+def alone(world: World) -> tuple[Rollout, list[Frames]]:
+    """A rollout of the lighthouse with seed 1 that nothing disturbed, and its four chunks."""
     rollout = world.start("lighthouse", 1)
-    chunks = generate(world, rollout, 3)
-    assert [chunk.shape for chunk in chunks] == [(frames, HEIGHT, WIDTH, 3) for frames in (9, 12, 12)]
-    assert [world.frames_in_chunk(index) for index in range(3)] == [9, 12, 12]
+    return rollout, generate(world, rollout, 4)
+
+
+def test_chunks_have_the_frames_that_were_promised(world: World, alone: tuple[Rollout, list[Frames]]) -> None:
+    rollout, chunks = alone
+    assert [chunk.shape for chunk in chunks] == [(frames, HEIGHT, WIDTH, 3) for frames in (9, 12, 12, 12)]
+    assert [world.frames_in_chunk(index) for index in range(4)] == [9, 12, 12, 12]
     assert world.config.frames_per_chunk == 12
     assert all(chunk.dtype == np.uint8 and chunk.std() > 1 for chunk in chunks)
-    assert rollout.kv_fill == pytest.approx(3 / world.config.window_chunks)
+    assert rollout.kv_fill == pytest.approx(4 / world.config.window_chunks)
     assert {"diffuse", "decode", "finalize"} <= set(rollout.timings)
 
 
-def test_a_packed_rollout_goes_on_bit_for_bit_in_another_process(world: World) -> None:
-    rollout = world.start("lighthouse", 1)
-    generate(world, rollout, 3)
-    packed = pickle.dumps(world.pack(world.snapshot(rollout)))
+def test_a_packed_rollout_goes_on_bit_for_bit_in_another_process(
+    world: World, alone: tuple[Rollout, list[Frames]]
+) -> None:
+    kept = world.snapshot(alone[0])
+    rollout = world.restore(kept)
+    packed = pickle.dumps(world.pack(kept))
     again = world.restore(world.unpack(pickle.loads(packed)))
     assert same(generate(world, rollout, 3), generate(world, again, 3))
     assert len(packed) < 2 * state_bytes(again) + 50_000, "the weights stay"
@@ -64,11 +73,15 @@ def test_a_fingerprint_does_not_depend_on_what_was_played(tmp_path: Path) -> Non
     assert fresh.fingerprint() != before
 
 
-def test_a_text_event_changes_only_chunks_after_it(world: World) -> None:
-    calm, told = world.start("lighthouse", 1), world.start("lighthouse", 1)
-    assert same(generate(world, calm, 2), generate(world, told, 2))
-    assert not same(generate(world, calm, 1), generate(world, told, 1, text="a storm"))
-    assert not same(generate(world, calm, 1), generate(world, told, 1))
+def test_what_is_refused_changes_nothing_and_a_text_event_only_chunks_after_it(
+    world: World, alone: tuple[Rollout, list[Frames]]
+) -> None:
+    told = world.start("lighthouse", 1)
+    with pytest.raises(ValueError, match="text must say what to dream"):
+        generate(world, told, 1, text="")
+    assert same(generate(world, told, 2), alone[1][:2])
+    assert not same(generate(world, told, 1, text="a storm"), alone[1][2:3])
+    assert not same(generate(world, told, 1), alone[1][3:])
 
 
 def test_a_scene_is_its_prompt(world: World) -> None:
@@ -89,10 +102,9 @@ def test_rollouts_are_told_apart_by_their_seed_and_do_not_disturb_each_other(wor
             assert same(generate(world, rollout, 1), expected[chunk : chunk + 1])
 
 
-def test_no_weight_is_read_before_it_has_come(world: Any) -> None:
-    expected = generate(world, world.start("market", 1), 2)
+def test_no_weight_is_read_before_it_has_come(world: Any, alone: tuple[Rollout, list[Frames]]) -> None:
     with weights_come_late(world.pipeline):
-        assert same(generate(world, world.start("market", 1), 2), expected)
+        assert same(generate(world, world.start("lighthouse", 1), 2), alone[1][:2])
 
 
 def test_rollouts_in_one_pass_are_what_they_are_alone(world: World) -> None:
@@ -145,13 +157,6 @@ def test_what_the_model_does_not_understand_is_refused(
         world.start(**({"scene": "lighthouse", "seed": 1} | given))
 
 
-def test_a_refused_event_leaves_the_dream_as_it_was(world: World) -> None:
-    rollout, other = world.start("lighthouse", 1), world.start("lighthouse", 1)
-    with pytest.raises(ValueError, match="text must say what to dream"):
-        generate(world, rollout, 1, text="")
-    assert same(generate(world, rollout, 2), generate(world, other, 2))
-
-
 WAN_WORLDS = {slug: world for slug, world in all_worlds().items() if type(world) is WanWorldConfig}
 """Those with a camera have a test of their own."""
 
@@ -162,8 +167,7 @@ def test_what_a_world_says_of_itself_is_so(slug: str) -> None:
     transformer: Any = config.pipeline.diffusion_model.transformer
     two = isinstance(transformer, Wan22TransformerConfig)
     parts = [transformer.transformer_high_noise, transformer.transformer_low_noise] if two else [transformer]
-    with torch.device("meta"):
-        networks = [part.network.setup() for part in parts]
+    networks = [on_meta(part.network) for part in parts]
     assert sum(weight.numel() for network in networks for weight in network.parameters()) == config.parameters
 
 
