@@ -42,18 +42,19 @@ class ViewClassifier(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.layers = nn.Sequential(
-            _layer(4, 24), _layer(24, 48), _layer(48, 96), nn.Conv2d(96, 96, 3, padding=1), nn.SiLU()
-        )
-        self.narrow = nn.Linear(192, FEATURES)
+        self.layers = nn.ModuleList([_layer(4, 24), _layer(24, 48), _layer(48, 96)])
+        self.narrow = nn.Linear(2 * (24 + 48 + 96), FEATURES)
         self.heads = nn.Linear(FEATURES, _WEATHER.stop)
 
     def features(self, views: Tensor) -> Tensor:
         """`[N, 64]` of views `[N, 3, H, W]` in 0..1 of any size."""
         small = F.interpolate(views, (ROWS, COLUMNS), mode="area") * 2 - 1
         height = torch.linspace(-1, 1, ROWS).view(1, 1, -1, 1).expand(len(small), 1, ROWS, COLUMNS)
-        seen = self.layers(torch.cat([small, height], 1))
-        return torch.tanh(self.narrow(torch.cat([seen.mean((2, 3)), seen.amax((2, 3))], 1)))
+        seen, pooled = torch.cat([small, height], 1), []
+        for layer in self.layers:
+            seen = layer(seen)
+            pooled += [seen.mean((2, 3)), seen.amax((2, 3))]  # how much there is of what, in all sizes
+        return torch.tanh(self.narrow(torch.cat(pooled, 1)))
 
     def forward(self, views: Tensor) -> Tensor:
         """`[N, 18]` logits of views `[N, 3, H, W]` in 0..1."""

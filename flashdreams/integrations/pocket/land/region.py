@@ -47,6 +47,10 @@ class Region:
     """`[4, 384, 384]`: the colour of the ground in 0..1, and water."""
     lamps: Tensor
     """`[N, 2]`: x and z."""
+    things: Mapping[str, Tensor]
+    """By attribute `[N, 2]`: x and z of what belongs to it, as bushes to trees and lamps to houses."""
+    ways: Tensor
+    """`[192, 192]`: 1 on paths and streets, 0 beside them."""
 
     def condition(self) -> Tensor:
         """`[19, 192, 192]` in -1..1: what a tile model is told of every cell."""
@@ -85,6 +89,7 @@ class _Layout:
         self.amount = {name: float(2 * a) for name, a in zip(ATTRIBUTES, attributes, strict=True)}
         self.attributes, self.style = attributes, style
         self.build = Builder(rng, dict(zip(STYLE, style.tolist(), strict=True)))
+        self.things: dict[str, list[tuple[float, float]]] = {name: [] for name in ATTRIBUTES}
         n = CELLS * FINE
         at = ((np.arange(n) + 0.5) / n * 2 - 1) * REACH
         self.x, self.z = np.broadcast_to(at[None, :], (n, n)), np.broadcast_to(at[:, None], (n, n))
@@ -114,6 +119,8 @@ class _Layout:
             self.seed, state, whole,
             torch.tensor(self.attributes).float(), torch.tensor(self.style).float(), rounds, boxes,
             ground, torch.tensor(self.build.lamps, dtype=torch.float32).reshape(-1, 2),
+            {name: torch.tensor(spots, dtype=torch.float32).reshape(-1, 2) for name, spots in self.things.items()},
+            F.avg_pool2d(torch.from_numpy(self.way * (self.water < 0))[None].float(), FINE)[0],
         )  # fmt: skip
 
     def _noise(self, metres: float, edge: int = CELLS * FINE) -> np.ndarray:
@@ -229,6 +236,7 @@ class _Layout:
             x, z = self.rng.uniform(-REACH * 0.7, REACH * 0.7, 2)
             if self._free(x, z, room):
                 make(self.build, self._kind_at(x, z), x, z, 1.0)  # type: ignore[operator]
+                self.things["towers"].append((float(x), float(z)))
                 return
 
     def _houses(self) -> None:
@@ -244,6 +252,7 @@ class _Layout:
     def _house(self, kind: str, x: float, z: float, yaw: float, size: float, room: float = 2.7) -> None:
         if self._free(x, z, room * size, take=False):
             self.build.house(kind, x, z, yaw, size)
+            self.things["houses"].append((x, z))
             row, column = self._index(x, z)
             reach = int(2.9 * size / CELL * FINE)
             self.taken[max(row - reach, 0) : row + reach, max(column - reach, 0) : column + reach] = True
@@ -301,6 +310,7 @@ class _Layout:
                     size = float(self.rng.uniform(0.8, 1.25))
                     if self._free(x, z, room * size):
                         make(self.build, kind, x, z, size)
+                        self.things[attribute].append((x, z))
                     break
                 draw -= rate
 

@@ -21,7 +21,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from flashdreams.files import drafted
-from flashdreams.integrations.pocket.evaluation.tile_views import Cast, true_views
+from flashdreams.integrations.pocket.evaluation.tile_views import Cast, contents, true_views
 from flashdreams.integrations.pocket.evaluation.view_classifier import (
     COLUMNS,
     ROWS,
@@ -54,7 +54,7 @@ BATCH, RATE = 32, 2e-3
 class Size:
     """Size of the training."""
 
-    regions: int = 525
+    regions: int = 420
     passes: int = 24
     """Times that every view is learnt from."""
 
@@ -87,14 +87,16 @@ def judged_light(rng: np.random.Generator, time: str) -> tuple[Light, tuple[floa
 def make_examples(seeds: range, cast: Cast | None = None) -> Examples:
     """True views of regions of one kind each, with amounts anywhere between nothing and twice as much as usual.
 
-    They are taken as those that are judged, see `tile_views.true_views`. `cast` may be a compiled one.
+    They are taken as those that are judged, see `tile_views.true_views`. Labels of amounts are of what there is in the
+    nine tiles, see `relative`. `cast` may be a compiled one.
     """
-    views, rows = [], []
+    views, rows, found = [], [], []
     for number, seed in enumerate(tqdm(seeds, "views of land", unit="region")):
         rng = np.random.default_rng([51, seed])
         kind = number % len(KINDS)
         amounts = rng.beta(EXTREME, EXTREME, len(ATTRIBUTES))
         region = make_region(seed, (KINDS[kind],), amounts=dict(zip(ATTRIBUTES, amounts.tolist(), strict=True)))
+        found.append(contents(region))
         for turn in range(LIGHTS):
             time = (number + turn) % len(TIMES)
             light, weather = judged_light(rng, TIMES[time])
@@ -102,11 +104,20 @@ def make_examples(seeds: range, cast: Cast | None = None) -> Examples:
                 true_views(region, VIEWS, rng, light, cast), (ROWS, COLUMNS), mode="area"
             )
             views.append((small * 255).round().byte())
-            rows += [(kind, time, *amounts, *weather)] * VIEWS
-    table = torch.tensor(rows, dtype=torch.float32)
-    amounts_end = 2 + len(ATTRIBUTES)
-    labels = Labels(table[:, 0].long(), table[:, 1].long(), table[:, 2:amounts_end], table[:, amounts_end:])
-    return Examples(torch.cat(views), labels)
+            rows += [(kind, time, *weather)] * VIEWS
+    table, every = torch.tensor(rows, dtype=torch.float32), LIGHTS * VIEWS
+    kinds = table[:, 0].long()
+    shares = relative(torch.stack(found), kinds[::every]).repeat_interleave(every, 0)
+    return Examples(torch.cat(views), Labels(kinds, table[:, 1].long(), shares, table[:, 2:]))
+
+
+def relative(found: Tensor, kinds: Tensor) -> Tensor:
+    """Amounts `[N, 6]` in 0..1 of what is `found [N, 6]` in regions: 0.5 for the mean of those of the same kind."""
+    usual = torch.zeros_like(found)
+    for kind in kinds.unique():
+        usual[kinds == kind] = found[kinds == kind].mean(0)
+    share = found / (found + usual).clamp_min(1e-6)
+    return torch.where(found + usual > 0, share, 0.5)
 
 
 def train(examples: Examples, passes: int) -> ViewClassifier:
