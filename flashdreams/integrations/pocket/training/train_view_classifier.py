@@ -55,7 +55,7 @@ class Size:
     """Size of the training."""
 
     regions: int = 420
-    passes: int = 24
+    passes: int = 20
     """Times that every view is learnt from."""
 
 
