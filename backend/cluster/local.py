@@ -42,10 +42,13 @@ RAY_CONFIG = {
     "health_check_timeout_ms": 30_000,
     "agent_register_timeout_ms": 240_000,
     "worker_register_timeout_seconds": 240,
+    # Nobody looks at figures of Ray, and processes that are started before they are needed may not be needed.
+    "enable_metrics_collection": False,
+    "prestart_worker_first_driver": False,
 }
 """Ray's own settings of a local cluster."""
-HEAD = {"include_dashboard": False, "_system_config": RAY_CONFIG}
-"""Arguments of the head node."""
+HEAD = {"include_dashboard": False, "include_log_monitor": False, "no_monitor": True, "_system_config": RAY_CONFIG}
+"""Arguments of the head node: without dashboard, logs at the driver, and autoscaler."""
 
 
 class LocalCluster:

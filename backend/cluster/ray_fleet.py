@@ -40,6 +40,8 @@ class RayFleet:
     def __init__(self) -> None:
         self._addresses: dict[str, str] = {}
         self._asking: dict[str, asyncio.Task[str | None]] = {}
+        self._doubted: set[str] = set()
+        """Servers whose address did not answer."""
         self._listed = float("-inf")
         self._lock = asyncio.Lock()
 
@@ -54,6 +56,7 @@ class RayFleet:
     async def _list(self) -> None:
         names = await asyncio.to_thread(server_names)
         self._addresses = {name: at for name, at in self._addresses.items() if name in names}
+        self._doubted &= set(names)
         for name in [name for name in self._asking if name not in names]:
             self._asking.pop(name).cancel()
         new = {name: asyncio.create_task(_address(name)) for name in names if not self._known(name)}
@@ -64,21 +67,28 @@ class RayFleet:
         for name in [name for name, asking in self._asking.items() if asking.done()]:
             if (address := self._asking.pop(name).result()) is not None:
                 self._addresses[name] = address
+                self._doubted.discard(name)
 
     def _known(self, name: str) -> bool:
-        return name in self._addresses or name in self._asking
+        return name in self._asking or (name in self._addresses and name not in self._doubted)
 
     async def forget(self, name: str) -> None:
-        """Ask again for the address of `name`: a restarted actor listens on another port."""
-        self._addresses.pop(name, None)
+        """Ask again for the address of `name`: a restarted actor listens on another port.
+
+        The old one stays until there is another: a server that is slow to answer has its sessions all the same.
+        """
+        self._doubted.add(name)
         self._listed = float("-inf")
 
     async def restorable(self, token: str) -> bool:
-        """Return True if the vault has a copy of the session of `token`."""
+        """Return True if a vault has a copy of the session of `token`. Raises LookupError if that cannot be known."""
         return await has_copy(token)
 
     async def restore(self, token: str, name: str) -> bool:
-        """Continue the session of a dead server from its copy, at server `name`; returns True if there was a copy."""
+        """Continue the session of a dead server from its copy, at server `name`; returns True if it goes on there.
+
+        Raises LookupError if no vault with a copy answers.
+        """
         state = await copy_of(token)
         if state is None:
             return False

@@ -54,10 +54,10 @@ class Fleet(Protocol):
         """Return base address (`http://host:port`) by server name."""
 
     async def forget(self, name: str) -> None:
-        """Ask again for the address of `name` next time: it could not be reached."""
+        """Ask again for the address of `name`: it could not be reached."""
 
     async def restorable(self, token: str) -> bool:
-        """Return True if there is a copy of the session of `token`."""
+        """Return True if there is a copy of the session of `token`. Raises LookupError if that cannot be known now."""
 
     async def restore(self, token: str, name: str) -> bool:
         """Continue the session of `token` at server `name` from its copy; returns True if it goes on there."""

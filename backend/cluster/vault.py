@@ -13,6 +13,8 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 NAMES = ("vault-0", "vault-1")
 """Each has all copies."""
+HEAD = "node:__internal_head__"
+"""Resource that Ray gives to the head node alone."""
 MAX_BYTES = 2 * 1024**3
 """Memory of all copies; the oldest are dropped."""
 LOST_SECONDS = 300.0
@@ -68,15 +70,20 @@ class Vault:
 
 
 def start_vaults() -> None:
-    """Start two vaults as detached actors, on two nodes where there are two; those that run already stay.
+    """Start two vaults as detached actors: one on the head, one on another node where there is one.
 
-    A node that dies takes a server along, and may take one vault: the other one has the copies as well.
+    Those that run already stay. A node that dies takes a server along, and may take one vault: the other one has the
+    copies as well. The one on the head is there as long as the cluster is.
     """
     from backend.cluster.ray_fleet import NAMESPACE
 
-    nodes = sorted(node["NodeID"] for node in ray.nodes() if node["Alive"])
+    others = sorted(node["NodeID"] for node in ray.nodes() if node["Alive"] and HEAD not in node["Resources"])
+    # The head by a resource, which Ray always obeys: a node that does not know the others yet takes an actor itself.
+    places: list[dict[str, Any]] = [{"resources": {HEAD: 0.001}}, {}]
+    if others:
+        places[1] = {"scheduling_strategy": NodeAffinitySchedulingStrategy(others[0], soft=True)}
     actor: Any = ray.remote(Vault)
-    for number, name in enumerate(NAMES):
+    for name, place in zip(NAMES, places, strict=True):
         actor.options(
             name=name,
             namespace=NAMESPACE,
@@ -84,29 +91,35 @@ def start_vaults() -> None:
             num_cpus=0,
             max_restarts=-1,
             get_if_exists=True,
-            scheduling_strategy=NodeAffinitySchedulingStrategy(nodes[number % len(nodes)], soft=True),
+            **place,
         ).remote()
 
 
 async def keep_copies(run: str, copies: Mapping[str, bytes], alive: Sequence[str]) -> None:
     """Hand copies to the vaults."""
     kept = ray.put(dict(copies))
-    await asyncio.gather(*(_answer(name, lambda vault: vault.keep.remote(run, kept, list(alive))) for name in NAMES))
+    await _tell(lambda vault: vault.keep.remote(run, kept, list(alive)))
 
 
 async def keep_moved(run: str, token: str, state: Any) -> None:
     """Hand the vaults the state (or a reference to it) with which a session was moved to a server's `run`."""
-    await asyncio.gather(*(_answer(name, lambda vault: vault.keep_moved.remote(run, token, state)) for name in NAMES))
+    await _tell(lambda vault: vault.keep_moved.remote(run, token, state))
 
 
 async def copy_of(token: str) -> bytes | None:
-    """Return a vault's copy of a session; None where there is none, or no vault."""
+    """Return a vault's copy of a session; None where there is none, or no vault.
+
+    Raises LookupError if a vault that may have one does not answer.
+    """
     found: bytes | None = await _first(lambda vault: vault.take.remote(token))
     return found
 
 
 async def has_copy(token: str) -> bool:
-    """Return True if a vault has a copy of a session; False also where there is no vault."""
+    """Return True if a vault has a copy of a session; False also where there is no vault.
+
+    Raises LookupError if a vault that may have one does not answer.
+    """
     return bool(await _first(lambda vault: vault.has.remote(token)))
 
 
@@ -116,22 +129,37 @@ async def _first(ask: Callable[[Any], Awaitable[Any]]) -> Any:
     The other vault may have died with the server whose visitors wait: nobody waits for it then.
     """
     asking = [asyncio.create_task(_answer(name, ask)) for name in NAMES]
+    silent: LookupError | None = None
     try:
         for answer in asyncio.as_completed(asking):
-            if found := await answer:
-                return found
+            try:
+                if found := await answer:
+                    return found
+            except LookupError as error:
+                silent = error
     finally:
         for task in asking:
             task.cancel()
+    if silent is not None:
+        raise silent
     return None
 
 
+async def _tell(tell: Callable[[Any], Awaitable[Any]]) -> None:
+    """Tell every vault something; it does not matter here if one does not answer."""
+    await asyncio.gather(*(_answer(name, tell) for name in NAMES), return_exceptions=True)
+
+
 async def _answer(name: str, ask: Callable[[Any], Awaitable[Any]]) -> Any:
+    """Ask one vault; returns None if there is none. Raises LookupError if it does not answer."""
     from backend.cluster.ray_fleet import NAMESPACE
 
     try:
         actor = await asyncio.to_thread(ray.get_actor, name, NAMESPACE)
-        return await asyncio.wait_for(ask(actor), ASK_SECONDS)
-    except (ValueError, ray.exceptions.RayError, TimeoutError) as error:
-        log.warning("%s did not answer: %s", name, type(error).__name__)
+    except ValueError:
         return None
+    try:
+        return await asyncio.wait_for(ask(actor), ASK_SECONDS)
+    except (ray.exceptions.RayError, TimeoutError) as error:
+        log.warning("%s did not answer: %s", name, type(error).__name__)
+        raise LookupError(f"{name} does not answer") from error

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from backend.server.main import serve
+from backend.server.main import _play, serve
 from backend.settings import Settings
 from flashdreams.camera.motion import CameraMotion
 from flashdreams.camera.poses import pose_from_yaw_pitch, yaw_pitch_of
@@ -194,7 +194,7 @@ def small_config() -> FakeWorldConfig:
     return fake_config(width=128, height=72, fps=12, step_seconds=0.02)
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Serve the real app with the fake world."""
     options = argparse.ArgumentParser(description=main.__doc__)
     options.add_argument("--port", type=int, default=8123)
@@ -203,13 +203,13 @@ def main() -> int:
     options.add_argument("--capacity", type=int, default=4)
     options.add_argument("--actions", action="store_true", help="with actions, prompts and events")
     options.add_argument("--kiosk", type=Path, help="settings file of a kiosk")
-    asked = options.parse_args()
+    options.add_argument("--shared", action="store_true", help="in the processes that torchrun starts")
+    asked = options.parse_args(arguments)
     config = (acting_config if asked.actions else fake_config)(
         step_seconds=asked.step_ms / 1e3, load_seconds=asked.load_seconds, load_stages=10
     )
-    return serve(
-        config, Settings(port=asked.port, capacity=asked.capacity, browser=False, world="fake", kiosk=asked.kiosk)
-    )
+    settings = Settings(port=asked.port, capacity=asked.capacity, browser=False, world="fake", kiosk=asked.kiosk)
+    return (_play if asked.shared else serve)(config, settings)
 
 
 if __name__ == "__main__":

@@ -9,33 +9,40 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import av
 import numpy as np
 import pytest
 from websockets.sync.client import connect
 
-from tests.backend.harness import Visitor
+from backend.settings import Settings, world_config
+from tests.backend.harness import Visitor, running
 from tests.processes import ROOT, Process, ranks, start
 
 pytestmark = pytest.mark.slow
 
 PATIENCE = 120.0
+PEER_SECONDS = 10.0
+"""Silence after which a process counts as gone."""
 COMMAND = ["-m", "backend", "--port", "0", "--no-browser", "--rewind-every", "1"]
+"""The app with its own world."""
+FAKE = ["-c", "from tests.backend.fakes import main; raise SystemExit(main(['--shared', '--port', '0']))"]
+"""The app with the fake world."""
 
 
 class Server:
     """A served world in `size` processes, started as torchrun starts them, whose ends can be watched one by one."""
 
-    def __init__(self, size: int, peer_timeout: float = 60.0) -> None:
+    def __init__(self, size: int, command: list[str], peer_timeout: float) -> None:
         common = {"PYTHONPATH": str(ROOT), "FLASHDREAMS_PEER_TIMEOUT": str(peer_timeout)}
         self.processes: list[Process] = []
         self.said = ["" for _ in range(size)]
         self._open = threading.Event()
         self._readers = []
-        for rank, own in enumerate(ranks(size) if size > 1 else [{}]):
+        for rank, own in enumerate(ranks(size)):
             reading, writing = os.pipe()
-            self.processes.append(start(COMMAND, writing, environment=os.environ | common | own))
+            self.processes.append(start(command, writing, environment=os.environ | common | own))
             os.close(writing)
             self._readers.append(threading.Thread(target=self._read, args=(rank, reading), daemon=True))
             self._readers[rank].start()
@@ -66,8 +73,8 @@ class Server:
 
 
 @contextmanager
-def served(size: int, peer_timeout: float = 60.0) -> Iterator[Server]:
-    server = Server(size, peer_timeout)
+def served(size: int, command: list[str], peer_timeout: float = 60.0) -> Iterator[Server]:
+    server = Server(size, command, peer_timeout)
     try:
         yield server
     finally:
@@ -75,23 +82,26 @@ def served(size: int, peer_timeout: float = 60.0) -> Iterator[Server]:
         print(*server.said, sep="\n")  # pytest shows it where a test fails
 
 
-def pictures(size: int) -> np.ndarray:
+def play(visitor: Visitor) -> np.ndarray:
     """The pictures of a visit: the opening of a place, its first moment again, and another place."""
-    with served(size) as server, server.visit() as visitor:
-        visitor.send("start", seed=5, scene="meadow")
-        for kind, fields, last in (("", {}, 1), ("rewind", {"chunk": 0}, 2), ("scene", {"scene": "snow"}, 5)):
-            if kind:
-                visitor.send(kind, **fields)
-            while visitor.wait("chunk", PATIENCE)["index"] < last:
-                pass
-        server.processes[0].send_signal(signal.SIGINT)
-        assert [server.wait(rank) for rank in range(size)] == [0] * size, server.said
+    visitor.send("start", seed=5, scene="place-meadow")
+    for kind, fields, last in (("", {}, 1), ("rewind", {"chunk": 0}, 2), ("scene", {"scene": "place-snow"}, 5)):
+        if kind:
+            visitor.send(kind, **fields)
+        while visitor.wait("chunk", PATIENCE)["index"] < last:
+            pass
     with av.open(io.BytesIO(b"".join(visitor.media))) as file:
         return np.stack([frame.to_ndarray(format="rgb24") for frame in file.decode(video=0)])
 
 
 def test_visitors_of_two_processes_see_what_one_process_shows() -> None:
-    alone, together = pictures(1), pictures(2)
+    config = replace(world_config(Settings()), adapts=False)  # as several processes have it
+    with running(config, world=config.slug, rewind_every=1) as server, server.visit() as visitor:
+        alone = play(visitor)
+    with served(2, COMMAND) as several, several.visit() as visitor:
+        together = play(visitor)
+        several.processes[0].send_signal(signal.SIGINT)
+        assert [several.wait(rank) for rank in range(2)] == [0, 0], several.said
     assert alone.shape == together.shape and len(alone) == 21
     error = ((alone.astype(float) - together) ** 2).mean(axis=(1, 2, 3))
     psnr = 10 * np.log10(255**2 / error.max().clip(1e-9))
@@ -100,15 +110,15 @@ def test_visitors_of_two_processes_see_what_one_process_shows() -> None:
 
 
 def test_a_process_that_is_killed_ends_the_others() -> None:
-    with served(2, peer_timeout=10.0) as server:
-        with server.visit() as visitor:
+    """The last one of one app and the first one of another are killed, side by side: the waiting is the same."""
+    with served(2, FAKE, PEER_SECONDS) as first, served(2, FAKE, PEER_SECONDS) as other:
+        with first.visit() as visitor:
             visitor.send("start", seed=5)
             visitor.wait("chunk", PATIENCE)
-            server.processes[1].kill()
-            assert server.wait(0) == 1
-        assert "process 1 of 2 has given no sign of life for 10 seconds: process 0 of 2 ends too" in server.said[0]
-    with served(2, peer_timeout=10.0) as server:
-        server.visit().socket.close()
-        server.processes[0].kill()
-        assert server.wait(1) == 1
-        assert "process 1 of 2 ends too" in server.said[1]
+            other.visit().socket.close()
+            first.processes[1].kill()
+            other.processes[0].kill()
+            assert first.wait(0) == 1 and other.wait(1) == 1
+        gone = f"process 1 of 2 has given no sign of life for {PEER_SECONDS:g} seconds: process 0 of 2 ends too"
+        assert gone in first.said[0]
+        assert "process 1 of 2 ends too" in other.said[1]

@@ -63,6 +63,30 @@ def test_an_address_that_is_forgotten_is_asked_for_again(monkeypatch: pytest.Mon
     asyncio.run(look())
 
 
+def test_a_server_that_is_slow_to_tell_its_address_again_keeps_the_old_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    answered = [0.0, 60.0, 0.0]
+
+    async def address(name: str) -> str | None:
+        number = 4 - len(answered)
+        await asyncio.sleep(answered.pop(0))
+        return f"http://{name}:{number}"
+
+    async def look() -> None:
+        fleet = RayFleet()
+        assert await fleet.addresses() == {"world-0": "http://world-0:1"}
+        await fleet.forget("world-0")
+        assert await fleet.addresses() == {"world-0": "http://world-0:1"}, "it may have sessions"
+        fleet._asking.pop("world-0").cancel()  # it has not answered in time
+        await fleet.forget("world-0")
+        assert await fleet.addresses() == {"world-0": "http://world-0:3"}
+        assert await fleet.addresses() == {"world-0": "http://world-0:3"} and not answered
+
+    monkeypatch.setattr(ray_fleet, "server_names", lambda: ["world-0"])
+    monkeypatch.setattr(ray_fleet, "_address", address)
+    monkeypatch.setattr(ray_fleet, "FIRST_SECONDS", 0.05)
+    asyncio.run(look())
+
+
 def test_a_restore_that_takes_too_long_is_called_off(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[asyncio.Future[str]] = []
     cancelled: list[Any] = []
