@@ -24,7 +24,7 @@ from backend.cluster.vault import start_vaults
 from backend.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
-START_SECONDS = 240.0
+START_SECONDS = 480.0
 """Time in which all servers must be there; a busy machine starts processes slowly."""
 FRONT_DOOR_PROCESS = b"ray::ServeReplica:flashdreams"
 """Beginning of the names that Ray gives to these processes."""
@@ -148,7 +148,7 @@ class LocalCluster:
         return answer
 
     def wait_for(self, servers: int) -> None:
-        """Wait until so many servers can play. Raises TimeoutError after four minutes."""
+        """Wait until so many servers can play. Raises TimeoutError after eight minutes."""
         deadline = time.monotonic() + START_SECONDS
         while sum(load["status"] == "ok" for load in self.health()["servers"].values()) < servers:
             if time.monotonic() > deadline:

@@ -133,7 +133,7 @@ def test_a_killed_server_comes_back_and_its_session_goes_on_elsewhere(cluster: L
 def test_a_page_goes_on_when_a_server_a_node_and_a_front_door_are_killed(cluster: LocalCluster) -> None:
     pytest.importorskip("playwright.sync_api", reason="the browser tests need the package playwright")
     from benchmarks.browser import NoBrowser, chromium
-    from tests.e2e.chromium import KEEP_SOCKETS, first_picture
+    from tests.e2e.chromium import KEEP_SOCKETS
     from tests.e2e.chromium import until as page_until
 
     with ExitStack() as stack:
@@ -141,9 +141,10 @@ def test_a_page_goes_on_when_a_server_a_node_and_a_front_door_are_killed(cluster
             page = stack.enter_context(chromium()).new_page(bypass_csp=True)
         except NoBrowser as reason:
             pytest.skip(str(reason))
+        page.set_default_timeout(PATIENCE * 1000)
         page.add_init_script(KEEP_SOCKETS)
         page.goto(f"{cluster.address}/?seed=7")
-        first_picture(page)
+        page_until(page, "f.status === null && f.chunk !== null", PATIENCE)
         token = page.evaluate("() => sessionStorage.getItem('flashdreams.token')")
         page.click("#play")
         page.keyboard.down("d")

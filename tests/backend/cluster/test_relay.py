@@ -259,6 +259,24 @@ def test_a_server_that_does_not_answer_may_have_the_session(
     assert not door.fleet.restored
 
 
+def test_a_session_waits_for_a_vault_that_may_have_its_copy(
+    door: Door, servers: dict[str, Running], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relay, "RETRY_SECONDS", 0.01)
+    answers: list[bool | None] = [None, None, True]
+
+    async def restorable(_token: str) -> bool:
+        if (answer := answers.pop(0)) is None:
+            raise LookupError("vault-0 does not answer")
+        return answer
+
+    monkeypatch.setattr(door.fleet, "restorable", restorable)
+    with door.visit() as visitor:
+        visitor.send("start", token="lost-session")
+        assert visitor.wait("error")["code"] == "session_gone", "this fleet restores nothing"
+    assert not answers and [token for token, _ in door.fleet.restored] == ["lost-session"]
+
+
 def test_clients_never_need_or_see_the_servers_secret(servers: dict[str, Running]) -> None:
     with front_door(FixedFleet(servers), access_token="sesame-sesame") as door:
         assert door.get("/api/worlds").status_code == 401
