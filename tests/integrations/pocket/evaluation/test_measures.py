@@ -230,7 +230,7 @@ def test_the_truth_follows_every_command_and_noise_does_not(truth: Truth, monkey
         return known[given]
 
     monkeypatch.setattr(action_following, "registered_motion", registered)
-    kept, lost = (action_following.action_following(stage(truth, alter), SCENE, 1, 14) for alter in (None, noise))
+    kept, lost = (action_following.action_following(stage(truth, alter), SCENE, 1, 11) for alter in (None, noise))
     assert kept["counted_percent"] == lost["counted_percent"]
     assert kept["counted_percent"][0] > 50
     for part in ("forward", "yaw"):
