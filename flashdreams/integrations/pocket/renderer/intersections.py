@@ -175,8 +175,12 @@ class _Nearest:
 
     def add(self, t: Tensor) -> None:
         """Take the distances `[B, k, P]` of the objects of a pass."""
-        near, which = (t[:, 0], 0) if t.shape[1] == 1 else t.min(1)
-        self.index = torch.where(near < self.distance, which + float(self._before), self.index)
+        if t.shape[1] == 1:
+            near = t[:, 0]
+            self.index = torch.where(near < self.distance, float(self._before), self.index)
+        else:
+            near, which = t.min(1)
+            self.index = torch.where(near < self.distance, which + float(self._before), self.index)
         self.distance = torch.minimum(self.distance, near)
 
 
