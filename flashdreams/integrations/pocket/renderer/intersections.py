@@ -153,6 +153,7 @@ def hit_boxes(o: Tensor, d: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
             inverse = 1.0 / torch.where(slope.abs() < 1e-6, 1e-6, slope)
             centre, reach = -start * inverse, some[..., 3 + axis, None] * inverse.abs()
             near, far = (centre - reach).clamp_min(near), (centre + reach).clamp_max(far)
+        assert isinstance(near, Tensor) and isinstance(far, Tensor)  # of three axes
         nearest.add(torch.where((near < far) & (near > 0.02), near, FAR))
     return nearest.distance, nearest.index.long()
 
