@@ -40,19 +40,25 @@ class Verdicts:
     """By what each prompt asks for, True where it is there."""
     alone: list[dict[str, bool]] = field(default_factory=list)
     """The same without a comparison: amounts count from the usual one."""
+    asked: list[float] = field(default_factory=list)
+    """Differences between compared worlds in amounts that were asked for, above 0 the way that they should be."""
     unasked: list[float] = field(default_factory=list)
-    """Differences between compared worlds in amounts that nobody asked for."""
+    """The same in amounts that nobody asked for."""
 
     def add(self, prompt: Prompt, reading: Reading, usual: Reading | None) -> None:
         """Take the `reading` of a world beside that of the `usual` one of its seed, if the prompt asks for amounts."""
         self.seen.append(prompt.seen(reading, usual))
         self.alone.append(prompt.seen(reading))
         if usual is not None:
-            others = (name for name in ATTRIBUTES if name not in prompt.amounts)
-            self.unasked += [reading.amounts[name] - usual.amounts[name] for name in others]
+            apart = {name: reading.amounts[name] - usual.amounts[name] for name in ATTRIBUTES}
+            self.asked += [apart[name] for name in prompt.more] + [-apart[name] for name in prompt.less]
+            self.unasked += [apart[name] for name in ATTRIBUTES if name not in prompt.amounts]
 
     def figures(self, suffix: str) -> dict[str, float]:
-        """Percentages; `by_chance` is how often an amount that nobody asked for would count as obeyed."""
+        """Percentages; `by_chance` is how often an amount that nobody asked for would count as obeyed.
+
+        `direction` is how often those asked for differ the right way by however little: chance would make it half.
+        """
         parts: dict[str, list[bool]] = {}
         for one in self.seen:
             for name, seen in one.items():
@@ -63,6 +69,8 @@ class Verdicts:
             f"words_obeyed{suffix}_alone_percent": [all(one.values()) for one in self.alone],
         }
         result |= {f"words_obeyed{suffix}_{name}_percent": seen for name, seen in parts.items()}
+        if self.asked:
+            result[f"words_obeyed{suffix}_direction_percent"] = [one > 0 for one in self.asked]
         if self.unasked:
             result[f"words_obeyed{suffix}_by_chance_percent"] = list(
                 chain(*((one > MARGIN, one < -MARGIN) for one in self.unasked))

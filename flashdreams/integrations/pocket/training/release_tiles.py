@@ -69,7 +69,9 @@ draws the procedural ones. Views of one world are no neighbours of each other in
 
 Words for more or less of something are told by comparison: views of a world beside those of the same world, of the same
 seed and noise and in the same light, with as much as usual. `words obeyed by chance` is how often an amount that nobody
-asked for would pass by that; `words obeyed alone` counts without a comparison.
+asked for would pass by that; `words obeyed direction` is how often those asked for differ the right way by however
+little, which half would by chance; `words obeyed alone` counts without a comparison. The classifier tells trees well,
+other things little, so that land that obeys is often not told right.
 
 `copying ratio` is the distance of dreamed tiles to the nearest of those trained on (960 of all that were ever seen),
 over that of land of the same conditions. Blander tiles are nearer to everything: `of unseen` is the same ratio for

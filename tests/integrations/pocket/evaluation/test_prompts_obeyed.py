@@ -73,3 +73,6 @@ def test_differences_in_what_nobody_asked_for_tell_what_chance_would_obey() -> N
     # Of five other amounts one rose by more than the margin: one of ten that could be asked for, more or less of each.
     assert verdicts.figures("")["words_obeyed_by_chance_percent"] == 10
     assert verdicts.figures("")["words_obeyed_less_percent"] == 100
+    verdicts.add(FEWER, reading("snow", trees=0.495), reading("snow", trees=0.499))
+    assert verdicts.figures("")["words_obeyed_less_percent"] == 50
+    assert verdicts.figures("")["words_obeyed_direction_percent"] == 100, "fewer, but hardly"
