@@ -143,8 +143,7 @@ def hit_boxes(o: Tensor, d: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
     dx, dy, dz = d[:, :, None].unbind(1)
     nearest = _Nearest(d)
     for some in nearest.passes(rows):
-        near: Tensor | float = -FAR
-        far: Tensor | float = FAR
+        near, far = some.new_tensor(-FAR), some.new_tensor(FAR)
         rel = o[:, None] - some[..., :3]
         for axis in range(3):
             e = some[..., 6 + 3 * axis : 9 + 3 * axis]
