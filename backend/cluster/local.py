@@ -73,7 +73,7 @@ class LocalCluster:
             module: `package.module:function` of the world config; none: the settings' world.
             settings: fields of `Settings` of a world server.
             port: port of the front doors on 127.0.0.1.
-            nodes: Ray nodes, each with room for as many servers as the policy may ask of it, and for two processes.
+            nodes: Ray nodes, each with room for as many servers as the policy may ask of it, and for no more.
             servers: world servers, and at least.
             max_servers: at most.
             front_doors: replicas.
@@ -84,8 +84,7 @@ class LocalCluster:
 
         self.address, self._port = f"http://127.0.0.1:{port}", port
         os.environ["PYTHONPATH"] = str(ROOT)
-        # One for the parts that take a tenth each.
-        cpus = max(SERVER_CPUS * ranks * -(-max_servers // nodes), 2) + 1
+        cpus = SERVER_CPUS * -(-max_servers // nodes) + 1  # one for the parts that take a tenth each
         self._cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": cpus, **HEAD})
         self.nodes = [self._cluster.add_node(num_cpus=cpus) for _ in range(nodes - 1)]
         """Nodes beside the head."""
@@ -116,7 +115,7 @@ class LocalCluster:
         self._stop_servers()
         spec = ServerSpec(
             settings={**settings, "access_token": self.secret},
-            cpus=SERVER_CPUS,
+            cpus=SERVER_CPUS / ranks,
             module=module,
             replicate=replicate,
             ranks=ranks,

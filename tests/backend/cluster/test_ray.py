@@ -1,4 +1,4 @@
-"""A Ray cluster of two nodes on this machine: visits through the front door, what is killed, and a drain.
+"""A Ray cluster of three nodes on this machine: visits through the front door, what is killed, and a drain.
 
 At the end its servers make room for one of two processes: what that one shows, a rank that is killed, and one without a
 place. All in one file, since a cluster takes long to start.
@@ -59,7 +59,7 @@ def cluster() -> Iterator[LocalCluster]:
             "tests.backend.fakes:fake_config",
             {"world": "fake", "capacity": 6},
             port=PORT,
-            nodes=2,
+            nodes=3,
             servers=2,
             max_servers=2,
             front_doors=2,
