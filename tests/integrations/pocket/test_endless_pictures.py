@@ -20,7 +20,7 @@ from flashdreams.integrations.pocket.tiles.observation import EYE
 from flashdreams.integrations.pocket.tiles.picture import Picture
 from flashdreams.integrations.pocket.tiles.picture_network import picture_of
 from flashdreams.integrations.pocket.tiles.store import unpacked
-from tests.integrations.pocket.test_endless_world import loaded, play, same, weights  # noqa: F401
+from tests.integrations.pocket.test_endless_world import loaded, play, same, small_networks, weights  # noqa: F401
 from tests.integrations.pocket.tiles.test_picture import a_reading
 
 PLACE = picture_of(a_reading())
