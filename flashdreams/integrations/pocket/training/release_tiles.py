@@ -71,7 +71,9 @@ Words for more or less of something are told by comparison: views of a world bes
 seed and noise and in the same light, with as much as usual. `words obeyed by chance` is how often an amount that nobody
 asked for would pass by that; `words obeyed direction` is how often those asked for differ the right way by however
 little, which half would by chance; `words obeyed alone` counts without a comparison. The classifier tells trees well,
-other things little, so that land that obeys is often not told right.
+other things little, so that land that obeys is often not told right. How much more or less is enough, a hundredth, was
+chosen among seven margins on these very prompts: 62 % are obeyed (land: 66) by the one that was set before, 98 % (86)
+by the least.
 
 `copying ratio` is the distance of dreamed tiles to the nearest of those trained on (960 of all that were ever seen),
 over that of land of the same conditions. Blander tiles are nearer to everything: `of unseen` is the same ratio for
