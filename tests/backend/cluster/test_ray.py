@@ -175,8 +175,10 @@ def test_a_page_goes_on_when_a_server_a_node_and_a_front_door_are_killed(cluster
         try:
             loses(lambda: cluster.kill_node_of(server_of(cluster, token)))
         except LookupError:  # it is on the head: away from there
-            until(lambda: moved(cluster, token))
+            until_copied(token, 1)
+            loses(lambda: cluster.kill_server(server_of(cluster, token)))
             goes_on()
+            until(lambda: cluster.health()["capacity"] == 12)
             loses(lambda: cluster.kill_node_of(server_of(cluster, token)))
         goes_on()
         until(lambda: len(cluster.front_doors()) == 2)  # one may have been on that node
