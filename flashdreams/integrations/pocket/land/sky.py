@@ -64,8 +64,7 @@ def horizon_fields(direction: Tensor, light: Light) -> Tensor:
 def horizon_glow(direction: Tensor, light: Light) -> Tensor:
     """`[...]`: how much the sun's colour is in that of `horizon_fields`, 0 to 1, in directions `[3, ...]`."""
     toward = _toward_sun(direction, light)
-    glow = (0.55 * torch.exp((toward - 1) * 14)).clamp_(0, 1)
-    return torch.lerp(glow, torch.ones(()), _disc(toward))
+    return torch.lerp(_glow(toward), torch.ones(()), _disc(toward))
 
 
 def horizon_colors(light: Light) -> tuple[Tensor, Tensor]:
@@ -78,6 +77,10 @@ def _toward_sun(direction: Tensor, light: Light) -> Tensor:
     x, up, z = direction
     sun = light.sun_dir
     return x * sun[0] + up * sun[1] + z * sun[2]
+
+
+def _glow(toward: Tensor) -> Tensor:
+    return (0.55 * torch.exp((toward - 1) * 14)).clamp_(0, 1)
 
 
 def _disc(toward: Tensor) -> Tensor:
@@ -95,7 +98,7 @@ def sky_color(fields: Tensor, light: Tensor) -> Tensor:
     sun, zenith, horizon, ridge = rgb(_SUN), rgb(_ZENITH), rgb(_HORIZON), rgb(_RIDGE)
     color = horizon + (zenith - horizon) * (up.clamp_min(0) ** 0.55 * 1.15)
     clear = 1 - 0.8 * cloud
-    glow = (0.55 * torch.exp((toward - 1) * 14)).clamp(0, 1) * clear
+    glow = _glow(toward) * clear
     color = color + (sun - color) * glow
     disc = _disc(toward) * clear
     color = color + (sun - color) * disc + 0.7 * star * clear

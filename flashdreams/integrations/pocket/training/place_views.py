@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import torch
 from torch import Tensor
 
@@ -11,7 +13,7 @@ from flashdreams.integrations.pocket.scenes.catalog import scene_layouts
 from flashdreams.integrations.pocket.tiles.fine import FineThings
 from flashdreams.integrations.pocket.tiles.sight import LocalState
 from flashdreams.integrations.pocket.tiles.store import unpacked
-from flashdreams.integrations.pocket.tiles.stored import stored_places
+from flashdreams.integrations.pocket.tiles.stored import stored_place, stored_places
 
 HEIGHT, WIDTH = 144, 256
 
@@ -35,8 +37,11 @@ class Places:
     """
 
     def __init__(self) -> None:
-        self._names = tuple(name for name in stored_places() if stored_places()[name].kind != HELD_OUT_KIND)
         self._ready: dict[str, tuple[PlaceViews, LocalState]] = {}
+
+    @cached_property
+    def _names(self) -> tuple[str, ...]:
+        return tuple(name for name in stored_places() if stored_place(name).kind != HELD_OUT_KIND)
 
     def __getitem__(self, number: int) -> tuple[PlaceViews, LocalState]:
         """Return true views of place `number`, counted round and round, and its state in its own light."""
