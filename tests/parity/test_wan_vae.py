@@ -183,7 +183,7 @@ def chunked(module: Any, clip: Tensor, sizes: list[int], cache: Any, first: int 
 
 @functools.cache
 def one_pass(half: WanVAEEncoder | WanVAEDecoder, whole: Tensor) -> Tensor:
-    """What a half makes of a whole clip at once."""
+    """Return the result of a half on a whole clip at once."""
     made: Tensor = half(whole)
     return made
 

@@ -34,7 +34,7 @@ _FIRST = 800
 
 @dataclass
 class Verdicts:
-    """What was seen in the worlds of some prompts."""
+    """Verdicts on the worlds of some prompts, by what each asks for."""
 
     seen: list[dict[str, bool]] = field(default_factory=list)
     """By what each prompt asks for, True where it is there."""
@@ -134,5 +134,5 @@ class _Worlds:
 
 
 def _key(words: Words) -> tuple[object, ...]:
-    """What of `words` tiles follow from; prompts name no colours."""
+    """Return the part of `words` that tiles follow from; prompts name no colours."""
     return words.kinds, tuple(sorted(words.attributes.items()))
