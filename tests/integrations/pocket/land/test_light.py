@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional as F
 
 from flashdreams.integrations.pocket.land.light import LIGHT, light_at, random_light
 from flashdreams.integrations.pocket.land.maps import lamp_light, sun_shadow
 from flashdreams.integrations.pocket.land.region import Region, make_region
-from flashdreams.integrations.pocket.land.state import CHANNELS, GLOW, OCCUPANCY
+from flashdreams.integrations.pocket.land.state import CELL, CHANNELS, GLOW, OCCUPANCY
 
 
 @pytest.fixture(scope="module")
@@ -60,3 +61,16 @@ def test_lamps_light_what_is_near_them() -> None:
     state[GLOW, 16, 16] = 1
     light = lamp_light(state)
     assert light[16, 16] > light[16, 19] > light[16, 24] >= 0
+
+
+def test_the_light_of_lamps_is_the_sum_of_their_pools() -> None:
+    generator = torch.Generator().manual_seed(3)
+    state = torch.full((CHANNELS, 40, 56), -1.0)
+    state[GLOW] = torch.where(torch.rand(40, 56, generator=generator) < 0.01, 0.9, -1.0)
+    side = torch.arange(-12, 13) * CELL
+    pool = (1 + 0.35 * (side[:, None] ** 2 + side**2)) ** -1.5
+    bright = (state[GLOW] - 0.55).clamp_min(0)
+    convolved = F.conv2d(bright[None, None], pool[None, None], padding=12)[0, 0]
+    torch.testing.assert_close(lamp_light(state), (convolved * 1.1).clamp(0, 1), rtol=0, atol=1e-6)
+    state[GLOW] = 0.2
+    assert not lamp_light(state).any(), "what hardly glows gives no light"
