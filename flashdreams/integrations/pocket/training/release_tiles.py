@@ -1,8 +1,9 @@
 """Puts trained endless worlds into assets/: weights of two training runs, a thumbnail of every scene, the card.
 
-python -m flashdreams.integrations.pocket.training.release_tiles --tiles FOLDER --views FOLDER [--refine FOLDER]
+python -m flashdreams.integrations.pocket.training.release_tiles [--tiles FOLDER] [--views FOLDER] [--refine FOLDER]
 
-The card is left as it is without `--report`, the JSON that `make eval-world ARGS="--world endless"` writes.
+A part without a run stays as it was released. The card is left as it is without `--report`, the JSON that
+`make eval-world ARGS="--world endless"` writes.
 """
 
 from __future__ import annotations
@@ -10,13 +11,14 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from flashdreams.infra.world.base import Controls
@@ -24,9 +26,10 @@ from flashdreams.integrations.pocket.assets import TILE_CARD, TILE_THUMBNAIL, TI
 from flashdreams.integrations.pocket.config import ENDLESS_PARAMETERS, endless_world
 from flashdreams.integrations.pocket.endless_world import EndlessWorld
 from flashdreams.integrations.pocket.image_files import Pixels, save_image
-from flashdreams.integrations.pocket.tiles.weights import compressed
+from flashdreams.integrations.pocket.tiles.weights import compressed, trained_steps
 from flashdreams.integrations.pocket.training.run import CHECKPOINT
 
+PARTS = ("tiles", "views", "refine")
 THUMBNAIL_SEED = 4
 SETTLED_CHUNKS = 40
 """Chunks until all tiles in sight are shown."""
@@ -88,19 +91,22 @@ and not on the pace.
 """
 
 
-def export_weights(tiles: Path, views: Path, target: Path, refine: Path | None = None) -> dict[str, int]:
-    """Write the averaged weights of the runs' checkpoints to `target`; return the steps that they were trained for.
+def export_weights(runs: Mapping[str, Path], target: Path) -> dict[str, int]:
+    """Write the averaged weights of the runs' checkpoints to `target`; return the steps of every part's training.
 
-    With `refine` it is a file with a refinement, and `views` is a run with `--fine`.
+    `runs` are folders by part: `tiles`, `views`, `refine`. Parts without one are kept from `target`, if that exists.
     """
     weights: dict[str, Tensor] = {}
     steps: dict[str, int] = {}
-    runs = {"tiles": tiles, "views": views} | ({} if refine is None else {"refine": refine})
-    for name, folder in runs.items():
+    if target.exists():
+        released = load_file(target)
+        weights = {name: value for name, value in released.items() if name.split(".")[0] not in runs}
+        steps = trained_steps(target)
+    for part, folder in runs.items():
         saved = torch.load(folder / CHECKPOINT, weights_only=True, map_location="cpu")
-        steps[name] = int(saved["figures"]["step"])
-        weights |= {f"{name}.{key}": value for key, value in saved["average"].items()}
-    save_file(compressed(weights), target, metadata={"steps": json.dumps(steps)})
+        steps[part] = int(saved["figures"]["step"])
+        weights |= compressed({f"{part}.{key}": value for key, value in saved["average"].items()})
+    save_file(weights, target, metadata={"steps": json.dumps(steps)})
     return steps
 
 
@@ -140,10 +146,11 @@ def card(weights: Path, report: dict[str, Any]) -> str:
     )
 
 
-def release(tiles: Path, views: Path, folder: Path, report: Path | None, refine: Path | None = None) -> None:
-    """Fill `folder` from the runs in `tiles` and `views`."""
+def release(runs: Mapping[str, Path], folder: Path, report: Path | None) -> None:
+    """Fill `folder` from the folders of training runs by part, see `export_weights`."""
     weights = folder / TILE_WEIGHTS
-    export_weights(tiles, views, weights, refine)
+    if runs:
+        export_weights(runs, weights)
     save_thumbnails(weights, folder)
     if report is not None:
         (folder / TILE_CARD).write_text(card(weights, json.loads(report.read_text())), encoding="utf-8")
@@ -152,14 +159,13 @@ def release(tiles: Path, views: Path, folder: Path, report: Path | None, refine:
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name in ("tiles", "views"):
-        parser.add_argument(f"--{name}", type=Path, required=True, help="folder of the training run")
-    parser.add_argument("--refine", type=Path, help="folder of the training run of the refinement, if there is one")
+    for part in PARTS:
+        parser.add_argument(f"--{part}", type=Path, help=f"folder of the training run of the part `{part}`")
     parser.add_argument("--report", type=Path, help="JSON of the evaluation; without it no card is written")
     parser.add_argument("--folder", type=Path, default=asset_folder())
     args = parser.parse_args()
     try:
-        release(args.tiles, args.views, args.folder, args.report, args.refine)
+        release({part: folder for part in PARTS if (folder := getattr(args, part))}, args.folder, args.report)
     except (OSError, ValueError, KeyError) as error:
         sys.exit(f"nothing more was shipped: {error}")
 

@@ -1,10 +1,10 @@
 """Trains the network of views on single views of endless regions, against the true renderer.
 
-python -m flashdreams.integrations.pocket.training.train_views --run FOLDER [--fine [--refinement WEIGHTS]]
+python -m flashdreams.integrations.pocket.training.train_views --run FOLDER [--fine [--refinement WEIGHTS]] [--from WEIGHTS]
 
 With `--fine` things are given in fine cells, and seams pixel by pixel, and some views are of the stored places, some in
 their light. `WEIGHTS` is a released file: its refinement makes the fine things of every second region from coarse ones,
-as it does in play.
+as it does in play; a new run goes on from its network of views.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from flashdreams.integrations.pocket.tiles.sight import LocalState, look
 from flashdreams.integrations.pocket.tiles.store import packed
 from flashdreams.integrations.pocket.tiles.stored import stored_place, stored_places
 from flashdreams.integrations.pocket.tiles.view_network import ViewNetworkConfig
-from flashdreams.integrations.pocket.tiles.weights import load_refinement
+from flashdreams.integrations.pocket.tiles.weights import load_refinement, load_view_network, trained_steps
 from flashdreams.integrations.pocket.training.place_views import Places, PlaceViews
 from flashdreams.integrations.pocket.training.regions import HELD_OUT_SEEDS
 from flashdreams.integrations.pocket.training.run import Average, TrainingRun, run_parser
@@ -172,14 +172,20 @@ def psnr(picture: Tensor, truth: Tensor) -> Tensor:
 
 def train_views(
     folder: Path, steps: int, *, seconds: float | None = None, batch: int = BATCH, examples: Examples | None = None,
-    config: ViewNetworkConfig | None = None, rate: float = RATE, device: str = "cpu",
+    config: ViewNetworkConfig | None = None, rate: float = RATE, device: str = "cpu", weights: Path | None = None,
 ) -> TrainingRun:  # fmt: skip
-    """Train up to step `steps`, or for `seconds`; resumes from `folder`."""
+    """Train up to step `steps`, or for `seconds`; resumes from `folder`.
+
+    With `weights`, a released file, a run that is new begins with its network and counts on from its steps.
+    """
     torch.manual_seed(0)
-    network = (config or ViewNetworkConfig()).setup().to(device).to(memory_format=torch.channels_last)
+    network = load_view_network(weights) if weights else (config or ViewNetworkConfig()).setup()
+    network = network.train().to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.AdamW(network.parameters(), lr=rate, betas=(0.9, 0.98), weight_decay=0.01)
     average = Average(network)
     run = TrainingRun(folder, model=network, optimizer=optimizer, average=average)
+    if weights and run.step == 0:
+        run.step = trained_steps(weights)["views"]
     examples = examples or Examples()
     sums, began = np.zeros(2), time.monotonic()
     for step in run.steps(steps, seconds):
@@ -241,6 +247,7 @@ def main() -> None:
     parser.add_argument("--pool", type=int, default=POOL, help="views kept to learn from")
     parser.add_argument("--fine", action="store_true", help="things in fine cells")
     parser.add_argument("--refinement", type=Path, default=None, help="released weights that make every second one")
+    parser.add_argument("--from", dest="weights", type=Path, help="released weights that a new run begins with")
     parser.add_argument("--no-compile", action="store_true", help="draw without compiling the renderer first")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
@@ -249,7 +256,7 @@ def main() -> None:
     examples = Examples(args.pool, cast, fine=args.fine, refinement=refinement)
     train_views(
         args.run, args.steps, seconds=args.seconds, batch=args.batch, examples=examples, rate=args.rate,
-        device=args.device,
+        device=args.device, weights=args.weights,
     )  # fmt: skip
 
 

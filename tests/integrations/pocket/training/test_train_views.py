@@ -7,10 +7,12 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from flashdreams.integrations.pocket.assets import TILE_WEIGHTS, asset_folder
 from flashdreams.integrations.pocket.land.region import make_region
 from flashdreams.integrations.pocket.land.state import OCCUPANCY
 from flashdreams.integrations.pocket.tiles.refinement import RefinementConfig
 from flashdreams.integrations.pocket.tiles.view_network import ViewNetworkConfig
+from flashdreams.integrations.pocket.tiles.weights import load_view_network, trained_steps
 from flashdreams.integrations.pocket.training import train_views as train_views_module
 from flashdreams.integrations.pocket.training.train_views import Examples, mirrored, psnr, train_views, view_loss
 
@@ -32,6 +34,17 @@ def test_a_stopped_run_of_views_goes_on_as_if_uninterrupted(tmp_path: Path) -> N
     parts = run(tmp_path / "parts", 2, examples=Examples(3))
     for name, value in whole.parts["model"].state_dict().items():
         assert torch.equal(value, parts.parts["model"].state_dict()[name]), name
+
+
+def test_a_new_run_goes_on_from_released_weights_and_an_old_one_from_its_own(tmp_path: Path) -> None:
+    weights = asset_folder() / TILE_WEIGHTS
+    released, steps = load_view_network(weights), trained_steps(weights)["views"]
+    for _ in range(2):
+        run = train_views(tmp_path, steps, weights=weights)
+        assert run.step == steps
+        for name, value in released.state_dict().items():
+            assert torch.equal(value, run.parts["model"].state_dict()[name]), name
+            assert torch.equal(value, run.parts["average"].weights[name]), name
 
 
 def test_a_view_is_learnt(tmp_path: Path, examples: Examples) -> None:
