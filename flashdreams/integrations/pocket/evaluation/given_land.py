@@ -28,6 +28,7 @@ from flashdreams.integrations.pocket.tiles.lands import Land, Spot
 from flashdreams.integrations.pocket.tiles.refinement import FINE_TILE, REFINED, compressed
 from flashdreams.integrations.pocket.tiles.schedule import LIFT, Schedule
 from flashdreams.integrations.pocket.tiles.store import packed
+from flashdreams.integrations.pocket.tiles.stored import SPOTS, tile_of
 from flashdreams.integrations.pocket.tiles.text_encoder import Words
 from flashdreams.integrations.pocket.tiles.weather import Weather
 from flashdreams.integrations.pocket.tiles.workers import TileWorkers
@@ -63,13 +64,13 @@ class GivenTiles:
 
     def get(self, land: Land, spot: Spot) -> Tensor:
         """Return a tile, packed. Raises ValueError outside the region."""
-        return packed(_cut(self._regions[land.seed].state, spot, TILE))
+        return packed(tile_of(self._regions[land.seed].state, spot, TILE))
 
     def things(self, land: Land, spot: Spot) -> bytes:
         """Return the same tile's things in fine cells, as they are."""
         if land.seed not in self._fine:
             self._fine[land.seed] = packed(self._regions[land.seed].state_in(FINE_GRID)[:REFINED])
-        return compressed(_cut(self._fine[land.seed], spot, FINE_TILE))
+        return compressed(tile_of(self._fine[land.seed], spot, FINE_TILE))
 
     def want(self, owner: int, land: Land, spots: Sequence[Spot]) -> None:
         """All is there already."""
@@ -78,15 +79,6 @@ class GivenTiles:
     def drawing(self) -> Iterator[None]:
         """Nothing goes on beside."""
         yield
-
-
-def _cut(state: Tensor, spot: Spot, side: int) -> Tensor:
-    """Tile `spot` of the `state [C, H, H]` of a region, of so many cells along each side."""
-    half = CELLS // TILE // 2
-    if not all(-half <= at < half for at in spot):
-        raise ValueError(f"spot must lie within {-half} and {half - 1}, got {spot}")
-    row, column = ((at + half) * side for at in (spot[1], spot[0]))
-    return state[:, row : row + side, column : column + side]
 
 
 class GivenLandWorld(EndlessWorld):
@@ -106,8 +98,7 @@ class GivenLandWorld(EndlessWorld):
     def start(self, scene: str, seed: int, **rest: Any) -> EndlessRollout:
         """Return a new rollout for which all tiles have come already."""
         rollout = super().start(scene, seed)
-        half = CELLS // TILE // 2
-        came = {(i, j): -LIFT for j in range(-half, half) for i in range(-half, half)}
+        came = dict.fromkeys(SPOTS, -LIFT)
         rollout.schedule, rollout.weather = Schedule(came, 0.0), weather_of(rollout.land.seed)
         return rollout
 

@@ -74,14 +74,20 @@ class StoredPlace:
 
     def tiles(self) -> dict[tuple[int, int], Tensor]:
         """Return the packed tiles `[45, 32, 32]` by their spots."""
-        return {spot: _cut(self.state, spot, TILE).clone() for spot in SPOTS}
+        return {spot: tile_of(self.state, spot, TILE).clone() for spot in SPOTS}
 
     def refined_tiles(self) -> dict[tuple[int, int], bytes]:
         """Return the things of the tiles in fine cells, as `refinement.things_of` reads them, by their spots."""
-        return {spot: compressed(_cut(self.things, spot, FINE_TILE)) for spot in SPOTS}
+        return {spot: compressed(tile_of(self.things, spot, FINE_TILE)) for spot in SPOTS}
 
 
-def _cut(state: Tensor, spot: tuple[int, int], side: int) -> Tensor:
+def tile_of(state: Tensor, spot: tuple[int, int], side: int) -> Tensor:
+    """Return tile `spot` of the `state [C, H, H]` of a place or a region; a tile has `side` cells along each side.
+
+    Raises ValueError outside it.
+    """
+    if spot not in SPOTS:
+        raise ValueError(f"spot must lie within {-SIDE // 2} and {SIDE // 2 - 1}, got {spot}")
     row, column = ((at + SIDE // 2) * side for at in (spot[1], spot[0]))
     return state[:, row : row + side, column : column + side]
 

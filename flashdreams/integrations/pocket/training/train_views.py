@@ -1,6 +1,7 @@
 """Trains the network of views on single views of endless regions, against the true renderer.
 
-python -m flashdreams.integrations.pocket.training.train_views --run FOLDER [--fine [--refinement WEIGHTS]] [--from WEIGHTS]
+python -m flashdreams.integrations.pocket.training.train_views --run FOLDER [--fine [--refinement WEIGHTS]]
+    [--from WEIGHTS]
 
 With `--fine` things are given in fine cells, and seams pixel by pixel, and some views are of the stored places, some in
 their light. `WEIGHTS` is a released file: its refinement makes the fine things of every second region from coarse ones,
