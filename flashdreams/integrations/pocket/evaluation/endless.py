@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from flashdreams.core.precision import fastest_dtype
 from flashdreams.files import drafted
 from flashdreams.integrations.pocket.assets import MOVER_WEIGHTS, asset_folder
 from flashdreams.integrations.pocket.config import endless_world
@@ -246,7 +247,8 @@ class EndlessEvaluation:
             kept = self.folder / f"view_classifier-{size.regions}-{size.passes}.safetensors"
             classifier, model = load_or_train(kept, size), tiles.load_tile_model(self.weights)
             network, refinement = tiles.load_view_network(self.weights), tiles.load_refinement(self.weights)
-            self._tile_views = TileViews(model, network, classifier, bfloat16=True, refinement=refinement)
+            bfloat16 = fastest_dtype(torch.device("cpu")) is torch.bfloat16
+            self._tile_views = TileViews(model, network, classifier, bfloat16=bfloat16, refinement=refinement)
         return self._tile_views
 
     def _new_world(self) -> EndlessWorld:

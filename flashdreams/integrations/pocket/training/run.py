@@ -6,6 +6,7 @@ import argparse
 import signal
 import time
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from flashdreams.core.precision import fastest_dtype
 from flashdreams.integrations.pocket.training.run_log import Checkpoint, RunLog
 
 CHECKPOINT = "checkpoint.pt"
@@ -104,6 +106,18 @@ class _signals:
     def __exit__(self, *_: object) -> None:
         for each, handler in self.before.items():
             signal.signal(each, handler)
+
+
+def mixed_precision(device: str | torch.device) -> torch.autocast:
+    """Return an autocast to bf16, which does nothing on a processor that only emulates bf16.
+
+    There a step in bf16 takes many times as long as one in fp32.
+    """
+    device = torch.device(device)
+    return torch.autocast(device.type, torch.bfloat16, enabled=_fastest_dtype(device) is torch.bfloat16)
+
+
+_fastest_dtype = cache(fastest_dtype)
 
 
 def run_parser(description: str | None, *, batch: int, rate: float) -> argparse.ArgumentParser:

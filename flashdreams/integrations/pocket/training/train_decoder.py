@@ -21,6 +21,7 @@ from flashdreams.integrations.pocket.model.scene_encoder import SceneEncoder
 from flashdreams.integrations.pocket.scenes.movement import FRAMES_PER_CHUNK
 from flashdreams.integrations.pocket.training.data import load_shard
 from flashdreams.integrations.pocket.training.latents import poses_of
+from flashdreams.integrations.pocket.training.run import mixed_precision
 from flashdreams.integrations.pocket.training.run_log import Checkpoint, RunLog
 from flashdreams.integrations.pocket.training.train_denoiser import DenoiserTrainer
 from flashdreams.integrations.pocket.training.training_clips import cameras_before, with_carried
@@ -171,7 +172,7 @@ def train_decoder(
             latents = generated(denoiser, latents, poses, scenes)
         else:
             latents = latents + MAX_LATENT_NOISE * float(torch.rand(())) * torch.randn_like(latents)
-        with torch.autocast(torch.device(device).type, torch.bfloat16):
+        with mixed_precision(device):
             seen = decoder.key_frame(latents.flatten(0, 1))
         loss = reconstruction_loss(seen.float(), true[:, ::FRAMES_PER_CHUNK].flatten(0, 1))
         optimizer.zero_grad(set_to_none=True)

@@ -24,7 +24,7 @@ from flashdreams.integrations.pocket.tiles.picture_network import (
 )
 from flashdreams.integrations.pocket.tiles.weights import compressed
 from flashdreams.integrations.pocket.training.pictures import ASIDE, PITCH
-from flashdreams.integrations.pocket.training.run import Average, TrainingRun, run_parser
+from flashdreams.integrations.pocket.training.run import Average, TrainingRun, mixed_precision, run_parser
 
 BATCH = 16
 RATE = 2e-3
@@ -58,7 +58,7 @@ def train_pictures(
         if rng.random() < 0.5:
             views = mirrored(views)
         pictures = disturbed(views, rng)
-        with torch.autocast(device, torch.bfloat16):
+        with mixed_precision(device):
             reading = network(pictures)
         parts = losses(reading, views)
         loss = torch.stack(list(parts.values())).sum()

@@ -28,7 +28,7 @@ from flashdreams.integrations.pocket.tiles.refinement import EDGE, REFINED, Refi
 from flashdreams.integrations.pocket.tiles.store import packed, unpacked
 from flashdreams.integrations.pocket.tiles.weights import load_tile_model
 from flashdreams.integrations.pocket.training.regions import HELD_OUT_SEEDS
-from flashdreams.integrations.pocket.training.run import Average, TrainingRun, run_parser
+from flashdreams.integrations.pocket.training.run import Average, TrainingRun, mixed_precision, run_parser
 
 BATCH = 8
 RATE = 2e-3
@@ -111,7 +111,7 @@ def mended(network: Mender, states: Tensor, conditions: Tensor, masks: Tensor, r
     noise = torch.from_numpy(rng.standard_normal(states.shape, dtype=np.float32))
     s = level.view(-1, 1, 1, 1)
     noisy = torch.lerp(states, noise, s)
-    with torch.autocast("cpu", torch.bfloat16):
+    with mixed_precision("cpu"):
         clean = torch.lerp(network(noisy, level, states, masks, conditions), states, masks)
         half = clean + 0.5 * (noisy - clean)
         return torch.lerp(network(half, level / 2, states, masks, conditions), states, masks)
@@ -175,7 +175,7 @@ def train_refine(
         some = round(MENDED * batch)
         with_model = mended(mender, states[:some], conditions[:some], masks[:some], rng)
         given = cut(torch.cat([with_model, corrupted(states[some:], rng)]), masks)
-        with torch.autocast("cpu", torch.bfloat16):
+        with mixed_precision("cpu"):
             found = network(given)[:, :, 2 * EDGE : -2 * EDGE, 2 * EDGE : -2 * EDGE]
         loss, wrong, paint = refine_loss(found, truth)
         optimizer.zero_grad(set_to_none=True)

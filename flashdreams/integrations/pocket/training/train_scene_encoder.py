@@ -16,6 +16,7 @@ from tqdm import tqdm
 from flashdreams.integrations.pocket.model.codec import LATENT_CHANNELS, PatchCodec
 from flashdreams.integrations.pocket.model.scene_encoder import GRIDS, SceneEncoder, SceneEncoderConfig
 from flashdreams.integrations.pocket.training.latents import EncodedClips, Stretches
+from flashdreams.integrations.pocket.training.run import mixed_precision
 from flashdreams.integrations.pocket.training.run_log import Checkpoint, RunLog
 from flashdreams.integrations.pocket.training.views import EncodedViews
 
@@ -86,7 +87,7 @@ def train_scene_encoder(
     while spent < total:
         for group in adam.param_groups:
             group["lr"] = group["peak"] * min(1.0, (step + 1) / 50) * min(1.0, 0.02 + (1 - spent / total) / 0.45)
-        with torch.autocast(where.type, torch.bfloat16):
+        with mixed_precision(where):
             on_walks, (alone, depths) = camera_paths.batch(images - single, 1), views.batch(single)
             loss = scene_encoder_loss(encoder, on_walks.to(where), alone.to(where), depths.to(where), weight)
         adam.zero_grad(set_to_none=True)

@@ -16,7 +16,7 @@ from flashdreams.integrations.pocket.tiles.config import TileTransformerConfig
 from flashdreams.integrations.pocket.tiles.masks import CLASSES, class_mask
 from flashdreams.integrations.pocket.tiles.transformer import TileTransformer
 from flashdreams.integrations.pocket.training.regions import RegionPool, windows
-from flashdreams.integrations.pocket.training.run import Average, TrainingRun, run_parser
+from flashdreams.integrations.pocket.training.run import Average, TrainingRun, mixed_precision, run_parser
 
 BATCH = 16
 RATE = 1e-3
@@ -76,7 +76,7 @@ def train_tiles(
             group["lr"] = rate * min(1.0, (step + 1) / WARMUP)
         rng = np.random.default_rng([20, step])
         states, conditions = (x.to(device) for x in windows(pool.at(step), rng, batch))
-        with torch.autocast(device, torch.bfloat16):
+        with mixed_precision(device):
             loss, error = tile_loss(model, states, conditions, rng)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()

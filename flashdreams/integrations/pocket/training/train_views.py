@@ -36,7 +36,7 @@ from flashdreams.integrations.pocket.tiles.view_network import ViewNetworkConfig
 from flashdreams.integrations.pocket.tiles.weights import load_refinement, load_view_network, trained_steps
 from flashdreams.integrations.pocket.training.place_views import Places, PlaceViews
 from flashdreams.integrations.pocket.training.regions import HELD_OUT_SEEDS
-from flashdreams.integrations.pocket.training.run import Average, TrainingRun, run_parser
+from flashdreams.integrations.pocket.training.run import Average, TrainingRun, mixed_precision, run_parser
 
 BATCH = 8
 RATE = 1.5e-3
@@ -153,7 +153,7 @@ def true_things(region: Region) -> FineThings:
 @torch.no_grad()
 def refined_things(region: Region, refinement: Refinement) -> FineThings:
     """The things of `region` in fine cells, as `refinement` makes them of coarse ones."""
-    with torch.autocast("cpu", torch.bfloat16):
+    with mixed_precision("cpu"):
         found = refinement(region.state[None])[0]
     return FineThings.of(thinned(found), (0.0, 0.0))
 
@@ -201,7 +201,7 @@ def train_views(
             # A mirrored world is a world too, if the horizontal directions are mirrored: see `mirrored`.
             seen, light, truth = mirrored(seen, light, truth)
             sharp = mirrored_pixels(*sharp) if sharp else ()
-        with torch.autocast(device, torch.bfloat16):
+        with mixed_precision(device):
             picture = network(seen, light, *sharp)
         loss = view_loss(picture, truth)
         optimizer.zero_grad(set_to_none=True)
