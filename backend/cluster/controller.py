@@ -15,7 +15,7 @@ from backend.cluster.placement import Load, ScalingPolicy, StartWaits, choose_se
 from backend.cluster.ray_fleet import NAMESPACE, PREFIX, RayFleet, server_names, start_server, stop_server
 from backend.cluster.ray_group import group_waits, groups_without, remove_group
 from backend.cluster.relay import Relay
-from backend.cluster.vault import keep_moved
+from backend.cluster.vault import abandon, claim, epoch_of, keep_moved
 
 NAME = "controller"
 ROUND_SECONDS = 2.0
@@ -123,6 +123,8 @@ class Controller:
         Raises LookupError for a session or server that is not there, or if the target cannot take it; then the session
         goes on where it is.
         """
+        claims = self._spec.replicate > 0  # else there are no vaults, and nobody else continues sessions
+        epoch = await epoch_of(token) if claims else ""  # first: whoever takes the session up from now on changes it
         source = await self._relay.server_of(token)
         if source is None:
             raise LookupError("no server has that session")
@@ -132,17 +134,32 @@ class Controller:
             raise LookupError(f"no place is free at {target or 'any other server'}")
         origin: Any = ray.get_actor(source, NAMESPACE)
         goal: Any = ray.get_actor(chosen, NAMESPACE)
-        state = origin.freeze.remote(token)  # a reference: the bytes go from server to server
+        mine = await claim(token, chosen, epoch) if claims else None
         try:
-            run = await goal.adopt.remote(state)
+            state = origin.freeze.remote(token)  # a reference: the bytes go from server to server
+            run = await goal.adopt.remote(state, mine)
         except ray.exceptions.RayError as error:
-            await origin.thaw.remote(token)
-            raise LookupError(f"{chosen} could not take the session: {error}") from error
-        if self._spec.replicate > 0:
+            if not await self._goes_on_at(goal, token, mine):
+                await origin.thaw.remote(token)
+                raise LookupError(f"{chosen} could not take the session: {error}") from error
+            run = None
+        if claims and run is not None:
             await keep_moved(run, token, state)  # the vaults drop it from those of the old server
         await origin.release.remote(token, chosen)
         log.info("a session was moved from %s to %s", source, chosen)
         return chosen
+
+    async def _goes_on_at(self, goal: Any, token: str, claimed: str | None) -> bool:
+        """Return True if server `goal` has a session though its answer was lost.
+
+        In doubt the session goes on where it was: where the goal could confirm the claim and does not answer.
+        """
+        if claimed is None or await abandon(token, claimed):
+            return False
+        try:
+            return token in await goal.tokens.remote()
+        except ray.exceptions.RayError:
+            return False
 
     async def _look_at_groups(self, names: Sequence[str], loads: Mapping[str, Load]) -> None:
         """Tell of groups that wait for a place, whenever the reason changes; give bundles of lost servers back."""

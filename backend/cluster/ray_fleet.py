@@ -14,7 +14,7 @@ from ray.util import list_named_actors
 from backend.cluster.groups import RankPlace, RankSpec
 from backend.cluster.ray_group import group_strategy, group_waits, remove_group
 from backend.cluster.starts import Starts
-from backend.cluster.vault import copy_of, has_copy
+from backend.cluster.vault import abandon, claim, copy_of, epoch_of, has_copy
 from backend.cluster.world_server import WorldServer
 
 NAMESPACE = "flashdreams"
@@ -80,29 +80,33 @@ class RayFleet:
         self._doubted.add(name)
         self._listed = float("-inf")
 
-    async def restorable(self, token: str) -> bool:
-        """Return True if a vault has a copy of the session of `token`. Raises LookupError if that cannot be known."""
-        return await has_copy(token)
+    async def restorable(self, token: str) -> str | None:
+        """Return the epoch of the session of `token` if a vault has a copy of it.
 
-    async def restore(self, token: str, name: str) -> bool:
-        """Continue the session of a dead server from its copy, at server `name`; returns True if it goes on there.
+        Raises LookupError if that cannot be known.
+        """
+        return await epoch_of(token) if await has_copy(token) else None
 
-        Raises LookupError if no vault with a copy answers.
+    async def restore(self, token: str, name: str, epoch: str) -> None:
+        """Continue the session of a dead server from its copy, at server `name`.
+
+        Raises LookupError if it does not go on there, as far as is known here: the server could not take it, somebody
+        else takes it up since `epoch`, or a vault does not answer.
         """
         state = await copy_of(token)
         if state is None:
-            return False
+            raise LookupError("there is no copy of the session any more")
+        mine = await claim(token, name, epoch)
         adopting: Any = None
         try:
-            adopting = ray.get_actor(name, NAMESPACE).adopt.remote(state)
+            adopting = ray.get_actor(name, NAMESPACE).adopt.remote(state, mine)
             await asyncio.wait_for(adopting, RESTORE_SECONDS)
         except (ValueError, ray.exceptions.RayError, TimeoutError) as error:
-            log.warning("a session could not be restored at %s: %s", name, error)
             if isinstance(error, TimeoutError) and adopting is not None:
-                ray.cancel(adopting)  # or it would go on at two servers, once this one gets to it
-            return False
+                ray.cancel(adopting)
+            await abandon(token, mine)  # if the server gets to it after all, it does not keep the session
+            raise LookupError(f"{name} could not continue a session: {str(error) or type(error).__name__}") from error
         log.info("a session of a dead server goes on at %s", name)
-        return True
 
 
 async def _address(name: str) -> str | None:

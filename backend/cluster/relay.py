@@ -11,8 +11,8 @@ import json
 import logging
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Literal, Protocol
+from dataclasses import replace
+from typing import Protocol
 
 import httpx
 from fastapi import Request, WebSocket
@@ -21,13 +21,13 @@ from starlette.websockets import WebSocketDisconnect
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
+from backend.cluster import lookup
+from backend.cluster.lookup import Addresses, SessionLookup
 from backend.cluster.placement import Load, choose_server
 
 SECRET_COOKIE = "flashdreams_access"
 LOADS_SECONDS = 0.5
 """Age at which load reports are asked for again."""
-ASK_SECONDS = 3.0
-"""Time in which a server must answer a question about its state."""
 REQUEST_SECONDS = 60.0
 """Time in which a server must answer a request that is carried to it."""
 FIRST_MESSAGE_SECONDS = 20.0
@@ -47,28 +47,20 @@ HOP_HEADERS = frozenset({"connection", "keep-alive", "transfer-encoding", "upgra
 log = logging.getLogger(__name__)
 
 
-class Fleet(Protocol):
-    """The world servers that are there now."""
+class Fleet(Addresses, Protocol):
+    """World servers, and copies of the sessions of those that died."""
 
-    async def addresses(self) -> Mapping[str, str]:
-        """Return base address (`http://host:port`) by server name."""
+    async def restorable(self, token: str) -> str | None:
+        """Return the epoch of the session of `token` if there is a copy of it: it changes when someone takes it up.
 
-    async def forget(self, name: str) -> None:
-        """Ask again for the address of `name`: it could not be reached."""
+        Raises LookupError if that cannot be known now.
+        """
 
-    async def restorable(self, token: str) -> bool:
-        """Return True if there is a copy of the session of `token`. Raises LookupError if that cannot be known now."""
+    async def restore(self, token: str, name: str, epoch: str) -> None:
+        """Continue the session of `token` at server `name` from its copy, unless its epoch has changed.
 
-    async def restore(self, token: str, name: str) -> bool:
-        """Continue the session of `token` at server `name` from its copy; returns True if it goes on there."""
-
-
-@dataclass(frozen=True)
-class _Held:
-    """A server's answer about a session."""
-
-    state: Literal["alive", "ended", "unknown", "silent"]
-    moved_to: str | None = None
+        Raises LookupError if it does not go on there.
+        """
 
 
 class _Visit:
@@ -108,6 +100,7 @@ class Relay:
         self._fleet = fleet
         self._cookie = {"cookie": f"{SECRET_COOKIE}={secret}"} if secret else {}
         self._http = httpx.AsyncClient(timeout=REQUEST_SECONDS, limits=httpx.Limits(max_connections=None))
+        self._lookup = SessionLookup(fleet, self._http, self._cookie)
         self._loads: dict[str, Load] = {}
         self._asked = float("-inf")
         self._asking = asyncio.Lock()
@@ -128,42 +121,15 @@ class Relay:
 
     async def _health(self, name: str, address: str) -> Load | None:
         try:
-            answer = await self._http.get(f"{address}/healthz", headers=self._cookie, timeout=ASK_SECONDS)
+            answer = await self._http.get(f"{address}/healthz", headers=self._cookie, timeout=lookup.ASK_SECONDS)
             return Load.of(answer.json())
         except (httpx.HTTPError, ValueError):
             await self._fleet.forget(name)
             return None
 
     async def server_of(self, token: str) -> str | None:
-        """Return the server that has the session of `token` (play or watch token); None where none has.
-
-        A living session comes before what an ended one left. Raises LookupError if it may be at a server that does not
-        answer, or whose address is not known here yet.
-        """
-        addresses = await self._fleet.addresses()
-        answers = await asyncio.gather(*(self._held(name, at, token) for name, at in addresses.items()))
-        found = dict(zip(addresses, answers, strict=True))
-        if (alive := next((name for name, held in found.items() if held.state == "alive"), None)) is not None:
-            return alive
-        for name, held in found.items():
-            if held.state == "silent":
-                raise LookupError(f"world server {name} does not answer")
-            if held.moved_to is not None and held.moved_to not in addresses:
-                raise LookupError(f"the address of world server {held.moved_to} is not known yet")
-        return next((name for name, held in found.items() if held.state == "ended" and not held.moved_to), None)
-
-    async def _held(self, name: str, address: str, token: str) -> _Held:
-        try:
-            answer = await self._http.get(f"{address}/api/sessions/{token}", headers=self._cookie, timeout=ASK_SECONDS)
-        except (httpx.ConnectError, httpx.InvalidURL):  # nobody listens: the server is gone, with its sessions
-            return _Held("unknown")
-        except httpx.HTTPError:
-            await self._fleet.forget(name)
-            return _Held("silent")
-        if answer.status_code != 200:
-            return _Held("unknown")
-        told = answer.json()
-        return _Held("alive" if told["alive"] else "ended", told.get("moved_to"))
+        """Return the server that has the session of `token`, see `SessionLookup.server_of`."""
+        return await self._lookup.server_of(token)
 
     async def play(self, socket: WebSocket) -> None:
         """Carry one client's socket to the server of its session, or to the best one for a new session."""
@@ -204,18 +170,21 @@ class Relay:
 
     async def _wanted(self, text: str | None) -> str:
         """Return the server for a socket whose first message is `text`. Raises LookupError if no server is there."""
-        token = _token_of(text)
-        server = None if token is None else await self.server_of(token)
-        if server is not None:
-            return server
+        token, epoch = _token_of(text), None
+        if token is not None:
+            if (server := await self.server_of(token)) is not None:
+                return server
+            epoch = await self._fleet.restorable(token)
+            # Asked again after the epoch was read: if another door or a move takes it up from now on, that changes.
+            if epoch is not None and (server := await self.server_of(token)) is not None:
+                return server
         server = choose_server(await self.loads())  # a token that is known nowhere is answered by any server
         if server is None:
             raise LookupError("no world server is running")
-        if token is not None and await self._fleet.restorable(token):
+        if token is not None and epoch is not None:
             if self._loads[server].free == 0:
                 raise LookupError("no place is free for the session of a server that is gone")
-            if not await self._fleet.restore(token, server):
-                raise LookupError(f"{server} could not continue the session of a server that is gone")
+            await self._fleet.restore(token, server, epoch)
         # Until the next report: visits that come together must not all go to one server.
         self._loads[server] = replace(self._loads[server], sessions=self._loads[server].sessions + 1)
         return server
@@ -234,7 +203,7 @@ class Relay:
                 max_size=MAX_MESSAGE_BYTES,
                 compression=None,
                 proxy=None,
-                open_timeout=ASK_SECONDS,
+                open_timeout=lookup.ASK_SECONDS,
             )
         except (OSError, InvalidStatus, TimeoutError):
             await self._fleet.forget(name)
@@ -336,7 +305,7 @@ class Relay:
 
     async def _metrics(self, address: str) -> str:
         try:
-            return (await self._http.get(f"{address}/metrics", headers=self._cookie, timeout=ASK_SECONDS)).text
+            return (await self._http.get(f"{address}/metrics", headers=self._cookie, timeout=lookup.ASK_SECONDS)).text
         except httpx.HTTPError:
             return ""
 

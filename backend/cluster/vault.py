@@ -1,4 +1,7 @@
-"""The vault: copies of sessions outside the servers that play them, to continue from when a server dies."""
+"""The vault: copies of sessions outside the servers that play them, to continue from when a server dies.
+
+The first of the two vaults also has the claims, so that a session is continued at one server only.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,10 @@ from typing import Any
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from backend.cluster.claims import Claims
+
 NAMES = ("vault-0", "vault-1")
-"""Each has all copies."""
+"""Each has all copies; the first one, on the head, has the claims as well."""
 HEAD = "node:__internal_head__"
 """Resource that Ray gives to the head node alone."""
 MAX_BYTES = 2 * 1024**3
@@ -32,6 +37,23 @@ class Vault:
         self._copies: dict[str, tuple[str, bytes]] = {}
         self._heard: dict[str, float] = {}
         """When each run of a server was heard of last."""
+        self._claims = Claims(clock)
+
+    def epoch(self, token: str) -> str:
+        """Return the epoch of a session, see `Claims.epoch`."""
+        return self._claims.epoch(token)
+
+    def claim(self, token: str, server: str, epoch: str) -> tuple[str | None, str]:
+        """Claim a session for a server, see `Claims.claim`."""
+        return self._claims.claim(token, server, epoch)
+
+    def confirm(self, token: str, key: str) -> bool:
+        """Confirm a claim, see `Claims.confirm`."""
+        return self._claims.confirm(token, key)
+
+    def abandon(self, token: str, key: str) -> bool:
+        """Give a claim up, see `Claims.abandon`."""
+        return self._claims.abandon(token, key)
 
     def keep(self, run: str, copies: Mapping[str, bytes], alive: Sequence[str]) -> None:
         """Keep `copies` of a server's run, and drop those of its sessions that are no longer among `alive`.
@@ -121,6 +143,55 @@ async def has_copy(token: str) -> bool:
     Raises LookupError if a vault that may have one does not answer.
     """
     return bool(await _first(lambda vault: vault.has.remote(token)))
+
+
+async def epoch_of(token: str) -> str:
+    """Return the epoch of a session. Raises LookupError if the vault with the claims does not answer."""
+    epoch: str = await _claims(lambda vault: vault.epoch.remote(token))
+    return epoch
+
+
+async def claim(token: str, server: str, epoch: str) -> str:
+    """Claim a session for a server, which is refused if its epoch is not `epoch` any more; returns the claim's key.
+
+    Raises LookupError if somebody else takes the session up, or the vault does not answer: then it is not known who has
+    it, all stays as it is, and whoever wants it tries again.
+    """
+    mine: str | None
+    mine, holder = await _claims(lambda vault: vault.claim.remote(token, server, epoch))
+    if mine is None:
+        raise LookupError(f"the session goes on at {holder or 'another server'}")
+    return mine
+
+
+async def confirm(token: str, key: str) -> bool:
+    """Return True if the claim of `key` is in force, for the server that has the session now.
+
+    Raises LookupError if the vault does not answer. The server gives the session up then: it is continued later from
+    the copy, or goes on where it was to be moved from.
+    """
+    confirmed: bool = await _claims(lambda vault: vault.confirm.remote(token, key))
+    return confirmed
+
+
+async def abandon(token: str, key: str) -> bool:
+    """Give up the claim of `key`; returns True once it can be confirmed no more.
+
+    Returns False if it was confirmed before, or the vault does not answer, when it may be.
+    """
+    try:
+        abandoned: bool = await _claims(lambda vault: vault.abandon.remote(token, key))
+    except LookupError:
+        return False
+    return abandoned
+
+
+async def _claims(ask: Callable[[Any], Awaitable[Any]]) -> Any:
+    """Ask the vault with the claims. Raises LookupError if it does not answer, or is not there."""
+    answer = await _answer(NAMES[0], ask)
+    if answer is None:
+        raise LookupError(f"there is no {NAMES[0]}")
+    return answer
 
 
 async def _first(ask: Callable[[Any], Awaitable[Any]]) -> Any:

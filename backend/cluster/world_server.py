@@ -51,6 +51,7 @@ class WorldServer:
         starts = Starts(name)
         starts.begin(time.sleep, lambda died, wait: log.warning(DIED, name, died, wait))
         self.name = name
+        self._adopting = asyncio.Lock()
         self._group: Any = None
         if group is not None and group.ranks > 1:  # first: its processes import at the same time as this one
             from backend.cluster.ray_group import Group
@@ -133,9 +134,25 @@ class WorldServer:
         """Return the state of a session, which stands still from now on. Raises LookupError if it cannot be moved."""
         return bytes(await self._on_loop(self._app.state.manager.freeze(token)))
 
-    async def adopt(self, state: bytes) -> str:
-        """Continue a session of another server, see `SessionManager.adopt`; returns this server's run."""
-        await self._on_loop(self._app.state.manager.adopt(state))
+    async def adopt(self, state: bytes, claim: str | None = None) -> str:
+        """Continue a session of another server, see `SessionManager.adopt`; returns this server's run.
+
+        With the key of a `claim` the session stays only if the claim is still in force once it is here. Raises
+        RuntimeError if it is not, and LookupError if the vault does not answer.
+        """
+        from backend.cluster.vault import confirm
+
+        manager = self._app.state.manager
+        async with self._adopting:
+            before = self.tokens()
+            token: str = await self._on_loop(manager.adopt(state))
+            try:
+                if claim is not None and not await confirm(token, claim):
+                    raise RuntimeError(f"{self.name} took the session up too late")
+            except BaseException:
+                if token not in before:
+                    await self._on_loop(_called(manager.discard, token))
+                raise
         return self.run
 
     async def thaw(self, token: str) -> None:

@@ -153,6 +153,12 @@ class SessionManager:
         session.moved_to = server
         session.end("moved")
 
+    def discard(self, token: str) -> None:
+        """End a session that was adopted and must not stay, as if it had never been here; its page connects again."""
+        session = self._by_token(token)
+        session.end("moved")
+        self._recently_ended = deque(one for one in self._recently_ended if one[1] is not session)
+
     async def adopt(self, data: bytes) -> str:
         """Continue a session of another server, and return its token. Its page is expected within the grace time.
 

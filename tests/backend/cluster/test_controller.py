@@ -59,7 +59,7 @@ class Server:
         self.frozen.add(token)
         return token
 
-    def _adopt(self, token: Any) -> None:
+    def _adopt(self, token: Any, _epoch: str | None) -> None:
         if self.refuses:
             raise module.ray.exceptions.RayError("another model")
         self.sessions.add(token)

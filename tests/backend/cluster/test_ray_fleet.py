@@ -92,7 +92,7 @@ def test_a_restore_that_takes_too_long_is_called_off(monkeypatch: pytest.MonkeyP
     cancelled: list[Any] = []
 
     def actor(_name: str, _namespace: str) -> Any:
-        def adopt(_state: bytes) -> asyncio.Future[str]:
+        def adopt(_state: bytes, _epoch: str) -> asyncio.Future[str]:
             asked.append(asyncio.get_running_loop().create_future())
             return asked[-1]
 
@@ -101,12 +101,23 @@ def test_a_restore_that_takes_too_long_is_called_off(monkeypatch: pytest.MonkeyP
     async def copy(_token: str) -> bytes:
         return b"a copy"
 
+    async def claim(_token: str, server: str, epoch: str) -> str:
+        return f"{server} after {epoch}"
+
+    async def abandon(_token: str, epoch: str) -> bool:
+        abandoned.append(epoch)
+        return True
+
+    abandoned: list[str] = []
     monkeypatch.setattr(ray_fleet, "copy_of", copy)
+    monkeypatch.setattr(ray_fleet, "claim", claim)
+    monkeypatch.setattr(ray_fleet, "abandon", abandon)
     monkeypatch.setattr(ray_fleet.ray, "get_actor", actor)
     monkeypatch.setattr(ray_fleet.ray, "cancel", cancelled.append)
     monkeypatch.setattr(ray_fleet, "RESTORE_SECONDS", 0.01)
-    assert asyncio.run(RayFleet().restore("token", "world-0")) is False
-    assert cancelled == asked and len(asked) == 1
+    with pytest.raises(LookupError, match="TimeoutError"):
+        asyncio.run(RayFleet().restore("token", "world-0", "one"))
+    assert cancelled == asked and len(asked) == 1 and abandoned == ["world-0 after one"]
 
 
 def test_the_controller_and_the_front_doors_need_no_pytorch() -> None:

@@ -16,7 +16,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from backend.cluster import relay
+from backend.cluster import lookup, relay
 from backend.cluster.front_door import front_door_app
 from backend.cluster.relay import Relay, _labelled
 from backend.server.http_server import bind, make_server
@@ -41,12 +41,12 @@ class FixedFleet:
     async def forget(self, name: str) -> None:
         pass
 
-    async def restorable(self, token: str) -> bool:
-        return token in self.copies
+    async def restorable(self, token: str) -> str | None:
+        return "an epoch" if token in self.copies else None
 
-    async def restore(self, token: str, name: str) -> bool:
+    async def restore(self, token: str, name: str, epoch: str) -> None:
+        assert epoch == "an epoch"
         self.restored.append((token, name))
-        return True
 
 
 class Door:
@@ -248,7 +248,7 @@ def test_a_server_that_does_not_answer_may_have_the_session(
     door: Door, servers: dict[str, Running], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(relay, "PLACE_SECONDS", 0.1)
-    monkeypatch.setattr(relay, "ASK_SECONDS", 0.3)
+    monkeypatch.setattr(lookup, "ASK_SECONDS", 0.3)
     door.fleet.copies.add("a-session")
     with bind("127.0.0.1", 0) as silent:  # takes connections, and answers nothing
         silent.listen()
@@ -263,9 +263,9 @@ def test_a_session_waits_for_a_vault_that_may_have_its_copy(
     door: Door, servers: dict[str, Running], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(relay, "RETRY_SECONDS", 0.01)
-    answers: list[bool | None] = [None, None, True]
+    answers = [None, None, "an epoch"]
 
-    async def restorable(_token: str) -> bool:
+    async def restorable(_token: str) -> str:
         if (answer := answers.pop(0)) is None:
             raise LookupError("vault-0 does not answer")
         return answer

@@ -94,6 +94,22 @@ def test_a_session_that_is_adopted_twice_is_there_once(servers: tuple[Running, R
     assert on_loop(other, lambda manager: manager.taken) == 1
 
 
+def test_a_session_that_was_adopted_too_late_leaves_nothing_and_goes_on_where_it_was(
+    servers: tuple[Running, Running],
+) -> None:
+    one, other = servers
+    with one.visit() as visitor:
+        token = visitor.start(seed=5)["token"]
+        visitor.settle()
+        state = on_loop(one, lambda manager: manager.freeze(token))
+        assert on_loop(other, lambda manager: manager.adopt(state)) == token
+        on_loop(other, lambda manager: manager.discard(token))
+        assert not other.sessions and other.get(f"/api/sessions/{token}").status_code == 404
+        assert on_loop(other, lambda manager: manager.taken) == 0
+        on_loop(one, lambda manager: manager.thaw(token))
+        assert visitor.answer_to(visitor.send("keys", down=["w"]))
+
+
 def test_a_copy_has_the_hash_of_a_chunk_that_is_still_being_encoded(
     servers: tuple[Running, Running], monkeypatch: pytest.MonkeyPatch
 ) -> None:
