@@ -181,8 +181,8 @@ class EndlessWorld(World):
             self._hear(own, controls.text, poses[-1])
         own.weather = own.weather.later(frames / self.config.fps)
         given = spots_of(own.land.place)
-        new = own.schedule.advance(own.index, poses[-1], given)
-        self._workers.want(id(own), own.land, [*new, *own.schedule.upcoming(poses[-1], UPCOMING, given)])
+        new = own.schedule.advance(own.index, poses, given)
+        self._workers.want(id(own), own.land, [*new, *own.schedule.upcoming(poses, UPCOMING, given)])
         for spot in new:
             self._workers.get(own.land, spot)
         own.edits = changed(own.edits, controls.changes)
@@ -201,8 +201,7 @@ class EndlessWorld(World):
 
     def snapshot(self, rollout: Rollout) -> Any:
         own = self._typed(rollout)
-        schedule = Schedule(dict(own.schedule.came), own.schedule.credit)
-        return replace(own, schedule=schedule, surroundings=None, timings=dict(own.timings))
+        return replace(own, schedule=own.schedule.copy(), surroundings=None, timings=dict(own.timings))
 
     def restore(self, snapshot: Any) -> EndlessRollout:
         restored: EndlessRollout = self.snapshot(snapshot)
@@ -224,7 +223,7 @@ class EndlessWorld(World):
         if not land.place and not self._workers.has(land, ENTRANCES[0]):
             progress(FIRST_TILES, 0.0)
         pose, owner = self._entrance(land), -threading.get_ident()
-        spots = [] if land.place else Schedule().advance(0, pose)
+        spots = [] if land.place else Schedule().advance(0, pose[None])
         self._workers.want(owner, land, spots)
         for number, spot in enumerate(spots):
             if not self._workers.has(land, spot):

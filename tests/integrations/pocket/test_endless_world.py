@@ -23,7 +23,7 @@ from flashdreams.camera.trajectory import save_trajectory
 from flashdreams.infra.world.base import Controls, Rollout
 from flashdreams.infra.world.inputs import FrameInput
 from flashdreams.integrations.pocket.config import ENDLESS_PARAMETERS, RUNNERS, endless_world
-from flashdreams.integrations.pocket.endless_world import UPCOMING, EndlessWorld
+from flashdreams.integrations.pocket.endless_world import EndlessWorld
 from flashdreams.integrations.pocket.land.camera import EYE_HEIGHT, camera_pose
 from flashdreams.integrations.pocket.land.light import light_at
 from flashdreams.integrations.pocket.land.state import CHANNELS
@@ -34,7 +34,6 @@ from flashdreams.integrations.pocket.tiles.jump import GRAVITY, TAKE_OFF, Jump
 from flashdreams.integrations.pocket.tiles.lands import Land, closure, spot_of
 from flashdreams.integrations.pocket.tiles.plan import HELD
 from flashdreams.integrations.pocket.tiles.refinement import RefinementConfig
-from flashdreams.integrations.pocket.tiles.schedule import BEGINNING, KEPT, PACE, Schedule
 from flashdreams.integrations.pocket.tiles.sight import RAY_COLUMNS, LocalState, look
 from flashdreams.integrations.pocket.tiles.stored import SPOTS
 from flashdreams.integrations.pocket.tiles.surroundings import REACH
@@ -322,40 +321,6 @@ def test_a_change_to_a_stored_place_puts_it_where_the_visitor_is(world: EndlessW
     world.step(rollout, replace(walk[2], scene="desert"))
     assert rollout.land.place == "night", "the place stays, and desert is beyond it"
     assert rollout.land.words.kinds == ("desert",)
-
-
-def test_a_schedule_keeps_what_is_underfoot_and_is_bounded_over_a_kilometre() -> None:
-    schedule, pose, sizes = Schedule(), np.eye(4), []
-    came = schedule.advance(0, pose)
-    assert len(came) >= BEGINNING - 1
-    for chunk in range(1, 2500):
-        pose[2, 3] += 0.4
-        pose[0, 3] += 0.1
-        schedule.advance(chunk, pose)
-        assert spot_of(pose[0, 3], pose[2, 3]) in schedule.came
-        sizes.append(len(schedule.came))
-    assert max(sizes) <= (2 * KEPT + 1) ** 2 + 9
-    assert max(sizes[-500:]) <= max(sizes[500:1000]) + 5
-
-
-def test_tiles_come_at_their_pace_where_one_stands(world: EndlessWorld) -> None:
-    schedule, pose = Schedule(), np.eye(4)
-    schedule.advance(0, pose)
-    began = len(schedule.came)
-    for chunk in range(1, 41):
-        schedule.advance(chunk, pose)
-    assert abs(len(schedule.came) - began - 40 / PACE) <= 1
-
-
-def test_tiles_are_dreamed_so_far_ahead_that_two_in_a_row_are_there_when_one_goes_on() -> None:
-    schedule, pose = Schedule(), camera_pose(8.0, 1.0, 0.0, 0.0).double().numpy()
-    schedule.came = {(i, j): 0 for i in range(-REACH, REACH + 1) for j in range(-REACH, REACH + 1)}
-    ahead = schedule.upcoming(pose, UPCOMING)
-    assert (0, REACH + 1) in ahead, "what is two on from the next tile"
-    assert all(j > REACH or max(abs(i), abs(j)) > REACH for i, j in ahead)
-    assert schedule.upcoming(pose, 3) == ahead[:3]
-    schedule.came.pop((0, 0))
-    assert schedule.upcoming(pose, UPCOMING)[0] == (0, 0), "what is in sight comes first"
 
 
 def test_a_tile_needs_nine_others_at_most() -> None:

@@ -128,11 +128,11 @@ def test_stored_neighbours_are_known_to_every_tile() -> None:
 
 def test_stored_tiles_come_at_once_without_mist_and_others_at_their_pace() -> None:
     schedule, pose = Schedule(credit=0.0), np.eye(4)
-    assert schedule.advance(0, pose, SPOTS) == []
+    assert schedule.advance(0, pose[None], SPOTS) == []
     assert set(schedule.came) == SPOTS
     assert set(schedule.came.values()) == {-LIFT}
     pose[0, 3] = 40.0  # eastwards: what is new is beside the place
-    new = [spot for chunk in range(1, 40) for spot in schedule.advance(chunk, pose, SPOTS)]
+    new = [spot for chunk in range(1, 40) for spot in schedule.advance(chunk, pose[None], SPOTS)]
     assert new
     assert not SPOTS & set(new)
 
