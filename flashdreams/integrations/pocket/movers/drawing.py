@@ -7,6 +7,7 @@ once as quadratic forms over its patch of pixels; normals and colours are blende
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -128,7 +129,7 @@ class _Painter:
         """`[F, 3, P]`: light by the rules of `land.renderer`."""
         light = self.light
         inverse = 1 / (np.sqrt(np.einsum("fcp,fcp->fp", normal, normal)) + 1e-6)
-        facing = np.clip(0.5 + 0.5 * (self.sun @ normal) * inverse, 0, 1)
+        facing = _in_unit(0.5 + 0.5 * (self.sun @ normal) * inverse)
         shade = light.ambient * (0.84 + 0.16 * normal[:, 1] * inverse)
         shade += (1 - 0.75 * shadow) * light.sunlight * facing * np.sqrt(facing)
         return shade[:, None] * self.warm + (lamp * light.lamps * _LAMP)[:, None]
@@ -165,12 +166,8 @@ class _Patch:
         width, height = columns * step, rows * step
         low = np.minimum(low, edge - (width, height))
         windows = [(slice(int(y), int(y) + height), slice(int(x), int(x) + width)) for x, y in low]
-        x = (np.arange(columns, dtype=np.float32) + np.float32(0.5 - 0.5 * columns)) * step
-        y = (np.arange(rows, dtype=np.float32) + np.float32(0.5 - 0.5 * rows))[:, None] * step
-        basis = np.empty((6, rows, columns), np.float32)
-        basis[0], basis[1], basis[2], basis[3], basis[4], basis[5] = x * x, x * y, y * y, x, y, 1.0
         origins = (low + 0.5 * np.array([width, height])).astype(np.float32)
-        return cls(step, (rows, columns), windows, origins, basis.reshape(6, -1))
+        return cls(step, (rows, columns), windows, origins, _basis(rows, columns, step))
 
     def enlarged(self, layers: Floats) -> Floats:
         """`layers [F, C, P]` in pixels, `[F, C, h, w]`."""
@@ -183,15 +180,33 @@ class _Patch:
     def covered(self, splats: Splats, parts: slice) -> tuple[Floats, Floats]:
         """Return each part's cover of each spot, and the squared distance from its middle in radii, `[F, K, P]`."""
         values = splats.forms(parts, self.origins) @ self.basis
-        square, steep = np.split(values, 2, axis=1)
+        count = values.shape[1] // 2
+        square, steep = values[:, :count], values[:, count:]
         np.sqrt(np.maximum(steep, 1e-6, out=steep), out=steep)
         cover = (1 - square) / (_SOFT * self.step * steep)
         cover += 0.5
-        return np.clip(cover, 0, 1, out=cover), square
+        return _in_unit(cover), square
 
     def hidden(self, hiding: Floats, depth: Floats) -> Floats:
         """`[F, P]`: where things with inverse depths `hiding [F, H, W]` stand before a mover at `depth [F]`, 0 to 1."""
         every = (slice(self.step // 2, None, self.step),) * 2
-        before = np.stack([each[window][every] for each, window in zip(hiding, self.windows, strict=True)])
-        before = before.reshape(len(before), -1) * (4 * (depth - 0.35))[:, None] - 3.5
-        return np.clip(before, 0, 1, out=before)
+        inverse = np.empty((len(hiding), *self.shape), np.float32)
+        for row, each, window in zip(inverse, hiding, self.windows, strict=True):
+            row[:] = each[window][every]
+        before = inverse.reshape(len(inverse), -1) * (4 * (depth - 0.35))[:, None] - 3.5
+        return _in_unit(np.asarray(before, np.float32))
+
+
+def _in_unit(values: Floats) -> Floats:
+    """Clip `values` to 0..1 in place, with less around it than `np.clip` has."""
+    return np.minimum(np.maximum(values, 0, out=values), 1, out=values)
+
+
+@lru_cache(maxsize=512)
+def _basis(rows: int, columns: int, step: int) -> Floats:
+    """`[6, rows * columns]`, see `_Patch`."""
+    x = (np.arange(columns, dtype=np.float32) + np.float32(0.5 - 0.5 * columns)) * step
+    y = (np.arange(rows, dtype=np.float32) + np.float32(0.5 - 0.5 * rows))[:, None] * step
+    basis = np.empty((6, rows, columns), np.float32)
+    basis[0], basis[1], basis[2], basis[3], basis[4], basis[5] = x * x, x * y, y * y, x, y, 1.0
+    return basis.reshape(6, -1)

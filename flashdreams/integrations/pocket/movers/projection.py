@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -46,11 +47,20 @@ class Splats:
         """`[F, 2 K, 6]`: over x^2, xy, y^2, x, y and 1 from `origins [F, 2]`, the squared distance from the middle,
         then the square of half its slope.
         """
-        spread, centre = self.spreads[:, parts], self.centres[:, parts] - origins[:, None]
-        both, centre = np.concatenate([spread, spread @ spread], 1), np.concatenate([centre, centre], 1)
-        a, b, d, x, y = both[..., 0, 0], both[..., 0, 1], both[..., 1, 1], centre[..., 0], centre[..., 1]
+        centre = self.centres[:, parts] - origins[:, None]
+        a, b, d = (each[:, :, parts] for each in self._quadratic)
+        x, y = centre[:, None, :, 0], centre[:, None, :, 1]
         east, south = a * x + b * y, b * x + d * y
-        return np.stack([a, 2 * b, d, -2 * east, -2 * south, east * x + south * y], -1)
+        forms = np.empty((*a.shape, 6), np.float32)
+        forms[..., 0], forms[..., 1], forms[..., 2] = a, 2 * b, d
+        forms[..., 3], forms[..., 4], forms[..., 5] = -2 * east, -2 * south, east * x + south * y
+        return forms.reshape(len(forms), -1, 6)
+
+    @cached_property
+    def _quadratic(self) -> tuple[Floats, Floats, Floats]:
+        """`[F, 2, K]` each: entries of the symmetric spreads, and of their squares."""
+        both = np.stack([self.spreads, self.spreads @ self.spreads], 1)
+        return both[..., 0, 0], both[..., 0, 1], both[..., 1, 1]
 
     def looks(self, parts: slice, origins: Floats) -> tuple[Floats, Floats, Floats]:
         """Normals as factors `[F, 9, K]` of x, y and 1 from `origins [F, 2]`, and `[F, 3, K]` of the height; paints

@@ -63,13 +63,15 @@ class PreparedViews:
     def _entered(self, features: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
         """`[1, 32, 72, 128]`: the ray-wise layers, of which the first meets the light."""
         enter, narrow = self._network.enter, self._network.narrow
-        assert enter.bias is not None
+        assert enter.bias is not None and narrow.bias is not None
         factor = 1 + scale.float()
         weight = (enter.weight.flatten(1).float() * factor[:, None]).to(enter.weight.dtype)
         bias = torch.addcmul(shift.float(), enter.bias.float(), factor).to(enter.weight.dtype)
-        rows = features.to(weight.dtype)[None].contiguous(memory_format=torch.channels_last)
-        inner = F.silu(F.conv2d(rows, weight[:, :, None, None], bias), inplace=True)
-        return F.conv2d(inner, narrow.weight, narrow.bias)
+        # As products over rows of rays: no layer has to lay its input out anew, as convolutions do.
+        rows = features.to(weight.dtype).flatten(1).t()
+        inner = F.silu(torch.addmm(bias, rows, weight.t()), inplace=True)
+        entered = torch.addmm(narrow.bias, inner, narrow.weight.flatten(1).t())
+        return entered.view(1, RAY_ROWS, RAY_COLUMNS, -1).permute(0, 3, 1, 2)
 
 
 def _pixel_places() -> Tensor:
