@@ -59,7 +59,7 @@ class _Ahead:
             before, now = (float(each.conditions[:, KINDS.index(slot)].mean()) for each in (usual, self))
             return {ASKED: now > before + 0.1, REFUSED: now < 0.01, LITTLE: 0.02 < now < 0.5}[str(value)]
         if slot in ATTRIBUTES:
-            amounts = self.conditions[:, len(KINDS) + ATTRIBUTES.index(slot)]
+            amounts = self.conditions[:, len(KINDS) + ATTRIBUTES.index(slot)].clamp_min(0)  # see `plan.NONE`
             return bool((amounts - float(str(value)) / 8).abs().max() < 1 / 16)
         if slot in STYLE:
             before, now = (_distance(each.conditions, slot, str(value)) for each in (usual, self))

@@ -37,6 +37,10 @@ _PLACE_NEAR, _PLACE_FAR = 80.0, 160.0
 RARE = 7.0
 """Taken from the logit of a kind of which there shall be a little: beside one other it has a quarter of the land."""
 
+NONE = -0.5
+"""Amount of what shall not be. Hardly any land of the training has an amount of 0, so that tiles then hold half as much
+as usual; the network goes on below it as it was learnt."""
+
 
 @dataclass(frozen=True)
 class Change:
@@ -89,7 +93,7 @@ class WorldPlan:
         return int.from_bytes(digest[:8], "big") >> 1
 
     def condition(self, i: int, j: int) -> Tensor:
-        """`[1, 19, 48, 48]` in -1..1 for the window of tile (i, j)."""
+        """`[1, 19, 48, 48]` in -1..1 for the window of tile (i, j); -2 for amounts of what shall not be."""
         words = self.words_of(i, j)
         low = np.array([j, i]) * TILE - MARGIN
         at = (np.arange(_COARSE) / (_COARSE - 1) * WINDOW)[:, None]
@@ -143,8 +147,8 @@ class WorldPlan:
         for name in ATTRIBUTES:
             middle = words.attributes.get(name)
             usual = 0.5 + 0.2 * self._noise(name, points, ATTRIBUTE_METRES)
-            rows.append(usual if middle is None else np.full_like(usual, middle))
-        amounts = np.clip(np.stack(rows), 0, 1)
+            rows.append(np.clip(usual, 0, 1) if middle is None else np.full_like(usual, middle or NONE))
+        amounts = np.stack(rows)
         return amounts if self.picture is None else self.picture.amounts(amounts, points)
 
     def _noise(self, name: str, points: np.ndarray, metres: float) -> np.ndarray:

@@ -4,10 +4,15 @@ import pytest
 import torch
 
 from flashdreams.infra.diffusion.model import DiffusionModel
+from flashdreams.integrations.pocket.assets import TILE_WEIGHTS, asset_folder
 from flashdreams.integrations.pocket.land.kinds import ATTRIBUTES, KINDS, STYLE
+from flashdreams.integrations.pocket.land.state import OCCUPANCY
+from flashdreams.integrations.pocket.tiles import plan as plans
 from flashdreams.integrations.pocket.tiles.config import MARGIN, WINDOW, TileTransformerConfig, tile_model_config
-from flashdreams.integrations.pocket.tiles.plan import WorldPlan, place_of
+from flashdreams.integrations.pocket.tiles.plan import NONE, WorldPlan, place_of
+from flashdreams.integrations.pocket.tiles.store import TileSampler
 from flashdreams.integrations.pocket.tiles.text_encoder import Words, understand
+from flashdreams.integrations.pocket.tiles.weights import load_tile_model
 
 STEPS = 3
 
@@ -59,6 +64,32 @@ def test_kinds_may_be_refused_or_rare_and_colours_are_the_nearest_that_a_kind_ha
     assert float(red[row].max()) == float(red[row].min()) == place_of("red", "roof", "town") * 2 - 1
     assert torch.equal(plain[:row], red[:row]) and torch.equal(plain[row + 1 :], red[row + 1 :])
     assert place_of("red", "roof", "meadow") == 0 and place_of("blue", "roof", "meadow") == 0.5
+
+
+def test_what_is_refused_is_asked_for_less_than_the_least_that_was_learnt() -> None:
+    row = len(KINDS) + ATTRIBUTES.index("trees")
+    refused, few = (WorldPlan(3, understand(text)).condition(0, 0)[0, row] for text in ("no trees", "few trees"))
+    assert float((refused - (2 * NONE - 1)).abs().max()) < 1e-5 and float((few + 0.5).abs().max()) < 1e-5
+    assert NONE < 0
+    usual = WorldPlan(3).condition(0, 0)[0, row]
+    assert float(usual.min()) >= -1 and float(usual.max()) <= 1
+
+
+def test_a_forest_without_trees_holds_much_less(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the weights that come along: cells of things on two tiles, beside those of an amount of 0."""
+    sampler = TileSampler(load_tile_model(asset_folder() / TILE_WEIGHTS).requires_grad_(False))
+
+    def solid_cells(none: float) -> int:
+        monkeypatch.setattr(plans, "NONE", none)
+        count = 0
+        for seed in (400, 401):
+            sampling, tile = sampler.begin(WorldPlan(seed, understand("forest without trees")), (0, 0), {}), None
+            while tile is None:
+                tile = sampler.advance(sampling)
+            count += int((tile[OCCUPANCY] > 0).sum())
+        return count
+
+    assert solid_cells(NONE) < 0.75 * solid_cells(0.0)
 
 
 def test_seeds_outside_the_range_are_refused() -> None:
