@@ -12,22 +12,20 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 
 pytest.importorskip("playwright.sync_api", reason="the browser tests need the package playwright")
 
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request
+from playwright.sync_api import Browser, ConsoleMessage, Page
 
 from benchmarks.browser import NoBrowser, chromium
-from tests.e2e.chromium import KEEP_SOCKETS, PATIENCE, first_picture
+from tests.e2e.chromium import first_picture
+from tests.e2e.tabs import SharedContext, new_context
 from tests.e2e.wire import Wire
 from tests.processes import Process, free_port, start
 
 OpenPage = Callable[..., Page]
-USUAL: dict[str, Any] = {"viewport": {"width": 960, "height": 540}, "bypass_csp": True}
-"""Options of a context where a test asks for no others."""
 QUICK = ("--step-ms", "30", "--load-seconds", "0.1", "--capacity", "60")  # closed pages keep their places for a while
 
 
@@ -49,56 +47,6 @@ def browser() -> Iterator[Browser]:
         pytest.skip(str(reason))
 
 
-class SharedContext:
-    """One context for the tests that need none of their own.
-
-    Chromium makes a window with all its controls for each context, which costs more than a page in it.
-    """
-
-    def __init__(self, browser: Browser) -> None:
-        self._context = new_context(browser)
-        self._keeper = self._context.new_page()  # with no tab left the window would close, and be made anew
-        self._devtools = self._context.new_cdp_session(self._keeper)
-        self._taken = False
-
-    def close(self) -> None:
-        """Close it with all its tabs."""
-        self._context.close()
-
-    @contextmanager
-    def lend(self) -> Iterator[Page | None]:
-        """Give a new tab that finds nothing of those before, or None while another one is lent."""
-        if self._taken:
-            yield None
-            return
-        origins: set[str] = set()
-
-        def note(request: Request) -> None:
-            if request.is_navigation_request() and (at := urlsplit(request.url)).netloc:
-                origins.add(f"{at.scheme}://{at.netloc}")
-
-        self._taken = True
-        page = self._context.new_page()
-        page.on("request", note)
-        try:
-            yield page
-        finally:
-            self._taken = False
-            page.close()
-            self._context.clear_permissions()
-            self._context.clear_cookies()
-            for origin in origins:
-                self._devtools.send("Storage.clearDataForOrigin", {"origin": origin, "storageTypes": "all"})
-
-
-def new_context(browser: Browser, **options: object) -> BrowserContext:
-    """Return a context as tests need it; `options` are Playwright's."""
-    context = browser.new_context(**{**USUAL, **options})
-    context.set_default_timeout(PATIENCE * 1000)
-    context.add_init_script(KEEP_SOCKETS)
-    return context
-
-
 @pytest.fixture(scope="package")
 def shared_context(browser: Browser) -> Iterator[SharedContext]:
     """The context of all tests that need none of their own."""
@@ -117,8 +65,8 @@ def complaints() -> list[str]:
 def open_page(browser: Browser, shared_context: SharedContext, complaints: list[str]) -> Iterator[OpenPage]:
     """Makes empty tabs; after the test none of them may have logged an error.
 
-    The first one is a tab of the shared context, unless it asks for more than a `viewport`; each other one has a
-    context of its own.
+    The first one is a tab of the shared context, unless it asks for more than a `viewport` or to be `alone`; each other
+    one has a context of its own. A `Wire` answers the sockets of a `routed` one.
     """
 
     def note(message: ConsoleMessage) -> None:
@@ -127,8 +75,10 @@ def open_page(browser: Browser, shared_context: SharedContext, complaints: list[
 
     with ExitStack() as opened:
 
-        def make(**options: Any) -> Page:
-            page = None if options.keys() - {"viewport"} else opened.enter_context(shared_context.lend())
+        def make(*, alone: bool = False, routed: bool = False, **options: Any) -> Page:
+            page = None
+            if not (alone or options.keys() - {"viewport"}):
+                page = opened.enter_context(shared_context.lend(routed=routed))
             if page is not None and options:
                 page.set_viewport_size(options["viewport"])
             page = page or opened.enter_context(new_context(browser, **options)).new_page()
@@ -169,7 +119,16 @@ def playing(open_page: OpenPage, address: str) -> Page:
 @pytest.fixture
 def wire(open_page: OpenPage) -> Iterator[Wire]:
     """A page whose server is the test itself; every message of the page must be one that the real server takes."""
-    wire = Wire(open_page())
+    wire = Wire(open_page(routed=True))
+    yield wire
+    assert not wire.refused, "\n".join(wire.refused)
+
+
+@pytest.fixture
+def timed_wire(open_page: OpenPage) -> Iterator[Wire]:
+    """The same in a context of its own, where the test moves the clock: that stays moved for all pages of a context."""
+    wire = Wire(open_page(alone=True))
+    wire.page.clock.install()
     yield wire
     assert not wire.refused, "\n".join(wire.refused)
 

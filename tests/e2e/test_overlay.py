@@ -256,8 +256,8 @@ def test_the_page_brings_its_icon_and_asks_for_nothing_else(open_page: OpenPage,
     assert not any("favicon" in url for url in asked)
 
 
-def test_a_half_open_connection_is_noticed_and_left(wire: Wire) -> None:
-    wire.page.clock.install()
+def test_a_half_open_connection_is_noticed_and_left(timed_wire: Wire) -> None:
+    wire = timed_wire
     wire.begin()
     wire.page.click("#play")
     wire.deaf = True
@@ -274,8 +274,8 @@ def test_a_half_open_connection_is_noticed_and_left(wire: Wire) -> None:
     until(wire.page, "f.status === null && f.stats.connected")
 
 
-def test_a_page_that_stood_still_for_long_is_not_taken_for_a_dead_network(wire: Wire) -> None:
-    wire.page.clock.install()
+def test_a_page_that_stood_still_for_long_is_not_taken_for_a_dead_network(timed_wire: Wire) -> None:
+    wire = timed_wire
     wire.begin()
     wire.page.evaluate("() => { window.sockets.at(-1).addEventListener('close', () => { window.closed = true; }); }")
     wire.page.clock.fast_forward(60_000)  # timers fire once at most, as after sleep
@@ -283,8 +283,8 @@ def test_a_page_that_stood_still_for_long_is_not_taken_for_a_dead_network(wire: 
     assert wire.page.evaluate("() => window.closed ?? false") is False
 
 
-def test_a_handshake_that_is_never_answered_is_explained(wire: Wire) -> None:
-    wire.page.clock.install()
+def test_a_handshake_that_is_never_answered_is_explained(timed_wire: Wire) -> None:
+    wire = timed_wire
     wire.page.route(f"{ORIGIN}/api/worlds", lambda route: route.fulfill(status=200, body="{}"))
     wire.page.add_init_script(
         """() => {}; window.WebSocket = class extends EventTarget {

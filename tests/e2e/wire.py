@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -37,6 +38,25 @@ def plain(*colours: tuple[int, int, int], each: int = 1) -> Frames:
     return np.concatenate([np.full((each, HEIGHT, WIDTH, 3), colour, np.uint8) for colour in colours])
 
 
+_answering: WeakKeyDictionary[Page, Wire | None] = WeakKeyDictionary()
+"""Each page that has been routed, with its newest wire."""
+
+
+def route(page: Page) -> None:
+    """Have the sockets that a page opens here answered by its newest `Wire`."""
+    if page in _answering:
+        return
+
+    def connected(socket: WebSocketRoute) -> None:
+        wire = _answering[page]
+        assert wire is not None
+        wire._connected(socket)
+
+    page.route_web_socket(f"{ORIGIN.replace('http', 'ws')}/ws/play", connected)
+    page.add_init_script(KEEP_SOCKETS)  # once more, around the sockets that the route puts in place
+    _answering[page] = None
+
+
 class Wire:
     """The page's other end. Set `on_start` before `open` to answer a `start` in another way."""
 
@@ -54,8 +74,8 @@ class Wire:
         self.began = time.monotonic()
         self._index = self._marks = 0
         self._begin_stream()
-        page.route_web_socket(f"{ORIGIN.replace('http', 'ws')}/ws/play", self._connected)
-        page.add_init_script(KEEP_SOCKETS)  # once more, around the sockets that the route puts in place
+        route(page)
+        _answering[page] = self
 
     def open(self, query: str = "") -> None:
         """Open the page and wait for its `start`."""
