@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import mimetypes
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+
+_answers: dict[str, bytes] = {}
+"""JSON that is the answer to a path at present, whatever files there are."""
 
 
 class Files(BaseHTTPRequestHandler):
@@ -19,14 +25,14 @@ class Files(BaseHTTPRequestHandler):
         """Send the file that is asked for."""
         path = self.path.split("?")[0]
         file = self.folder / ("index.html" if path == "/" else path.removeprefix("/static/"))
-        found = file.is_file()
-        body = file.read_bytes() if found else f"no {path}".encode()
-        kind = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
-        self.send_response(200 if found else 404)
+        answer, found = _answers.get(path), file.is_file()
+        body = answer or (file.read_bytes() if found else f"no {path}".encode())
+        kind = "application/json" if answer else mimetypes.guess_type(file.name)[0] or "application/octet-stream"
+        self.send_response(200 if answer or found else 404)
         for name, value in (
             ("Content-Type", kind),
             ("Content-Length", len(body)),
-            ("Cache-Control", "max-age=3600" if path != "/" else "no-store"),
+            ("Cache-Control", "max-age=3600" if found and path != "/" else "no-store"),
         ):
             self.send_header(name, str(value))
         self.end_headers()
@@ -34,6 +40,16 @@ class Files(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *arguments: object) -> None:
         """Say nothing."""
+
+
+@contextmanager
+def answering(path: str, answer: object) -> Iterator[None]:
+    """Answer a path by JSON. With a route of Playwright the browser would keep no file from one page to the next."""
+    _answers[path] = json.dumps(answer).encode()
+    try:
+        yield
+    finally:
+        del _answers[path]
 
 
 @cache

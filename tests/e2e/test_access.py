@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from playwright.sync_api import Page, Route
+from playwright.sync_api import Page
 
 from backend.media.images import jpeg
 from tests.e2e.chromium import until, view
-from tests.e2e.wire import ORIGIN, Wire
+from tests.e2e.files import answering
+from tests.e2e.wire import Wire
 
 axe = pytest.importorskip("axe_playwright_python.base", reason="the accessibility tests need axe-playwright-python")
 
@@ -32,20 +35,20 @@ STATES = (
 
 
 @pytest.fixture
-def ready(wire: Wire) -> Wire:
+def ready(wire: Wire) -> Iterator[Wire]:
     """The first screen of a world that takes text, with a filmstrip to open."""
-    wire.page.route(f"{ORIGIN}/api/sessions/token-1/filmstrip", strip)
     wire.on_start = lambda _: wire.ready(controls=CONTROLS)
-    wire.begin()
-    return wire
+    with answering("/api/sessions/token-1/filmstrip", strip()):
+        wire.begin()
+        yield wire
 
 
-def strip(route: Route) -> None:
+def strip() -> dict[str, Any]:
     """Ten chunks of which the last three left the branch of the others."""
     thumb = "data:image/jpeg;base64," + base64.b64encode(jpeg(np.full((90, 160, 3), 120, np.uint8))).decode()
     shared = {"scene": "meadow", "seconds": 1.0, "reachable": True, "thumb": thumb}
     chunks = [{"index": index, "parent": 3 if index == 7 else index - 1, **shared} for index in range(10)]
-    route.fulfill(json={"head": 9, "width": 160, "height": 90, "chunks": chunks})
+    return {"head": 9, "width": 160, "height": 90, "chunks": chunks}
 
 
 def go(page: Page, steps: str) -> None:
