@@ -21,7 +21,7 @@ from playwright.sync_api import Browser, ConsoleMessage, Page
 
 from benchmarks.browser import NoBrowser, chromium
 from tests.e2e.chromium import first_picture
-from tests.e2e.tabs import SharedContext, new_context
+from tests.e2e.tabs import Tabs
 from tests.e2e.wire import Wire
 from tests.processes import Process, free_port, start
 
@@ -48,11 +48,9 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="package")
-def shared_context(browser: Browser) -> Iterator[SharedContext]:
-    """The context of all tests that need none of their own."""
-    shared = SharedContext(browser)
-    yield shared
-    shared.close()
+def tabs(browser: Browser) -> Tabs:
+    """The tabs of all tests."""
+    return Tabs(browser)
 
 
 @pytest.fixture
@@ -62,12 +60,8 @@ def complaints() -> list[str]:
 
 
 @pytest.fixture
-def open_page(browser: Browser, shared_context: SharedContext, complaints: list[str]) -> Iterator[OpenPage]:
-    """Makes empty tabs; after the test none of them may have logged an error.
-
-    The first one is a tab of the shared context, unless it asks for more than a `viewport` or to be `alone`; each other
-    one has a context of its own. A `Wire` answers the sockets of a `routed` one.
-    """
+def open_page(tabs: Tabs, complaints: list[str]) -> Iterator[OpenPage]:
+    """Opens empty tabs, each in a context of its own; after the test none of them may have logged an error."""
 
     def note(message: ConsoleMessage) -> None:
         if message.type in ("error", "warning"):
@@ -75,13 +69,8 @@ def open_page(browser: Browser, shared_context: SharedContext, complaints: list[
 
     with ExitStack() as opened:
 
-        def make(*, alone: bool = False, routed: bool = False, **options: Any) -> Page:
-            page = None
-            if not (alone or options.keys() - {"viewport"}):
-                page = opened.enter_context(shared_context.lend(routed=routed))
-            if page is not None and options:
-                page.set_viewport_size(options["viewport"])
-            page = page or opened.enter_context(new_context(browser, **options)).new_page()
+        def make(**options: Any) -> Page:
+            page = opened.enter_context(tabs.lend(**options))
             page.on("console", note)
             page.on("pageerror", lambda error: complaints.append(str(error)))
             page.on("requestfailed", lambda request: complaints.append(f"{request.url}: {request.failure}"))
@@ -98,11 +87,9 @@ def _foreign(url: str) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def tab(shared_context: SharedContext) -> Iterator[Page]:
+def tab(tabs: Tabs) -> Iterator[Page]:
     """One tab for all tests of a module, so that they share one place on the server."""
-    with shared_context.lend() as page:
-        assert page is not None
-        page.set_viewport_size({"width": 640, "height": 360})
+    with tabs.lend(viewport={"width": 640, "height": 360}) as page:
         yield page
 
 

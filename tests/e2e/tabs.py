@@ -15,7 +15,7 @@ from tests.e2e.wire import route
 USUAL: dict[str, Any] = {"viewport": {"width": 960, "height": 540}, "bypass_csp": True}
 """Options of a context where a test asks for no others."""
 LASTING = ("add_init_script", "expose_binding", "expose_function", "route_web_socket")
-"""What changes a tab for good: the next test gets a new one."""
+"""What changes a tab for good, so that the next test gets a new one, unless Playwright can close it again."""
 FORGET = "() => { try { sessionStorage.clear(); Storage.prototype.setItem = () => {}; } catch { /* forbidden */ } }"
 
 
@@ -27,33 +27,52 @@ def new_context(browser: Browser, **options: object) -> BrowserContext:
     return context
 
 
-class SharedContext:
-    """One context for the tests that need none of their own.
+class Tabs:
+    """Tabs for all tests: contexts are kept, with a tab or two each.
 
     Chromium makes a window with all its controls for each context, which costs more than a page in it.
     """
 
     def __init__(self, browser: Browser) -> None:
-        self._context = new_context(browser)
-        self._keeper = self._context.new_page()  # with no tab left the window would close, and be made anew
-        self._devtools = self._context.new_cdp_session(self._keeper)
-        self._kept: dict[bool, Page] = {}
-        self._taken = False
-
-    def close(self) -> None:
-        """Close it with all its tabs."""
-        self._context.close()
+        self._browser = browser
+        self._shared: dict[str, list[SharedContext]] = {}
 
     @contextmanager
-    def lend(self, *, routed: bool = False) -> Iterator[Page | None]:
-        """Give a tab that finds nothing of those before, or None while another one is lent.
+    def lend(self, *, alone: bool = False, routed: bool = False, **options: Any) -> Iterator[Page]:
+        """Give a tab that finds nothing of those before, in another context than all that are lent meanwhile.
 
-        The sockets of a `routed` one are answered by a `Wire`.
+        One that is `alone` has a new context, which nobody uses later. The sockets of a `routed` one are answered by a
+        `Wire`. `options` are Playwright's for contexts.
         """
-        if self._taken:
-            yield None
+        if alone:
+            with new_context(self._browser, **options) as context:
+                yield context.new_page()
             return
-        self._taken = True
+        wanted = {**USUAL, **options}
+        alike = self._shared.setdefault(repr(sorted((name, wanted[name]) for name in wanted.keys() - {"viewport"})), [])
+        shared = next((one for one in alike if not one.taken), None)
+        if shared is None:
+            alike.append(shared := SharedContext(new_context(self._browser, **options)))
+        with shared.lend(routed) as page:
+            page.set_viewport_size(wanted["viewport"])
+            yield page
+
+
+class SharedContext:
+    """One context for one test after the other."""
+
+    def __init__(self, context: BrowserContext) -> None:
+        self._context = context
+        self._keeper = context.new_page()  # with no tab left the window would close, and be made anew
+        self._devtools = context.new_cdp_session(self._keeper)
+        self._kept: dict[bool, Page] = {}
+        self.taken = False
+        """True as long as a test has a tab of it."""
+
+    @contextmanager
+    def lend(self, routed: bool) -> Iterator[Page]:
+        """Give a tab that finds nothing of those before."""
+        self.taken = True
         page = self._kept.pop(routed, None)
         if page is None:
             page = self._context.new_page()
@@ -61,12 +80,10 @@ class SharedContext:
                 route(page)
         else:
             page.bring_to_front()
-            page.set_viewport_size(USUAL["viewport"])
         use = Use(page)
         try:
             yield page
         finally:
-            self._taken = False
             if use.end():
                 self._kept[routed] = page
             else:
@@ -75,6 +92,7 @@ class SharedContext:
             self._context.clear_cookies()
             for origin in use.origins:
                 self._devtools.send("Storage.clearDataForOrigin", {"origin": origin, "storageTypes": "all"})
+            self.taken = False
 
 
 class Use:
@@ -85,14 +103,14 @@ class Use:
         self._listening: list[tuple[Any, Any]] = []
         self._held: set[str] = set()
         self._replaced: list[tuple[object, str]] = []
-        self._lasts = self._emulates = False
+        self._made: list[Any] = []
         self.origins: set[str] = set()
         """Where the tab has been."""
         self._note(page, "on", lambda event, listener: self._listening.append((event, listener)))
         self._note(page.keyboard, "down", self._held.add)
-        self._note(page, "emulate_media", self._emulate)
+        self._note(page.context, "new_cdp_session", lambda _: self._made.append(None))  # it may leave fingers down
         for name in LASTING:
-            self._note(page, name, self._last)
+            self._replace(page, name, self._making(getattr(page, name)))
         page.on("request", self._asked)
 
     def end(self) -> bool:
@@ -100,7 +118,7 @@ class Use:
         for where, name in self._replaced:
             delattr(where, name)
         page = self._page
-        if self._lasts or page.is_closed():
+        if None in self._made or page.is_closed():
             return False
         for event, listener in self._listening:
             page.remove_listener(event, listener)
@@ -108,8 +126,9 @@ class Use:
             page.evaluate(FORGET)
             page.goto("about:blank")
             page.unroute_all()
-            if self._emulates:
-                page.emulate_media(media="null", reduced_motion="null")
+            page.emulate_media(media="null", reduced_motion="null")
+            for one in self._made:
+                one.close()
             for key in self._held:
                 page.keyboard.up(key)
             page.mouse.up()
@@ -118,6 +137,10 @@ class Use:
             return False
         return True
 
+    def _replace(self, where: Any, name: str, function: Callable[..., Any]) -> None:
+        setattr(where, name, function)
+        self._replaced.append((where, name))
+
     def _note(self, where: Any, name: str, note: Callable[..., None]) -> None:
         usual = getattr(where, name)
 
@@ -125,14 +148,14 @@ class Use:
             note(*arguments, **options)
             return usual(*arguments, **options)
 
-        setattr(where, name, noted)
-        self._replaced.append((where, name))
+        self._replace(where, name, noted)
 
-    def _last(self, *_: object, **__: object) -> None:
-        self._lasts = True
+    def _making(self, usual: Callable[..., Any]) -> Callable[..., Any]:
+        def made(*arguments: Any, **options: Any) -> Any:
+            self._made.append(usual(*arguments, **options))  # older versions of Playwright give None
+            return self._made[-1]
 
-    def _emulate(self, *_: object, **__: object) -> None:
-        self._emulates = True
+        return made
 
     def _asked(self, request: Request) -> None:
         if request.is_navigation_request() and (at := urlsplit(request.url)).netloc:

@@ -133,7 +133,7 @@ def test_digits_choose_scenes_in_worlds_without_words(wire: Wire) -> None:
 
 
 def padded(open_page: OpenPage, config: WorldConfig) -> Wire:
-    page = open_page()
+    page = open_page(routed=True)
     page.add_init_script(GAMEPAD)
     wire = playing(Wire(page), config)
     page.evaluate("() => connectPad()")
@@ -163,7 +163,7 @@ def test_a_gamepad_plays_temple_run(open_page: OpenPage) -> None:
 
 
 def test_the_button_that_begins_to_play_is_no_action(open_page: OpenPage) -> None:
-    page = open_page()
+    page = open_page(routed=True)
     page.add_init_script(GAMEPAD)
     wire = Wire(page)
     wire.on_start = lambda message: wire.ready(**declared(acting_config()))
@@ -179,7 +179,7 @@ def test_the_button_that_begins_to_play_is_no_action(open_page: OpenPage) -> Non
 
 
 def test_fingers_press_actions_and_events(open_page: OpenPage) -> None:
-    page = open_page(viewport={"width": 844, "height": 390}, has_touch=True, is_mobile=True)
+    page = open_page(routed=True, viewport={"width": 844, "height": 390}, has_touch=True, is_mobile=True)
     wire = Wire(page)
     wire.on_start = lambda message: wire.ready(**declared(acting_config()))
     wire.begin()

@@ -150,7 +150,7 @@ def test_whoever_waits_in_line_keeps_the_place(
 ) -> None:
     log = tmp_path_factory.mktemp("line") / "log.txt"
     with serving(repository, log, "tests.backend.fakes", "--load-seconds", "0.1", "--capacity", "1") as address:
-        first, second = open_page(), open_page()
+        first, second = open_page(), open_page(alone=True)
         first.goto(f"{address}?kiosk")
         attracted(first)
         second.clock.install()

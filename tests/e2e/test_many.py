@@ -21,7 +21,7 @@ def test_two_walk_at_once_and_a_third_watches_one_of_them(open_page: OpenPage, a
     watched.click("#menu [data-command='downloads']")
     watched.click("[data-download='watch']")
     address = watched.input_value("#copy-text")
-    watcher = open_page()
+    watcher = open_page(alone=True)
     heard = Streamed(watcher)
     watcher.goto(address)
     first_picture(watcher)

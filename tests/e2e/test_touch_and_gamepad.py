@@ -31,7 +31,7 @@ def begin(page: Page) -> Wire:
 @pytest.fixture
 def touched(open_page: OpenPage) -> Wire:
     """A phone lying on its side, in play."""
-    wire = begin(open_page(viewport={"width": 844, "height": 390}, has_touch=True, is_mobile=True))
+    wire = begin(open_page(routed=True, viewport={"width": 844, "height": 390}, has_touch=True, is_mobile=True))
     wire.page.tap("#play")
     until(wire.page, "f.mode === 'playing'")
     wire.received.clear()
@@ -41,7 +41,7 @@ def touched(open_page: OpenPage) -> Wire:
 @pytest.fixture
 def padded(open_page: OpenPage) -> Wire:
     """A page with a gamepad connected, on the first screen."""
-    page = open_page()
+    page = open_page(routed=True)
     page.add_init_script(GAMEPAD)
     wire = begin(page)
     page.evaluate("() => connectPad()")
@@ -171,7 +171,7 @@ def test_a_worn_stick_turns_nothing_and_the_dead_zone_can_be_set(padded: Wire) -
 
 
 def test_a_key_of_ones_own_choice_is_kept_in_this_browser(open_page: OpenPage) -> None:
-    page = open_page()
+    page = open_page(routed=True)
     begin(page)
     page.keyboard.press("?")
     page.click("#help kbd[data-action='w']")
