@@ -95,10 +95,14 @@ def deploy(settings: Settings, secret: str, replicas: int) -> None:
 
     serve.start(proxy_location="Disabled")
     here, elsewhere = APPS
-    serve.run(_deployment(1, {_this_node(): 0.001}).bind(settings, secret), name=here, route_prefix=None)
+    doors = {here: _deployment(1, {_this_node(): 0.001})}
     if replicas > 1:
-        serve.run(_deployment(replicas - 1, {}).bind(settings, secret), name=elsewhere, route_prefix=None)
-    elif elsewhere in serve.status().applications:
+        doors[elsewhere] = _deployment(replicas - 1, {})
+    # At once: each replica is a process, whose start takes some seconds.
+    serve.run_many(
+        [serve.RunTarget(door.bind(settings, secret), name=name, route_prefix=None) for name, door in doors.items()]
+    )
+    if replicas == 1 and elsewhere in serve.status().applications:
         serve.delete(elsewhere)
 
 

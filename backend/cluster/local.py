@@ -30,8 +30,10 @@ FRONT_DOOR_PROCESS = b"ray::ServeReplica:flashdreams"
 """Beginning of the names that Ray gives to these processes."""
 ESTABLISHED, LISTENING = "01", "0A"
 """States of sockets, as the system numbers them."""
-SERVER_CPUS = 1
-"""Of a node's, which Ray only counts."""
+SERVER_CPUS = 0.7
+"""Of one of its node's, which Ray only counts: the rest is for the parts that take a tenth each, not for a server."""
+SERVE_ROUND_SECONDS = 0.5
+"""Time between two looks of Ray Serve at its replicas; with its own 0.1 s that takes a twentieth of a core."""
 TOKENS_SECONDS = 3.0
 """Time in which servers tell the sessions that they have."""
 RAY_CONFIG = {
@@ -84,7 +86,8 @@ class LocalCluster:
 
         self.address, self._port = f"http://127.0.0.1:{port}", port
         os.environ["PYTHONPATH"] = str(ROOT)
-        cpus = SERVER_CPUS * -(-max_servers // nodes) + 1  # one for the parts that take a tenth each
+        os.environ.setdefault("RAY_SERVE_CONTROL_LOOP_INTERVAL_S", str(SERVE_ROUND_SECONDS))
+        cpus = -(-max_servers // nodes)
         self._cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": cpus, **HEAD})
         self.nodes = [self._cluster.add_node(num_cpus=cpus) for _ in range(nodes - 1)]
         """Nodes beside the head."""
@@ -189,6 +192,11 @@ class LocalCluster:
     def kill_server(self, name: str) -> None:
         """Kill the process of a world server; Ray starts it again."""
         os.kill(self.pid(name), signal.SIGKILL)
+
+    def on_head(self, name: str) -> bool:
+        """Return True if a world server runs on the head, which cannot be killed."""
+        node_id = ray.get(self.server(name).node.remote())
+        return all(node.node_id != node_id for node in self.nodes)
 
     def kill_node_of(self, name: str) -> None:
         """Kill the node that a world server runs on, with all that runs there. Raises LookupError for the head."""

@@ -1,4 +1,4 @@
-"""A Ray cluster of three nodes on this machine: visits through the front door, what is killed, and a drain.
+"""A Ray cluster of two nodes on this machine: visits through the front door, what is killed, and a drain.
 
 At the end its servers make room for one of two processes: what that one shows, a rank that is killed, and one without a
 place. All in one file, since a cluster takes long to start.
@@ -10,8 +10,9 @@ import io
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import av
 import numpy as np
@@ -34,8 +35,10 @@ from backend.cluster.relay import LOADS_SECONDS
 from flashdreams.core.distributed import PEER_TIMEOUT
 from tests.backend.cluster.visits import (
     PATIENCE,
+    bring,
     hashes,
     hold,
+    moved,
     server_of,
     until,
     until_closed,
@@ -43,6 +46,9 @@ from tests.backend.cluster.visits import (
     visit_at,
 )
 from tests.recipes.tiny_world import tiny_config
+
+if TYPE_CHECKING:
+    from tests.backend.cluster.page import PageVisit
 
 PORT = free_port()
 SETTINGS = {"world": "tiny", "capacity": 2}
@@ -59,7 +65,7 @@ def cluster() -> Iterator[LocalCluster]:
             "tests.backend.fakes:fake_config",
             {"world": "fake", "capacity": 6},
             port=PORT,
-            nodes=3,
+            nodes=2,
             servers=2,
             max_servers=2,
             front_doors=2,
@@ -86,15 +92,6 @@ def test_visits_play_on_two_nodes_through_one_door(cluster: LocalCluster) -> Non
     assert len(nodes) == 2
 
 
-def moved(cluster: LocalCluster, token: str) -> bool:
-    """Move a session; returns False while a server does not answer, or one that came back has no place yet."""
-    try:
-        ray.get(cluster.controller.move.remote(token))
-    except LookupError:
-        return False
-    return True
-
-
 @pytest.mark.slow
 def test_a_moved_session_goes_on_with_the_same_frames(cluster: LocalCluster) -> None:
     with visit() as visitor:
@@ -112,91 +109,103 @@ def test_a_moved_session_goes_on_with_the_same_frames(cluster: LocalCluster) -> 
     assert after[: len(before)] == before and len(after) > len(before)
 
 
+@pytest.fixture(scope="module")
+def page(cluster: LocalCluster) -> Iterator[PageVisit | None]:
+    """A page with a session of its own; None without a browser."""
+    try:
+        from benchmarks.browser import NoBrowser
+        from tests.backend.cluster.page import PageVisit
+    except ImportError:  # the package playwright is not installed
+        yield None
+        return
+    try:
+        visiting = PageVisit(cluster)
+    except NoBrowser:
+        yield None
+        return
+    yield visiting
+    visiting.leave()
+
+
+@contextmanager
+def going_on(cluster: LocalCluster, page: PageVisit | None, server: str) -> Iterator[None]:
+    """Let the page move at a server, which ends meanwhile; afterwards the page goes on elsewhere by itself."""
+    if page is None:
+        yield
+        return
+    page.moves(server)
+    until_copied(page.token, 1)
+    yield
+    page.goes_on()
+    assert server_of(cluster, page.token) != server
+
+
 @pytest.mark.slow
-def test_a_killed_server_comes_back_and_its_session_goes_on_elsewhere(cluster: LocalCluster) -> None:
+def test_a_killed_server_comes_back_and_its_sessions_go_on_elsewhere(
+    cluster: LocalCluster, page: PageVisit | None
+) -> None:
     with visit() as visitor:
         token = visitor.start(seed=4)["token"]
         hold(visitor, "w", 6)
-        before = hashes(cluster, token)
+        before, server = hashes(cluster, token), server_of(cluster, token)
         until_copied(token, len(before))
-        cluster.kill_server(server_of(cluster, token))
-        until_closed(visitor)
+        with going_on(cluster, page, server):
+            cluster.kill_server(server)
+            until_closed(visitor)
     with visit() as again:
         assert again.start(token=token)["token"] == token
         assert hashes(cluster, token) == before
         hold(again, "d", 3)
         assert hashes(cluster, token)[: len(before)] == before
-        until(lambda: cluster.health()["capacity"] == 12)
 
 
 @pytest.mark.slow
-def test_a_page_goes_on_when_a_server_a_node_and_a_front_door_are_killed(cluster: LocalCluster) -> None:
-    pytest.importorskip("playwright.sync_api", reason="the browser tests need the package playwright")
-    from benchmarks.browser import NoBrowser, chromium
-    from tests.e2e.chromium import KEEP_SOCKETS
-    from tests.e2e.chromium import until as page_until
-
-    with ExitStack() as stack:
-        try:
-            page = stack.enter_context(chromium()).new_page(bypass_csp=True)
-        except NoBrowser as reason:
-            pytest.skip(str(reason))
-        page.set_default_timeout(PATIENCE * 1000)
-        page.add_init_script(KEEP_SOCKETS)
-        page.goto(f"{cluster.address}/?seed=7")
-        page_until(page, "f.status === null && f.chunk !== null", PATIENCE)
-        token = page.evaluate("() => sessionStorage.getItem('flashdreams.token')")
-        page.click("#play")
-        page.keyboard.down("d")
-
-        def goes_on() -> None:
-            """Wait until the page shows what is generated from now on, with the same session."""
-            page_until(page, "f.status === null && f.state !== null", PATIENCE)
-            if page.evaluate("() => window.flashdreams.mode") == "menu":  # it came back late, and keys are up then
-                page.keyboard.up("d")
-                page.click("#play")
-                page.keyboard.down("d")
-            newest = page.evaluate("() => window.flashdreams.chunk.index")
-            page_until(page, f"f.status === null && f.state === 'live' && f.chunk.index > {newest} + 5", PATIENCE)
-            assert page.evaluate("() => sessionStorage.getItem('flashdreams.token')") == token
-            server_of(cluster, token)
-
-        def loses(kill: Callable[[], None]) -> None:
-            """Kill something, and wait until the page has connected again."""
-            connections = page.evaluate("() => window.sockets.length")
-            kill()
-            page.wait_for_function(f"() => window.sockets.length > {connections}", timeout=PATIENCE * 1000)
-
-        goes_on()
-        until_copied(token, 1)
-        loses(lambda: cluster.kill_server(server_of(cluster, token)))
-        goes_on()
-        until(lambda: cluster.health()["capacity"] == 12)
-        try:
-            loses(lambda: cluster.kill_node_of(server_of(cluster, token)))
-        except LookupError:  # it is on the head: away from there
-            until_copied(token, 1)
-            loses(lambda: cluster.kill_server(server_of(cluster, token)))
-            goes_on()
-            until(lambda: cluster.health()["capacity"] == 12)
-            loses(lambda: cluster.kill_node_of(server_of(cluster, token)))
-        goes_on()
-        until(lambda: len(cluster.front_doors()) == 2)  # one may have been on that node
-        loses(cluster.kill_front_door)
-        goes_on()
-    until(lambda: cluster.health()["capacity"] == 12)
+def test_a_page_goes_on_when_its_front_door_is_killed(cluster: LocalCluster, page: PageVisit | None) -> None:
+    if page is None:
+        pytest.skip("no browser starts here")
+    until(lambda: len(cluster.front_doors()) == 2)
+    page.moves(server_of(cluster, page.token))
+    cluster.kill_front_door()
+    page.goes_on()
 
 
 @pytest.mark.slow
-def test_a_drained_server_hands_its_session_over(cluster: LocalCluster) -> None:
+def test_a_drained_server_hands_its_sessions_over(cluster: LocalCluster, page: PageVisit | None) -> None:
+    until(lambda: cluster.health()["capacity"] == 12)  # the killed one is back
+    server = next(name for name in server_names() if cluster.on_head(name))  # the other one's node can end afterwards
     with visit() as visitor:
         token = visitor.start()["token"]
-        name = server_of(cluster, token)
-        ray.get(cluster.controller.drain.remote(name))
-        until_closed(visitor)
+    bring(cluster, token, server)
+    with visit() as visitor:
+        assert visitor.start(token=token)["token"] == token
+        with going_on(cluster, page, server):
+            ray.get(cluster.controller.drain.remote(server))
+            until_closed(visitor)
     with visit() as again:
         assert again.start(token=token)["token"] == token
         assert again.answer_to(again.send("keys", down=["w"]))
+    until(lambda: len(server_names()) == 2 and cluster.health()["capacity"] == 12)  # another one is in its place
+
+
+@pytest.mark.slow
+def test_sessions_of_a_node_that_is_killed_go_on_at_another_one(cluster: LocalCluster, page: PageVisit | None) -> None:
+    server = next(name for name in server_names() if not cluster.on_head(name))
+    with visit() as visitor:
+        token = visitor.start(seed=6)["token"]
+    bring(cluster, token, server)
+    with visit() as visitor:
+        assert visitor.start(token=token)["token"] == token
+        hold(visitor, "w", 3)
+        before = hashes(cluster, token)
+        until_copied(token, len(before))
+        with going_on(cluster, page, server):
+            cluster.kill_node_of(server)
+            until_closed(visitor)
+    with visit() as again:
+        assert again.start(token=token)["token"] == token
+        assert hashes(cluster, token) == before
+    if page is not None:
+        page.leave()
 
 
 @pytest.fixture(scope="module")

@@ -47,6 +47,23 @@ def server_of(cluster: LocalCluster, token: str) -> str:
     return found[0]
 
 
+def moved(cluster: LocalCluster, token: str, server: str | None = None) -> bool:
+    """Move a session, to any other server or a certain one.
+
+    Returns False while a server does not answer, or one that came back has no place yet.
+    """
+    try:
+        ray.get(cluster.controller.move.remote(token, server))
+    except LookupError:
+        return False
+    return True
+
+
+def bring(cluster: LocalCluster, token: str, server: str) -> None:
+    """Move a session to a server, if it is not there."""
+    until(lambda: server_of(cluster, token) == server or moved(cluster, token, server))
+
+
 def hashes(cluster: LocalCluster, token: str) -> list[str]:
     """Return the hashes of a session's chunks, through the front door, once it gives them."""
     found: list[str] = []
