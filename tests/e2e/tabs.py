@@ -103,12 +103,12 @@ class Use:
         self._listening: list[tuple[Any, Any]] = []
         self._held: set[str] = set()
         self._replaced: list[tuple[object, str]] = []
-        self._made: list[Any] = []
+        self._additions: list[Any] = []
         self.origins: set[str] = set()
         """Where the tab has been."""
         self._note(page, "on", lambda event, listener: self._listening.append((event, listener)))
         self._note(page.keyboard, "down", self._held.add)
-        self._note(page.context, "new_cdp_session", lambda _: self._made.append(None))  # it may leave fingers down
+        self._note(page.context, "new_cdp_session", lambda _: self._additions.append(None))  # it may leave fingers down
         for name in LASTING:
             self._replace(page, name, self._making(getattr(page, name)))
         page.on("request", self._asked)
@@ -118,7 +118,7 @@ class Use:
         for where, name in self._replaced:
             delattr(where, name)
         page = self._page
-        if None in self._made or page.is_closed():
+        if None in self._additions or page.is_closed():
             return False
         for event, listener in self._listening:
             page.remove_listener(event, listener)
@@ -127,7 +127,7 @@ class Use:
             page.goto("about:blank")
             page.unroute_all()
             page.emulate_media(media="null", reduced_motion="null")
-            for one in self._made:
+            for one in self._additions:
                 one.close()
             for key in self._held:
                 page.keyboard.up(key)
@@ -151,11 +151,11 @@ class Use:
         self._replace(where, name, noted)
 
     def _making(self, usual: Callable[..., Any]) -> Callable[..., Any]:
-        def made(*arguments: Any, **options: Any) -> Any:
-            self._made.append(usual(*arguments, **options))  # older versions of Playwright give None
-            return self._made[-1]
+        def wrapped(*arguments: Any, **options: Any) -> Any:
+            self._additions.append(usual(*arguments, **options))  # older versions of Playwright give None
+            return self._additions[-1]
 
-        return made
+        return wrapped
 
     def _asked(self, request: Request) -> None:
         if request.is_navigation_request() and (at := urlsplit(request.url)).netloc:
