@@ -8,7 +8,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from benchmarks.browser import NoBrowser, chromium
 from tests.e2e.chromium import first_picture
 from tests.e2e.tabs import Tabs
 from tests.e2e.wire import Wire
+from tests.integrations.clips import SERVED
 from tests.processes import Process, free_port, start
 
 OpenPage = Callable[..., Page]
@@ -121,8 +122,11 @@ def timed_wire(open_page: OpenPage) -> Iterator[Wire]:
 
 
 @contextmanager
-def serving(repository: Path, log: Path, module: str, *options: str) -> Iterator[str]:
-    """Runs `python -m module --port N options` until it is ready; gives the page's address."""
+def serving(repository: Path, log: Path, module: str, *options: str, imported: Sequence[str] = ()) -> Iterator[str]:
+    """Runs `python -m module --port N options` until it is ready; gives the page's address.
+
+    Packages that are `imported` take their time once for all servers.
+    """
     port = free_port()
     with log.open("w") as output:
         server = start(
@@ -130,6 +134,7 @@ def serving(repository: Path, log: Path, module: str, *options: str) -> Iterator
             output,
             folder=repository,
             environment={"PYTHONPATH": str(repository), **os.environ},
+            imported=imported,
         )
     address = f"http://127.0.0.1:{port}/"
     try:
@@ -146,8 +151,9 @@ def serving(repository: Path, log: Path, module: str, *options: str) -> Iterator
 @contextmanager
 def serving_tiny(repository: Path, folder: Path, slug: str) -> Iterator[str]:
     """Serves the world `slug` at a tiny size, with checkpoints and log in `folder`."""
-    with serving(repository, folder / "log.txt", "tests.e2e.tiny_world", slug, "--files", str(folder / "files")) as at:
-        yield at
+    options = (slug, "--files", str(folder / "files"))
+    with serving(repository, folder / "log.txt", "tests.e2e.tiny_world", *options, imported=SERVED) as address:
+        yield address
 
 
 def _await_health(address: str, server: Process, log: Path) -> None:

@@ -14,6 +14,7 @@ from playwright.sync_api import Page
 from tests.e2e.chromium import first_picture, until, until_so, view
 from tests.e2e.conftest import OpenPage, serving
 from tests.e2e.test_touch_and_gamepad import GAMEPAD
+from tests.integrations.clips import SERVED
 
 pytestmark = pytest.mark.slow
 
@@ -41,7 +42,7 @@ class Served:
 def served(repository: Path, folder: Path, slug: str) -> Iterator[Served]:
     record = folder / "controls.jsonl"
     options = (slug, "--files", str(folder / "files"), "--record", str(record))
-    with serving(repository, folder / "log.txt", "tests.e2e.tiny_action_world", *options) as address:
+    with serving(repository, folder / "log.txt", "tests.e2e.tiny_action_world", *options, imported=SERVED) as address:
         yield Served(address, record)
 
 

@@ -23,6 +23,8 @@ COMMAND = ("-m", "flashdreams.scripts.cli")
 """`flashdreams-run`, for `tests.processes`."""
 IMPORTED = ("tyro", "transformers.models.auto.tokenization_auto", "transformers.models.umt5.modeling_umt5")
 """Packages of others that it takes seconds to import for a prompt."""
+SERVED = (*IMPORTED, "transformers.models.clip.modeling_clip", "torch._dynamo")
+"""The same for worlds of published models with all their encoders."""
 
 
 @dataclass(frozen=True)
