@@ -37,13 +37,18 @@ class FineThings:
         side, centre = (2 * reach + 1) * FINE_TILE, centre_of(middle)
         solid = torch.full((FINE_GRID.levels, side, side), -1.0)
         colors = torch.zeros(side, side, 3 * FINE_GRID.pairs, dtype=torch.int8)
+        made = cls(solid[None, None], colors, centre)
+        made.put(tiles, middle, reach)
+        edits.apply_to_fine(solid, colors, centre)
+        return made
+
+    def put(self, tiles: Mapping[Spot, bytes], middle: Spot, reach: int) -> None:
+        """Enter `refined` tiles within `reach` of the `middle`, in place."""
         for (i, j), tile in tiles.items():
             row, column = (j - middle[1] + reach) * FINE_TILE, (i - middle[0] + reach) * FINE_TILE
             rows, columns = slice(row, row + FINE_TILE), slice(column, column + FINE_TILE)
-            own_solid, colors[rows, columns] = things_of(tile)
-            torch.mul(own_solid, 1 / 127, out=solid[:, rows, columns])
-        edits.apply_to_fine(solid, colors, centre)
-        return cls(solid[None, None], colors, centre)
+            solid, self.colors[rows, columns] = things_of(tile)
+            torch.mul(solid, 1 / 127, out=self.solid[0, 0, :, rows, columns])
 
     @classmethod
     def of(cls, things: Tensor, centre: tuple[float, float]) -> FineThings:

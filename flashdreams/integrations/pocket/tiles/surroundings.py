@@ -67,13 +67,24 @@ class Surroundings:
             shadow, lamps = sun_shadow(state, shadow_light.sun_dir), lamp_light(state)
             fine = None
             if things is not None:
-                fine = FineThings.around({spot: things(spot) for spot in tiles}, middle, REACH, edits)
+                fine = _fine_things(things, spots, edits, middle, before)
             place = LocalState(state, centre, shadow, lamps, light, fine)
             return cls(middle, spots, edits, shadow_light, place, ground_of(state, spots, middle))
         place = before.place
         if before.shadow_light.sun_dir != shadow_light.sun_dir:
             place = replace(place, shadow=sun_shadow(place.state, shadow_light.sun_dir))
         return cls(middle, spots, edits, shadow_light, replace(place, light=light), before.ground)
+
+
+def _fine_things(
+    things: Callable[[Spot], bytes], spots: Set[Spot], edits: Edits, middle: Spot, before: Surroundings | None
+) -> FineThings:
+    """Return the fine `things` of tiles `spots`: those `before`, with what is new, where only tiles have come since."""
+    known = None if before is None or before.middle != middle or before.edits is not edits else before.place.fine
+    if before is not None and known is not None and before.spots <= spots and not edits.records:
+        known.put({spot: things(spot) for spot in spots - before.spots}, middle, REACH)
+        return known
+    return FineThings.around({spot: things(spot) for spot in spots}, middle, REACH, edits)
 
 
 def ground_of(state: Tensor, spots: Set[Spot], middle: Spot) -> Ground:

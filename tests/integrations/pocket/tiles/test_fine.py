@@ -3,14 +3,16 @@
 import torch
 from torch.nn import functional as F
 
+from flashdreams.integrations.pocket.land.light import light_at
 from flashdreams.integrations.pocket.land.parts import Parts
 from flashdreams.integrations.pocket.land.state import CHANNELS, FINE_GRID, HIGH, LEVELS, OCCUPANCY, solid_state
-from flashdreams.integrations.pocket.tiles.config import WINDOW
+from flashdreams.integrations.pocket.tiles.config import TILE, WINDOW
 from flashdreams.integrations.pocket.tiles.edits import SIDE, Edit, Edits
 from flashdreams.integrations.pocket.tiles.fine import FineThings
 from flashdreams.integrations.pocket.tiles.lands import centre_of
 from flashdreams.integrations.pocket.tiles.refinement import FINE_TILE, REFINED, RefinementConfig, refined
 from flashdreams.integrations.pocket.tiles.store import packed
+from flashdreams.integrations.pocket.tiles.surroundings import REACH, Surroundings
 
 CELLS = 64
 SMALL = RefinementConfig(width=8, deep=16, blocks=1)
@@ -47,3 +49,24 @@ def test_changes_of_a_visitor_are_made_in_fine_cells_too() -> None:
     cells = bytes([255]) * (LEVELS * SIDE * SIDE // 8)
     gone = FineThings.around({(3, -2): tile}, (3, -2), 0, Edits(5, (tree, Edit("removal", x, z, cells=cells))))
     assert float(gone.solid.max()) == -1 and int(gone.colors.count_nonzero()) == 0
+
+
+def test_tiles_that_come_one_by_one_make_the_same_things_as_all_at_once() -> None:
+    network, generator, tiles, edits = SMALL.setup(), torch.Generator().manual_seed(6), {}, Edits(5)
+    for spot in ((0, 0), (1, 0), (0, -1)):
+        window = torch.rand(CHANNELS, WINDOW, WINDOW, generator=generator) * 2 - 1
+        tiles[spot] = refined(network, window, torch.zeros(1, WINDOW, WINDOW))
+    packed_tile, light = torch.zeros(CHANNELS, TILE, TILE, dtype=torch.int8), light_at(12.0)
+    surroundings = None
+    for count in (1, 2, 3):
+        some = dict(list(tiles.items())[:count])
+        there = dict.fromkeys(some, packed_tile)
+        surroundings = Surroundings.of(there, edits, (0, 0), light, light, surroundings, some.__getitem__)
+        fine, whole = surroundings.place.fine, FineThings.around(some, (0, 0), REACH, edits)
+        assert fine is not None and torch.equal(fine.solid, whole.solid) and torch.equal(fine.colors, whole.colors)
+    again = Edits(5)  # another land, as after a change of scene: nothing of the first is kept
+    other = {(0, 0): tiles[1, 0], (1, 0): tiles[0, 0], (0, -1): tiles[0, -1]}
+    there = dict.fromkeys(other, packed_tile)
+    surroundings = Surroundings.of(there, again, (0, 0), light, light, surroundings, other.__getitem__)
+    fine = surroundings.place.fine
+    assert fine is not None and torch.equal(fine.solid, FineThings.around(other, (0, 0), REACH, again).solid)
