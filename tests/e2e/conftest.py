@@ -64,22 +64,28 @@ def complaints() -> list[str]:
 def open_page(tabs: Tabs, complaints: list[str]) -> Iterator[OpenPage]:
     """Opens empty tabs, each in a context of its own; after the test none of them may have logged an error."""
 
-    def note(message: ConsoleMessage) -> None:
-        if message.type in ("error", "warning"):
-            complaints.append(message.text)
-
     with ExitStack() as opened:
 
         def make(**options: Any) -> Page:
             page = opened.enter_context(tabs.lend(**options))
-            page.on("console", note)
-            page.on("pageerror", lambda error: complaints.append(str(error)))
-            page.on("requestfailed", lambda request: complaints.append(f"{request.url}: {request.failure}"))
-            page.on("request", lambda request: complaints.extend(_foreign(request.url)))
+            listen(page, complaints)
             return page
 
         yield make
     assert not complaints, "\n".join(complaints)
+
+
+def listen(page: Page, complaints: list[str]) -> None:
+    """Add to `complaints` what a page logs as an error, and what it asks of others than servers of tests."""
+
+    def note(message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            complaints.append(message.text)
+
+    page.on("console", note)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("requestfailed", lambda request: complaints.append(f"{request.url}: {request.failure}"))
+    page.on("request", lambda request: complaints.extend(_foreign(request.url)))
 
 
 def _foreign(url: str) -> list[str]:

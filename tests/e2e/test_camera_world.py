@@ -13,8 +13,9 @@ from playwright.sync_api import Page
 
 from flashdreams.integrations.lingbot_world.config import STREAMING
 from flashdreams.integrations.pocket.image_files import save_image
-from tests.e2e.chromium import hold, picture, settle, until, view
-from tests.e2e.conftest import serving_tiny
+from tests.e2e.chromium import first_picture, hold, picture, settle, until, view
+from tests.e2e.conftest import listen, serving_tiny
+from tests.e2e.tabs import Tabs
 
 pytestmark = pytest.mark.slow
 
@@ -25,11 +26,34 @@ def address(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
         yield started
 
 
+@pytest.fixture(scope="module")
+def begun(tabs: Tabs, address: str) -> Iterator[tuple[Page, list[str]]]:
+    """A page in play and its complaints, the same for all tests: each new dream of this model takes seconds."""
+    complaints: list[str] = []
+    with tabs.lend() as page:
+        listen(page, complaints)
+        page.goto(f"{address}?seed=7")
+        first_picture(page)
+        page.click("#play")
+        yield page, complaints
+
+
 @pytest.fixture
-def page(playing: Page) -> Page:
-    """At rest."""
-    settle(playing)
-    return playing
+def complaints(begun: tuple[Page, list[str]]) -> list[str]:
+    """Console errors and uncaught exceptions of the page; a test that provokes one clears the list."""
+    return begun[1]
+
+
+@pytest.fixture
+def page(begun: tuple[Page, list[str]], complaints: list[str]) -> Iterator[Page]:
+    """In play and at rest; after the test it may not have logged an error."""
+    page, _ = begun
+    settle(page)
+    if view(page, "mode") != "playing":
+        page.keyboard.press("Escape")
+        until(page, "f.mode === 'playing'")
+    yield page
+    assert not complaints, "\n".join(complaints)
 
 
 def pose(page: Page) -> np.ndarray:
