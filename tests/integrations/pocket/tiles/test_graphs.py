@@ -48,7 +48,13 @@ def test_a_graph_answers_as_the_network_does_in_every_bit_on_every_thread(networ
 def elsewhere(graph: Callable[..., Tensor], inputs: tuple[Tensor, ...]) -> Tensor:
     """The answer of another thread."""
     found: list[Tensor] = []
-    thread = threading.Thread(target=lambda: found.append(graph(*inputs)))
+    share = torch.get_num_threads()
+
+    def answer() -> None:
+        torch.set_num_threads(share)  # each thread has its own number, by which sums are split and so rounded
+        found.append(graph(*inputs))
+
+    thread = threading.Thread(target=answer)
     thread.start()
     thread.join()
     return found[0]
