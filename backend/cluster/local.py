@@ -46,6 +46,10 @@ RAY_CONFIG = {
     "worker_register_timeout_seconds": 240,
     # Nobody looks at figures of Ray, and processes that are started before they are needed may not be needed.
     "enable_metrics_collection": False,
+    "task_events_report_interval_ms": 0,
+    "event_stats": False,
+    # The memory is the machine's, and not each node's to watch.
+    "memory_monitor_refresh_ms": 0,
     "prestart_worker_first_driver": False,
 }
 """Ray's own settings of a local cluster."""
@@ -157,7 +161,7 @@ class LocalCluster:
         while sum(load["status"] == "ok" for load in self.health()["servers"].values()) < servers:
             if time.monotonic() > deadline:
                 raise TimeoutError(f"{servers} servers are not there after {START_SECONDS:g} s")
-            time.sleep(0.2)
+            time.sleep(0.5)  # each look takes time from the servers that start
 
     @staticmethod
     def server(name: str) -> Any:

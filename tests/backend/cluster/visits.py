@@ -28,11 +28,12 @@ def visit_at(port: int) -> Visitor:
 
 
 def until(reached: Callable[[], bool]) -> None:
-    """Wait until `reached`."""
-    deadline = time.monotonic() + PATIENCE
+    """Wait until `reached`. A long wait is for processes that start, and each look takes time from them."""
+    deadline, wait = time.monotonic() + PATIENCE, 0.05
     while not reached():
         assert time.monotonic() < deadline, "the cluster did not get there"
-        time.sleep(0.1)
+        time.sleep(wait)
+        wait = min(1.3 * wait, 0.5)
 
 
 def server_of(cluster: LocalCluster, token: str) -> str:
