@@ -69,7 +69,7 @@ def test_links_and_their_words_name_worlds_in_which_keys_plant_and_remove_and_a_
     assert view(tab, "chunk.scene") == "anywhere"
     for green in (meadow, other):
         assert blue_over_red(snow) > blue_over_red(green) + 20
-    assert walked(tab, 36) > 2  # six seconds
+    assert walked(tab, 18) > 2  # three seconds
     assert np.abs(land(tab) - snow).mean() > 5
 
 
