@@ -6,8 +6,10 @@ HTTP proxies every message would be pickled, and handed from process to process,
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import threading
+from collections.abc import AsyncIterator
 from typing import Any
 
 from fastapi import FastAPI, Request, WebSocket
@@ -30,7 +32,14 @@ METHODS = ["GET", "HEAD", "POST", "DELETE"]
 
 def front_door_app(settings: Settings, relay: Relay) -> FastAPI:
     """Return the ASGI app of a front door: access checks as on one machine, then everything is carried on."""
-    app = FastAPI(title="flashdreams front door", docs_url=None, redoc_url=None, openapi_url=None)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        watching = asyncio.create_task(relay.watch_servers())
+        yield
+        watching.cancel()
+
+    app = FastAPI(title="flashdreams front door", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
     app.add_middleware(Guard, settings=settings)
 
     @app.websocket("/ws/play")

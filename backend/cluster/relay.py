@@ -28,6 +28,8 @@ from backend.cluster.placement import Load, choose_server
 SECRET_COOKIE = "flashdreams_access"
 LOADS_SECONDS = 0.5
 """Age at which load reports are asked for again."""
+WATCH_SECONDS = 2.0
+"""Time between two looks at the list of servers while no visitor comes."""
 REQUEST_SECONDS = 60.0
 """Time in which a server must answer a request that is carried to it."""
 FIRST_MESSAGE_SECONDS = 20.0
@@ -126,6 +128,19 @@ class Relay:
         except (httpx.HTTPError, ValueError):
             await self._fleet.forget(name)
             return None
+
+    async def watch_servers(self) -> None:
+        """Keep the servers' addresses up to date until cancelled, also while no visitor comes.
+
+        A session may be moved to a new server that dies soon after: only who knew its address finds that nobody listens
+        there any more, and restores the session.
+        """
+        while True:
+            try:
+                await self._fleet.addresses()
+            except Exception as error:  # Ray's errors have no base class; the next visitor who comes is told
+                log.warning("the world servers could not be listed: %s", error)
+            await asyncio.sleep(WATCH_SECONDS)
 
     async def server_of(self, token: str) -> str | None:
         """Return the server that has the session of `token`, see `SessionLookup.server_of`."""

@@ -11,7 +11,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import av
@@ -190,12 +190,11 @@ def test_a_drained_server_hands_its_sessions_over(cluster: LocalCluster, page: P
 @pytest.mark.slow
 def test_sessions_of_a_node_that_is_killed_go_on_at_another_one(cluster: LocalCluster, page: PageVisit | None) -> None:
     server = next(name for name in server_names() if not cluster.on_head(name))
-    with ExitStack() as stack:
-        # Not moved there: a door that was never told the server's address would wait for it, when its node is gone.
-        token = ""
-        while not token or server_of(cluster, token) != server:
-            visitor = stack.enter_context(visit())
-            token = visitor.start(seed=6)["token"]
+    with visit() as visitor:
+        token = visitor.start(seed=6)["token"]
+    bring(cluster, token, server)
+    with visit() as visitor:
+        visitor.start(token=token)
         hold(visitor, "w", 3)
         before = hashes(cluster, token)
         until_copied(token, len(before))
@@ -205,13 +204,13 @@ def test_sessions_of_a_node_that_is_killed_go_on_at_another_one(cluster: LocalCl
     with visit() as again:
         assert again.start(token=token)["token"] == token
         assert hashes(cluster, token) == before
-    if page is not None:
-        page.leave()
 
 
 @pytest.fixture(scope="module")
-def group(cluster: LocalCluster) -> LocalCluster:
+def group(cluster: LocalCluster, page: PageVisit | None) -> LocalCluster:
     """The same cluster with one world server of two processes."""
+    if page is not None:
+        page.leave()  # its event loop is this thread's, and nothing else could run there
     cluster.start_servers(
         "tests.recipes.tiny_world:tiny_config", SETTINGS, servers=1, max_servers=1, replicate=0.5, ranks=2
     )

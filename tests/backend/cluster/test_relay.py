@@ -310,3 +310,22 @@ def test_without_servers_clients_are_told_to_try_again(monkeypatch: pytest.Monke
             visitor.socket.send(json.dumps({"type": "start", "seq": 1}))
             visitor.socket.recv(PATIENCE)
         assert closed.value.rcvd is not None and closed.value.rcvd.code == 1013
+
+
+def test_a_door_knows_the_servers_before_visitors_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new server may get a session and die before the first visitor comes to this door."""
+    monkeypatch.setattr(relay, "WATCH_SECONDS", 0.01)
+    asked: list[int] = []
+
+    class Watched(FixedFleet):
+        async def addresses(self) -> Mapping[str, str]:
+            asked.append(len(asked))
+            if len(asked) == 2:
+                raise ConnectionError("the cluster does not answer")
+            return await super().addresses()
+
+    with front_door(Watched({})):
+        until = time.monotonic() + PATIENCE
+        while len(asked) < 4 and time.monotonic() < until:
+            time.sleep(0.01)
+        assert len(asked) >= 4, "asked again after a failure too"
