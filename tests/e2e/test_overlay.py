@@ -264,7 +264,7 @@ def test_a_half_open_connection_is_noticed_and_left(timed_wire: Wire) -> None:
     wire.page.clock.run_for(8000)
     assert view(wire.page, "status") == "reconnecting"
     wire.page.clock.run_for(500)
-    says(wire, "Connection lost")
+    wire.page.wait_for_selector("#overlay:has-text('Connection lost')")  # drawn in a frame, whose time is the browser's
     wire.page.clock.run_for(2000)  # nor does the next connection open
     wire.deaf = False
     before = len(wire.received)

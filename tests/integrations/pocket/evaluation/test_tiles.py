@@ -17,7 +17,7 @@ def tiles(count: int, seed: int) -> Tensor:
 
 def test_copies_are_at_no_distance_however_they_are_turned_and_mirrored() -> None:
     trained = tiles(4, 0)
-    assert copying_ratio(torch.rot90(trained, 1, (2, 3)).flip(2), tiles(4, 1), trained) == pytest.approx(0, abs=1e-4)
+    assert copying_ratio(torch.rot90(trained, 1, (2, 3)).flip(2), tiles(4, 1), trained) == pytest.approx(0, abs=1e-3)
     assert copying_ratio(tiles(4, 2), tiles(4, 1), trained) == pytest.approx(1, abs=0.05)
 
 
