@@ -114,10 +114,11 @@ def mixed_precision(device: str | torch.device) -> torch.autocast:
     There a step in bf16 takes many times as long as one in fp32.
     """
     device = torch.device(device)
-    return torch.autocast(device.type, torch.bfloat16, enabled=_fastest_dtype(device) is torch.bfloat16)
+    return torch.autocast(device.type, torch.bfloat16, enabled=training_dtype(device) is torch.bfloat16)
 
 
-_fastest_dtype = cache(fastest_dtype)
+training_dtype = cache(fastest_dtype)
+"""The number type of a device's `fastest_dtype`, which is asked for once."""
 
 
 def run_parser(description: str | None, *, batch: int, rate: float) -> argparse.ArgumentParser:

@@ -20,6 +20,7 @@ from flashdreams.integrations.pocket.model.codec import PatchCodec
 from flashdreams.integrations.pocket.model.denoiser import PocketTransformer, PocketTransformerConfig
 from flashdreams.integrations.pocket.model.scene_encoder import GRIDS, SceneEncoder, SceneEncoderConfig
 from flashdreams.integrations.pocket.training.latents import EncodedClips, Stretches
+from flashdreams.integrations.pocket.training.run import training_dtype
 from flashdreams.integrations.pocket.training.run_log import Checkpoint, RunLog
 from flashdreams.integrations.pocket.training.train_scene_encoder import channel_weight, guess_loss
 from flashdreams.integrations.pocket.training.training_clips import predict_clean, scene_features, with_carried
@@ -56,11 +57,13 @@ class TrainOptions:
 class DenoiserTrainer(nn.Module):
     """Scene encoder and transformer: all that this stage trains."""
 
-    def __init__(self, scene_encoder: SceneEncoder) -> None:
+    def __init__(self, scene_encoder: SceneEncoder, dtype: torch.dtype | None = None) -> None:
+        """Networks of `dtype`, or of the one that this processor computes fastest in."""
         super().__init__()
+        dtype = dtype or training_dtype(torch.device("cpu"))
         self.scene_encoder = scene_encoder
-        self.scene_encoder.set_dtype(torch.bfloat16)
-        self.transformer = PocketTransformer(PocketTransformerConfig())
+        self.scene_encoder.set_dtype(dtype)
+        self.transformer = PocketTransformer(PocketTransformerConfig(dtype=dtype))
 
     def features(self, before: Tensor, poses: Tensor, scenes: Tensor) -> tuple[Tensor, Tensor]:
         """See `clips.place_features`."""
@@ -190,7 +193,7 @@ def train_denoiser(
     """
     device = torch.device(options.device)
     torch.manual_seed(1)
-    model = DenoiserTrainer(scene_encoder)
+    model = DenoiserTrainer(scene_encoder, training_dtype(device))
     weight = channel_weight(scene_encoder.codec).to(device)
     model.to(device)
     weights = MasterWeights(model)

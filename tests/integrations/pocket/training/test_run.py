@@ -18,6 +18,6 @@ def test_a_run_stops_in_time_and_saves(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("fastest", [torch.bfloat16, torch.float32])
 def test_bf16_is_left_out_where_it_is_emulated(monkeypatch: pytest.MonkeyPatch, fastest: torch.dtype) -> None:
-    monkeypatch.setattr(run_module, "_fastest_dtype", lambda device: fastest)
+    monkeypatch.setattr(run_module, "training_dtype", lambda device: fastest)
     with mixed_precision("cpu"):
         assert torch.nn.Linear(2, 2)(torch.ones(2)).dtype is fastest
