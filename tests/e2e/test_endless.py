@@ -26,6 +26,9 @@ def address(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 def arrive(page: Page, address: str, query: str) -> Picture:
     """Return the land in the first picture of the world that a link names."""
+    if page.url.startswith(address):
+        # Else its session would go on, and show the last picture of the other world until this one is generated.
+        page.evaluate("() => sessionStorage.clear()")
     page.goto(f"{address}?{query}")
     first_picture(page)
     return land(page)
