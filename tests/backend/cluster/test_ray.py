@@ -10,7 +10,7 @@ import io
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -140,18 +140,27 @@ def going_on(cluster: LocalCluster, page: PageVisit | None, server: str) -> Iter
     assert server_of(cluster, page.token) != server
 
 
+def killed_in_play(
+    cluster: LocalCluster, page: PageVisit | None, visitor: Visitor, kill: Callable[[str], None]
+) -> list[str]:
+    """Play, with the page, at the visitor's server until `kill` ends it; returns the visitor's chunks before."""
+    token = visitor.ready["token"]
+    hold(visitor, "w", 6)
+    before, server = hashes(cluster, token), server_of(cluster, token)
+    until_copied(token, len(before))
+    with going_on(cluster, page, server):
+        kill(server)
+        until_closed(visitor)
+    return before
+
+
 @pytest.mark.slow
 def test_a_killed_server_comes_back_and_its_sessions_go_on_elsewhere(
     cluster: LocalCluster, page: PageVisit | None
 ) -> None:
     with visit() as visitor:
         token = visitor.start(seed=4)["token"]
-        hold(visitor, "w", 6)
-        before, server = hashes(cluster, token), server_of(cluster, token)
-        until_copied(token, len(before))
-        with going_on(cluster, page, server):
-            cluster.kill_server(server)
-            until_closed(visitor)
+        before = killed_in_play(cluster, page, visitor, cluster.kill_server)
     with visit() as again:
         assert again.start(token=token)["token"] == token
         assert hashes(cluster, token) == before
@@ -195,12 +204,7 @@ def test_sessions_of_a_node_that_is_killed_go_on_at_another_one(cluster: LocalCl
     bring(cluster, token, server)
     with visit() as visitor:
         visitor.start(token=token)
-        hold(visitor, "w", 3)
-        before = hashes(cluster, token)
-        until_copied(token, len(before))
-        with going_on(cluster, page, server):
-            cluster.kill_node_of(server)
-            until_closed(visitor)
+        before = killed_in_play(cluster, page, visitor, cluster.kill_node_of)
     with visit() as again:
         assert again.start(token=token)["token"] == token
         assert hashes(cluster, token) == before
