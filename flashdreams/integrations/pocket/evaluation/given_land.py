@@ -28,7 +28,7 @@ from flashdreams.integrations.pocket.tiles.lands import Land, Spot
 from flashdreams.integrations.pocket.tiles.refinement import FINE_TILE, REFINED, compressed
 from flashdreams.integrations.pocket.tiles.schedule import LIFT, Schedule
 from flashdreams.integrations.pocket.tiles.store import packed
-from flashdreams.integrations.pocket.tiles.stored import SPOTS, tile_of
+from flashdreams.integrations.pocket.tiles.stored import SIDE, SPOTS, tile_of
 from flashdreams.integrations.pocket.tiles.text_encoder import Words
 from flashdreams.integrations.pocket.tiles.weather import Weather
 from flashdreams.integrations.pocket.tiles.workers import TileWorkers
@@ -167,4 +167,4 @@ def region_stage(
     return RegionStage(GivenLandWorld(regions, weights), truth), list(truth.scene_layouts)
 
 
-assert 2 * REACH == CELLS // TILE * TILE_METRES
+assert CELLS == SIDE * TILE and 2 * REACH == SIDE * TILE_METRES  # regions have the tiles of stored places
