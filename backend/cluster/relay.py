@@ -138,7 +138,7 @@ class Relay:
         while True:
             try:
                 await self._fleet.addresses()
-            except Exception as error:  # Ray's errors have no base class; the next visitor who comes is told
+            except Exception as error:  # of any kind, as while Ray starts again; the next visitor who comes is told
                 log.warning("the world servers could not be listed: %s", error)
             await asyncio.sleep(WATCH_SECONDS)
 

@@ -15,7 +15,7 @@ from tests.e2e.wire import route
 USUAL: dict[str, Any] = {"viewport": {"width": 960, "height": 540}, "bypass_csp": True}
 """Options of a context where a test asks for no others."""
 LASTING = ("add_init_script", "expose_binding", "expose_function", "route_web_socket")
-"""What changes a tab for good, so that the next test gets a new one, unless Playwright can close it again."""
+"""Calls that change a tab for good, so that the next test gets a new one, unless Playwright can undo them."""
 FORGET = "() => { try { sessionStorage.clear(); Storage.prototype.setItem = () => {}; } catch { /* forbidden */ } }"
 
 
