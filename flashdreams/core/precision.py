@@ -42,7 +42,7 @@ def fastest_dtype(device: torch.device) -> torch.dtype:
     if device.type != "cpu":
         return torch.float32
     flags = cpu_flags()
-    best = torch.float32 if flags and not flags & _BF16_FLAGS else _remembered()
+    best = torch.float32 if emulates_bf16() else _remembered()
     if best is None:  # without such a flag bf16 is emulated, and nothing needs to be measured
         best = decide(_seconds, favoured=torch.bfloat16 if flags else torch.float32)
         _remember(best)
@@ -62,6 +62,11 @@ def decide(seconds: Callable[[torch.dtype], float], favoured: torch.dtype) -> to
     rates = ", ".join(f"{_name(dtype)} {_FLOPS / each / 1e9:.0f}" for dtype, each in best.items())
     logger.info("matrix products reach %s GFLOP/s: using %s", rates, _name(chosen))
     return chosen
+
+
+def emulates_bf16() -> bool:
+    """Return True if this machine's processor lists its flags, and none by which it multiplies bf16 itself."""
+    return bool(flags := cpu_flags()) and not flags & _BF16_FLAGS
 
 
 def cpu_flags(file: Path = Path("/proc/cpuinfo")) -> frozenset[str]:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from flashdreams.core.checkpoint.load import load_into, open_checkpoint
+from flashdreams.core.convolution import Conv2d
 from flashdreams.infra.encoder import EncoderConfig, StreamingEncoderCache, StreamingVideoEncoder
 from flashdreams.infra.temporal import check_follows
 from flashdreams.recipes.taehv.checkpoint import BLOCKS_PER_STAGE
@@ -25,7 +26,7 @@ class TimePool(nn.Module):
     def __init__(self, channels: int, stride: int) -> None:
         super().__init__()
         self.stride = stride
-        self.conv = nn.Conv2d(channels * stride, channels, 1, bias=False)
+        self.conv = Conv2d(channels * stride, channels, 1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """`[N * stride, C, H, W] -> [N, C, H, W]`."""
@@ -36,11 +37,11 @@ class TinyEncoder(nn.Sequential):
     """Pixels to latents, given the state that the frames before left; layer `i` is `encoder.<i>` of the files."""
 
     def __init__(self, latent_channels: int, width: int, patch_size: int) -> None:
-        layers: list[nn.Module] = [nn.Conv2d(3 * patch_size**2, width, 3, padding=1), nn.ReLU(inplace=True)]
+        layers: list[nn.Module] = [Conv2d(3 * patch_size**2, width, 3, padding=1), nn.ReLU(inplace=True)]
         for stride in TIME_STRIDES:
-            layers += [TimePool(width, stride), nn.Conv2d(width, width, 3, 2, padding=1, bias=False)]
+            layers += [TimePool(width, stride), Conv2d(width, width, 3, 2, padding=1, bias=False)]
             layers += [MemBlock(width, width, nn.ReLU(inplace=True)) for _ in range(BLOCKS_PER_STAGE)]
-        layers.append(nn.Conv2d(width, latent_channels, 3, padding=1))
+        layers.append(Conv2d(width, latent_channels, 3, padding=1))
         super().__init__(*layers)
         self.patch_size = patch_size
         for place, block in enumerate(layer for layer in self if isinstance(layer, MemBlock)):

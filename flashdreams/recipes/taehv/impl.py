@@ -14,6 +14,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from flashdreams.core.checkpoint.load import load_into, load_single_checkpoint
+from flashdreams.core.convolution import Conv2d
 from flashdreams.infra.decoder import StreamingDecoderCache
 from flashdreams.infra.runtime.accelerated import AcceleratedStep
 from flashdreams.recipes.taehv.checkpoint import (
@@ -59,13 +60,13 @@ class MemBlock(nn.Module):
     def __init__(self, n_in: int, n_out: int, act_func: nn.Module) -> None:
         super().__init__()
         self.conv = nn.Sequential(
-            nn.Conv2d(2 * n_in, n_out, 3, padding=1),
+            Conv2d(2 * n_in, n_out, 3, padding=1),
             nn.ReLU(inplace=True),
-            nn.Conv2d(n_out, n_out, 3, padding=1),
+            Conv2d(n_out, n_out, 3, padding=1),
             nn.ReLU(inplace=True),
-            nn.Conv2d(n_out, n_out, 3, padding=1),
+            Conv2d(n_out, n_out, 3, padding=1),
         )
-        self.skip = nn.Identity() if n_in == n_out else nn.Conv2d(n_in, n_out, 1, bias=False)
+        self.skip = nn.Identity() if n_in == n_out else Conv2d(n_in, n_out, 1, bias=False)
         self.act = act_func
         self.channels = n_in
         self.place = 0
@@ -90,7 +91,7 @@ class TGrow(nn.Module):
     def __init__(self, n_f: int, stride: int) -> None:
         super().__init__()
         self.stride = stride
-        self.conv = nn.Conv2d(n_f, n_f * stride, 1, bias=False)
+        self.conv = Conv2d(n_f, n_f * stride, 1, bias=False)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """`[N, C, H, W] -> [N * stride, C, H, W]`, frames in order."""
@@ -111,14 +112,14 @@ class Decoder(nn.Sequential):
         act_func: nn.Module,
     ) -> None:
         """`n_f`: channels of the three stages and of the output; `patch_size`: pixels along a side of an output."""
-        layers: list[nn.Module] = [Clamp(), nn.Conv2d(latent_channels, n_f[0], 3, padding=1), act_func]
+        layers: list[nn.Module] = [Clamp(), Conv2d(latent_channels, n_f[0], 3, padding=1), act_func]
         strides = (1, *(2 if doubled else 1 for doubled in decoder_time_upscale))
         stages = zip(n_f[:-1], n_f[1:], strides, decoder_space_upscale, strict=True)
         for width, following, stride, enlarged in stages:
             layers += [MemBlock(width, width, act_func) for _ in range(BLOCKS_PER_STAGE)]
             layers += [nn.Upsample(scale_factor=2 if enlarged else 1), TGrow(width, stride)]
-            layers.append(nn.Conv2d(width, following, 3, padding=1, bias=False))
-        layers += [act_func, nn.Conv2d(n_f[-1], image_channels * patch_size**2, 3, padding=1)]
+            layers.append(Conv2d(width, following, 3, padding=1, bias=False))
+        layers += [act_func, Conv2d(n_f[-1], image_channels * patch_size**2, 3, padding=1)]
         super().__init__(*layers)
         self.patch_size = patch_size
         for place, block in enumerate(self.memory_blocks):

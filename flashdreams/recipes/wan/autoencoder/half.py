@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from flashdreams.core.convolution import Conv3d
 from flashdreams.infra.decoder import StreamingDecoderCache
 from flashdreams.infra.encoder import StreamingEncoderCache
 from flashdreams.infra.runtime.accelerated import AcceleratedStep
@@ -136,7 +137,7 @@ class WanVAEHalf(AcceleratedStep):
             else:
                 pixels |= {"out_channels": RGB * config.patch_size**2, "temperal_upsample": HALVES_TIME[::-1]}
                 built = Decoder3d(config.decoder_width, config.z_dim, **pixels)
-            convolution = nn.Conv3d(convolution_channels, convolution_channels, 1)
+            convolution = Conv3d(convolution_channels, convolution_channels, 1)
         for module in (built, convolution):
             module.to(config.dtype)
             if filled:

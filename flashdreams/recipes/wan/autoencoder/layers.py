@@ -15,6 +15,8 @@ from einops import rearrange, reduce
 from torch import nn
 from torch.nn import functional as F
 
+from flashdreams.core.convolution import Conv2d, Conv3d
+
 CACHE_T = 2
 """Frames that a causal convolution sees besides the newest."""
 TEMPORAL_WINDOW = 4
@@ -60,7 +62,7 @@ class CausalSequential(Causal, nn.Sequential):
         return x
 
 
-class CausalConv3d(Causal, nn.Conv3d):
+class CausalConv3d(Causal, Conv3d):
     """Convolution over frames now and before, never after; nothing but zeros was before the first frame."""
 
     _spatial_pad: tuple[int, int, int, int]
@@ -140,7 +142,7 @@ class ResidualBlock(Causal):
             nn.Dropout(dropout) if dropout else nn.Identity(),
             CausalConv3d(out_dim, out_dim, 3, padding=1),
         )
-        self.shortcut = nn.Identity() if in_dim == out_dim else nn.Conv3d(in_dim, out_dim, 1)
+        self.shortcut = nn.Identity() if in_dim == out_dim else Conv3d(in_dim, out_dim, 1)
 
     def forward(self, x: torch.Tensor, state: State) -> torch.Tensor:
         return self.residual(x, state) + self.shortcut(x)
@@ -152,8 +154,8 @@ class AttentionBlock(nn.Module):
     def __init__(self, dim: int) -> None:
         super().__init__()
         self.norm = RMS_norm(dim)
-        self.to_qkv = nn.Conv2d(dim, 3 * dim, 1)
-        self.proj = nn.Conv2d(dim, dim, 1)
+        self.to_qkv = Conv2d(dim, 3 * dim, 1)
+        self.proj = Conv2d(dim, dim, 1)
 
     def forward(self, x: torch.Tensor, state: Optional[State] = None) -> torch.Tensor:  # noqa: UP045
         """`x [B, C, T, H, W]`; the state is left as it is."""
@@ -177,13 +179,13 @@ class Resample(Causal):
         if mode.startswith("upsample"):
             enlarge = nn.Upsample(scale_factor=2.0, mode="nearest")
             out_dim = dim // 2 if out_dim is None else out_dim
-            self.resample: nn.Module = nn.Sequential(enlarge, nn.Conv2d(dim, out_dim, 3, padding=1))
+            self.resample: nn.Module = nn.Sequential(enlarge, Conv2d(dim, out_dim, 3, padding=1))
             if mode == "upsample3d":
                 self.time_conv = CausalConv3d(dim, 2 * dim, (3, 1, 1), padding=(1, 0, 0))
         elif mode.startswith("downsample"):
-            self.resample = nn.Sequential(nn.ZeroPad2d((0, 1, 0, 1)), nn.Conv2d(dim, dim, 3, stride=2))
+            self.resample = nn.Sequential(nn.ZeroPad2d((0, 1, 0, 1)), Conv2d(dim, dim, 3, stride=2))
             if mode == "downsample3d":
-                self.time_conv = nn.Conv3d(dim, dim, (3, 1, 1), stride=(2, 1, 1))
+                self.time_conv = Conv3d(dim, dim, (3, 1, 1), stride=(2, 1, 1))
         else:
             self.resample = nn.Identity()
 
