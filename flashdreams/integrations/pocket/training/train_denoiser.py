@@ -20,6 +20,7 @@ from flashdreams.integrations.pocket.model.codec import PatchCodec
 from flashdreams.integrations.pocket.model.denoiser import PocketTransformer, PocketTransformerConfig
 from flashdreams.integrations.pocket.model.scene_encoder import GRIDS, SceneEncoder, SceneEncoderConfig
 from flashdreams.integrations.pocket.training.latents import EncodedClips, Stretches
+from flashdreams.integrations.pocket.training.muon import muon
 from flashdreams.integrations.pocket.training.run import training_dtype
 from flashdreams.integrations.pocket.training.run_log import Checkpoint, RunLog
 from flashdreams.integrations.pocket.training.train_scene_encoder import channel_weight, guess_loss
@@ -112,11 +113,11 @@ class MasterWeights:
         rest = [p for p in self.master.values() if id(p) not in taken]
         groups = [{"params": rest, "lr": rate}, {"params": grids, "lr": 6 * rate, "weight_decay": 0.0}]
         adam = torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.98), weight_decay=0.01)
-        muon = torch.optim.Muon(blocks, lr=2.5 * rate, weight_decay=0.02, adjust_lr_fn="match_rms_adamw")
-        for optimizer in (adam, muon):
+        matrices = muon(blocks, lr=2.5 * rate, weight_decay=0.02)
+        for optimizer in (adam, matrices):
             for group in optimizer.param_groups:
                 group["peak"] = group["lr"]
-        return [adam, muon]
+        return [adam, matrices]
 
     def collect_gradients(self) -> None:
         """Move the model's gradients to the master weights and clip them."""
@@ -201,13 +202,13 @@ def train_denoiser(
     if options.compile:
         for block in model.transformer.network.blocks:
             block.compile(dynamic=False)
-    adam, muon = weights.optimizers(options.rate)
+    adam, matrices = weights.optimizers(options.rate)
     checkpoint, log = Checkpoint(run / "denoiser.pt"), RunLog(run / "denoiser.csv")
-    peaks = [group["peak"] for group in adam.param_groups + muon.param_groups]
-    parts: dict[str, Any] = {"master": weights.master, "average": weights.average, "adam": adam, "muon": muon}
+    peaks = [group["peak"] for group in adam.param_groups + matrices.param_groups]
+    parts: dict[str, Any] = {"master": weights.master, "average": weights.average, "adam": adam, "muon": matrices}
     figures = checkpoint.load(**parts)
     step, spent = int(figures.get("step", 0)), figures.get("seconds", 0.0)
-    for group, peak in zip(adam.param_groups + muon.param_groups, peaks, strict=True):
+    for group, peak in zip(adam.param_groups + matrices.param_groups, peaks, strict=True):
         group["peak"] = peak
     weights.publish(step)
     torch.manual_seed(1 + step)
@@ -216,7 +217,7 @@ def train_denoiser(
     bar = tqdm(total=round(total), initial=round(spent), desc="training denoiser", unit="s")
     while spent < total:
         done = spent / total
-        for group in adam.param_groups + muon.param_groups:
+        for group in adam.param_groups + matrices.param_groups:
             group["lr"] = group["peak"] * min(1.0, (step + 1) / 100) * min(1.0, 0.02 + (1 - done) / 0.45)
         stretches = camera_paths.batch(options.clips, options.chunks).to(device)
         alone = views.batch(options.clips * options.chunks)[0].to(device)
@@ -225,7 +226,7 @@ def train_denoiser(
         loss.backward()
         weights.collect_gradients()
         adam.step()
-        muon.step()
+        matrices.step()
         step, now = step + 1, time.monotonic()
         weights.publish(step)
         # A step that took very long was a machine asleep or a process stopped: it does not count as training time.
