@@ -36,7 +36,7 @@ class ExactMuon(torch.optim.Muon):
 
 
 def muon(matrices: Sequence[Tensor], lr: float, weight_decay: float) -> torch.optim.Muon:
-    """Return the optimizer of `matrices`: in fp32 on a CPU that emulates bf16, where a step takes a twentieth of the time.
+    """Return the optimizer of `matrices`: in fp32 on a CPU that emulates bf16, which is 19 times as fast.
 
     Its state is the same in both precisions, so that a run may go on at another machine.
     """

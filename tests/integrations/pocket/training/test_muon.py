@@ -34,21 +34,23 @@ def trained(optimizer: torch.optim.Optimizer, own: list[nn.Parameter], steps: ra
     return [weight.detach() - old for weight, old in zip(own, before, strict=True)]
 
 
-def made(emulated: bool, monkeypatch: pytest.MonkeyPatch) -> tuple[torch.optim.Muon, list[nn.Parameter]]:
+def optimizer_and_weights(
+    emulated: bool, monkeypatch: pytest.MonkeyPatch
+) -> tuple[torch.optim.Muon, list[nn.Parameter]]:
     monkeypatch.setattr(module, "emulates_bf16", lambda: emulated)
     own = weights()
     return muon(own, lr=0.02, weight_decay=0.1), own
 
 
 def test_weights_move_as_by_torchs_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    exact, reference = made(True, monkeypatch), made(False, monkeypatch)
+    exact, reference = optimizer_and_weights(True, monkeypatch), optimizer_and_weights(False, monkeypatch)
     assert type(exact[0]) is ExactMuon and type(reference[0]) is torch.optim.Muon
     for ours, theirs in zip(trained(*exact, range(4)), trained(*reference, range(4)), strict=True):
         assert (ours - theirs).norm() < 0.03 * theirs.norm()
 
 
 def test_a_run_goes_on_in_the_other_precision(monkeypatch: pytest.MonkeyPatch) -> None:
-    exact, reference = made(True, monkeypatch), made(False, monkeypatch)
+    exact, reference = optimizer_and_weights(True, monkeypatch), optimizer_and_weights(False, monkeypatch)
     trained(*reference, range(3))
     exact[0].load_state_dict(copy.deepcopy(reference[0].state_dict()))
     for ours, theirs in zip(exact[1], reference[1], strict=True):
@@ -58,7 +60,7 @@ def test_a_run_goes_on_in_the_other_precision(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_weight_without_a_gradient_stays(monkeypatch: pytest.MonkeyPatch) -> None:
-    optimizer, own = made(True, monkeypatch)
+    optimizer, own = optimizer_and_weights(True, monkeypatch)
     own[0].grad = gradients(0)[0]
     optimizer.step()
     assert not torch.equal(own[0], weights()[0])
@@ -67,6 +69,6 @@ def test_a_weight_without_a_gradient_stays(monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_singular_values_become_about_one(shape: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
-    group = made(True, monkeypatch)[0].param_groups[0]
+    group = optimizer_and_weights(True, monkeypatch)[0].param_groups[0]
     values = torch.linalg.svdvals(orthogonalized(torch.randn(shape, generator=torch.Generator().manual_seed(1)), group))
     assert values.max() < 1.3 and values.median() > 0.6
