@@ -10,6 +10,7 @@ import dataclasses
 import json
 import re
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -299,23 +300,30 @@ def reason1_key(key: str) -> str:
 
 def _clip(config: CLIPImageEncoderConfig, folder: Path, layout: Layout) -> Changes:
     """As many features and tokens as the real one has, since Wan's networks know them; all else is small."""
+    path = folder / "models_clip_open-clip-xlm-roberta-large-vit-huge-14.pth"
+    torch.save(_tiny_clip(), path)
+    return {"checkpoint_path": str(path), **CLIP_SIZES}
+
+
+CLIP_SIZES = {"ffn_dim": 8, "num_layers": 2, "image_size": 32, "patch_size": 2}
+
+
+@cache
+def _tiny_clip() -> Tensors:
+    """Weights that are drawn once in a process: they are millions of numbers."""
     from transformers import CLIPVisionConfig, CLIPVisionModel
 
-    sizes = {"image_size": 32, "patch_size": 2}
-    torch.manual_seed(0)
-    model = CLIPVisionModel(
-        CLIPVisionConfig(
-            hidden_size=CLIP_DIM,
-            num_attention_heads=16,
-            intermediate_size=8,
-            num_hidden_layers=2,
-            **sizes,
-            hidden_act="gelu",
-        )
+    sizes = CLIPVisionConfig(
+        hidden_size=CLIP_DIM,
+        num_attention_heads=16,
+        intermediate_size=CLIP_SIZES["ffn_dim"],
+        num_hidden_layers=CLIP_SIZES["num_layers"],
+        image_size=CLIP_SIZES["image_size"],
+        patch_size=CLIP_SIZES["patch_size"],
+        hidden_act="gelu",
     )
-    path = folder / "models_clip_open-clip-xlm-roberta-large-vit-huge-14.pth"
-    torch.save(clip_tensors(model), path)
-    return {"checkpoint_path": str(path), "ffn_dim": 8, "num_layers": 2, **sizes}
+    torch.manual_seed(0)
+    return clip_tensors(CLIPVisionModel(sizes))
 
 
 def _vae(config: WanVAEEncoderConfig | WanVAEDecoderConfig, folder: Path, layout: Layout) -> Changes:

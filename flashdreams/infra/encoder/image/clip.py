@@ -107,9 +107,16 @@ def _load_network(transformers: Any, config: CLIPImageEncoderConfig) -> Any:
         num_hidden_layers=config.num_layers - 1,
         hidden_act="gelu",
     )
-    network = transformers.CLIPVisionModel(sizes).to(config.dtype).eval()
+    filled = config.checkpoint_path is not None
+    # On no device at first: filling all weights with random numbers only to replace them takes half a minute.
+    with torch.device("meta" if filled else torch.get_default_device()):
+        network = transformers.CLIPVisionModel(sizes).to(config.dtype).eval()
     if config.checkpoint_path is None:
         return network
+    network.to_empty(device=torch.get_default_device())
+    for module in network.modules():  # what no file has
+        if hasattr(module, "position_ids"):
+            module.position_ids = torch.arange(module.position_ids.shape[-1])[None]
     path, _ = files_of(config.model_id_or_local_path, "image_encoder", config.checkpoint_path, "")
     tensors = open_checkpoint(path)
     recipes = _recipes(tensors, config.num_layers - 1)
