@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from flashdreams.core.checkpoint import load_into, remap_keys
 from flashdreams.core.checkpoint.lazy_state_dict import MadeTensors, Make
 from flashdreams.core.checkpoint.load import open_checkpoint
+from flashdreams.core.linear import use_fast_linear
 from flashdreams.infra.encoder.base import Encoder, EncoderConfig
 from flashdreams.infra.encoder.optional import files_of, import_transformers
 
@@ -111,6 +112,7 @@ def _load_network(transformers: Any, config: CLIPImageEncoderConfig) -> Any:
     # On no device at first: filling all weights with random numbers only to replace them takes half a minute.
     with torch.device("meta" if filled else torch.get_default_device()):
         network = transformers.CLIPVisionModel(sizes).to(config.dtype).eval()
+    use_fast_linear(network)
     if config.checkpoint_path is None:
         return network
     network.to_empty(device=torch.get_default_device())

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from flashdreams.core.checkpoint import load_into
+from flashdreams.core.linear import use_fast_linear
 from flashdreams.infra.encoder.base import Encoder, EncoderConfig
 from flashdreams.infra.encoder.optional import import_transformers
 from flashdreams.infra.memory.tracker import weight_bytes
@@ -162,7 +163,9 @@ def _network_without_memory(config: CosmosReason1TextEncoderConfig) -> Any:
     )
     # On no device at first: filling billions of weights with random numbers only to replace them takes minutes.
     with torch.device("meta"):
-        return qwen.Qwen2_5_VLTextModel(sizes).to(config.dtype)
+        network = qwen.Qwen2_5_VLTextModel(sizes).to(config.dtype)
+    use_fast_linear(network)
+    return network
 
 
 def _load_network(config: CosmosReason1TextEncoderConfig) -> Any:

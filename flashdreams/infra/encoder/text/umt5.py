@@ -16,6 +16,7 @@ from flashdreams.core.checkpoint.hub import hub_has_no_address
 from flashdreams.core.checkpoint.lazy_state_dict import MadeTensors
 from flashdreams.core.checkpoint.load import open_checkpoint
 from flashdreams.core.checkpoint.remap import remap_keys
+from flashdreams.core.linear import use_fast_linear
 from flashdreams.infra.encoder.base import Encoder, EncoderConfig
 from flashdreams.infra.encoder.optional import files_of, import_transformers
 from flashdreams.infra.memory.tracker import weight_bytes
@@ -147,6 +148,7 @@ def network_without_memory(transformers: Any, config: UMT5TextEncoderConfig) -> 
     with torch.device("meta"):
         network = transformers.UMT5EncoderModel(sizes)
     network.to(config.dtype).tie_weights()
+    use_fast_linear(network)
     return network
 
 
