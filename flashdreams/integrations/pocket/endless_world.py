@@ -63,7 +63,7 @@ from flashdreams.integrations.pocket.tiles.store import TileSampler, unpacked
 from flashdreams.integrations.pocket.tiles.stored import place_of_scene, spots_of
 from flashdreams.integrations.pocket.tiles.surroundings import SHADOW_HOURS, Barriers, Surroundings, clearness, in_sight
 from flashdreams.integrations.pocket.tiles.text_encoder import remark, understand, word_encoder
-from flashdreams.integrations.pocket.tiles.veil import clear_map, veil, veiled
+from flashdreams.integrations.pocket.tiles.veil import mist_over, veiled
 from flashdreams.integrations.pocket.tiles.weather import Weather
 from flashdreams.integrations.pocket.tiles.weights import load_refinement, load_tile_model, load_view_network
 from flashdreams.integrations.pocket.tiles.workers import TileWorkers
@@ -355,9 +355,9 @@ class EndlessWorld(World):
         seen = look(place, pose)
         image = self._prepared_views.draw(seen, light.vector())
         check_finite(image[None, None])
-        clear = clear_map(clearness(own.schedule.came, middle, own.index, LIFT))
-        hidden = veil(place, clear, seen)
-        image = veiled(image.clamp(0, 1), hidden, seen.rays, light)
+        known = clearness(own.schedule.came, middle, own.index, LIFT)
+        clear, hidden = mist_over(known, place, seen, stored=bool(own.land.place))
+        image = veiled(image.clamp(0, 1), hidden, seen, light)
         end = End(image[None], pose[None], seen.inverse_depth[None])
         before, own.shown = own.shown, end
         visitor, moving = (float(pose[0, 3]), float(pose[2, 3])), own.index > 0

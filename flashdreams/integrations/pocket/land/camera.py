@@ -48,6 +48,6 @@ def camera_origin(pose: Tensor) -> Tensor:
     return pose[:3, 3].float() * torch.tensor([1.0, -1.0, 1.0])
 
 
-def mist(distance: Tensor, haze: float) -> Tensor:
-    """Return the share, 0 to 1, of a thing at `distance` metres that mist hides."""
-    return 1 - torch.exp(-haze * distance - (distance.clamp_max(200.0) / THICK) ** 3)
+def mist(distance: Tensor, haze: float, thick: float = THICK) -> Tensor:
+    """Return the share, 0 to 1, of a thing at `distance` metres that mist hides; at `thick` metres it hides most."""
+    return 1 - torch.exp(-haze * distance - (distance.clamp_max(200.0) / thick) ** 3)

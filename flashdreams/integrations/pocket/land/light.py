@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from flashdreams.integrations.pocket.land.camera import THICK
 from flashdreams.integrations.pocket.land.kinds import Color
 
 LIGHT = 24
@@ -35,6 +36,8 @@ class Skyline:
     """`[720]`, half a degree each, from south over west, north and east."""
     near: Tensor
     """`[720]`"""
+    colors: tuple[Color, Color] | None = None
+    """Of the far and the near hills, in mist too; None for those that the light makes of them."""
 
     def heights(self, azimuth: Tensor) -> tuple[Tensor, Tensor]:
         """Return those of the far and the near hills at `azimuth [...]`, radians from north to east."""
@@ -73,9 +76,21 @@ class Light:
     """Phase and height of the far hills."""
     skyline: Skyline | None = None
     """Hills by bearing, in place of these."""
+    thick: float = THICK
+    """Metres at which the distance itself becomes mist."""
+    sun_size: float = 0.065
+    """Radius of the sun's or the moon's disc, in radians."""
+    sun_glow: float = 0.55
+    """Share of the sun's colour in the sky beside it."""
+    aurora: float = 0.0
+    """Strength, 0 to 1."""
+    fitted: tuple[float, ...] | None = None
+    """The vector in place of the one that follows from all this, see `training.fit_places`."""
 
     def vector(self) -> Tensor:
-        """`[24]`, entries of the order of 1."""
+        """What a network of views is told: `[24]`, entries of the order of 1."""
+        if self.fitted is not None:
+            return torch.tensor(self.fitted)
         rows = [
             *self.sun_dir, *self.sun, *self.zenith, *self.horizon, *self.ridge, self.sunlight, self.ambient,
             self.haze * 20, self.clouds, self.lamps, self.stars, math.sin(self.hour / 24 * 2 * math.pi),

@@ -16,7 +16,7 @@ from flashdreams.integrations.pocket.land.camera import HEIGHT, WIDTH, camera_or
 from flashdreams.integrations.pocket.land.light import Light
 from flashdreams.integrations.pocket.land.maps import lamp_light, sun_shadow
 from flashdreams.integrations.pocket.land.region import REACH, Region
-from flashdreams.integrations.pocket.land.sky import sky_color, sky_fields
+from flashdreams.integrations.pocket.land.sky import horizon_fields, sky_color, sky_fields
 from flashdreams.integrations.pocket.renderer.intersections import (
     FAR,
     box_normal,
@@ -50,18 +50,15 @@ class TrueViews:
 
     def _seen(self, pose: Tensor, height: int) -> tuple[Tensor, Tensor]:
         """The view and its distances."""
-        light, vector = self.light, self.light.vector()
+        light = self.light
         origin, direction = camera_origin(pose), camera_rays(pose, height * WIDTH // HEIGHT, height)
         strips = direction.unflatten(2, (_STRIPS, -1)).permute(2, 0, 1, 3).flatten(2)
         rounds, boxes = (_nearest(rows, origin, strips, keep, at) for rows, keep, at in self._tables())
         found = self.cast(origin.expand(_STRIPS, 3), strips, rounds, boxes)
         t, normal, paint, glow = (self._joined(x, height) for x in found)
         fields = sky_fields(direction, light)
-        sky = sky_color(fields, vector)
-        level = fields.clone()
-        level[0], level[1], level[5] = 0.02, 0.0, 0.0
-        level[2:4] = 1.0
-        fog_color = sky_color(level, vector)
+        sky = sky_color(fields, light, direction)
+        fog_color = sky_color(horizon_fields(direction, light), light)
         t_ground = torch.where(direction[1] < -1e-4, origin[1] / (-direction[1]).clamp_min(1e-4), FAR)
         on_ground = t_ground <= t[0]
         distance = torch.minimum(t_ground, t[0])
@@ -69,7 +66,7 @@ class TrueViews:
         spot = (point[::2] / REACH).clamp(-2, 2).permute(1, 2, 0)[None]
         floor = F.grid_sample(self.floor, spot, padding_mode="border", align_corners=False)[0]
         color = torch.where(on_ground, self._ground(floor, direction, fields), self._thing(normal, paint, glow, floor))
-        color = color + (fog_color - color) * mist(distance, light.haze)
+        color = color + (fog_color - color) * mist(distance, light.haze, light.thick)
         return torch.where(distance < FAR * 0.5, color, sky).clamp(0, 1), distance
 
     def _tables(self) -> tuple[tuple[Tensor, int, int], ...]:

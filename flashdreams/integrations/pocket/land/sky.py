@@ -9,15 +9,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from flashdreams.integrations.pocket.land.light import LIGHT, Light
+from flashdreams.integrations.pocket.land.kinds import Color
+from flashdreams.integrations.pocket.land.light import Light
 
 _CLOUD_SIDE, _CLOUD_METRES = 256, 1024.0
 _FEW_CLOUDS = 0.05
+_EDGE = 0.15
+"""Share of the radius of the sun's disc over which it ends."""
 _HORIZON_UP = 0.02
 """Upward component of the direction of which mist has its colour."""
 SKY_FIELDS = 6
 """Upward component, cloud, far and near hills, towards the sun, stars."""
-_SUN, _ZENITH, _HORIZON, _RIDGE = slice(3, 6), slice(6, 9), slice(9, 12), slice(12, 15)
 
 
 @lru_cache(maxsize=1)
@@ -50,27 +52,38 @@ def sky_fields(direction: Tensor, light: Light) -> Tensor:
     else:
         far, near = light.skyline.heights(azimuth)
     toward = _toward_sun(direction, light)
+    return torch.stack([up, cloud, up - far, up - near, toward, _stars(azimuth, up, light.stars)])
+
+
+def _stars(azimuth: Tensor, up: Tensor, strength: float) -> Tensor:
+    """`[...]`: 0 where there is none."""
+    if strength == 0:
+        return torch.zeros_like(up)
     cell = torch.sin(azimuth * 37 + 3 * torch.sin(up * 23)) * torch.sin(up * 41 + 2 * torch.sin(azimuth * 19))
-    star = _smooth((cell - 0.93) / 0.055) * _smooth((up - 0.16) / 0.24) * light.stars
-    return torch.stack([up, cloud, up - far, up - near, toward, star])
+    return _smooth((cell - 0.93) / 0.055) * _smooth((up - 0.16) / 0.24) * strength
+
+
+def mist_color(direction: Tensor, light: Light) -> Tensor:
+    """True colours `[3, ...]` of mist in directions `[3, ...]`, see `horizon_fields`."""
+    if light.skyline is not None and light.skyline.colors is not None:
+        return sky_color(horizon_fields(direction, light), light)
+    shape = (3, *[1] * (direction.dim() - 1))
+    sun, zenith, horizon = (torch.tensor(color).view(shape) for color in (light.sun, light.zenith, light.horizon))
+    toward = _toward_sun(direction, light)
+    glow = torch.lerp(_glow(toward, light), torch.ones(()), _disc(toward, light))
+    return torch.lerp(torch.lerp(horizon, zenith, _HORIZON_UP**0.55 * 1.15), sun, glow)
 
 
 def horizon_fields(direction: Tensor, light: Light) -> Tensor:
-    """`[6, ...]` fields of a clear horizon without hills, of which mist has its colour, in directions `[3, ...]`."""
+    """`[6, ...]` fields of a clear horizon, of which mist has its colour, in directions `[3, ...]`.
+
+    Without hills, but for those of a skyline with colours of its own.
+    """
     none = torch.zeros_like(direction[1])
-    return torch.stack([none + _HORIZON_UP, none, none + 1, none + 1, _toward_sun(direction, light), none])
-
-
-def horizon_glow(direction: Tensor, light: Light) -> Tensor:
-    """`[...]`: how much the sun's colour is in that of `horizon_fields`, 0 to 1, in directions `[3, ...]`."""
-    toward = _toward_sun(direction, light)
-    return torch.lerp(_glow(toward), torch.ones(()), _disc(toward))
-
-
-def horizon_colors(light: Light) -> tuple[Tensor, Tensor]:
-    """True colours `[3]` of `horizon_fields` without any glow, and in its full glow."""
-    vector = light.vector()
-    return torch.lerp(vector[_HORIZON], vector[_ZENITH], _HORIZON_UP**0.55 * 1.15), vector[_SUN]
+    far, near = none + 1, none + 1
+    if light.skyline is not None and light.skyline.colors is not None:
+        far, near = (_HORIZON_UP - height for height in light.skyline.heights(torch.atan2(direction[0], direction[2])))
+    return torch.stack([none + _HORIZON_UP, none, far, near, _toward_sun(direction, light), none])
 
 
 def _toward_sun(direction: Tensor, light: Light) -> Tensor:
@@ -79,33 +92,47 @@ def _toward_sun(direction: Tensor, light: Light) -> Tensor:
     return x * sun[0] + up * sun[1] + z * sun[2]
 
 
-def _glow(toward: Tensor) -> Tensor:
-    return (0.55 * torch.exp((toward - 1) * 14)).clamp_(0, 1)
+def _glow(toward: Tensor, light: Light) -> Tensor:
+    return (light.sun_glow * torch.exp((toward - 1) * 14)).clamp_(0, 1)
 
 
-def _disc(toward: Tensor) -> Tensor:
-    return _smooth((toward - math.cos(0.075)) / (math.cos(0.055) - math.cos(0.075)))
+def _disc(toward: Tensor, light: Light) -> Tensor:
+    inner, outer = (math.cos(light.sun_size * share) for share in (1 - _EDGE, 1 + _EDGE))
+    return _smooth((toward - outer) / (inner - outer))
 
 
-def sky_color(fields: Tensor, light: Tensor) -> Tensor:
-    """True colours `[3, ...]` of `fields [6, ...]` in a light of vector `[24]`."""
-    assert light.shape == (LIGHT,)
+def sky_color(fields: Tensor, light: Light, direction: Tensor | None = None) -> Tensor:
+    """True colours `[3, ...]` of `fields [6, ...]`; an aurora only shows if the `direction [3, ...]` is given too."""
     up, cloud, far, near, toward, star = fields
 
-    def rgb(part: slice) -> Tensor:
-        return light[part].view(3, *[1] * up.dim())
+    def rgb(color: Color) -> Tensor:
+        return torch.tensor(color).view(3, *[1] * up.dim())
 
-    sun, zenith, horizon, ridge = rgb(_SUN), rgb(_ZENITH), rgb(_HORIZON), rgb(_RIDGE)
+    sun, zenith, horizon, ridge = (rgb(color) for color in (light.sun, light.zenith, light.horizon, light.ridge))
+    far_hills, near_hills = 0.6 * ridge + 0.4 * horizon, ridge * 0.85
+    if light.skyline is not None and light.skyline.colors is not None:
+        far_hills, near_hills = (rgb(color) for color in light.skyline.colors)
     color = horizon + (zenith - horizon) * (up.clamp_min(0) ** 0.55 * 1.15)
     clear = 1 - 0.8 * cloud
-    glow = _glow(toward) * clear
+    glow = _glow(toward, light) * clear
     color = color + (sun - color) * glow
-    disc = _disc(toward) * clear
-    color = color + (sun - color) * disc + 0.7 * star * clear
-    lit = 0.62 * horizon + 0.38 * (0.35 + 0.65 * sun) * (0.35 + light[15])
+    color = color + (sun - color) * (_disc(toward, light) * clear)
+    if light.aurora and direction is not None:
+        share, green = _aurora(direction)
+        color = color + (green - color) * (light.aurora * share * clear)
+    color = color + 0.7 * star * clear
+    lit = 0.62 * horizon + 0.38 * (0.35 + 0.65 * sun) * (0.35 + light.sunlight)
     color = color + (lit - color) * (0.85 * cloud)
-    color = color + (0.6 * ridge + 0.4 * horizon - color) * _smooth(0.5 - far / 0.012)
-    return color + (ridge * 0.85 - color) * _smooth(0.5 - near / 0.012)
+    color = color + (far_hills - color) * _smooth(0.5 - far / 0.012)
+    return color + (near_hills - color) * _smooth(0.5 - near / 0.012)
+
+
+def _aurora(direction: Tensor) -> tuple[Tensor, Tensor]:
+    """Share `[...]` and colours `[3, ...]` of an aurora in directions `[3, ...]`."""
+    azimuth, up = torch.atan2(direction[0], direction[2]), direction[1]
+    curtain = 0.5 + 0.5 * torch.sin(azimuth * 5 + 1.4 * torch.sin(azimuth * 2 + 1) + up * 3)
+    band = _smooth((up + 0.06 * torch.sin(azimuth * 3) - 0.22) / 0.2) * _smooth((0.95 - up) / 0.5)
+    return 0.7 * band * curtain, torch.stack([0.25 + 0.3 * up, 0.85 - 0.2 * up, 0.62 + 0.2 * up])
 
 
 def _smooth(x: Tensor) -> Tensor:

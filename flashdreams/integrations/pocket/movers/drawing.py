@@ -73,7 +73,7 @@ class _Painter:
         self.sun = np.array(light.sun_dir, np.float32)
         self.warm = (0.5 + 0.5 * np.array(light.sun, np.float32))[:, None]
         ahead = horizon_fields(torch.tensor([[0.0], [0.02], [1.0]]), light)
-        self.fog = sky_color(ahead, light.vector()).numpy()
+        self.fog = sky_color(ahead, light).numpy()
 
     def paint(self, mover: int, visible: float, shadow: float, lamp: float) -> None:
         """Lay one mover over its shadow."""

@@ -26,6 +26,9 @@ from flashdreams.integrations.pocket.renderer.intersections import (
 )
 from flashdreams.integrations.pocket.scenes.objects import Color, SceneLayout
 
+FOG_METRES = 1 / 0.018
+"""Metres at which the distance itself becomes fog."""
+
 
 class Renderer(Solids):
     """Pictures of `scene_layouts` from camera-to-world poses."""
@@ -129,7 +132,7 @@ def _draw(
     lit = _daylight(nx * scale, ny * scale, nz * scale, light)
     lamp = _lamplight(px, pz, light["lamps"])
     haze = light["haze"][:, None]
-    fog = 1 - torch.exp(-haze * t - (0.018 * t.clamp_max(200.0)) ** 3)
+    fog = 1 - torch.exp(-haze * t - (t.clamp_max(200.0) / FOG_METRES) ** 3)
     on_ground = t_ground <= t
     fog = torch.where(~on_ground & (paint[7] > 0), fog * 0.5, fog)
     channels = []

@@ -14,8 +14,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from flashdreams.integrations.pocket.land.camera import HEIGHT, WIDTH, camera_origin, camera_rays
+from flashdreams.integrations.pocket.land.light import Light
 from flashdreams.integrations.pocket.land.state import CELL, OCCUPANCY
 from flashdreams.integrations.pocket.tiles.fine import FineThings
+from flashdreams.integrations.pocket.tiles.open_sky import level_kinds, open_sky
 from flashdreams.integrations.pocket.tiles.ray_march import FAR, Ends, approach
 from flashdreams.integrations.pocket.tiles.rays import Rays
 
@@ -31,7 +33,7 @@ _TIMES, _PASSES = 3, 10
 """Places at most where something is near that a ray looks at, and steps after each."""
 _PAUSES = (2, 5)
 """Numbers of steps after which rays that have met something are left out."""
-_SEAM_PASSES = (6, 5)
+_SEAM_PASSES = (9, 7)
 """Steps of a pixel's ray from each of two ends."""
 _BEFORE = 0.35
 """Metres before a neighbouring ray's end where a pixel's ray begins."""
@@ -46,6 +48,8 @@ class Sharp(NamedTuple):
     """`[3, 144, 256]` in -1..1: the colour that the pixel's ray ends on; 0 for the sky."""
     source: Tensor
     """`[144 * 256]`: the pixel, on a ray's own spot, whose light a pixel has: beside a seam not always its own."""
+    sky: Tensor
+    """`[4, 144, 256]`, see `open_sky.open_sky`."""
 
 
 def march_fine(state: Tensor, things: FineThings, rays: Rays) -> Ends:
@@ -91,7 +95,7 @@ def trace(things: FineThings, origin: Tensor, rays: Tensor, begin: Tensor, passe
 
 
 def sharpened(
-    ground: Tensor, things: FineThings, pose: Tensor, kinds: Tensor, colors: Tensor, distance: Tensor
+    ground: Tensor, things: FineThings, pose: Tensor, light: Light, kinds: Tensor, colors: Tensor, distance: Tensor
 ) -> Sharp:
     """Trace the pixels beside seams between rays that end at `distance [72, 128]`.
 
@@ -100,12 +104,13 @@ def sharpened(
     """
     albedo = F.interpolate(colors[:, None], size=(HEIGHT, WIDTH), mode="bilinear")[:, 0]
     source = torch.arange(HEIGHT * WIDTH)
+    shown = level_kinds(kinds[1] + 2 * kinds[2], pose)
     seam = _differences(kinds, colors, distance).flatten()
     chosen = (seam > 0).nonzero()[:, 0]
     if len(chosen) > _MOST_TRACED:
         chosen = seam.topk(_MOST_TRACED).indices.sort().values
     if not len(chosen):
-        return Sharp(albedo, source)
+        return Sharp(albedo, source, open_sky(shown, pose, light))
     width = distance.shape[1]
     row, column = chosen // width, chosen % width
     y, x = (torch.stack([2 * row + i for i in (0, 0, 1, 1)]), torch.stack([2 * column + j for j in (0, 1, 0, 1)]))
@@ -122,7 +127,8 @@ def sharpened(
     found = _colors(ground, things, origin, rays, at, kind)
     own = colors.flatten(1).index_select(1, chosen).repeat(1, 4)
     albedo.flatten(1).index_copy_(1, pixels, torch.where(alike.flatten(), found, own))
-    return Sharp(albedo, source)
+    shown[pixels] = kind
+    return Sharp(albedo, source, open_sky(shown, pose, light))
 
 
 _AROUND = ((0, 0), (-1, 0), (1, 0), (0, -1), (0, 1), (-1, -1), (-1, 1), (1, -1), (1, 1))
@@ -180,10 +186,9 @@ def _ends(things: FineThings, origin: Tensor, rays: Tensor, kinds: Tensor, ends:
     at, hit = trace(things, origin, rays, (nearest - _BEFORE).clamp(0.05, FAR), _SEAM_PASSES[0])
     again = (~hit & (farthest > at + _BEFORE)).nonzero()[:, 0]
     if len(again):
-        further, met = trace(
+        at[again], hit[again] = trace(
             things, origin, rays.index_select(1, again), farthest.index_select(0, again) - _BEFORE, _SEAM_PASSES[1]
         )
-        at[again], hit[again] = further, met
     ground = torch.where(rays[1] < -1e-4, origin[1] / (-rays[1]).clamp_min(1e-4), FAR)
     hit &= at < ground
     at = torch.where(hit, at, ground)

@@ -45,7 +45,7 @@ def with_sky(picture: Picture, pixels: Tensor, sky: Tensor, hours: Tensor) -> Pi
             heading = round(math.remainder(azimuth - bearing(hour), 2 * math.pi), 3)
             found = replace(picture, hour=hour, clouds=clouds, heading=heading)
             light = found.light()
-            drawn = (sky_color(sky_fields(rays, light), light.vector()).clamp(0, 1) * weights).sum(2)
+            drawn = (sky_color(sky_fields(rays, light), light).clamp(0, 1) * weights).sum(2)
             error = float(((drawn - own).square().mean(0) * counted).sum() / counted.sum())
             cost = error / (2 * _SKY_ERROR**2) - math.log(max(likely, 1e-4))
             cost += (clouds - picture.clouds) ** 2 / (2 * _CLOUD_ERROR**2)

@@ -58,7 +58,8 @@ class PreparedViews:
             albedo = sharp.albedo
         source = self._places if sharp is None else self._places.index_select(0, sharp.source)
         gain, rest = _pixels(self._head(F.silu(h0)), source).view(6, HEIGHT, WIDTH).split(3)
-        return torch.addcmul(rest, albedo.mul(0.5).add_(0.5), gain.add_(0.6))
+        picture = torch.addcmul(rest, albedo.mul(0.5).add_(0.5), gain.add_(0.6))
+        return picture if sharp is None else picture.lerp_(sharp.sky[:3], sharp.sky[3])
 
     def _entered(self, features: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
         """`[1, 32, 72, 128]`: the ray-wise layers, of which the first meets the light."""

@@ -135,7 +135,7 @@ def look(place: LocalState, pose: Tensor) -> Seen:
     if place.fine is None:
         return seen
     kinds, colors = seen.features[:3], seen.features[ALBEDO : ALBEDO + 3]
-    sharp = sharpened(place.state[GROUND], place.fine, pose, kinds, colors, distance.unflatten(0, size))
+    sharp = sharpened(place.state[GROUND], place.fine, pose, place.light, kinds, colors, distance.unflatten(0, size))
     return seen._replace(sharp=sharp)
 
 
@@ -144,7 +144,7 @@ def _features(
     is_ground: Tensor, distance: Tensor,
 ) -> Tensor:  # fmt: skip
     """`[28, R]`, see `FEATURES`."""
-    reach = distance.clamp_max(80.0)
+    reach, light = distance.clamp_max(80.0), place.light
     x, y, z = origin[:, None] + rays * reach
     planes = torch.cat([place.state[GROUND], place.state[[WATER, GLOW]], place.shadow[None], place.lamps[None]])
     there = F.grid_sample(planes[None], place.flat(x, z)[None, None], padding_mode="border", align_corners=False)[
@@ -168,14 +168,14 @@ def _features(
     normal = torch.zeros_like(rays)
     normal[1] = bare
     normal.index_copy_(1, things, place.normal_at(origin[:, None] + of_things * thing_reach))
-    facing = (normal * torch.tensor(place.light.sun_dir)[:, None]).sum(0)
+    facing = (normal * torch.tensor(light.sun_dir)[:, None]).sum(0)
     albedo = torch.where(is_thing, color, there[:3] * bare)
     rows = [
         thing, bare, 1 - thing - bare, reach / 40,
-        mist(distance, place.light.haze), 1 / (1 + reach), *albedo, *normal, facing, there[5] * bare, there[6],
+        mist(distance, light.haze, light.thick), 1 / (1 + reach), *albedo, *normal, facing, there[5] * bare, there[6],
         there[4] * thing, there[3] * bare, y.clamp(-1, 8) / 4, inside, missed,
         (missed_reach / 40).clamp_max(2) * missed, *(missed_color * missed), *there[:3],
-        torch.exp((rays * torch.tensor(place.light.sun_dir)[:, None]).sum(0) * 14 - 14),
+        torch.exp((rays * torch.tensor(light.sun_dir)[:, None]).sum(0) * 14 - 14),
     ]  # fmt: skip
     return torch.stack(rows)
 

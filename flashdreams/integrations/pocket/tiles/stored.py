@@ -1,9 +1,10 @@
 """Stored places: tiles around the origin that are read from a file instead of dreamed, with their light and entrance.
 
 The file is safetensors. Its metadata holds `format` and `places`, a JSON list in the order of the scenes: name,
-entrance (x, z, yaw in degrees), kind of land and style of what goes on around, light and heading. Three tensors for
-each place: `NAME.state` and `NAME.things`, LZMA streams (bytes) of 8-bit states, `[45, 192, 192]` in cells of half a
-metre and `[80, 384, 384]` in fine ones, rows along z, centred on the origin; and `NAME.skyline`, `[2, 720]`.
+entrance (x, z, yaw in degrees), kind of land and style of what goes on around, light, colours of the far and the near
+hills, and heading. Three tensors for each place: `NAME.state` and `NAME.things`, LZMA streams (bytes) of 8-bit states,
+`[45, 192, 192]` in cells of half a metre and `[80, 384, 384]` in fine ones, rows along z, centred on the origin; and
+`NAME.skyline`, `[2, 720]`.
 """
 
 from __future__ import annotations
@@ -24,13 +25,13 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from flashdreams.integrations.pocket.assets import STORED_PLACES, asset_folder
-from flashdreams.integrations.pocket.land.kinds import KINDS, STYLE
-from flashdreams.integrations.pocket.land.light import SKYLINE_COLUMNS, Light, Skyline
+from flashdreams.integrations.pocket.land.kinds import KINDS, STYLE, Color
+from flashdreams.integrations.pocket.land.light import LIGHT, SKYLINE_COLUMNS, Light, Skyline
 from flashdreams.integrations.pocket.land.state import CHANNELS, FINE_GRID
 from flashdreams.integrations.pocket.tiles.config import TILE
 from flashdreams.integrations.pocket.tiles.refinement import FINE_TILE, REFINED, compressed
 
-FORMAT = "1"
+FORMAT = "2"
 SCENE = "place-"
 """Start of the names of scenes that are stored places."""
 SIDE = 6
@@ -69,8 +70,9 @@ class StoredPlace:
                 raise ValueError(f"{name} of {self.name!r:.40} must be {count} finite numbers, got {values}")
         if self.kind not in KINDS:
             raise ValueError(f"kind of {self.name!r:.40} must be one of {', '.join(KINDS)}, got {self.kind!r:.40}")
-        if not bool(self.light.vector().isfinite().all()):
-            raise ValueError(f"light of {self.name!r:.40} must be finite numbers")
+        told = self.light.vector()
+        if told.shape != (LIGHT,) or not bool(told.isfinite().all()):
+            raise ValueError(f"light of {self.name!r:.40} must be finite numbers, `fitted` {LIGHT} of them")
 
     def tiles(self) -> dict[tuple[int, int], Tensor]:
         """Return the packed tiles `[45, 32, 32]` by their spots."""
@@ -100,8 +102,8 @@ def save_places(places: Sequence[StoredPlace], path: Path) -> None:
         row = {key: getattr(place, key) for key in ("name", "entrance", "kind", "style", "heading")}
         light = asdict(replace(place.light, skyline=None))
         light.pop("skyline")
-        rows.append(row | {"light": light})
-        assert place.light.skyline is not None
+        assert place.light.skyline is not None and place.light.skyline.colors is not None
+        rows.append(row | {"light": light, "hills": place.light.skyline.colors})
         tensors[f"{place.name}.skyline"] = torch.stack([place.light.skyline.far, place.light.skyline.near])
         for name in ("state", "things"):
             stream = lzma.compress(getattr(place, name).contiguous().numpy().tobytes(), preset=6)
@@ -149,8 +151,10 @@ class StoredPlaces(Mapping[str, StoredPlace]):
         if tuple(skyline.shape) != (2, SKYLINE_COLUMNS) or not bool(skyline.isfinite().all()):
             raise ValueError(f"{name}.skyline must be [2, {SKYLINE_COLUMNS}] finite numbers")
         try:
-            light = {key: tuple(v) if isinstance(v, list) else float(v) for key, v in row["light"].items()}
-            own = Light(**light, skyline=Skyline(*skyline.float()))  # type: ignore[arg-type]
+            light = {key: _numbers(value) for key, value in row["light"].items()}
+            hills = _colors(row["hills"], f"hills of {name}")
+            far, near = skyline.float()
+            own = Light(**light, skyline=Skyline(far, near, hills))  # type: ignore[arg-type]
             return StoredPlace(
                 name=name,
                 entrance=tuple(row["entrance"]),
@@ -163,6 +167,18 @@ class StoredPlaces(Mapping[str, StoredPlace]):
             )
         except (KeyError, TypeError) as error:
             raise ValueError(f"places of {self.path}: {name} is damaged: {error}") from None
+
+
+def _numbers(value: Any) -> float | tuple[float, ...] | None:
+    return tuple(map(float, value)) if isinstance(value, list) else None if value is None else float(value)
+
+
+def _colors(rows: Any, name: str) -> tuple[Color, Color]:
+    """Return two colours. Raises ValueError unless there are as many, of three numbers from 0 to 1."""
+    found = tuple(tuple(float(part) for part in row) for row in rows)
+    if len(found) != 2 or any(len(row) != 3 or not all(0 <= part <= 1 for part in row) for row in found):
+        raise ValueError(f"{name} must be two colours of three numbers from 0 to 1, got {rows!r:.80}")
+    return found  # type: ignore[return-value]
 
 
 def _inflated(stream: Tensor, shape: tuple[int, ...], name: str) -> Tensor:

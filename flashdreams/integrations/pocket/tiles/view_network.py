@@ -32,8 +32,8 @@ class ViewNetwork(nn.Module):
     """Pictures `[N, 3, 144, 256]` from features of rays `[N, 34, 72, 128]` and lights `[N, 24]`.
 
     The picture is the colour that rays end on times a gain, plus a rest: the gain and the rest are learnt. Where single
-    pixels are known (`fine_sight.Sharp`), their colours are taken, and beside seams the gain and the rest of the ray
-    that ended on the same thing.
+    pixels are known (`fine_sight.Sharp`), their colours are taken, beside seams the gain and the rest of the ray that
+    ended on the same thing, and the sky as it is.
     """
 
     def __init__(self, config: ViewNetworkConfig) -> None:
@@ -56,9 +56,17 @@ class ViewNetwork(nn.Module):
         nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
 
     def forward(
-        self, features: Tensor, light: Tensor, albedo: Tensor | None = None, source: Tensor | None = None
+        self,
+        features: Tensor,
+        light: Tensor,
+        albedo: Tensor | None = None,
+        source: Tensor | None = None,
+        sky: Tensor | None = None,
     ) -> Tensor:
-        """See the class; `albedo [N, 3, 144, 256]` and `source [N, 144 * 256]` of single pixels come together."""
+        """See the class; `albedo [N, 3, 144, 256]`, `source [N, 144 * 256]` and `sky [N, 4, 144, 256]` come together.
+
+        They are of single pixels, see `fine_sight.Sharp`.
+        """
         dtype = self.enter.weight.dtype
         told = self.light(light.to(dtype))[:, :, None, None]
         scale, shift, deep_scale, deep_shift = told.split([self.config.entrance] * 2 + [self.config.widths[2]] * 2, 1)
@@ -81,4 +89,5 @@ class ViewNetwork(nn.Module):
         gain, rest = told_pixels.chunk(2, 1)
         if albedo is None:
             albedo = F.interpolate(features[:, ALBEDO : ALBEDO + 3].float(), scale_factor=2, mode="bilinear")
-        return (albedo * 0.5 + 0.5) * (0.6 + gain) + rest
+        picture = (albedo * 0.5 + 0.5) * (0.6 + gain) + rest
+        return picture if sky is None else torch.lerp(picture, sky[:, :3], sky[:, 3:])

@@ -95,7 +95,8 @@ class Weather:
             return replace(stored, drift=self.drift)
         hour = self.hour if hour is None else hour
         light = _light(hour, self.heading, self.clouds, self.haze, self.ridges)
-        return replace(light, drift=self.drift, skyline=None if stored is None else stored.skyline)
+        skyline = None if stored is None or stored.skyline is None else replace(stored.skyline, colors=None)
+        return replace(light, drift=self.drift, skyline=skyline)
 
 
 @lru_cache(maxsize=64)

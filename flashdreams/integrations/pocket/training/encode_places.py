@@ -19,13 +19,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from flashdreams.integrations.pocket.assets import STORED_PLACES, asset_folder
-from flashdreams.integrations.pocket.land.camera import THICK
 from flashdreams.integrations.pocket.land.kinds import PALETTES, STYLE, Color, ramp
 from flashdreams.integrations.pocket.land.light import SKYLINE_COLUMNS, Light, Skyline, light_at
 from flashdreams.integrations.pocket.land.state import CELL, COARSE_GRID, FINE_GRID, WATER, Grid, solid_state
 from flashdreams.integrations.pocket.renderer.backdrop import ground_at, sky_at
 from flashdreams.integrations.pocket.renderer.intersections import box_rows, round_rows
-from flashdreams.integrations.pocket.renderer.render import light_tables
+from flashdreams.integrations.pocket.renderer.render import FOG_METRES, light_tables
 from flashdreams.integrations.pocket.scenes.catalog import scene_layouts
 from flashdreams.integrations.pocket.scenes.objects import SceneLayout
 from flashdreams.integrations.pocket.tiles.refinement import REFINED, thinned
@@ -41,10 +40,16 @@ PAINT = 0.36
 TEXELS = 4
 """Samples of the ground in a cell, along each side."""
 _ROUND_RADIUS, _ROUND_REACH, _BOX_HALF = 5, 16, slice(3, 6)
+_ROUND_LOOKS, _BOX_LOOKS = slice(8, 16), slice(15, 23)
+"""Two colours, the period of stripes, and glow."""
 _GLOW = -2
 """Columns of the tables of parts."""
 _UNLIT, _POOL = 0.5, 2.0
 """Glow of what throws no light on the ground around it, and metres from a lamp within which something throws it."""
+_WARM = 0.45
+"""Share of the sun's colour in the light on the things of a place, see `renderer.render`."""
+_BRIGHTEST = 0.95
+"""Quantile of the ground's brightness that its light is for."""
 _GRAZE = 0.44
 """Share of the sky that water mirrors some eight metres from the eye, see `land.renderer`."""
 
@@ -53,6 +58,9 @@ def place_of(layout: SceneLayout) -> StoredPlace:
     """Encode `layout`."""
     light = light_of(layout)
     rounds, boxes = torch.tensor(round_rows(layout)), torch.tensor(box_rows(layout)).reshape(-1, 24)
+    rounds[:, _ROUND_LOOKS], boxes[:, _BOX_LOOKS] = (
+        looks_of(rows, layout, light) for rows in (rounds[:, _ROUND_LOOKS], boxes[:, _BOX_LOOKS])
+    )
     state, things = (solids(layout, rounds, boxes, grid) for grid in (COARSE_GRID, FINE_GRID))
     ground, water = ground_of(layout, light)
     state[COARSE_GRID.ground] = ground
@@ -91,10 +99,22 @@ def solids(layout: SceneLayout, rounds: Tensor, boxes: Tensor, grid: Grid) -> Te
     return state
 
 
+def looks_of(looks: Tensor, layout: SceneLayout, light: Light) -> Tensor:
+    """Return the `looks [N, 8]` of parts with the colours that they need in `light` to be as in the place's own."""
+    own, sun = layout.light, torch.tensor(light.sun)
+    ours, theirs = (torch.lerp(torch.ones(3), sun, share) for share in (0.5, _WARM))
+    colors, rest = looks[:, :6].unflatten(1, (2, 3)), looks[:, 6:]
+    shaded = colors * theirs / ours * (own.ambient / light.ambient)
+    # What glows has its own colour there, here one that depends on how much lamps matter.
+    upright = (0.84 * light.ambient + 0.5**1.5 * light.sunlight) * ours
+    own_share = (rest[:, 1] * (1 - light.lamps)).clamp(0, 1)[:, None, None]
+    found = torch.lerp(shaded, colors / upright, own_share).clamp(0, 1)
+    return torch.cat([found.flatten(1), rest], 1)
+
+
 def ground_of(layout: SceneLayout, light: Light) -> tuple[Tensor, Tensor]:
     """The own colour of the ground `[3, H, H]` and its water `[H, H]`, both in -1..1."""
-    tables = light_tables([layout])
-    tables["lamps"] = tables["lamps"][:, :0]
+    tables = _unlit_tables(layout)
     shown = _sampled_ground(tables)
     probes = [
         _sampled_ground(tables | {n: torch.full((1, 3), v) for n in ("water", "zenith", "horizon")}) for v in (0.0, 1.0)
@@ -102,14 +122,24 @@ def ground_of(layout: SceneLayout, light: Light) -> tuple[Tensor, Tensor]:
     # Only waters take their colour from the sky: a fifth of it where they are whitest with foam.
     wet = F.avg_pool2d(((probes[1] - probes[0]).mean(0, keepdim=True) / 0.2).clamp(0, 1), TEXELS)[0]
     shown = F.avg_pool2d(shown, TEXELS)
-    warm = torch.lerp(torch.ones(3), torch.tensor(light.sun), 0.5)
-    lit = (light.ambient + light.sunlight * (0.35 + 0.65 * light.sun_dir[1])) * warm[:, None, None]
+    lit = _lit_ground(light)[:, None, None]
     if not _keeps_out(layout):
         return (shown / lit).clamp(0, 1) * 2 - 1, torch.full_like(wet, -1.0)
     mirrored = torch.tensor(light.horizon) * 0.6 + torch.tensor(light.zenith) * 0.4
     share = _GRAZE * wet
     own = (shown - mirrored[:, None, None] * share) / (1 - share) / lit
     return own.clamp(0, 1) * 2 - 1, wet * 2 - 1
+
+
+def _unlit_tables(layout: SceneLayout) -> dict[str, Tensor]:
+    tables = light_tables([layout])
+    return tables | {"lamps": tables["lamps"][:, :0]}
+
+
+def _lit_ground(light: Light) -> Tensor:
+    """`[3]`: the light that falls on the ground, see `land.renderer`."""
+    warm = torch.lerp(torch.ones(3), torch.tensor(light.sun), 0.5)
+    return (light.ambient + light.sunlight * (0.35 + 0.65 * light.sun_dir[1])) * warm
 
 
 def _keeps_out(layout: SceneLayout) -> bool:
@@ -134,11 +164,16 @@ def light_of(layout: SceneLayout) -> Light:
     ridge = _ridge_color(own.far_ridge, own.near_ridge, own.horizon)
     lamps = max(own.lamp)
     usual = light_at(hour, clouds=0.0)
-    return replace(
+    found = replace(
         usual, sun_dir=sun_dir, sun=own.sun, zenith=own.zenith, horizon=own.horizon, ridge=ridge,
-        sunlight=own.sunlight, ambient=own.ambient, haze=_haze(own.haze), lamps=lamps, stars=own.stars,
+        sunlight=own.sunlight, ambient=own.ambient, haze=own.haze, thick=FOG_METRES, lamps=lamps, stars=own.stars,
+        sun_size=own.sun_size, sun_glow=own.sun_glow, aurora=own.aurora,
         ridges=(0.7, own.ridge_height), skyline=skyline_of(layout),
     )  # fmt: skip
+    # No colour of the ground is above 1: where the place's is brighter than it would be in this light, there is more.
+    bright = F.avg_pool2d(_sampled_ground(_unlit_tables(layout)), TEXELS).flatten(1).quantile(_BRIGHTEST, 1)
+    more = max(float((bright / _lit_ground(found)).max()), 1.0)
+    return replace(found, sunlight=found.sunlight * more, ambient=found.ambient * more)
 
 
 def _unlike(light: Light, layout: SceneLayout) -> float:
@@ -153,13 +188,6 @@ def heading_of(layout: SceneLayout, hour: float) -> float:
     """Return the bearing of noon's sun, in radians, with which the sun of `hour` stands where the place's own does."""
     east, _, north = light_at(hour).sun_dir
     return math.radians(layout.light.sun_azimuth) - math.atan2(east, north)
-
-
-def _haze(own: float) -> float:
-    """Return the haze with which mist hides as much as the renderer's fog, 5 to 30 metres away."""
-    away = np.linspace(5, 30, 26)
-    wanted = own + ((0.018 * away) ** 3 - (away / THICK) ** 3) / away
-    return max(float(wanted.mean()), 0.002)
 
 
 def _ridge_color(far: Color, near: Color, horizon: Color) -> Color:
@@ -186,7 +214,9 @@ def skyline_of(layout: SceneLayout) -> Skyline:
         seen = sky_at(direction.reshape(1, -1, 3), tables | black | shown)[0, :, 0].view(steps, -1)
         return low + (seen > 0.5 * 0.75).float().sum(0) * ((high - low) / steps)
 
-    return Skyline(height(far_ridge=white, near_ridge=white), height(near_ridge=white))
+    light = layout.light
+    far: Color = tuple(0.75 * a + 0.25 * b for a, b in zip(light.far_ridge, light.horizon, strict=True))  # type: ignore[assignment]
+    return Skyline(height(far_ridge=white, near_ridge=white), height(near_ridge=white), (far, light.near_ridge))
 
 
 def style_of(layout: SceneLayout, kind: str, state: Tensor) -> tuple[float, ...]:

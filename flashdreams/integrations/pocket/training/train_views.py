@@ -41,15 +41,17 @@ from flashdreams.integrations.pocket.training.run import Average, TrainingRun, m
 BATCH = 8
 RATE = 1.5e-3
 WARMUP = 100
+LAST = 0.02
+"""Share of the learning rate that is left at the end of a run."""
 POOL = 320
 """Views kept to learn from."""
-NEW = 1
-"""Views that are new at every step: making one takes as long as learning from four."""
+STEPS_PER_VIEW = 3
+"""Steps after which there is a new view: making one takes as long as learning from two."""
 PER_LIGHT, PER_REGION = 4, 16
 """Views drawn in one light, and of one region."""
 CAMERA_REACH = 14.0
 """Metres from the middle of a region to a camera at most, so that much is seen on all sides."""
-PLACES_EVERY, STORED_LIGHT_EVERY = 5, 12
+PLACES_EVERY, STORED_LIGHT_EVERY = 4, 12
 """Of so many lights, one is of views of a stored place; of so many, one is a stored place's light on a region."""
 TRAINED_KINDS = tuple(kind for kind in KINDS if kind != HELD_OUT_KIND)
 
@@ -65,6 +67,8 @@ class Example:
     """`[3, 144, 256]`, see `fine_sight.Sharp`; None without fine cells."""
     source: Tensor | None = None
     """`[144 * 256]`, the same."""
+    sky: Tensor | None = None
+    """`[4, 144, 256]`, the same."""
 
 
 def random_pose(rng: np.random.Generator, state: Tensor, reach: float = CAMERA_REACH) -> Tensor:
@@ -92,7 +96,7 @@ class Examples:
 
     def at(self, step: int) -> list[Example]:
         """The views of `step`, oldest first."""
-        first = step * NEW
+        first = step // STEPS_PER_VIEW
         for number in range(first, first + self.size):
             if number not in self.kept:
                 self.kept[number] = self._make(number)
@@ -107,7 +111,8 @@ class Examples:
         seen, light = look(place, pose), place.light.vector()
         if seen.sharp is None:
             return Example(seen.features.half(), light, picture)
-        return Example(seen.features.half(), light, picture, seen.sharp.albedo.half(), seen.sharp.source.int())
+        sharp = seen.sharp
+        return Example(seen.features.half(), light, picture, sharp.albedo.half(), sharp.source.int(), sharp.sky.half())
 
     def _light(self, number: int) -> tuple[TrueViews | PlaceViews, LocalState]:
         if self.fine and number % PLACES_EVERY == PLACES_EVERY - 1:
@@ -185,13 +190,13 @@ def train_views(
     optimizer = torch.optim.AdamW(network.parameters(), lr=rate, betas=(0.9, 0.98), weight_decay=0.01)
     average = Average(network)
     run = TrainingRun(folder, model=network, optimizer=optimizer, average=average)
-    if weights and run.step == 0:
-        run.step = trained_steps(weights)["views"]
+    first = trained_steps(weights)["views"] if weights else 0
+    run.step = max(run.step, first)
     examples = examples or Examples()
     sums, began = np.zeros(2), time.monotonic()
     for step in run.steps(steps, seconds):
         for group in optimizer.param_groups:
-            group["lr"] = rate * min(1.0, (step + 1) / WARMUP)
+            group["lr"] = rate * rate_share(step - first, steps - first)
         pool, rng = examples.at(step), np.random.default_rng([23, step])
         chosen = [pool[i] for i in rng.integers(0, len(pool), batch)]
         seen, light, truth = (torch.stack([getattr(e, n) for e in chosen]) for n in ("seen", "light", "picture"))
@@ -216,6 +221,12 @@ def train_views(
     return run
 
 
+def rate_share(step: int, steps: int) -> float:
+    """Return the share of the learning rate at `step` of `steps`: it rises at the beginning, then falls as a cosine."""
+    falling = LAST + (1 - LAST) * 0.5 * (1 + math.cos(math.pi * min(step / steps, 1.0)))
+    return min(1.0, (step + 1) / WARMUP) * falling
+
+
 def mirrored(seen: Tensor, light: Tensor, truth: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """The same views in a land mirrored from east to west: the eastward parts of normals and sun change sign."""
     seen, light = seen.flip(-1).clone(), light.clone()
@@ -227,19 +238,20 @@ def mirrored(seen: Tensor, light: Tensor, truth: Tensor) -> tuple[Tensor, Tensor
 ALBEDO_NORMAL_EAST = 9
 
 
-def _pixels(chosen: list[Example], device: str) -> tuple[Tensor, Tensor] | tuple[()]:
-    """Pixels of some views, `[N, 3, 144, 256]` and `[N, 144 * 256]`; nothing in coarse cells."""
-    albedo, source = ([getattr(e, name) for e in chosen] for name in ("albedo", "source"))
+def _pixels(chosen: list[Example], device: str) -> tuple[Tensor, Tensor, Tensor] | tuple[()]:
+    """Pixels of some views, each as in `fine_sight.Sharp` with a first axis of views; nothing in coarse cells."""
+    albedo, source, sky = ([getattr(e, name) for e in chosen] for name in ("albedo", "source", "sky"))
     if any(x is None for x in albedo):
         return ()
-    return torch.stack(albedo).float().to(device), torch.stack(source).long().to(device)
+    pixels = torch.stack(albedo).float(), torch.stack(source).long(), torch.stack(sky).float()
+    return tuple(x.to(device) for x in pixels)  # type: ignore[return-value]
 
 
-def mirrored_pixels(albedo: Tensor, source: Tensor) -> tuple[Tensor, Tensor]:
+def mirrored_pixels(albedo: Tensor, source: Tensor, sky: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return the pixels of the same views in a land mirrored from east to west."""
     width = albedo.shape[-1]
     rows = source.view(len(source), *albedo.shape[-2:]).flip(-1)
-    return albedo.flip(-1), (rows - rows % width + (width - 1 - rows % width)).flatten(1)
+    return albedo.flip(-1), (rows - rows % width + (width - 1 - rows % width)).flatten(1), sky.flip(-1)
 
 
 def main() -> None:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from flashdreams.integrations.pocket.land.light import light_at
-from flashdreams.integrations.pocket.land.sky import (
-    SKY_FIELDS,
-    horizon_colors,
-    horizon_fields,
-    horizon_glow,
-    sky_color,
-    sky_fields,
-)
+from flashdreams.integrations.pocket.land.sky import SKY_FIELDS, horizon_fields, mist_color, sky_color, sky_fields
+from flashdreams.integrations.pocket.renderer.backdrop import sky_at
+from flashdreams.integrations.pocket.renderer.render import light_tables
+from flashdreams.integrations.pocket.scenes.catalog import scene_layouts
+from flashdreams.integrations.pocket.scenes.objects import SceneLayout
+from flashdreams.integrations.pocket.tiles.stored import stored_place
 
 UP = torch.tensor([0.02, 0.3, 0.6, 0.999])
 DIRECTIONS = torch.stack([torch.zeros(4), UP, (1 - UP**2).sqrt()])
@@ -29,10 +28,10 @@ def test_the_sky_is_brightest_at_the_sun_and_dark_at_night() -> None:
     noon, midnight = light_at(12.0, clouds=0.0), light_at(0.0, clouds=0.0)
     sun = torch.tensor(noon.sun_dir).view(3, 1)
     away = sun * torch.tensor([[-1.0], [1.0], [-1.0]])
-    at, beside = (sky_color(sky_fields(where, noon), noon.vector()) for where in (sun, away))
+    at, beside = (sky_color(sky_fields(where, noon), noon) for where in (sun, away))
     assert at.mean() > beside.mean()
-    dark = sky_color(sky_fields(DIRECTIONS[:, 3:], midnight), midnight.vector())
-    assert dark.mean() < 0.5 * sky_color(sky_fields(DIRECTIONS[:, 3:], noon), noon.vector()).mean()
+    dark = sky_color(sky_fields(DIRECTIONS[:, 3:], midnight), midnight)
+    assert dark.mean() < 0.5 * sky_color(sky_fields(DIRECTIONS[:, 3:], noon), noon).mean()
 
 
 def test_the_horizon_s_colour_is_the_sky_s_without_clouds_and_hills() -> None:
@@ -40,6 +39,19 @@ def test_the_horizon_s_colour_is_the_sky_s_without_clouds_and_hills() -> None:
         light = light_at(hour, clouds=0.3)
         toward = torch.tensor(light.sun_dir).view(3, 1)
         where = torch.nn.functional.normalize(torch.cat([DIRECTIONS, toward, toward + 0.05, -toward], 1), dim=0)
-        plain, sun = (color[:, None] for color in horizon_colors(light))
-        found = torch.lerp(plain, sun, horizon_glow(where, light))
-        assert (found - sky_color(horizon_fields(where, light), light.vector())).abs().max() < 1e-5
+        assert (mist_color(where, light) - sky_color(horizon_fields(where, light), light)).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("layout", scene_layouts(), ids=lambda layout: layout.name)
+def test_a_stored_place_has_the_sky_of_its_renderer(layout: SceneLayout) -> None:
+    generator, light = torch.Generator().manual_seed(0), stored_place(layout.name).light
+    direction = torch.randn(3, 4000, generator=generator)
+    direction[1] = direction[1].abs() * 0.4
+    direction = torch.cat([direction, torch.tensor(light.sun_dir)[:, None] + 0.05 * direction[:, :200]], 1)
+    direction = torch.nn.functional.normalize(direction, dim=0)
+    true = sky_at(direction.T[None], light_tables([layout]))[0].T
+    difference = (sky_color(sky_fields(direction, light), light, direction) - true).clamp(-1, 1).abs().mean(0)
+    assert float(difference.quantile(0.9)) < 0.01 and float(difference.mean()) < 0.01
+    level = torch.stack([direction[0], torch.full_like(direction[1], 0.02), direction[2]])
+    mist, hills = mist_color(level, light), sky_at(level.T[None], light_tables([layout]))[0].T
+    assert float((mist - hills).abs().mean()) < 0.02

@@ -28,7 +28,7 @@ def picture() -> Picture:
 def test_the_hour_is_that_of_the_sky(picture: Picture, hour: float) -> None:
     light = light_at(hour, clouds=0.3)
     rays = camera_rays(picture.spots().pose, 64, 36)
-    pixels = sky_color(sky_fields(rays, light), light.vector()).clamp(0, 1)
+    pixels = sky_color(sky_fields(rays, light), light).clamp(0, 1)
     sky = torch.zeros(36, 64, dtype=torch.bool)
     sky[:14] = True
     found = with_sky(picture, pixels, sky, ANY_HOUR)

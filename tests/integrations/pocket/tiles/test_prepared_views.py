@@ -31,13 +31,15 @@ def network() -> ViewNetwork:
 
 @pytest.fixture(scope="module")
 def seen() -> Seen:
-    """Random features, and pixels of which a tenth takes its light from somewhere else."""
+    """Random features, and pixels of which a tenth takes its light from somewhere else, with some sky."""
     torch.manual_seed(6)
     pose, size = camera_pose(0.0, 0.0, 0.0, 0.0), (RAY_ROWS, RAY_COLUMNS)
     rays = Rays.of(camera_origin(pose), camera_rays(pose, RAY_COLUMNS, RAY_ROWS))
     source = torch.arange(HEIGHT * WIDTH)
     source[::10] = torch.randint(0, HEIGHT * WIDTH, (len(source[::10]),))
-    sharp = Sharp(torch.rand(3, HEIGHT, WIDTH) * 2 - 1, source)
+    sky = torch.rand(4, HEIGHT, WIDTH)
+    sky[3] = (sky[3] * 3 - 1).clamp(0, 1)
+    sharp = Sharp(torch.rand(3, HEIGHT, WIDTH) * 2 - 1, source, sky)
     return Seen(torch.rand(FEATURES, *size) * 2 - 1, torch.zeros(size), rays, torch.zeros(size), sharp)
 
 

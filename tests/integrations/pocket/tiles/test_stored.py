@@ -43,7 +43,8 @@ def a_place(name: str = "hill") -> StoredPlace:
     state[:, ::40, ::31] = torch.randint(-127, 128, (CHANNELS, 5, 7), dtype=torch.int8, generator=rng)
     things = torch.zeros(80, 2 * CELLS, 2 * CELLS, dtype=torch.int8)
     things[:, 5:20, 7:30] = torch.randint(-127, 128, (80, 15, 23), dtype=torch.int8, generator=rng)
-    skyline = Skyline(torch.rand(SKYLINE_COLUMNS, generator=rng), torch.rand(SKYLINE_COLUMNS, generator=rng))
+    heights = torch.rand(2, SKYLINE_COLUMNS, generator=rng)
+    skyline = Skyline(*heights, ((0.5, 0.6, 0.7), (0.25, 0.5, 0.0)))
     light = replace(light_at(9.0), skyline=skyline)
     return StoredPlace(name, (1.0, -2.0, 30.0), "snow", (0.5,) * 6, light, 0.25, state, things)
 
@@ -146,7 +147,9 @@ def test_time_stands_still_in_a_places_own_light_until_words_change_it() -> None
     assert not morning.stored_light
     assert morning.light().sunlight > 2 * own.sunlight
     assert morning.later(600.0).hour > morning.hour
-    assert morning.light().skyline is own.skyline
+    assert own.skyline is not None and own.skyline.colors is not None
+    hills = morning.light().skyline
+    assert hills is not None and hills.far is own.skyline.far and hills.colors is None, "hills in the light of the hour"
 
 
 def test_the_land_around_a_place_is_of_its_kind_and_of_the_seed_beyond() -> None:
@@ -159,7 +162,7 @@ def test_the_land_around_a_place_is_of_its_kind_and_of_the_seed_beyond() -> None
 
 
 def test_a_skyline_is_read_by_bearing() -> None:
-    skyline = Skyline(torch.linspace(0, 0.4, SKYLINE_COLUMNS), torch.zeros(SKYLINE_COLUMNS))
+    skyline = Skyline(torch.linspace(0, 0.4, SKYLINE_COLUMNS), torch.zeros(SKYLINE_COLUMNS), ((0, 0, 0), (0, 0, 0)))
     bearing = torch.tensor([-math.pi, -math.pi / 2, 0.0, math.pi / 2])
     far, near = skyline.heights(bearing)
     torch.testing.assert_close(far, torch.tensor([0.0, 0.1, 0.2, 0.3]), atol=1e-3, rtol=0)
