@@ -48,10 +48,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """Return the workers of `-n auto`: as many as there are cores within the quota of a container."""
+    """Return the workers of `-n auto`: one more than there are cores within the quota of a container.
+
+    A third of the time a worker waits, for a browser, a server or a file.
+    """
     from flashdreams.threads import available_cores
 
-    return available_cores()
+    return available_cores() + 1
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
