@@ -18,7 +18,7 @@ from flashdreams.integrations.pocket.evaluation.stage import Poses, Stage, Truth
 from flashdreams.integrations.pocket.land.camera import camera_pose
 from flashdreams.integrations.pocket.land.region import CELLS, REACH, Region, make_region
 from flashdreams.integrations.pocket.land.renderer import TrueViews
-from flashdreams.integrations.pocket.land.state import FINE_GRID
+from flashdreams.integrations.pocket.land.state import COLOR, FINE_GRID, GLOW, OCCUPANCY
 from flashdreams.integrations.pocket.movers.population import Population
 from flashdreams.integrations.pocket.movers.state import Movers
 from flashdreams.integrations.pocket.scenes.movement import FPS, FRAMES_PER_CHUNK
@@ -39,6 +39,10 @@ HELD_KEYS = (("w",), ("w",), ("w", "a"), ("w", "d"), ("s",), ("q",), ("e",), ("a
 """Keys that random walks hold."""
 
 
+_AIR = torch.zeros(REFINED, FINE_TILE, FINE_TILE, dtype=torch.int8)
+_AIR[: FINE_GRID.levels] = -127
+
+
 class StillWeather(Weather):
     """Weather and time of day that stay as they are."""
 
@@ -56,18 +60,21 @@ class NoMovers:
 
 
 class GivenTiles:
-    """Stands in for `TileWorkers`: tiles of regions, by the seed of the land; six along each side."""
+    """Stands in for `TileWorkers`: tiles of regions, by the seed of the land; six along each side, bare land beyond."""
 
     def __init__(self, regions: Mapping[int, Region]) -> None:
         self._regions = regions
         self._fine: dict[int, Tensor] = {}
 
     def get(self, land: Land, spot: Spot) -> Tensor:
-        """Return a tile, packed. Raises ValueError outside the region."""
-        return packed(tile_of(self._regions[land.seed].state, spot, TILE))
+        """Return a tile, packed."""
+        state = self._regions[land.seed].state
+        return packed(tile_of(state, spot, TILE) if spot in SPOTS else bare_tile(state, spot))
 
     def things(self, land: Land, spot: Spot) -> bytes:
         """Return the same tile's things in fine cells, as they are."""
+        if spot not in SPOTS:
+            return compressed(_AIR)
         if land.seed not in self._fine:
             self._fine[land.seed] = packed(self._regions[land.seed].state_in(FINE_GRID)[:REFINED])
         return compressed(tile_of(self._fine[land.seed], spot, FINE_TILE))
@@ -79,6 +86,21 @@ class GivenTiles:
     def drawing(self) -> Iterator[None]:
         """Nothing goes on beside."""
         yield
+
+
+def bare_tile(state: Tensor, spot: Spot) -> Tensor:
+    """Return tile `spot` beyond the `state [45, H, H]` of a region: no things, and the ground as at its edge."""
+    (i, columns), (j, rows) = (_edge(at) for at in spot)
+    tile = tile_of(state, (i, j), TILE)[:, rows, columns].expand(-1, TILE, TILE).clone()
+    tile[OCCUPANCY], tile[COLOR], tile[GLOW] = -1, 0, 0
+    return tile
+
+
+def _edge(at: int) -> tuple[int, slice]:
+    """Return the tile of a region that is nearest to coordinate `at`, and which of its cells along that axis."""
+    if at < -SIDE // 2:
+        return -SIDE // 2, slice(0, 1)
+    return (at, slice(None)) if at < SIDE // 2 else (SIDE // 2 - 1, slice(-1, None))
 
 
 class GivenLandWorld(EndlessWorld):

@@ -15,7 +15,7 @@ from flashdreams.integrations.pocket.evaluation.given_land import (
 )
 from flashdreams.integrations.pocket.evaluation.measures import prediction
 from flashdreams.integrations.pocket.land.region import Region, make_region
-from flashdreams.integrations.pocket.land.state import FINE_GRID
+from flashdreams.integrations.pocket.land.state import COLOR, FINE_GRID, GLOW, GROUND, OCCUPANCY
 from flashdreams.integrations.pocket.tiles.lands import Land
 from flashdreams.integrations.pocket.tiles.refinement import things_of
 from flashdreams.integrations.pocket.tiles.store import packed, unpacked
@@ -34,8 +34,20 @@ def test_given_tiles_are_those_of_the_region_where_they_lie(region: Region) -> N
     occupancy, colors = things_of(tiles.things(Land(5), (1, -2)))
     fine = packed(region.state_in(FINE_GRID)[:, 64:128, 256:320])
     assert torch.equal(occupancy, fine[:32]) and torch.equal(colors.permute(2, 0, 1), fine[32:80])
-    with pytest.raises(ValueError, match="spot"):
-        tiles.get(Land(5), (3, 0))
+
+
+@pytest.mark.parametrize(("spot", "rows", "columns"), [((3, 0), (96, 128), (191, 192)), ((-5, 4), (191, 192), (0, 1))])
+def test_beyond_a_region_is_bare_land_as_at_its_edge(
+    region: Region, spot: tuple[int, int], rows: tuple[int, int], columns: tuple[int, int]
+) -> None:
+    tiles = GivenTiles({5: region})
+    found = unpacked(tiles.get(Land(5), spot))
+    assert found.shape == (len(region.state), 32, 32)
+    edge = region.state[GROUND, slice(*rows), slice(*columns)].expand(-1, 32, 32)
+    torch.testing.assert_close(found[GROUND], edge, atol=0.004, rtol=0)
+    assert (found[OCCUPANCY] == -1).all() and not found[COLOR].any() and not found[GLOW].any()
+    occupancy, colors = things_of(tiles.things(Land(5), spot))
+    assert (occupancy == -127).all() and not colors.any()
 
 
 def test_weather_stands_still() -> None:
