@@ -129,6 +129,8 @@ def look(place: LocalState, pose: Tensor) -> Seen:
     inverse = torch.where(distance < FAR * 0.5, 1 / depth.clamp_min(0.05), 0.0)
     sky = sky_fields(view.direction, place.light)
     sky[2:4] = (sky[2:4] * 30).clamp(-1, 1)
+    if place.fine is not None:
+        sky[5] = 0  # stars are computed pixel by pixel then: told of them, the network would draw some onto things
     size = view.horizontal.shape
     level = (distance * horizontal).unflatten(0, size)
     seen = Seen(torch.cat([features.unflatten(1, size), sky]), inverse.unflatten(0, size), view, level)
