@@ -55,7 +55,9 @@ of land is right for 73 %, thing, ground or sky for 89 % of the spots; hours are
 are in the page above.
 
 **Data.** Procedural land of the project's own grammar and its own renderer, made as training went; nothing else, no
-picture from anywhere. One kind of land, the garden, was never trained on by the network of views.
+picture from anywhere. One kind of land, the garden, was never trained on by the network of views, and neither was the
+stored garden. Colours and light of the six stored places are fitted to their renderer with the network as it is
+(`training/fit_places.py`).
 
 **Training.** On one processor core each: {tiles:,} steps of tiles, {refine:,} of their refinement, {views:,}
 of views.
