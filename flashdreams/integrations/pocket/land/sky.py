@@ -24,14 +24,14 @@ SKY_FIELDS = 6
 
 @lru_cache(maxsize=1)
 def _cloud_texture() -> Tensor:
-    """`[1, 1, 256, 256]` noise that repeats, about -1..1."""
+    """`[1, 1, 258, 258]` noise that repeats, about -1..1, with a row and a column of the next period on all sides."""
     generator, total = torch.Generator().manual_seed(5), torch.zeros(1, 1, _CLOUD_SIDE, _CLOUD_SIDE)
     for size, weight in ((8, 1.0), (16, 0.6), (32, 0.35), (64, 0.2)):
         noise = F.pad(torch.randn(1, 1, size, size, generator=generator), (2, 2, 2, 2), mode="circular")
         scale = _CLOUD_SIDE // size
         fine = F.interpolate(noise, scale_factor=scale, mode="bicubic")
         total += weight * fine[:, :, 2 * scale : -2 * scale, 2 * scale : -2 * scale]
-    return total / total.std()
+    return F.pad(total / total.std(), (1, 1, 1, 1), mode="circular")
 
 
 def sky_fields(direction: Tensor, light: Light) -> Tensor:
@@ -40,7 +40,8 @@ def sky_fields(direction: Tensor, light: Light) -> Tensor:
     above = up.clamp_min(0.03)
     u = (x / above * 120 + light.drift[0]) / _CLOUD_METRES
     v = (z / above * 120 + light.drift[1]) / _CLOUD_METRES
-    grid = torch.stack([(u - u.floor()) * 2 - 1, (v - v.floor()) * 2 - 1], -1).reshape(1, 1, -1, 2)
+    inside = _CLOUD_SIDE / (_CLOUD_SIDE + 2)
+    grid = (torch.stack([u - u.floor(), v - v.floor()], -1) * 2 - 1).mul_(inside).reshape(1, 1, -1, 2)
     noise = F.grid_sample(_cloud_texture(), grid, padding_mode="border", align_corners=False).reshape(up.shape)
     cloud = _smooth((noise - 1.3 + 2.6 * light.clouds) * 1.2 + 0.5) * _smooth((up - 0.03) / 0.16)
     cloud = cloud * min(light.clouds / _FEW_CLOUDS, 1.0)  # none at all in a sky without clouds

@@ -24,6 +24,17 @@ def test_fields_are_the_direction_s_and_the_weather_s() -> None:
     assert torch.equal(clear, sky_fields(DIRECTIONS, light_at(12.0, clouds=0.0)))
 
 
+def test_clouds_have_no_seam_where_their_noise_begins_again() -> None:
+    light = light_at(12.0, clouds=0.5)
+    east = torch.stack([torch.linspace(0.2, 0.8, 50), torch.full((50,), 0.5)])
+    north = torch.tensor([[-1e-5], [1e-5], [4e-3]])
+    # Noise begins again where z changes its sign: a step across that line is no larger than one as short beside it.
+    below, above, beyond = (
+        sky_fields(torch.nn.functional.normalize(torch.cat([east, z.expand(1, 50)]), dim=0), light)[1] for z in north
+    )
+    assert float((above - below).abs().max()) < 1e-3 < float((beyond - above).abs().max())
+
+
 def test_the_sky_is_brightest_at_the_sun_and_dark_at_night() -> None:
     noon, midnight = light_at(12.0, clouds=0.0), light_at(0.0, clouds=0.0)
     sun = torch.tensor(noon.sun_dir).view(3, 1)
