@@ -60,7 +60,7 @@ eval-world: $(VENV)/.play  ## measure the pocket world against the true renderer
 bench: $(VENV)/.dev  ## measure speed, latency, steadiness and start; needs an idle machine (about 12 minutes)
 	@$(BIN)/python -m benchmarks $(ARGS)
 
-test: $(VENV)/.dev  ## the tests: about seven minutes on two cores (ALL=1 for the slow ones too, ARGS="-k name" for some)
+test: $(VENV)/.dev  ## the tests: about eight minutes on two cores (ALL=1 for the slow ones too, ARGS="-k name" for some)
 	@$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder $(if $(ALL),,-m "not slow") $(ARGS)
 
 lock: $(VENV)/.dev  ## requirements.lock: constraints.txt with the hashes of every file but torch's (pip install --require-hashes -r)
