@@ -87,8 +87,13 @@ class Light:
     fitted: tuple[float, ...] | None = None
     """The vector in place of the one that follows from all this, see `training.fit_places`."""
 
+    @property
+    def own_hills(self) -> Skyline | None:
+        """The skyline if it has colours of its own, which mist has too."""
+        return None if self.skyline is None or self.skyline.colors is None else self.skyline
+
     def vector(self) -> Tensor:
-        """What a network of views is told: `[24]`, entries of the order of 1."""
+        """Return the entries that a network of views is told: `[24]`, of the order of 1."""
         if self.fitted is not None:
             return torch.tensor(self.fitted)
         rows = [

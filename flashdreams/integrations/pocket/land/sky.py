@@ -66,7 +66,7 @@ def _stars(azimuth: Tensor, up: Tensor, strength: float) -> Tensor:
 
 def mist_color(direction: Tensor, light: Light) -> Tensor:
     """True colours `[3, ...]` of mist in directions `[3, ...]`, see `horizon_fields`."""
-    if light.skyline is not None and light.skyline.colors is not None:
+    if light.own_hills is not None:
         return sky_color(horizon_fields(direction, light), light)
     shape = (3, *[1] * (direction.dim() - 1))
     sun, zenith, horizon = (torch.tensor(color).view(shape) for color in (light.sun, light.zenith, light.horizon))
@@ -82,8 +82,9 @@ def horizon_fields(direction: Tensor, light: Light) -> Tensor:
     """
     none = torch.zeros_like(direction[1])
     far, near = none + 1, none + 1
-    if light.skyline is not None and light.skyline.colors is not None:
-        far, near = (_HORIZON_UP - height for height in light.skyline.heights(torch.atan2(direction[0], direction[2])))
+    if light.own_hills is not None:
+        heights = light.own_hills.heights(torch.atan2(direction[0], direction[2]))
+        far, near = (_HORIZON_UP - height for height in heights)
     return torch.stack([none + _HORIZON_UP, none, far, near, _toward_sun(direction, light), none])
 
 
@@ -111,8 +112,8 @@ def sky_color(fields: Tensor, light: Light, direction: Tensor | None = None) -> 
 
     sun, zenith, horizon, ridge = (rgb(color) for color in (light.sun, light.zenith, light.horizon, light.ridge))
     far_hills, near_hills = 0.6 * ridge + 0.4 * horizon, ridge * 0.85
-    if light.skyline is not None and light.skyline.colors is not None:
-        far_hills, near_hills = (rgb(color) for color in light.skyline.colors)
+    if light.own_hills is not None and light.own_hills.colors is not None:
+        far_hills, near_hills = (rgb(color) for color in light.own_hills.colors)
     color = horizon + (zenith - horizon) * (up.clamp_min(0) ** 0.55 * 1.15)
     clear = 1 - 0.8 * cloud
     glow = _glow(toward, light) * clear

@@ -1,4 +1,4 @@
-"""Fits the colours of stored places, and the light that the network of views is told, to what their renderer shows.
+"""Encodes the six places and fits their colours, and the light that the network is told, to what their renderer shows.
 
 python -m flashdreams.integrations.pocket.training.fit_places [--weights WEIGHTS] [--steps N]
 
@@ -21,12 +21,14 @@ from torch.nn import functional as F
 
 from flashdreams.integrations.pocket.assets import STORED_PLACES, TILE_WEIGHTS, asset_folder
 from flashdreams.integrations.pocket.land.state import FINE_GRID, GROUND
+from flashdreams.integrations.pocket.scenes.catalog import scene_layouts
 from flashdreams.integrations.pocket.tiles.fine import FineThings
 from flashdreams.integrations.pocket.tiles.sight import LocalState, Seen, look
 from flashdreams.integrations.pocket.tiles.store import unpacked
-from flashdreams.integrations.pocket.tiles.stored import StoredPlace, StoredPlaces, save_places
+from flashdreams.integrations.pocket.tiles.stored import StoredPlace, save_places
 from flashdreams.integrations.pocket.tiles.view_network import ViewNetwork
 from flashdreams.integrations.pocket.tiles.weights import load_view_network
+from flashdreams.integrations.pocket.training.encode_places import place_of
 from flashdreams.integrations.pocket.training.place_views import PlaceViews
 from flashdreams.integrations.pocket.training.train_views import psnr, random_pose, view_loss
 
@@ -79,7 +81,6 @@ def fitted(
     """Return `place` fitted to what `network` draws, and the mean PSNR of the views that it was fitted to, before and
     after.
     """
-    place = replace(place, light=replace(place.light, fitted=None))
     state, things = unpacked(place.state), FineThings.of(place.things, (0.0, 0.0))
     local, ground, colors = LocalState.of(state, (0.0, 0.0), place.light, things), state[GROUND], things.colors.float()
     rng, true = np.random.default_rng(_SEED), PlaceViews(place.name)
@@ -128,18 +129,18 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description="Fit stored places to what the network of views draws.")
     parser.add_argument("--weights", type=Path, default=asset_folder() / TILE_WEIGHTS, help="released weights")
-    parser.add_argument("--places", type=Path, default=asset_folder() / STORED_PLACES, help="read, and written again")
+    parser.add_argument("--output", type=Path, default=asset_folder() / STORED_PLACES)
     parser.add_argument("--steps", type=int, default=STEPS)
     args = parser.parse_args()
     torch.set_num_threads(1)
     network = load_view_network(args.weights).float().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     places = []
-    for place in StoredPlaces(args.places).values():
-        found, before, after = fitted(place, network, steps=args.steps)
+    for layout in scene_layouts():  # encoded anew: what was fitted to other weights would be fitted twice
+        found, before, after = fitted(place_of(layout), network, steps=args.steps)
         places.append(found)
-        print(f"{place.name}: {before:.1f} -> {after:.1f} dB", flush=True)
-    save_places(places, args.places)
-    print(f"{args.places}: {args.places.stat().st_size:,} bytes")
+        print(f"{found.name}: {before:.1f} -> {after:.1f} dB", flush=True)
+    save_places(places, args.output)
+    print(f"{args.output}: {args.output.stat().st_size:,} bytes")
 
 
 if __name__ == "__main__":
