@@ -88,19 +88,20 @@ $(BIN)/python:
 	@$(PYTHON) -m venv $(VENV) || \
 	  { rm -rf $(VENV); echo "The venv module is missing; on Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
 
-$(VENV)/.play: pyproject.toml constraints.txt | $(BIN)/python
-	@echo "Installing into $(VENV): PyTorch and a few small packages, one to five minutes, once."
+# $(call install,EXTRA): all of it by one run of pip, because each looks at every package anew.
+define install
+	@echo "Installing into $(VENV): PyTorch and what goes with it, one to five minutes, once."
 	@$(if $(TORCH_INDEX),,command -v nvidia-smi >/dev/null || [ "$$(uname -s)" != Linux ] || \
 	  echo "Without an NVIDIA GPU, TORCH_INDEX=<address of PyTorch's CPU wheels> makes this a far smaller download.")
-	@start=$$(date +%s); $(INSTALL_TORCH)$(INSTALL) -e . && echo "Installed in $$(( $$(date +%s) - start )) s."
-	@touch $@
+	@start=$$(date +%s); $(INSTALL_TORCH)$(INSTALL) -e ".$(1)" && echo "Installed in $$(( $$(date +%s) - start )) s."
+	@touch $(VENV)/.play $@
+endef
 
-$(VENV)/.cluster: $(VENV)/.play
-	@echo "Installing Ray, which carries the worlds: about a minute, once."
-	@start=$$(date +%s); $(INSTALL) -e ".[cluster]" && echo "Installed in $$(( $$(date +%s) - start )) s."
-	@touch $@
+$(VENV)/.play: pyproject.toml constraints.txt | $(BIN)/python
+	$(call install)
 
-$(VENV)/.dev: $(VENV)/.play
-	@echo "Installing what tests, lint and benchmarks need: about a minute, once."
-	@start=$$(date +%s); $(INSTALL) -e ".[dev]" && echo "Installed in $$(( $$(date +%s) - start )) s."
-	@touch $@
+$(VENV)/.cluster: pyproject.toml constraints.txt | $(BIN)/python
+	$(call install,[cluster])
+
+$(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
+	$(call install,[dev])
