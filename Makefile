@@ -60,7 +60,7 @@ eval-world: $(VENV)/.play  ## measure the pocket world against the true renderer
 bench: $(VENV)/.dev  ## measure speed, latency, steadiness and start; needs an idle machine (about 12 minutes)
 	@$(BIN)/python -m benchmarks $(ARGS)
 
-test: $(VENV)/.dev  ## the tests: about eight minutes on two cores (ALL=1 for the slow ones too, ARGS="-k name" for some)
+test: $(VENV)/.dev  ## the tests: about six minutes on two cores (ALL=1 for the slow ones too, ARGS="-k name" for some)
 	@$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder $(if $(ALL),,-m "not slow") $(ARGS)
 
 lock: $(VENV)/.dev  ## requirements.lock: constraints.txt with the hashes of every file but torch's (pip install --require-hashes -r)
@@ -87,6 +87,7 @@ $(BIN)/python:
 	  { echo "Python 3.11 or newer is needed and $(PYTHON) is older or missing; name another one: make PYTHON=python3.12"; exit 1; }
 	@$(PYTHON) -m venv $(VENV) || \
 	  { rm -rf $(VENV); echo "The venv module is missing; on Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
+	@$(INSTALL) --quiet --no-compile "pip>=26" # the one of an older Python compares every file of every package with all tags
 
 # $(call install,EXTRA): all of it by one run of pip, because each looks at every package anew.
 define install

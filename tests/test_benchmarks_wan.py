@@ -46,6 +46,7 @@ def test_the_networks_compared_on_a_cpu_are_the_same(monkeypatch: pytest.MonkeyP
     assert {series["n"] for series in told["ms"].values()} == {1}
 
 
+@pytest.mark.slow
 def test_the_gpu_benchmark_runs_at_a_tiny_size_without_one(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
     told = printed(wan_gpu, ["--try-on-cpu", "--modes", "eager", "graphs"], monkeypatch, capsys)
     assert set(told["ms"]) == {"eager", "graphs"}

@@ -19,6 +19,7 @@ sys.exit(int(sys.argv[1]))
 """
 
 
+@pytest.mark.slow
 def test_a_command_has_its_own_arguments_folder_environment_and_status(tmp_path: Path) -> None:
     (tmp_path / "look.py").write_text(LOOK)
     for arguments, first in (

@@ -60,6 +60,7 @@ def go(page: Page, steps: str) -> None:
         page.wait_for_timeout(120)
 
 
+@pytest.mark.slow
 def test_axe_finds_nothing_serious_anywhere(ready: Wire) -> None:
     page = ready.page
     page.emulate_media(reduced_motion="reduce")  # else colours are judged in the middle of a fade

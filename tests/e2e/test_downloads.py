@@ -16,6 +16,8 @@ from tests.e2e.chromium import first_picture, hold, picture, settle, until, view
 from tests.e2e.conftest import OpenPage
 from tests.e2e.streamed import Streamed, decoded
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def page(open_page: OpenPage) -> Page:

@@ -18,6 +18,8 @@ from tests.e2e.chromium import first_picture, until, view
 from tests.e2e.conftest import OpenPage
 from tests.e2e.test_access import SERIOUS, axe
 
+pytestmark = pytest.mark.slow
+
 READY = "!f.editor.busy && f.editor.frames > 1"
 
 

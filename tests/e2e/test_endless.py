@@ -20,7 +20,7 @@ LAND = slice(28, None)
 @pytest.fixture(scope="module")
 def address(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     log = tmp_path_factory.mktemp("endless") / "log.txt"
-    with serving(repository, log, "backend", "--world", "endless", "--no-browser") as started:
+    with serving(repository, log, "tests.e2e.quick_endless") as started:
         yield started
 
 

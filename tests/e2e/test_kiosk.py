@@ -13,6 +13,8 @@ from websockets.sync.client import connect
 from tests.e2e.chromium import picture, until, view
 from tests.e2e.conftest import OpenPage, serving
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = """
 title = "A museum's dream"
 scenes = ["night", "meadow"]

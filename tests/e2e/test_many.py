@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from tests.e2e.chromium import first_picture, picture, settle, until, until_so, view
 from tests.e2e.conftest import OpenPage
 from tests.e2e.streamed import Streamed
 from tests.e2e.wire import GREY, Wire, plain
+
+pytestmark = pytest.mark.slow
 
 
 def test_two_walk_at_once_and_a_third_watches_one_of_them(open_page: OpenPage, app: str) -> None:

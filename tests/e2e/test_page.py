@@ -249,6 +249,7 @@ def test_nothing_on_the_first_screen_is_cut_off(page: Page) -> None:
             assert box["x"] + box["width"] <= width + 0.5 and box["y"] + box["height"] <= height + 0.5, where
 
 
+@pytest.mark.slow
 def test_on_a_small_or_zoomed_screen_the_menu_scrolls(page: Page) -> None:
     for width, height in ((568, 320), (640, 256), (320, 180), (640, 360), (250, 300)):
         page.set_viewport_size({"width": width, "height": height})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 import numpy as np
+import pytest
 
 from tests.e2e.chromium import first_picture, shows, until, view
 from tests.e2e.wire import FPS, Wire, plain
@@ -51,6 +52,7 @@ def test_a_backlog_is_skipped_to_the_live_edge(wire: Wire) -> None:
     until(wire.page, f"f.chunk.index === {last}", timeout=12)
 
 
+@pytest.mark.slow
 def test_a_dream_slower_than_real_time_plays_slower_without_stopping(wire: Wire) -> None:
     wire.begin(colour=RED)
     checked, undisturbed, before = 0, 0, time.monotonic()

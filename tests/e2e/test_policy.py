@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
 from playwright.sync_api import expect
 
 from backend.server.app import frontend_folder
 from tests.backend.harness import running
 from tests.e2e.chromium import PATIENCE
 from tests.e2e.conftest import OpenPage
+
+pytestmark = pytest.mark.slow
 
 
 def test_the_page_plays_under_its_policy_and_nobody_frames_it(open_page: OpenPage, complaints: list[str]) -> None:

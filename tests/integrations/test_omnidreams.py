@@ -41,6 +41,7 @@ def test_published_files_become_a_clip(slug: str, tmp_path: Path) -> None:
     assert clip.fps == 30
 
 
+@pytest.mark.slow
 def test_picture_prompt_map_and_seed_shape_the_drive(arguments: list[str], tmp_path: Path) -> None:
     other_map, other_picture = (
         write_video(tmp_path / "map.mp4", 13, seed=1),

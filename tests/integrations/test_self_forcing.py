@@ -53,6 +53,7 @@ def test_the_seed_decides(arguments: list[str], tmp_path: Path) -> None:
     assert not np.array_equal(first, other)
 
 
+@pytest.mark.slow
 def test_a_real_command_writes_the_clip(arguments: list[str], tmp_path: Path) -> None:
     command = [*COMMAND, *arguments, "--chunks", "1", "--output", "clip.mp4"]
     ran = run(command, tmp_path, ENVIRONMENT, imported=IMPORTED)

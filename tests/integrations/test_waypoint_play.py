@@ -198,6 +198,7 @@ def test_every_file_is_checked(config: WaypointPipelineConfig) -> None:
     assert [each.problem for each in checked] == [None] * 3
 
 
+@pytest.mark.slow
 def test_the_runner_makes_a_clip_of_picture_and_actions(changes: dict[str, Any], tmp_path: Path) -> None:
     track = tmp_path / "actions.json"
     track.write_text(json.dumps([{"keys": ["w"], "mouse": [4, 0], "repeat": 2}, {"keys": ["space"], "scroll": 1}]))

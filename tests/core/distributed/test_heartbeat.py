@@ -58,6 +58,7 @@ def test_a_process_without_a_sign_of_life_ends_the_others(watch: Watch, capsys: 
     assert sentence in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_machine_that_was_asleep_ends_nobody(watch: Watch) -> None:
     (first, ended), (other, other_ended) = watch(0, 2.5), watch(1, 2.5)
     with other._lock:  # it says nothing new from now on

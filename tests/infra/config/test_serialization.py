@@ -87,6 +87,7 @@ def test_fingerprint_follows_the_content() -> None:
     assert Outer().fingerprint() != derive_config(Outer(), inner={"size": 2}).fingerprint()
 
 
+@pytest.mark.slow
 def test_fingerprint_is_the_same_in_another_process(repository: Path) -> None:
     code = "from tests.infra.toy import ToyTransformerConfig as C; print(C().fingerprint())"
     environment = os.environ | {"PYTHONHASHSEED": "7", "PYTHONPATH": str(repository)}

@@ -151,6 +151,7 @@ def test_with_a_refinement_a_walk_is_the_same_however_many_threads_dream(weights
     assert rollout.surroundings is not None and rollout.surroundings.place.fine is not None
 
 
+@pytest.mark.slow
 def test_a_snapshot_goes_on_alike_on_another_server_and_small(world: EndlessWorld, weights: Path) -> None:
     walk = a_walk(world, 6)
     walk[2] = replace(walk[2], text="more trees, night, xyzzy")

@@ -132,6 +132,7 @@ def opening_with(steps: int) -> np.ndarray:
     return opening(replace(pocket_world(), pipeline=pocket_pipeline(TIMESTEPS[steps]), device="cpu").setup())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("adapts", "share", "steps"), [(True, 1e6, 4), (True, 1e-6, 1), (False, 1e6, 1)])
 def test_a_world_takes_the_steps_that_the_machine_has_time_for(
     adapts: bool, share: float, steps: int, rising: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

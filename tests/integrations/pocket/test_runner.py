@@ -37,6 +37,7 @@ def read(path: Path) -> tuple[np.ndarray, float]:
         return np.stack([frame.to_ndarray(format="rgb24") for frame in file.decode(video=0)]), rate
 
 
+@pytest.mark.slow
 def test_a_path_becomes_a_video_of_its_length_and_the_same_seed_gives_the_same_frames(
     random_weights: Path, path: Path, tmp_path: Path
 ) -> None:

@@ -189,6 +189,7 @@ def test_a_damaged_checkpoint_is_refused_by_the_names_of_its_tensors(
         replace(pocket_world(), checkpoint=tmp_path / "bad.safetensors", device="cpu").setup()
 
 
+@pytest.mark.slow
 def test_a_stream_is_what_the_training_computes_of_whole_clips() -> None:
     """The KV cache, chunk by chunk and past its window, against attention over all chunks at once; fp32, 1e-4."""
     torch.manual_seed(1)
@@ -275,6 +276,7 @@ def test_the_shipped_weights_are_of_this_version() -> None:
         assert scene.thumbnail is not None and scene.thumbnail.is_file()
 
 
+@pytest.mark.slow
 def test_visitors_in_one_pass_see_what_they_see_alone(world: PocketWorld) -> None:
     """Within 45 dB: matrix products of many rows round otherwise, and every picture is made from the one before."""
     visits = [("meadow", "w", 0), ("dusk", "wd", 6)]

@@ -75,6 +75,7 @@ def test_what_is_refused_is_asked_for_less_than_the_least_that_was_learnt() -> N
     assert float(usual.min()) >= -1 and float(usual.max()) <= 1
 
 
+@pytest.mark.slow
 def test_a_forest_without_trees_holds_much_less(monkeypatch: pytest.MonkeyPatch) -> None:
     """With the weights that come along: cells of things on two tiles, beside those of an amount of 0."""
     sampler = TileSampler(load_tile_model(asset_folder() / TILE_WEIGHTS).requires_grad_(False))

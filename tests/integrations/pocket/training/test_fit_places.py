@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 import torch
 
 from flashdreams.integrations.pocket.assets import TILE_WEIGHTS, asset_folder
@@ -17,6 +18,7 @@ from flashdreams.integrations.pocket.training.encode_places import place_of
 from flashdreams.integrations.pocket.training.fit_places import fitted
 
 
+@pytest.mark.slow
 def test_a_fitted_place_is_drawn_more_like_it_is(tmp_path: Path, one_thread: None) -> None:
     encoded = place_of(next(layout for layout in scene_layouts() if layout.name == "garden"))
     network = load_view_network(asset_folder() / TILE_WEIGHTS).float()

@@ -23,6 +23,7 @@ def _tiles(folder: Path, steps: int, pool: RegionPool) -> TrainingRun:
     return train_tiles(folder, steps, batch=2, pool=pool, config=TINY, rate=2e-3)
 
 
+@pytest.mark.slow
 def test_a_few_steps_lower_the_loss_of_tiles(tmp_path: Path, pool: RegionPool) -> None:
     _tiles(tmp_path, 50, pool)
     first, last = (float(line.split(",")[3]) for line in (tmp_path / "log.csv").read_text().splitlines()[1:])

@@ -47,6 +47,7 @@ def test_a_new_run_goes_on_from_released_weights_and_an_old_one_from_its_own(tmp
             assert torch.equal(value, run.parts["average"].weights[name]), name
 
 
+@pytest.mark.slow
 def test_a_view_is_learnt(tmp_path: Path, examples: Examples) -> None:
     class Same(Examples):
         def at(self, step: int) -> list:  # type: ignore[type-arg]
