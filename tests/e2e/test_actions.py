@@ -16,6 +16,8 @@ from tests.e2e.conftest import OpenPage
 from tests.e2e.test_touch_and_gamepad import GAMEPAD
 from tests.e2e.wire import GREY, Wire, plain
 
+pytestmark = pytest.mark.slow
+
 
 def declared(config: WorldConfig) -> dict[str, Any]:
     """Return the controls of a world in the form of `ready`."""

@@ -11,6 +11,8 @@ from tests.e2e.chromium import first_picture, until, view
 from tests.e2e.conftest import OpenPage
 from tests.e2e.wire import GREY, ORIGIN, Wire, plain
 
+pytestmark = pytest.mark.slow
+
 
 def says(wire: Wire, *words: str) -> None:
     text = wire.page.inner_text("#overlay")

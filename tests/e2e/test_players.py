@@ -9,6 +9,8 @@ from tests.e2e.chromium import NEAR, first_picture, mean_colour, settle, shows, 
 from tests.e2e.conftest import OpenPage
 from tests.e2e.wire import FPS, Wire, plain
 
+pytestmark = pytest.mark.slow
+
 RED, GREEN, BLUE = (200, 40, 40), (40, 180, 60), (40, 60, 200)
 
 MANAGED = """

@@ -9,6 +9,8 @@ from tests.e2e.chromium import TWO_FRAMES, until, until_so, view
 from tests.e2e.conftest import OpenPage
 from tests.e2e.wire import Wire
 
+pytestmark = pytest.mark.slow
+
 GAMEPAD = """
 window.pad = { id: 'Test pad', index: 0, connected: true, mapping: 'standard', axes: [0, 0, 0, 0],
   buttons: Array.from({ length: 17 }, () => ({ pressed: false, value: 0 })) };

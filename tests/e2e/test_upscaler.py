@@ -14,6 +14,8 @@ from playwright.sync_api import Page
 from tests.e2e.chromium import TWO_FRAMES, shows, until
 from tests.e2e.wire import HEIGHT, WIDTH, Wire, plain
 
+pytestmark = pytest.mark.slow
+
 DARK, BRIGHT = (40, 60, 90), (220, 200, 160)
 ALONE = """() => {
   for (const one of document.body.children) if (one.id !== 'stage') one.style.display = 'none';
