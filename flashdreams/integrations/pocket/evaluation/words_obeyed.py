@@ -11,7 +11,7 @@ from torch import Tensor
 from flashdreams.integrations.pocket.land.kinds import ATTRIBUTES, KINDS, PALETTES, STYLE, ramp
 from flashdreams.integrations.pocket.tiles.config import WINDOW
 from flashdreams.integrations.pocket.tiles.meanings import ASKED, COLOURS, LITTLE, REFUSED
-from flashdreams.integrations.pocket.tiles.plan import WorldPlan
+from flashdreams.integrations.pocket.tiles.plan import WorldPlan, emphasized
 from flashdreams.integrations.pocket.tiles.text_encoder import WordEncoder, Words
 from flashdreams.integrations.pocket.tiles.weather import CLEAR, CLOUDS, THICK, Weather
 
@@ -59,8 +59,8 @@ class _Ahead:
             before, now = (float(each.conditions[:, KINDS.index(slot)].mean()) for each in (usual, self))
             return {ASKED: now > before + 0.1, REFUSED: now < 0.01, LITTLE: 0.02 < now < 0.5}[str(value)]
         if slot in ATTRIBUTES:
-            amounts = self.conditions[:, len(KINDS) + ATTRIBUTES.index(slot)].clamp_min(0)  # see `plan.NONE`
-            return bool((amounts - float(str(value)) / 8).abs().max() < 1 / 16)
+            amounts = self.conditions[:, len(KINDS) + ATTRIBUTES.index(slot)]
+            return bool((amounts - emphasized(float(str(value)) / 8)).abs().max() < 1 / 16)
         if slot in STYLE:
             before, now = (_distance(each.conditions, slot, str(value)) for each in (usual, self))
             return now < CLOSE_COLOUR and now <= before + 1e-6

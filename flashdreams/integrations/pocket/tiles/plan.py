@@ -37,9 +37,11 @@ _PLACE_NEAR, _PLACE_FAR = 80.0, 160.0
 RARE = 7.0
 """Taken from the logit of a kind of which there shall be a little: beside one other it has a quarter of the land."""
 
-NONE = -0.5
-"""Amount of what shall not be. Hardly any land of the training has an amount of 0, so that tiles then hold half as much
-as usual; the network goes on below it as it was learnt."""
+USUAL, EMPHASIS = 0.5, 2.0
+"""Amount of what nobody asks for, and the factor by which amounts that are asked for are farther from it than named.
+
+The training has hardly any land with an amount of 0 or 1: told those, the network dreams half as much of a thing as
+usual, or half as much again. Beyond them it goes on as it was learnt."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,7 @@ class WorldPlan:
         return int.from_bytes(digest[:8], "big") >> 1
 
     def condition(self, i: int, j: int) -> Tensor:
-        """`[1, 19, 48, 48]` in -1..1 for the window of tile (i, j); -2 for amounts of what shall not be."""
+        """`[1, 19, 48, 48]` in -1..1 for the window of tile (i, j); amounts that are asked for in -2..2."""
         words = self.words_of(i, j)
         low = np.array([j, i]) * TILE - MARGIN
         at = (np.arange(_COARSE) / (_COARSE - 1) * WINDOW)[:, None]
@@ -145,9 +147,9 @@ class WorldPlan:
     def _attributes(self, words: Words, points: np.ndarray) -> np.ndarray:
         rows = []
         for name in ATTRIBUTES:
-            middle = words.attributes.get(name)
-            usual = 0.5 + 0.2 * self._noise(name, points, ATTRIBUTE_METRES)
-            rows.append(np.clip(usual, 0, 1) if middle is None else np.full_like(usual, middle or NONE))
+            asked = words.attributes.get(name)
+            usual = USUAL + 0.2 * self._noise(name, points, ATTRIBUTE_METRES)
+            rows.append(np.clip(usual, 0, 1) if asked is None else np.full_like(usual, emphasized(asked)))
         amounts = np.stack(rows)
         return amounts if self.picture is None else self.picture.amounts(amounts, points)
 
@@ -171,6 +173,11 @@ class WorldPlan:
             digest = hashlib.sha256(f"{self.seed} {name} {key[1]} {key[2]}".encode()).digest()
             self._lattices[key] = float(np.random.default_rng(int.from_bytes(digest[:8], "big")).normal())
         return self._lattices[key]
+
+
+def emphasized(asked: float) -> float:
+    """Return the amount in a tile's condition, -0.5 to 1.5, of what words ask for so much of, 0 to 1."""
+    return USUAL + EMPHASIS * (asked - USUAL)
 
 
 @cache

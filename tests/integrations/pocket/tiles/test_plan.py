@@ -9,7 +9,7 @@ from flashdreams.integrations.pocket.land.kinds import ATTRIBUTES, KINDS, STYLE
 from flashdreams.integrations.pocket.land.state import OCCUPANCY
 from flashdreams.integrations.pocket.tiles import plan as plans
 from flashdreams.integrations.pocket.tiles.config import MARGIN, WINDOW, TileTransformerConfig, tile_model_config
-from flashdreams.integrations.pocket.tiles.plan import NONE, WorldPlan, place_of
+from flashdreams.integrations.pocket.tiles.plan import WorldPlan, place_of
 from flashdreams.integrations.pocket.tiles.store import TileSampler
 from flashdreams.integrations.pocket.tiles.text_encoder import Words, understand
 from flashdreams.integrations.pocket.tiles.weights import load_tile_model
@@ -66,31 +66,37 @@ def test_kinds_may_be_refused_or_rare_and_colours_are_the_nearest_that_a_kind_ha
     assert place_of("red", "roof", "meadow") == 0 and place_of("blue", "roof", "meadow") == 0.5
 
 
-def test_what_is_refused_is_asked_for_less_than_the_least_that_was_learnt() -> None:
+def test_amounts_that_are_asked_for_lie_beyond_those_that_were_learnt() -> None:
     row = len(KINDS) + ATTRIBUTES.index("trees")
-    refused, few = (WorldPlan(3, understand(text)).condition(0, 0)[0, row] for text in ("no trees", "few trees"))
-    assert float((refused - (2 * NONE - 1)).abs().max()) < 1e-5 and float((few + 0.5).abs().max()) < 1e-5
-    assert NONE < 0
+    texts = ("no trees", "few trees", "some trees", "trees", "many trees")
+    asked = [WorldPlan(3, understand(text)).condition(0, 0)[0, row] for text in texts]
+    for amount, wanted in zip(asked, (-0.5, 0.0, 0.5, 1.25, 1.5), strict=True):
+        assert float((amount / 2 + 0.5 - wanted).abs().max()) < 1e-5
     usual = WorldPlan(3).condition(0, 0)[0, row]
     assert float(usual.min()) >= -1 and float(usual.max()) <= 1
 
 
 @pytest.mark.slow
-def test_a_forest_without_trees_holds_much_less(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the weights that come along: cells of things on two tiles, beside those of an amount of 0."""
+@pytest.mark.parametrize(
+    ("text", "least", "most"), [("forest without trees", 0, 0.75), ("meadow, many trees", 1.25, 3)]
+)
+def test_land_holds_much_more_or_less_of_what_words_emphasize(
+    text: str, least: float, most: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the weights that come along: cells of things on two tiles, beside those without the emphasis."""
     sampler = TileSampler(load_tile_model(asset_folder() / TILE_WEIGHTS).requires_grad_(False))
 
-    def solid_cells(none: float) -> int:
-        monkeypatch.setattr(plans, "NONE", none)
+    def solid_cells(emphasis: float) -> int:
+        monkeypatch.setattr(plans, "EMPHASIS", emphasis)
         count = 0
         for seed in (400, 401):
-            sampling, tile = sampler.begin(WorldPlan(seed, understand("forest without trees")), (0, 0), {}), None
+            sampling, tile = sampler.begin(WorldPlan(seed, understand(text)), (0, 0), {}), None
             while tile is None:
                 tile = sampler.advance(sampling)
             count += int((tile[OCCUPANCY] > 0).sum())
         return count
 
-    assert solid_cells(NONE) < 0.75 * solid_cells(0.0)
+    assert least < solid_cells(plans.EMPHASIS) / solid_cells(1.0) < most
 
 
 def test_seeds_outside_the_range_are_refused() -> None:
