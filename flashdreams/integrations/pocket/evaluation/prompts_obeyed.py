@@ -19,15 +19,13 @@ from flashdreams.integrations.pocket.evaluation.view_classifier import Reading
 from flashdreams.integrations.pocket.land.kinds import ATTRIBUTES
 from flashdreams.integrations.pocket.land.light import Light
 from flashdreams.integrations.pocket.land.region import make_region
-from flashdreams.integrations.pocket.tiles.plan import WorldPlan
+from flashdreams.integrations.pocket.tiles.plan import USUAL, WorldPlan
 from flashdreams.integrations.pocket.tiles.text_encoder import Words, understand
 from flashdreams.integrations.pocket.tiles.weather import Weather
 from flashdreams.integrations.pocket.training.regions import HELD_OUT_SEEDS
 
-VIEWS = 8
+VIEWS = 16
 """Views of a world."""
-USUAL = 0.5
-"""Amount of everything that nobody asks for."""
 _FIRST = 800
 """First of the held-out seeds of the prompts' worlds."""
 
