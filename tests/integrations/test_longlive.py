@@ -54,6 +54,7 @@ def transformer_of(window: int = WINDOW, **changes: Any) -> LongLiveTransformer:
     config = LongLiveTransformerConfig(
         network=small_network(), dtype=torch.float32, window_size_t=window, sink_size_t=SINK, **changes
     )
+    torch.manual_seed(0)
     made: LongLiveTransformer = config.setup()
     randomize(made)
     return made
