@@ -50,7 +50,6 @@ def test_a_stopped_run_goes_on_as_if_uninterrupted(tmp_path: Path, data: dict[st
 
 
 def test_what_stands_where_is_learnt(tmp_path: Path, data: dict[str, Tensor]) -> None:
-    torch.manual_seed(0)
     before = errors(TINY.setup(), data)
     run = train_pictures(tmp_path, data, 40, batch=4, config=TINY, rate=1e-2)
     network = TINY.setup()
