@@ -87,7 +87,7 @@ $(BIN)/python:
 	  { echo "Python 3.11 or newer is needed and $(PYTHON) is older or missing; name another one: make PYTHON=python3.12"; exit 1; }
 	@$(PYTHON) -m venv $(VENV) || \
 	  { rm -rf $(VENV); echo "The venv module is missing; on Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
-	@$(INSTALL) --quiet --no-compile "pip>=26" # the one of an older Python compares every file of every package with all tags
+	-@$(INSTALL) --quiet --no-compile "pip>=26" # only faster, so no failure: the one of an older Python compares all files with all tags
 
 # $(call install,EXTRA): all of it by one run of pip, because each looks at every package anew.
 define install
