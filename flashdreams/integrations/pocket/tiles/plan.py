@@ -40,8 +40,8 @@ RARE = 7.0
 USUAL, EMPHASIS = 0.5, 2.0
 """Amount of what nobody asks for, and the factor by which amounts that are asked for are farther from it than named.
 
-The training has hardly any land with an amount of 0 or 1: told those, the network dreams half as much of a thing as
-usual, or half as much again. Beyond them it goes on as it was learnt."""
+The training has hardly any land with an amount of 0 or 1: told those, the network dreams only somewhat less or more of
+a thing than usual. Beyond them it goes on as it was learnt."""
 
 
 @dataclass(frozen=True)
