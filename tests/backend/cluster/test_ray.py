@@ -43,6 +43,7 @@ from tests.backend.cluster.visits import (
     until,
     until_closed,
     until_copied,
+    visit_again,
     visit_at,
 )
 from tests.recipes.tiny_world import tiny_config
@@ -102,8 +103,7 @@ def test_a_moved_session_goes_on_with_the_same_frames(cluster: LocalCluster) -> 
         closed = until_closed(visitor)
     assert closed.rcvd is not None and closed.rcvd.code == 1012
     assert server_of(cluster, token) != source
-    with visit() as again:
-        assert again.start(token=token)["token"] == token
+    with visit_again(PORT, token) as again:
         hold(again, "a", 4)
         after = hashes(cluster, token)
     assert after[: len(before)] == before and len(after) > len(before)
@@ -161,8 +161,7 @@ def test_a_killed_server_comes_back_and_its_sessions_go_on_elsewhere(
     with visit() as visitor:
         token = visitor.start(seed=4)["token"]
         before = killed_in_play(cluster, page, visitor, cluster.kill_server)
-    with visit() as again:
-        assert again.start(token=token)["token"] == token
+    with visit_again(PORT, token) as again:
         assert hashes(cluster, token) == before
         hold(again, "d", 3)
         assert hashes(cluster, token)[: len(before)] == before
@@ -190,8 +189,7 @@ def test_a_drained_server_hands_its_sessions_over(cluster: LocalCluster, page: P
         with going_on(cluster, page, server):
             ray.get(cluster.controller.drain.remote(server))
             until_closed(visitor)
-    with visit() as again:
-        assert again.start(token=token)["token"] == token
+    with visit_again(PORT, token) as again:
         assert again.answer_to(again.send("keys", down=["w"]))
     until(lambda: len(server_names()) == 2 and cluster.health()["capacity"] == 12)  # another one is in its place
 
@@ -205,8 +203,7 @@ def test_sessions_of_a_node_that_is_killed_go_on_at_another_one(cluster: LocalCl
     with visit() as visitor:
         visitor.start(token=token)
         before = killed_in_play(cluster, page, visitor, cluster.kill_node_of)
-    with visit() as again:
-        assert again.start(token=token)["token"] == token
+    with visit_again(PORT, token) as again:
         assert hashes(cluster, token) == before
 
 
@@ -277,8 +274,7 @@ def test_a_killed_rank_ends_its_group_which_starts_again_and_the_session_goes_on
     until(restarted)
     until(lambda: group.health()["status"] == "ok")
     print(f"the group ended after {ended:.1f} s and played again after {time.monotonic() - killed:.1f} s")
-    with visit() as again:
-        assert again.start(token=token)["token"] == token
+    with visit_again(PORT, token) as again:
         assert hashes(group, token) == played
         again.send("resume")
         while again.wait("chunk", PATIENCE)["index"] < len(played) + 1:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import httpx
 import pytest
@@ -13,6 +14,7 @@ from websockets.sync.client import connect
 
 from backend.cluster.local import LocalCluster
 from backend.cluster.ray_fleet import NAMESPACE
+from backend.cluster.relay import TRY_AGAIN
 from backend.cluster.vault import NAMES
 from backend.session.transfer import SessionCopy
 from tests.backend.harness import Visitor
@@ -25,6 +27,21 @@ def visit_at(port: int) -> Visitor:
     """Return a new visitor at the front door on `port`."""
     socket = connect(f"ws://127.0.0.1:{port}/ws/play", max_size=2**24, proxy=None, open_timeout=30)
     return Visitor(socket.__enter__())
+
+
+@contextmanager
+def visit_again(port: int, token: str) -> Iterator[Visitor]:
+    """Go on with a session whose server ended. Like a page, come again while no server could be reached in time."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        with visit_at(port) as visitor:
+            try:
+                assert visitor.start(token=token)["token"] == token
+            except ConnectionClosed as closed:
+                assert closed.rcvd is not None and closed.rcvd.code == TRY_AGAIN and time.monotonic() < deadline
+                continue
+            yield visitor
+            return
 
 
 def until(reached: Callable[[], bool]) -> None:
