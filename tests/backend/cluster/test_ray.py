@@ -203,7 +203,7 @@ def test_sessions_of_a_node_that_is_killed_go_on_at_another_one(cluster: LocalCl
     with visit() as visitor:
         visitor.start(token=token)
         before = killed_in_play(cluster, page, visitor, cluster.kill_node_of)
-    with visit_again(PORT, token) as again:
+    with visit_again(PORT, token):
         assert hashes(cluster, token) == before
 
 
