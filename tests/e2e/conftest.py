@@ -96,7 +96,7 @@ def _foreign(url: str) -> list[str]:
 @pytest.fixture(scope="module")
 def tab(tabs: Tabs) -> Iterator[Page]:
     """One tab for all tests of a module, so that they share one place on the server."""
-    with tabs.lend(viewport={"width": 640, "height": 360}) as page:
+    with tabs.lend() as page:
         yield page
 
 

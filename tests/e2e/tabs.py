@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, BrowserContext, Error, Page, Request
 from tests.e2e.chromium import KEEP_SOCKETS, PATIENCE
 from tests.e2e.wire import route
 
-USUAL: dict[str, Any] = {"viewport": {"width": 960, "height": 540}, "bypass_csp": True}
+USUAL: dict[str, Any] = {"viewport": {"width": 640, "height": 360}, "bypass_csp": True}
 """Options of a context where a test asks for no others."""
 LASTING = ("add_init_script", "expose_binding", "expose_function", "route_web_socket")
 """Calls that change a tab for good, so that the next test gets a new one, unless Playwright can undo them."""

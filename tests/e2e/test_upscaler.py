@@ -24,8 +24,9 @@ CRISP = "() => document.getElementById('upscaled')?.hidden === false"
 
 
 @pytest.fixture(autouse=True)
-def slow_pixels(wire: Wire, complaints: list[str]) -> Iterator[None]:
-    """A renderer on the processor says that reading its pixels takes time."""
+def enlarged(wire: Wire, complaints: list[str]) -> Iterator[None]:
+    """A window nearly four times as wide as the video; a renderer on the processor says that its pixels take time."""
+    wire.page.set_viewport_size({"width": 960, "height": 540})
     yield
     complaints[:] = [one for one in complaints if "GPU stall" not in one]
 
