@@ -31,6 +31,8 @@ class ControlSnapshot:
     """Seconds that the newest message had been there by then; 0 where an earlier chunk has read it."""
     prompt: Prompt = field(default_factory=Prompt)
     """The prompt that acts in it."""
+    still: bool = False
+    """True if no input moves anything in it: the next chunk is sampled as if this one had not been."""
 
 
 class InputState:
@@ -212,7 +214,7 @@ class InputState:
     def sample(self, frames: int) -> ControlSnapshot:
         """Return the controls of the next chunk of `frames` frames, and advance the camera."""
         with self._lock:
-            now = self._clock()
+            now, still = self._clock(), not self.moving
             if not self._camera.follows_path:  # a key has ended the path, and its track with it
                 self._timeline.leave_track()
             poses = self._camera.next_poses(frames, now)
@@ -225,7 +227,7 @@ class InputState:
             self.look_continues, self._look_waits = self._look_waits, False
             waited = 0.0 if self._came is None else now - self._came
             self._came = None
-            return ControlSnapshot(controls, self._seq, now, waited, prompt)
+            return ControlSnapshot(controls, self._seq, now, waited, prompt, still)
 
 
 def initial_prompt(world: World, scene: str, text: str | None) -> Prompt:

@@ -34,8 +34,20 @@ class Stepped(NamedTuple):
     """Rollouts that were stepped in the same pass, this one included."""
 
 
-Stepping = Generator[tuple[Rollout, Controls], Stepped, T]
-"""Work with one step of the world in it: yields the arguments of `World.step`, and is sent the result."""
+class Row(NamedTuple):
+    """Arguments of a step."""
+
+    rollout: Rollout
+    controls: Controls
+    interrupted: Callable[[], bool] | None = None
+    """Becomes true where the step had better begin again with other controls; None: it is made to its end."""
+
+
+Stepping = Generator[Row, Stepped | None, T]
+"""Work with one step of the world in it: yields its arguments, and is sent the result.
+
+It is sent None where the step was interrupted, and yields once more then; that step is made to its end.
+"""
 Begin = Callable[[], Stepping[T]]
 """Begins such work, on the engine's thread."""
 
@@ -43,8 +55,13 @@ Begin = Callable[[], Stepping[T]]
 def step_alone(begin: Begin[T], world: World) -> T:
     """Return the result of work whose rollout is stepped by itself. Raises what the work or the world raises."""
     work = begin()
-    rollout, controls = next(work)
-    return _finish(work, Stepped(world.step(rollout, controls), 1))
+    row = next(work)
+    if row.interrupted is not None:
+        frames = world.interruptible_step(row.rollout, row.controls, row.interrupted)
+        if frames is not None:
+            return _finish(work, Stepped(frames, 1))
+        row = work.send(None)
+    return _finish(work, Stepped(world.step(row.rollout, row.controls), 1))
 
 
 def step_in_one_pass(works: Sequence[tuple[Begin[Any], Future[Any]]], world: World) -> bool:
@@ -58,7 +75,7 @@ def step_in_one_pass(works: Sequence[tuple[Begin[Any], Future[Any]]], world: Wor
         if future.set_running_or_notify_cancel():
             work = begin()
             try:
-                rows.append(next(work))
+                rows.append(next(work)[:2])
             except Exception as error:
                 future.set_exception(error)
             else:

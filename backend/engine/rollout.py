@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,7 +15,7 @@ import numpy.typing as npt
 from backend.clock import Clock, monotonic
 from backend.engine.controls import ControlSnapshot, InputState, initial_prompt
 from backend.engine.history import ROOT, Beginning, History, Node, State
-from backend.engine.passes import Stepping, step_alone
+from backend.engine.passes import Row, Stepping, step_alone
 from backend.engine.prompts import Prompt
 from flashdreams.camera.live import CameraState
 from flashdreams.infra.memory.plan import trim_memory
@@ -208,18 +209,25 @@ class SessionRollout:
         """Generate the next chunk from the present controls, or from the script if there is one."""
         return step_alone(self.stepping, self._world)
 
-    def stepping(self) -> Stepping[GeneratedChunk]:
-        """Generate the next chunk as `step`, in a pass that the caller makes, maybe together with other rollouts."""
+    def stepping(self, interrupts: Callable[[int], bool] | None = None) -> Stepping[GeneratedChunk]:
+        """Generate the next chunk as `step`, in a pass that the caller makes, maybe together with other rollouts.
+
+        Args: `interrupts` returns True once a chunk is to begin again whose newest message is the one given. It is
+        asked for chunks in which nothing moves: to sample their controls has changed nothing.
+        """
         self.finalize()
         rollout = self._world_rollout
         snapshot = self._scripted()
         scripted = snapshot is not None
-        if snapshot is None:
-            snapshot = self.input_state.sample(self._world.frames_in_chunk(rollout.index))
-            if self._sharing is not None:
-                changes = self._sharing.incoming(self._world.changes(rollout))
-                snapshot = replace(snapshot, controls=replace(snapshot.controls, changes=changes))
-        frames, rows = yield rollout, snapshot.controls
+        snapshot = snapshot or self._sampled(rollout)
+        interrupted = partial(interrupts, snapshot.seq) if interrupts and snapshot.still else None
+        stepped = yield Row(rollout, snapshot.controls, interrupted)
+        if stepped is None:
+            snapshot = self._sampled(rollout)
+            stepped = yield Row(rollout, snapshot.controls)
+        if stepped is None:
+            raise RuntimeError("a step can be interrupted once")
+        frames, rows = stepped
         self._check(rollout, frames)
         if self._sharing is not None and not scripted:
             self._sharing.done(self._world.changes(rollout))
@@ -247,6 +255,14 @@ class SessionRollout:
             "finalize": self._finalize_ms,
         }
         return GeneratedChunk(node, frames, snapshot, rollout.kv_fill, timings, finished, scripted, notice)
+
+    def _sampled(self, rollout: Rollout) -> ControlSnapshot:
+        """Return the visitor's controls of the next chunk, with what others have changed."""
+        snapshot = self.input_state.sample(self._world.frames_in_chunk(rollout.index))
+        if self._sharing is None:
+            return snapshot
+        changes = self._sharing.incoming(self._world.changes(rollout))
+        return replace(snapshot, controls=replace(snapshot.controls, changes=changes))
 
     def _scripted(self) -> ControlSnapshot | None:
         """Return the script's controls for the next chunk; None without a script or at its end."""

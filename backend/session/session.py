@@ -337,7 +337,7 @@ class Session:
         Returns the chunk, True if it is urgent, and the player that it went to.
         """
         begun = self._clock()
-        generated = yield from self.rollout.stepping()
+        generated = yield from self.rollout.stepping(self._state.interrupts)
         generated.timings["queue"] = (begun - asked) * 1e3
         urgent, viewer = self._state.answers(generated.snapshot.seq), self.viewers.player
         self._commands.note(generated)

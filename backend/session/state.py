@@ -175,6 +175,13 @@ class SessionState:
         """Return True if a chunk whose newest message is `seq` is the one that was wanted at once."""
         return self.urgent_seq is not None and self.urgent_seq <= seq
 
+    def interrupts(self, seq: int) -> bool:
+        """Return True if a chunk in which nothing moves, with newest message `seq`, gives way to an answer.
+
+        The chunk that is being generated begins again, so that none is lost, and once at most.
+        """
+        return self.urgent_seq is not None and self.urgent_seq > seq and not self.stepwise
+
     def name(self, *, moving: bool, scripted: bool = False) -> Literal["live", "idle", "paused"]:
         """Return the state that the player is shown. Args: as of `next_action`."""
         return "paused" if self.paused else "live" if scripted or self._is_live(moving) else "idle"

@@ -176,6 +176,15 @@ class World(ABC):
         the picture is lost; then the rollout is of no use any more, and need not be finalized.
         """
 
+    def interruptible_step(
+        self, rollout: Rollout, controls: Controls, interrupted: Callable[[], bool]
+    ) -> npt.NDArray[np.uint8] | None:
+        """Step as `step` does, or return None, with the rollout as it was, where `interrupted()` became true meanwhile.
+
+        It is asked on this thread, between parts of the work. A world whose step cannot be undone steps to the end.
+        """
+        return self.step(rollout, controls)
+
     @property
     def rows_together(self) -> int:
         """Rollouts that `step_together` can step in one pass, at most; 1 where it steps them one after the other."""

@@ -10,8 +10,8 @@ import math
 import threading
 import time
 import weakref
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -35,6 +35,7 @@ from flashdreams.integrations.pocket.assets import (
     WORD_WEIGHTS,
     asset_folder,
 )
+from flashdreams.integrations.pocket.endless_rollout import EndlessRollout
 from flashdreams.integrations.pocket.land.state import CELL, OCCUPANCY
 from flashdreams.integrations.pocket.model.codec import in_bytes
 from flashdreams.integrations.pocket.model.interpolation import End, frames_until
@@ -96,27 +97,6 @@ class EndlessWorldConfig(WorldConfig):
         return (self.checkpoint or folder / TILE_WEIGHTS, *(folder / name for name in _OTHER_WEIGHTS))
 
 
-@dataclass(kw_only=True)
-class EndlessRollout(Rollout):
-    """A visitor's way through a land."""
-
-    land: Land
-    weather: Weather
-    edits: Edits
-    """Changes that the visitor and others have made, oldest first."""
-    held: frozenset[str] = frozenset()
-    """Actions held in the newest frame."""
-    schedule: Schedule = field(default_factory=Schedule)
-    jump: Jump = field(default_factory=Jump)
-    """Height above the ground, which is added to that of the poses."""
-    movers: Movers = field(default_factory=Movers)
-    """People, animals, birds and boats around the visitor."""
-    shown: End | None = None
-    """The last frame shown."""
-    surroundings: Surroundings | None = None
-    """Computed from all the above; left out of snapshots."""
-
-
 class EndlessWorld(World):
     """See `flashdreams.infra.world.base.World`."""
 
@@ -166,9 +146,19 @@ class EndlessWorld(World):
     def frames_in_chunk(self, index: int) -> int:
         return 1 if index == 0 else FRAMES_PER_CHUNK
 
-    @torch.inference_mode()
     def step(self, rollout: Rollout, controls: Controls) -> npt.NDArray[np.uint8]:
-        own, began = self._typed(rollout), time.perf_counter()
+        return self._step(self._typed(rollout), controls, lambda: None)
+
+    def interruptible_step(
+        self, rollout: Rollout, controls: Controls, interrupted: Callable[[], bool]
+    ) -> npt.NDArray[np.uint8] | None:
+        own = self._typed(rollout)
+        return own.unless(interrupted, partial(self._step, own, controls))
+
+    @torch.inference_mode()
+    def _step(self, own: EndlessRollout, controls: Controls, between: Callable[[], None]) -> npt.NDArray[np.uint8]:
+        """Step, calling `between` the parts of the work."""
+        began = time.perf_counter()
         frames = self.frames_in_chunk(own.index)
         poses = np.asarray(controls.poses, dtype=np.float64)
         if poses.shape != (frames, 4, 4):
@@ -189,7 +179,7 @@ class EndlessWorld(World):
         self._act(own, poses, controls.inputs)
         waited = time.perf_counter()
         with self._workers.drawing():
-            images = self._draw(own, torch.from_numpy(poses).float())
+            images = self._draw(own, torch.from_numpy(poses).float(), between)
         drawn = time.perf_counter() - waited
         own.timings = {"encode": (waited - began) * 1e3, "decode": drawn * 1e3}
         if self._tuner is not None and own.index > 0:
@@ -200,12 +190,10 @@ class EndlessWorld(World):
         self._typed(rollout).index += 1
 
     def snapshot(self, rollout: Rollout) -> Any:
-        own = self._typed(rollout)
-        return replace(own, schedule=own.schedule.copy(), surroundings=None, timings=dict(own.timings))
+        return self._typed(rollout).copied()
 
     def restore(self, snapshot: Any) -> EndlessRollout:
-        restored: EndlessRollout = self.snapshot(snapshot)
-        return restored
+        return self._typed(snapshot).copied()
 
     def changes(self, rollout: Rollout) -> tuple[str, ...]:
         return tuple(map(edit_text, self._typed(rollout).edits.records))
@@ -343,7 +331,7 @@ class EndlessWorld(World):
                 own.edits, notice = visitor.act(name, pose)
                 own.notice = notice or own.notice
 
-    def _draw(self, own: EndlessRollout, poses: Tensor) -> Tensor:
+    def _draw(self, own: EndlessRollout, poses: Tensor, between: Callable[[], None]) -> Tensor:
         """Frames `[F, 3, 144, 256]`: the last one by the network, those between redrawn from both ends."""
         middle = spot_of(float(poses[-1, 0, 3]), float(poses[-1, 2, 3]))
         light = own.weather.light()
@@ -352,8 +340,8 @@ class EndlessWorld(World):
         things = None if self._refinement is None else partial(self._workers.things, own.land)
         own.surroundings = Surroundings.of(tiles, own.edits, middle, light, shadow_light, own.surroundings, things)
         place, ground, pose = own.surroundings.place, own.surroundings.ground, poses[-1]
-        seen = look(place, pose)
-        image = self._prepared_views.draw(seen, light.vector())
+        seen = look(place, pose, between)
+        image = self._prepared_views.draw(seen, light.vector(), between)
         check_finite(image[None, None])
         known = clearness(own.schedule.came, middle, own.index, LIFT)
         clear, hidden = mist_over(known, place, seen, stored=bool(own.land.place))
@@ -363,7 +351,9 @@ class EndlessWorld(World):
         visitor, moving = (float(pose[0, 3]), float(pose[2, 3])), own.index > 0
         earlier, own.movers = own.movers, self._population.advance(own.movers, own.land, tiles, ground, visitor, moving)
         found = Tracks.of(earlier, own.movers, place, clear, poses, own.index * SECONDS)
+        between()
         frames = frames_until(before, end, poses, self._rays, self._few_rays)
+        between()
         return with_movers(frames, found, poses, seen, light, self._few_rays)
 
     def _typed(self, rollout: Any) -> EndlessRollout:

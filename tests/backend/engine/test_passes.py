@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 
 from backend.engine.engine import TOGETHER_SECONDS, Engine
 from backend.engine.history import Beginning, History
-from backend.engine.passes import AGAIN_SECONDS, TRIALS, PassTimes, Stepping, step_alone, step_in_one_pass
+from backend.engine.passes import AGAIN_SECONDS, TRIALS, PassTimes, Row, Stepping, step_alone, step_in_one_pass
 from backend.engine.rollout import SessionRollout
 from backend.session.replay import Replay, save
 from flashdreams.infra.world.base import Controls, NotFinite, Rollout
@@ -47,8 +48,9 @@ def begin_of(world: FakeWorld, seed: int, chunks: int = 0) -> Any:
         world.finalize(rollout)
 
     def begin() -> Stepping[tuple[np.ndarray, int]]:
-        frames, rows = yield rollout, controls(world.frames_in_chunk(chunks))
-        return frames, rows
+        stepped = yield Row(rollout, controls(world.frames_in_chunk(chunks)))
+        assert stepped is not None
+        return stepped
 
     return begin
 
@@ -97,6 +99,87 @@ def rows_of(engine: Engine, *deadlines: float, seeds: Sequence[int] = (), alone:
     gate.set()
     held.result(PATIENCE)
     return [-1 if future.exception(PATIENCE) else future.result()[1] for future in futures]
+
+
+class Undoing(Rows):
+    """The fake world, whose steps can be interrupted before they change anything; each asks as often as `asks`."""
+
+    asks = 3
+
+    def interruptible_step(
+        self, rollout: Rollout, controls: Controls, interrupted: Callable[[], bool]
+    ) -> np.ndarray | None:
+        self.calls.append(("interruptible", self.asks))
+        if any(interrupted() for _ in range(self.asks)):
+            return None
+        return self.step(rollout, controls)
+
+
+def resting(world: FakeWorld, **options: Any) -> SessionRollout:
+    """A rollout whose first chunk has been generated, with nothing that moves."""
+    history = History(span=9, max_bytes=0, max_chunks=9)
+    dream = SessionRollout(world, Beginning("meadow", 1), history, every=4, image=Path, **options)
+    dream.step()
+    return dream
+
+
+@pytest.mark.parametrize("at", range(4))
+def test_a_chunk_that_gives_way_begins_again_with_the_press_and_leaves_no_trace(at: int) -> None:
+    world = Undoing(fake_config())
+    dream, never = resting(world), resting(world)
+    asked: list[int] = []
+
+    def press(seq: int) -> bool:
+        asked.append(seq)
+        if len(asked) <= at:
+            return False
+        dream.input_state.keys(["d"])
+        dream.input_state.note_seq(7)
+        return True
+
+    chunk = step_alone(lambda: dream.stepping(press), world)
+    never.input_state.keys(["d"])
+    never.input_state.note_seq(7)
+    wanted = never.step()
+    assert asked == [0] * min(at + 1, world.asks), "the chunk with the press is not interrupted again"
+    if at == world.asks:
+        assert chunk.snapshot.still and chunk.snapshot.seq == 0, "it was done before the press"
+        return
+    assert chunk.index == wanted.index == 1 and chunk.snapshot.seq == 7 and not chunk.snapshot.still
+    assert np.array_equal(chunk.frames, wanted.frames)
+    assert np.array_equal(dream.step().frames, never.step().frames)
+    assert [node.index for node in dream.history.nodes()] == [0, 1, 2]
+    dream.input_state.keys([])
+    for _ in dream.rewind(1):
+        pass
+    never.input_state.keys([])
+    for _ in never.rewind(1):
+        pass
+    assert np.array_equal(dream.step().frames, never.step().frames)
+
+
+def test_what_moves_and_what_is_replayed_or_shares_a_pass_is_never_interrupted() -> None:
+    world = Undoing(fake_config())
+
+    def refuse(seq: int) -> bool:
+        raise AssertionError("nobody is to ask")
+
+    moving = resting(world)
+    moving.input_state.keys(["w"])
+    assert step_alone(lambda: moving.stepping(refuse), world).index == 1
+    script = iter([(controls(1), None), (controls(4), None)])
+    assert step_alone(lambda: resting(world, script=script).stepping(refuse), world).scripted
+    together = [resting(world) for _ in range(2)]
+    works: list[tuple[Any, Future[Any]]] = [(partial(each.stepping, refuse), Future()) for each in together]
+    assert step_in_one_pass(works, world)
+    assert [future.result(0).node.rows for _, future in works] == [2, 2]
+    assert ("interruptible", 3) not in world.calls
+
+
+def test_a_world_that_cannot_undo_a_step_makes_it_to_its_end() -> None:
+    dream = resting(world := FakeWorld(fake_config()))
+    chunk = step_alone(lambda: dream.stepping(lambda seq: True), world)
+    assert chunk.index == 1 and chunk.snapshot.still
 
 
 def test_steps_that_are_due_together_share_a_pass(engine: Engine) -> None:

@@ -18,8 +18,8 @@ import pytest
 from backend.engine.engine import Priority
 from backend.session.state import Wait
 from flashdreams.camera.poses import pose_from_yaw_pitch, yaw_pitch_of
-from flashdreams.infra.world.base import World
-from tests.backend.fakes import COLOURS, fake_config
+from flashdreams.infra.world.base import Controls, Rollout, World
+from tests.backend.fakes import COLOURS, FakeWorld, fake_config
 from tests.backend.harness import PATIENCE, Running, Visitor, running, stands_still
 from tests.backend.media.test_fmp4 import decode, read_fragment
 
@@ -89,6 +89,45 @@ def test_a_key_is_answered_at_once_from_sleep_and_in_motion(visitor: Visitor) ->
     assert not visitor.wait("chunk")["eager"], "held keys go on at the pace of playing"
     turned = visitor.answer_to(visitor.send("keys", down=["w", "d"]))
     assert turned["eager"] and yaw(turned) > 0
+
+
+class Held(FakeWorld):
+    """The fake world, whose chunks at rest are never done unless something interrupts them, once `holds` is set."""
+
+    holds, interrupted = False, 0
+
+    def interruptible_step(
+        self, rollout: Rollout, controls: Controls, interrupted: Callable[[], bool]
+    ) -> np.ndarray | None:
+        until = time.monotonic() + PATIENCE
+        self.calls.append(("begin", 0))
+        while self.holds and time.monotonic() < until:
+            if interrupted():
+                self.interrupted += 1
+                return None
+            time.sleep(0.001)
+        return self.step(rollout, controls)
+
+
+def test_a_key_is_answered_by_the_chunk_that_a_flowing_world_has_begun() -> None:
+    with running(fake_config(_target=Held, flows=True)) as server, server.visit() as visitor:
+        visitor.start()
+        visitor.wait("chunk")
+        world: Any = server.world
+        for number, key in enumerate("da", 1):
+            world.holds, begun = True, len(world.calls)
+            server.wait_for("a chunk that is held", lambda begun=begun: ("begin", 0) in world.calls[begun:])
+            steps, newest = server.steps, server.newest(visitor.ready["session"])
+            pressed = visitor.send("keys", down=[key])
+            server.wait_for("the chunk that gives way", lambda number=number: world.interrupted == number)
+            answer = visitor.answer_to(pressed)
+            assert answer["eager"] and answer["index"] == newest + 1, "no chunk is left out"
+            assert server.steps >= steps + 1
+            world.holds = False
+            released = visitor.send("keys", down=[])
+            visitor.answer_to(released)
+        assert [chunk["index"] for chunk in visitor.chunks] == list(range(len(visitor.chunks)))
+        assert yaw(visitor.chunks[-1]) == pytest.approx(yaw(visitor.chunks[0]), abs=60), "and the world flows on"
 
 
 def test_motion_is_paced_in_real_time(visitor: Visitor) -> None:

@@ -183,6 +183,22 @@ def test_a_flowing_world_and_a_replay_go_on_without_input() -> None:
     assert isinstance(resting.next(scripted=True), Generate) and resting.next() == Wait(None)
 
 
+def test_a_chunk_in_which_nothing_moves_gives_way_to_a_newer_message_that_is_urgent() -> None:
+    flowing = Play(flows=True)
+    flowing.rest()
+    flowing.state.note_input(4, urgent=False)
+    assert not flowing.state.interrupts(3), "nobody waits for it"
+    flowing.state.note_input(5)
+    assert flowing.state.interrupts(4) and not flowing.state.interrupts(5), "the chunk with the message is the answer"
+    newest, begun = flowing.state.newest, len(flowing.begun)
+    flowing.generate(seq=5)
+    assert flowing.state.newest == newest + 1 and len(flowing.begun) == begun + 1, "it is the chunk that was begun"
+    assert not flowing.state.interrupts(4), "it is answered"
+    stepwise = Play(stepwise=True)
+    stepwise.state.note_input(5)
+    assert not stepwise.state.interrupts(4), "a client that steps decides itself what a chunk answers"
+
+
 def test_a_limit_of_frames_holds_for_urgent_chunks_too() -> None:
     play = Play(max_fps=12.0)
     play.moving = True

@@ -6,6 +6,7 @@ applied while a convolution writes its result. What single operations round in b
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -35,23 +36,31 @@ class PreparedViews:
         self._after, self._last = _Block(network.after, _HALF), [_Block(block, _WHOLE) for block in network.last]
 
     @torch.inference_mode()
-    def draw(self, seen: Seen, light: Tensor) -> Tensor:
-        """Return the picture `[3, 144, 256]` of what is `seen` in a light of vector `[24]`."""
+    def draw(self, seen: Seen, light: Tensor, between: Callable[[], None] = lambda: None) -> Tensor:
+        """Return the picture `[3, 144, 256]` of what is `seen` in a light of vector `[24]`.
+
+        Calls `between` parts of the work.
+        """
         network, features, sharp = self._network, seen.features, seen.sharp
         entrance, width = network.config.entrance, network.config.widths[2]
         told = network.light(light.to(network.enter.weight.dtype))
         scale, shift, deep_scale, deep_shift = told.split([entrance] * 2 + [width] * 2)
         h0 = self._entered(features, scale, shift)
+        between()
         h1 = self._down1(F.silu(h0))
         for block in self._middle:
             h1 = block(h1)
         h2 = torch.addcmul(deep_shift[:, None, None], self._down2(h1), 1 + deep_scale[:, None, None])
+        between()
         for block in self._deep:
             h2 = block(h2)
+        between()
         h1 = self._after(h1.add_(F.interpolate(self._up2(h2), scale_factor=2, mode="nearest")))
         h0 = h0.add_(F.interpolate(self._up1(h1), scale_factor=2, mode="bilinear"))
         for block in self._last:
+            between()
             h0 = block(h0)
+        between()
         if sharp is None:
             albedo = F.interpolate(features[None, ALBEDO : ALBEDO + 3], scale_factor=2, mode="bilinear")[0]
         else:

@@ -5,6 +5,7 @@ Geometry only, in fp32, without any learnt weight.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -110,14 +111,16 @@ class Seen(NamedTuple):
 
 
 @torch.no_grad()
-def look(place: LocalState, pose: Tensor) -> Seen:
-    """Return what the rays from camera-to-world `pose [4, 4]` hit in a `place`."""
+def look(place: LocalState, pose: Tensor, between: Callable[[], None] = lambda: None) -> Seen:
+    """Return what the rays from camera-to-world `pose [4, 4]` hit in a `place`; calls `between` parts of the work."""
+    between()
     view = Rays.of_camera(pose, RAY_COLUMNS, RAY_ROWS)
     origin, rays, horizontal = view.origin, view.direction.flatten(1), view.horizontal.flatten()
     if place.fine is None:
         ends = march(place.state[OCCUPANCY], place.centre, view)
     else:
         ends = march_fine(place.state, place.fine, view)
+    between()
     ground = torch.where(rays[1] < -1e-4, origin[1] / (-rays[1]).clamp_min(1e-4), FAR)
     thing_at = ends.level / horizontal
     is_thing = (thing_at < ground) & (thing_at < FAR * 0.5)
@@ -136,6 +139,7 @@ def look(place: LocalState, pose: Tensor) -> Seen:
     seen = Seen(torch.cat([features.unflatten(1, size), sky]), inverse.unflatten(0, size), view, level)
     if place.fine is None:
         return seen
+    between()
     kinds, colors = seen.features[:3], seen.features[ALBEDO : ALBEDO + 3]
     sharp = sharpened(place.state[GROUND], place.fine, pose, place.light, kinds, colors, distance.unflatten(0, size))
     return seen._replace(sharp=sharp)
