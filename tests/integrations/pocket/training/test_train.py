@@ -63,6 +63,8 @@ def run(few_walks: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         for stage in (train_scene_encoder, train_denoiser, train_decoder):
             patch.setattr(stage, "time", SimpleNamespace(monotonic=partial(next, count()), time=lambda: 0.0))
+        patch.setattr(train, "train_scene_encoder", partial(train_scene_encoder.train_scene_encoder, images=4))
+        patch.setattr(train, "TrainOptions", partial(train_denoiser.TrainOptions, chunks=2))
         sizes = ["--keyframes", "2", "--frames", "2", "--views", "2", "--clips", "2"]
         arguments = ["--run", str(folder), *sizes, "--no-compile"]
         for steps in STEPS:
