@@ -329,8 +329,8 @@ def _tiny_clip() -> Tensors:
 def _vae(config: WanVAEEncoderConfig | WanVAEDecoderConfig, folder: Path, layout: Layout) -> Changes:
     """Both halves in one file: Wan 2.1's with the official keys, that of TI2V 5B from diffusers itself."""
     widths = {
-        "base_dim": 4,
-        **({"decoder_base_dim": 4} if getattr(config, "decoder_base_dim", None) is not None else {}),
+        "base_dim": 2,
+        **({"decoder_base_dim": 2} if getattr(config, "decoder_base_dim", None) is not None else {}),
     }
     if config.is_residual:
         from diffusers import AutoencoderKLWan

@@ -96,7 +96,7 @@ def config(image: bool = False, net: Any = None, **changes: Any) -> WanInference
         vae = WanVAEEncoderConfig(
             checkpoint_path=None,
             dtype=torch.float32,
-            base_dim=4,
+            base_dim=2,
             z_dim=CHANNELS,
             latent_mean=(0.0,) * CHANNELS,
             latent_std=(1.0,) * CHANNELS,
