@@ -45,6 +45,7 @@ class Case:
     width: int = 832
     dtype: torch.dtype = torch.bfloat16
     vae_width: int = 96
+    taehv_widths: tuple[int, int, int, int] = (256, 128, 64, 64)
     window: int = 21
     """Latents that a pass attends to."""
     chunks: int = 20
@@ -89,7 +90,7 @@ class Case:
         settings |= {"use_compile": compiled, "use_cuda_graph": captured}
         return {
             "wan_vae": WanVAEDecoderConfig(**settings, base_dim=self.vae_width),
-            "taehv": TeahvVAEDecoderConfig(**settings),
+            "taehv": TeahvVAEDecoderConfig(**settings, widths=self.taehv_widths),
         }
 
 
@@ -184,7 +185,8 @@ def small_case() -> Case:
     """A few thousand weights on the CPU: the same code, figures without a meaning."""
     network = WanDiTNetworkConfig(dim=24, ffn_dim=40, freq_dim=16, text_len=3, text_dim=8, num_heads=2, num_layers=2)
     device = torch.device("cpu")
-    return Case(device, network, 32, 48, dtype=torch.float32, vae_width=4, window=6, chunks=1, matrix=64)
+    narrow: Any = {"vae_width": 2, "taehv_widths": (8, 8, 8, 8)}
+    return Case(device, network, 32, 48, dtype=torch.float32, **narrow, window=6, chunks=1, matrix=64)
 
 
 def main() -> None:
