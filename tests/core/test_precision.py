@@ -49,6 +49,7 @@ def test_the_real_probe_decides_alike_beside_programs_that_use_the_cores(
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(precision, "cpu_flags", lambda: FLAGGED)
+    monkeypatch.setattr(precision, "_ROWS", 36)
     quiet = precision.fastest_dtype(torch.device("cpu"))
     busy = [subprocess.Popen([sys.executable, "-c", "while True: sum(range(10**6))"]) for _ in range(available_cores())]
     try:
@@ -67,6 +68,7 @@ FLAGGED = frozenset({"avx512_bf16"})
 def test_the_answer_is_remembered_for_this_machine_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(precision, "cpu_flags", lambda: FLAGGED)
+    monkeypatch.setattr(precision, "ROUNDS", 8)
     first = precision.fastest_dtype(torch.device("cpu"))
     other = next(dtype for dtype in (BF16, FP32) if dtype is not first)
     file = precision.memory_file()
@@ -82,6 +84,7 @@ def test_a_home_that_cannot_be_written_is_no_fault(tmp_path: Path, monkeypatch: 
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     monkeypatch.setattr(precision, "cpu_flags", lambda: FLAGGED)
+    monkeypatch.setattr(precision, "ROUNDS", 1)
     assert precision.fastest_dtype(torch.device("cpu")) in (BF16, FP32)
 
 
