@@ -18,15 +18,19 @@ def integration_tables(attribute: str) -> dict[str, dict[str, Any]]:
 
     An integration that fails to import is logged and skipped.
     """
-    tables = {_config_of(package): integration_table(package, attribute) for package in _packages()}
+    tables = {_config_of(package): _table(package, attribute) for package in _packages()}
     return {module: table for module, table in tables.items() if table}
 
 
 def integration_table(package: str, attribute: str) -> dict[str, Any]:
     """Return the dict called `attribute` of one integration; an empty one where there is none or it fails to import."""
+    return _table(package, attribute) if package in _packages() else {}
+
+
+def _table(package: str, attribute: str) -> dict[str, Any]:
     name = _config_of(package)
     try:
-        if package not in _packages() or find_spec(name) is None:
+        if find_spec(name) is None:
             return {}
         return dict(getattr(importlib.import_module(name), attribute, {}))
     except Exception as error:  # one broken integration must not take the others along
