@@ -17,6 +17,8 @@ from flashdreams.infra.config.serialization import from_jsonable, to_jsonable
 T = TypeVar("T")
 
 _INDENT = "    "
+_PLAIN = frozenset({bool, float, int, str, type(None)})
+"""Types of most fields, told apart from the others at once."""
 
 
 class PrintableConfig:
@@ -139,6 +141,8 @@ def _fields_of(config: Any) -> dict[str, Any]:
 
 
 def _hash_of(value: Any) -> int:
+    if type(value) in _PLAIN:
+        return hash(value)
     if _is_config(value):
         compared = (_hash_of(getattr(value, each.name)) for each in dataclasses.fields(value) if each.compare)
         return hash((type(value).__qualname__, *compared))
