@@ -28,7 +28,7 @@ from flashdreams.integrations.pocket.evaluation.key_following import key_followi
 from flashdreams.integrations.pocket.evaluation.measures import prediction
 from flashdreams.integrations.pocket.evaluation.movers import mover_errors
 from flashdreams.integrations.pocket.evaluation.prompts import PROMPTS, QUICK_PROMPTS, Prompt
-from flashdreams.integrations.pocket.evaluation.prompts_obeyed import words_obeyed
+from flashdreams.integrations.pocket.evaluation.prompts_obeyed import margins_of_land, words_obeyed
 from flashdreams.integrations.pocket.evaluation.stage import Samples
 from flashdreams.integrations.pocket.evaluation.stored_places import place_samples, places_stage
 from flashdreams.integrations.pocket.evaluation.tile_views import TileViews, likeness
@@ -100,6 +100,8 @@ class Size:
     worlds: int = 20
     views: int = 6
     prompts: Sequence[Prompt] = PROMPTS
+    margin_regions: int = 35
+    """Regions on which it is set how much more or less of something is enough."""
     walks: int = 24
     """Walks on procedural land, one in each."""
     regions: int = 6
@@ -117,8 +119,9 @@ class Size:
 
 FULL = Size()
 QUICK = Size(
-    classifier=ClassifierSize(42, 12), tested_regions=7, worlds=2, views=4, prompts=QUICK_PROMPTS, walks=1, regions=1,
-    followed_chunks=12, single_views=6, place_walks=1, returns=1, metres=32.0, seconds=5.0, trained_regions=12,
+    classifier=ClassifierSize(42, 12), tested_regions=7, worlds=2, views=4, prompts=QUICK_PROMPTS, margin_regions=1,
+    walks=1, regions=1, followed_chunks=12, single_views=6, place_walks=1, returns=1, metres=32.0, seconds=5.0,
+    trained_regions=12,
 )  # fmt: skip
 Figures = dict[str, float]
 
@@ -174,8 +177,12 @@ class EndlessEvaluation:
 
     def words(self) -> Figures:
         """See `prompts_obeyed.words_obeyed`."""
+        judged = self.tile_views()
+        with tqdm(total=self.size.margin_regions, desc="margins", unit="region") as bar:
+            margins = margins_of_land(judged, self.size.margin_regions, bar.update)
         with tqdm(total=len(self.size.prompts), desc="prompts", unit="prompt") as bar:
-            return words_obeyed(self.tile_views(), self.size.prompts, bar.update)
+            found = words_obeyed(judged, self.size.prompts, margins, bar.update)
+        return found | {f"margin_more_{name}": margin.more for name, margin in margins.items()}
 
     def given_land(self) -> Figures:
         """Views, keys and commands on held-out procedural land whose tiles are given, beside the renderer.

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from flashdreams.integrations.pocket.evaluation.view_classifier import Reading
 
 LIKELY = 0.5
-"""Probability from which the weather, and amount from which more of something than usual, counts as seen."""
-MARGIN = 0.01
-"""Difference of the amounts seen in two worlds from which one has more than the other.
+"""Probability from which the weather counts as seen."""
+MUCH, LITTLE = 0.9, 0.05
+"""Amounts of procedural land that obeys words for more and for less."""
 
-About that of amounts that nobody asked for: the classifier tells trees well, other things little.
-"""
+
+@dataclass(frozen=True)
+class Margin:
+    """Differences of an amount that is seen in two worlds, from which one has more, or less, of it."""
+
+    more: float
+    less: float
+
+    def obeys(self, apart: float, more: bool) -> bool:
+        """Return True if one world has so much `more` than the other, or less, that the words for it were heard."""
+        return apart >= self.more if more else apart <= -self.less
 
 
 @dataclass(frozen=True)
@@ -30,21 +40,21 @@ class Prompt:
     """By attribute, what procedural land that obeys is given."""
 
     def __post_init__(self) -> None:
-        amounts = dict.fromkeys(self.more, 0.9) | dict.fromkeys(self.less, 0.05)
+        amounts = dict.fromkeys(self.more, MUCH) | dict.fromkeys(self.less, LITTLE)
         object.__setattr__(self, "amounts", amounts)
 
-    def seen(self, reading: Reading, usual: Reading | None = None) -> dict[str, bool]:
-        """By what is asked for, True where `reading` shows it; amounts beside the `usual` world, if given."""
+    def seen(self, reading: Reading, usual: Reading, margins: Mapping[str, Margin]) -> dict[str, bool]:
+        """By what is asked for, True where `reading` shows it; amounts beside the `usual` world, by their margins.
+
+        Of an amount that has no margin nothing is shown.
+        """
         found = {"kind": max(reading.kinds, key=lambda name: reading.kinds[name]) == self.kind}
         if self.time is not None:
             found["time"] = max(reading.times, key=lambda name: reading.times[name]) == self.time
-        more, less = (LIKELY, LIKELY) if usual is None else (MARGIN, -MARGIN)
-        amounts = {
-            name: reading.amounts[name] - (0.0 if usual is None else usual.amounts[name])
-            for name in (*self.more, *self.less)
-        }
-        found |= {f"more {name}": amounts[name] >= more for name in self.more}
-        found |= {f"less {name}": amounts[name] < less for name in self.less}
+        for way, names in (("more", self.more), ("less", self.less)):
+            for name in names:
+                apart = reading.amounts[name] - usual.amounts[name]
+                found[f"{way} {name}"] = name in margins and margins[name].obeys(apart, more=way == "more")
         if self.clouds is not None:
             found["clouds"] = (reading.weather["clouds"] >= LIKELY) == self.clouds
         if self.fog:

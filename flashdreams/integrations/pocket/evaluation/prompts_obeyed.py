@@ -1,23 +1,25 @@
 """Share of prompts that worlds obey, as a classifier of views sees it; amounts are told by comparing two worlds.
 
 "Many trees" asks for more than usual. So a world is seen beside the same one, of the same seed and noise, without that:
-with as much as usual. Its views are of the same spots in the same light.
+with as much as usual. Its views are of the same spots in the same light. It obeys if it differs by half of what
+procedural land that obeys differs in the mean.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from flashdreams.integrations.pocket.evaluation.prompts import MARGIN, Prompt
+from flashdreams.integrations.pocket.evaluation.prompts import LITTLE, MUCH, Margin, Prompt
 from flashdreams.integrations.pocket.evaluation.tile_views import Block, TileViews, numbers, true_views
 from flashdreams.integrations.pocket.evaluation.view_classifier import Reading
-from flashdreams.integrations.pocket.land.kinds import ATTRIBUTES
-from flashdreams.integrations.pocket.land.light import Light
+from flashdreams.integrations.pocket.land.kinds import ATTRIBUTES, KINDS
+from flashdreams.integrations.pocket.land.light import Light, random_light
 from flashdreams.integrations.pocket.land.region import make_region
 from flashdreams.integrations.pocket.tiles.plan import USUAL, WorldPlan
 from flashdreams.integrations.pocket.tiles.text_encoder import Words, understand
@@ -26,31 +28,31 @@ from flashdreams.integrations.pocket.training.regions import HELD_OUT_SEEDS
 
 VIEWS = 16
 """Views of a world."""
-_FIRST = 800
-"""First of the held-out seeds of the prompts' worlds."""
+_FIRST, _MARGINS_FIRST = 800, 850
+"""First of the held-out seeds of the prompts' worlds, and of the land that margins are set on."""
 
 
 @dataclass
 class Verdicts:
     """Verdicts on the worlds of some prompts, by what each asks for."""
 
+    margins: Mapping[str, Margin]
+    """Of amounts, by attribute."""
     seen: list[dict[str, bool]] = field(default_factory=list)
     """By what each prompt asks for, True where it is there."""
-    alone: list[dict[str, bool]] = field(default_factory=list)
-    """The same without a comparison: amounts count from the usual one."""
     asked: list[float] = field(default_factory=list)
     """Differences between compared worlds in amounts that were asked for, above 0 the way that they should be."""
-    unasked: list[float] = field(default_factory=list)
-    """The same in amounts that nobody asked for."""
+    by_chance: list[bool] = field(default_factory=list)
+    """Of amounts that nobody asked for, True where more, and where less, of them would count as obeyed."""
 
-    def add(self, prompt: Prompt, reading: Reading, usual: Reading | None) -> None:
-        """Take the `reading` of a world beside that of the `usual` one of its seed, if the prompt asks for amounts."""
-        self.seen.append(prompt.seen(reading, usual))
-        self.alone.append(prompt.seen(reading))
-        if usual is not None:
-            apart = {name: reading.amounts[name] - usual.amounts[name] for name in ATTRIBUTES}
-            self.asked += [apart[name] for name in prompt.more] + [-apart[name] for name in prompt.less]
-            self.unasked += [apart[name] for name in ATTRIBUTES if name not in prompt.amounts]
+    def add(self, prompt: Prompt, reading: Reading, usual: Reading) -> None:
+        """Take the `reading` of a world beside that of the `usual` one of its seed."""
+        self.seen.append(prompt.seen(reading, usual, self.margins))
+        apart = {name: reading.amounts[name] - usual.amounts[name] for name in ATTRIBUTES}
+        self.asked += [apart[name] for name in prompt.more] + [-apart[name] for name in prompt.less]
+        if prompt.amounts:
+            for name in self.margins.keys() - prompt.amounts.keys():
+                self.by_chance += [self.margins[name].obeys(apart[name], more) for more in (True, False)]
 
     def figures(self, suffix: str) -> dict[str, float]:
         """Percentages; `by_chance` is how often an amount that nobody asked for would count as obeyed.
@@ -64,28 +66,28 @@ class Verdicts:
         result = {
             f"words_obeyed{suffix}_percent": [all(one.values()) for one in self.seen],
             f"words_obeyed{suffix}_parts_percent": list(chain(*parts.values())),
-            f"words_obeyed{suffix}_alone_percent": [all(one.values()) for one in self.alone],
         }
         result |= {f"words_obeyed{suffix}_{name}_percent": seen for name, seen in parts.items()}
         if self.asked:
             result[f"words_obeyed{suffix}_direction_percent"] = [one > 0 for one in self.asked]
-        if self.unasked:
-            result[f"words_obeyed{suffix}_by_chance_percent"] = list(
-                chain(*((one > MARGIN, one < -MARGIN) for one in self.unasked))
-            )
+        if self.by_chance:
+            result[f"words_obeyed{suffix}_by_chance_percent"] = self.by_chance
         return {name: 100.0 * sum(values) / len(values) for name, values in result.items()}
 
 
 @torch.no_grad()
 def words_obeyed(
-    judged: TileViews, prompts: Sequence[Prompt], tick: Callable[[], object] = lambda: None
+    judged: TileViews,
+    prompts: Sequence[Prompt],
+    margins: Mapping[str, Margin],
+    tick: Callable[[], object] = lambda: None,
 ) -> dict[str, float]:
     """Percent of `prompts` of which the classifier sees all that they ask for in views of worlds begun with them.
 
     `of_land` is the same of procedural land that obeys, drawn by the renderer: what the classifier tells right.
-    `words_obeyed_parts` counts everything asked for by itself.
+    `words_obeyed_parts` counts everything asked for by itself. `margins` are those of `margins_of_land`.
     """
-    dreamed, land = Verdicts(), Verdicts()
+    dreamed, land = Verdicts(margins), Verdicts(margins)
     worlds = _Worlds(judged)
     for index, prompt in enumerate(prompts):
         words = understand(prompt.text)
@@ -100,9 +102,30 @@ def words_obeyed(
         found = [judged.drawn(worlds.block(seed, each), VIEWS, numbers(index, 2), light) for each in (words, plain)]
         true = [_true(seed, prompt.kind, amounts, index, light) for amounts in (prompt.amounts, usual)]
         for verdicts, (asked, compared) in zip((dreamed, land), (found, true), strict=True):
-            verdicts.add(prompt, read(asked), read(compared) if usual else None)
+            verdicts.add(prompt, read(asked), read(compared))
         tick()
     return {**dreamed.figures(""), **land.figures("_of_land")}
+
+
+@torch.no_grad()
+def margins_of_land(judged: TileViews, regions: int, tick: Callable[[], object] = lambda: None) -> dict[str, Margin]:
+    """Margins by attribute: half of the mean differences of `regions`, with much or little of it, from the usual ones.
+
+    The regions are of all kinds in turn, and of other seeds than the prompts' worlds. An attribute of which the
+    classifier sees no more where there is more of it, or no less where there is less, has none: it is left out.
+    """
+    apart: dict[str, list[tuple[float, float]]] = {name: [] for name in ATTRIBUTES}
+    for index in range(_MARGINS_FIRST, _MARGINS_FIRST + regions):
+        kind, light = KINDS[index % len(KINDS)], random_light(numbers(index, 3))
+        for name in ATTRIBUTES:
+            usual, much, little = (
+                judged.classifier.read(_true(index, kind, {name: amount}, index, light)).amounts[name]
+                for amount in (USUAL, MUCH, LITTLE)
+            )
+            apart[name].append((much - usual, usual - little))
+        tick()
+    means = {name: np.mean(found, 0) / 2 for name, found in apart.items()}
+    return {name: Margin(float(more), float(less)) for name, (more, less) in means.items() if min(more, less) > 0}
 
 
 def _true(seed: int, kind: str, amounts: dict[str, float], index: int, light: Light) -> Tensor:

@@ -18,11 +18,10 @@ from flashdreams.integrations.pocket.evaluation.distributions import Samples, fr
 from flashdreams.integrations.pocket.evaluation.tiles import block, draw
 from flashdreams.integrations.pocket.evaluation.view_classifier import ROWS, ViewClassifier
 from flashdreams.integrations.pocket.land.camera import camera_pose
-from flashdreams.integrations.pocket.land.kinds import ATTRIBUTES
 from flashdreams.integrations.pocket.land.light import Light, random_light
 from flashdreams.integrations.pocket.land.region import CELLS, Region, make_region
 from flashdreams.integrations.pocket.land.renderer import TrueViews
-from flashdreams.integrations.pocket.land.state import FINE_GRID, WATER
+from flashdreams.integrations.pocket.land.state import FINE_GRID
 from flashdreams.integrations.pocket.tiles.config import MARGIN, TILE, TILE_METRES, WINDOW
 from flashdreams.integrations.pocket.tiles.edits import Edits
 from flashdreams.integrations.pocket.tiles.fine import FineThings
@@ -117,29 +116,25 @@ def true_views(
 
     `cast` may be a compiled one, see `TrueViews`.
     """
+    return torch.stack([true.view(pose, 2 * ROWS) for true, pose in cameras(region, views, rng, light, cast)])
+
+
+def cameras(
+    region: Region, views: int, rng: np.random.Generator, light: Light | None = None, cast: Cast | None = None
+) -> Iterator[tuple[TrueViews, Tensor]]:
+    """Yield the poses of `true_views`, each with the renderer that draws it."""
     state, reach = region.state[:, MIDDLE, MIDDLE], 1.5 * TILE_METRES
     rounds, boxes = (
-        parts[(parts[:, 0].abs() < reach) & (parts[:, z].abs() < reach)]
+        (parts[:, 0].abs() < reach) & (parts[:, z].abs() < reach)
         for parts, z in ((region.rounds, 1), (region.boxes, 2))
     )
-    cut = replace(region, rounds=rounds, boxes=boxes)
-    found = []
+    cut = replace(
+        region, rounds=region.rounds[rounds], boxes=region.boxes[boxes],
+        round_of=region.round_of[rounds], box_of=region.box_of[boxes],
+    )  # fmt: skip
     for poses, chosen in _lit_poses(state, views, rng, light):
         true = TrueViews(cut, chosen, cast)
-        found += [true.view(pose, 2 * ROWS) for pose in poses]
-    return torch.stack(found)
-
-
-def contents(region: Region) -> Tensor:
-    """`[6]`: how much there is of each attribute in the nine tiles: numbers of things, and shares of water and ways.
-
-    Amounts only tell how much there is on average: of a region with many ponds these tiles may have none.
-    """
-    reach = 1.5 * TILE_METRES
-    found = {name: float((spots.abs() < reach).all(1).sum()) for name, spots in region.things.items()}
-    found["water"] = float((region.state[WATER, MIDDLE, MIDDLE] > 0).float().mean())
-    found["ways"] = float(region.ways[MIDDLE, MIDDLE].mean())
-    return torch.tensor([found[name] for name in ATTRIBUTES])
+        yield from ((true, pose) for pose in poses)
 
 
 def _lit_poses(

@@ -33,7 +33,10 @@ class Reading:
     kinds: Mapping[str, float]
     times: Mapping[str, float]
     amounts: Mapping[str, float]
-    """By attribute: how much there is of it, 0.5 for the usual; no probability, but the expected amount."""
+    """By attribute the square root of the share of the view that shows it: no probability, but the expected root.
+
+    The root, since a rock takes a hundredth of a view of rocks, and trees take half of one of a forest.
+    """
     weather: Mapping[str, float]
 
 
@@ -98,9 +101,12 @@ def right_shares(logits: Tensor, labels: Labels) -> dict[str, float]:
         "kind": float((logits[:, _KIND].argmax(1) == labels.kind).float().mean()),
         "time": float((logits[:, _TIME].argmax(1) == labels.time).float().mean()),
     }
-    for names, part, share in ((ATTRIBUTES, _AMOUNT, labels.amounts), (WEATHERS, _WEATHER, labels.weather)):
-        clear = (share - 0.5).abs() > 0.25
-        right = ((logits[:, part] > 0) == (share > 0.5)) & clear
+    for names, part, share, (low, some, high) in (
+        (ATTRIBUTES, _AMOUNT, labels.amounts, (0.05, 0.1, 0.2)),
+        (WEATHERS, _WEATHER, labels.weather, (0.25, 0.5, 0.75)),
+    ):
+        clear = (share < low) | (share > high)
+        right = ((logits[:, part].sigmoid() > some) == (share > some)) & clear
         for index, name in enumerate(names):
             result[name] = float(right[:, index].sum() / clear[:, index].sum().clamp_min(1))
     return result

@@ -45,10 +45,10 @@ class Region:
     boxes: Tensor
     ground: Tensor
     """`[4, 384, 384]`: the colour of the ground in 0..1, and water."""
-    lamps: Tensor
-    """`[N, 2]`: x and z."""
-    things: Mapping[str, Tensor]
-    """By attribute `[N, 2]`: x and z of what belongs to it, as bushes to trees and lamps to houses."""
+    round_of: Tensor
+    """By row of `rounds`, the index of its attribute, as bushes belong to trees and lamps to houses; -1 for none."""
+    box_of: Tensor
+    """The same of `boxes`."""
     ways: Tensor
     """`[192, 192]`: 1 on paths and streets, 0 beside them."""
 
@@ -89,7 +89,8 @@ class _Layout:
         self.amount = {name: float(2 * a) for name, a in zip(ATTRIBUTES, attributes, strict=True)}
         self.attributes, self.style = attributes, style
         self.build = Builder(rng, dict(zip(STYLE, style.tolist(), strict=True)))
-        self.things: dict[str, list[tuple[float, float]]] = {name: [] for name in ATTRIBUTES}
+        self.round_of: list[int] = []
+        self.box_of: list[int] = []
         n = CELLS * FINE
         at = ((np.arange(n) + 0.5) / n * 2 - 1) * REACH
         self.x, self.z = np.broadcast_to(at[None, :], (n, n)), np.broadcast_to(at[:, None], (n, n))
@@ -118,8 +119,8 @@ class _Layout:
         return Region(
             self.seed, state, whole,
             torch.tensor(self.attributes).float(), torch.tensor(self.style).float(), rounds, boxes,
-            ground, torch.tensor(self.build.lamps, dtype=torch.float32).reshape(-1, 2),
-            {name: torch.tensor(spots, dtype=torch.float32).reshape(-1, 2) for name, spots in self.things.items()},
+            ground,
+            torch.tensor(self.round_of, dtype=torch.long), torch.tensor(self.box_of, dtype=torch.long),
             F.avg_pool2d(torch.from_numpy(self.way * (self.water < 0))[None].float(), FINE)[0],
         )  # fmt: skip
 
@@ -236,8 +237,14 @@ class _Layout:
             x, z = self.rng.uniform(-REACH * 0.7, REACH * 0.7, 2)
             if self._free(x, z, room):
                 make(self.build, self._kind_at(x, z), x, z, 1.0)  # type: ignore[operator]
-                self.things["towers"].append((float(x), float(z)))
+                self._mark("towers")
                 return
+
+    def _mark(self, attribute: str | None) -> None:
+        """Note that the parts of the newest thing belong to an attribute."""
+        index = -1 if attribute is None else ATTRIBUTES.index(attribute)
+        for marks, rows in ((self.round_of, self.build.parts.rounds), (self.box_of, self.build.parts.boxes)):
+            marks += [index] * (len(rows) - len(marks))
 
     def _houses(self) -> None:
         rng = self.rng
@@ -252,7 +259,7 @@ class _Layout:
     def _house(self, kind: str, x: float, z: float, yaw: float, size: float, room: float = 2.7) -> None:
         if self._free(x, z, room * size, take=False):
             self.build.house(kind, x, z, yaw, size)
-            self.things["houses"].append((x, z))
+            self._mark("houses")
             row, column = self._index(x, z)
             reach = int(2.9 * size / CELL * FINE)
             self.taken[max(row - reach, 0) : row + reach, max(column - reach, 0) : column + reach] = True
@@ -280,6 +287,7 @@ class _Layout:
             deep = self.water[max(row - 8, 0) : row + 8, max(column - 8, 0) : column + 8].min() > 0.05
             if deep and self._kind_at(x, z) == "coast" and self.rng.random() < 0.35:
                 self.build.boat("coast", x, z, float(self.rng.uniform(0, math.pi)))
+                self._mark(None)
 
     def _gates(self) -> None:
         """Gates over the ways of a garden."""
@@ -290,6 +298,7 @@ class _Layout:
             x, z = (columns[k] * 8 + 0.5) / FINE * CELL - REACH, (rows[k] * 8 + 0.5) / FINE * CELL - REACH
             if self._kind_at(x, z) == "garden":
                 self.build.gate("garden", x, z, self._across(x, z))
+                self._mark(None)
 
     def _across(self, x: float, z: float) -> float:
         """The yaw of a bar across the way at a spot."""
@@ -310,7 +319,7 @@ class _Layout:
                     size = float(self.rng.uniform(0.8, 1.25))
                     if self._free(x, z, room * size):
                         make(self.build, kind, x, z, size)
-                        self.things[attribute].append((x, z))
+                        self._mark(attribute)
                     break
                 draw -= rate
 

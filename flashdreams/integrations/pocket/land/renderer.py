@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from flashdreams.integrations.pocket.land.camera import HEIGHT, WIDTH, camera_origin, camera_rays, mist
+from flashdreams.integrations.pocket.land.kinds import ATTRIBUTES
 from flashdreams.integrations.pocket.land.light import Light
 from flashdreams.integrations.pocket.land.maps import lamp_light, sun_shadow
 from flashdreams.integrations.pocket.land.region import REACH, Region
@@ -48,29 +49,48 @@ class TrueViews:
         """Metres `[144, 256]` from the camera to what it sees; the sky is far."""
         return self._seen(pose, height)[1]
 
+    @torch.no_grad()
+    def coverage(self, pose: Tensor, height: int = HEIGHT) -> Tensor:
+        """`[6]`: the share of the view that each attribute takes, without what mist hides by more than half."""
+        region, light = self.region, self.light
+        origin, direction = camera_origin(pose), camera_rays(pose, height * WIDTH // HEIGHT, height)
+        t, _, paint, _ = self._cast(
+            _marked(region.rounds, region.round_of, 8), _marked(region.boxes, region.box_of, 15), origin, direction
+        )
+        on_ground, distance, spot = _met(t, origin, direction)
+        floor = F.grid_sample(_water_and_ways(region), spot, padding_mode="border", align_corners=False)[0]
+        of = torch.where(on_ground, torch.full_like(t[0], -1.0), paint[0])
+        seen = of == torch.arange(len(ATTRIBUTES)).view(-1, 1, 1)
+        for name, ground in zip(("water", "ways"), floor, strict=True):
+            seen[ATTRIBUTES.index(name)] |= on_ground & (ground > 0.5)
+        return (seen & (distance < FAR * 0.5) & (mist(distance, light.haze, light.thick) < 0.5)).float().mean((1, 2))
+
+    def _cast(
+        self, rounds: Tensor, boxes: Tensor, origin: Tensor, direction: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Meet the tables' parts with rays `[3, H, W]`: pictures of distances, normals, colours and glow."""
+        strips = direction.unflatten(2, (_STRIPS, -1)).permute(2, 0, 1, 3).flatten(2)
+        near = (
+            _nearest(rows, origin, strips, keep, at)
+            for rows, keep, at in ((rounds, _TOP_ROUNDS, 1), (boxes, _TOP_BOXES, 2))
+        )
+        found = self.cast(origin.expand(_STRIPS, 3), strips, *near)
+        t, normal, paint, glow = (self._joined(x, direction.shape[1]) for x in found)
+        return t, normal, paint, glow
+
     def _seen(self, pose: Tensor, height: int) -> tuple[Tensor, Tensor]:
         """The view and its distances."""
         light = self.light
         origin, direction = camera_origin(pose), camera_rays(pose, height * WIDTH // HEIGHT, height)
-        strips = direction.unflatten(2, (_STRIPS, -1)).permute(2, 0, 1, 3).flatten(2)
-        rounds, boxes = (_nearest(rows, origin, strips, keep, at) for rows, keep, at in self._tables())
-        found = self.cast(origin.expand(_STRIPS, 3), strips, rounds, boxes)
-        t, normal, paint, glow = (self._joined(x, height) for x in found)
+        t, normal, paint, glow = self._cast(self.region.rounds, self.region.boxes, origin, direction)
         fields = sky_fields(direction, light)
         sky = sky_color(fields, light, direction)
         fog_color = sky_color(horizon_fields(direction, light), light)
-        t_ground = torch.where(direction[1] < -1e-4, origin[1] / (-direction[1]).clamp_min(1e-4), FAR)
-        on_ground = t_ground <= t[0]
-        distance = torch.minimum(t_ground, t[0])
-        point = origin[:, None, None] + direction * distance
-        spot = (point[::2] / REACH).clamp(-2, 2).permute(1, 2, 0)[None]
+        on_ground, distance, spot = _met(t, origin, direction)
         floor = F.grid_sample(self.floor, spot, padding_mode="border", align_corners=False)[0]
         color = torch.where(on_ground, self._ground(floor, direction, fields), self._thing(normal, paint, glow, floor))
         color = color + (fog_color - color) * mist(distance, light.haze, light.thick)
         return torch.where(distance < FAR * 0.5, color, sky).clamp(0, 1), distance
-
-    def _tables(self) -> tuple[tuple[Tensor, int, int], ...]:
-        return (self.region.rounds, _TOP_ROUNDS, 1), (self.region.boxes, _TOP_BOXES, 2)
 
     @staticmethod
     def _joined(x: Tensor, height: int) -> Tensor:
@@ -99,6 +119,28 @@ class TrueViews:
         color = paint * (lit * self._warm() + self._lamp(floor))
         warm = torch.tensor([1.0, 0.82, 0.46]).view(3, 1, 1)
         return color + (warm - color) * (glow * light.lamps).clamp(0, 1)
+
+
+def _met(t: Tensor, origin: Tensor, direction: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return where rays that meet things at `t [1, H, W]` end: on the ground or not, how far away, where on a map."""
+    t_ground = torch.where(direction[1] < -1e-4, origin[1] / (-direction[1]).clamp_min(1e-4), FAR)
+    distance = torch.minimum(t_ground, t[0])
+    point = origin[:, None, None] + direction * distance
+    return t_ground <= t[0], distance, (point[::2] / REACH).clamp(-2, 2).permute(1, 2, 0)[None]
+
+
+def _marked(rows: Tensor, owners: Tensor, color: int) -> Tensor:
+    """Return parts whose colour, from column `color` on, is the index of what they belong to; without stripes."""
+    marked = rows.clone()
+    marked[:, color] = owners.float()
+    marked[:, color + 6] = 0
+    return marked
+
+
+def _water_and_ways(region: Region) -> Tensor:
+    """Return maps `[1, 2, 384, 384]`, 1 where there is water or a way."""
+    ways = F.interpolate(region.ways[None, None], region.ground.shape[1:], mode="bilinear")
+    return torch.cat([region.ground[None, 3:], ways], 1)
 
 
 def _nearest(rows: Tensor, origin: Tensor, strips: Tensor, keep: int, z_at: int) -> Tensor:

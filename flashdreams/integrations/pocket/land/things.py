@@ -23,8 +23,6 @@ class Builder:
     rng: np.random.Generator
     style: dict[str, float]
     parts: Parts = field(default_factory=Parts)
-    lamps: list[tuple[float, float]] = field(default_factory=list)
-    """x and z of every lamp."""
 
     def color(self, kind: str, part: str, spread: float = 0.12) -> Color:
         """A colour for `part` of a thing in land `kind`, near to the world's style."""
@@ -110,7 +108,6 @@ class Builder:
 
     def lamp(self, kind: str, x: float, z: float, size: float) -> None:
         """A street lamp, or a stone lantern in a garden."""
-        self.lamps.append((x, z))
         if kind == "garden":
             self.parts.column(x, z, 0.26, 0.0, 0.9, (0.60, 0.60, 0.62))
             self.parts.ellipsoid(x, z, 1.15, 0.4, 0.36, (1.0, 0.86, 0.55), glow=1.0)

@@ -18,10 +18,11 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from torch.nn import functional as F
 from tqdm import tqdm
 
 from flashdreams.files import drafted
-from flashdreams.integrations.pocket.evaluation.tile_views import Cast, contents, true_views
+from flashdreams.integrations.pocket.evaluation.tile_views import Cast, cameras
 from flashdreams.integrations.pocket.evaluation.view_classifier import (
     COLUMNS,
     ROWS,
@@ -87,37 +88,26 @@ def judged_light(rng: np.random.Generator, time: str) -> tuple[Light, tuple[floa
 def make_examples(seeds: range, cast: Cast | None = None) -> Examples:
     """True views of regions of one kind each, with amounts anywhere between nothing and twice as much as usual.
 
-    They are taken as those that are judged, see `tile_views.true_views`. Labels of amounts are of what there is in the
-    nine tiles, see `relative`. `cast` may be a compiled one.
+    They are taken as those that are judged, see `tile_views.true_views`. Labels of amounts are of what each view shows.
+    `cast` may be a compiled one.
     """
-    views, rows, found = [], [], []
+    views, rows, coverage = [], [], []
     for number, seed in enumerate(tqdm(seeds, "views of land", unit="region")):
         rng = np.random.default_rng([51, seed])
         kind = number % len(KINDS)
         amounts = rng.beta(EXTREME, EXTREME, len(ATTRIBUTES))
         region = make_region(seed, (KINDS[kind],), amounts=dict(zip(ATTRIBUTES, amounts.tolist(), strict=True)))
-        found.append(contents(region))
         for turn in range(LIGHTS):
             time = (number + turn) % len(TIMES)
             light, weather = judged_light(rng, TIMES[time])
-            small = torch.nn.functional.interpolate(
-                true_views(region, VIEWS, rng, light, cast), (ROWS, COLUMNS), mode="area"
-            )
-            views.append((small * 255).round().byte())
-            rows += [(kind, time, *weather)] * VIEWS
-    table, every = torch.tensor(rows, dtype=torch.float32), LIGHTS * VIEWS
-    kinds = table[:, 0].long()
-    shares = relative(torch.stack(found), kinds[::every]).repeat_interleave(every, 0)
-    return Examples(torch.cat(views), Labels(kinds, table[:, 1].long(), shares, table[:, 2:]))
-
-
-def relative(found: Tensor, kinds: Tensor) -> Tensor:
-    """Amounts `[N, 6]` in 0..1 of what is `found [N, 6]` in regions: 0.5 for the mean of those of the same kind."""
-    usual = torch.zeros_like(found)
-    for kind in kinds.unique():
-        usual[kinds == kind] = found[kinds == kind].mean(0)
-    share = found / (found + usual).clamp_min(1e-6)
-    return torch.where(found + usual > 0, share, 0.5)
+            for true, pose in cameras(region, VIEWS, rng, light, cast):
+                small = F.interpolate(true.view(pose, 2 * ROWS)[None], (ROWS, COLUMNS), mode="area")
+                views.append((small * 255).round().byte())
+                coverage.append(true.coverage(pose, ROWS))
+                rows.append((kind, time, *weather))
+    table = torch.tensor(rows, dtype=torch.float32)
+    seen = torch.stack(coverage).sqrt()
+    return Examples(torch.cat(views), Labels(table[:, 0].long(), table[:, 1].long(), seen, table[:, 2:]))
 
 
 def train(examples: Examples, passes: int) -> ViewClassifier:
@@ -142,7 +132,7 @@ def _varied(views: Tensor, rng: np.random.Generator) -> Tensor:
     if rng.random() < 0.5:
         views = views.flip(-1)
     if rng.random() < 0.5:
-        around = torch.nn.functional.avg_pool2d(views, 3, 1, 1, count_include_pad=False)
+        around = F.avg_pool2d(views, 3, 1, 1, count_include_pad=False)
         views = torch.lerp(views, around, float(rng.uniform(0, 1)))
     return views
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flashdreams.integrations.pocket.evaluation.prompts import PROMPTS, QUICK_PROMPTS, Prompt
+from flashdreams.integrations.pocket.evaluation.prompts import PROMPTS, QUICK_PROMPTS, Margin, Prompt
 from flashdreams.integrations.pocket.evaluation.view_classifier import TIMES, WEATHERS, Reading
 from flashdreams.integrations.pocket.land.kinds import ATTRIBUTES, KINDS
 from flashdreams.integrations.pocket.tiles.text_encoder import understand
@@ -15,6 +15,9 @@ def reading(kind: str, time: str, more: tuple[str, ...] = (), weather: tuple[str
         {name: 0.9 if name in more else 0.1 for name in ATTRIBUTES},
         {name: 0.9 if name in weather else 0.1 for name in WEATHERS},
     )
+
+
+MARGINS = dict.fromkeys(ATTRIBUTES, Margin(more=0.1, less=0.1))
 
 
 def test_there_are_fifty_of_all_kinds_of_land_and_all_times() -> None:
@@ -30,16 +33,21 @@ def test_the_world_knows_all_their_words() -> None:
 
 def test_what_obeys_is_seen_and_what_does_not_is_not() -> None:
     prompt = Prompt("", "snow", "night", more=("houses",), less=("trees",), clouds=False, fog=True)
-    obeyed = prompt.seen(reading("snow", "night", ("houses",), ("fog",)))
+    usual = reading("snow", "night", ("trees",))
+    obeyed = prompt.seen(reading("snow", "night", ("houses",), ("fog",)), usual, MARGINS)
     assert list(obeyed) == ["kind", "time", "more houses", "less trees", "clouds", "fog"] and all(obeyed.values())
-    assert not any(prompt.seen(reading("desert", "day", ("trees",), ("clouds",))).values())
+    assert not any(prompt.seen(reading("desert", "day", ("trees",), ("clouds",)), usual, MARGINS).values())
 
 
-def test_amounts_beside_a_usual_world_count_by_their_difference() -> None:
+def test_amounts_count_by_their_difference_and_its_margin() -> None:
     prompt, some, many = Prompt("", "snow", more=("houses",), less=("trees",)), reading("snow", "day"), ("houses",)
-    assert not any(seen for name, seen in prompt.seen(some, some).items() if name != "kind")
-    found = prompt.seen(reading("snow", "day", many), reading("snow", "day", ("trees",)))
-    assert found == {"kind": True, "more houses": True, "less trees": True}
+    assert not any(seen for name, seen in prompt.seen(some, some, MARGINS).items() if name != "kind")
+    asked, usual = reading("snow", "day", many), reading("snow", "day", ("trees",))
+    assert prompt.seen(asked, usual, MARGINS) == {"kind": True, "more houses": True, "less trees": True}
+    strict = MARGINS | {"houses": Margin(more=0.9, less=0.1), "trees": Margin(more=0.1, less=0.9)}
+    assert not any(
+        prompt.seen(asked, usual, margins)[name] for margins in (strict, {}) for name in ("more houses", "less trees")
+    )
 
 
 def test_land_that_obeys_is_given_much_or_little() -> None:

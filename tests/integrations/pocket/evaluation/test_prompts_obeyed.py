@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from flashdreams.integrations.pocket.evaluation import prompts_obeyed
-from flashdreams.integrations.pocket.evaluation.prompts import Prompt
-from flashdreams.integrations.pocket.evaluation.prompts_obeyed import Verdicts, words_obeyed
+from flashdreams.integrations.pocket.evaluation.prompts import LITTLE, MUCH, Margin, Prompt
+from flashdreams.integrations.pocket.evaluation.prompts_obeyed import Verdicts, margins_of_land, words_obeyed
 from flashdreams.integrations.pocket.evaluation.tile_views import Block, TileViews
 from flashdreams.integrations.pocket.evaluation.view_classifier import TIMES, WEATHERS, Reading
 from flashdreams.integrations.pocket.land.kinds import ATTRIBUTES, KINDS
@@ -51,24 +51,23 @@ def judged(monkeypatch: pytest.MonkeyPatch) -> Worlds:
     return Worlds(cast(Any, None), cast(Any, None), cast(Any, Judge()))
 
 
+MARGINS = {name: Margin(more=0.01, less=0.01) for name in ATTRIBUTES}
 FEWER = Prompt("snow with no trees", "snow", less=("trees",))
 
 
 def test_amounts_are_told_by_comparison(monkeypatch: pytest.MonkeyPatch) -> None:
     worlds = judged(monkeypatch)
     prompts = (FEWER, Prompt("snow with many trees", "snow", more=("trees",)))
-    found = words_obeyed(worlds, prompts)
+    found = words_obeyed(worlds, prompts, MARGINS)
     assert found["words_obeyed_percent"] == found["words_obeyed_of_land_percent"] == 100
     monkeypatch.setattr(Worlds, "deaf", True)
-    found = words_obeyed(worlds, prompts)
+    found = words_obeyed(worlds, prompts, MARGINS)
     assert (found["words_obeyed_percent"], found["words_obeyed_of_land_percent"]) == (0, 100)
     assert found["words_obeyed_kind_percent"] == 100 and found["words_obeyed_parts_percent"] == 50
-    # Seen alone, four tenths of the usual trees pass for few, though nothing was heard.
-    assert found["words_obeyed_alone_percent"] == 50
 
 
 def test_differences_in_what_nobody_asked_for_tell_what_chance_would_obey() -> None:
-    verdicts = Verdicts()
+    verdicts = Verdicts(MARGINS)
     verdicts.add(FEWER, reading("snow", trees=0.1, rocks=0.9), reading("snow", trees=0.5))
     # Of five other amounts one rose by more than the margin: one of ten that could be asked for, more or less of each.
     assert verdicts.figures("")["words_obeyed_by_chance_percent"] == 10
@@ -76,3 +75,22 @@ def test_differences_in_what_nobody_asked_for_tell_what_chance_would_obey() -> N
     verdicts.add(FEWER, reading("snow", trees=0.495), reading("snow", trees=0.499))
     assert verdicts.figures("")["words_obeyed_less_percent"] == 50
     assert verdicts.figures("")["words_obeyed_direction_percent"] == 100, "fewer, but hardly"
+
+
+def test_margins_are_half_of_what_land_differs_by_and_none_where_nothing_is_seen(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: list[str] = []
+
+    def true(seed: int, kind: str, amounts: dict[str, float], *rest: object) -> Tensor:
+        seen.append(kind)
+        return torch.tensor([amounts.get("trees", 0.3)])
+
+    monkeypatch.setattr(prompts_obeyed, "_true", true)
+    ticks: list[int] = []
+    found = margins_of_land(
+        Worlds(cast(Any, None), cast(Any, None), cast(Any, Judge())), len(KINDS), lambda: ticks.append(1)
+    )
+    assert list(found) == ["trees"] and set(seen) == set(KINDS) and len(ticks) == len(KINDS)
+    assert found["trees"].more == pytest.approx((MUCH - 0.5) / 2)
+    assert found["trees"].less == pytest.approx((0.5 - LITTLE) / 2)

@@ -56,8 +56,11 @@ def test_certain_and_right_logits_cost_least_and_wrong_ones_much() -> None:
 
 
 def test_right_shares_leave_out_what_is_neither_more_nor_less() -> None:
-    shares = right_shares(certain(LABELS), LABELS)
-    assert shares.pop("towers") == 0.0  # both views have as much as usual: no clear case
+    some = LABELS.amounts.clone()
+    some[:, -1] = 0.1
+    labels = Labels(LABELS.kind, LABELS.time, some, LABELS.weather)
+    shares = right_shares(certain(labels), labels)
+    assert shares.pop("towers") == 0.0  # both views show some: no clear case
     assert set(shares.values()) == {1.0}
     one_wrong = Labels(LABELS.kind.flip(0), LABELS.time, LABELS.amounts, LABELS.weather)
     assert right_shares(certain(LABELS), one_wrong)["kind"] == 0.0

@@ -31,6 +31,13 @@ def test_every_kind_of_land_has_things_and_a_state_in_bounds(kind: str) -> None:
     assert torch.equal(region.mixture[KINDS.index(kind)], torch.ones(CELLS, CELLS))
 
 
+def test_parts_belong_to_the_attribute_of_their_thing() -> None:
+    region = make_region(3, ("meadow",), amounts=dict.fromkeys(ATTRIBUTES, 0.9) | {"trees": 0.0})
+    assert len(region.round_of) == len(region.rounds) and len(region.box_of) == len(region.boxes)
+    present = {ATTRIBUTES[index] for index in (*region.round_of.tolist(), *region.box_of.tolist()) if index >= 0}
+    assert "trees" not in present and {"houses", "rocks"} <= present
+
+
 def test_given_amounts_take_the_place_of_the_seed_s_own() -> None:
     own, given = make_region(3), make_region(3, amounts={"trees": 0.0})
     index = ATTRIBUTES.index("trees")

@@ -1,9 +1,12 @@
 """The true renderer of the land."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from flashdreams.integrations.pocket.land.camera import camera_pose
+from flashdreams.integrations.pocket.land.kinds import ATTRIBUTES
 from flashdreams.integrations.pocket.land.light import light_at
 from flashdreams.integrations.pocket.land.parts import Parts
 from flashdreams.integrations.pocket.land.region import Region, make_region
@@ -44,3 +47,28 @@ def test_a_smaller_view_is_the_larger_one_seen_coarsely_and_distances_are_the_gr
     assert distance.shape == (144, 256)
     # Straight down the camera's axis the ground is as far as its height and pitch say, or something stands before it.
     assert float(distance[71:73, 127:129].mean()) <= 1.6 / torch.sin(torch.tensor(1.2)) + 0.02
+
+
+def test_coverage_is_that_of_what_changes_the_view_when_it_is_painted_otherwise() -> None:
+    region = make_region(3, ("snow",), amounts=dict.fromkeys(ATTRIBUTES, 0.8))
+    pose, light = camera_pose(1.0, 2.0, 0.7, 0.0), light_at(12, haze=0.001)
+    covered = TrueViews(region, light).coverage(pose)
+    view = TrueViews(region, light).view(pose)
+    for name in ("trees", "houses"):
+        index = ATTRIBUTES.index(name)
+        rounds, boxes = region.rounds.clone(), region.boxes.clone()
+        rounds[region.round_of == index, 8:14] = boxes[region.box_of == index, 15:21] = 7.0
+        painted = TrueViews(replace(region, rounds=rounds, boxes=boxes), light).view(pose)
+        assert float((painted != view).any(0).float().mean()) == pytest.approx(float(covered[index]), abs=0.01)
+        assert covered[index] > 0.01
+    assert 0 < covered.sum() < 1
+
+
+def test_coverage_counts_water_and_ways_and_nothing_that_mist_hides() -> None:
+    region, pose = make_region(901, ("town",)), camera_pose(0.0, 0.0, 0.7, -0.6)
+    clear = TrueViews(region, light_at(12, haze=0.001)).coverage(pose, 72)
+    hidden = TrueViews(region, light_at(12, haze=2.0)).coverage(pose, 72)
+    assert clear[ATTRIBUTES.index("ways")] > 0.05 and hidden.max() < clear.max() / 5
+    flooded = replace(region, ground=torch.cat([region.ground[:3], torch.ones_like(region.ground[3:])]))
+    covered = TrueViews(flooded, light_at(12, haze=0.001)).coverage(pose, 72)
+    assert covered[ATTRIBUTES.index("water")] > clear[ATTRIBUTES.index("ways")]
