@@ -100,8 +100,8 @@ class Size:
     worlds: int = 20
     views: int = 6
     prompts: Sequence[Prompt] = PROMPTS
-    margin_regions: int = 35
-    """Regions on which it is set how much more or less of something is enough."""
+    margin_regions: int = 20
+    """Regions on which it is set how much more or less of one thing is enough."""
     walks: int = 24
     """Walks on procedural land, one in each."""
     regions: int = 6
@@ -178,11 +178,10 @@ class EndlessEvaluation:
     def words(self) -> Figures:
         """See `prompts_obeyed.words_obeyed`."""
         judged = self.tile_views()
-        with tqdm(total=self.size.margin_regions, desc="margins", unit="region") as bar:
-            margins = margins_of_land(judged, self.size.margin_regions, bar.update)
+        with tqdm(desc="margins", unit="change") as bar:
+            margins = margins_of_land(judged, self.size.prompts, self.size.margin_regions, bar.update)
         with tqdm(total=len(self.size.prompts), desc="prompts", unit="prompt") as bar:
-            found = words_obeyed(judged, self.size.prompts, margins, bar.update)
-        return found | {f"margin_more_{name}": margin.more for name, margin in margins.items()}
+            return words_obeyed(judged, self.size.prompts, margins, bar.update)
 
     def given_land(self) -> Figures:
         """Views, keys and commands on held-out procedural land whose tiles are given, beside the renderer.

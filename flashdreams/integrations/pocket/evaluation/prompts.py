@@ -14,15 +14,27 @@ MUCH, LITTLE = 0.9, 0.05
 
 
 @dataclass(frozen=True)
-class Margin:
-    """Differences of an amount that is seen in two worlds, from which one has more, or less, of it."""
+class Change:
+    """A change of an amount that a prompt asks for, on one kind of land."""
 
-    more: float
-    less: float
+    kind: str
+    attribute: str
+    more: bool
+    """Less is asked for if False."""
 
-    def obeys(self, apart: float, more: bool) -> bool:
-        """Return True if one world has so much `more` than the other, or less, that the words for it were heard."""
-        return apart >= self.more if more else apart <= -self.less
+    @property
+    def amount(self) -> float:
+        """Amount of procedural land that obeys."""
+        return MUCH if self.more else LITTLE
+
+    def apart(self, reading: Reading, usual: Reading) -> float:
+        """Return by how much a world differs from the `usual` one in the way that is asked for."""
+        apart = reading.amounts[self.attribute] - usual.amounts[self.attribute]
+        return apart if self.more else -apart
+
+
+Margins = Mapping[Change, float]
+"""Differences between two worlds from which changes count as seen; those that have none do not."""
 
 
 @dataclass(frozen=True)
@@ -36,25 +48,27 @@ class Prompt:
     less: tuple[str, ...] = ()
     clouds: bool | None = None
     fog: bool = False
-    amounts: dict[str, float] = field(init=False)
-    """By attribute, what procedural land that obeys is given."""
+    changes: tuple[Change, ...] = field(init=False)
+    """The amounts that it asks for."""
 
     def __post_init__(self) -> None:
-        amounts = dict.fromkeys(self.more, MUCH) | dict.fromkeys(self.less, LITTLE)
-        object.__setattr__(self, "amounts", amounts)
+        changes = [Change(self.kind, name, True) for name in self.more]
+        changes += [Change(self.kind, name, False) for name in self.less]
+        object.__setattr__(self, "changes", tuple(changes))
 
-    def seen(self, reading: Reading, usual: Reading, margins: Mapping[str, Margin]) -> dict[str, bool]:
-        """By what is asked for, True where `reading` shows it; amounts beside the `usual` world, by their margins.
+    @property
+    def amounts(self) -> dict[str, float]:
+        """By attribute, what procedural land that obeys is given."""
+        return {change.attribute: change.amount for change in self.changes}
 
-        Of an amount that has no margin nothing is shown.
-        """
+    def seen(self, reading: Reading, usual: Reading, margins: Margins) -> dict[str, bool]:
+        """By what is asked for, True where `reading` shows it; amounts beside the `usual` world."""
         found = {"kind": max(reading.kinds, key=lambda name: reading.kinds[name]) == self.kind}
         if self.time is not None:
             found["time"] = max(reading.times, key=lambda name: reading.times[name]) == self.time
-        for way, names in (("more", self.more), ("less", self.less)):
-            for name in names:
-                apart = reading.amounts[name] - usual.amounts[name]
-                found[f"{way} {name}"] = name in margins and margins[name].obeys(apart, more=way == "more")
+        for change in self.changes:
+            name = f"{'more' if change.more else 'less'} {change.attribute}"
+            found[name] = change in margins and change.apart(reading, usual) >= margins[change]
         if self.clouds is not None:
             found["clouds"] = (reading.weather["clouds"] >= LIKELY) == self.clouds
         if self.fog:

@@ -2,12 +2,12 @@
 
 "Many trees" asks for more than usual. So a world is seen beside the same one, of the same seed and noise, without that:
 with as much as usual. Its views are of the same spots in the same light. It obeys if it differs by half of what
-procedural land that obeys differs in the mean.
+procedural land that obeys differs by in the mean.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
 
@@ -15,10 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from flashdreams.integrations.pocket.evaluation.prompts import LITTLE, MUCH, Margin, Prompt
+from flashdreams.integrations.pocket.evaluation.prompts import Change, Margins, Prompt
 from flashdreams.integrations.pocket.evaluation.tile_views import Block, TileViews, numbers, true_views
 from flashdreams.integrations.pocket.evaluation.view_classifier import Reading
-from flashdreams.integrations.pocket.land.kinds import ATTRIBUTES, KINDS
 from flashdreams.integrations.pocket.land.light import Light, random_light
 from flashdreams.integrations.pocket.land.region import make_region
 from flashdreams.integrations.pocket.tiles.plan import USUAL, WorldPlan
@@ -26,8 +25,8 @@ from flashdreams.integrations.pocket.tiles.text_encoder import Words, understand
 from flashdreams.integrations.pocket.tiles.weather import Weather
 from flashdreams.integrations.pocket.training.regions import HELD_OUT_SEEDS
 
-VIEWS = 16
-"""Views of a world."""
+VIEWS, MARGIN_VIEWS = 16, 4
+"""Views of a world, and of each region that margins are set on: there what differs is the land."""
 _FIRST, _MARGINS_FIRST = 800, 850
 """First of the held-out seeds of the prompts' worlds, and of the land that margins are set on."""
 
@@ -36,23 +35,23 @@ _FIRST, _MARGINS_FIRST = 800, 850
 class Verdicts:
     """Verdicts on the worlds of some prompts, by what each asks for."""
 
-    margins: Mapping[str, Margin]
-    """Of amounts, by attribute."""
+    margins: Margins
     seen: list[dict[str, bool]] = field(default_factory=list)
     """By what each prompt asks for, True where it is there."""
     asked: list[float] = field(default_factory=list)
     """Differences between compared worlds in amounts that were asked for, above 0 the way that they should be."""
     by_chance: list[bool] = field(default_factory=list)
-    """Of amounts that nobody asked for, True where more, and where less, of them would count as obeyed."""
+    """Changes that only other prompts ask for, of the same kind of land: True where one would count as seen."""
 
     def add(self, prompt: Prompt, reading: Reading, usual: Reading) -> None:
         """Take the `reading` of a world beside that of the `usual` one of its seed."""
         self.seen.append(prompt.seen(reading, usual, self.margins))
-        apart = {name: reading.amounts[name] - usual.amounts[name] for name in ATTRIBUTES}
-        self.asked += [apart[name] for name in prompt.more] + [-apart[name] for name in prompt.less]
-        if prompt.amounts:
-            for name in self.margins.keys() - prompt.amounts.keys():
-                self.by_chance += [self.margins[name].obeys(apart[name], more) for more in (True, False)]
+        self.asked += [change.apart(reading, usual) for change in prompt.changes]
+        self.by_chance += [
+            change.apart(reading, usual) >= margin
+            for change, margin in self.margins.items()
+            if prompt.changes and change.kind == prompt.kind and change.attribute not in prompt.amounts
+        ]
 
     def figures(self, suffix: str) -> dict[str, float]:
         """Percentages; `by_chance` is how often an amount that nobody asked for would count as obeyed.
@@ -79,7 +78,7 @@ class Verdicts:
 def words_obeyed(
     judged: TileViews,
     prompts: Sequence[Prompt],
-    margins: Mapping[str, Margin],
+    margins: Margins,
     tick: Callable[[], object] = lambda: None,
 ) -> dict[str, float]:
     """Percent of `prompts` of which the classifier sees all that they ask for in views of worlds begun with them.
@@ -108,30 +107,36 @@ def words_obeyed(
 
 
 @torch.no_grad()
-def margins_of_land(judged: TileViews, regions: int, tick: Callable[[], object] = lambda: None) -> dict[str, Margin]:
-    """Margins by attribute: half of the mean differences of `regions`, with much or little of it, from the usual ones.
+def margins_of_land(
+    judged: TileViews, prompts: Sequence[Prompt], regions: int, tick: Callable[[], object] = lambda: None
+) -> dict[Change, float]:
+    """Margins of all changes that `prompts` ask for: half of what `regions` that obey differ by in the mean.
 
-    The regions are of all kinds in turn, and of other seeds than the prompts' worlds. An attribute of which the
-    classifier sees no more where there is more of it, or no less where there is less, has none: it is left out.
+    The regions are of other seeds than the prompts' worlds. Where the classifier sees no more of what there is more of,
+    a change has no margin.
     """
-    apart: dict[str, list[tuple[float, float]]] = {name: [] for name in ATTRIBUTES}
-    for index in range(_MARGINS_FIRST, _MARGINS_FIRST + regions):
-        kind, light = KINDS[index % len(KINDS)], random_light(numbers(index, 3))
-        for name in ATTRIBUTES:
-            usual, much, little = (
-                judged.classifier.read(_true(index, kind, {name: amount}, index, light)).amounts[name]
-                for amount in (USUAL, MUCH, LITTLE)
+    margins: dict[Change, float] = {}
+    for change in dict.fromkeys(chain(*(prompt.changes for prompt in prompts))):
+        apart = []
+        for index in range(_MARGINS_FIRST, _MARGINS_FIRST + regions):
+            light = random_light(numbers(index, 3))
+            obeys, usual = (
+                judged.classifier.read(
+                    _true(index, change.kind, {change.attribute: amount}, index, light, MARGIN_VIEWS)
+                )
+                for amount in (change.amount, USUAL)
             )
-            apart[name].append((much - usual, usual - little))
+            apart.append(change.apart(obeys, usual))
+        if (margin := float(np.mean(apart)) / 2) > 0:
+            margins[change] = margin
         tick()
-    means = {name: np.mean(found, 0) / 2 for name, found in apart.items()}
-    return {name: Margin(float(more), float(less)) for name, (more, less) in means.items() if min(more, less) > 0}
+    return margins
 
 
-def _true(seed: int, kind: str, amounts: dict[str, float], index: int, light: Light) -> Tensor:
+def _true(seed: int, kind: str, amounts: dict[str, float], index: int, light: Light, views: int = VIEWS) -> Tensor:
     """True views of procedural land of so much."""
     region = make_region(HELD_OUT_SEEDS[seed], (kind,), amounts=amounts)
-    return true_views(region, VIEWS, numbers(index, 2), light)
+    return true_views(region, views, numbers(index, 2), light)
 
 
 class _Worlds:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flashdreams.integrations.pocket.evaluation.prompts import PROMPTS, QUICK_PROMPTS, Margin, Prompt
+from flashdreams.integrations.pocket.evaluation.prompts import PROMPTS, QUICK_PROMPTS, Change, Prompt
 from flashdreams.integrations.pocket.evaluation.view_classifier import TIMES, WEATHERS, Reading
 from flashdreams.integrations.pocket.land.kinds import ATTRIBUTES, KINDS
 from flashdreams.integrations.pocket.tiles.text_encoder import understand
@@ -17,9 +17,6 @@ def reading(kind: str, time: str, more: tuple[str, ...] = (), weather: tuple[str
     )
 
 
-MARGINS = dict.fromkeys(ATTRIBUTES, Margin(more=0.1, less=0.1))
-
-
 def test_there_are_fifty_of_all_kinds_of_land_and_all_times() -> None:
     assert len(PROMPTS) == len({prompt.text for prompt in PROMPTS}) == 50
     assert {prompt.kind for prompt in PROMPTS} == set(KINDS)
@@ -31,6 +28,10 @@ def test_the_world_knows_all_their_words() -> None:
     assert [(prompt.text, words.unknown) for prompt in PROMPTS if (words := understand(prompt.text)).unknown] == []
 
 
+HOUSES, TREES = Change("snow", "houses", more=True), Change("snow", "trees", more=False)
+MARGINS = {HOUSES: 0.1, TREES: 0.1}
+
+
 def test_what_obeys_is_seen_and_what_does_not_is_not() -> None:
     prompt = Prompt("", "snow", "night", more=("houses",), less=("trees",), clouds=False, fog=True)
     usual = reading("snow", "night", ("trees",))
@@ -40,14 +41,17 @@ def test_what_obeys_is_seen_and_what_does_not_is_not() -> None:
 
 
 def test_amounts_count_by_their_difference_and_its_margin() -> None:
-    prompt, some, many = Prompt("", "snow", more=("houses",), less=("trees",)), reading("snow", "day"), ("houses",)
-    assert not any(seen for name, seen in prompt.seen(some, some, MARGINS).items() if name != "kind")
-    asked, usual = reading("snow", "day", many), reading("snow", "day", ("trees",))
+    prompt, some = Prompt("", "snow", more=("houses",), less=("trees",)), reading("snow", "day")
+    assert prompt.changes == (HOUSES, TREES)
+    assert prompt.seen(some, some, MARGINS) == {"kind": True, "more houses": False, "less trees": False}
+    asked, usual = reading("snow", "day", ("houses",)), reading("snow", "day", ("trees",))
     assert prompt.seen(asked, usual, MARGINS) == {"kind": True, "more houses": True, "less trees": True}
-    strict = MARGINS | {"houses": Margin(more=0.9, less=0.1), "trees": Margin(more=0.1, less=0.9)}
-    assert not any(
-        prompt.seen(asked, usual, margins)[name] for margins in (strict, {}) for name in ("more houses", "less trees")
-    )
+    assert prompt.seen(asked, usual, {HOUSES: 0.9, TREES: 0.1}) == {
+        "kind": True,
+        "more houses": False,
+        "less trees": True,
+    }
+    assert prompt.seen(asked, usual, {HOUSES: 0.1}) == {"kind": True, "more houses": True, "less trees": False}
 
 
 def test_land_that_obeys_is_given_much_or_little() -> None:

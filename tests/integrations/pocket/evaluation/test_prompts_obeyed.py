@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from flashdreams.integrations.pocket.evaluation import prompts_obeyed
-from flashdreams.integrations.pocket.evaluation.prompts import LITTLE, MUCH, Margin, Prompt
+from flashdreams.integrations.pocket.evaluation.prompts import LITTLE, MUCH, Change, Prompt
 from flashdreams.integrations.pocket.evaluation.prompts_obeyed import Verdicts, margins_of_land, words_obeyed
 from flashdreams.integrations.pocket.evaluation.tile_views import Block, TileViews
 from flashdreams.integrations.pocket.evaluation.view_classifier import TIMES, WEATHERS, Reading
@@ -51,7 +51,7 @@ def judged(monkeypatch: pytest.MonkeyPatch) -> Worlds:
     return Worlds(cast(Any, None), cast(Any, None), cast(Any, Judge()))
 
 
-MARGINS = {name: Margin(more=0.01, less=0.01) for name in ATTRIBUTES}
+MARGINS = {Change("snow", name, more): 0.01 for name in ATTRIBUTES for more in (True, False)}
 FEWER = Prompt("snow with no trees", "snow", less=("trees",))
 
 
@@ -80,17 +80,23 @@ def test_differences_in_what_nobody_asked_for_tell_what_chance_would_obey() -> N
 def test_margins_are_half_of_what_land_differs_by_and_none_where_nothing_is_seen(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    seen: list[str] = []
+    seen: list[tuple[int, str]] = []
 
     def true(seed: int, kind: str, amounts: dict[str, float], *rest: object) -> Tensor:
-        seen.append(kind)
+        seen.append((seed, kind))
         return torch.tensor([amounts.get("trees", 0.3)])
 
     monkeypatch.setattr(prompts_obeyed, "_true", true)
-    ticks: list[int] = []
-    found = margins_of_land(
-        Worlds(cast(Any, None), cast(Any, None), cast(Any, Judge())), len(KINDS), lambda: ticks.append(1)
+    worlds, ticks = Worlds(cast(Any, None), cast(Any, None), cast(Any, Judge())), list[int]()
+    prompts = (
+        FEWER,
+        Prompt("a desert with many trees", "desert", more=("trees",)),
+        *2 * (Prompt("", "snow", more=("rocks",)),),
     )
-    assert list(found) == ["trees"] and set(seen) == set(KINDS) and len(ticks) == len(KINDS)
-    assert found["trees"].more == pytest.approx((MUCH - 0.5) / 2)
-    assert found["trees"].less == pytest.approx((0.5 - LITTLE) / 2)
+    found = margins_of_land(worlds, prompts, 2, lambda: ticks.append(1))
+    assert found == {
+        Change("snow", "trees", more=False): pytest.approx((0.5 - LITTLE) / 2),
+        Change("desert", "trees", more=True): pytest.approx((MUCH - 0.5) / 2),
+    }
+    assert len(ticks) == 3 and len(seen) == 3 * 2 * 2 and {kind for _, kind in seen} == {"snow", "desert"}
+    assert len({seed for seed, _ in seen}) == 2
