@@ -53,13 +53,14 @@ from flashdreams.integrations.pocket.tiles.edit_text import changed, edit_text, 
 from flashdreams.integrations.pocket.tiles.edits import Edits
 from flashdreams.integrations.pocket.tiles.entrance import ENTRANCES, FIRST_TILES, entrance_of
 from flashdreams.integrations.pocket.tiles.footing import floor_below
+from flashdreams.integrations.pocket.tiles.helper_thread import HelperThread
 from flashdreams.integrations.pocket.tiles.jump import Jump
 from flashdreams.integrations.pocket.tiles.land_map import plan_of
 from flashdreams.integrations.pocket.tiles.lands import Land, Spot, centre_of, spot_of
 from flashdreams.integrations.pocket.tiles.picture_reader import PictureReader
 from flashdreams.integrations.pocket.tiles.prepared_views import PreparedViews
 from flashdreams.integrations.pocket.tiles.schedule import BEGINNING, LIFT, Schedule
-from flashdreams.integrations.pocket.tiles.sight import RAY_COLUMNS, RAY_ROWS, look
+from flashdreams.integrations.pocket.tiles.sight import RAY_COLUMNS, RAY_ROWS, look_by_rays
 from flashdreams.integrations.pocket.tiles.store import TileSampler, unpacked
 from flashdreams.integrations.pocket.tiles.stored import place_of_scene, spots_of
 from flashdreams.integrations.pocket.tiles.surroundings import SHADOW_HOURS, Barriers, Surroundings, clearness, in_sight
@@ -113,7 +114,7 @@ class EndlessWorld(World):
         self.views = load_view_network(path).requires_grad_(False)
         if self._bfloat16:
             self.views.bfloat16()
-        self._prepared_views = PreparedViews(self.views)
+        self._prepared_views, self._helper = PreparedViews(self.views), HelperThread()
         workers = config.workers or max(1, min(4, available_cores()))
         self._refinement = load_refinement(path)
         bfloat16, graph = self._bfloat16, config.adapts
@@ -340,8 +341,11 @@ class EndlessWorld(World):
         things = None if self._refinement is None else partial(self._workers.things, own.land)
         own.surroundings = Surroundings.of(tiles, own.edits, middle, light, shadow_light, own.surroundings, things)
         place, ground, pose = own.surroundings.place, own.surroundings.ground, poses[-1]
-        seen = look(place, pose, between)
-        image = self._prepared_views.draw(seen, light.vector(), between)
+        by_rays, trace = look_by_rays(place, pose, between)
+        between()
+        sharp = self._helper.begin(trace)
+        image = self._prepared_views.draw(by_rays, light.vector(), between, sharp)
+        seen = by_rays._replace(sharp=sharp())
         check_finite(image[None, None])
         known = clearness(own.schedule.came, middle, own.index, LIFT)
         clear, hidden = mist_over(known, place, seen, stored=bool(own.land.place))

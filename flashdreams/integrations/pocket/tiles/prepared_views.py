@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from flashdreams.integrations.pocket.land.camera import HEIGHT, WIDTH
 from flashdreams.integrations.pocket.tiles.convolutions import Block
+from flashdreams.integrations.pocket.tiles.fine_sight import Sharp
 from flashdreams.integrations.pocket.tiles.sight import ALBEDO, RAY_COLUMNS, RAY_ROWS, Seen
 from flashdreams.integrations.pocket.tiles.view_network import ViewNetwork
 
@@ -36,12 +37,18 @@ class PreparedViews:
         self._after, self._last = _Block(network.after, _HALF), [_Block(block, _WHOLE) for block in network.last]
 
     @torch.inference_mode()
-    def draw(self, seen: Seen, light: Tensor, between: Callable[[], None] = lambda: None) -> Tensor:
+    def draw(
+        self,
+        seen: Seen,
+        light: Tensor,
+        between: Callable[[], None] = lambda: None,
+        sharp_pixels: Callable[[], Sharp | None] | None = None,
+    ) -> Tensor:
         """Return the picture `[3, 144, 256]` of what is `seen` in a light of vector `[24]`.
 
-        Calls `between` parts of the work.
+        Calls `between` parts of the work, and `sharp_pixels` in its last part: they take the place of `seen.sharp`.
         """
-        network, features, sharp = self._network, seen.features, seen.sharp
+        network, features = self._network, seen.features
         entrance, width = network.config.entrance, network.config.widths[2]
         told = network.light(light.to(network.enter.weight.dtype))
         scale, shift, deep_scale, deep_shift = told.split([entrance] * 2 + [width] * 2)
@@ -61,6 +68,7 @@ class PreparedViews:
             between()
             h0 = block(h0)
         between()
+        sharp = seen.sharp if sharp_pixels is None else sharp_pixels()
         if sharp is None:
             albedo = F.interpolate(features[None, ALBEDO : ALBEDO + 3], scale_factor=2, mode="bilinear")[0]
         else:

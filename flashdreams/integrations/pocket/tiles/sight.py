@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -111,8 +112,20 @@ class Seen(NamedTuple):
 
 
 @torch.no_grad()
-def look(place: LocalState, pose: Tensor, between: Callable[[], None] = lambda: None) -> Seen:
-    """Return what the rays from camera-to-world `pose [4, 4]` hit in a `place`; calls `between` parts of the work."""
+def look(place: LocalState, pose: Tensor) -> Seen:
+    """Return what the rays from camera-to-world `pose [4, 4]` hit in a `place`."""
+    seen, sharp = look_by_rays(place, pose)
+    return seen._replace(sharp=sharp())
+
+
+@torch.no_grad()
+def look_by_rays(
+    place: LocalState, pose: Tensor, between: Callable[[], None] = lambda: None
+) -> tuple[Seen, Callable[[], Sharp | None]]:
+    """Return what `look` does, and its single pixels as a function that traces them.
+
+    Calls `between` parts of the work.
+    """
     between()
     view = Rays.of_camera(pose, RAY_COLUMNS, RAY_ROWS)
     origin, rays, horizontal = view.origin, view.direction.flatten(1), view.horizontal.flatten()
@@ -138,11 +151,9 @@ def look(place: LocalState, pose: Tensor, between: Callable[[], None] = lambda: 
     level = (distance * horizontal).unflatten(0, size)
     seen = Seen(torch.cat([features.unflatten(1, size), sky]), inverse.unflatten(0, size), view, level)
     if place.fine is None:
-        return seen
-    between()
-    kinds, colors = seen.features[:3], seen.features[ALBEDO : ALBEDO + 3]
-    sharp = sharpened(place.state[GROUND], place.fine, pose, place.light, kinds, colors, distance.unflatten(0, size))
-    return seen._replace(sharp=sharp)
+        return seen, lambda: None
+    kinds, colors, reach = seen.features[:3], seen.features[ALBEDO : ALBEDO + 3], distance.unflatten(0, size)
+    return seen, partial(sharpened, place.state[GROUND], place.fine, pose, place.light, kinds, colors, reach)
 
 
 def _features(

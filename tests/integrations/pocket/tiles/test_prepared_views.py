@@ -58,6 +58,8 @@ def test_the_picture_is_that_of_the_network(
     view = seen if sharp else seen._replace(sharp=None)
     found, wanted = PreparedViews(network).draw(view, LIGHT), drawn(network, view)
     assert wanted.std() > 0.1, "a picture"
+    by_rays = seen._replace(sharp=None)
+    assert torch.equal(PreparedViews(network).draw(by_rays, LIGHT, sharp_pixels=lambda: view.sharp), found)
     assert (found - wanted).abs().max() < 1e-4
     other = PreparedViews(network).draw(view, light_at(22.0).vector())
     assert (other - wanted).abs().mean() > 1e-3, "the light counts"
