@@ -43,6 +43,19 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     """Seed torch for each test by its name: what it draws then does not depend on the tests before it."""
     if "torch" in sys.modules:
         sys.modules["torch"].manual_seed(zlib.crc32(item.nodeid.encode()))
+    leave_out_imports(item.config)
+
+
+_left_out = pytest.StashKey[int]()
+"""How many modules there were when they were left out of garbage collection."""
+
+
+def leave_out_imports(config: pytest.Config) -> None:
+    """Leave modules that tests imported since out of garbage collection, which each session's end in a test starts."""
+    if len(sys.modules) > config.stash.get(_left_out, 0) + 200:
+        config.stash[_left_out] = len(sys.modules)
+        gc.collect()
+        gc.freeze()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
