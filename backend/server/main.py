@@ -61,10 +61,20 @@ def serve(config: WorldConfig, settings: Settings) -> int:
             threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
 
     gc.freeze()  # what was imported stays: collecting after every session need not look through it
+    app.state.engine.world.add_done_callback(lambda _: leave_out_what_is_there())
     gc.enable()
     with listening, contextlib.suppress(KeyboardInterrupt):  # uvicorn raises it again once all is closed
         make_server(app, on_listening, settings).run(sockets=[listening])
     return 0
+
+
+def leave_out_what_is_there() -> None:
+    """Leave a loaded world, and what was imported for it, out of garbage collection.
+
+    With a published model's text encoder that is 0.13 s at the end of each session, in which nobody else is served.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def _run(arguments: list[str]) -> int:

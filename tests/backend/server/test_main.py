@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import socket
 import threading
@@ -23,7 +24,7 @@ from backend.kiosk.browser import has_browser
 from backend.server import websocket
 from backend.server.connections import ABORT
 from backend.server.http_server import SEND_BUFFER_BYTES, bind, make_server
-from backend.server.main import main, serve
+from backend.server.main import leave_out_what_is_there, main, serve
 from backend.server.websocket import Connection
 from backend.session.metrics import Metrics
 from backend.settings import Settings, settings_from, world_config
@@ -139,6 +140,12 @@ def test_the_command_prints_its_settings_and_the_address_to_open() -> None:
     text = "".join(told)
     assert "256 x 144 at 24 fps" in text and f"Open http://127.0.0.1:{port}/?access=sesame\n" in text
     assert "capacity         4" in text
+
+
+def test_a_loaded_world_is_left_out_of_garbage_collection() -> None:
+    before, world = gc.get_freeze_count(), [[each] for each in range(1000)]
+    leave_out_what_is_there()
+    assert gc.get_freeze_count() >= before + len(world)
 
 
 class StuckSocket:
