@@ -48,7 +48,7 @@ export class ActionButtons {
    * @param {string} title
    */
   #button(name, title) {
-    const button = make('button', { type: 'button', tabIndex: -1 });
+    const button = make('button', { type: 'button', tabIndex: -1, title });
     button.dataset.name = name;
     const cap = make('kbd', { textContent: labelOf(codeOf(`action:${name}`)) });
     cap.dataset.action = `action:${name}`;

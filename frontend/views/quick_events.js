@@ -130,7 +130,7 @@ export class QuickEvents {
    * @param {number} number
    */
   #button({ name, title }, number) {
-    const button = make('button', { type: 'button', tabIndex: -1 });
+    const button = make('button', { type: 'button', tabIndex: -1, title });
     button.dataset.name = name;
     button.append(make('kbd', { textContent: labelOf(QUICK_KEYS[number]) }), make('span', { textContent: title }));
     button.addEventListener('pointerdown', (event) => {

@@ -9,6 +9,7 @@ import pytest
 from backend.session.world_info import actions_of, events_of
 from flashdreams.infra.world.base import WorldConfig
 from flashdreams.integrations.matrix_game2.config import WORLDS as MATRIX_GAME
+from flashdreams.integrations.pocket.config import endless_world
 from flashdreams.integrations.waypoint.config import WORLDS as WAYPOINT
 from tests.backend.fakes import acting_config
 from tests.e2e.chromium import TWO_FRAMES, until, view
@@ -191,6 +192,19 @@ def test_fingers_press_actions_and_events(open_page: OpenPage) -> None:
     assert phases(wire, "jump") == ["press", "release"]
     page.tap("#quick [data-name='dragon']")
     assert wire.next("event")["name"] == "dragon"
+
+
+def test_in_a_low_window_buttons_are_small_and_none_is_cut_off(wire: Wire) -> None:
+    playing(wire, endless_world())
+    page = wire.page
+    for width, height in ((640, 360), (800, 300), (1280, 720)):
+        page.set_viewport_size({"width": width, "height": height})
+        page.evaluate(TWO_FRAMES)
+        boxes = [one.bounding_box() for one in page.locator(".deeds button").all()]
+        assert len(boxes) >= 15
+        for box in boxes:
+            assert box is not None and box["y"] >= height / 2 and box["x"] + box["width"] <= width, (width, height)
+    assert page.locator("#actions [data-name='jump']").get_attribute("title") == "Jump"
 
 
 def test_the_player_gives_the_controls_to_a_watcher_and_takes_them_back(acting: Wire) -> None:
