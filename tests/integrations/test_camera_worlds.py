@@ -157,7 +157,10 @@ def test_a_path_that_is_none_is_named_with_its_fault(
         assert "poses.npy" in said and fault in said
 
 
-@pytest.fixture(scope="module", params=[LINGBOT_STREAMING, HY_WORLDPLAY, V2_SMALL])
+V2_IN_CI = pytest.param(V2_SMALL, marks=pytest.mark.slow)
+
+
+@pytest.fixture(scope="module", params=[LINGBOT_STREAMING, HY_WORLDPLAY, V2_IN_CI])
 def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> World:
     folder = tmp_path_factory.mktemp(request.param)
     made: World = tiny_world(request.param, folder, LAYOUTS[request.param], height=HEIGHT, width=WIDTH).setup()

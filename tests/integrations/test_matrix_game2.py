@@ -106,7 +106,7 @@ def test_what_cannot_be_run_is_reported_in_one_sentence(
     assert message in capsys.readouterr().err.strip().splitlines()[-1]
 
 
-@pytest.fixture(scope="module", params=[UNIVERSAL.slug, TEMPLERUN.slug])
+@pytest.fixture(scope="module", params=[UNIVERSAL.slug, pytest.param(TEMPLERUN.slug, marks=pytest.mark.slow)])
 def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> World:
     """With mouse and keyboard, and without a mouse; the third model has the modules of the first."""
     folder = tmp_path_factory.mktemp(request.param)

@@ -106,6 +106,7 @@ def same(a: list[np.ndarray], b: list[np.ndarray]) -> bool:
     return len(a) == len(b) and all(np.array_equal(x, y) for x, y in zip(a, b, strict=True))
 
 
+@pytest.mark.slow
 def test_a_walk_is_a_function_of_seed_words_and_poses_however_many_threads_dream(
     world: EndlessWorld, weights: Path
 ) -> None:

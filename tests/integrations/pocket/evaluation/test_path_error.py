@@ -54,6 +54,7 @@ def test_a_camera_that_is_off_is_measured_to_be_off(truth: Truth) -> None:
     assert errors["translation_m"][0] == pytest.approx(0.25, abs=0.04)
 
 
+@pytest.mark.slow
 def test_a_chain_along_a_walk_drifts_by_no_more_than_centimetres(truth: Truth) -> None:
     motion = {"forward": 0.2, "right": 0.05, "yaw": 3.0, "pitch": 0.0}
     poses = [START]

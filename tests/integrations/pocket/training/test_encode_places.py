@@ -51,6 +51,7 @@ def test_water_is_where_the_sea_is_and_frozen_ponds_are_ground() -> None:
     assert bool((ground_of(snow, light_of(snow))[1] == -1).all())
 
 
+@pytest.mark.slow
 def test_a_places_sun_stands_where_it_stood_and_still_does_when_time_goes_on() -> None:
     for name, layout in LAYOUTS.items():
         light = light_of(layout)
