@@ -249,6 +249,7 @@ def test_the_check_for_waits_sees_each_kind() -> None:
         here.to("meta", non_blocking=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 def test_no_chunk_makes_the_host_wait(mode: str) -> None:
     with torch.device("meta"):
@@ -259,6 +260,7 @@ def test_no_chunk_makes_the_host_wait(mode: str) -> None:
     assert cache.fill == 1 and all(latent.device.type == "meta" for latent in latents)
 
 
+@pytest.mark.slow
 def test_no_chunk_of_wan_22_makes_the_host_wait_once_the_timesteps_are_known() -> None:
     both = Wan22TransformerConfig(transformer_high_noise=config(), transformer_low_noise=config())
     with torch.device("meta"):

@@ -287,6 +287,7 @@ def test_hub_errors_are_one_sentence(
     assert "hf://o/n@v9/w.pth" in str(caught.value)
 
 
+@pytest.mark.slow
 def test_reading_one_file_imports_no_distributed_checkpoints() -> None:
     """They bring a second of imports, which every start of the app would pay."""
     code = "import sys, flashdreams.core.checkpoint.load; print('torch.distributed.checkpoint' in sys.modules)"

@@ -140,6 +140,7 @@ def test_corruption_goes_from_the_clean_latent_to_noise() -> None:
     assert noisy[:, 2].abs().max() < 6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("own_past", [False, True])
 def test_the_loss_reaches_every_weight(own_past: bool) -> None:
     torch.manual_seed(3)
