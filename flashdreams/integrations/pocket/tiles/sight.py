@@ -118,7 +118,6 @@ def look(place: LocalState, pose: Tensor) -> Seen:
     return seen._replace(sharp=sharp())
 
 
-@torch.no_grad()
 def look_by_rays(
     place: LocalState, pose: Tensor, between: Callable[[], None] = lambda: None
 ) -> tuple[Seen, Callable[[], Sharp | None]]:

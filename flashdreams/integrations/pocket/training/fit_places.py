@@ -23,7 +23,7 @@ from flashdreams.integrations.pocket.assets import STORED_PLACES, TILE_WEIGHTS, 
 from flashdreams.integrations.pocket.land.state import FINE_GRID, GROUND
 from flashdreams.integrations.pocket.scenes.catalog import scene_layouts
 from flashdreams.integrations.pocket.tiles.fine import FineThings
-from flashdreams.integrations.pocket.tiles.sight import LocalState, Seen, look_by_rays
+from flashdreams.integrations.pocket.tiles.sight import LocalState, Seen, look
 from flashdreams.integrations.pocket.tiles.store import unpacked
 from flashdreams.integrations.pocket.tiles.stored import StoredPlace, save_places
 from flashdreams.integrations.pocket.tiles.view_network import ViewNetwork
@@ -92,9 +92,7 @@ def fitted(
         moved = state.clone()
         moved[GROUND] = fit.ground_of(ground)
         painted = FineThings(things.solid, fit.colors_of(colors), things.centre)
-        moved_place = replace(local, state=moved, fine=painted)
-        rays, trace = look_by_rays.__wrapped__(moved_place, poses[number])  # type: ignore[attr-defined]
-        seen: Seen = rays._replace(sharp=trace())
+        seen: Seen = look.__wrapped__(replace(local, state=moved, fine=painted), poses[number])  # type: ignore[attr-defined]
         return network(seen.features[None], fit.light[None], *seen.pixels())
 
     def quality() -> float:
