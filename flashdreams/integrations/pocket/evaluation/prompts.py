@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from flashdreams.integrations.pocket.evaluation.view_classifier import Reading
 
@@ -48,13 +48,12 @@ class Prompt:
     less: tuple[str, ...] = ()
     clouds: bool | None = None
     fog: bool = False
-    changes: tuple[Change, ...] = field(init=False)
-    """The amounts that it asks for."""
 
-    def __post_init__(self) -> None:
-        changes = [Change(self.kind, name, True) for name in self.more]
-        changes += [Change(self.kind, name, False) for name in self.less]
-        object.__setattr__(self, "changes", tuple(changes))
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        """The amounts that it asks for."""
+        asked = [(name, True) for name in self.more] + [(name, False) for name in self.less]
+        return tuple(Change(self.kind, name, more) for name, more in asked)
 
     @property
     def amounts(self) -> dict[str, float]:

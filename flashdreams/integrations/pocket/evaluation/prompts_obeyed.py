@@ -92,16 +92,15 @@ def words_obeyed(
         words = understand(prompt.text)
         seed = worlds.seed(words)
         light = Weather.of(seed, words).light()
-        usual = dict.fromkeys(prompt.amounts, USUAL)
-        plain = replace(words, attributes={**words.attributes, **usual})
-
-        def read(views: Tensor) -> Reading:
-            return judged.classifier.read(views)
-
-        found = [judged.drawn(worlds.block(seed, each), VIEWS, numbers(index, 2), light) for each in (words, plain)]
-        true = [_true(seed, prompt.kind, amounts, index, light) for amounts in (prompt.amounts, usual)]
-        for verdicts, (asked, compared) in zip((dreamed, land), (found, true), strict=True):
-            verdicts.add(prompt, read(asked), read(compared))
+        compared = [(words, prompt.amounts)]
+        if prompt.changes:
+            usual = dict.fromkeys(prompt.amounts, USUAL)
+            compared.append((replace(words, attributes={**words.attributes, **usual}), usual))
+        found = [judged.drawn(worlds.block(seed, each), VIEWS, numbers(index, 2), light) for each, _ in compared]
+        true = [_true(seed, prompt.kind, amounts, index, light) for _, amounts in compared]
+        for verdicts, views in zip((dreamed, land), (found, true), strict=True):
+            readings = [judged.classifier.read(each) for each in views]
+            verdicts.add(prompt, readings[0], readings[-1])
         tick()
     return {**dreamed.figures(""), **land.figures("_of_land")}
 
