@@ -47,7 +47,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 _left_out = pytest.StashKey[int]()
-"""How many modules there were when they were left out of garbage collection."""
+"""Number of modules when they were left out of garbage collection last."""
 
 
 def leave_out_imports(config: pytest.Config) -> None:

@@ -54,7 +54,7 @@ class TrueViews:
         """`[6]`: the share of the view that each attribute takes, without what mist hides by more than half."""
         region, light = self.region, self.light
         origin, direction = camera_origin(pose), camera_rays(pose, height * WIDTH // HEIGHT, height)
-        t, _, paint, _ = self._cast(
+        t, _, paint, _ = self._trace(
             _marked(region.rounds, region.round_of, 8), _marked(region.boxes, region.box_of, 15), origin, direction
         )
         on_ground, distance, spot = _met(t, origin, direction)
@@ -65,7 +65,7 @@ class TrueViews:
             seen[ATTRIBUTES.index(name)] |= on_ground & (ground > 0.5)
         return (seen & (distance < FAR * 0.5) & (mist(distance, light.haze, light.thick) < 0.5)).float().mean((1, 2))
 
-    def _cast(
+    def _trace(
         self, rounds: Tensor, boxes: Tensor, origin: Tensor, direction: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Meet the tables' parts with rays `[3, H, W]`: pictures of distances, normals, colours and glow."""
@@ -82,7 +82,7 @@ class TrueViews:
         """The view and its distances."""
         light = self.light
         origin, direction = camera_origin(pose), camera_rays(pose, height * WIDTH // HEIGHT, height)
-        t, normal, paint, glow = self._cast(self.region.rounds, self.region.boxes, origin, direction)
+        t, normal, paint, glow = self._trace(self.region.rounds, self.region.boxes, origin, direction)
         fields = sky_fields(direction, light)
         sky = sky_color(fields, light, direction)
         fog_color = sky_color(horizon_fields(direction, light), light)
